@@ -1,0 +1,56 @@
+"""Watch a convolutional network learn to see.
+
+Example:
+    Track every convolution of a model, then turn the run into an animation::
+
+        from filtertrack import FilterTracker, animate
+
+        model.fit(x, y, epochs=30, callbacks=[FilterTracker("runs/exp1")])
+        animate("runs/exp1", "evolution.gif")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from filtertrack.animation import animate
+    from filtertrack.callback import FilterTracker
+    from filtertrack.errors import FiltertrackError
+    from filtertrack.snapshot import LayerInfo, Moment, Snapshot
+    from filtertrack.store import Run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FilterTracker",
+    "FiltertrackError",
+    "LayerInfo",
+    "Moment",
+    "Run",
+    "Snapshot",
+    "animate",
+]
+
+_ROOMS = {
+    "FilterTracker": "callback",
+    "FiltertrackError": "errors",
+    "LayerInfo": "snapshot",
+    "Moment": "snapshot",
+    "Run": "store",
+    "Snapshot": "snapshot",
+    "animate": "animation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for: importing the package stays light."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted([*globals(), *__all__])

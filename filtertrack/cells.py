@@ -1,0 +1,133 @@
+"""How a layer is looked at: its filters become cells that can be drawn.
+
+One input channel is drawn grey and three as colour. More cannot be shown as they are: each filter
+is collapsed to its strongest spatial pattern. A 1x1 kernel has no spatial pattern; it is one
+matrix, input channels down and filters across.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from filtertrack.snapshot import LayerInfo
+
+Kind = Literal["grey", "colour", "pattern", "matrix"]
+
+_COLOUR_CHANNELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How one layer is looked at.
+
+    Attributes:
+        kind: ``"grey"``, ``"colour"``, ``"pattern"`` (rank-1) or ``"matrix"`` (1x1 kernels).
+        count: Number of cells.
+        height: Height of a cell, in weights.
+        width: Width of a cell, in weights.
+    """
+
+    kind: Kind
+    count: int
+    height: int
+    width: int
+
+    @property
+    def coloured(self) -> bool:
+        """Whether a cell has three channels (else one)."""
+        return self.kind == "colour"
+
+
+def view_of(info: LayerInfo) -> View:
+    """Choose how to look at a layer from its shape alone."""
+    filters, height, width, channels = info.shape
+    if height * width == 1 and channels > 1:
+        return View("matrix", 1, channels, filters)
+    kinds: dict[int, Kind] = {1: "grey", _COLOUR_CHANNELS: "colour"}
+    return View(kinds.get(channels, "pattern"), filters, height, width)
+
+
+def to_cells(view: View, kernels: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """Turn a layer's filters into the cells that are drawn.
+
+    Args:
+        view: How to look at the layer.
+        kernels: Array of shape ``(filters, height, width, channels)``.
+        like: The cells of the snapshot before, or None. A rank-1 pattern has no sign of its own;
+            with ``like`` it takes the sign that is closer to that, so nothing flips in an
+            animation.
+
+    Returns:
+        Array of shape ``(cells, height, width, 1 or 3)``.
+    """
+    if view.kind == "matrix":
+        return kernels.reshape(view.width, view.height).T[np.newaxis, :, :, np.newaxis]
+    if view.kind == "pattern":
+        return strongest_pattern(kernels, like)
+    return kernels
+
+
+def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    r"""Collapse the channels of each filter to its strongest spatial pattern (rank 1).
+
+    A filter is a matrix W of pixels by channels. Its best rank-1 approximation
+    :math:`\sigma_1 u v^T` is one spatial pattern u, weighted by v over the channels (Eckart and
+    Young 1936; used for showing deep filters by Voss et al. 2021, "Visualizing Weights"). Drawn is
+    :math:`\sigma_1 u`, from the eigenvectors of W Wᵀ, whose size does not depend on the number of
+    channels. Its sign is the one in which the channel weights v sum to a positive number: light
+    then means "raises the output" for inputs that are all positive, as after a ReLU.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+        like: Patterns of the snapshot before, to take the signs from; None for the rule above.
+
+    Returns:
+        ``float64`` array of shape ``(filters, height, width, 1)``. A filter that holds a value
+        that is not finite gives NaN throughout.
+
+    Example:
+        >>> spatial, weights = np.array([[1.0, -2.0], [0.0, 3.0]]), np.array([0.6, 0.8])
+        >>> pattern = strongest_pattern(np.multiply.outer(spatial, weights)[np.newaxis])
+        >>> np.allclose(pattern[0, :, :, 0], spatial)
+        True
+    """
+    filters, height, width, channels = kernels.shape
+    flat = kernels.reshape(filters, height * width, channels).astype(np.float64)
+    broken = ~np.isfinite(flat).all(axis=(1, 2))
+    flat[broken] = 0.0
+    # To unit size, so that the squares in the product neither overflow nor vanish.
+    size = np.abs(flat).max(axis=(1, 2), initial=0.0)
+    size[size == 0] = 1.0
+    flat /= size[:, np.newaxis, np.newaxis]
+    strengths, vectors = np.linalg.eigh(flat @ flat.transpose(0, 2, 1))
+    pattern = vectors[:, :, -1] * np.sqrt(np.maximum(strengths[:, -1:], 0.0))
+    if like is None:
+        toward = (pattern[:, np.newaxis, :] @ flat).sum(axis=(1, 2))
+    else:
+        toward = np.einsum("fp,fp->f", pattern, np.nan_to_num(like.reshape(filters, -1)))
+    pattern *= np.where(toward < 0, -size, size)[:, np.newaxis]
+    pattern[broken] = np.nan
+    return pattern.reshape(filters, height, width, 1)
+
+
+def explain(info: LayerInfo) -> str:
+    """Say in words what a picture of this layer shows; the same for every snapshot of it."""
+    view = view_of(info)
+    filters, height, width, channels = info.shape
+    shape = "x".join(map(str, info.kernel_shape))
+    what = {
+        "grey": f"{filters} filters of {height}x{width}, one input channel, in grey",
+        "colour": f"{filters} filters of {height}x{width}, three input channels as red, green, blue",
+        "pattern": (
+            f"{filters} filters of {height}x{width}, each collapsed from {channels} input channels "
+            f"to its strongest spatial pattern (rank 1)"
+        ),
+        "matrix": f"1x1 kernel as a matrix: {channels} input channels down, {filters} filters across",
+    }[view.kind]
+    per = "the matrix" if view.kind == "matrix" else "each filter"
+    return (
+        f"{info.class_name} {info.name}, kernel {shape}: {what}. "
+        f"Normalised: {per} from its own lowest weight (dark, 0) to its highest (light, 1); "
+        f"constant is mid-grey, NaN and infinity are magenta."
+    )

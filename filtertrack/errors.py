@@ -1,0 +1,15 @@
+"""The one exception class of the package."""
+
+
+class FiltertrackError(Exception):
+    """Something the user can act on: what was expected, what came, and what to do.
+
+    Every error that this package raises on purpose is one of these, so a program needs one
+    ``except`` clause, and the command line prints it as one line.
+
+    Example:
+        >>> raise FiltertrackError("no run in 'runs/exp1'")
+        Traceback (most recent call last):
+        ...
+        filtertrack.errors.FiltertrackError: no run in 'runs/exp1'
+    """

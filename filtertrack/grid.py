@@ -1,0 +1,217 @@
+"""Cells and their value range become one ``uint8`` picture.
+
+A picture is a palette picture (one byte a pixel) where a cell has one channel, and an RGB picture
+where it has three. Every weight is a square of whole pixels: nothing is interpolated.
+"""
+
+import io
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from filtertrack.cells import View
+from filtertrack.scaling import ValueRange, normalise
+
+LEVELS = 240
+"""Levels from dark to light in a palette picture; the entries above are for everything else."""
+NOT_FINITE = LEVELS
+"""Palette entry of a weight that is NaN or infinite."""
+SEPARATOR = LEVELS + 1
+"""Palette entry between cells."""
+
+NOT_FINITE_RGB = (255, 0, 170)
+SEPARATOR_RGB = (40, 52, 74)
+"""A blue that neither a dark nor a light grey cell melts into."""
+
+PAGE = 64
+"""Cells on one page: more are too small to see on a TensorBoard card."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each cell of a grid lies.
+
+    Attributes:
+        count: Number of cells.
+        height: Height of a cell, in weights.
+        width: Width of a cell, in weights.
+        columns: Cells in a row.
+        scale: Pixels a side for each weight.
+        gap: Pixels between cells, and around the grid.
+
+    Example:
+        >>> layout = Layout.fit(count=32, height=9, width=9, side=320)
+        >>> layout.columns, layout.rows, layout.scale, layout.gap, layout.shape
+        (8, 4, 4, 2, (154, 306))
+    """
+
+    count: int
+    height: int
+    width: int
+    columns: int
+    scale: int
+    gap: int
+
+    @classmethod
+    def fit(cls, count: int, height: int, width: int, side: int) -> Self:
+        """Choose columns and magnification for a grid whose longer side is at most ``side`` pixels.
+
+        The magnification is the largest whole number that fits, and never below 1: a grid with
+        more weights than pixels comes out larger than asked.
+        """
+        columns = _columns(count, height, width)
+        rows = math.ceil(count / columns)
+        gap = max(1, math.ceil(side / 200))
+        scale = min(
+            (side - gap * (columns + 1)) // max(1, columns * width),
+            (side - gap * (rows + 1)) // max(1, rows * height),
+        )
+        return cls(count, height, width, columns, max(1, scale), gap)
+
+    @property
+    def rows(self) -> int:
+        """Rows of cells."""
+        return math.ceil(self.count / self.columns)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the picture, in pixels."""
+        return len(self._down), len(self._across)
+
+    @cached_property
+    def _down(self) -> np.ndarray:
+        return _lines(self.rows, self.height, self.scale, self.gap)
+
+    @cached_property
+    def _across(self) -> np.ndarray:
+        return _lines(self.columns, self.width, self.scale, self.gap)
+
+    def compose(self, cells: np.ndarray, fill: int | tuple[int, int, int]) -> np.ndarray:
+        """Put cells side by side, magnified, with separators between them.
+
+        Args:
+            cells: ``uint8`` array of shape ``(count, height, width)`` or ``(…, 3)``.
+            fill: What separators and empty places hold: an entry of a palette, or a colour.
+
+        Returns:
+            ``uint8`` array of the layout's shape, with a last axis of 3 for colour.
+        """
+        channels = cells.shape[3:]
+        small = np.empty(
+            (self.rows * self.height + 1, self.columns * self.width + 1, *channels), np.uint8
+        )
+        small[:] = fill
+        padded = np.empty((self.rows * self.columns, self.height, self.width, *channels), np.uint8)
+        padded[:] = fill
+        padded[: self.count] = cells
+        rowwise = padded.reshape(self.rows, self.columns, self.height, self.width, *channels)
+        small[:-1, :-1] = rowwise.swapaxes(1, 2).reshape(
+            self.rows * self.height, self.columns * self.width, *channels
+        )
+        return small.take(self._down, axis=0).take(self._across, axis=1)
+
+
+def _columns(count: int, height: int, width: int) -> int:
+    """Choose the number of columns: few empty places, and a picture about as wide as high.
+
+    A picture up to twice as wide as high is as good as a square one; beyond that, and for each
+    empty place, it costs.
+    """
+
+    def cost(columns: int) -> tuple[float, int]:
+        rows = math.ceil(count / columns)
+        ratio = (columns * max(width, 1)) / (rows * max(height, 1))
+        stretch = max(ratio / 2, 1 / ratio, 1.0) - 1
+        return 4 * stretch + (rows * columns - count) / max(count, 1), columns
+
+    return min(range(1, max(count, 1) + 1), key=cost)
+
+
+def _lines(cells: int, weights: int, scale: int, gap: int) -> np.ndarray:
+    """Say for each pixel along an axis which line of weights it shows; separators show the last."""
+    each = np.full((cells, weights * scale + gap), cells * weights)
+    each[:, gap:] = np.repeat(np.arange(cells * weights), scale).reshape(cells, weights * scale)
+    return np.append(each.ravel(), np.full(gap, cells * weights))
+
+
+def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:
+    """Turn one-channel cells into palette entries: 0 to ``LEVELS - 1``, or ``NOT_FINITE``.
+
+    Args:
+        cells: Array of shape ``(cells, height, width, 1)``.
+        values: What is drawn darkest and lightest.
+
+    Returns:
+        ``uint8`` array of shape ``(cells, height, width)``.
+    """
+    unit = normalise(cells[..., 0], values)
+    return np.where(np.isnan(unit), NOT_FINITE, np.rint(np.nan_to_num(unit) * (LEVELS - 1))).astype(
+        np.uint8
+    )
+
+
+def to_rgb(cells: np.ndarray, values: ValueRange) -> np.ndarray:
+    """Turn three-channel cells into colours; a weight that is not finite colours its whole pixel.
+
+    Args:
+        cells: Array of shape ``(cells, height, width, 3)``.
+        values: What is drawn as 0 and as 255, for all three channels of a cell alike.
+
+    Returns:
+        ``uint8`` array of shape ``(cells, height, width, 3)``.
+    """
+    unit = normalise(cells, values)
+    bad = np.isnan(unit).any(axis=-1, keepdims=True)
+    return np.where(bad, NOT_FINITE_RGB, np.rint(np.nan_to_num(unit) * 255)).astype(np.uint8)
+
+
+def palette() -> np.ndarray:
+    """Return the colours of a palette picture: ``uint8`` array of shape ``(256, 3)``."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:LEVELS] = np.rint(np.linspace(0, 255, LEVELS))[:, np.newaxis]
+    colours[NOT_FINITE] = NOT_FINITE_RGB
+    colours[SEPARATOR] = SEPARATOR_RGB
+    return colours
+
+
+def draw(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[np.ndarray]:
+    """Draw a layer's cells as grids of at most ``PAGE`` cells each.
+
+    Args:
+        view: How the layer is looked at.
+        cells: Array of shape ``(cells, height, width, 1 or 3)``.
+        values: What is drawn darkest and lightest.
+        side: The longer side of a page, in pixels, at most (unless one pixel a weight is more).
+
+    Returns:
+        One picture a page: ``uint8`` arrays of shape ``(height, width)`` (entries of ``palette()``)
+        or, for colour, ``(height, width, 3)``.
+    """
+    tones = to_rgb(cells, values) if view.coloured else to_levels(cells, values)
+    fill = SEPARATOR_RGB if view.coloured else SEPARATOR
+    pages = [tones[start : start + PAGE] for start in range(0, max(1, len(tones)), PAGE)]
+    return [
+        Layout.fit(len(page), view.height, view.width, side).compose(page, fill) for page in pages
+    ]
+
+
+def to_image(picture: np.ndarray) -> Image.Image:
+    """Return a picture as a Pillow image: mode ``P`` with ``palette()``, or ``RGB``."""
+    image = Image.fromarray(picture)
+    if picture.ndim == 2:
+        image.putpalette(palette().tobytes())
+    return image
+
+
+def to_png(picture: np.ndarray) -> bytes:
+    """Return a picture as a PNG file's bytes.
+
+    Level 1: cells are flat squares, so a higher level takes several times as long for a few bytes.
+    """
+    buffer = io.BytesIO()
+    to_image(picture).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

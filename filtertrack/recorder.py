@@ -1,0 +1,157 @@
+"""Write snapshots in the background: the training thread hands them over and goes on."""
+
+import logging
+import queue
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.snapshot import Snapshot
+
+_MEMORY = 256 << 20
+_MOST_WAITING = 32
+_log = logging.getLogger("filtertrack")
+
+Sink = Callable[[Snapshot], object]
+
+
+def room_for(snapshot_bytes: int) -> int:
+    """Return how many snapshots may wait: what 256 MB hold, at least 2 and at most 32."""
+    return max(2, min(_MOST_WAITING, _MEMORY // max(1, snapshot_bytes)))
+
+
+class Recorder:
+    """Hands each snapshot to every sink, in order, on one background thread.
+
+    A sink that fails loses its part of that snapshot and nothing else: the other sinks get theirs,
+    later snapshots are tried again, the first failure is a warning and the rest are counted.
+
+    Args:
+        sinks: What a sink keeps, such as ``"snapshots"``, to the function that keeps it.
+        room: How many snapshots may wait. With all places taken ``put`` waits for one.
+        strict: Raise a sink's failure in the thread that calls ``put`` or ``close``.
+        patience: Seconds ``put`` waits for a place before it gives the snapshot up. After that it
+            does not wait again until a place is free: a disk that hangs costs training this once.
+
+    Example:
+        >>> kept = []
+        >>> recorder = Recorder({"snapshots": kept.append}, room=2)
+        >>> recorder.put("any snapshot"); recorder.close(); kept
+        ['any snapshot']
+    """
+
+    def __init__(
+        self, sinks: Mapping[str, Sink], *, room: int, strict: bool = False, patience: float = 10.0
+    ) -> None:
+        self._queue: queue.Queue[Snapshot | None] = queue.Queue(room)
+        self._ledger = _Ledger(strict=strict)
+        self._patience = patience
+        self._gave_up = False
+        # The thread holds no reference to this object, so that dropping it ends the thread.
+        thread = threading.Thread(
+            target=_work,
+            args=(self._queue, dict(sinks), self._ledger),
+            name="filtertrack",
+            daemon=True,
+        )
+        thread.start()
+        # Also at the interpreter's exit: Keras calls no hook when fit raises or is interrupted.
+        self._end = weakref.finalize(self, _end, self._queue, thread, patience)
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many snapshots each sink has lost."""
+        return self._ledger.lost
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot over. Its arrays must not change any more.
+
+        Raises:
+            FiltertrackError: With ``strict``, if a sink has failed since the last call.
+        """
+        try:
+            self._queue.put(snapshot, timeout=None if self._patience is None else self._wait())
+            self._gave_up = False
+        except queue.Full:
+            self._gave_up = True
+            self._ledger.note("snapshots", TimeoutError("writing is slower than training"))
+        self._ledger.check()
+
+    def close(self) -> None:
+        """Wait until everything is written, and say what was lost.
+
+        Raises:
+            FiltertrackError: With ``strict``, if a sink has failed since the last call.
+        """
+        if self._end.alive and self._end() is False:
+            self._ledger.note("snapshots", TimeoutError("writing did not finish"))
+        self._ledger.report()
+        self._ledger.check()
+
+    def _wait(self) -> float:
+        return 0.001 if self._gave_up else self._patience
+
+
+class _Ledger:
+    """What was lost, and why."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self.lost: Counter[str] = Counter()
+        self._strict = strict
+        self._failure: tuple[str, Exception] | None = None
+        self._last: dict[str, Exception] = {}
+
+    def note(self, what: str, error: Exception) -> None:
+        self.lost[what] += 1
+        self._last[what] = error
+        if self._strict:
+            self._failure = self._failure or (what, error)
+        elif self.lost[what] == 1:
+            _log.warning("could not write %s, training goes on: %s", what, _describe(error))
+
+    def check(self) -> None:
+        if self._failure:
+            (what, error), self._failure = self._failure, None
+            raise FiltertrackError(f"could not write {what}: {_describe(error)}") from error
+
+    def report(self) -> None:
+        for what, count in self.lost.items():
+            _log.warning("lost %d %s; the last time: %s", count, what, _describe(self._last[what]))
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _work(
+    waiting: queue.Queue[Snapshot | None], sinks: Mapping[str, Sink], ledger: _Ledger
+) -> None:
+    while (snapshot := waiting.get()) is not None:
+        for what, sink in sinks.items():
+            try:
+                sink(snapshot)
+            except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
+                ledger.note(what, error)
+        del snapshot
+
+
+def _end(waiting: queue.Queue[Snapshot | None], thread: threading.Thread, patience: float) -> bool:
+    """Let the thread finish what waits; give up only when nothing has moved for some time."""
+    left, since = waiting.qsize(), time.monotonic()
+    told = False
+    while thread.is_alive():
+        if not told:
+            try:
+                waiting.put_nowait(None)
+                told = True
+            except queue.Full:
+                pass
+        thread.join(timeout=0.01 if not told else 0.1)
+        if waiting.qsize() != left:
+            left, since = waiting.qsize(), time.monotonic()
+        elif time.monotonic() - since > 6 * patience:
+            return False
+    return True

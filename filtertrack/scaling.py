@@ -1,0 +1,81 @@
+"""Value ranges: choosing them, and applying them.
+
+Choosing is separate from applying, so the same renderer serves the live picture (a range from one
+snapshot) and the animation (a range from the whole run).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+Span = Literal["cell", "layer"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValueRange:
+    """The values drawn darkest and lightest, one pair a cell.
+
+    Attributes:
+        low: Array of shape ``(cells,)``: drawn as 0.
+        high: Array of shape ``(cells,)``: drawn as 1.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+
+    def union(self, other: Self) -> Self:
+        """Return the range that covers both."""
+        return type(self)(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
+
+def value_range(cells: np.ndarray, span: Span = "cell") -> ValueRange:
+    """Find the smallest and the largest finite value of each cell, or of all of them.
+
+    Args:
+        cells: Array of shape ``(cells, height, width, channels)``.
+        span: ``"cell"``: each cell has its own range. ``"layer"``: all share one.
+
+    Returns:
+        The ranges; infinite and reversed where a cell holds no finite value at all.
+
+    Example:
+        >>> r = value_range(np.array([[[[-1.0]], [[3.0]]]]))
+        >>> float(r.low[0]), float(r.high[0])
+        (-1.0, 3.0)
+    """
+    flat = cells.reshape(len(cells), -1)
+    finite = np.isfinite(flat)
+    low = np.where(finite, flat, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(finite, flat, -np.inf).max(axis=1, initial=-np.inf)
+    if span == "layer":
+        low = np.full_like(low, low.min(initial=np.inf))
+        high = np.full_like(high, high.max(initial=-np.inf))
+    return ValueRange(low, high)
+
+
+def normalise(cells: np.ndarray, values: ValueRange) -> np.ndarray:
+    """Bring cells to 0…1; a constant cell becomes 0.5, a value that is not finite NaN.
+
+    Args:
+        cells: Array of shape ``(cells, height, width, channels)``.
+        values: One range a cell. Values outside it are clipped to it.
+
+    Returns:
+        ``float64`` array of the same shape, in [0, 1] or NaN.
+
+    Example:
+        >>> cells = np.array([[[[-1.0]], [[0.0]], [[3.0]]]])
+        >>> normalise(cells, value_range(cells)).ravel().tolist()
+        [0.0, 0.25, 1.0]
+    """
+    column = (slice(None), *([None] * (cells.ndim - 1)))
+    # Halved first: the width of a range of float64 extremes would overflow.
+    low, high = values.low.astype(np.float64) / 2, values.high.astype(np.float64) / 2
+    with np.errstate(invalid="ignore"):  # a cell without finite values: inf - inf
+        width = high - low
+        flat = ~(width > 0)
+        shifted = cells.astype(np.float64) / 2 - low[column]
+    scaled = shifted / np.where(flat, 1.0, width)[column]
+    scaled = np.where(flat[column], 0.5, np.clip(scaled, 0.0, 1.0))
+    return np.where(np.isfinite(cells), scaled, np.nan)

@@ -1,0 +1,88 @@
+"""When to take a snapshot: plain values and plain functions."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from filtertrack.errors import FiltertrackError
+
+LOG_STEPS_PER_DOUBLING = 4
+"""The "log" schedule takes this many batches from each power of two to the next."""
+
+ScheduleLike: TypeAlias = str | int | Callable[[int, int], bool]
+
+# Batch number n lies in epoch n / length, and the log-spaced points around it are n * (2^(1/4) - 1)
+# apart. That exceeds an epoch's length from the sixth epoch on: there the epochs are the finer grid.
+_LOG_EPOCHS = math.floor(1 / (2 ** (1 / LOG_STEPS_PER_DOUBLING) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to take a snapshot.
+
+    Attributes:
+        every_epoch: Take one at the end of each epoch.
+        due: ``due(epoch, after, upto)``: is a snapshot due for any batch in ``(after, upto]``,
+            with ``epoch`` epochs finished? None when no batch is ever asked for, so that the
+            training loop needs no batch hook. A range of batches, because with
+            ``steps_per_execution`` Keras reports several batches at once.
+    """
+
+    every_epoch: bool
+    due: Callable[[int, int, int], bool] | None = None
+
+    @property
+    def counts_batches(self) -> bool:
+        """Whether a snapshot's step counts batches (else it counts epochs)."""
+        return self.due is not None
+
+
+def make_schedule(value: ScheduleLike) -> Schedule:
+    """Read what the user gave as ``schedule``.
+
+    Args:
+        value: ``"epoch"``: each epoch. ``"log"``: each epoch, and in the first five also
+            log-spaced batches, four to each doubling: filters form within the first epoch, so
+            that is where most are taken. A whole number N: every N batches. A function of ``(epoch, batch)``, both counted as
+            finished, that says whether to take a snapshot now.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        FiltertrackError: If the value is none of these.
+
+    Example:
+        >>> schedule = make_schedule("log")
+        >>> [n for n in range(1, 30) if schedule.due(0, n - 1, n)]
+        [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 23, 27]
+    """
+    if value == "epoch":
+        return Schedule(every_epoch=True)
+    if value == "log":
+        return Schedule(every_epoch=True, due=_log_due)
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        every = value
+        return Schedule(
+            every_epoch=False, due=lambda _, after, upto: upto // every > after // every
+        )
+    if callable(value):
+        asked = value
+        return Schedule(
+            every_epoch=False,
+            due=lambda epoch, after, upto: any(asked(epoch, n) for n in range(after + 1, upto + 1)),
+        )
+    raise FiltertrackError(
+        f"schedule: expected 'epoch', 'log', a number of batches from 1 on or a function of "
+        f"(epoch, batch), got {value!r}"
+    )
+
+
+def _log_due(epoch: int, after: int, upto: int) -> bool:
+    return epoch < _LOG_EPOCHS and _log_position(upto) > _log_position(after)
+
+
+def _log_position(batch: int) -> int:
+    """Return how many log-spaced points lie at or before a batch."""
+    return math.floor(LOG_STEPS_PER_DOUBLING * math.log2(batch)) if batch > 0 else -1

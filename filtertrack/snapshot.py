@@ -1,0 +1,216 @@
+"""What a snapshot is: the layers it covers, the moment it was taken, the weights it holds."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+
+from filtertrack.errors import FiltertrackError
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.\-/]+")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
+_MAX_NAME = 120
+
+
+def safe_names(paths: Iterable[str]) -> list[str]:
+    """Turn layer paths into names that are safe as TensorBoard tags and as members of a file.
+
+    Letters, digits, ``_ . -`` and ``/`` stay; every other run of characters becomes one ``_``.
+    Names that would meet (also when only their case differs, since some file systems ignore it)
+    get a number: two different entries never share a name.
+
+    Args:
+        paths: Layer paths in model order; the same path may come twice.
+
+    Returns:
+        One name for each path, in the same order.
+
+    Example:
+        >>> safe_names(["block 1/conv", "block_1/conv", "../x"])
+        ['block_1/conv', 'block_1/conv_2', '_/x']
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        parts = [part for part in _UNSAFE.sub("_", path).split("/") if part]
+        base = "/".join("_" if set(part) == {"."} else part for part in parts)[:_MAX_NAME]
+        base = base.rstrip("/") or "_"
+        name, count = base, 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{base}_{count}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One tracked kernel: whose it is, where it is stored, and which of its axes means what.
+
+    Attributes:
+        name: Unique and safe name: the key of ``Run.layers`` and the TensorBoard tag.
+        path: The layer's path as Keras gives it.
+        class_name: The layer's class, such as ``"Conv2D"``.
+        kernel: Member of the snapshot file that holds the kernel, such as ``"conv1/kernel"``.
+        bias: Member that holds the bias, or None where the layer has none.
+        kernel_shape: The kernel's shape as Keras holds it.
+        axes: The order of the kernel's axes that makes the filter the first one.
+        shape: ``(filters, height, width, channels)`` after that: the one order of this package.
+        dtype: The kernel's type as Keras holds it.
+        strides: The layer's strides, one for each spatial axis.
+        dilation: The layer's dilation, one for each spatial axis.
+        data_format: ``"channels_last"`` or ``"channels_first"`` (of the layer's input; Keras
+            stores kernels alike for both).
+
+    Raises:
+        FiltertrackError: If the fields contradict each other.
+    """
+
+    name: str
+    path: str
+    class_name: str
+    kernel: str
+    bias: str | None
+    kernel_shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    shape: tuple[int, int, int, int]
+    dtype: str
+    strides: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    data_format: str = "channels_last"
+
+    def __post_init__(self) -> None:
+        """Check everything once, so that no reader has to check again."""
+        for name in filter(None, (self.name, self.kernel, self.bias)):
+            if not isinstance(name, str) or not _SAFE_NAME.fullmatch(name):
+                raise FiltertrackError(f"not a safe layer name: {name!r}")
+        for text in (self.path, self.class_name, self.dtype, self.data_format):
+            if not isinstance(text, str):
+                raise FiltertrackError(f"layer {self.name}: expected text, got {text!r}")
+        for numbers in (self.kernel_shape, self.axes, self.shape, self.strides, self.dilation):
+            if not all(type(n) is int and n >= 0 for n in numbers):
+                raise FiltertrackError(f"layer {self.name}: expected whole numbers, got {numbers}")
+        if sorted(self.axes) != list(range(len(self.kernel_shape))):
+            raise FiltertrackError(
+                f"layer {self.name}: axes {self.axes} do not order a kernel of {self.kernel_shape}"
+            )
+        if len(self.shape) != 4 or math.prod(self.shape) != math.prod(self.kernel_shape):
+            raise FiltertrackError(
+                f"layer {self.name}: a kernel of {self.kernel_shape} cannot be read as {self.shape}"
+            )
+
+    @property
+    def filters(self) -> int:
+        """The number of filters."""
+        return self.shape[0]
+
+    def canonical(self, kernel: np.ndarray) -> np.ndarray:
+        """Bring a kernel into the one order ``(filters, height, width, channels)``.
+
+        Args:
+            kernel: Array of shape ``kernel_shape``, as Keras holds it.
+
+        Returns:
+            The same values in the shape ``self.shape``; a view where that is possible.
+
+        Raises:
+            FiltertrackError: If the array has another shape.
+        """
+        if kernel.shape != self.kernel_shape:
+            raise FiltertrackError(
+                f"layer {self.name}: expected a kernel of shape {self.kernel_shape}, "
+                f"got {kernel.shape}"
+            )
+        return kernel.transpose(self.axes).reshape(self.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make one from plain values; unknown fields are ignored, missing or wrong ones refused.
+
+        Raises:
+            FiltertrackError: If a field is missing or does not fit.
+        """
+        try:
+            known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+            lists = {key: tuple(v) for key, v in known.items() if isinstance(v, list)}
+            return cls(**{**known, **lists})
+        except (TypeError, AttributeError) as error:
+            raise FiltertrackError(f"a layer's description does not fit: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a snapshot was taken, and what the training had reached.
+
+    Attributes:
+        step: The snapshot's place in the run; 0 is the untrained model. Finished epochs with an
+            epoch schedule, batches seen with every other.
+        epoch: Finished epochs.
+        batch: Batches seen since the start of training, or None where Keras does not say.
+        metrics: What Keras logged: name to value.
+        wall_time: Seconds since 1970.
+
+    Raises:
+        FiltertrackError: If a number is negative or not a number.
+    """
+
+    step: int
+    epoch: int
+    batch: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    wall_time: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers and freeze the metrics."""
+        for number in (self.step, self.epoch, 0 if self.batch is None else self.batch):
+            if type(number) is not int or number < 0:
+                raise FiltertrackError(f"expected a whole number from 0 on, got {number!r}")
+        try:
+            metrics = {str(name): float(value) for name, value in self.metrics.items()}
+            wall_time = float(self.wall_time)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FiltertrackError(f"a snapshot's metrics do not fit: {error}") from error
+        object.__setattr__(self, "metrics", MappingProxyType(metrics))
+        object.__setattr__(self, "wall_time", wall_time)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The weights of one moment.
+
+    Attributes:
+        moment: When it was taken.
+        arrays: Member name (such as ``"conv1/kernel"``) to array, just as Keras holds it.
+    """
+
+    moment: Moment
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def step(self) -> int:
+        """The snapshot's place in the run."""
+        return self.moment.step
+
+
+def total_bytes(layers: Sequence[LayerInfo]) -> int:
+    """Return how many bytes the kernels of one snapshot take (biases are left out: tiny).
+
+    Example:
+        >>> total_bytes([])
+        0
+    """
+    return sum(math.prod(info.kernel_shape) * _item_size(info.dtype) for info in layers)
+
+
+def _item_size(dtype: str) -> int:
+    """Return the bytes one stored value takes; bfloat16 is stored as float32."""
+    return {"bfloat16": 4, "float16": 2, "float64": 8, "int8": 1}.get(dtype, 4)

@@ -1,0 +1,213 @@
+"""Write what TensorBoard shows: the only room that writes event files.
+
+TensorBoard's record writer and formats are used as they are, over a plain file. Its
+``EventFileWriter`` would import tensorflow wherever it is installed, which takes seconds and is a
+surprise to people on another backend.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
+from tensorboard.plugins.image.metadata import create_summary_metadata as image_metadata
+from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
+from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from filtertrack import measures
+from filtertrack.animation import Film, seconds_on_screen
+from filtertrack.apng import to_apng
+from filtertrack.cells import explain, to_cells, view_of
+from filtertrack.grid import PAGE, draw, to_png
+from filtertrack.scaling import value_range
+from filtertrack.snapshot import LayerInfo, Snapshot
+from filtertrack.store import Run
+
+_CARD = 320
+"""A TensorBoard card is about 350 pixels wide; a wider picture would lose its lines."""
+
+_MOST_FRAMES, _FEWEST_FRAMES, _ALL_FRAMES = 60, 12, 600
+_FPS, _HOLD = 8.0, (1.0, 2.0)
+
+_MEASURES = {
+    "drift": (
+        "Mean over filters of 1 - cos(w, w0): how far each filter has turned away from its start. "
+        "0 is the start's direction, 1 at right angles to it."
+    ),
+    "norm": "Mean over filters of the Euclidean length of a filter's weights.",
+}
+
+
+class Summaries:
+    """TensorBoard's side of one run: pictures and scalars of each snapshot, a table, a timelapse.
+
+    Args:
+        run: The run they belong to; the events go into the same folder. Drift is measured from its
+            first snapshot, or where it has none yet from the first that is added.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._layers = list(run.layers.values())
+        self._folder = run.folder
+        self._file: BinaryIO | None = None
+        self._last_step = -1
+        self._start: dict[str, np.ndarray] = {}
+        self._before: dict[str, np.ndarray] = {}
+        first = run.steps[:1]
+        if first:
+            self._start = {name: run.kernels(name, first[0]) for name in run.layers}
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Write one snapshot's pictures and scalars, and see to it that they are on disk.
+
+        A second snapshot of the same step is left out: TensorBoard would show both.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        if snapshot.step <= self._last_step:
+            return
+        values = [value for info in self._layers for value in self._values(info, snapshot)]
+        if self._file is None:
+            self._file = self._open(snapshot.step)
+            values.insert(0, _text("filters_layers", _table(self._layers)))
+        self._write(Event(step=snapshot.step, wall_time=snapshot.moment.wall_time), values)
+        self._last_step = snapshot.step
+
+    def add_timelapses(self, run: Run) -> None:
+        """Write one moving picture a layer: the whole evolution in one image.
+
+        TensorBoard keeps ten steps of a tag and hands an image's bytes to the browser as they are,
+        so an animated PNG shows what the slider cannot.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        steps = run.steps
+        if self._file is None or len(steps) < 2:
+            return
+        most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
+        for info in self._layers:
+            value = _timelapse(run, info, _spread(steps, most))
+            self._write(Event(step=steps[-1], wall_time=time.time()), [value])
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, step: int) -> BinaryIO:
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (self._folder / name).open("xb")
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        # Tells the loaders to forget what an earlier session wrote at or past this step.
+        start = SessionLog(status=SessionLog.START)
+        self._write(Event(wall_time=time.time(), step=step, session_log=start))
+        return self._file
+
+    def _write(self, event: Event, values: Sequence[Summary.Value] = ()) -> None:
+        if self._file is None:
+            raise ValueError("the event file is not open")
+        if values:
+            event.summary.CopyFrom(Summary(value=values))
+        RecordWriter(self._file).write(event.SerializeToString())
+        self._file.flush()
+
+    def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
+        kernels = info.canonical(snapshot.arrays[info.kernel])
+        start = self._start.setdefault(info.name, kernels)
+        view = view_of(info)
+        cells = to_cells(view, kernels, like=self._before.get(info.name))
+        if view.kind == "pattern":
+            self._before[info.name] = cells
+        pages = draw(view, cells, value_range(cells), _CARD)
+        shape = pages[0].shape[:2]
+        yield _image(f"filters/{info.name}", map(to_png, pages), shape, explain(info))
+        for name, value in _measure(kernels, start).items():
+            yield _scalar(f"filter_measures/{info.name}/{name}", value, _MEASURES[name])
+
+
+def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, float]:
+    return {
+        "drift": _mean(measures.drift(kernels, start)),
+        "norm": _mean(measures.norm(kernels)),
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is finite; NaN where nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def _timelapse(run: Run, info: LayerInfo, steps: Sequence[int]) -> Summary.Value:
+    film = Film(run, info.name, steps, size=_CARD, most=PAGE)
+    frames = (
+        (picture, seconds_on_screen(number, len(steps), _FPS, _HOLD))
+        for number, picture in enumerate(film.pictures())
+    )
+    data = to_apng(frames, len(steps), film.shape, film.palette)
+    first = f"the first {PAGE} filters, " if view_of(info).count > PAGE else ""
+    about = (
+        f"Animation of {len(steps)} snapshots, {first}from the start of training. {explain(info)}"
+    )
+    return _image(f"filters_timelapse/{info.name}", [data], film.shape, about)
+
+
+def _spread(steps: Sequence[int], most: int) -> list[int]:
+    """Pick at most so many steps, evenly, the first and the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[round(n * (len(steps) - 1) / (most - 1))] for n in range(most)]
+
+
+def _image(
+    tag: str, files: Iterator[bytes] | Sequence[bytes], shape: tuple[int, ...], description: str
+) -> Summary.Value:
+    height, width = shape
+    texts = [str(width).encode(), str(height).encode(), *files]
+    metadata = image_metadata(None, description, converted_to_tensor=True)
+    return _value(
+        tag,
+        TensorProto(dtype=DT_STRING, string_val=texts, tensor_shape=_shape(len(texts))),
+        metadata,
+    )
+
+
+def _scalar(tag: str, value: float, description: str) -> Summary.Value:
+    tensor = TensorProto(dtype=DT_FLOAT, float_val=[value], tensor_shape=TensorShapeProto())
+    return _value(tag, tensor, scalar_metadata(None, description))
+
+
+def _text(tag: str, text: str) -> Summary.Value:
+    tensor = TensorProto(
+        dtype=DT_STRING, string_val=[text.encode()], tensor_shape=TensorShapeProto()
+    )
+    return _value(tag, tensor, text_metadata(None, "The tracked layers."))
+
+
+def _value(tag: str, tensor: TensorProto, metadata: SummaryMetadata) -> Summary.Value:
+    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+
+
+def _shape(length: int) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=length)])
+
+
+def _table(layers: Sequence[LayerInfo]) -> str:
+    """Return the tracked layers as a Markdown table."""
+    rows = [
+        f"| `{info.name}` | {info.class_name} | {'×'.join(map(str, info.kernel_shape))} "
+        f"| {info.filters} | {info.shape[3]} | {'×'.join(map(str, info.strides))} | {info.dtype} |"
+        for info in layers
+    ]
+    head = "| layer | class | kernel | filters | channels | strides | type |\n|---|---|---|--:|--:|---|---|"
+    return "\n".join([head, *rows])
