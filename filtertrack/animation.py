@@ -155,8 +155,8 @@ def animate(
         PosixPath('evolution.gif')
     """
     target = Path(output)
-    _check_options(target, fps, size, scale, hold)
     run = run if isinstance(run, Run) else Run(run)
+    _check_options(target, fps, size, scale, hold)
     steps = _steps_to_show(run)
     film = Film(run, layer or next(iter(run.layers)), steps, size=size, scale=scale)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
