@@ -19,8 +19,7 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.gif import GifWriter
 from filtertrack.grid import SEPARATOR, Layout, to_levels, to_rgb
 from filtertrack.palette import TEXT, colour_palette, grey_palette, to_entries
-from filtertrack.scaling import ValueRange, value_range
-from filtertrack.snapshot import Moment
+from filtertrack.scaling import Span, ValueRange, value_range
 from filtertrack.store import Run
 
 Scale = Literal["frame", "filter", "layer"]
@@ -76,7 +75,7 @@ class Film:
         Yields:
             ``uint8`` arrays of the film's ``shape``: entries of its ``palette``.
         """
-        height, width = self._layout.shape
+        width = self._layout.shape[1]
         left = (self.shape[1] - width) // 2
         for moment, cells in zip(self._moments, self._cells(), strict=True):
             picture = np.full(self.shape, TEXT, np.uint8)
@@ -96,7 +95,7 @@ class Film:
     def _whole_range(self, scale: Scale) -> ValueRange | None:
         if scale == "frame":
             return None
-        span = "cell" if scale == "filter" else "layer"
+        span: Span = "cell" if scale == "filter" else "layer"
         return reduce(ValueRange.union, (value_range(cells, span) for cells in self._cells()))
 
     def _entries(self, cells: np.ndarray) -> np.ndarray:

@@ -223,10 +223,10 @@ class TrackedLayers:
             if not chosen:
                 raise FiltertrackError("layers: the function chose none of the convolutions")
             return chosen
-        return self._choose_by_name(layers)
+        return self._choose_by_name(layers, self._select)
 
-    def _choose_by_name(self, layers: list[Any]) -> list[Any]:
-        patterns = [self._select] if isinstance(self._select, str) else list(self._select or ())
+    def _choose_by_name(self, layers: list[Any], select: str | Sequence[str]) -> list[Any]:
+        patterns = [select] if isinstance(select, str) else list(select)
         names = {id(layer): {layer.name, _path(self._model, layer)} for layer in layers}
         known = list(dict.fromkeys(_path(self._model, layer) for layer in layers))
         for pattern in patterns:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from filtertrack import FiltertrackError, FilterTracker, Run
+from filtertrack import FilterTracker, FiltertrackError, Run
 
 
 @pytest.fixture
