@@ -6,10 +6,9 @@ a time: memory does not grow with the length of the run.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import reduce
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from filtertrack.gif import GifWriter
 from filtertrack.grid import SEPARATOR, Layout, to_levels, to_rgb
 from filtertrack.palette import TEXT, colour_palette, grey_palette, to_entries
 from filtertrack.scaling import Span, ValueRange, value_range
-from filtertrack.store import Run
+from filtertrack.store import Run, write_whole
 
 Scale = Literal["frame", "filter", "layer"]
 SCALES: tuple[Scale, ...] = ("frame", "filter", "layer")
@@ -40,7 +39,7 @@ class Film:
         layer: One of the run's layers.
         steps: Which snapshots, ascending.
         size: Longer side of the grid, in pixels, at most.
-        scale: What dark and light mean. ``"frame"``: the lowest and highest weight of each filter in
+        scale: What dark and light mean. ``"frame"``: lowest and highest weight of each filter in
             each frame, as in TensorBoard. ``"filter"``: of each filter over the whole run, so its
             growth is seen. ``"layer"``: of all filters over the whole run.
         most: Draw only so many cells, the first ones; None for all.
@@ -158,17 +157,15 @@ def animate(
     _check_options(target, fps, size, scale, hold)
     steps = _steps_to_show(run)
     film = Film(run, layer or next(iter(run.layers)), steps, size=size, scale=scale)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file, GifWriter(file, film.shape, film.palette) as gif:
+
+    def write(file: BinaryIO) -> None:
+        with GifWriter(file, film.shape, film.palette) as gif:
             for done, picture in enumerate(film.pictures(), start=1):
                 gif.add(picture, seconds_on_screen(done - 1, len(steps), fps, hold))
                 if progress:
                     progress(done, len(steps))
-        temporary.replace(target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+
+    write_whole(target, write)
     return target
 
 

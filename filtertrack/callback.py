@@ -40,8 +40,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     """Keeps the convolution kernels of a model while ``fit`` trains it.
 
     Step 0 is the untrained model. Each snapshot is stored under ``log_dir/filters`` and drawn for
-    TensorBoard; ``filtertrack animate log_dir`` makes the animation. The training thread only copies
-    weights. No fault of this callback stops training, unless ``strict`` asks for that.
+    TensorBoard; ``filtertrack animate log_dir`` makes the animation. The training thread only
+    copies weights. No fault of this callback stops training, unless ``strict`` asks for that.
 
     Args:
         log_dir: The run's folder; made where it is missing. Also what TensorBoard's ``--logdir``
@@ -195,9 +195,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             return
         if self._existing == "error":
             raise FiltertrackError(
-                f"{str(self.log_dir)!r} already holds a run, and training starts from epoch 0. Give "
-                f"FilterTracker another folder, or existing='replace' to delete that run; to go on "
-                f"with it, call fit with initial_epoch"
+                f"{str(self.log_dir)!r} already holds a run, and training starts from epoch "
+                f"0. Give FilterTracker another folder, or existing='replace' to delete that run; "
+                f"to go on with it, call fit with initial_epoch"
             )
         Run.delete(self.log_dir)
 

@@ -118,12 +118,16 @@ def explain(info: LayerInfo) -> str:
     shape = "x".join(map(str, info.kernel_shape))
     what = {
         "grey": f"{filters} filters of {height}x{width}, one input channel, in grey",
-        "colour": f"{filters} filters of {height}x{width}, three input channels as red, green, blue",
+        "colour": (
+            f"{filters} filters of {height}x{width}, three input channels as red, green, blue"
+        ),
         "pattern": (
             f"{filters} filters of {height}x{width}, each collapsed from {channels} input channels "
             f"to its strongest spatial pattern (rank 1)"
         ),
-        "matrix": f"1x1 kernel as a matrix: {channels} input channels down, {filters} filters across",
+        "matrix": (
+            f"1x1 kernel as a matrix: {channels} input channels down, {filters} filters across"
+        ),
     }[view.kind]
     per = "the matrix" if view.kind == "matrix" else "each filter"
     return (

@@ -93,7 +93,7 @@ class GifWriter:
 
 
 def changed_rectangle(before: np.ndarray, frame: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Return the top, the left and the content of the smallest rectangle in which two frames differ.
+    """Return the top, the left and the content of the rectangle in which two frames differ.
 
     Where nothing differs it is the first pixel: a frame has to hold something.
 

@@ -176,7 +176,7 @@ class TrackedLayers:
         return stop
 
     def first_weights(self) -> dict[str, np.ndarray] | None:
-        """Return what ``watch_builds`` saw: the untrained weights, or None where some are missing."""
+        """Return what ``watch_builds`` saw, the untrained weights; None if some are missing."""
         arrays = {
             member: self._first.get((id(source.layer), attribute))
             for source in self._sources
@@ -189,7 +189,7 @@ class TrackedLayers:
         @wraps(build)  # Keras reads the signature to learn what to pass
         def build_and_copy(*args: Any, **kwargs: Any) -> Any:
             result = build(*args, **kwargs)
-            # TensorFlow is tracing here. In a thread of its own it is not, and variables have values.
+            # TensorFlow is tracing here. In another thread it is not, and variables have values.
             thread = threading.Thread(target=self._copy_first, args=(layer,))
             thread.start()
             thread.join()
@@ -324,7 +324,7 @@ def _one_order(
 ) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
     """Return the order of axes, and the shape, that make ``(filters, height, width, channels)``.
 
-    A kernel along one axis is one row high; the slices of one in three dimensions stand side by side.
+    A kernel along one axis is one row high; the slices of a 3-D one stand side by side.
     """
     space = len(kernel_shape) - 2
     filters, channels = {

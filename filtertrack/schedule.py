@@ -13,7 +13,7 @@ LOG_STEPS_PER_DOUBLING = 4
 ScheduleLike: TypeAlias = str | int | Callable[[int, int], bool]
 
 # Batch number n lies in epoch n / length, and the log-spaced points around it are n * (2^(1/4) - 1)
-# apart. That exceeds an epoch's length from the sixth epoch on: there the epochs are the finer grid.
+# apart. That exceeds an epoch's length from the sixth epoch on: there epochs are the finer grid.
 _LOG_EPOCHS = math.floor(1 / (2 ** (1 / LOG_STEPS_PER_DOUBLING) - 1))
 
 
@@ -44,8 +44,9 @@ def make_schedule(value: ScheduleLike) -> Schedule:
     Args:
         value: ``"epoch"``: each epoch. ``"log"``: each epoch, and in the first five also
             log-spaced batches, four to each doubling: filters form within the first epoch, so
-            that is where most are taken. A whole number N: every N batches. A function of ``(epoch, batch)``, both counted as
-            finished, that says whether to take a snapshot now.
+            that is where most are taken. A whole number N: every N batches.
+            A function
+            of ``(epoch, batch)``, both counted as finished, that says whether to take a snapshot now.
 
     Returns:
         The schedule.

@@ -103,7 +103,7 @@ class Run:
             "layers": [info.to_dict() for info in layers],
         }
         text = json.dumps(manifest, indent=1).encode()
-        _write_whole(folder / _MANIFEST, lambda file: file.write(text))
+        write_whole(folder / _MANIFEST, lambda file: file.write(text))
         return cls(path)
 
     @classmethod
@@ -122,7 +122,8 @@ class Run:
     @property
     def steps(self) -> list[int]:
         """Every snapshot's step, ascending, as the folder is now."""
-        matches = map(_SNAPSHOT_FILE.fullmatch, os.listdir(self.folder / _SNAPSHOTS))
+        files = (self.folder / _SNAPSHOTS).iterdir()
+        matches = (_SNAPSHOT_FILE.fullmatch(file.name) for file in files)
         return sorted(int(match[1]) for match in matches if match)
 
     def file(self, step: int) -> Path:
@@ -223,7 +224,7 @@ class Run:
             info.canonical(snapshot.arrays[info.kernel])
         members = {name: _storable(name, a) for name, a in snapshot.arrays.items()}
         members[_META] = np.array(_meta_text(snapshot.moment))
-        _write_whole(self.file(snapshot.step), lambda file: np.savez(file, **members))
+        write_whole(self.file(snapshot.step), lambda file: np.savez(file, **members))
 
     def truncate(self, step: int) -> None:
         """Remove every snapshot at or past a step: training starts again from there.
@@ -318,8 +319,16 @@ def _meta_text(moment: Moment) -> str:
     return text
 
 
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that its name appears only once its content is on disk."""
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that its name appears only once its content is on disk.
+
+    Args:
+        path: The file; one that is there already is replaced.
+        write: Writes the content into the file it is given.
+
+    Raises:
+        OSError: If the file cannot be written; nothing is left behind then.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

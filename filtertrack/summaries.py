@@ -209,5 +209,5 @@ def _table(layers: Sequence[LayerInfo]) -> str:
         f"| {info.filters} | {info.shape[3]} | {'×'.join(map(str, info.strides))} | {info.dtype} |"
         for info in layers
     ]
-    head = "| layer | class | kernel | filters | channels | strides | type |\n|---|---|---|--:|--:|---|---|"
-    return "\n".join([head, *rows])
+    head = "| layer | class | kernel | filters | channels | strides | type |"
+    return "\n".join([head, "|---|---|---|--:|--:|---|---|", *rows])
