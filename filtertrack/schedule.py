@@ -45,8 +45,8 @@ def make_schedule(value: ScheduleLike) -> Schedule:
         value: ``"epoch"``: each epoch. ``"log"``: each epoch, and in the first five also
             log-spaced batches, four to each doubling: filters form within the first epoch, so
             that is where most are taken. A whole number N: every N batches.
-            A function
-            of ``(epoch, batch)``, both counted as finished, that says whether to take a snapshot now.
+            A function of ``(epoch, batch)``, both counted as finished, that says whether to take a
+            snapshot now.
 
     Returns:
         The schedule.
