@@ -101,7 +101,7 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
     size[size == 0] = 1.0
     flat /= size[:, np.newaxis, np.newaxis]
     strengths, vectors = np.linalg.eigh(flat @ flat.transpose(0, 2, 1))
-    pattern = vectors[:, :, -1] * np.sqrt(np.maximum(strengths[:, -1:], 0.0))
+    pattern: np.ndarray = vectors[:, :, -1] * np.sqrt(np.maximum(strengths[:, -1:], 0.0))
     if like is None:
         toward = (pattern[:, np.newaxis, :] @ flat).sum(axis=(1, 2))
     else:

@@ -94,7 +94,8 @@ class Layout:
         """Put cells side by side, magnified, with separators between them.
 
         Args:
-            cells: ``uint8`` array of shape ``(count, height, width)`` or ``(…, 3)``.
+            cells: ``uint8`` array of shape ``(count, height, width)`` or ``(…, 3)``; fewer cells
+                than ``count`` leave the last places empty.
             fill: What separators and empty places hold: an entry of a palette, or a colour.
 
         Returns:
@@ -107,7 +108,7 @@ class Layout:
         small[:] = fill
         padded = np.empty((self.rows * self.columns, self.height, self.width, *channels), np.uint8)
         padded[:] = fill
-        padded[: self.count] = cells
+        padded[: len(cells)] = cells
         rowwise = padded.reshape(self.rows, self.columns, self.height, self.width, *channels)
         small[:-1, :-1] = rowwise.swapaxes(1, 2).reshape(
             self.rows * self.height, self.columns * self.width, *channels
@@ -189,14 +190,14 @@ def draw(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[n
 
     Returns:
         One picture a page: ``uint8`` arrays of shape ``(height, width)`` (entries of ``palette()``)
-        or, for colour, ``(height, width, 3)``.
+        or, for colour, ``(height, width, 3)``. All have the same size, columns and
+        magnification; the last may have empty places.
     """
     tones = to_rgb(cells, values) if view.coloured else to_levels(cells, values)
     fill = SEPARATOR_RGB if view.coloured else SEPARATOR
+    layout = Layout.fit(min(len(tones), PAGE), view.height, view.width, side)
     pages = [tones[start : start + PAGE] for start in range(0, max(1, len(tones)), PAGE)]
-    return [
-        Layout.fit(len(page), view.height, view.width, side).compose(page, fill) for page in pages
-    ]
+    return [layout.compose(page, fill) for page in pages]
 
 
 def to_image(picture: np.ndarray) -> Image.Image:

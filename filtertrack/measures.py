@@ -22,7 +22,8 @@ def norm(kernels: np.ndarray) -> np.ndarray:
     # Scaled by the largest weight: squares of 1e200 would overflow, of 1e-200 vanish.
     size = np.abs(flat).max(axis=1, initial=0.0)
     safe = np.where(np.isfinite(size) & (size > 0), size, 1.0)
-    return np.sqrt(np.square(flat / safe[:, np.newaxis]).sum(axis=1)) * safe
+    length: np.ndarray = np.sqrt(np.square(flat / safe[:, np.newaxis]).sum(axis=1)) * safe
+    return length
 
 
 def drift(kernels: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -44,7 +45,8 @@ def drift(kernels: np.ndarray, start: np.ndarray) -> np.ndarray:
         [0.0, 1.0]
     """
     now, then = _unit(kernels), _unit(start)
-    return np.clip(1.0 - np.einsum("fp,fp->f", now, then), 0.0, 2.0)
+    cosine: np.ndarray = np.einsum("fp,fp->f", now, then)
+    return np.clip(1.0 - cosine, 0.0, 2.0)
 
 
 def _unit(kernels: np.ndarray) -> np.ndarray:
@@ -67,17 +69,18 @@ class Structure:
             pixel, a constant filter, values that are not finite).
         p_value: ``(filters,)``: how likely a shuffle is at least as smooth; at best
             1 / (shuffles + 1). 1 where nothing can be said.
+        shuffles: How many shuffles each filter was compared with.
     """
 
     ratio: np.ndarray
     p_value: np.ndarray
+    shuffles: int
 
     @property
     def share(self) -> float:
         """The share of filters smoother than every one of their shuffles, from 0 to 1."""
-        return float(np.mean(self.p_value <= self.p_value_floor)) if len(self.p_value) else 0.0
-
-    p_value_floor: float = 0.0
+        smoothest = self.p_value <= 1 / (self.shuffles + 1)
+        return float(smoothest.mean()) if len(smoothest) else 0.0
 
 
 def structure(kernels: np.ndarray, *, shuffles: int = 100, seed: int = 0) -> Structure:
@@ -122,7 +125,7 @@ def structure(kernels: np.ndarray, *, shuffles: int = 100, seed: int = 0) -> Str
     as_smooth = null <= own[:, np.newaxis] * (1 + 1e-9)
     p_value = (1 + as_smooth.sum(axis=1)) / (shuffles + 1)
     p_value[~known] = 1.0
-    return Structure(ratio, p_value, 1 / (shuffles + 1))
+    return Structure(ratio, p_value, shuffles)
 
 
 def _neighbours(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,9 +144,13 @@ def _pixel_distances(kernels: np.ndarray) -> np.ndarray:
     filters, height, width, channels = kernels.shape
     flat = kernels.reshape(filters, height * width, channels).astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
+        largest = np.abs(flat).max(axis=(1, 2), initial=0.0)
         flat = flat - flat.mean(axis=1, keepdims=True)
         size = np.abs(flat).max(axis=(1, 2), initial=0.0)
+        # What rounding left of a constant filter is no pattern.
+        flat = np.where((size <= 1e-12 * largest)[:, np.newaxis, np.newaxis], 0.0, flat)
         flat = flat / np.where(size > 0, size, 1.0)[:, np.newaxis, np.newaxis]
         gram = flat @ flat.transpose(0, 2, 1)
-        square = np.einsum("fpp->fp", gram)
-        return np.maximum(square[:, :, np.newaxis] + square[:, np.newaxis, :] - 2 * gram, 0.0)
+        square: np.ndarray = np.einsum("fpp->fp", gram)
+        distance: np.ndarray = square[:, :, np.newaxis] + square[:, np.newaxis, :] - 2 * gram
+    return distance.clip(min=0.0)

@@ -222,7 +222,7 @@ class Run:
             if info.kernel not in snapshot.arrays:
                 raise FiltertrackError(f"the snapshot holds no {info.kernel!r}")
             info.canonical(snapshot.arrays[info.kernel])
-        members = {name: _storable(name, a) for name, a in snapshot.arrays.items()}
+        members: dict[str, Any] = {n: _storable(n, a) for n, a in snapshot.arrays.items()}
         members[_META] = np.array(_meta_text(snapshot.moment))
         write_whole(self.file(snapshot.step), lambda file: np.savez(file, **members))
 

@@ -4,31 +4,6 @@ import pytest
 from filtertrack import FilterTracker, FiltertrackError, Run
 
 
-@pytest.fixture
-def tiny_model():
-    import keras
-
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(4, 3, name="conv1"),
-            keras.layers.ReLU(),
-            keras.layers.Conv2D(6, 3, name="conv2"),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(2),
-        ]
-    )
-    model.compile("sgd", "mse")
-    return model
-
-
-@pytest.fixture
-def data():
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(32, 8, 8, 3)).astype("float32"), np.zeros((32, 2), "float32")
-
-
 def test_every_snapshot_is_what_keras_held(tiny_model, data, tmp_path):
     """Each stored kernel and bias equals ``get_weights`` of its epoch bit for bit."""
     import keras

@@ -1,0 +1,141 @@
+"""What several test files share: small runs, a tiny model, golden pictures, an event reader."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from filtertrack import LayerInfo, Moment, Run, Snapshot
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# A shared machine stalls now and then; a slow example is no fault of the code.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden pictures anew: look at them"
+    )
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a Pillow image with the golden picture of that name, exactly; a missing one fails."""
+
+    def compare(name, image):
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            image.save(path)
+        assert path.exists(), f"no golden picture {name}: --update-golden makes it, then look at it"
+        with Image.open(path) as expected:
+            assert expected.mode == image.mode
+            np.testing.assert_array_equal(
+                np.asarray(image.convert("RGB")), np.asarray(expected.convert("RGB"))
+            )
+
+    return compare
+
+
+def _conv_info(name="conv1", kernel_shape=(3, 3, 1, 4), *, bias=True, **changes):
+    """Describe a Conv2D as discovery would."""
+    height, width, channels, filters = kernel_shape
+    fields = {
+        "name": name,
+        "path": name,
+        "class_name": "Conv2D",
+        "kernel": f"{name}/kernel",
+        "bias": f"{name}/bias" if bias else None,
+        "kernel_shape": kernel_shape,
+        "axes": (3, 0, 1, 2),
+        "shape": (filters, height, width, channels),
+        "dtype": "float32",
+        "strides": (1, 1),
+        "dilation": (1, 1),
+    }
+    return LayerInfo(**{**fields, **changes})
+
+
+@pytest.fixture
+def conv_info():
+    return _conv_info
+
+
+@pytest.fixture
+def make_run(tmp_path, rng):
+    """Write a run without any training: layers, and random weights that drift step by step."""
+
+    def make(*infos, steps=(0, 1, 2), folder="run", dtype=np.float32):
+        infos = infos or (
+            _conv_info(),
+            _conv_info("conv2", (3, 3, 4, 6)),
+        )
+        run = Run.create(tmp_path / folder, infos, {"filtertrack": "test"})
+        weights = {}
+        for step in steps:
+            for info in infos:
+                shapes = {info.kernel: info.kernel_shape, info.bias: (info.filters,)}
+                for member, shape in shapes.items():
+                    if member is not None:
+                        change = rng.normal(size=shape)
+                        weights[member] = (weights.get(member, 0) + change).astype(dtype)
+            metrics = {} if step == 0 else {"loss": 1 / step, "accuracy": 1 - 1 / (step + 1)}
+            moment = Moment(step, step, 10 * step, metrics, wall_time=1.7e9 + step)
+            run.append(Snapshot(moment, {k: v.copy() for k, v in weights.items()}))
+        return run
+
+    return make
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run()
+
+
+@pytest.fixture
+def tiny_model():
+    """A model with an RGB convolution and a deeper one: trains in milliseconds."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3, name="conv1"),
+            keras.layers.ReLU(),
+            keras.layers.Conv2D(6, 3, name="conv2"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.fixture
+def data(rng):
+    return rng.normal(size=(32, 8, 8, 3)).astype("float32"), np.zeros((32, 2), "float32")
+
+
+@pytest.fixture
+def read_events():
+    """Read a folder's event files with TensorBoard's own loader: every summary value in order."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    def read(folder):
+        return [
+            (event.step, value)
+            for file in sorted(folder.glob("events.out.tfevents.*"))
+            for event in EventFileLoader(str(file)).Load()
+            for value in event.summary.value
+        ]
+
+    return read

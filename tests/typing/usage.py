@@ -1,0 +1,41 @@
+"""What users write, checked by mypy and never run."""
+
+from pathlib import Path
+
+import numpy as np
+
+from filtertrack import FilterTracker, LayerInfo, Run, animate
+
+
+def track() -> FilterTracker:
+    """Every way to give each option."""
+    FilterTracker("runs/exp1")
+    FilterTracker(Path("runs/exp1"), layers="conv1", schedule="log", existing="replace")
+    FilterTracker("runs/exp1", layers=["conv1", "block?/*"], schedule=100, strict=True)
+    return FilterTracker(
+        "runs/exp1",
+        layers=lambda layer: bool(layer.trainable),
+        schedule=lambda epoch, batch: batch % 7 == epoch,
+    )
+
+
+def read() -> np.ndarray:
+    """What a run gives."""
+    run = Run("runs/exp1")
+    info: LayerInfo = run.layers["conv1"]
+    steps: list[int] = run.steps
+    loss: float = run.moment(steps[-1]).metrics["loss"]
+    shape: tuple[int, int, int, int] = info.shape
+    return run.kernels("conv1", step=0) * loss * shape[0]
+
+
+def draw() -> Path:
+    """A run or its folder."""
+    animate(Run("runs/exp1"), "evolution.gif", fps=5, scale="filter", hold=(1, 2))
+    return animate("runs/exp1", layer="conv1")
+
+
+def refused() -> None:
+    """What a type checker stops."""
+    FilterTracker("runs/exp1", existing="maybe")  # type: ignore[arg-type]
+    animate("runs/exp1", scale="run")  # type: ignore[arg-type]
