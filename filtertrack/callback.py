@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ Existing = Literal["error", "replace"]
 Logs = Mapping[str, Any] | None
 
 _log = logging.getLogger("filtertrack")
+_TAKE = "take a snapshot"
 
 
 class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
@@ -100,13 +102,13 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._epoch_offset = 0
         self._epoch_first_batch = 0
         self._last_step = -1
-        self._faults = 0
+        self._faults: Counter[str] = Counter()
 
     # Keras calls these.
 
     def on_train_begin(self, logs: Logs = None) -> None:  # noqa: ARG002 - Keras's signature
         """Look at the model, before anything is trained."""
-        self._close()
+        self.close()
         self._forget_fit()
         self._tracked = TrackedLayers(self.model, self._select)
 
@@ -131,7 +133,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         upto = self._epoch_first_batch + batch + 1
         self._finished_batches = upto
         ends_epoch = self._schedule.every_epoch and batch + 1 == self.params.get("steps")
-        with self._faults_reported():
+        with self._faults_reported(_TAKE):
             if due is not None and not ends_epoch and due(self._finished_epochs, before, upto):
                 self._take(logs)
 
@@ -142,15 +144,34 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             steps = self.params.get("steps")
             self._finished_batches = steps and steps * self._finished_epochs
         if self._schedule.every_epoch:
-            with self._faults_reported():
+            with self._faults_reported(_TAKE):
                 self._take(logs)
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Take the last snapshot where it is missing, and finish the files."""
-        with self._faults_reported():
+        with self._faults_reported(_TAKE):
             if self._last_step != self._step:
                 self._take(logs)
-        self._close(trained=True)
+        self.close()
+        if self._run is not None and self._summaries is not None:
+            with self._faults_reported("write the timelapses"):
+                self._summaries.add_timelapses(self._run)
+                _say_goodbye(self._run)
+        for what, count in self._faults.items():
+            if count > 1:
+                _log.warning("%d times: could not %s", count, what)
+
+    def close(self) -> None:
+        """Wait until everything that was taken is on disk.
+
+        Only of use after a ``fit`` that was interrupted, since Keras calls no hook then. The next
+        ``fit`` and the end of the program wait as well.
+        """
+        self._stop_watching()
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            with self._faults_reported("finish writing"):
+                recorder.close()
 
     # Beginning.
 
@@ -265,35 +286,17 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             self._last_step = self._step
 
     @contextmanager
-    def _faults_reported(self) -> Iterator[None]:
-        """Training comes first: turn any fault of ours into one warning."""
+    def _faults_reported(self, what: str) -> Iterator[None]:
+        """Training comes first: turn any fault of ours into a warning, the first time it occurs."""
         try:
             yield
         except Exception as error:
             if self._strict:
                 raise
-            self._faults += 1
-            if self._faults == 1:
-                _log.warning("a snapshot failed, training goes on: %s", error, exc_info=True)
-
-    # Ending.
-
-    def _close(self, *, trained: bool = False) -> None:
-        """Wait for the background to write what it has. Also ends a fit that was interrupted."""
-        self._stop_watching()
-        recorder, self._recorder = self._recorder, None
-        summaries, self._summaries = self._summaries, None
-        with self._faults_reported():
-            if recorder is not None:
-                recorder.close()
-        with self._faults_reported():
-            if summaries is not None and self._run is not None:
-                if trained:
-                    summaries.add_timelapses(self._run)
-                summaries.close()
-                _say_goodbye(self._run)
-        if self._faults:
-            _log.warning("%d snapshots failed", self._faults)
+            self._faults[what] += 1
+            if self._faults[what] == 1:
+                bug = not isinstance(error, (FiltertrackError, OSError))
+                _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
 
     def _announce(self, tracked: TrackedLayers) -> None:
         _show_log()

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO
+from pathlib import Path
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -56,8 +56,7 @@ class Summaries:
 
     def __init__(self, run: Run) -> None:
         self._layers = list(run.layers.values())
-        self._folder = run.folder
-        self._file: BinaryIO | None = None
+        self._events = _EventFile(run.folder)
         self._last_step = -1
         self._start: dict[str, np.ndarray] = {}
         self._before: dict[str, np.ndarray] = {}
@@ -76,10 +75,12 @@ class Summaries:
         if snapshot.step <= self._last_step:
             return
         values = [value for info in self._layers for value in self._values(info, snapshot)]
-        if self._file is None:
-            self._file = self._open(snapshot.step)
+        if not self._events.started:
+            self._events.start(snapshot.step)
             values.insert(0, _text("filters_layers", _table(self._layers)))
-        self._write(Event(step=snapshot.step, wall_time=snapshot.moment.wall_time), values)
+        summary = Summary(value=values)
+        moment = snapshot.moment
+        self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
         self._last_step = snapshot.step
 
     def add_timelapses(self, run: Run) -> None:
@@ -92,34 +93,12 @@ class Summaries:
             OSError: If the file cannot be written.
         """
         steps = run.steps
-        if self._file is None or len(steps) < 2:
+        if not self._events.started or len(steps) < 2:
             return
         most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
         for info in self._layers:
-            value = _timelapse(run, info, _spread(steps, most))
-            self._write(Event(step=steps[-1], wall_time=time.time()), [value])
-
-    def close(self) -> None:
-        """Close the event file."""
-        if self._file is not None:
-            self._file.close()
-
-    def _open(self, step: int) -> BinaryIO:
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._file = (self._folder / name).open("xb")
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        # Tells the loaders to forget what an earlier session wrote at or past this step.
-        start = SessionLog(status=SessionLog.START)
-        self._write(Event(wall_time=time.time(), step=step, session_log=start))
-        return self._file
-
-    def _write(self, event: Event, values: Sequence[Summary.Value] = ()) -> None:
-        if self._file is None:
-            raise ValueError("the event file is not open")
-        if values:
-            event.summary.CopyFrom(Summary(value=values))
-        RecordWriter(self._file).write(event.SerializeToString())
-        self._file.flush()
+            summary = Summary(value=[_timelapse(run, info, _spread(steps, most))])
+            self._events.append(Event(step=steps[-1], wall_time=time.time(), summary=summary))
 
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
         kernels = info.canonical(snapshot.arrays[info.kernel])
@@ -133,6 +112,45 @@ class Summaries:
         yield _image(f"filters/{info.name}", map(to_png, pages), shape, explain(info))
         for name, value in _measure(kernels, start).items():
             yield _scalar(f"filter_measures/{info.name}/{name}", value, _MEASURES[name])
+
+
+class _EventFile:
+    """One event file, opened anew for each record.
+
+    So nothing stays open when ``fit`` is interrupted, a folder that is gone is noticed, and a
+    record that a full disk cut off is written over by the next one, not followed by it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+        self._end = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether the file exists."""
+        return self._path is not None
+
+    def start(self, step: int) -> None:
+        """Make the file: from this step on it replaces what earlier files of the folder say."""
+        now = time.time()
+        path = self._folder / f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
+        path.touch(exist_ok=False)
+        self._path, self._end = path, 0
+        self.append(Event(wall_time=now, file_version="brain.Event:2"))
+        # Tells the loaders to forget what an earlier session wrote at or past this step.
+        begin = SessionLog(status=SessionLog.START)
+        self.append(Event(wall_time=now, step=step, session_log=begin))
+
+    def append(self, event: Event) -> None:
+        """Write one record."""
+        if self._path is None:
+            raise ValueError("the event file is not there yet")
+        with self._path.open("r+b") as file:
+            file.seek(self._end)
+            RecordWriter(file).write(event.SerializeToString())
+            end = file.tell()
+        self._end = end
 
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, float]:

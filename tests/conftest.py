@@ -1,5 +1,7 @@
 """What several test files share: small runs, a tiny model, golden pictures, an event reader."""
 
+import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,22 @@ def tiny_model():
 @pytest.fixture
 def data(rng):
     return rng.normal(size=(32, 8, 8, 3)).astype("float32"), np.zeros((32, 2), "float32")
+
+
+@pytest.fixture
+def decoded():
+    """Decode an animation with ffmpeg, which did not write it: ``(frames, height, width, 3)``."""
+    import imageio_ffmpeg
+
+    def decode(path):
+        width, height = struct.unpack("<HH", path.read_bytes()[6:10])
+        passed_on = ["-fps_mode", "passthrough"]  # a frame a frame, however long each is shown
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, *passed_on, *raw]
+        data = subprocess.run(ffmpeg, check=True, capture_output=True).stdout
+        return np.frombuffer(data, np.uint8).reshape(-1, height, width, 3)
+
+    return decode
 
 
 @pytest.fixture
