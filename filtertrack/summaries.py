@@ -147,6 +147,7 @@ class _EventFile:
         if self._path is None:
             raise ValueError("the event file is not there yet")
         with self._path.open("r+b") as file:
+            file.truncate(self._end)
             file.seek(self._end)
             RecordWriter(file).write(event.SerializeToString())
             end = file.tell()

@@ -1,0 +1,93 @@
+import logging
+import threading
+
+import pytest
+
+from filtertrack import FiltertrackError
+from filtertrack.recorder import Recorder, room_for
+
+
+def failing(snapshot):
+    raise OSError(f"no space for {snapshot}")
+
+
+def test_every_sink_gets_every_snapshot_in_order():
+    """In the order they were put, each to all sinks."""
+    one, two = [], []
+    recorder = Recorder({"one": one.append, "two": two.append}, room=4)
+    for number in range(100):
+        recorder.put(number)
+    recorder.close()
+    assert one == two == list(range(100))
+    assert not recorder.lost
+
+
+def test_a_sink_that_fails_loses_only_its_own(caplog):
+    """The other sink gets everything; one warning at once, one sum at the end."""
+    kept = []
+    caplog.set_level(logging.WARNING, "filtertrack")
+    recorder = Recorder({"pictures": failing, "snapshots": kept.append}, room=4)
+    for number in range(5):
+        recorder.put(number)
+    recorder.close()
+    assert kept == [0, 1, 2, 3, 4]
+    assert recorder.lost == {"pictures": 5}
+    assert [record.getMessage() for record in caplog.records] == [
+        "could not write pictures, training goes on: no space for 0",
+        "lost 5 pictures; the last time: no space for 4",
+    ]
+
+
+def test_strict_raises_where_training_can_see_it():
+    """With ``strict`` the failure comes out of ``put`` or ``close``, once."""
+    recorder = Recorder({"snapshots": failing}, room=4, strict=True)
+
+    def put_and_close():
+        recorder.put(1)
+        recorder.close()
+
+    with pytest.raises(FiltertrackError, match="could not write snapshots: no space for 1"):
+        put_and_close()
+    recorder.close()
+
+
+def test_a_disk_that_hangs_costs_its_patience_once(caplog):
+    """With all places taken ``put`` waits, gives the snapshot up, and does not wait again."""
+    free, kept = threading.Event(), []
+
+    def slow(snapshot):
+        free.wait(10)
+        kept.append(snapshot)
+
+    recorder = Recorder({"snapshots": slow}, room=1, patience=0.2)
+    for number in range(10):
+        recorder.put(number)
+    assert recorder.lost["snapshots"] >= 7
+    free.set()
+    recorder.close()
+    assert len(kept) + recorder.lost["snapshots"] == 10
+    assert kept[0] == 0
+    assert "writing is slower than training" in caplog.text
+
+
+def test_dropping_the_recorder_writes_what_waits():
+    """Keras calls no hook when ``fit`` raises; the last reference going is enough."""
+    kept = []
+    recorder = Recorder({"snapshots": kept.append}, room=8)
+    for number in range(5):
+        recorder.put(number)
+    del recorder
+    assert kept == [0, 1, 2, 3, 4]
+
+
+def test_closing_twice_is_harmless():
+    """The second time there is nothing to do."""
+    recorder = Recorder({"snapshots": print}, room=2)
+    recorder.close()
+    recorder.close()
+
+
+def test_how_many_may_wait_depends_on_their_size():
+    """At most 256 MB and 32 snapshots wait, and at least 2."""
+    assert [room_for(size) for size in (0, 1000, 100 << 20, 1 << 40)] == [32, 32, 2, 2]
+    assert room_for(32 << 20) == 8

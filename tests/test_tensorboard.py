@@ -1,0 +1,143 @@
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from filtertrack import FilterTracker, Run
+from filtertrack.animation import Film
+from filtertrack.cells import to_cells, view_of
+from filtertrack.grid import draw, to_image
+from filtertrack.scaling import value_range
+
+
+@contextmanager
+def tensorboard(logdir, *flags):
+    """Start the real TensorBoard on loopback; yields a function that gets a path over HTTP."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", logdir, "--port", "0"]
+    log = logdir / "tensorboard.log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen([*command, "--host", "127.0.0.1", *flags], stderr=stderr) as server,
+    ):
+        try:
+            address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()))
+
+            def get(path, query=""):
+                query = query if isinstance(query, str) else urllib.parse.urlencode(query)
+                url = f"{address[0]}/data/plugin/{path}?{query}"
+                with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - loopback
+                    return response.read()
+
+            yield get
+        finally:
+            server.terminate()
+
+
+def until(look):
+    """Look until there is something."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("TensorBoard did not answer in time")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A real training of five epochs: an RGB layer, and a deep one of two pages."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("logs")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(8, 5, name="rgb"),
+            keras.layers.Conv2D(70, 3, name="deep"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    model.compile("adam", "mse")
+    x = np.random.default_rng(0).normal(size=(32, 8, 8, 3)).astype("float32")
+    tracker = FilterTracker(folder / "exp1")
+    model.fit(x, np.ones((32, 70), "float32"), epochs=5, verbose=0, callbacks=[tracker])
+    return folder
+
+
+def pages_of(run, layer):
+    """Draw each step of a layer as the renderer does: step to its pages."""
+    info, cells, pages = run.layer(layer), None, {}
+    view = view_of(info)
+    for step in run.steps:
+        cells = to_cells(view, run.kernels(layer, step), cells)
+        pages[step] = draw(view, cells, value_range(cells), 320)
+    return pages
+
+
+def pixels(data):
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("flags", [[], ["--load_fast=false"]], ids=["default", "python"])
+def test_both_loaders_serve_the_renderers_pixels(trained, flags):
+    """Over HTTP: every step of each layer, each page, the timelapse, the scalars and the table."""
+    run, where = Run(trained / "exp1"), "exp1/filters"
+    with tensorboard(trained, *flags) as get:
+
+        def images(tag, sample=0):
+            listed = get("images/images", {"run": where, "tag": tag, "sample": sample})
+            return {
+                entry["step"]: get("images/individualImage", entry["query"])
+                for entry in json.loads(listed)
+            }
+
+        def tags():
+            loaded = json.loads(get("images/tags")).get(where, {})
+            return loaded if "filters_timelapse/deep" in loaded else None
+
+        loaded = until(tags)
+        assert set(loaded) == {
+            "filters/rgb",
+            "filters/deep",
+            "filters_timelapse/rgb",
+            "filters_timelapse/deep",
+        }
+        assert loaded["filters/deep"]["samples"] == 2
+        assert "rank 1" in loaded["filters/deep"]["description"]
+        assert "dark" in loaded["filters/rgb"]["description"]
+
+        for layer in ("rgb", "deep"):
+            drawn = pages_of(run, layer)
+            for number in range(len(drawn[0])):
+                served = images(f"filters/{layer}", number)
+                assert list(served) == [0, 1, 2, 3, 4, 5]
+                for step, data in served.items():
+                    expected = np.asarray(to_image(drawn[step][number]).convert("RGB"))
+                    np.testing.assert_array_equal(pixels(data), expected)
+
+        film = Film(run, "rgb", run.steps, size=320)
+        with Image.open(io.BytesIO(images("filters_timelapse/rgb")[5])) as image:
+            assert image.n_frames == 6
+            image.seek(5)
+            *_, last = film.pictures()
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), film.palette[last])
+
+        drift = {"run": where, "tag": "filter_measures/rgb/drift"}
+        scalars = json.loads(get("scalars/scalars", drift))
+        assert [step for _, step, _ in scalars] == [0, 1, 2, 3, 4, 5]
+        assert scalars[0][2] == pytest.approx(0, abs=1e-6)
+        assert scalars[-1][2] > 0
+        text = json.loads(get("text/text", {"run": where, "tag": "filters_layers"}))
+        assert "<table>" in text[0]["text"]
+        assert "deep" in text[0]["text"]
