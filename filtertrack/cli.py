@@ -102,7 +102,7 @@ def _info(arguments: argparse.Namespace) -> None:
     steps = run.steps
     span = f", step {steps[0]} to {steps[-1]}" if steps else ""
     console = Console(highlight=False, markup=False)
-    console.print(f"{run.path}: {len(steps)} snapshots{span}")
+    console.print(f"{run.path}: {len(steps)} snapshots{span}", soft_wrap=True)
     console.print(table)
 
 

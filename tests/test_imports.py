@@ -1,0 +1,133 @@
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import filtertrack
+
+PACKAGE = Path(filtertrack.__file__).parent
+FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
+
+MAY_IMPORT = {
+    "errors": set(),
+    "snapshot": {"errors"},
+    "schedule": {"errors"},
+    "store": {"errors", "snapshot"},
+    "scaling": set(),
+    "cells": {"snapshot"},
+    "measures": set(),
+    "grid": {"cells", "scaling"},
+    "palette": {"grid"},
+    "gif": {"palette"},
+    "apng": {"gif"},
+    "caption": {"palette", "snapshot"},
+    "animation": {"caption", "cells", "errors", "gif", "grid", "palette", "scaling", "store"},
+    "summaries": {"animation", "apng", "cells", "grid", "measures", "scaling", "snapshot", "store"},
+    "recorder": {"errors", "snapshot"},
+    "layers": {"errors", "snapshot"},
+    "callback": {"errors", "layers", "recorder", "schedule", "snapshot", "store", "summaries"},
+    "cli": {"animation", "errors", "store"},
+    "__main__": {"cli"},
+    "__init__": {"animation", "callback", "errors", "snapshot", "store"},
+}
+
+
+def imports_of(file):
+    """Every module a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names if node.module == "filtertrack" else [node.module]
+
+
+def rooms_of(file):
+    parts = (name.split(".") for name in imports_of(file))
+    return {room for top, room, *_ in filter(lambda p: len(p) > 1, parts) if top == "filtertrack"}
+
+
+def test_imports_between_rooms_run_one_way():
+    """Each room imports the rooms it may, and no others; the plan has no circle."""
+    actual = {file.stem: rooms_of(file) for file in PACKAGE.glob("*.py")}
+    assert actual == MAY_IMPORT
+    list(TopologicalSorter(MAY_IMPORT).static_order())
+
+
+def test_frameworks_are_imported_in_two_rooms_only():
+    """Only discovery and the callback know Keras, and nothing else a framework."""
+    found = {
+        file.stem: {name.split(".")[0] for name in imports_of(file)} & FRAMEWORKS
+        for file in PACKAGE.glob("*.py")
+    }
+    assert {room: names for room, names in found.items() if names} == {
+        "layers": {"keras"},
+        "callback": {"keras"},
+    }
+
+
+def loaded_by(code):
+    """Run code in a new interpreter and return the top-level modules it loaded."""
+    report = "; import sys; print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    result = subprocess.run(
+        [sys.executable, "-c", code + report], check=True, capture_output=True, text=True
+    )
+    return set(result.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import filtertrack",
+        "from filtertrack import Run, Snapshot, LayerInfo, Moment, FiltertrackError, animate",
+        "import filtertrack.measures, filtertrack.summaries",
+        "from filtertrack.cli import main; main(['animate', '{run}'])",
+        "from filtertrack.cli import main; main(['info', '{run}'])",
+    ],
+)
+def test_no_framework_is_loaded(run, code):
+    """Importing the package, its rooms and the whole command line load no framework."""
+    loaded = loaded_by(code.format(run=run.path))
+    assert "filtertrack" in loaded
+    assert not loaded & FRAMEWORKS
+
+
+def test_import_loads_nothing_heavy():
+    """``import filtertrack`` alone does not even load numpy."""
+    assert not loaded_by("import filtertrack") & {"numpy", "PIL", "matplotlib", "tensorboard"}
+
+
+def test_writing_events_loads_no_framework_where_it_is_installed(run):
+    """TensorBoard's own writer would import tensorflow; ours does not."""
+    code = (
+        "from filtertrack import Run; from filtertrack.summaries import Summaries; "
+        f"run = Run({str(run.path)!r}); s = Summaries(run); "
+        "[s.add(run.snapshot(step)) for step in run.steps]; s.add_timelapses(run)"
+    )
+    assert not loaded_by(code) & FRAMEWORKS
+
+
+def test_the_public_face():
+    """Every public name is there, documented, and listed; an unknown one is an AttributeError."""
+    for name in filtertrack.__all__:
+        assert getattr(filtertrack, name).__doc__
+        assert name in dir(filtertrack)
+    with pytest.raises(AttributeError, match="no attribute 'Tracker'"):
+        _ = filtertrack.Tracker
+
+
+def test_without_keras_the_callback_says_what_to_install():
+    """One sentence that names the extras."""
+    code = (
+        "import sys; sys.modules['keras'] = None\n"
+        "try:\n    from filtertrack import FilterTracker\n"
+        "except ModuleNotFoundError as error:\n    print(error)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert "filtertrack[tensorflow]" in result.stdout
