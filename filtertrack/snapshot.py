@@ -37,8 +37,8 @@ def safe_names(paths: Iterable[str]) -> list[str]:
     taken: set[str] = set()
     for path in paths:
         parts = [part for part in _UNSAFE.sub("_", path).split("/") if part]
-        base = "/".join("_" if set(part) == {"."} else part for part in parts)[:_MAX_NAME]
-        base = base.rstrip("/") or "_"
+        base = "/".join(part if part.strip(".") else "_" for part in parts)
+        base = _shortened(base) or "_"
         name, count = base, 1
         while name.casefold() in taken:
             count += 1
@@ -46,6 +46,16 @@ def safe_names(paths: Iterable[str]) -> list[str]:
         taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name may be a tag and a file's member: it leads nowhere else."""
+    return bool(_SAFE_NAME.fullmatch(name)) and all(part.strip(".") for part in name.split("/"))
+
+
+def _shortened(name: str) -> str:
+    """Cut a long name at its end, without leaving an unsafe part there."""
+    return name if len(name) <= _MAX_NAME else name[:_MAX_NAME].rstrip("/.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ class LayerInfo:
     def __post_init__(self) -> None:
         """Check everything once, so that no reader has to check again."""
         for name in filter(None, (self.name, self.kernel, self.bias)):
-            if not isinstance(name, str) or not _SAFE_NAME.fullmatch(name):
+            if not isinstance(name, str) or not _is_safe(name):
                 raise FiltertrackError(f"not a safe layer name: {name!r}")
         for text in (self.path, self.class_name, self.dtype, self.data_format):
             if not isinstance(text, str):

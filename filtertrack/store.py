@@ -38,6 +38,8 @@ _SNAPSHOTS = "snapshots"
 _META = "meta"
 _SNAPSHOT_FILE = re.compile(r"(\d{12})\.npz")
 _MAX_META_CHARACTERS = 1 << 20
+# What zipfile and numpy raise over a damaged file; RuntimeError: a member that claims a password.
+_DAMAGE = (zipfile.BadZipFile, KeyError, ValueError, EOFError, OverflowError, RuntimeError)
 
 
 class Run:
@@ -179,7 +181,7 @@ class Run:
         try:
             meta = json.loads(text)
             moment = Moment(**meta)
-        except (ValueError, TypeError, FiltertrackError) as error:
+        except (ValueError, TypeError, RecursionError, FiltertrackError) as error:
             raise _damaged(self.file(step), error) from error
         if moment.step != step:
             raise _damaged(self.file(step), f"it says it is step {moment.step}")
@@ -252,10 +254,10 @@ class Run:
             raise FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {_shorten(self.steps)}"
             ) from None
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise _damaged(path, error) from error
-        except RuntimeError as error:  # an encrypted member
-            raise _damaged(path, error) from error
+        except OSError as error:  # also a seek to where a damaged index points
+            raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
         if shape is not None and array.shape != shape:
             raise _damaged(path, f"{member} has the shape {array.shape}, expected {shape}")
         return array

@@ -1,0 +1,335 @@
+import io
+import json
+import random
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from filtertrack import FiltertrackError, Moment, Run, Snapshot
+from filtertrack.store import write_whole
+
+
+def everything(run):
+    """Read all that a run holds, as bytes."""
+    return [
+        (
+            step,
+            run.moment(step),
+            *((a.shape, a.dtype, a.tobytes()) for a in run.snapshot(step).arrays.values()),
+        )
+        for step in run.steps
+    ]
+
+
+@pytest.fixture
+def small_run(make_run, conv_info):
+    return make_run(conv_info(kernel_shape=(2, 3, 1, 2), bias=False), steps=[])
+
+
+@pytest.mark.parametrize("bits", ["uint16", "uint32", "uint64"])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_bit_comes_back(small_run, bits, data):
+    """Whatever the bits, NaN payloads, infinities, -0.0 and subnormals included."""
+    run, dtype = small_run, np.dtype(bits.replace("uint", "float"))
+    kernel = data.draw(arrays(bits, (2, 3, 1, 2))).view(dtype)
+    run.append(Snapshot(Moment(0, 0), {"conv1/kernel": kernel}))
+    stored = run.snapshot(0).arrays["conv1/kernel"]
+    assert stored.dtype == dtype
+    assert stored.tobytes() == kernel.tobytes()
+    with np.load(run.file(0)) as file:
+        assert file["conv1/kernel"].tobytes() == kernel.tobytes()
+
+
+def test_bfloat16_is_widened_exactly(make_run, conv_info):
+    """What ``.npy`` cannot name is stored as float32, which holds every bfloat16."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    every = np.arange(1 << 16, dtype=np.uint16).view(ml_dtypes.bfloat16).reshape(256, 256, 1, 1)
+    run = make_run(conv_info(kernel_shape=every.shape, bias=False), steps=[])
+    run.append(Snapshot(Moment(0, 0), {"conv1/kernel": every}))
+    with np.load(run.file(0)) as file:
+        stored = file["conv1/kernel"]
+    assert stored.dtype == np.float32
+    number = ~np.isnan(stored)
+    back = stored[number].astype(ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(back.view(np.uint16), every.view(np.uint16)[number], strict=True)
+
+
+def test_kernels_come_in_the_one_order(run):
+    """``kernels`` is ``(filters, height, width, channels)`` of what the file holds."""
+    with np.load(run.file(1)) as file:
+        kernel, bias = file["conv2/kernel"], file["conv2/bias"]
+    np.testing.assert_array_equal(run.kernels("conv2", 1), np.moveaxis(kernel, 3, 0))
+    np.testing.assert_array_equal(run.bias("conv2", 1), bias)
+
+
+def test_a_layer_without_bias(make_run, conv_info):
+    """It is said as None, not as zeros."""
+    run = make_run(conv_info(bias=False))
+    assert run.bias("conv1", 0) is None
+    assert list(run.snapshot(0).arrays) == ["conv1/kernel"]
+
+
+def test_moments_come_back(make_run):
+    """Metrics too, also those that JSON has no number for."""
+    run = make_run(steps=[])
+    arrays = {i.kernel: np.zeros(i.kernel_shape) for i in run.layers.values()}
+    metrics = {"loss": float("nan"), "top": float("inf"), "low": float("-inf"), "x": 0.1}
+    run.append(Snapshot(Moment(7, 2, None, metrics, 1.5), arrays))
+    moment = run.moment(7)
+    assert (moment.step, moment.epoch, moment.batch, moment.wall_time) == (7, 2, None, 1.5)
+    np.testing.assert_equal(dict(moment.metrics), metrics)
+
+
+def test_a_run_of_format_1_is_read():
+    """Every later version reads the run of the first."""
+    run = Run(Path(__file__).parent / "golden" / "run-v1")
+    assert list(run.layers) == ["conv1", "conv2"]
+    assert run.steps == [0, 1, 2]
+    assert run.software == {"filtertrack": "0.1.0"}
+    assert run.kernels("conv1", 2).shape == (4, 3, 3, 1)
+    expected = [[0.60610676, -0.72725445, 0.23390134], [-1.3428605, 0.09150745, -0.37360367]]
+    np.testing.assert_allclose(run.kernels("conv1", 2)[0, :2, :, 0], expected, rtol=1e-6)
+    moment = run.moment(2)
+    assert (moment.epoch, moment.batch, moment.metrics["loss"]) == (2, 20, 0.5)
+    assert np.isnan(moment.metrics["val_loss"])
+    assert run.layer("conv2").bias == "conv2/bias"
+
+
+def test_steps_are_the_folder_as_it_is(run):
+    """Ascending; temporaries and foreign files are not steps; a reader sees what is added."""
+    reader = Run(run.path)
+    snapshots = run.folder / "snapshots"
+    (snapshots / ".000000000009.npz.123.tmp").write_bytes(b"half")
+    (snapshots / "000000000008.npz.bak").write_bytes(b"")
+    (snapshots / "notes.txt").write_text("mine")
+    assert reader.steps == [0, 1, 2]
+    run.append(Snapshot(Moment(100, 9), run.snapshot(0).arrays))
+    assert reader.steps == [0, 1, 2, 100]
+
+
+def test_append_replaces_and_truncate_removes(run):
+    """One snapshot a step; training that starts again removes what lay at or past it."""
+    other = {name: array + 1 for name, array in run.snapshot(1).arrays.items()}
+    run.append(Snapshot(Moment(1, 1), other))
+    assert run.steps == [0, 1, 2]
+    np.testing.assert_array_equal(run.snapshot(1).arrays["conv1/kernel"], other["conv1/kernel"])
+    run.truncate(1)
+    assert run.steps == [0]
+
+
+def test_history_yields_one_array_a_step(run):
+    """All steps, or those that are asked for, in that order."""
+    assert len(list(run.history("conv1"))) == 3
+    (last, first) = run.history("conv1", [2, 0])
+    np.testing.assert_array_equal(last, run.kernels("conv1", 2))
+    np.testing.assert_array_equal(first, run.kernels("conv1", 0))
+
+
+def test_the_filters_folder_is_the_run_too(run):
+    """People give what they see in TensorBoard's list."""
+    inside = Run(run.folder)
+    assert inside.path == run.path
+    assert inside.steps == run.steps
+
+
+def test_delete_leaves_what_is_not_ours(run):
+    """Only the manifest, the snapshots and the events go."""
+    (run.folder / "events.out.tfevents.1.host.2").write_bytes(b"")
+    (run.folder / "thoughts.md").write_text("mine")
+    Run.delete(run.path)
+    assert not Run.exists(run.path)
+    assert [path.name for path in run.folder.iterdir()] == ["thoughts.md"]
+
+
+def test_what_is_not_there_is_said(run, tmp_path):
+    """No run, no layer, no step: what was looked for, and what there is."""
+    with pytest.raises(FiltertrackError, match=r"no run in .*nothing.*manifest\.json"):
+        Run(tmp_path / "nothing")
+    with pytest.raises(FiltertrackError, match=r"no layer 'conv9'.*it has: conv1, conv2"):
+        run.kernels("conv9", 0)
+    with pytest.raises(FiltertrackError, match=r"no snapshot at step 5.*steps: 0, 1, 2"):
+        run.kernels("conv1", 5)
+    with pytest.raises(FiltertrackError, match="already holds a run"):
+        Run.create(run.path, [])
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "objects"])
+def test_a_snapshot_that_does_not_fit_is_refused(run, change):
+    """Before anything is written."""
+    arrays = dict(run.snapshot(0).arrays)
+    if change == "missing":
+        del arrays["conv2/kernel"]
+    elif change == "shape":
+        arrays["conv2/kernel"] = arrays["conv2/kernel"][:2]
+    else:
+        arrays["conv2/bias"] = np.array([{}] * 6)
+    with pytest.raises(FiltertrackError, match="conv2"):
+        run.append(Snapshot(Moment(9, 9), arrays))
+    assert run.steps == [0, 1, 2]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    """There whole or not at all, and no temporary is left."""
+    path = tmp_path / "file"
+    write_whole(path, lambda file: file.write(b"old"))
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def noticed(run, expected):
+    """Read all: the same values (False), or this package's error that names the file (True)."""
+    try:
+        values = everything(run)
+    except FiltertrackError as error:
+        return str(run.file(0)) in str(error)
+    assert values == expected
+    return False
+
+
+def test_a_snapshot_cut_off_anywhere_is_noticed(make_run, conv_info):
+    """Truncation at every length is reported with the file's name."""
+    run = make_run(conv_info(kernel_shape=(2, 2, 1, 2)), steps=[0])
+    whole, expected = run.file(0).read_bytes(), everything(run)
+    for length in range(len(whole)):
+        run.file(0).write_bytes(whole[:length])
+        assert noticed(run, expected)
+
+
+def test_no_flipped_bit_of_a_snapshot_is_believed(make_run, conv_info):
+    """A bit of every byte flipped: harmless or reported, never another value."""
+    run = make_run(conv_info(kernel_shape=(2, 2, 1, 2)), steps=[0])
+    whole, expected = run.file(0).read_bytes(), everything(run)
+    chance = random.Random(0)
+    reported = 0
+    for at in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << chance.randrange(8)
+        run.file(0).write_bytes(flipped)
+        reported += noticed(run, expected)
+    assert reported > len(whole) / 2
+
+
+def test_a_damaged_manifest_is_an_error_or_reads(run):
+    """Flipped or cut off anywhere: only this package's error class comes out."""
+    file = run.folder / "manifest.json"
+    whole = file.read_bytes()
+    chance = random.Random(0)
+    for at in range(0, len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << chance.randrange(8)
+        for damaged in (bytes(flipped), whole[:at]):
+            file.write_bytes(damaged)
+            with suppress(FiltertrackError):
+                opened = Run(run.path)
+                for name in opened.layers:
+                    opened.kernels(name, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "../escape"),
+        ("name", "/etc/passwd"),
+        ("name", "<script>"),
+        ("name", "a\x1b[2J"),
+        ("kernel", "../../x"),
+        ("kernel", 3),
+        ("shape", [1 << 40, 3, 3, 1]),
+        ("shape", "4331"),
+        ("axes", [0, 0, 1, 2]),
+        ("kernel_shape", None),
+        ("kernel_shape", [3, 3, 1, -4]),
+        ("dtype", {}),
+    ],
+)
+def test_a_hostile_manifest_is_refused(run, field, value):
+    """Names that leave the folder or the page, and shapes that contradict each other."""
+    file = run.folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["layers"][0][field] = value
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(FiltertrackError):
+        Run(run.path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", '{"format": "1"}', '{"format": 1}', "[" * 100_000]
+)
+def test_a_manifest_that_is_none_is_refused(run, text):
+    """Whatever JSON, or none."""
+    (run.folder / "manifest.json").write_text(text)
+    with pytest.raises(FiltertrackError):
+        Run(run.path)
+
+
+def test_a_newer_format_says_to_update(run):
+    """A reader refuses what it cannot know."""
+    file = run.folder / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
+    with pytest.raises(FiltertrackError, match=r"format 2, newer than the 1.*update filtertrack"):
+        Run(run.path)
+
+
+def replace_member(path, member, data, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in {**members, member: data}.items():
+            archive.writestr(name, content)
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+def header(shape):
+    stream = io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, fields)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "compression"),
+    [
+        (npy(np.array([print], object)), zipfile.ZIP_STORED),
+        (npy(np.zeros((3, 3, 1, 4), np.float32)), zipfile.ZIP_DEFLATED),
+        (header((1 << 30, 1 << 20)), zipfile.ZIP_STORED),
+        (header((-1, 3)), zipfile.ZIP_STORED),
+        (npy(np.zeros((3, 3, 1, 5), np.float32)), zipfile.ZIP_STORED),
+        (npy(np.array("text")), zipfile.ZIP_STORED),
+        (b"no npy at all", zipfile.ZIP_STORED),
+    ],
+    ids=["pickle", "packed", "huge", "negative", "other shape", "text", "garbage"],
+)
+def test_a_hostile_member_is_refused(run, member, compression):
+    """Never unpickled, never unpacked, no memory that the file does not fill."""
+    replace_member(run.file(0), "conv1/kernel.npy", member, compression)
+    with pytest.raises(FiltertrackError, match=str(run.file(0))):
+        run.kernels("conv1", 0)
+
+
+@pytest.mark.parametrize(
+    "meta", ["", "{", "[]", "{}", '{"step": 1, "epoch": 0}', '{"step": 0, "epoch": -1}', "[" * 9999]
+)
+def test_a_moment_that_does_not_fit_is_refused(run, meta):
+    """Also one that belongs to another step."""
+    replace_member(run.file(0), "meta.npy", npy(np.array(meta)))
+    with pytest.raises(FiltertrackError, match=str(run.file(0))):
+        run.moment(0)
