@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from filtertrack.cells import View, explain, strongest_pattern, to_cells, view_of
+
+KERNELS = st.tuples(*[st.integers(1, 4)] * 4).flatmap(
+    lambda shape: arrays(np.float64, shape, elements=st.floats(-10, 10))
+)
+
+
+@pytest.mark.parametrize(
+    ("kernel_shape", "view"),
+    [
+        ((5, 4, 1, 7), View("grey", 7, 5, 4)),
+        ((5, 4, 3, 7), View("colour", 7, 5, 4)),
+        ((5, 4, 2, 7), View("pattern", 7, 5, 4)),
+        ((3, 3, 512, 7), View("pattern", 7, 3, 3)),
+        ((1, 1, 16, 7), View("matrix", 1, 16, 7)),
+        ((1, 1, 3, 7), View("matrix", 1, 3, 7)),
+        ((1, 1, 1, 7), View("grey", 7, 1, 1)),
+    ],
+    ids=str,
+)
+def test_how_a_layer_is_looked_at(conv_info, kernel_shape, view):
+    """From its shape alone."""
+    assert view_of(conv_info(kernel_shape=kernel_shape)) == view
+
+
+@given(KERNELS)
+def test_the_pattern_is_the_best_of_rank_1(kernels):
+    """Pattern times channel weights is as near to the filter as the singular values allow."""
+    patterns = strongest_pattern(kernels)
+    for kernel, pattern in zip(kernels, patterns, strict=True):
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        left, strength, right = np.linalg.svd(matrix, full_matrices=False)
+        assert np.linalg.norm(pattern) == pytest.approx(strength[0], rel=1e-6, abs=1e-6)
+        if strength[0] < 1e-3 or (len(strength) > 1 and strength[1] > 0.9 * strength[0]):
+            continue  # two patterns equally strong: either is right
+        along = (pattern.ravel() @ left[:, 0]) * left[:, 0]
+        np.testing.assert_allclose(pattern.ravel(), along, atol=1e-5)
+        weights = np.sign(pattern.ravel() @ left[:, 0]) * right[0]
+        assert weights.sum() > -1e-6, "light raises the output"
+
+
+def test_the_sign_follows_the_snapshot_before(rng):
+    """Where training turns the channel weights around, nothing flips in an animation."""
+    spatial, weights = rng.normal(size=9), np.array([0.6, -0.5, 0.1])
+    shown = None
+    for share in np.linspace(0, 1, 11):
+        turned = weights * (1 - share) + np.array([0.5, -0.7, 0.1]) * share
+        kernel = np.multiply.outer(spatial, turned).reshape(1, 3, 3, 3)
+        pattern = strongest_pattern(kernel, shown)
+        if shown is not None:
+            assert np.corrcoef(pattern.ravel(), shown.ravel())[0, 1] > 0.99
+        shown = pattern
+
+
+def test_a_broken_filter_leaves_the_others_alone(rng):
+    """NaN or infinity anywhere makes that filter's pattern NaN; zeros stay zero."""
+    kernels = rng.normal(size=(4, 3, 3, 5))
+    whole = strongest_pattern(kernels)
+    kernels[1, 0, 0, 0] = np.nan
+    kernels[2, 1, 1, 1] = np.inf
+    kernels[3] = 0
+    patterns = strongest_pattern(kernels)
+    np.testing.assert_array_equal(patterns[0], whole[0])
+    assert np.isnan(patterns[1:3]).all()
+    assert (patterns[3] == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e150])
+def test_tiny_and_huge_weights_keep_their_pattern(rng, size):
+    """Squares of the weights would vanish or overflow."""
+    kernels = rng.normal(size=(2, 3, 3, 5))
+    np.testing.assert_allclose(strongest_pattern(kernels * size) / size, strongest_pattern(kernels))
+
+
+def test_a_matrix_has_inputs_down_and_filters_across(conv_info, rng):
+    """The weight from input channel r to filter c lies in row r, column c."""
+    info = conv_info(kernel_shape=(1, 1, 5, 7))
+    kernel = rng.normal(size=(1, 1, 5, 7))
+    (cell,) = to_cells(view_of(info), info.canonical(kernel))
+    np.testing.assert_array_equal(cell[..., 0], kernel[0, 0])
+
+
+def test_grey_and_colour_are_the_weights(conv_info, rng):
+    """Nothing is done to what can be shown as it is."""
+    for channels in (1, 3):
+        info = conv_info(kernel_shape=(5, 5, channels, 2))
+        kernels = rng.normal(size=info.shape)
+        np.testing.assert_array_equal(to_cells(view_of(info), kernels), kernels)
+
+
+@pytest.mark.parametrize(
+    ("kernel_shape", "parts"),
+    [
+        ((9, 9, 3, 32), ["9x9x3x32", "32 filters of 9x9", "red, green, blue"]),
+        ((3, 3, 1, 4), ["3x3x1x4", "4 filters", "grey"]),
+        ((3, 3, 64, 8), ["from 64 input channels", "strongest spatial pattern (rank 1)"]),
+        ((1, 1, 64, 8), ["matrix", "64 input channels down, 8 filters across"]),
+    ],
+    ids=str,
+)
+def test_explain_says_what_is_seen(conv_info, kernel_shape, parts):
+    """Shape, count, normalisation, what dark and light mean."""
+    text = explain(conv_info(kernel_shape=kernel_shape))
+    for part in [*parts, "Normalised", "(dark, 0)", "(light, 1)", "magenta"]:
+        assert part in text

@@ -1,0 +1,167 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from filtertrack.cells import to_cells, view_of
+from filtertrack.grid import (
+    LEVELS,
+    NOT_FINITE,
+    NOT_FINITE_RGB,
+    PAGE,
+    SEPARATOR,
+    Layout,
+    draw,
+    to_image,
+    to_levels,
+    to_png,
+    to_rgb,
+)
+from filtertrack.scaling import value_range
+
+SIDES = st.integers(1, 12)
+
+
+def gabors(count, size=9, channels=1):
+    """Edges at every angle, and where there is colour, of opponent colours."""
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    filters = []
+    for number in range(count):
+        angle = np.pi * number / count
+        along = x * np.cos(angle) + y * np.sin(angle)
+        wave = np.exp(-2 * (x**2 + y**2)) * np.sin(4 * along)
+        tint = np.cos(2 * np.pi * number / count + np.arange(channels) * 2 * np.pi / 3)
+        filters.append(wave[..., None] * (tint if channels > 1 else 1))
+    return np.stack(filters)
+
+
+def blobs(count, size, channels):
+    """A blob in another place in each filter, weighted over many channels."""
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    angles = 2 * np.pi * np.arange(count) / count
+    weights = np.random.default_rng(0).uniform(0.1, 1, channels)
+    spots = [np.exp(-3 * ((x - 0.6 * np.cos(a)) ** 2 + (y - 0.6 * np.sin(a)) ** 2)) for a in angles]
+    return np.multiply.outer(np.stack(spots), weights)
+
+
+def pages(conv_info, kernels, side=320):
+    filters, height, width, channels = kernels.shape
+    view = view_of(conv_info(kernel_shape=(height, width, channels, filters)))
+    cells = to_cells(view, kernels)
+    return draw(view, cells, value_range(cells), side)
+
+
+@given(st.integers(1, 200), SIDES, SIDES, st.integers(16, 900))
+def test_a_layout_fits(count, height, width, side):
+    """No longer than asked unless one pixel a weight is; a place for each cell; visible lines."""
+    layout = Layout.fit(count, height, width, side)
+    assert layout.rows * layout.columns >= count
+    assert (layout.rows - 1) * layout.columns < count
+    assert layout.scale >= 1
+    assert layout.gap >= side / 200
+    if layout.scale > 1:
+        assert max(layout.shape) <= side
+    larger = Layout(count, height, width, layout.columns, layout.scale + 1, layout.gap)
+    assert max(larger.shape) > side, "the magnification is the largest that fits"
+
+
+@given(st.integers(1, 12), SIDES, SIDES, st.integers(30, 200), st.booleans())
+def test_each_weight_is_a_flat_square_in_its_place(count, height, width, side, coloured):
+    """Every pixel belongs to one weight or to the separators, and to the right one."""
+    layout = Layout.fit(count, height, width, side)
+    channels = (3,) if coloured else ()
+    cells = np.random.default_rng(0).integers(0, 200, (count, height, width, *channels), np.uint8)
+    fill = (255, 254, 253) if coloured else 255
+    picture = layout.compose(cells, fill)
+    assert picture.shape == (*layout.shape, *channels)
+    expected = np.empty_like(picture)
+    expected[:] = fill
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, layout.columns)
+        top = layout.gap + row * (height * layout.scale + layout.gap)
+        left = layout.gap + column * (width * layout.scale + layout.gap)
+        large = cell.repeat(layout.scale, axis=0).repeat(layout.scale, axis=1)
+        expected[top : top + large.shape[0], left : left + large.shape[1]] = large
+    np.testing.assert_array_equal(picture, expected)
+
+
+def test_levels_and_colours(rng):
+    """Lowest is the darkest, highest the lightest; what is not finite is magenta."""
+    cells = rng.normal(size=(3, 4, 4, 3))
+    cells[1, 2, 2, 0] = np.nan
+    rgb, grey = to_rgb(cells, value_range(cells)), cells[..., :1]
+    assert [(cell.min(), cell.max()) for cell in rgb[[0, 2]]] == [(0, 255)] * 2
+    assert tuple(rgb[1, 2, 2]) == NOT_FINITE_RGB
+    levels = to_levels(grey, value_range(grey))
+    assert (levels[0].min(), levels[0].max()) == (0, LEVELS - 1)
+    assert levels[1, 2, 2] == NOT_FINITE
+    assert np.count_nonzero(levels == NOT_FINITE) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_png_decodes_to_the_picture(conv_info, channels):
+    """By Pillow: palette entries and colours, every pixel."""
+    (picture,) = pages(conv_info, gabors(8, channels=channels))
+    with Image.open(io.BytesIO(to_png(picture))) as image:
+        assert image.mode == ("P" if channels == 1 else "RGB")
+        np.testing.assert_array_equal(np.asarray(image), picture)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(64, 1), (65, 2), (128, 2), (200, 4)])
+def test_more_than_64_filters_go_on_pages(conv_info, rng, count, expected):
+    """All pages alike in size and magnification; every filter is on one of them."""
+    kernels = rng.normal(size=(count, 5, 5, 1))
+    drawn = pages(conv_info, kernels)
+    assert len(drawn) == expected
+    assert len({page.shape for page in drawn}) == 1
+    assert max(drawn[0].shape) <= 320
+    layout = Layout.fit(PAGE, 5, 5, 320)
+    for number, levels in enumerate(to_levels(kernels, value_range(kernels))):
+        page, place = divmod(number, PAGE)
+        row, column = divmod(place, layout.columns)
+        step = 5 * layout.scale + layout.gap
+        top, left = layout.gap + row * step, layout.gap + column * step
+        cell = drawn[page][top : top + step - layout.gap, left : left + step - layout.gap]
+        np.testing.assert_array_equal(cell[:: layout.scale, :: layout.scale], levels)
+    assert (drawn[-1] == SEPARATOR).sum() > (drawn[0] == SEPARATOR).sum() or count % PAGE == 0
+
+
+def test_golden_grey(conv_info, golden):
+    """16 edges of 9x9 in grey."""
+    golden("grey.png", to_image(pages(conv_info, gabors(16))[0]))
+
+
+def test_golden_colour(conv_info, golden):
+    """12 edges of 7x7 in colour."""
+    golden("colour.png", to_image(pages(conv_info, gabors(12, 7, 3))[0]))
+
+
+def test_golden_pattern(conv_info, golden):
+    """10 blobs of 5x5 over 16 channels, collapsed to their patterns."""
+    golden("pattern.png", to_image(pages(conv_info, blobs(10, 5, 16))[0]))
+
+
+def test_golden_matrix(conv_info, golden):
+    """A 1x1 kernel of 12 inputs and 20 filters: the weight grows to the right and down."""
+    weights = np.add.outer(np.arange(20), 3 * np.arange(12)).reshape(20, 1, 1, 12)
+    golden("matrix.png", to_image(pages(conv_info, weights)[0]))
+
+
+def test_golden_pages(conv_info, golden):
+    """80 edges of 5x5 on two pages."""
+    first, second = pages(conv_info, gabors(80, 5))
+    golden("page_1.png", to_image(first))
+    golden("page_2.png", to_image(second))
+
+
+def test_golden_strange(conv_info, golden):
+    """Grey edges, of which one has a NaN, one an infinity, one is constant and one is all NaN."""
+    kernels = gabors(8)
+    kernels[1, 2, 2] = np.nan
+    kernels[2, 6, 6] = np.inf
+    kernels[3] = 0.1
+    kernels[4] = np.nan
+    golden("strange.png", to_image(pages(conv_info, kernels)[0]))

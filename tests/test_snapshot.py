@@ -1,0 +1,146 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filtertrack import FiltertrackError, LayerInfo, Moment
+from filtertrack.snapshot import safe_names, total_bytes
+
+SAFE = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(st.lists(st.text() | st.sampled_from(["a", "A", "a/b", "a_2", "..", "/", "é"]), max_size=20))
+def test_safe_names_are_safe_and_never_meet(paths):
+    """As many as given, different also without case, with no part that leads elsewhere."""
+    names = safe_names(paths)
+    assert len(names) == len(paths)
+    assert len({name.casefold() for name in names}) == len(names)
+    for name in names:
+        assert SAFE.fullmatch(name)
+        assert all(part.strip(".") for part in name.split("/"))
+        assert len(name) < 140
+
+
+@given(st.from_regex(r"[a-z][a-z0-9_]{0,20}(/[a-z][a-z0-9_]{0,20}){0,3}", fullmatch=True))
+def test_a_safe_name_stays(path):
+    """Keras's usual paths are left as they are."""
+    assert safe_names([path]) == [path]
+
+
+@given(st.lists(st.text(max_size=200), max_size=6))
+def test_safe_names_fit_a_layer(paths):
+    """Whatever Keras calls a layer, its description can be made."""
+    for name in safe_names(paths):
+        LayerInfo(name, name, "C", f"{name}/kernel", None, (1,), (0,), (1, 1, 1, 1), "float32")
+
+
+@pytest.mark.parametrize(
+    ("kernel_shape", "axes", "shape", "one"),
+    [
+        ((3, 2, 4, 5), (3, 0, 1, 2), (5, 3, 2, 4), lambda k, f, y, x, c: k[y, x, c, f]),
+        ((3, 2, 5, 4), (2, 0, 1, 3), (5, 3, 2, 4), lambda k, f, y, x, c: k[y, x, f, c]),
+        ((3, 2, 5, 2), (2, 3, 0, 1), (10, 3, 2, 1), lambda k, f, y, x, c: k[y, x, f // 2, f % 2]),
+        ((7, 4, 5), (2, 0, 1), (5, 1, 7, 4), lambda k, f, y, x, c: k[x, c, f]),
+    ],
+    ids=["convolution", "transposed", "depthwise", "along one axis"],
+)
+def test_canonical_puts_the_filter_first(kernel_shape, axes, shape, one):
+    """Value by value, against plain indexing of Keras's order."""
+    info = LayerInfo("a", "a", "C", "a/kernel", None, kernel_shape, axes, shape, "float32")
+    kernel = np.arange(np.prod(kernel_shape), dtype=np.float32).reshape(kernel_shape)
+    ours = info.canonical(kernel)
+    assert ours.shape == shape
+    for place in np.ndindex(shape):
+        assert ours[place] == one(kernel, *place)
+    with pytest.raises(FiltertrackError, match="expected a kernel of shape"):
+        info.canonical(kernel[..., :-1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"name": "a b"},
+        {"name": "a/../b"},
+        {"kernel": "/a"},
+        {"kernel": "a\n"},
+        {"axes": (0, 1, 2)},
+        {"axes": (0, 1, 2, 2)},
+        {"shape": (4, 3, 3, 2)},
+        {"shape": (4, 9, 1)},
+        {"kernel_shape": (3, 3, 1, -4)},
+        {"strides": (True,)},
+        {"dtype": 4},
+    ],
+    ids=str,
+)
+def test_fields_that_contradict_each_other_are_refused(conv_info, change):
+    """A description is checked once, when it is made."""
+    with pytest.raises(FiltertrackError):
+        conv_info(**change)
+
+
+def test_a_description_survives_json(conv_info):
+    """To plain values, through JSON, and back; what a later version adds is ignored."""
+    info = conv_info()
+    text = json.dumps({**info.to_dict(), "of_a_later_version": 1})
+    assert LayerInfo.from_dict(json.loads(text)) == info
+
+
+@given(
+    st.dictionaries(st.sampled_from(list(LayerInfo.__dataclass_fields__)), JSON),
+    st.sampled_from(list(LayerInfo.__dataclass_fields__)),
+    JSON,
+)
+def test_garbage_gives_only_our_error(fields, name, value):
+    """Whatever JSON holds: a description, or FiltertrackError."""
+    sound = LayerInfo("a", "a", "C", "a/kernel", None, (1,), (0,), (1, 1, 1, 1), "float32")
+    for values in (fields, {**sound.to_dict(), name: value}):
+        try:
+            info = LayerInfo.from_dict(values)
+        except FiltertrackError:
+            continue
+        assert isinstance(info, LayerInfo)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"step": -1},
+        {"step": 1.0},
+        {"epoch": True},
+        {"batch": "3"},
+        {"metrics": {"loss": "high"}},
+        {"metrics": [1]},
+        {"wall_time": None},
+    ],
+    ids=str,
+)
+def test_a_moment_that_does_not_fit_is_refused(bad):
+    """Counts are whole numbers from 0 on, metrics are numbers."""
+    with pytest.raises(FiltertrackError):
+        Moment(**{"step": 0, "epoch": 0, **bad})
+
+
+def test_a_moments_metrics_are_frozen():
+    """Keras goes on changing the dictionary it handed over."""
+    logs = {"loss": np.float32(0.5)}
+    moment = Moment(1, 1, metrics=logs)
+    logs["loss"] = 9
+    assert moment.metrics == {"loss": 0.5}
+    with pytest.raises(TypeError):
+        moment.metrics["loss"] = 1
+
+
+def test_total_bytes(conv_info):
+    """What a snapshot's kernels take on disk, by their type."""
+    sizes = {"float16": 2, "bfloat16": 4, "float32": 4, "float64": 8, "int8": 1}
+    for dtype, size in sizes.items():
+        assert total_bytes([conv_info(dtype=dtype)] * 2) == 2 * 36 * size
