@@ -2,9 +2,7 @@
 
 import logging
 import os
-import shlex
 import sys
-import tempfile
 import time
 import weakref
 from collections import Counter
@@ -24,12 +22,12 @@ import numpy as np
 
 import filtertrack
 from filtertrack.errors import FiltertrackError
-from filtertrack.layers import Selection, TrackedLayers
-from filtertrack.recorder import Recorder, room_for
+from filtertrack.layers import TrackedLayers
+from filtertrack.recording import Recording, announce, check_writable, make_way
 from filtertrack.schedule import ScheduleLike, make_schedule
-from filtertrack.snapshot import Moment, Snapshot, total_bytes
-from filtertrack.store import FOLDER, Run
-from filtertrack.summaries import Summaries
+from filtertrack.selection import Selection
+from filtertrack.snapshot import Moment, Snapshot
+from filtertrack.store import Run
 
 Existing = Literal["error", "replace"]
 Logs = Mapping[str, Any] | None
@@ -48,8 +46,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     Args:
         log_dir: The run's folder; made where it is missing. Also what TensorBoard's ``--logdir``
             may be given (or any folder above it).
-        layers: Which layers: a name or glob (``"conv1"``, ``"block?/*"``), several of them, a
-            function of the layer, or None for every convolution.
+        layers: Which layers: a name, a glob or a class (``"conv1"``, ``"block?/*"``,
+            ``keras.layers.Conv2D``), several of these, ``"first"``, a function of the layer, or
+            None for every convolution. A function is also shown other layers that own a
+            ``kernel`` of three to five axes, ordered as a convolution's.
         schedule: ``"epoch"``: after each epoch. ``"log"``: also at log-spaced batches in the first
             epochs, when filters form. A whole number N: every N batches. A function of the finished
             ``(epoch, batch)`` that says whether to take one now.
@@ -87,16 +87,14 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             # Keras pays for a batch hook each batch as soon as a class defines one.
             self.on_train_batch_end = self._on_train_batch_end
         self._seen_model: Callable[[], Any] = lambda: None
-        self._recorder: Recorder | None = None
         self._finished_epochs = 0
         self._finished_batches: int | None = 0
+        self._recording: Recording | None = None
         self._forget_fit()
 
     def _forget_fit(self) -> None:
         """Set everything that belongs to one call of ``fit``."""
         self._tracked: TrackedLayers | None = None
-        self._run: Run | None = None
-        self._summaries: Summaries | None = None
         self._start: Moment | None = None
         self._stop_watching: Callable[[], None] = lambda: None
         self._epoch_offset = 0
@@ -118,13 +116,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         ``BackupAndRestore`` moves it after ``on_train_begin``.
         """
         if self._start is None:
-            try:
-                self._begin(epoch)
-            except OSError as error:
-                raise FiltertrackError(
-                    f"cannot write in {str(self.log_dir)!r}: {error.strerror}. Give FilterTracker "
-                    f"another folder"
-                ) from error
+            self._begin(epoch)
         if self._finished_batches is not None:
             self._epoch_first_batch = self._finished_batches
 
@@ -132,7 +124,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         due, before = self._schedule.due, self._finished_batches or 0
         upto = self._epoch_first_batch + batch + 1
         self._finished_batches = upto
-        ends_epoch = self._schedule.every_epoch and batch + 1 == self.params.get("steps")
+        ends_epoch = self._schedule.every_epoch and batch + 1 == self._planned("steps")
         with self._faults_reported(_TAKE):
             if due is not None and not ends_epoch and due(self._finished_epochs, before, upto):
                 self._take(logs)
@@ -141,7 +133,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """Take the epoch's snapshot."""
         self._finished_epochs = self._epoch_offset + epoch + 1
         if not self._schedule.counts_batches:
-            steps = self.params.get("steps")
+            steps = self._planned("steps")
             self._finished_batches = steps and steps * self._finished_epochs
         if self._schedule.every_epoch:
             with self._faults_reported(_TAKE):
@@ -153,25 +145,61 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             if self._last_step != self._step:
                 self._take(logs)
         self.close()
-        if self._run is not None and self._summaries is not None:
-            with self._faults_reported("write the timelapses"):
-                self._summaries.add_timelapses(self._run)
-                _say_goodbye(self._run)
+
+    # The user calls these, in a training loop without ``fit``.
+
+    def snapshot(
+        self, step: int, *, epoch: int = 0, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Take a snapshot by hand, in a training loop of your own.
+
+        The first call opens the run: from step 0 the folder must hold none (see ``existing``);
+        from a later step it goes on with the one that is there.
+
+        Args:
+            step: The snapshot's place in the run, such as the batches seen. Take step 0 before
+                training; a later one must be higher than the last.
+            epoch: Finished epochs.
+            metrics: Name to number, shown in the animation.
+
+        Raises:
+            FiltertrackError: If there is no model, it is not built, the step is not higher than
+                the last, or the run cannot be opened.
+
+        Example:
+            >>> tracker = FilterTracker("runs/gan")  # doctest: +SKIP
+            >>> tracker.set_model(discriminator)  # doctest: +SKIP
+            >>> for step in range(1000):  # doctest: +SKIP
+            ...     if step % 100 == 0:
+            ...         tracker.snapshot(step)
+            ...     discriminator.train_on_batch(x, y)
+            >>> tracker.close()  # doctest: +SKIP
+        """
+        if self.model is None:
+            raise FiltertrackError("no model to take a snapshot of: call tracker.set_model(model)")
+        moment = Moment(step, epoch, None, _numbers(metrics), time.time())
+        if self._recording is None:
+            self._begin_by_hand(moment)
+        elif step <= self._last_step:
+            raise FiltertrackError(f"step {step}: expected more than the last, {self._last_step}")
+        with self._faults_reported(_TAKE):
+            self._put(moment)
+
+    def close(self) -> None:
+        """Wait until everything that was taken is on disk, and add TensorBoard's timelapses.
+
+        To call after the last ``snapshot``, or after a ``fit`` that was interrupted: Keras calls no
+        hook then. Without it the end of the program waits for the snapshots all the same.
+        """
+        self._stop_watching()
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            with self._faults_reported("finish the run"):
+                recording.close()
         for what, count in self._faults.items():
             if count > 1:
                 _log.warning("%d times: could not %s", count, what)
-
-    def close(self) -> None:
-        """Wait until everything that was taken is on disk.
-
-        Only of use after a ``fit`` that was interrupted, since Keras calls no hook then. The next
-        ``fit`` and the end of the program wait as well.
-        """
-        self._stop_watching()
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            with self._faults_reported("finish writing"):
-                recorder.close()
+        self._faults.clear()
 
     # Beginning.
 
@@ -186,22 +214,39 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         elif not again or epoch != self._finished_epochs:
             self._finished_epochs = epoch
             self._finished_batches = self._batches_before(epoch)
+        check_writable(self.log_dir)
         if self._finished_epochs == 0:
-            self._make_way()
-        _check_writable(self.log_dir / FOLDER)
+            make_way(self.log_dir, replace=self._existing == "replace")
         self._start = self._moment(None)
         if self._tracked.ready:
-            self._open()
+            self._open(self._tracked, self._start)
             self._take(None)
         else:
             self._stop_watching = self._tracked.watch_builds()
 
+    def _begin_by_hand(self, moment: Moment) -> None:
+        self._forget_fit()
+        self._tracked = TrackedLayers(self.model, self._select)
+        if not self._tracked.ready:
+            raise FiltertrackError(
+                f"model {self.model.name!r} is not built, so it has no weights yet: call "
+                f"model.build(input_shape) before the first snapshot"
+            )
+        check_writable(self.log_dir)
+        if moment.step == 0:
+            make_way(self.log_dir, replace=self._existing == "replace")
+        self._open(self._tracked, moment)
+
+    def _planned(self, what: str) -> int | None:
+        """Return how many epochs, or steps an epoch, Keras plans; None where it does not say."""
+        number = (self.params or {}).get(what)
+        return int(number) if number else None
+
     def _batches_before(self, epoch: int) -> int | None:
         """Return how many batches were seen before an epoch; None where nothing says it."""
-        if epoch == 0:
-            return 0
-        if self.params.get("steps"):
-            return int(self.params["steps"]) * epoch
+        steps = self._planned("steps")
+        if epoch == 0 or steps:
+            return epoch * (steps or 0)
         if Run.exists(self.log_dir):
             run = Run(self.log_dir)
             moments = (run.moment(step) for step in run.steps)
@@ -210,48 +255,23 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             )
         return None
 
-    def _make_way(self) -> None:
-        """Training starts from the beginning: the folder must hold no run."""
-        if not Run.exists(self.log_dir):
-            return
-        if self._existing == "error":
-            raise FiltertrackError(
-                f"{str(self.log_dir)!r} already holds a run, and training starts from epoch "
-                f"0. Give FilterTracker another folder, or existing='replace' to delete that run; "
-                f"to go on with it, call fit with initial_epoch"
-            )
-        Run.delete(self.log_dir)
-
-    def _open(self) -> None:
-        """Create the run, or go on with the one that is there."""
-        tracked, start = self._tracked, self._start
-        if tracked is None or start is None:
-            return
-        if Run.exists(self.log_dir):
-            self._run = Run(self.log_dir)
-            _check_same_layers(self._run, tracked)
-            self._run.truncate(start.step)
-        else:
-            self._run = Run.create(self.log_dir, tracked.infos, _software())
-        self._summaries = Summaries(self._run)
-        self._recorder = Recorder(
-            {"snapshots": self._run.append, "pictures for TensorBoard": self._summaries.add},
-            room=room_for(total_bytes(tracked.infos)),
-            strict=self._strict,
+    def _open(self, tracked: TrackedLayers, start: Moment) -> None:
+        self._recording = Recording(
+            self.log_dir, tracked.infos, _software(), step=start.step, strict=self._strict
         )
-        self._announce(tracked)
+        epochs = self._planned("epochs")
+        left = epochs and max(0, epochs - start.epoch + self._epoch_offset)
+        planned = left and self._schedule.planned(left, self._planned("steps"))
+        announce(self.log_dir, tracked.infos, tracked.left_out, planned)
 
-    def _open_late(self) -> None:
+    def _open_late(self, tracked: TrackedLayers, start: Moment) -> None:
         """Open now that a model without a declared input is built, its first weights seen."""
-        tracked, start = self._tracked, self._start
-        if tracked is None or start is None:
-            return
         self._stop_watching()
         tracked.finish()
-        self._open()
+        self._open(tracked, start)
         first = tracked.first_weights()
-        if first is not None and self._recorder is not None:
-            self._recorder.put(Snapshot(start, first))
+        if first is not None and self._recording is not None:
+            self._recording.put(Snapshot(start, first))
             self._last_step = start.step
         else:
             _log.warning(
@@ -263,11 +283,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     @property
     def _step(self) -> int:
-        return (
-            (self._finished_batches or 0)
-            if self._schedule.counts_batches
-            else self._finished_epochs
-        )
+        by_batch = self._schedule.counts_batches
+        return (self._finished_batches or 0) if by_batch else self._finished_epochs
 
     def _moment(self, logs: Logs) -> Moment:
         return Moment(
@@ -275,15 +292,16 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         )
 
     def _take(self, logs: Logs) -> None:
+        if self._recording is None and self._tracked is not None and self._start is not None:
+            self._open_late(self._tracked, self._start)
+        self._put(self._moment(logs))
+
+    def _put(self, moment: Moment) -> None:
         """Copy the weights and hand them over."""
         _ = self.model  # on jax this brings the trained state back into the model's variables
-        if self._tracked is None:
-            return
-        if self._recorder is None:
-            self._open_late()
-        if self._recorder is not None:
-            self._recorder.put(Snapshot(self._moment(logs), self._tracked.read()))
-            self._last_step = self._step
+        if self._recording is not None and self._tracked is not None:
+            self._recording.put(Snapshot(moment, self._tracked.read()))
+            self._last_step = moment.step
 
     @contextmanager
     def _faults_reported(self, what: str) -> Iterator[None]:
@@ -297,45 +315,6 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             if self._faults[what] == 1:
                 bug = not isinstance(error, (FiltertrackError, OSError))
                 _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
-
-    def _announce(self, tracked: TrackedLayers) -> None:
-        _show_log()
-        names = ", ".join(info.name for info in tracked.infos)
-        size = total_bytes(tracked.infos) / 1e6
-        path = shlex.quote(str(self.log_dir))
-        _log.info("tracking %s (%.2f MB a snapshot) in %s", names, size, path)
-        _log.info(
-            "watch: tensorboard --logdir %s --samples_per_plugin images=1000 "
-            "(without that flag TensorBoard keeps 10 images of a layer)",
-            path,
-        )
-
-
-def _check_writable(folder: Path) -> None:
-    """Try to write a file, whatever the permissions say.
-
-    Raises:
-        OSError: If that does not work.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-
-
-def _say_goodbye(run: Run) -> None:
-    path = shlex.quote(str(run.path))
-    _log.info("%d snapshots in %s. Animation: filtertrack animate %s", len(run.steps), path, path)
-
-
-def _check_same_layers(run: Run, tracked: TrackedLayers) -> None:
-    there = {info.kernel: info.kernel_shape for info in run.layers.values()}
-    now = {info.kernel: info.kernel_shape for info in tracked.infos}
-    if there != now:
-        raise FiltertrackError(
-            f"{str(run.path)!r} holds a run of other layers ({', '.join(run.layers)}) than this "
-            f"model's ({', '.join(info.name for info in tracked.infos)}); give FilterTracker "
-            f"another folder"
-        )
 
 
 def _numbers(logs: Logs) -> dict[str, float]:
@@ -355,12 +334,3 @@ def _software() -> dict[str, str]:
         "numpy": np.__version__,
         "python": sys.version.split()[0],
     }
-
-
-def _show_log() -> None:
-    """Show this package's messages where the program has set up no logging of its own."""
-    if not _log.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("filtertrack: %(message)s"))
-        _log.addHandler(handler)
-        _log.setLevel(logging.INFO)

@@ -6,21 +6,18 @@ this room needs to know Keras.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from functools import reduce, wraps
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.selection import Candidate, Selection, choose, is_function
 from filtertrack.snapshot import LayerInfo, safe_names
 
-Selection: TypeAlias = str | Sequence[str] | Callable[[Any], bool] | None
 Order = Literal["convolution", "transposed", "depthwise"]
 
 _log = logging.getLogger("filtertrack")
@@ -68,6 +65,10 @@ _KERNELS: tuple[tuple[tuple[type, ...], tuple[_Kernel, ...]], ...] = (
 )
 
 
+_OWN = (_Kernel("kernel", "convolution", "bias"),)
+"""How a layer that is none of these keeps its kernel, where it has one: as a convolution does."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """One tracked kernel of a built layer."""
@@ -82,8 +83,10 @@ class TrackedLayers:
 
     Args:
         model: A Keras model.
-        select: Which layers: a name or glob, several of them, a function of the layer, or None for
-            every convolution.
+        select: Which layers: a name, glob or class, several of these, ``"first"`` for the first
+            convolution, a function of the layer, or None for every convolution. Only a function
+            may choose other layers that own a ``kernel`` of three to five axes, ordered as a
+            convolution's: space, input channels, filters.
 
     Raises:
         FiltertrackError: If nothing matches, or the model has no convolution. A model that is not
@@ -91,6 +94,7 @@ class TrackedLayers:
 
     Attributes:
         infos: One description a kernel, in model order; empty until everything is built.
+        left_out: Paths of layers that own such a kernel, are no convolutions and were not chosen.
     """
 
     def __init__(self, model: Any, select: Selection = None) -> None:
@@ -98,11 +102,13 @@ class TrackedLayers:
         self._select = select
         self._first: dict[tuple[int, str], np.ndarray] = {}
         self._sources: tuple[_Source, ...] = ()
-        self._chosen: list[Any] = []
-        if model.built or isinstance(model, keras.Sequential):
-            self._chosen = self._choose()
-        if self._chosen and all(map(_is_built, self._chosen)):
-            self.finish()
+        self.left_out: tuple[str, ...] = ()
+        # What a layer made later will be is not known; that of a Sequential model is all there,
+        # but only a built layer shows whether it owns a kernel, which a function may ask for.
+        if model.built or (isinstance(model, keras.Sequential) and not is_function(select)):
+            chosen = choose(self._candidates(), select)
+            if all(_is_built(candidate.layer) for candidate in chosen):
+                self.finish()
 
     @property
     def infos(self) -> tuple[LayerInfo, ...]:
@@ -120,21 +126,18 @@ class TrackedLayers:
         Raises:
             FiltertrackError: If nothing matches the selection.
         """
-        layers = [layer for layer in self._choose() if _is_built(layer)]
-        paths = [_path(self._model, layer) for layer in layers]
+        candidates = self._candidates()
+        chosen = [c for c in choose(candidates, self._select) if _is_built(c.layer)]
+        self.left_out = tuple(c.path for c in candidates if c not in chosen and not c.convolution)
         kernels = [
-            (layer, path, kernel)
-            for layer, path in zip(layers, paths, strict=True)
-            for kernel in _kernels_of(layer)
+            (owner.layer, member, path, kernel)
+            for owner, member in zip(chosen, safe_names(c.path for c in chosen), strict=True)
+            for kernel, path in _kernel_paths(owner)
         ]
-        members = dict(zip(map(id, layers), safe_names(paths), strict=True))
-        names = safe_names(
-            path if len(_kernels_of(layer)) == 1 else f"{path}/{_last(kernel.attribute)}"
-            for layer, path, kernel in kernels
-        )
+        names = safe_names(path for _, _, path, _ in kernels)
         self._sources = tuple(
-            _Source(_describe(layer, kernel, name, members[id(layer)]), layer, kernel)
-            for name, (layer, _, kernel) in zip(names, kernels, strict=True)
+            _Source(_describe(layer, kernel, name, member), layer, kernel)
+            for name, (layer, member, _, kernel) in zip(names, kernels, strict=True)
         )
 
     def read(self) -> dict[str, np.ndarray]:
@@ -207,44 +210,12 @@ class TrackedLayers:
         except Exception as error:  # noqa: BLE001 - training comes first
             _log.warning("could not read the first weights of %s: %s", layer.name, error)
 
-    def _choose(self) -> list[Any]:
-        """Return the selected layers in model order, each once."""
-        layers = [layer for layer in _all_layers(self._model) if _kernels_of(layer)]
-        if not layers:
-            raise FiltertrackError(
-                f"model {self._model.name!r} has no convolution to track (none of its "
-                f"{len(list(_all_layers(self._model)))} layers is a Conv, DepthwiseConv, "
-                f"SeparableConv or ConvLSTM)"
-            )
-        if self._select is None:
-            return layers
-        if callable(self._select):
-            chosen = [layer for layer in layers if self._select(layer)]
-            if not chosen:
-                raise FiltertrackError("layers: the function chose none of the convolutions")
-            return chosen
-        return self._choose_by_name(layers, self._select)
-
-    def _choose_by_name(self, layers: list[Any], select: str | Sequence[str]) -> list[Any]:
-        patterns = [select] if isinstance(select, str) else list(select)
-        names = {id(layer): {layer.name, _path(self._model, layer)} for layer in layers}
-        known = list(dict.fromkeys(_path(self._model, layer) for layer in layers))
-        for pattern in patterns:
-            if not isinstance(pattern, str):
-                raise FiltertrackError(f"layers: expected names, got {pattern!r}")
-            if not any(fnmatchcase(name, pattern) for both in names.values() for name in both):
-                near = get_close_matches(pattern, known, n=1, cutoff=0.5)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise FiltertrackError(
-                    f"layers: no convolution matches {pattern!r}.{hint} "
-                    f"The model has: {', '.join(known)}"
-                )
-        if not patterns:
-            raise FiltertrackError("layers: the list is empty; leave it out for every convolution")
+    def _candidates(self) -> list[Candidate]:
+        """Return every layer that has a kernel, in model order."""
         return [
-            layer
-            for layer in layers
-            if any(fnmatchcase(name, pattern) for name in names[id(layer)] for pattern in patterns)
+            Candidate(layer, layer.name, _path(self._model, layer), _is_convolution(layer))
+            for layer in _all_layers(self._model)
+            if _kernels_of(layer)
         ]
 
 
@@ -257,8 +228,28 @@ def _all_layers(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def _kernel_paths(owner: Candidate) -> Iterator[tuple[_Kernel, str]]:
+    """Yield a layer's kernels and what each is called: as the layer where there is only one."""
+    kernels = _kernels_of(owner.layer)
+    for kernel in kernels:
+        yield kernel, owner.path if len(kernels) == 1 else f"{owner.path}/{_last(kernel.attribute)}"
+
+
 def _kernels_of(layer: Any) -> tuple[_Kernel, ...]:
-    return next((kernels for classes, kernels in _KERNELS if isinstance(layer, classes)), ())
+    """Return where a layer keeps its kernels; nothing for a layer that has none to show."""
+    known = (kernels for classes, kernels in _KERNELS if isinstance(layer, classes))
+    return next(known, _OWN if _owns_kernel(layer) else ())
+
+
+def _is_convolution(layer: Any) -> bool:
+    return any(isinstance(layer, classes) for classes, _ in _KERNELS)
+
+
+def _owns_kernel(layer: Any) -> bool:
+    """Whether a layer that is no convolution of Keras has a kernel that looks like one's."""
+    if _is_convolution(layer) or not layer.built:
+        return False
+    return len(getattr(_value(layer, "kernel"), "shape", ())) in {3, 4, 5}
 
 
 def _is_built(layer: Any) -> bool:
@@ -309,9 +300,9 @@ def _describe(layer: Any, kernel: _Kernel, name: str, member: str) -> LayerInfo:
         axes=axes,
         shape=shape,
         dtype=keras.backend.standardize_dtype(value.dtype),
-        strides=_numbers(owner.strides, len(kernel_shape) - 2),
-        dilation=_numbers(owner.dilation_rate, len(kernel_shape) - 2),
-        data_format=owner.data_format,
+        strides=_numbers(getattr(owner, "strides", 1), len(kernel_shape) - 2),
+        dilation=_numbers(getattr(owner, "dilation_rate", 1), len(kernel_shape) - 2),
+        data_format=getattr(owner, "data_format", None) or "channels_last",
     )
 
 

@@ -27,9 +27,12 @@ class Schedule:
             with ``epoch`` epochs finished? None when no batch is ever asked for, so that the
             training loop needs no batch hook. A range of batches, because with
             ``steps_per_execution`` Keras reports several batches at once.
+        planned: ``planned(epochs, steps)``: about how many snapshots so many epochs of so many
+            batches give; None where that is not known (``steps`` may be None).
     """
 
     every_epoch: bool
+    planned: Callable[[int, int | None], int | None]
     due: Callable[[int, int, int], bool] | None = None
 
     @property
@@ -60,18 +63,21 @@ def make_schedule(value: ScheduleLike) -> Schedule:
         [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 23, 27]
     """
     if value == "epoch":
-        return Schedule(every_epoch=True)
+        return Schedule(every_epoch=True, planned=lambda epochs, _: epochs + 1)
     if value == "log":
-        return Schedule(every_epoch=True, due=_log_due)
+        return Schedule(every_epoch=True, planned=_log_planned, due=_log_due)
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         every = value
         return Schedule(
-            every_epoch=False, due=lambda _, after, upto: upto // every > after // every
+            every_epoch=False,
+            planned=lambda epochs, steps: steps and epochs * steps // every + 1,
+            due=lambda _, after, upto: upto // every > after // every,
         )
     if callable(value):
         asked = value
         return Schedule(
             every_epoch=False,
+            planned=lambda *_: None,
             due=lambda epoch, after, upto: any(asked(epoch, n) for n in range(after + 1, upto + 1)),
         )
     raise FiltertrackError(
@@ -82,6 +88,13 @@ def make_schedule(value: ScheduleLike) -> Schedule:
 
 def _log_due(epoch: int, after: int, upto: int) -> bool:
     return epoch < _LOG_EPOCHS and _log_position(upto) > _log_position(after)
+
+
+def _log_planned(epochs: int, steps: int | None) -> int | None:
+    if steps is None:
+        return None
+    points = _log_position(min(epochs, _LOG_EPOCHS) * steps) + 1
+    return epochs + 1 + len({math.ceil(2 ** (n / LOG_STEPS_PER_DOUBLING)) for n in range(points)})
 
 
 def _log_position(batch: int) -> int:

@@ -136,7 +136,7 @@ def test_choosing_layers(keras, select, expected):
         ("stemm", r"matches 'stemm'. Did you mean 'stem'\? The model has: stem"),
         (["stem", "x*"], r"matches 'x\*'"),
         ([], "empty"),
-        ([3], "expected names, got 3"),
+        ([3], "expected names or classes, got 3"),
         (lambda layer: False, "chose none"),
     ],
     ids=["misspelt", "glob", "empty", "number", "function"],

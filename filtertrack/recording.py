@@ -1,0 +1,174 @@
+"""A run that is open for writing: its snapshots, its pictures for TensorBoard, and its end."""
+
+import logging
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.recorder import Recorder, room_for
+from filtertrack.snapshot import LayerInfo, Snapshot, total_bytes
+from filtertrack.store import FOLDER, Run
+from filtertrack.summaries import Summaries
+
+_log = logging.getLogger("filtertrack")
+_MUCH = 10**9
+
+
+class Recording:
+    """Takes snapshots and sees to it that each is stored and drawn, in the background.
+
+    Goes on with the run that the folder holds, or starts one.
+
+    Args:
+        folder: What the user gave; see ``make_way``.
+        layers: What each snapshot holds.
+        software: Library name to version, for a new run's record.
+        step: Where it starts: what lies at or past it is removed.
+        strict: Raise when something is lost, instead of a warning.
+
+    Raises:
+        FiltertrackError: If the folder holds a run of other layers, or one that is damaged.
+        OSError: If the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        layers: Sequence[LayerInfo],
+        software: Mapping[str, str],
+        *,
+        step: int,
+        strict: bool,
+    ) -> None:
+        if Run.exists(folder):
+            self._run = Run(folder)
+            _check_same_layers(self._run, layers)
+            self._run.truncate(step)
+        else:
+            self._run = Run.create(folder, layers, software)
+        self._summaries = Summaries(self._run)
+        self._recorder = Recorder(
+            {"snapshots": self._run.append, "pictures for TensorBoard": self._summaries.add},
+            room=room_for(total_bytes(layers)),
+            strict=strict,
+        )
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot over. Its arrays must not change any more.
+
+        Raises:
+            FiltertrackError: With ``strict``, if something was lost since the last call.
+        """
+        self._recorder.put(snapshot)
+
+    def close(self) -> None:
+        """Wait until everything is written, add the timelapses, and say where the run is.
+
+        Raises:
+            FiltertrackError: With ``strict``, if something was lost since the last call.
+            OSError: If the timelapses cannot be written.
+        """
+        self._recorder.close()
+        self._summaries.add_timelapses(self._run)
+        count, path = len(self._run.steps), shlex.quote(str(self._run.path))
+        _log.info("%d snapshots in %s. Animation: filtertrack animate %s", count, path, path)
+
+
+def make_way(folder: Path, *, replace: bool) -> None:
+    """See to it that a run that starts from the beginning finds none in its folder.
+
+    Args:
+        folder: What the user gave.
+        replace: Delete the run that is there; else it is an error.
+
+    Raises:
+        FiltertrackError: If there is a run; the message says what to do.
+        OSError: If it cannot be deleted.
+    """
+    if not Run.exists(folder):
+        return
+    if not replace:
+        raise FiltertrackError(
+            f"{str(folder)!r} already holds a run, and training starts from the beginning. Give "
+            f"FilterTracker another folder, or existing='replace' to delete that run; to go on "
+            f"with it, call fit with initial_epoch"
+        )
+    Run.delete(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Try to write a file, whatever the permissions say.
+
+    Raises:
+        FiltertrackError: If that does not work.
+    """
+    try:
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder / FOLDER):
+            pass
+    except OSError as error:
+        raise FiltertrackError(
+            f"cannot write in {str(folder)!r}: {error.strerror}. Give FilterTracker another folder"
+        ) from error
+
+
+def announce(
+    folder: Path, layers: Sequence[LayerInfo], left_out: Sequence[str], planned: int | None
+) -> None:
+    """Say what is tracked and what is not, what it will cost, and where to watch.
+
+    Args:
+        folder: What the user gave.
+        layers: What each snapshot holds.
+        left_out: Layers that own a kernel and are not tracked.
+        planned: About how many snapshots there will be; None where that is not known.
+    """
+    _show_log()
+    size, path = total_bytes(layers), shlex.quote(str(folder))
+    whole = f"; about {planned} snapshots: {size * planned / 1e6:.1f} MB" if planned else ""
+    names = [info.name for info in layers]
+    cost = f"{len(names)} kernels, {size / 1e6:.2f} MB a snapshot{whole}"
+    _log.info("tracking %s in %s (%s)", _shortened(names), path, cost)
+    if left_out:
+        _log.info(
+            "not tracked, being no convolutions of Keras: %s (for these, too, give layers a "
+            "function of the layer)",
+            _shortened(left_out),
+        )
+    if planned and size * planned > _MUCH:
+        _log.warning(
+            "this run will take about %.1f GB: track fewer layers (layers='first', or names) or "
+            "take fewer snapshots (schedule=N: every N batches)",
+            size * planned / 1e9,
+        )
+    _log.info(
+        "watch: tensorboard --logdir %s --samples_per_plugin images=1000 "
+        "(without that flag TensorBoard keeps 10 images of a layer)",
+        path,
+    )
+
+
+def _shortened(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _show_log() -> None:
+    """Show this package's messages where the program has set up no logging of its own."""
+    if not _log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("filtertrack: %(message)s"))
+        _log.addHandler(handler)
+        _log.setLevel(logging.INFO)
+
+
+def _check_same_layers(run: Run, layers: Sequence[LayerInfo]) -> None:
+    there = {info.kernel: info.kernel_shape for info in run.layers.values()}
+    if there != {info.kernel: info.kernel_shape for info in layers}:
+        raise FiltertrackError(
+            f"{str(run.path)!r} holds a run of other layers ({', '.join(run.layers)}) than this "
+            f"model's ({', '.join(info.name for info in layers)}); give FilterTracker another "
+            f"folder"
+        )

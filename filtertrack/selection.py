@@ -1,0 +1,107 @@
+"""Which of a model's layers are tracked: what the user gave as ``layers``, applied."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+from filtertrack.errors import FiltertrackError
+
+Choice: TypeAlias = str | type
+Selection: TypeAlias = Choice | Sequence[Choice] | Callable[[Any], bool] | None
+
+_FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A layer that may be tracked.
+
+    Attributes:
+        layer: The layer.
+        name: Its own name, such as ``"conv1"``.
+        path: Where it is in the model, such as ``"encoder/conv1"``.
+        convolution: Whether it is a convolution of Keras, or else one that only owns a kernel.
+    """
+
+    layer: Any
+    name: str
+    path: str
+    convolution: bool
+
+
+def is_function(select: Selection) -> bool:
+    """Whether a selection is a function of the layer (a class is callable, too)."""
+    return callable(select) and not isinstance(select, type)
+
+
+def choose(candidates: Sequence[Candidate], select: Selection) -> list[Candidate]:
+    """Choose layers, in the order they come, each once.
+
+    Args:
+        candidates: Every layer that has a kernel.
+        select: A name, glob or class, several of these, ``"first"`` for the first convolution, a
+            function of the layer, or None for every convolution. Only a function is shown layers
+            that are no convolutions of Keras.
+
+    Returns:
+        The chosen ones: at least one.
+
+    Raises:
+        FiltertrackError: If nothing matches; the message says what there is.
+
+    Example:
+        >>> conv = Candidate(None, "conv1", "encoder/conv1", convolution=True)
+        >>> [c.path for c in choose([conv], "encoder/*")]
+        ['encoder/conv1']
+    """
+    if callable(select) and not isinstance(select, type):
+        chosen = [candidate for candidate in candidates if select(candidate.layer)]
+        if not chosen:
+            raise FiltertrackError(
+                f"layers: the function chose none of the layers that have a kernel: "
+                f"{_paths(candidates) or 'there are none'}"
+            )
+        return chosen
+    convolutions = [candidate for candidate in candidates if candidate.convolution]
+    if not convolutions:
+        hint = f" Choose {_paths(candidates)} with a function of the layer." if candidates else ""
+        raise FiltertrackError(
+            f"the model has no convolution to track: none of its layers is a Conv, DepthwiseConv, "
+            f"SeparableConv or ConvLSTM.{hint}"
+        )
+    if select is None:
+        return convolutions
+    choices = [select] if isinstance(select, (str, type)) else list(select)
+    if not choices:
+        raise FiltertrackError("layers: the list is empty; leave it out for every convolution")
+    chosen = [found for choice in choices for found in _matching(convolutions, choice)]
+    return [candidate for candidate in convolutions if candidate in chosen]
+
+
+def _matching(convolutions: list[Candidate], choice: Choice) -> list[Candidate]:
+    """Return the layers that a name, a glob or a class means: at least one."""
+    if isinstance(choice, type):
+        found = [candidate for candidate in convolutions if isinstance(candidate.layer, choice)]
+    elif isinstance(choice, str):
+        found = [candidate for candidate in convolutions if _is_called(candidate, choice)]
+        found = found or (convolutions[:1] if choice == _FIRST else [])
+    else:
+        raise FiltertrackError(f"layers: expected names or classes, got {choice!r}")
+    if not found:
+        what = choice.__name__ if isinstance(choice, type) else choice
+        near = get_close_matches(what, [c.path for c in convolutions], n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise FiltertrackError(
+            f"layers: no convolution matches {what!r}.{hint} The model has: {_paths(convolutions)}"
+        )
+    return found
+
+
+def _is_called(candidate: Candidate, pattern: str) -> bool:
+    return fnmatchcase(candidate.name, pattern) or fnmatchcase(candidate.path, pattern)
+
+
+def _paths(candidates: Sequence[Candidate]) -> str:
+    return ", ".join(candidate.path for candidate in candidates)
