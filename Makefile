@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-jax test-torch check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
 
 test: $(VENV)/.dev-installed ## install, run the whole test suite
 	$(BIN)/python -m pytest $(TEST)
+
+test-jax test-torch: test-%: .venv-%/.installed ## the same tests on that backend, without tensorflow
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(TEST)
 
 check: $(VENV)/.dev-installed ## lint, format and types
 	$(BIN)/ruff check .
@@ -21,7 +24,7 @@ format: $(VENV)/.dev-installed ## put the code in its form
 	$(BIN)/ruff check --fix .
 
 clean: ## remove the virtual environment and what tools left behind
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,3 +38,9 @@ $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute or two, once"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[demo,dev]"
 	@touch $@ $(VENV)/.demo-installed
+
+.venv-%/.installed: pyproject.toml
+	@echo "installing into .venv-$*: a minute or two, once"
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$*,test]"
+	@touch $@

@@ -122,9 +122,12 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     def _on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         due, before = self._schedule.due, self._finished_batches or 0
-        upto = self._epoch_first_batch + batch + 1
+        steps = self._planned("steps")
+        # With steps_per_execution Keras may report more batches than an epoch has.
+        of_epoch = min(batch + 1, steps or batch + 1)
+        upto = self._epoch_first_batch + of_epoch
         self._finished_batches = upto
-        ends_epoch = self._schedule.every_epoch and batch + 1 == self._planned("steps")
+        ends_epoch = self._schedule.every_epoch and of_epoch == steps
         with self._faults_reported(_TAKE):
             if due is not None and not ends_epoch and due(self._finished_epochs, before, upto):
                 self._take(logs)

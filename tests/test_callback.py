@@ -21,7 +21,7 @@ def watching(model, held, batches=False):
 
         class Watch(keras.callbacks.Callback):
             def on_train_batch_end(self, batch, logs=None):
-                held[max(held) + 1] = weights_of(model)
+                held[max(held) + 1] = weights_of(self.model)  # on jax this brings it up to date
 
         return Watch()
     return keras.callbacks.LambdaCallback(
@@ -87,6 +87,10 @@ def test_other_schedules_end_with_the_last_batch(tiny_model, data, tmp_path, sch
 
 def test_several_steps_an_execution(tiny_model, data, tmp_path):
     """Where Keras reports eight batches at once, the log schedule still takes each report once."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        pytest.skip("Keras on torch allows one step an execution only")
     tiny_model.compile("sgd", "mse", steps_per_execution=8)
     tracker = FilterTracker(tmp_path, schedule="log")
     tiny_model.fit(*data, epochs=2, batch_size=2, verbose=0, callbacks=[tracker])
@@ -252,13 +256,11 @@ def test_an_interrupted_fit_keeps_what_was_taken(tiny_model, data, tmp_path):
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_disk_that_fails_in_mid_training(tiny_model, data, tmp_path, caplog, strict):
     """A run's folder that goes away costs snapshots, never training; ``strict`` raises."""
-    import shutil
-
     import keras
 
     def remove(epoch, logs):
         if epoch == 1:
-            shutil.rmtree(tmp_path / "run")
+            (tmp_path / "run").rename(tmp_path / "gone")
 
     tracker = FilterTracker(tmp_path / "run", strict=strict)
     callbacks = [tracker, keras.callbacks.LambdaCallback(on_epoch_begin=remove)]

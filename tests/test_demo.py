@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ def demo():
 
 def test_patches_of_photographs(demo, rng):
     """So many of each photograph; each patch is without its own mean colour; all in one unit."""
+    pytest.importorskip("skimage")
     (seen, labels), (unseen, held_out) = demo.make_patches(10, rng)
     assert seen.shape == (130, 24, 24, 3)
     assert unseen.shape == (26, 24, 24, 3)
@@ -51,7 +53,7 @@ def test_without_its_extra_it_says_what_to_install(tmp_path):
     (tmp_path / "skimage.py").write_text("raise ModuleNotFoundError(name='skimage')")
     result = subprocess.run(
         [sys.executable, SCRIPT],
-        env={"PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

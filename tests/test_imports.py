@@ -121,6 +121,25 @@ def test_writing_events_loads_no_framework_where_it_is_installed(run):
     assert not loaded_by(code) & FRAMEWORKS
 
 
+def test_training_on_another_backend_loads_no_tensorflow(tmp_path):
+    """On jax and torch a whole ``fit`` with the tracker never tries to import tensorflow."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("the backend is tensorflow itself")
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('imported')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import keras, numpy as np; "
+        "from filtertrack import FilterTracker; "
+        "model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), "
+        "keras.layers.GlobalAveragePooling2D()]); model.compile('sgd', 'mse'); "
+        "model.fit(np.zeros((8, 8, 8, 3), 'float32'), np.zeros((8, 2), 'float32'), verbose=0, "
+        f"callbacks=[FilterTracker({str(tmp_path / 'run')!r})])"
+    )
+    assert "tensorflow" not in loaded_by(code)
+
+
 def test_the_public_face():
     """Every public name is there, documented, and listed; an unknown one is an AttributeError."""
     for name in filtertrack.__all__:
