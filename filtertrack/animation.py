@@ -60,7 +60,9 @@ class Film:
         self._most = most
         self._moments = [run.moment(step) for step in self.steps]
         shown = min(self._view.count, most or self._view.count)
-        self._layout = Layout.fit(shown, self._view.height, self._view.width, size)
+        self._layout = Layout.fit(
+            shown, self._view.height, self._view.width, size, self._view.slices
+        )
         height, width = self._layout.shape
         caption_width = max(width, _NARROWEST)
         self._caption = Caption(layer, self._moments, caption_width)

@@ -15,6 +15,7 @@ from filtertrack.snapshot import LayerInfo
 Kind = Literal["grey", "colour", "pattern", "matrix"]
 
 _COLOUR_CHANNELS = 3
+_AXES_IN_3D = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class View:
         count: Number of cells.
         height: Height of a cell, in weights.
         width: Width of a cell, in weights.
+        slices: How many slices of a 3-D kernel stand side by side in a cell.
     """
 
     kind: Kind
     count: int
     height: int
     width: int
+    slices: int = 1
 
     @property
     def coloured(self) -> bool:
@@ -45,7 +48,8 @@ def view_of(info: LayerInfo) -> View:
     if height * width == 1 and channels > 1:
         return View("matrix", 1, channels, filters)
     kinds: dict[int, Kind] = {1: "grey", _COLOUR_CHANNELS: "colour"}
-    return View(kinds.get(channels, "pattern"), filters, height, width)
+    slices = info.kernel_shape[0] if len(info.kernel_shape) == _AXES_IN_3D else 1
+    return View(kinds.get(channels, "pattern"), filters, height, width, slices)
 
 
 def to_cells(view: View, kernels: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
@@ -116,14 +120,15 @@ def explain(info: LayerInfo) -> str:
     view = view_of(info)
     filters, height, width, channels = info.shape
     shape = "x".join(map(str, info.kernel_shape))
+    size = f"{height}x{width}"
+    if view.slices > 1:
+        size = f"{view.slices} slices of {height}x{width // view.slices}, side by side"
     what = {
-        "grey": f"{filters} filters of {height}x{width}, one input channel, in grey",
-        "colour": (
-            f"{filters} filters of {height}x{width}, three input channels as red, green, blue"
-        ),
+        "grey": f"{filters} filters of {size}, one input channel, in grey",
+        "colour": f"{filters} filters of {size}, three input channels as red, green, blue",
         "pattern": (
-            f"{filters} filters of {height}x{width}, each collapsed from {channels} input channels "
-            f"to its strongest spatial pattern (rank 1)"
+            f"{filters} filters of {size}, each collapsed from {channels} input channels to its "
+            f"strongest spatial pattern (rank 1)"
         ),
         "matrix": (
             f"1x1 kernel as a matrix: {channels} input channels down, {filters} filters across"

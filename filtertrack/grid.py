@@ -42,6 +42,7 @@ class Layout:
         columns: Cells in a row.
         scale: Pixels a side for each weight.
         gap: Pixels between cells, and around the grid.
+        slices: Parts of equal width that a cell is divided into, by lines of one pixel.
 
     Example:
         >>> layout = Layout.fit(count=32, height=9, width=9, side=320)
@@ -55,9 +56,10 @@ class Layout:
     columns: int
     scale: int
     gap: int
+    slices: int = 1
 
     @classmethod
-    def fit(cls, count: int, height: int, width: int, side: int) -> Self:
+    def fit(cls, count: int, height: int, width: int, side: int, slices: int = 1) -> Self:
         """Choose columns and magnification for a grid whose longer side is at most ``side`` pixels.
 
         The magnification is the largest whole number that fits, and never below 1: a grid with
@@ -67,10 +69,10 @@ class Layout:
         rows = math.ceil(count / columns)
         gap = max(1, math.ceil(side / 200))
         scale = min(
-            (side - gap * (columns + 1)) // max(1, columns * width),
+            (side - gap * (columns + 1) - columns * (slices - 1)) // max(1, columns * width),
             (side - gap * (rows + 1)) // max(1, rows * height),
         )
-        return cls(count, height, width, columns, max(1, scale), gap)
+        return cls(count, height, width, columns, max(1, scale), gap, slices)
 
     @property
     def rows(self) -> int:
@@ -88,7 +90,7 @@ class Layout:
 
     @cached_property
     def _across(self) -> np.ndarray:
-        return _lines(self.columns, self.width, self.scale, self.gap)
+        return _lines(self.columns, self.width, self.scale, self.gap, self.slices)
 
     def compose(self, cells: np.ndarray, fill: int | tuple[int, int, int]) -> np.ndarray:
         """Put cells side by side, magnified, with separators between them.
@@ -132,11 +134,13 @@ def _columns(count: int, height: int, width: int) -> int:
     return min(range(1, max(count, 1) + 1), key=cost)
 
 
-def _lines(cells: int, weights: int, scale: int, gap: int) -> np.ndarray:
+def _lines(cells: int, weights: int, scale: int, gap: int, slices: int = 1) -> np.ndarray:
     """Say for each pixel along an axis which line of weights it shows; separators show the last."""
-    each = np.full((cells, weights * scale + gap), cells * weights)
-    each[:, gap:] = np.repeat(np.arange(cells * weights), scale).reshape(cells, weights * scale)
-    return np.append(each.ravel(), np.full(gap, cells * weights))
+    separator = cells * weights
+    lines = np.repeat(np.arange(cells * weights), scale).reshape(cells, slices, -1)
+    parts = np.pad(lines, [(0, 0), (0, 0), (1, 0)], constant_values=separator)
+    each = np.pad(parts.reshape(cells, -1)[:, 1:], [(0, 0), (gap, 0)], constant_values=separator)
+    return np.append(each.ravel(), np.full(gap, separator))
 
 
 def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:
@@ -195,7 +199,7 @@ def draw(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[n
     """
     tones = to_rgb(cells, values) if view.coloured else to_levels(cells, values)
     fill = SEPARATOR_RGB if view.coloured else SEPARATOR
-    layout = Layout.fit(min(len(tones), PAGE), view.height, view.width, side)
+    layout = Layout.fit(min(len(tones), PAGE), view.height, view.width, side, view.slices)
     pages = [tones[start : start + PAGE] for start in range(0, max(1, len(tones)), PAGE)]
     return [layout.compose(page, fill) for page in pages]
 

@@ -49,7 +49,7 @@ def golden(request):
 
 def _conv_info(name="conv1", kernel_shape=(3, 3, 1, 4), *, bias=True, **changes):
     """Describe a Conv2D as discovery would."""
-    height, width, channels, filters = kernel_shape
+    *space, channels, filters = kernel_shape
     fields = {
         "name": name,
         "path": name,
@@ -58,7 +58,7 @@ def _conv_info(name="conv1", kernel_shape=(3, 3, 1, 4), *, bias=True, **changes)
         "bias": f"{name}/bias" if bias else None,
         "kernel_shape": kernel_shape,
         "axes": (3, 0, 1, 2),
-        "shape": (filters, height, width, channels),
+        "shape": (filters, *space[:2], channels),
         "dtype": "float32",
         "strides": (1, 1),
         "dilation": (1, 1),

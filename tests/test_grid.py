@@ -157,6 +157,20 @@ def test_golden_pages(conv_info, golden):
     golden("page_2.png", to_image(second))
 
 
+def test_golden_slices(conv_info, golden):
+    """6 blobs of 5x5x5, the five slices of each side by side, a line between them."""
+    z, y, x = np.mgrid[-1:1:5j, -1:1:5j, -1:1:5j]
+    angles = np.arange(6)[:, None, None, None]
+    spots = np.exp(-2 * ((z - np.cos(angles) / 2) ** 2 + (y - np.sin(angles) / 2) ** 2 + x**2))
+    info = conv_info(
+        kernel_shape=(5, 5, 5, 1, 6), axes=(4, 1, 0, 2, 3), shape=(6, 5, 25, 1), bias=False
+    )
+    cells = to_cells(view_of(info), info.canonical(spots.transpose(1, 2, 3, 0)[:, :, :, None]))
+    (picture,) = draw(view_of(info), cells, value_range(cells), 320)
+    assert max(picture.shape) <= 320
+    golden("slices.png", to_image(picture))
+
+
 def test_golden_strange(conv_info, golden):
     """Grey edges, of which one has a NaN, one an infinity, one is constant and one is all NaN."""
     kernels = gabors(8)
