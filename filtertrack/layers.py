@@ -94,7 +94,8 @@ class TrackedLayers:
 
     Attributes:
         infos: One description a kernel, in model order; empty until everything is built.
-        left_out: Paths of layers that own such a kernel, are no convolutions and were not chosen.
+        left_out: Why layers that have a kernel are not tracked, though nobody left them out by
+            choice: reason to paths.
     """
 
     def __init__(self, model: Any, select: Selection = None) -> None:
@@ -102,7 +103,7 @@ class TrackedLayers:
         self._select = select
         self._first: dict[tuple[int, str], np.ndarray] = {}
         self._sources: tuple[_Source, ...] = ()
-        self.left_out: tuple[str, ...] = ()
+        self.left_out: dict[str, list[str]] = {}
         # What a layer made later will be is not known; that of a Sequential model is all there,
         # but only a built layer shows whether it owns a kernel, which a function may ask for.
         if model.built or (isinstance(model, keras.Sequential) and not is_function(select)):
@@ -127,8 +128,14 @@ class TrackedLayers:
             FiltertrackError: If nothing matches the selection.
         """
         candidates = self._candidates()
-        chosen = [c for c in choose(candidates, self._select) if _is_built(c.layer)]
-        self.left_out = tuple(c.path for c in candidates if c not in chosen and not c.convolution)
+        wanted = choose(candidates, self._select)
+        chosen = [c for c in wanted if _is_built(c.layer)]
+        self.left_out = {
+            "never called, so without weights": [c.path for c in wanted if c not in chosen],
+            "no convolution of Keras (a function as layers can choose it)": [
+                c.path for c in candidates if c not in wanted and not c.convolution
+            ],
+        }
         kernels = [
             (owner.layer, member, path, kernel)
             for owner, member in zip(chosen, safe_names(c.path for c in chosen), strict=True)
@@ -158,16 +165,15 @@ class TrackedLayers:
 
         On TensorFlow a model without a declared input is built inside the first training step,
         after every hook that comes before training. Each unbuilt layer's ``build`` is wrapped until
-        the returned function is called.
+        the returned function is called; what is built already is read at once.
 
         Returns:
             A function that takes the wrappers off again.
         """
-        watched = [
-            layer
-            for layer in _all_layers(self._model)
-            if _kernels_of(layer) and not _is_built(layer)
-        ]
+        layers = [layer for layer in _all_layers(self._model) if _kernels_of(layer)]
+        watched = [layer for layer in layers if not _is_built(layer)]
+        for layer in layers:
+            self._copy_first(layer)
         originals = [layer.build for layer in watched]
         for layer, build in zip(watched, originals, strict=True):
             layer.build = self._watching(layer, build)

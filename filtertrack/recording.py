@@ -115,14 +115,17 @@ def check_writable(folder: Path) -> None:
 
 
 def announce(
-    folder: Path, layers: Sequence[LayerInfo], left_out: Sequence[str], planned: int | None
+    folder: Path,
+    layers: Sequence[LayerInfo],
+    left_out: Mapping[str, Sequence[str]],
+    planned: int | None,
 ) -> None:
     """Say what is tracked and what is not, what it will cost, and where to watch.
 
     Args:
         folder: What the user gave.
         layers: What each snapshot holds.
-        left_out: Layers that own a kernel and are not tracked.
+        left_out: Why layers that have a kernel are not tracked: reason to names.
         planned: About how many snapshots there will be; None where that is not known.
     """
     _show_log()
@@ -131,12 +134,9 @@ def announce(
     names = [info.name for info in layers]
     cost = f"{len(names)} kernels, {size / 1e6:.2f} MB a snapshot{whole}"
     _log.info("tracking %s in %s (%s)", _shortened(names), path, cost)
-    if left_out:
-        _log.info(
-            "not tracked, being no convolutions of Keras: %s (for these, too, give layers a "
-            "function of the layer)",
-            _shortened(left_out),
-        )
+    for reason, paths in left_out.items():
+        if paths:
+            _log.info("not tracked: %s: %s", _shortened(paths), reason)
     if planned and size * planned > _MUCH:
         _log.warning(
             "this run will take about %.1f GB: track fewer layers (layers='first', or names) or "

@@ -266,13 +266,13 @@ def test_a_disk_that_fails_in_mid_training(tiny_model, data, tmp_path, caplog, s
     callbacks = [tracker, keras.callbacks.LambdaCallback(on_epoch_begin=remove)]
     caplog.set_level(logging.WARNING, "filtertrack")
     if strict:
-        with pytest.raises(FiltertrackError, match="could not write snapshots"):
+        with pytest.raises(FiltertrackError, match=r"could not write (snapshots|pictures)"):
             tiny_model.fit(*data, epochs=4, verbose=0, callbacks=callbacks)
         return
     history = tiny_model.fit(*data, epochs=4, verbose=0, callbacks=callbacks)
     assert len(history.history["loss"]) == 4
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert sum("could not write snapshots" in text for text in warnings) == 1
+    assert sum("could not write snapshots, training goes on" in text for text in warnings) == 1
     assert any(re.search("lost [34] snapshots", text) for text in warnings)
     assert len(warnings) < 6, "a few warnings, not one a snapshot"
 

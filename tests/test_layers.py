@@ -225,13 +225,24 @@ def test_a_layer_with_a_kernel_of_its_own(keras):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="conv"), own])
     by_default = TrackedLayers(model)
     assert [info.name for info in by_default.infos] == ["conv"]
-    assert by_default.left_out == ("own",)
+    assert ["own"] in by_default.left_out.values()
     chosen = TrackedLayers(model, lambda layer: layer.name == "own")
     (info,) = chosen.infos
     assert (info.name, info.shape, info.class_name) == ("own", (5, 3, 3, 2), "Own")
-    assert chosen.left_out == ()
+    assert not any(chosen.left_out.values())
     kernel = chosen.read()["own/kernel"]
     np.testing.assert_array_equal(kernel, keras.ops.convert_to_numpy(own.kernel))
+
+
+def test_names_are_the_same_when_the_program_runs_again(keras):
+    """Also for layers that Keras names and numbers by itself."""
+
+    def names():
+        keras.backend.clear_session()  # as at a program's start
+        convs = [keras.layers.Conv2D(2, 1) for _ in range(3)]
+        return [info.name for info in tracked(keras, *convs).infos]
+
+    assert names() == names() == ["conv2d", "conv2d_1", "conv2d_2"]
 
 
 def test_an_effective_kernel_under_lora(keras):

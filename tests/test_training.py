@@ -307,15 +307,43 @@ def test_the_cost_is_said_before_training(keras, x, tmp_path, caplog):
     assert "(1 kernels, 0.00 MB a snapshot; about 4 snapshots: 0.0 MB)" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:.*it looks like it has unbuilt state")  # as it is meant to
+def test_a_convolution_that_is_never_called(keras, x, tmp_path, caplog):
+    """It has no weights, and that is said; the others are tracked from step 0 on."""
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(name="net")
+            self.used = keras.layers.Conv2D(4, 3, name="used")
+            self.forgotten = keras.layers.Conv2D(4, 3, name="forgotten")
+            self.pool = keras.layers.GlobalAveragePooling2D()
+
+        def call(self, x):
+            return self.pool(self.used(x))
+
+    caplog.set_level(logging.INFO, "filtertrack")
+    model = Net()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model(x)
+    start = keras.ops.convert_to_numpy(model.used.kernel).copy()
+    model.fit(x, TARGETS, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    run = Run(tmp_path)
+    (name,) = run.layers
+    assert name.endswith("used")
+    assert run.steps == [0, 1, 2]
+    np.testing.assert_array_equal(run.kernels(name, 0), start.transpose(3, 0, 1, 2))
+    assert "forgotten: never called" in caplog.text
+
+
 def test_a_run_over_1_gb_is_warned_of(tmp_path, conv_info, caplog):
     """With the remedy; below that there is no warning."""
     from filtertrack.recording import announce
 
     caplog.set_level(logging.WARNING, "filtertrack")
     large = conv_info(kernel_shape=(3, 3, 512, 512))
-    announce(tmp_path, [large], [], planned=100)
+    announce(tmp_path, [large], {}, planned=100)
     assert not caplog.records
-    announce(tmp_path, [large], [], planned=200)
+    announce(tmp_path, [large], {}, planned=200)
     assert "about 1.9 GB" in caplog.text
     assert "layers='first'" in caplog.text
     assert "schedule=N" in caplog.text
