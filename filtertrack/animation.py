@@ -15,11 +15,12 @@ import numpy as np
 from filtertrack.caption import Caption
 from filtertrack.cells import to_cells, view_of
 from filtertrack.errors import FiltertrackError
+from filtertrack.files import write_whole
 from filtertrack.gif import GifWriter
 from filtertrack.grid import SEPARATOR, Layout, to_levels, to_rgb
 from filtertrack.palette import TEXT, colour_palette, grey_palette, to_entries
 from filtertrack.scaling import Span, ValueRange, value_range
-from filtertrack.store import Run, write_whole
+from filtertrack.store import Run
 
 Scale = Literal["frame", "filter", "layer"]
 SCALES: tuple[Scale, ...] = ("frame", "filter", "layer")

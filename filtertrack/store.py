@@ -11,22 +11,22 @@ and ``meta``, a JSON text with the moment. The listing of the folder is the inde
 adding a snapshot does not grow with the number already there.
 """
 
-import io
 import json
 import math
 import os
 import re
 import shutil
 import time
-import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
+from filtertrack.files import check_regular, damaged_file, read_member, write_whole
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 FORMAT = 1
@@ -38,8 +38,9 @@ _SNAPSHOTS = "snapshots"
 _META = "meta"
 _SNAPSHOT_FILE = re.compile(r"(\d{12})\.npz")
 _MAX_META_CHARACTERS = 1 << 20
-# What zipfile and numpy raise over a damaged file; RuntimeError: a member that claims a password.
-_DAMAGE = (zipfile.BadZipFile, KeyError, ValueError, EOFError, OverflowError, RuntimeError)
+_MAX_MANIFEST = 64 << 20
+_NPY_HEADER = 1 << 12
+_WIDEST = 8  # bytes a value takes at most: float64
 
 
 class Run:
@@ -104,7 +105,7 @@ class Run:
             "software": dict(software or {}),
             "layers": [info.to_dict() for info in layers],
         }
-        text = json.dumps(manifest, indent=1).encode()
+        text = json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1).encode()
         write_whole(folder / _MANIFEST, lambda file: file.write(text))
         return cls(path)
 
@@ -160,7 +161,7 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         info = self.layer(layer)
-        return info.canonical(self._read(step, info.kernel, info.kernel_shape))
+        return info.canonical(self._kernel(step, info))
 
     def bias(self, layer: str, step: int) -> np.ndarray | None:
         """Return one layer's bias at one step, or None where the layer has none.
@@ -169,7 +170,7 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         info = self.layer(layer)
-        return None if info.bias is None else self._read(step, info.bias, None)
+        return None if info.bias is None else self._bias(step, info.bias, info)
 
     def moment(self, step: int) -> Moment:
         """Return when a snapshot was taken and its metrics; no weights are read.
@@ -177,14 +178,14 @@ class Run:
         Raises:
             FiltertrackError: If there is no such step, or the file is damaged.
         """
-        text = str(self._read(step, _META, ()))
+        text = str(self._read(step, _META, (), 4 * _MAX_META_CHARACTERS + _NPY_HEADER))
         try:
             meta = json.loads(text)
             moment = Moment(**meta)
         except (ValueError, TypeError, RecursionError, FiltertrackError) as error:
-            raise _damaged(self.file(step), error) from error
+            raise damaged_file(self.file(step), error) from error
         if moment.step != step:
-            raise _damaged(self.file(step), f"it says it is step {moment.step}")
+            raise damaged_file(self.file(step), f"it says it is step {moment.step}")
         return moment
 
     def snapshot(self, step: int) -> Snapshot:
@@ -195,9 +196,9 @@ class Run:
         """
         arrays = {}
         for info in self.layers.values():
-            arrays[info.kernel] = self._read(step, info.kernel, info.kernel_shape)
+            arrays[info.kernel] = self._kernel(step, info)
             if info.bias is not None:
-                arrays[info.bias] = self._read(step, info.bias, None)
+                arrays[info.bias] = self._bias(step, info.bias, info)
         return Snapshot(self.moment(step), arrays)
 
     def history(self, layer: str, steps: Sequence[int] | None = None) -> Iterator[np.ndarray]:
@@ -231,35 +232,56 @@ class Run:
     def truncate(self, step: int) -> None:
         """Remove every snapshot at or past a step: training starts again from there.
 
+        Also what a writer that was killed left half written.
+
         Raises:
             OSError: If a file cannot be removed.
         """
         for there in self.steps:
             if there >= step:
                 self.file(there).unlink(missing_ok=True)
+        for left_behind in (self.folder / _SNAPSHOTS).glob(".*.tmp"):
+            left_behind.unlink(missing_ok=True)
 
-    def _read(self, step: int, member: str, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Read one array, its checksum checked, and refuse one of another shape."""
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
+        """Read every snapshot whole and say which are damaged.
+
+        Args:
+            progress: Called with the snapshots read and the snapshots there are, after each.
+
+        Returns:
+            Step to what is wrong with it; empty when all is well.
+        """
+        steps, damaged = self.steps, {}
+        for done, step in enumerate(steps, start=1):
+            try:
+                self.snapshot(step)
+            except FiltertrackError as error:
+                damaged[step] = str(error)
+            if progress:
+                progress(done, len(steps))
+        return damaged
+
+    def _kernel(self, step: int, info: LayerInfo) -> np.ndarray:
+        most = _WIDEST * math.prod(info.kernel_shape) + _NPY_HEADER
+        return self._read(step, info.kernel, info.kernel_shape, most)
+
+    def _bias(self, step: int, member: str, info: LayerInfo) -> np.ndarray:
+        # A layer of the user's own may have a bias of any shape; none is larger than its kernel.
+        most = _WIDEST * max(math.prod(info.kernel_shape), info.filters) + _NPY_HEADER
+        return self._read(step, member, None, most)
+
+    def _read(self, step: int, member: str, shape: tuple[int, ...] | None, most: int) -> np.ndarray:
+        """Read one array of at most so many bytes, checksum checked; refuse another shape."""
         path = self.file(step)
         try:
-            with zipfile.ZipFile(path) as archive:
-                entry = archive.getinfo(f"{member}.npy")
-                if (
-                    entry.compress_type != zipfile.ZIP_STORED
-                    or entry.file_size > path.stat().st_size
-                ):
-                    raise _damaged(path, f"{member} is packed in a way this package never writes")
-                array = _parse_npy(archive.read(entry))
+            array = read_member(path, member, most)
         except FileNotFoundError:
             raise FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {_shorten(self.steps)}"
             ) from None
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
-        except OSError as error:  # also a seek to where a damaged index points
-            raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
         if shape is not None and array.shape != shape:
-            raise _damaged(path, f"{member} has the shape {array.shape}, expected {shape}")
+            raise damaged_file(path, f"{member} has the shape {array.shape}, expected {shape}")
         return array
 
 
@@ -267,8 +289,15 @@ def _is_filters_folder(path: Path) -> bool:
     return path.name == FOLDER and (path / _MANIFEST).exists()
 
 
+def _checksum(manifest: Mapping[str, Any]) -> int:
+    """Return the CRC-32 of a manifest without its own checksum, however it is laid out."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
+
+
 def _read_manifest(path: Path, run: Path) -> dict[str, Any]:
     try:
+        check_regular(path, _MAX_MANIFEST)
         manifest = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise FiltertrackError(
@@ -276,14 +305,16 @@ def _read_manifest(path: Path, run: Path) -> dict[str, Any]:
             f"give the folder that FilterTracker was given"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, error) from error
+        raise damaged_file(path, error) from error
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
-        raise _damaged(path, "it names no format version")
+        raise damaged_file(path, "it names no format version")
     if manifest["format"] > FORMAT:
         raise FiltertrackError(
             f"{str(run)!r} has format {manifest['format']}, newer than the {FORMAT} this version "
             f"of filtertrack reads; update filtertrack"
         )
+    if manifest.get("checksum") != _checksum(manifest):
+        raise damaged_file(path, "its checksum does not fit its content")
     return manifest
 
 
@@ -319,52 +350,6 @@ def _meta_text(moment: Moment) -> str:
     if len(text) > _MAX_META_CHARACTERS:
         raise FiltertrackError(f"the metrics of step {moment.step} take {len(text)} characters")
     return text
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that its name appears only once its content is on disk.
-
-    Args:
-        path: The file; one that is there already is replaced.
-        write: Writes the content into the file it is given.
-
-    Raises:
-        OSError: If the file cannot be written; nothing is left behind then.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _parse_npy(data: bytes) -> np.ndarray:
-    """Read an ``.npy`` file's bytes; no memory is taken that the bytes do not fill.
-
-    Raises:
-        ValueError: If the header does not fit the bytes behind it, or asks for pickled objects.
-    """
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran, dtype = read_header(stream)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are never read")
-    flat = np.frombuffer(data, dtype, offset=stream.tell())
-    return flat.reshape(shape, order="F" if fortran else "C").copy()
-
-
-def _damaged(path: Path, reason: object) -> FiltertrackError:
-    return FiltertrackError(f"damaged file {str(path)!r}: {reason}")
 
 
 def _shorten(steps: Sequence[int], most: int = 12) -> str:
