@@ -4,6 +4,7 @@ Everything is drawn from the stored weights, never from TensorBoard's event file
 a time: memory does not grow with the length of the run.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
@@ -29,6 +30,7 @@ SCALES: tuple[Scale, ...] = ("frame", "filter", "layer")
 Progress = Callable[[int, int], None]
 
 _NARROWEST = 260
+_log = logging.getLogger("filtertrack")
 _SAMPLES = 20_000
 
 
@@ -130,7 +132,8 @@ def animate(
 ) -> Path:
     """Turn a run's snapshots into an animated GIF: a grid of filters under a caption.
 
-    The file appears whole or not at all. One that is there already is replaced.
+    The file appears whole or not at all. One that is there already is replaced. A damaged snapshot
+    is left out, with a warning in the log.
 
     Args:
         run: A run or its folder.
@@ -158,8 +161,9 @@ def animate(
     target = Path(output)
     run = run if isinstance(run, Run) else Run(run)
     _check_options(target, fps, size, scale, hold)
-    steps = _steps_to_show(run)
-    film = Film(run, layer or next(iter(run.layers)), steps, size=size, scale=scale)
+    layer = layer or next(iter(run.layers))
+    steps = _steps_to_show(run, layer)
+    film = Film(run, layer, steps, size=size, scale=scale)
 
     def write(file: BinaryIO) -> None:
         with GifWriter(file, film.shape, film.palette) as gif:
@@ -201,11 +205,34 @@ def _check_options(
         raise FiltertrackError(f"hold: expected 0 to 600 seconds, got {hold}")
 
 
-def _steps_to_show(run: Run) -> list[int]:
-    steps = run.steps
+def readable_steps(run: Run, layer: str) -> list[int]:
+    """Return the steps at which a layer can be read, and warn of those at which it cannot.
+
+    Args:
+        run: Where the snapshots are.
+        layer: One of the run's layers.
+
+    Returns:
+        Ascending steps.
+    """
+    run.layer(layer)
+    readable = []
+    for step in run.steps:
+        try:
+            run.moment(step)
+            run.kernels(layer, step)
+            readable.append(step)
+        except FiltertrackError as error:
+            _log.warning("left out step %d: %s", step, error)
+    return readable
+
+
+def _steps_to_show(run: Run, layer: str) -> list[int]:
+    steps = readable_steps(run, layer)
     if len(steps) < 2:
         raise FiltertrackError(
-            f"{str(run.path)!r} holds {len(steps)} snapshot{'' if len(steps) == 1 else 's'}; an "
-            f"animation needs at least 2: train for longer"
+            f"{str(run.path)!r} holds {len(steps)} readable "
+            f"snapshot{'' if len(steps) == 1 else 's'}; an animation needs at least 2: train for "
+            f"longer"
         )
     return steps

@@ -23,7 +23,7 @@ import numpy as np
 import filtertrack
 from filtertrack.errors import FiltertrackError
 from filtertrack.layers import TrackedLayers
-from filtertrack.recording import Recording, announce, check_writable, make_way
+from filtertrack.recording import Recording, announce
 from filtertrack.schedule import ScheduleLike, make_schedule
 from filtertrack.selection import Selection
 from filtertrack.snapshot import Moment, Snapshot
@@ -217,10 +217,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         elif not again or epoch != self._finished_epochs:
             self._finished_epochs = epoch
             self._finished_batches = self._batches_before(epoch)
-        check_writable(self.log_dir)
-        if self._finished_epochs == 0:
-            make_way(self.log_dir, replace=self._existing == "replace")
         self._start = self._moment(None)
+        # Keras hands all callbacks of one fit the same params.
+        self._claim(self._start, session=self.params)
         if self._tracked.ready:
             self._open(self._tracked, self._start)
             self._take(None)
@@ -235,10 +234,19 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
                 f"model {self.model.name!r} is not built, so it has no weights yet: call "
                 f"model.build(input_shape) before the first snapshot"
             )
-        check_writable(self.log_dir)
-        if moment.step == 0:
-            make_way(self.log_dir, replace=self._existing == "replace")
+        self._claim(moment, session=self)
         self._open(self._tracked, moment)
+
+    def _claim(self, start: Moment, session: object) -> None:
+        """Claim the folder; from the beginning it must hold no run, or give way."""
+        recording = Recording(self.log_dir, session, strict=self._strict)
+        try:
+            if start.step == 0 and start.epoch == 0:
+                recording.make_way(replace=self._existing == "replace")
+        except BaseException:
+            recording.close()
+            raise
+        self._recording = recording
 
     def _planned(self, what: str) -> int | None:
         """Return how many epochs, or steps an epoch, Keras plans; None where it does not say."""
@@ -250,25 +258,28 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         steps = self._planned("steps")
         if epoch == 0 or steps:
             return epoch * (steps or 0)
-        if Run.exists(self.log_dir):
-            run = Run(self.log_dir)
-            moments = (run.moment(step) for step in run.steps)
-            return next(
-                (m.batch for m in moments if m.epoch == epoch and m.batch is not None), None
-            )
-        return None
+        if not Run.exists(self.log_dir):
+            return None
+        run = Run(self.log_dir)
+        known = [(m.epoch, m.batch) for m in map(run.moment, run.steps) if m.batch is not None]
+        at = [batch for there, batch in known if there == epoch]
+        before = [batch for there, batch in known if there < epoch]
+        return min(at) if at else max(before, default=None)
 
     def _open(self, tracked: TrackedLayers, start: Moment) -> None:
-        self._recording = Recording(
-            self.log_dir, tracked.infos, _software(), step=start.step, strict=self._strict
-        )
+        if self._recording is None:
+            return
+        self._recording.open(tracked.infos, _software(), step=start.step)
         epochs = self._planned("epochs")
         left = epochs and max(0, epochs - start.epoch + self._epoch_offset)
         planned = left and self._schedule.planned(left, self._planned("steps"))
         announce(self.log_dir, tracked.infos, tracked.left_out, planned)
 
-    def _open_late(self, tracked: TrackedLayers, start: Moment) -> None:
+    def _open_late(self) -> None:
         """Open now that a model without a declared input is built, its first weights seen."""
+        tracked, start = self._tracked, self._start
+        if tracked is None or start is None:
+            return
         self._stop_watching()
         tracked.finish()
         self._open(tracked, start)
@@ -295,8 +306,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         )
 
     def _take(self, logs: Logs) -> None:
-        if self._recording is None and self._tracked is not None and self._start is not None:
-            self._open_late(self._tracked, self._start)
+        if self._recording is not None and not self._recording.is_open:
+            self._open_late()
         self._put(self._moment(logs))
 
     def _put(self, moment: Moment) -> None:

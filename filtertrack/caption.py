@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from filtertrack.errors import printable
 from filtertrack.palette import TEXT, TEXT_SHADES
 from filtertrack.snapshot import Moment
 
@@ -76,7 +77,7 @@ class Caption:
 
     def _metrics(self, metrics: Mapping[str, float]) -> list[str]:
         return [
-            f"{name} {_number(metrics[name]) if name in metrics else _MISSING}"
+            f"{printable(name)} {_number(metrics[name]) if name in metrics else _MISSING}"
             for name in self._names
         ]
 

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import filtertrack
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, printable
 
+_DAMAGED = 1
 _ARGUMENT_ERROR = 2
 _INTERRUPTED = 130
 
@@ -20,19 +21,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; None for those of the program.
 
     Returns:
-        The exit code: 0, or 2 after one line on stderr that says what is wrong.
+        The exit code: 0, 1 where ``verify`` found damage, or 2 after one line on stderr that says
+        what is wrong.
     """
     arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], None] = arguments.command
+    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        command(arguments)
+        return command(arguments)
     except (FiltertrackError, OSError) as error:
-        print(f"filtertrack: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"filtertrack: {_plain(error)}", file=sys.stderr)
         return _ARGUMENT_ERROR
     except KeyboardInterrupt:
         print("filtertrack: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="say what a run holds")
     info.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
     info.set_defaults(command=_info)
+    verify = commands.add_parser("verify", help="read a run whole and list what is damaged")
+    verify.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
+    verify.set_defaults(command=_verify)
     return parser
 
 
@@ -70,7 +74,7 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_animate)
 
 
-def _animate(arguments: argparse.Namespace) -> None:
+def _animate(arguments: argparse.Namespace) -> int:
     from filtertrack.animation import animate  # noqa: PLC0415 - keeps --help fast
 
     output = arguments.output or Path(arguments.run) / "evolution.gif"
@@ -85,9 +89,10 @@ def _animate(arguments: argparse.Namespace) -> None:
             progress=progress,
         )
     print(written)
+    return 0
 
 
-def _info(arguments: argparse.Namespace) -> None:
+def _info(arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
     from rich.table import Table  # noqa: PLC0415
 
@@ -104,6 +109,24 @@ def _info(arguments: argparse.Namespace) -> None:
     console = Console(highlight=False, markup=False)
     console.print(f"{run.path}: {len(steps)} snapshots{span}", soft_wrap=True)
     console.print(table)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from filtertrack.store import Run  # noqa: PLC0415 - keeps --help fast
+
+    run = Run(arguments.run)
+    with _progress("reading") as progress:
+        damaged = run.verify(progress)
+    for reason in damaged.values():
+        print(_plain(reason))
+    print(f"{len(run.steps)} snapshots, {len(damaged) or 'none'} damaged")
+    return _DAMAGED if damaged else 0
+
+
+def _plain(text: object) -> str:
+    """Bring a message into one line, without what would steer a terminal."""
+    return printable(" ".join(str(text).split()))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The one exception class of the package."""
+"""The one exception class of the package, and what makes text safe to print."""
 
 
 class FiltertrackError(Exception):
@@ -13,3 +13,13 @@ class FiltertrackError(Exception):
         ...
         filtertrack.errors.FiltertrackError: no run in 'runs/exp1'
     """
+
+
+def printable(text: str) -> str:
+    r"""Replace what would break a line or steer a terminal.
+
+    Example:
+        >>> printable("conv\n1 é")
+        'conv?1 é'
+    """
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from filtertrack.errors import printable
 from filtertrack.selection import Candidate, Selection, choose, is_function
 from filtertrack.snapshot import LayerInfo, safe_names
 
@@ -298,7 +299,7 @@ def _describe(layer: Any, kernel: _Kernel, name: str, member: str) -> LayerInfo:
     owner = getattr(layer, "cell", layer)
     return LayerInfo(
         name=name,
-        path=str(layer.path or layer.name),
+        path=printable(str(layer.path or layer.name)),
         class_name=type(layer).__name__,
         kernel=f"{member}/{_last(kernel.attribute)}",
         bias=f"{member}/{_last(kernel.bias)}" if biased and kernel.bias else None,

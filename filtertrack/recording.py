@@ -3,8 +3,13 @@
 import logging
 import shlex
 import tempfile
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.recorder import Recorder, room_for
@@ -14,53 +19,97 @@ from filtertrack.summaries import Summaries
 
 _log = logging.getLogger("filtertrack")
 _MUCH = 10**9
+_LOCK = ".lock"
+_OPEN: "weakref.WeakValueDictionary[Path, Recording]" = weakref.WeakValueDictionary()
+"""What this process has open: a lock alone does not say whose it is."""
 
 
 class Recording:
     """Takes snapshots and sees to it that each is stored and drawn, in the background.
 
-    Goes on with the run that the folder holds, or starts one.
+    Making one claims the folder: no other tracker can write there until it is closed, or its
+    process has ended, however it ended. ``open`` then starts a run or goes on with the one there.
 
     Args:
-        folder: What the user gave; see ``make_way``.
-        layers: What each snapshot holds.
-        software: Library name to version, for a new run's record.
-        step: Where it starts: what lies at or past it is removed.
+        folder: What the user gave.
+        session: What tells one training from another. In one thread a new training takes the
+            folder over from an older one: that was interrupted, and Keras calls no hook then.
         strict: Raise when something is lost, instead of a warning.
 
     Raises:
-        FiltertrackError: If the folder holds a run of other layers, or one that is damaged.
-        OSError: If the folder cannot be written.
+        FiltertrackError: If the folder cannot be written, or another tracker writes there.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        layers: Sequence[LayerInfo],
-        software: Mapping[str, str],
-        *,
-        step: int,
-        strict: bool,
-    ) -> None:
-        if Run.exists(folder):
-            self._run = Run(folder)
+    def __init__(self, folder: Path, session: object, *, strict: bool) -> None:
+        self._folder = folder
+        self._session = session
+        self._thread = threading.get_ident()
+        self._strict = strict
+        self._run: Run | None = None
+        self._recorder: Recorder | None = None
+        self._summaries: Summaries | None = None
+        _check_writable(folder)
+        self._lock = self._claim()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether snapshots can be put."""
+        return self._recorder is not None
+
+    def make_way(self, *, replace: bool) -> None:
+        """See to it that a run that starts from the beginning finds none in its folder.
+
+        Args:
+            replace: Delete the run that is there; else it is an error.
+
+        Raises:
+            FiltertrackError: If there is a run; the message says what to do.
+            OSError: If it cannot be deleted.
+        """
+        if not Run.exists(self._folder):
+            return
+        if not replace:
+            raise FiltertrackError(
+                f"{str(self._folder)!r} already holds a run, and training starts from the "
+                f"beginning. Give FilterTracker another folder, or existing='replace' to delete "
+                f"that run; to go on with it, call fit with initial_epoch"
+            )
+        Run.delete(self._folder)
+
+    def open(self, layers: Sequence[LayerInfo], software: Mapping[str, str], *, step: int) -> None:
+        """Start a run, or go on with the one in the folder.
+
+        Args:
+            layers: What each snapshot holds.
+            software: Library name to version, for a new run's record.
+            step: Where it starts: what lies at or past it is removed.
+
+        Raises:
+            FiltertrackError: If the folder holds a run of other layers, or one that is damaged.
+            OSError: If the folder cannot be written.
+        """
+        if Run.exists(self._folder):
+            self._run = Run(self._folder)
             _check_same_layers(self._run, layers)
             self._run.truncate(step)
         else:
-            self._run = Run.create(folder, layers, software)
+            self._run = Run.create(self._folder, layers, software)
         self._summaries = Summaries(self._run)
         self._recorder = Recorder(
             {"snapshots": self._run.append, "pictures for TensorBoard": self._summaries.add},
             room=room_for(total_bytes(layers)),
-            strict=strict,
+            strict=self._strict,
         )
 
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot over. Its arrays must not change any more.
 
         Raises:
-            FiltertrackError: With ``strict``, if something was lost since the last call.
+            FiltertrackError: If this is closed, or with ``strict``, if something was lost since the
+                last call.
         """
+        if self._recorder is None:
+            raise FiltertrackError(f"another training has taken over {str(self._folder)!r}")
         self._recorder.put(snapshot)
 
     def close(self) -> None:
@@ -70,48 +119,39 @@ class Recording:
             FiltertrackError: With ``strict``, if something was lost since the last call.
             OSError: If the timelapses cannot be written.
         """
-        self._recorder.close()
-        self._summaries.add_timelapses(self._run)
-        count, path = len(self._run.steps), shlex.quote(str(self._run.path))
-        _log.info("%d snapshots in %s. Animation: filtertrack animate %s", count, path, path)
+        recorder, self._recorder = self._recorder, None
+        try:
+            if recorder is not None and self._run is not None and self._summaries is not None:
+                recorder.close()
+                self._summaries.add_timelapses(self._run)
+                count, path = len(self._run.steps), shlex.quote(str(self._run.path))
+                _log.info(
+                    "%d snapshots in %s. Animation: filtertrack animate %s", count, path, path
+                )
+        finally:
+            self._lock.release()
 
+    def _claim(self) -> FileLock:
+        """Lock the folder; the operating system unlocks it when the process ends."""
+        path = (self._folder / FOLDER / _LOCK).resolve()
+        other = _OPEN.get(path)
+        if other is not None and other._is_over_for(self._session):  # noqa: SLF001 - its own kind
+            with suppress(FiltertrackError, OSError):
+                other.close()
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise FiltertrackError(
+                f"another tracker is writing in {str(self._folder)!r}; give each its own folder"
+            ) from None
+        except (OSError, NotImplementedError) as error:
+            _log.warning("cannot lock %s, going on without: %s", path, error)
+        _OPEN[path] = self
+        return lock
 
-def make_way(folder: Path, *, replace: bool) -> None:
-    """See to it that a run that starts from the beginning finds none in its folder.
-
-    Args:
-        folder: What the user gave.
-        replace: Delete the run that is there; else it is an error.
-
-    Raises:
-        FiltertrackError: If there is a run; the message says what to do.
-        OSError: If it cannot be deleted.
-    """
-    if not Run.exists(folder):
-        return
-    if not replace:
-        raise FiltertrackError(
-            f"{str(folder)!r} already holds a run, and training starts from the beginning. Give "
-            f"FilterTracker another folder, or existing='replace' to delete that run; to go on "
-            f"with it, call fit with initial_epoch"
-        )
-    Run.delete(folder)
-
-
-def check_writable(folder: Path) -> None:
-    """Try to write a file, whatever the permissions say.
-
-    Raises:
-        FiltertrackError: If that does not work.
-    """
-    try:
-        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder / FOLDER):
-            pass
-    except OSError as error:
-        raise FiltertrackError(
-            f"cannot write in {str(folder)!r}: {error.strerror}. Give FilterTracker another folder"
-        ) from error
+    def _is_over_for(self, session: object) -> bool:
+        return self._session is not session and self._thread == threading.get_ident()
 
 
 def announce(
@@ -162,6 +202,18 @@ def _show_log() -> None:
         handler.setFormatter(logging.Formatter("filtertrack: %(message)s"))
         _log.addHandler(handler)
         _log.setLevel(logging.INFO)
+
+
+def _check_writable(folder: Path) -> None:
+    """Try to write a file, whatever the permissions say."""
+    try:
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder / FOLDER):
+            pass
+    except OSError as error:
+        raise FiltertrackError(
+            f"cannot write in {str(folder)!r}: {error.strerror}. Give FilterTracker another folder"
+        ) from error
 
 
 def _check_same_layers(run: Run, layers: Sequence[LayerInfo]) -> None:

@@ -100,8 +100,8 @@ class LayerInfo:
             if not isinstance(name, str) or not _is_safe(name):
                 raise FiltertrackError(f"not a safe layer name: {name!r}")
         for text in (self.path, self.class_name, self.dtype, self.data_format):
-            if not isinstance(text, str):
-                raise FiltertrackError(f"layer {self.name}: expected text, got {text!r}")
+            if not isinstance(text, str) or not text.isprintable():
+                raise FiltertrackError(f"layer {self.name}: expected plain text, got {text!r}")
         for numbers in (self.kernel_shape, self.axes, self.shape, self.strides, self.dilation):
             if not all(type(n) is int and n >= 0 for n in numbers):
                 raise FiltertrackError(f"layer {self.name}: expected whole numbers, got {numbers}")

@@ -23,7 +23,7 @@ from tensorboard.plugins.text.metadata import create_summary_metadata as text_me
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from filtertrack import measures
-from filtertrack.animation import Film, seconds_on_screen
+from filtertrack.animation import Film, readable_steps, seconds_on_screen
 from filtertrack.apng import to_apng
 from filtertrack.cells import explain, to_cells, view_of
 from filtertrack.grid import PAGE, draw, to_png
@@ -92,11 +92,13 @@ class Summaries:
         Raises:
             OSError: If the file cannot be written.
         """
-        steps = run.steps
-        if not self._events.started or len(steps) < 2:
+        if not self._events.started:
             return
         most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
         for info in self._layers:
+            steps = readable_steps(run, info.name)
+            if len(steps) < 2:
+                continue
             summary = Summary(value=[_timelapse(run, info, _spread(steps, most))])
             self._events.append(Event(step=steps[-1], wall_time=time.time(), summary=summary))
 

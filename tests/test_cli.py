@@ -44,7 +44,10 @@ def test_info_says_what_a_run_holds(run, capsys):
     ("arguments", "message"),
     [
         (["animate", "{tmp}/nothing"], "no run in '{tmp}/nothing'"),
-        (["animate", "{tmp}/one"], "'{tmp}/one' holds 1 snapshot; an animation needs at least 2"),
+        (
+            ["animate", "{tmp}/one"],
+            "'{tmp}/one' holds 1 readable snapshot; an animation needs at least 2",
+        ),
         (["animate", "{tmp}/run", "-o", "a.bmp"], "'a.bmp': expected a name that ends in .gif"),
         (["animate", "{tmp}/run", "--layer", "conv"], "no layer 'conv' in '{tmp}/run'; it has:"),
         (["animate", "{tmp}/run", "-o", "{tmp}/no/a.gif"], "there is no folder '{tmp}/no'"),
@@ -66,13 +69,27 @@ def test_bad_input_is_one_line_and_exit_code_2(make_run, tmp_path, capsys, argum
     assert message.format(tmp=tmp_path) in printed.err
 
 
-def test_a_damaged_snapshot_is_named(run, capsys):
-    """The file's name is in the one line."""
+def test_a_damaged_snapshot_is_left_out_and_named(run, capsys, caplog):
+    """The animation goes on with the rest; ``verify`` lists the file and exits with 1."""
+    assert main(["verify", str(run.path)]) == 0
+    assert capsys.readouterr().out == "3 snapshots, none damaged\n"
     file = run.file(1)
     file.write_bytes(file.read_bytes()[:-50])
-    assert main(["animate", str(run.path)]) == 2
-    assert str(file) in capsys.readouterr().err
-    assert not (run.path / "evolution.gif").exists()
+    assert main(["animate", str(run.path)]) == 0
+    with Image.open(run.path / "evolution.gif") as gif:
+        assert gif.n_frames == 2
+    assert f"left out step 1: damaged file '{file}'" in caplog.text
+    capsys.readouterr()
+    assert main(["verify", str(run.path)]) == 1
+    printed = capsys.readouterr().out
+    assert str(file) in printed
+    assert printed.endswith("3 snapshots, 1 damaged\n")
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path, capsys):
+    """A folder's name that would steer the terminal is printed without that."""
+    assert main(["info", str(tmp_path / "a\x1b[2Jb")]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

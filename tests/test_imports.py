@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "palette": {"grid"},
     "gif": {"palette"},
     "apng": {"gif"},
-    "caption": {"palette", "snapshot"},
+    "caption": {"errors", "palette", "snapshot"},
     "animation": {
         "caption",
         "cells",
@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "summaries": {"animation", "apng", "cells", "grid", "measures", "scaling", "snapshot", "store"},
     "recorder": {"errors", "snapshot"},
     "selection": {"errors"},
-    "layers": {"selection", "snapshot"},
+    "layers": {"errors", "selection", "snapshot"},
     "recording": {"errors", "recorder", "snapshot", "store", "summaries"},
     "callback": {
         "errors",
