@@ -65,6 +65,7 @@ class Layout:
         The magnification is the largest whole number that fits, and never below 1: a grid with
         more weights than pixels comes out larger than asked.
         """
+        count = max(count, 1)  # a layer without filters is one empty place
         columns = _columns(count, height, width)
         rows = math.ceil(count / columns)
         gap = max(1, math.ceil(side / 200))
@@ -129,9 +130,9 @@ def _columns(count: int, height: int, width: int) -> int:
         rows = math.ceil(count / columns)
         ratio = (columns * max(width, 1)) / (rows * max(height, 1))
         stretch = max(ratio / 2, 1 / ratio, 1.0) - 1
-        return 4 * stretch + (rows * columns - count) / max(count, 1), columns
+        return 4 * stretch + (rows * columns - count) / count, columns
 
-    return min(range(1, max(count, 1) + 1), key=cost)
+    return min(range(1, count + 1), key=cost)
 
 
 def _lines(cells: int, weights: int, scale: int, gap: int, slices: int = 1) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What can be said of filters in numbers: arrays in, arrays out."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ def norm(kernels: np.ndarray) -> np.ndarray:
         >>> norm(np.array([[[[3.0, 4.0]]]])).tolist()
         [5.0]
     """
-    flat = kernels.reshape(len(kernels), -1).astype(np.float64)
+    flat = _flat(kernels)
     # Scaled by the largest weight: squares of 1e200 would overflow, of 1e-200 vanish.
     size = np.abs(flat).max(axis=1, initial=0.0)
     safe = np.where(np.isfinite(size) & (size > 0), size, 1.0)
@@ -49,11 +50,15 @@ def drift(kernels: np.ndarray, start: np.ndarray) -> np.ndarray:
     return np.clip(1.0 - cosine, 0.0, 2.0)
 
 
+def _flat(kernels: np.ndarray) -> np.ndarray:
+    return kernels.reshape(len(kernels), math.prod(kernels.shape[1:])).astype(np.float64)
+
+
 def _unit(kernels: np.ndarray) -> np.ndarray:
     """Return each filter as a flat vector of length 1, or of NaN where it has no direction."""
     length = norm(kernels)
     usable = np.isfinite(length) & (length > 0)
-    flat = kernels.reshape(len(kernels), -1).astype(np.float64)
+    flat = _flat(kernels)
     return np.where(usable, 1.0, np.nan)[:, np.newaxis] * (
         np.where(usable[:, np.newaxis], flat, 0.0) / np.where(usable, length, 1.0)[:, np.newaxis]
     )

@@ -13,6 +13,7 @@ from filtertrack.snapshot import Snapshot
 
 _MEMORY = 256 << 20
 _MOST_WAITING = 32
+_WORTH_SAYING = 0.1  # seconds
 _log = logging.getLogger("filtertrack")
 
 Sink = Callable[[Snapshot], object]
@@ -50,6 +51,7 @@ class Recorder:
         self._ledger = _Ledger(strict=strict)
         self._patience = patience
         self._gave_up = False
+        self._waited = 0.0
         # The thread holds no reference to this object, so that dropping it ends the thread.
         thread = threading.Thread(
             target=_work,
@@ -72,12 +74,14 @@ class Recorder:
         Raises:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
         """
+        start = time.monotonic()
         try:
-            self._queue.put(snapshot, timeout=None if self._patience is None else self._wait())
+            self._queue.put(snapshot, timeout=self._wait())
             self._gave_up = False
         except queue.Full:
             self._gave_up = True
             self._ledger.note("snapshots", TimeoutError("writing is slower than training"))
+        self._waited += time.monotonic() - start
         self._ledger.check()
 
     def close(self) -> None:
@@ -88,6 +92,9 @@ class Recorder:
         """
         if self._end.alive and self._end() is False:
             self._ledger.note("snapshots", TimeoutError("writing did not finish"))
+        if self._waited > _WORTH_SAYING:
+            _log.warning("training waited %.1f s for snapshots to be written", self._waited)
+            self._waited = 0.0
         self._ledger.report()
         self._ledger.check()
 

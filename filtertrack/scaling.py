@@ -4,6 +4,7 @@ Choosing is separate from applying, so the same renderer serves the live picture
 snapshot) and the animation (a range from the whole run).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -44,7 +45,7 @@ def value_range(cells: np.ndarray, span: Span = "cell") -> ValueRange:
         >>> float(r.low[0]), float(r.high[0])
         (-1.0, 3.0)
     """
-    flat = cells.reshape(len(cells), -1)
+    flat = cells.reshape(len(cells), math.prod(cells.shape[1:]))
     finite = np.isfinite(flat)
     low = np.where(finite, flat, np.inf).min(axis=1, initial=np.inf)
     high = np.where(finite, flat, -np.inf).max(axis=1, initial=-np.inf)

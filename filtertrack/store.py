@@ -66,7 +66,10 @@ class Run:
         self.folder = self.path / FOLDER
         manifest = _read_manifest(self.folder / _MANIFEST, self.path)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(_read_layers(manifest))
-        self.software: Mapping[str, str] = MappingProxyType(dict(manifest.get("software") or {}))
+        software = manifest.get("software")
+        if not isinstance(software, dict):
+            raise damaged_file(self.folder / _MANIFEST, "it names no library versions")
+        self.software: Mapping[str, str] = MappingProxyType(software)
 
     def __repr__(self) -> str:
         """Name the folder, the layers and the number of snapshots."""

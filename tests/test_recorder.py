@@ -1,4 +1,5 @@
 import logging
+import re
 import threading
 
 import pytest
@@ -68,6 +69,7 @@ def test_a_disk_that_hangs_costs_its_patience_once(caplog):
     assert len(kept) + recorder.lost["snapshots"] == 10
     assert kept[0] == 0
     assert "writing is slower than training" in caplog.text
+    assert re.search(r"training waited 0\.[2-9] s for snapshots to be written", caplog.text)
 
 
 def test_dropping_the_recorder_writes_what_waits():

@@ -1,0 +1,514 @@
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot, animate
+from filtertrack.recording import Recording
+from filtertrack.summaries import Summaries
+
+WRITER = """
+import sys
+import numpy as np
+from filtertrack import LayerInfo, Moment, Run, Snapshot
+from filtertrack.summaries import Summaries
+
+def snapshot(step):
+    rng = np.random.default_rng(step)
+    arrays = {"conv1/kernel": rng.normal(size=(3, 3, 3, 16)).astype(np.float32),
+              "conv1/bias": rng.normal(size=16).astype(np.float32)}
+    return Snapshot(Moment(step, 0, step, {"loss": step}), arrays)
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    if Run.exists(folder):
+        run = Run(folder)
+        start = max(run.steps, default=-1) + 1
+        run.truncate(start)
+    else:
+        info = LayerInfo("conv1", "conv1", "Conv2D", "conv1/kernel", "conv1/bias", (3, 3, 3, 16),
+                         (3, 0, 1, 2), (16, 3, 3, 3), "float32")
+        run, start = Run.create(folder, [info]), 0
+    summaries = Summaries(run)
+    for step in range(start, 1_000_000):
+        run.append(snapshot(step))
+        print(step, flush=True)
+        summaries.add(snapshot(step))
+"""
+
+TRAINING = """
+import os, resource, sys, threading
+import numpy as np
+import keras
+from filtertrack import FilterTracker
+
+def train(*callbacks):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"),
+        keras.layers.GlobalAveragePooling2D()])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
+    model.fit(x, np.ones((8, 4), "float32"), epochs=10, verbose=0, callbacks=list(callbacks))
+    return b"".join(w.tobytes() for w in model.get_weights())
+
+def at_epoch(**actions):
+    def act(epoch, logs):
+        actions.get(f"epoch_{epoch}", lambda: None)()
+    return keras.callbacks.LambdaCallback(on_epoch_begin=act)
+"""
+
+
+def run_child(tmp_path, program, **environment):
+    """Run a training in a process of its own."""
+    script = tmp_path / "child.py"
+    script.write_text(TRAINING + textwrap.dedent(program))
+    return subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def survive_kills(tmp_path, read_events, kills):
+    """Kill a writer again and again, each time at a random moment; after each all is sound."""
+    (tmp_path / "writer.py").write_text(WRITER)
+    sys.path.insert(0, str(tmp_path))
+    import writer
+
+    sys.path.pop(0)
+    folder, chance, reported = tmp_path / "run", random.Random(0), set()
+    for number in range(kills):
+        child = subprocess.Popen(
+            [sys.executable, tmp_path / "writer.py", folder], stdout=subprocess.PIPE, text=True
+        )
+        with child:
+            if number % 4:  # else it may die before its first snapshot
+                reported.add(int(child.stdout.readline()))
+                time.sleep(chance.uniform(0, 0.05))
+            else:
+                time.sleep(chance.uniform(0, 0.6))
+            child.kill()
+            reported.update(int(line) for line in child.stdout if line.endswith("\n"))
+        if not Run.exists(folder):
+            assert not reported
+            continue
+        run = Run(folder)
+        assert reported <= set(run.steps)
+        assert not run.verify()
+        for step in run.steps[-30:]:
+            expected = writer.snapshot(step).arrays
+            for name, array in run.snapshot(step).arrays.items():
+                assert array.tobytes() == expected[name].tobytes()
+    assert len(reported) > kills
+    events = [step for step, value in read_events(run.folder) if value.tag == "filters/conv1"]
+    assert len(set(events)) > len(reported) / 2
+    assert set(events) <= set(run.steps)
+
+
+def test_20_kills(tmp_path, read_events):
+    """What was reported as stored is there bit for bit; nothing half-written is seen."""
+    survive_kills(tmp_path, read_events, 20)
+
+
+@pytest.mark.slow
+def test_100_kills(tmp_path, read_events):
+    """The same, a hundred times."""
+    survive_kills(tmp_path, read_events, 100)
+
+
+def test_a_full_disk(tmp_path):
+    """No byte can be written in epochs 3 to 5: training ends alike, the rest is stored and said."""
+    result = run_child(
+        tmp_path,
+        """
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        free = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        tracked = train(FilterTracker("run"), at_epoch(epoch_3=full, epoch_6=free))
+        assert tracked == train()
+        """,
+    )
+    assert result.returncode == 0, result.stderr
+    steps = Run(tmp_path / "run").steps
+    assert {0, 1, 7, 8, 9, 10} <= set(steps)
+    assert not {4, 5} & set(steps)
+    assert not Run(tmp_path / "run").verify()
+    warnings = [line for line in result.stderr.splitlines() if "could not write snapshots" in line]
+    assert len(warnings) == 1
+    assert "File too large" in warnings[0]
+    assert f"lost {11 - len(steps)} snapshots" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("raise RuntimeError('mine')", 1), ("sys.exit(3)", 3), ("os.kill(os.getpid(), 2)", -2)],
+    ids=["exception", "sys.exit", "Ctrl-C"],
+)
+def test_a_training_that_ends_early(tmp_path, end, code):
+    """Keras calls no hook, the program ends at once, and everything taken is on disk."""
+    result = run_child(
+        tmp_path,
+        f"""
+        def end():
+            {end}
+        train(FilterTracker("run"), at_epoch(epoch_6=end))
+        """,
+    )
+    assert result.returncode == code, result.stderr
+    run = Run(tmp_path / "run")
+    assert run.steps == [0, 1, 2, 3, 4, 5, 6]
+    assert not run.verify()
+
+
+def test_no_thread_and_no_file_is_left(tiny_model, data, tmp_path):
+    """After ``fit`` nothing of ours runs on or stays open."""
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "run")])
+    assert not [t for t in threading.enumerate() if t.name == "filtertrack"]
+    if Path("/proc/self/fd").exists():
+        files = [file for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+        links = [str(file.readlink()) for file in files]
+        assert not [link for link in links if str(tmp_path) in link]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs another user in a child process")
+def test_a_folder_that_is_read_only(tmp_path):
+    """Said before training, with the folder's name; also to root's child who is nobody."""
+    tmp_path.chmod(0o555)
+    for parent in tmp_path.parents:
+        if os.access(parent, os.W_OK) and str(parent).count("/") > 1:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    code = (
+        "import os, pathlib, sys\n"
+        "from filtertrack import FiltertrackError\n"
+        "from filtertrack.recording import Recording\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"
+        f"try: Recording(pathlib.Path({str(tmp_path / 'run')!r}), None, strict=False)\n"
+        "except FiltertrackError as error: print(error)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    tmp_path.chmod(0o755)
+    assert "cannot write in" in result.stdout
+    assert "Permission denied" in result.stdout
+
+
+# Two trackers on one folder.
+
+
+def test_two_trackers_in_one_fit(tiny_model, data, tmp_path):
+    """The second is refused before its first batch; the first one's run is whole."""
+    before = tiny_model.get_weights()
+    trackers = [FilterTracker(tmp_path), FilterTracker(tmp_path)]
+    with pytest.raises(FiltertrackError, match="another tracker is writing"):
+        tiny_model.fit(*data, verbose=0, callbacks=trackers)
+    for old, new in zip(before, tiny_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    trackers[0].close()
+    assert Run(tmp_path).steps == [0]
+
+
+def test_another_process_and_a_stale_lock(tmp_path):
+    """While another process writes the folder is refused; once that is killed it is free."""
+    code = (
+        "import pathlib, sys, time\n"
+        "from filtertrack.recording import Recording\n"
+        "held = Recording(pathlib.Path(sys.argv[1]), None, strict=False)\n"
+        "print('held', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(FiltertrackError, match="another tracker is writing"):
+            Recording(tmp_path, None, strict=False)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    Recording(tmp_path, None, strict=False).close()
+
+
+def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path):
+    """In a notebook: Ctrl-C, then the same cell again with a new tracker."""
+    import keras
+
+    def interrupt(epoch, logs):
+        raise KeyboardInterrupt
+
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=interrupt)
+    first = FilterTracker(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_model.fit(*data, verbose=0, callbacks=[first, stop])
+    again = FilterTracker(tmp_path, existing="replace")
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[again])
+    assert Run(tmp_path).steps == [0, 1, 2]
+    first.close()
+
+
+# What is drawn and measured of strange weights and names.
+
+
+STRANGE = {
+    "NaN": np.nan,
+    "infinite": np.inf,
+    "minus infinite": -np.inf,
+    "zero": 0.0,
+    "constant": 0.25,
+    "denormal": 1e-45,
+    "huge": 1e38,
+}
+
+
+@pytest.mark.parametrize("value", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("kernel_shape", [(3, 3, 1, 4), (3, 3, 3, 4), (3, 3, 8, 4), (1, 1, 8, 4)])
+def test_strange_weights_are_drawn_and_measured(make_run, conv_info, kernel_shape, value):
+    """One weight, one filter or all of that value: pictures and measures without a warning."""
+    run = make_run(conv_info(kernel_shape=kernel_shape), steps=[0])
+    arrays = dict(run.snapshot(0).arrays)
+    summaries = Summaries(run)
+    for step, where in enumerate([(0, 0, 0, 0), (..., 1), ...], start=1):
+        kernel = arrays["conv1/kernel"].copy()
+        kernel[where] = value
+        arrays["conv1/kernel"] = kernel
+        run.append(Snapshot(Moment(step, step), arrays))
+        summaries.add(run.snapshot(step))
+    summaries.add_timelapses(run)
+    for scale in ("frame", "filter", "layer"):
+        animate(run, run.path / "a.gif", size=100, scale=scale)
+
+
+def test_a_layer_without_filters(make_run, conv_info):
+    """Nothing to see is no error."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 0)), steps=range(2))
+    summaries = Summaries(run)
+    for step in run.steps:
+        summaries.add(run.snapshot(step))
+    summaries.add_timelapses(run)
+    animate(run, run.path / "a.gif")
+
+
+NAMES = [
+    "a/b",
+    "../../escape",
+    ".",
+    "with spaces and . dots",
+    "Ünï😀code",
+    "x" * 300,
+    "x" * 300 + "y",
+    "Case",
+    "case",
+    "a b",
+    "a_b",
+    "a:b",
+    "<script>alert(1)</script>",
+    "a\x1b[2Jb",
+    "new\nline",
+]
+
+
+def test_strange_names(tmp_path, read_events):
+    """Any name Keras takes: tracked, stored inside the folder, drawn, and told apart."""
+    import keras
+
+    layers = [keras.Input((4, 4, 2))]
+    for name in NAMES:
+        try:
+            layers.append(keras.layers.Conv2D(2, 1, name=name))
+        except ValueError:  # Keras refuses slashes
+            layers.append(keras.layers.Conv2D(2, 1, name=name.replace("/", "|")))
+    model = keras.Sequential(layers)
+    tracker = FilterTracker(tmp_path / "run")
+    tracker.set_model(model)  # tensorflow's graphs do not take all of these names in fit
+    tracker.snapshot(0)
+    tracker.snapshot(1)
+    tracker.close()
+    run = Run(tmp_path / "run")
+    assert len(run.layers) == len(NAMES)
+    held = iter(model.layers)
+    for name, info in run.layers.items():
+        kernel = keras.ops.convert_to_numpy(next(held).kernel)
+        np.testing.assert_array_equal(run.snapshot(1).arrays[info.kernel], kernel)
+        assert name.isascii()
+        assert info.path.isprintable()
+        animate(run, tmp_path / "a.gif", layer=name, size=50)
+    with zipfile.ZipFile(run.file(1)) as archive:
+        for member in archive.namelist():
+            assert (tmp_path / member).resolve().is_relative_to(tmp_path.resolve())
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "a.gif"}
+    tags = {value.tag for _, value in read_events(run.folder)}
+    assert sum(tag.startswith("filters/") for tag in tags) == len(NAMES)
+
+
+def test_a_layer_that_changes_its_shape(tmp_path, caplog):
+    """Its snapshots are refused and counted; the loop goes on."""
+    import keras
+
+    class Growing(keras.layers.Layer):
+        def build(self, shape):
+            self.small = self.add_weight(shape=(3, 3, shape[-1], 6))
+            self.large = self.add_weight(shape=(3, 3, shape[-1], 7))
+            self.kernel = self.small
+
+        def call(self, x):
+            return x
+
+    model = keras.Sequential([keras.Input((4, 4, 2)), Growing(name="growing")])
+    caplog.set_level(logging.WARNING, "filtertrack")
+    tracker = FilterTracker(tmp_path, layers=lambda layer: True)
+    tracker.set_model(model)
+    for step in range(4):
+        if step == 2:
+            model.layers[0].kernel = model.layers[0].large
+        tracker.snapshot(step)
+    tracker.close()
+    assert Run(tmp_path).steps == [0, 1]
+    assert "expected a kernel of shape (3, 3, 2, 6), got (3, 3, 2, 7)" in caplog.text
+    assert "lost 2 snapshots" in caplog.text
+
+
+# Files that somebody else has made.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def read_all(path):
+    """Read whatever a run says it holds; only this package's error may come out."""
+    try:
+        run = Run(path)
+        repr(run)
+        run.verify()
+    except FiltertrackError:
+        pass
+
+
+@FUZZ
+@given(data=st.data())
+def test_a_manifest_with_anything_in_it(run, data):
+    """Its checksum right, any part of it replaced by any JSON."""
+    manifest = json.loads(
+        (Path(__file__).parent / "golden/run-v1/filters/manifest.json").read_text()
+    )
+    del manifest["checksum"]
+    where = data.draw(st.sampled_from(["software", "layers", "created", "a layer", "a field"]))
+    value = data.draw(JSON)
+    if where == "a layer":
+        manifest["layers"][0] = value
+    elif where == "a field":
+        field = data.draw(st.sampled_from(sorted(manifest["layers"][0])))
+        manifest["layers"][0][field] = value
+    else:
+        manifest[where] = value
+    checksum = zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
+    text = json.dumps({**manifest, "checksum": checksum})
+    (run.folder / "manifest.json").write_text(text)
+    read_all(run.path)
+
+
+@FUZZ
+@given(content=st.binary(max_size=300))
+def test_a_snapshot_of_anything(run, content):
+    """Any bytes as the file, and any bytes as each of its members."""
+    run.file(0).write_bytes(content)
+    read_all(run.path)
+    with zipfile.ZipFile(run.file(1), "w") as archive:
+        for member in ("conv1/kernel", "conv1/bias", "conv2/kernel", "conv2/bias", "meta"):
+            archive.writestr(f"{member}.npy", b"\x93NUMPY\x01\x00" + content)
+    read_all(run.path)
+
+
+def test_links_out_of_the_folder_are_not_followed(run, tmp_path):
+    """Neither as a snapshot nor as the manifest."""
+    secret = tmp_path / "secret.npz"
+    secret.write_bytes(run.file(0).read_bytes())
+    run.file(0).unlink()
+    run.file(0).symlink_to(secret)
+    with pytest.raises(FiltertrackError, match="not a regular file"):
+        run.kernels("conv1", 0)
+    manifest = run.folder / "manifest.json"
+    manifest.rename(tmp_path / "elsewhere.json")
+    manifest.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(FiltertrackError, match="not a regular file"):
+        Run(run.path)
+
+
+def test_a_member_larger_than_the_manifest_says(run):
+    """Refused by its size, before its bytes are read."""
+    with zipfile.ZipFile(run.file(0), "w") as archive:
+        archive.writestr("conv1/kernel.npy", bytes(1 << 20))
+    with pytest.raises(FiltertrackError, match="claims 1048576 bytes"):
+        run.kernels("conv1", 0)
+
+
+def test_every_bit_of_a_manifest(tmp_path, conv_info):
+    """Flipped one at a time: the same is read, or the file is named."""
+    run = Run.create(tmp_path, [conv_info()])
+    file = run.folder / "manifest.json"
+    whole, flips, noticed = file.read_bytes(), 0, 0
+    for at in range(len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[at] ^= 1 << bit
+            file.write_bytes(flipped)
+            flips += 1
+            try:
+                again = Run(tmp_path)
+            except FiltertrackError as error:
+                noticed += str(file) in str(error) or "newer than" in str(error)
+                continue
+            assert dict(again.layers) == dict(run.layers)
+            assert dict(again.software) == dict(run.software)
+    assert noticed > 0.8 * flips
+
+
+@pytest.mark.slow
+def test_soak(tmp_path, conv_info, record_property):
+    """10,000 snapshots: the last costs what the first did, and memory stays flat."""
+    import resource
+
+    info = conv_info(kernel_shape=(3, 3, 3, 32), bias=False)
+    run = Run.create(tmp_path, [info])
+    summaries = Summaries(run)
+    kernel = np.random.default_rng(0).normal(size=info.kernel_shape).astype(np.float32)
+    times, memory = [], {}
+    for step in range(10_000):
+        snapshot = Snapshot(Moment(step, step), {info.kernel: kernel + step})
+        start = time.perf_counter()
+        run.append(snapshot)
+        times.append(time.perf_counter() - start)
+        summaries.add(snapshot)
+        if step in {1000, 9999}:
+            memory[step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    first, last = np.median(times[100:1100]), np.median(times[-1000:])
+    start = time.perf_counter()
+    Run(tmp_path).kernels("conv1", 9_999)
+    opening = time.perf_counter() - start
+    growth = memory[9999] / memory[1000]
+    record_property("append, ms", (1e3 * first, 1e3 * last))
+    record_property("memory", growth)
+    record_property("read, s", opening)
+    assert last < 1.5 * first
+    assert growth < 1.05
+    assert opening < 0.1
