@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-jax test-torch check format clean
+.PHONY: demo test test-slow test-jax test-torch check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
 
 test: $(VENV)/.dev-installed ## install, run the whole test suite
 	$(BIN)/python -m pytest $(TEST)
+
+test-slow: $(VENV)/.dev-installed ## what takes minutes: every application of Keras, 100 kills, 10,000 snapshots
+	$(BIN)/python -m pytest -m slow $(TEST)
 
 test-jax test-torch: test-%: .venv-%/.installed ## the same tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(TEST)

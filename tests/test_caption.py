@@ -48,3 +48,13 @@ def test_describe_says_when():
     assert describe(Moment(0, 0, 0)) == "before training"
     assert describe(Moment(40, 2, 40)) == "epoch 2 · batch 40"
     assert describe(Moment(3, 3)) == "epoch 3"
+
+
+def test_a_name_that_would_break_the_line():
+    """A metric's or layer's name with control characters takes one line like any other."""
+    plain = [Moment(1, 1, 5, {"loss": 1.0})]
+    strange = [Moment(1, 1, 5, {"lo\nss\x1b": 1.0})]
+    assert Caption("conv1", strange, 400).height == Caption("conv1", plain, 400).height
+    drawn = Caption("conv1", strange, 400).draw(strange[0])
+    expected = [Moment(1, 1, 5, {"lo?ss?": 1.0})]
+    np.testing.assert_array_equal(drawn, Caption("conv1", expected, 400).draw(expected[0]))
