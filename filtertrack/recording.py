@@ -48,6 +48,7 @@ class Recording:
         self._run: Run | None = None
         self._recorder: Recorder | None = None
         self._summaries: Summaries | None = None
+        self._closed = False
         _check_writable(folder)
         self._lock = self._claim()
 
@@ -88,6 +89,8 @@ class Recording:
             FiltertrackError: If the folder holds a run of other layers, or one that is damaged.
             OSError: If the folder cannot be written.
         """
+        if self._closed:
+            raise self._taken_over()
         if Run.exists(self._folder):
             self._run = Run(self._folder)
             _check_same_layers(self._run, layers)
@@ -109,7 +112,7 @@ class Recording:
                 last call.
         """
         if self._recorder is None:
-            raise FiltertrackError(f"another training has taken over {str(self._folder)!r}")
+            raise self._taken_over()
         self._recorder.put(snapshot)
 
     def close(self) -> None:
@@ -119,6 +122,7 @@ class Recording:
             FiltertrackError: With ``strict``, if something was lost since the last call.
             OSError: If the timelapses cannot be written.
         """
+        self._closed = True
         recorder, self._recorder = self._recorder, None
         try:
             if recorder is not None and self._run is not None and self._summaries is not None:
@@ -149,6 +153,9 @@ class Recording:
             _log.warning("cannot lock %s, going on without: %s", path, error)
         _OPEN[path] = self
         return lock
+
+    def _taken_over(self) -> FiltertrackError:
+        return FiltertrackError(f"another training has taken over {str(self._folder)!r}")
 
     def _is_over_for(self, session: object) -> bool:
         return self._session is not session and self._thread == threading.get_ident()

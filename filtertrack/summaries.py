@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from filtertrack import measures
 from filtertrack.animation import Film, readable_steps, seconds_on_screen
 from filtertrack.apng import to_apng
 from filtertrack.cells import explain, to_cells, view_of
+from filtertrack.errors import FiltertrackError
 from filtertrack.grid import PAGE, draw, to_png
 from filtertrack.scaling import value_range
 from filtertrack.snapshot import LayerInfo, Snapshot
@@ -62,7 +64,8 @@ class Summaries:
         self._before: dict[str, np.ndarray] = {}
         first = run.steps[:1]
         if first:
-            self._start = {name: run.kernels(name, first[0]) for name in run.layers}
+            with suppress(FiltertrackError):  # damaged: then from the first that is added
+                self._start = {name: run.kernels(name, first[0]) for name in run.layers}
 
     def add(self, snapshot: Snapshot) -> None:
         """Write one snapshot's pictures and scalars, and see to it that they are on disk.

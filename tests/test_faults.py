@@ -135,6 +135,24 @@ def test_100_kills(tmp_path, read_events):
     survive_kills(tmp_path, read_events, 100)
 
 
+def test_a_killed_training_started_again(tmp_path):
+    """SIGKILL in mid-training, then the same program again: one continuous run."""
+    program = """
+        kill = lambda: os.environ["KILL"] and os.kill(os.getpid(), 9)
+        train(keras.callbacks.BackupAndRestore("backup"), FilterTracker("run"),
+              at_epoch(epoch_6=kill))
+        """
+    assert run_child(tmp_path, program, KILL="yes").returncode == -signal.SIGKILL
+    early = {step: Run(tmp_path / "run").kernels("conv", step) for step in (0, 1, 2)}
+    again = run_child(tmp_path, program, KILL="")
+    assert again.returncode == 0, again.stderr
+    run = Run(tmp_path / "run")
+    assert run.steps == list(range(11))
+    assert not run.verify()
+    for step, kernel in early.items():
+        np.testing.assert_array_equal(run.kernels("conv", step), kernel)
+
+
 def test_a_full_disk(tmp_path):
     """No byte can be written in epochs 3 to 5: training ends alike, the rest is stored and said."""
     result = run_child(
@@ -261,6 +279,22 @@ def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path)
     tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[again])
     assert Run(tmp_path).steps == [0, 1, 2]
     first.close()
+    assert Run(tmp_path).steps == [0, 1, 2]
+
+
+def test_a_tracker_whose_folder_was_taken_over(tiny_model, tmp_path, caplog):
+    """By hand, in one program: the second tracker has the folder, and the first one says so."""
+    caplog.set_level(logging.WARNING, "filtertrack")
+    first, second = (FilterTracker(tmp_path, existing="replace") for _ in range(2))
+    for tracker in (first, second):
+        tracker.set_model(tiny_model)
+        tracker.snapshot(0)
+    first.snapshot(1)
+    second.snapshot(2)
+    second.close()
+    first.close()
+    assert Run(tmp_path).steps == [0, 2]
+    assert "another training has taken over" in caplog.text
 
 
 # What is drawn and measured of strange weights and names.
@@ -328,13 +362,10 @@ def test_strange_names(tmp_path, read_events):
     """Any name Keras takes: tracked, stored inside the folder, drawn, and told apart."""
     import keras
 
-    layers = [keras.Input((4, 4, 2))]
-    for name in NAMES:
-        try:
-            layers.append(keras.layers.Conv2D(2, 1, name=name))
-        except ValueError:  # Keras refuses slashes
-            layers.append(keras.layers.Conv2D(2, 1, name=name.replace("/", "|")))
-    model = keras.Sequential(layers)
+    refused = "/." if keras.backend.backend() == "torch" else "/"  # by Keras itself, in any layer
+    takes = str.maketrans(dict.fromkeys(refused, "|"))
+    layers = [keras.layers.Conv2D(2, 1, name=name.translate(takes)) for name in NAMES]
+    model = keras.Sequential([keras.Input((4, 4, 2)), *layers])
     tracker = FilterTracker(tmp_path / "run")
     tracker.set_model(model)  # tensorflow's graphs do not take all of these names in fit
     tracker.snapshot(0)

@@ -1,9 +1,4 @@
 import logging
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -248,55 +243,6 @@ def test_hooks_called_by_a_loop_of_ones_own(keras, x, tmp_path):
         callbacks.on_epoch_end(epoch)
     callbacks.on_train_end()
     assert Run(tmp_path).steps == [0, 2, 4, 6]
-
-
-def test_a_killed_process_started_again(tmp_path):
-    """SIGKILL in mid-training, then the same program again: one continuous run."""
-    program = tmp_path / "train.py"
-    program.write_text(
-        textwrap.dedent(
-            """
-            import os, signal, sys
-            import numpy as np
-            import keras
-            from filtertrack import FilterTracker
-
-            keras.utils.set_random_seed(0)
-            model = keras.Sequential([
-                keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"),
-                keras.layers.GlobalAveragePooling2D()])
-            model.compile("sgd", "mse")
-            x = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
-
-            def die(epoch, logs):
-                if epoch == int(sys.argv[1]):
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            model.fit(x, np.ones((8, 4), "float32"), epochs=6, verbose=0, callbacks=[
-                keras.callbacks.BackupAndRestore("backup"), FilterTracker("run"),
-                keras.callbacks.LambdaCallback(on_epoch_begin=die)])
-            """
-        )
-    )
-
-    def start(dies):
-        return subprocess.run(
-            [sys.executable, program, str(dies)],
-            cwd=tmp_path,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    assert start(3).returncode == -signal.SIGKILL
-    early = {step: Run(tmp_path / "run").kernels("conv", step) for step in (0, 1)}
-    again = start(99)
-    assert again.returncode == 0, again.stderr
-    run = Run(tmp_path / "run")
-    assert run.steps == [0, 1, 2, 3, 4, 5, 6]
-    for step, kernel in early.items():
-        np.testing.assert_array_equal(run.kernels("conv", step), kernel)
 
 
 def test_the_cost_is_said_before_training(keras, x, tmp_path, caplog):
