@@ -96,14 +96,14 @@ class LayerInfo:
 
     def __post_init__(self) -> None:
         """Check everything once, so that no reader has to check again."""
-        for name in filter(None, (self.name, self.kernel, self.bias)):
+        for name in (self.name, self.kernel, *(() if self.bias is None else (self.bias,))):
             if not isinstance(name, str) or not _is_safe(name):
                 raise FiltertrackError(f"not a safe layer name: {name!r}")
         for text in (self.path, self.class_name, self.dtype, self.data_format):
             if not isinstance(text, str) or not text.isprintable():
                 raise FiltertrackError(f"layer {self.name}: expected plain text, got {text!r}")
         for numbers in (self.kernel_shape, self.axes, self.shape, self.strides, self.dilation):
-            if not all(type(n) is int and n >= 0 for n in numbers):
+            if type(numbers) is not tuple or not all(type(n) is int and n >= 0 for n in numbers):
                 raise FiltertrackError(f"layer {self.name}: expected whole numbers, got {numbers}")
         if sorted(self.axes) != list(range(len(self.kernel_shape))):
             raise FiltertrackError(

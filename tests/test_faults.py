@@ -51,7 +51,7 @@ if __name__ == "__main__":
 """
 
 TRAINING = """
-import os, resource, sys, threading
+import os, resource, sys, time
 import numpy as np
 import keras
 from filtertrack import FilterTracker
@@ -159,8 +159,11 @@ def test_a_full_disk(tmp_path):
         tmp_path,
         """
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-        free = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        def limit(size):
+            time.sleep(1)  # what is in the background's hands is written, or lost, before
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+        full, free = lambda: limit(0), lambda: limit(hard)
         tracked = train(FilterTracker("run"), at_epoch(epoch_3=full, epoch_6=free))
         assert tracked == train()
         """,

@@ -238,6 +238,9 @@ def test_a_damaged_manifest_is_an_error_or_reads(run):
         ("kernel_shape", None),
         ("kernel_shape", [3, 3, 1, -4]),
         ("dtype", {}),
+        ("name", {}),
+        ("bias", ""),
+        ("strides", {}),
     ],
 )
 def test_a_hostile_manifest_is_refused(run, field, value):
