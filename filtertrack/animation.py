@@ -205,19 +205,20 @@ def _check_options(
         raise FiltertrackError(f"hold: expected 0 to 600 seconds, got {hold}")
 
 
-def readable_steps(run: Run, layer: str) -> list[int]:
-    """Return the steps at which a layer can be read, and warn of those at which it cannot.
+def readable_steps(run: Run, layer: str, steps: Sequence[int]) -> list[int]:
+    """Return those steps at which a layer can be read, and warn of the others.
 
     Args:
         run: Where the snapshots are.
         layer: One of the run's layers.
+        steps: Which to try.
 
     Returns:
-        Ascending steps.
+        The readable ones, in the same order.
     """
     run.layer(layer)
     readable = []
-    for step in run.steps:
+    for step in steps:
         try:
             run.moment(step)
             run.kernels(layer, step)
@@ -228,7 +229,7 @@ def readable_steps(run: Run, layer: str) -> list[int]:
 
 
 def _steps_to_show(run: Run, layer: str) -> list[int]:
-    steps = readable_steps(run, layer)
+    steps = readable_steps(run, layer, run.steps)
     if len(steps) < 2:
         raise FiltertrackError(
             f"{str(run.path)!r} holds {len(steps)} readable "

@@ -108,9 +108,10 @@ class TrackedLayers:
         # What a layer made later will be is not known; that of a Sequential model is all there,
         # but only a built layer shows whether it owns a kernel, which a function may ask for.
         if model.built or (isinstance(model, keras.Sequential) and not is_function(select)):
-            chosen = choose(self._candidates(), select)
-            if all(_is_built(candidate.layer) for candidate in chosen):
-                self.finish()
+            candidates = self._candidates()
+            wanted = choose(candidates, select)
+            if all(_is_built(candidate.layer) for candidate in wanted):
+                self._track(candidates, wanted)
 
     @property
     def infos(self) -> tuple[LayerInfo, ...]:
@@ -129,7 +130,9 @@ class TrackedLayers:
             FiltertrackError: If nothing matches the selection.
         """
         candidates = self._candidates()
-        wanted = choose(candidates, self._select)
+        self._track(candidates, choose(candidates, self._select))
+
+    def _track(self, candidates: list[Candidate], wanted: list[Candidate]) -> None:
         chosen = [c for c in wanted if _is_built(c.layer)]
         self.left_out = {
             "never called, so without weights": [c.path for c in wanted if c not in chosen],

@@ -66,10 +66,7 @@ class Run:
         self.folder = self.path / FOLDER
         manifest = _read_manifest(self.folder / _MANIFEST, self.path)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(_read_layers(manifest))
-        software = manifest.get("software")
-        if not isinstance(software, dict):
-            raise damaged_file(self.folder / _MANIFEST, "it names no library versions")
-        self.software: Mapping[str, str] = MappingProxyType(software)
+        self.software: Mapping[str, str] = MappingProxyType(manifest["software"])
 
     def __repr__(self) -> str:
         """Name the folder, the layers and the number of snapshots."""
@@ -318,6 +315,8 @@ def _read_manifest(path: Path, run: Path) -> dict[str, Any]:
         )
     if manifest.get("checksum") != _checksum(manifest):
         raise damaged_file(path, "its checksum does not fit its content")
+    if not isinstance(manifest.get("software"), dict):
+        raise damaged_file(path, "it names no library versions")
     return manifest
 
 

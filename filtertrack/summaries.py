@@ -98,11 +98,12 @@ class Summaries:
         if not self._events.started:
             return
         most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
+        shown = _spread(run.steps, most)
         for info in self._layers:
-            steps = readable_steps(run, info.name)
+            steps = readable_steps(run, info.name, shown)
             if len(steps) < 2:
                 continue
-            summary = Summary(value=[_timelapse(run, info, _spread(steps, most))])
+            summary = Summary(value=[_timelapse(run, info, steps)])
             self._events.append(Event(step=steps[-1], wall_time=time.time(), summary=summary))
 
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:

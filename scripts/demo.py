@@ -170,9 +170,8 @@ def _report(run: Any, accuracy: float) -> None:
     """Say in numbers what the animation shows."""
     from filtertrack.measures import structure  # noqa: PLC0415 - with the package, in main
 
-    before, after = (
-        structure(run.kernels("conv1", step)).share for step in run.steps[:: len(run.steps) - 1]
-    )
+    steps = run.steps
+    before, after = (structure(run.kernels("conv1", s)).share for s in (steps[0], steps[-1]))
     print(f"\nheld-out accuracy: {accuracy:.1%} (chance: {1 / len(PHOTOGRAPHS):.1%})")
     print(
         "filters of conv1 with structure beyond their own shuffled weights: "

@@ -1,7 +1,9 @@
 """What several test files share: small runs, a tiny model, golden pictures, an event reader."""
 
+import json
 import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,18 @@ def make_run(tmp_path, rng):
         return run
 
     return make
+
+
+@pytest.fixture
+def forge_manifest():
+    """Write a manifest of any content, its checksum right, computed here."""
+
+    def forge(file, manifest):
+        rest = {key: value for key, value in manifest.items() if key != "checksum"}
+        checksum = zlib.crc32(json.dumps(rest, sort_keys=True).encode())
+        file.write_text(json.dumps({**rest, "checksum": checksum}))
+
+    return forge
 
 
 @pytest.fixture
