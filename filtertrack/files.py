@@ -4,9 +4,10 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -38,12 +39,15 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
-def check_regular(path: Path, most: int | None = None) -> None:
+def check_regular(path: Path, most: int | None = None) -> int:
     """Refuse what is no plain file of a sensible size: a link out of the folder, a pipe.
 
     Args:
         path: The file.
         most: Bytes it may have; None for any number.
+
+    Returns:
+        Bytes it has.
 
     Raises:
         FiltertrackError: If it is neither.
@@ -54,38 +58,44 @@ def check_regular(path: Path, most: int | None = None) -> None:
         raise FiltertrackError(f"{str(path)!r} is not a regular file; it is not read")
     if most is not None and status.st_size > most:
         raise damaged_file(path, f"it has {status.st_size} bytes, expected at most {most}")
+    return status.st_size
 
 
-def read_member(path: Path, member: str, most: int) -> np.ndarray:
-    """Read one array of an uncompressed ``.npz``, its checksum checked; no other is read.
+def read_members(path: Path, members: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Read arrays of an uncompressed ``.npz``, their checksums checked; no others are read.
 
     Args:
         path: The file.
-        member: The array's name.
-        most: Bytes the array may take, with its header: checked before any memory is taken.
+        members: Names of the arrays, and the bytes each may take, with its header: checked before
+            any memory is taken.
 
     Returns:
-        The array.
+        The arrays by their names.
 
     Raises:
         FileNotFoundError: If there is no file.
         FiltertrackError: If it cannot be read or is damaged; the message names it.
     """
     try:
-        check_regular(path)
+        size = check_regular(path)
+        arrays = {}
         with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo(f"{member}.npy")
-            if entry.compress_type != zipfile.ZIP_STORED:
-                raise damaged_file(path, f"{member} is packed in a way this package never writes")
-            if not entry.file_size <= min(path.stat().st_size, most):
-                raise damaged_file(path, f"{member} claims {entry.file_size} bytes")
-            return _parse_npy(archive.read(entry))
+            for member, most in members.items():
+                entry = archive.getinfo(f"{member}.npy")
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise damaged_file(
+                        path, f"{member} is packed in a way this package never writes"
+                    )
+                if not entry.file_size <= min(size, most):
+                    raise damaged_file(path, f"{member} claims {entry.file_size} bytes")
+                arrays[member] = _parse_npy(archive.read(entry))
     except FileNotFoundError:
         raise
     except _DAMAGE as error:
         raise damaged_file(path, error) from error
     except OSError as error:  # also a seek to where a damaged index points
         raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    return arrays
 
 
 def damaged_file(path: Path, reason: object) -> FiltertrackError:
@@ -99,15 +109,25 @@ def _parse_npy(data: bytes) -> np.ndarray:
     Raises:
         ValueError: If the header does not fit the bytes behind it, or asks for pickled objects.
     """
-    stream = io.BytesIO(data)
+    # The header's length comes after eight bytes, in two bytes or, from version 2 on, in four.
+    width = 2 if data[6:7] == b"\1" else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    shape, fortran, dtype = _parse_header(data[:start])
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are never read")
+    flat = np.frombuffer(data, dtype, offset=start)
+    return flat.reshape(shape, order="F" if fortran else "C").copy()
+
+
+@lru_cache(maxsize=256)
+def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read an ``.npy`` file's header; all snapshots of a layer have the same one."""
+    stream = io.BytesIO(header)
     version = np.lib.format.read_magic(stream)
     read_header = (
         np.lib.format.read_array_header_1_0
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, fortran, dtype = read_header(stream)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are never read")
-    flat = np.frombuffer(data, dtype, offset=stream.tell())
-    return flat.reshape(shape, order="F" if fortran else "C").copy()
+    parsed: tuple[tuple[int, ...], bool, np.dtype[Any]] = read_header(stream)
+    return parsed

@@ -2,8 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+_SPECTRUM = 32
+"""Points a side of a power spectrum, at least: fine enough for directions to a degree."""
+
+_NO_DIRECTION = 1e-9
+"""A selectivity below this is rounding."""
 
 
 def norm(kernels: np.ndarray) -> np.ndarray:
@@ -23,7 +30,8 @@ def norm(kernels: np.ndarray) -> np.ndarray:
     # Scaled by the largest weight: squares of 1e200 would overflow, of 1e-200 vanish.
     size = np.abs(flat).max(axis=1, initial=0.0)
     safe = np.where(np.isfinite(size) & (size > 0), size, 1.0)
-    length: np.ndarray = np.sqrt(np.square(flat / safe[:, np.newaxis]).sum(axis=1)) * safe
+    with np.errstate(over="ignore"):  # beside an infinity nothing is scaled
+        length: np.ndarray = np.sqrt(np.square(flat / safe[:, np.newaxis]).sum(axis=1)) * safe
     return length
 
 
@@ -48,6 +56,73 @@ def drift(kernels: np.ndarray, start: np.ndarray) -> np.ndarray:
     now, then = _unit(kernels), _unit(start)
     cosine: np.ndarray = np.einsum("fp,fp->f", now, then)
     return np.clip(1.0 - cosine, 0.0, 2.0)
+
+
+class Orientation(NamedTuple):
+    """How filters are oriented.
+
+    Attributes:
+        degrees: ``(filters,)``: the direction of a filter's edges or stripes, in [0, 180): 0 is
+            horizontal, 90 vertical, 45 rises to the right. NaN where there is none.
+        selectivity: ``(filters,)``: from 0 (no direction) to 1 (only one).
+    """
+
+    degrees: np.ndarray
+    selectivity: np.ndarray
+
+
+def orientation(kernels: np.ndarray) -> Orientation:
+    r"""Find the direction of each filter's edges or stripes, from its power spectrum.
+
+    The power P at each spatial frequency, at the angle :math:`\theta`, is summed as
+    :math:`\sum P e^{2i\theta} / \sum P`: its length is the selectivity, one minus the circular
+    variance (Ringach, Shapley and Hawken 2002, there of a neuron's responses), half its angle the
+    direction across the stripes. Each channel's mean is taken off first, channels are summed, and
+    only frequencies up to half a cycle a pixel count, in every direction alike.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Direction and selectivity of each filter.
+
+    Example:
+        >>> across = np.array([1.0, 0.0, -1.0])
+        >>> vertical_edge = np.tile(across[:, None], (3, 1, 1))[np.newaxis]
+        >>> orientation(vertical_edge).degrees.round(1).tolist()
+        [90.0]
+    """
+    # One pixel has no frequencies; padded it would seem to have all of them.
+    size = [max(_SPECTRUM, 2 * side) if side > 1 else 1 for side in kernels.shape[1:3]]
+    broken = ~np.isfinite(kernels).all(axis=(1, 2, 3))
+    values = np.where(broken[:, None, None, None], 0.0, kernels).astype(np.float64)
+    values -= values.mean(axis=(1, 2), keepdims=True)
+    largest = np.abs(values).max(axis=(1, 2, 3), keepdims=True, initial=0.0)
+    values /= np.where(largest > 0, largest, 1.0)
+    power = np.square(np.abs(np.fft.fft2(values, size, axes=(1, 2)))).sum(axis=3)
+    down, across = np.meshgrid(*map(np.fft.fftfreq, size), indexing="ij")
+    inside = np.hypot(down, across) <= 0.5
+    angle = np.arctan2(-down, across)  # rows count downward, angles the other way
+    weight = np.where(inside, power, 0.0)
+    total = weight.sum(axis=(1, 2))
+    resultant = (weight * np.exp(2j * angle)).sum(axis=(1, 2)) / np.where(total > 0, total, 1.0)
+    known = (total > 0) & (np.abs(resultant) > _NO_DIRECTION)
+    degrees = (np.degrees(np.angle(resultant)) / 2 + 90) % 180
+    return Orientation(np.where(known, degrees, np.nan), np.where(known, np.abs(resultant), 0.0))
+
+
+def similarity(kernels: np.ndarray) -> np.ndarray:
+    """Return how alike each two filters are: the cosine of the angle between them.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Array of shape ``(filters, filters)`` in [-1, 1]; 0 with a filter that has no direction.
+    """
+    unit = np.nan_to_num(_unit(kernels))
+    cosines: np.ndarray = np.clip(unit @ unit.T, -1.0, 1.0)
+    return cosines
 
 
 def _flat(kernels: np.ndarray) -> np.ndarray:

@@ -29,6 +29,17 @@ class ValueRange:
         """Return the range that covers both."""
         return type(self)(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
+    def zero_centred(self) -> Self:
+        """Return the smallest range that covers this one and has zero in its middle.
+
+        Example:
+            >>> r = ValueRange(np.array([-1.0]), np.array([3.0])).zero_centred()
+            >>> float(r.low[0]), float(r.high[0])
+            (-3.0, 3.0)
+        """
+        reach = np.maximum(-self.low, self.high)
+        return type(self)(-reach, reach)
+
 
 def value_range(cells: np.ndarray, span: Span = "cell") -> ValueRange:
     """Find the smallest and the largest finite value of each cell, or of all of them.

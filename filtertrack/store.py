@@ -18,15 +18,15 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import check_regular, damaged_file, read_member, write_whole
+from filtertrack.files import check_regular, damaged_file, read_members, write_whole
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 FORMAT = 1
@@ -41,6 +41,29 @@ _MAX_META_CHARACTERS = 1 << 20
 _MAX_MANIFEST = 64 << 20
 _NPY_HEADER = 1 << 12
 _WIDEST = 8  # bytes a value takes at most: float64
+
+
+class _Member(NamedTuple):
+    """An array of a snapshot's file: its name, its shape where that is known, its most bytes."""
+
+    name: str
+    shape: tuple[int, ...] | None
+    most: int
+
+
+_MOMENT = _Member(_META, (), 4 * _MAX_META_CHARACTERS + _NPY_HEADER)
+
+
+def _kernel_of(info: LayerInfo) -> _Member:
+    return _Member(
+        info.kernel, info.kernel_shape, _WIDEST * math.prod(info.kernel_shape) + _NPY_HEADER
+    )
+
+
+def _bias_of(info: LayerInfo) -> _Member:
+    # A layer of the user's own may have a bias of any shape; none is larger than its kernel.
+    most = _WIDEST * max(math.prod(info.kernel_shape), info.filters) + _NPY_HEADER
+    return _Member(str(info.bias), None, most)
 
 
 class Run:
@@ -161,7 +184,7 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         info = self.layer(layer)
-        return info.canonical(self._kernel(step, info))
+        return info.canonical(self._read(step, [_kernel_of(info)])[info.kernel])
 
     def bias(self, layer: str, step: int) -> np.ndarray | None:
         """Return one layer's bias at one step, or None where the layer has none.
@@ -170,7 +193,7 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         info = self.layer(layer)
-        return None if info.bias is None else self._bias(step, info.bias, info)
+        return self._read(step, [_bias_of(info)])[info.bias] if info.bias else None
 
     def moment(self, step: int) -> Moment:
         """Return when a snapshot was taken and its metrics; no weights are read.
@@ -178,28 +201,24 @@ class Run:
         Raises:
             FiltertrackError: If there is no such step, or the file is damaged.
         """
-        text = str(self._read(step, _META, (), 4 * _MAX_META_CHARACTERS + _NPY_HEADER))
-        try:
-            meta = json.loads(text)
-            moment = Moment(**meta)
-        except (ValueError, TypeError, RecursionError, FiltertrackError) as error:
-            raise damaged_file(self.file(step), error) from error
-        if moment.step != step:
-            raise damaged_file(self.file(step), f"it says it is step {moment.step}")
-        return moment
+        return self._moment(step, self._read(step, [_MOMENT])[_META])
 
-    def snapshot(self, step: int) -> Snapshot:
-        """Return everything one snapshot holds.
+    def snapshot(self, step: int, layers: Iterable[str] | None = None) -> Snapshot:
+        """Return what one snapshot holds, all of it or of some layers.
+
+        Args:
+            step: One of ``steps``.
+            layers: Keys of ``layers``; None for all. No other layer is read.
 
         Raises:
-            FiltertrackError: If there is no such step, or the file is damaged.
+            FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
-        arrays = {}
-        for info in self.layers.values():
-            arrays[info.kernel] = self._kernel(step, info)
-            if info.bias is not None:
-                arrays[info.bias] = self._bias(step, info.bias, info)
-        return Snapshot(self.moment(step), arrays)
+        infos = self.layers.values() if layers is None else map(self.layer, layers)
+        members = [_MOMENT]
+        for info in infos:
+            members += [_kernel_of(info), _bias_of(info)] if info.bias else [_kernel_of(info)]
+        arrays = self._read(step, members)
+        return Snapshot(self._moment(step, arrays.pop(_META)), arrays)
 
     def history(self, layer: str, steps: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Yield one layer's filters step after step, one snapshot in memory at a time.
@@ -262,27 +281,30 @@ class Run:
                 progress(done, len(steps))
         return damaged
 
-    def _kernel(self, step: int, info: LayerInfo) -> np.ndarray:
-        most = _WIDEST * math.prod(info.kernel_shape) + _NPY_HEADER
-        return self._read(step, info.kernel, info.kernel_shape, most)
+    def _moment(self, step: int, text: np.ndarray) -> Moment:
+        try:
+            moment = Moment(**json.loads(str(text)))
+        except (ValueError, TypeError, RecursionError, FiltertrackError) as error:
+            raise damaged_file(self.file(step), error) from error
+        if moment.step != step:
+            raise damaged_file(self.file(step), f"it says it is step {moment.step}")
+        return moment
 
-    def _bias(self, step: int, member: str, info: LayerInfo) -> np.ndarray:
-        # A layer of the user's own may have a bias of any shape; none is larger than its kernel.
-        most = _WIDEST * max(math.prod(info.kernel_shape), info.filters) + _NPY_HEADER
-        return self._read(step, member, None, most)
-
-    def _read(self, step: int, member: str, shape: tuple[int, ...] | None, most: int) -> np.ndarray:
-        """Read one array of at most so many bytes, checksum checked; refuse another shape."""
+    def _read(self, step: int, members: Sequence[_Member]) -> dict[str, np.ndarray]:
+        """Read arrays, their checksums checked; refuse one of another shape."""
         path = self.file(step)
         try:
-            array = read_member(path, member, most)
+            arrays = read_members(path, {member.name: member.most for member in members})
         except FileNotFoundError:
             raise FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {_shorten(self.steps)}"
             ) from None
-        if shape is not None and array.shape != shape:
-            raise damaged_file(path, f"{member} has the shape {array.shape}, expected {shape}")
-        return array
+        for name, shape, _ in members:
+            if shape is not None and arrays[name].shape != shape:
+                raise damaged_file(
+                    path, f"{name} has the shape {arrays[name].shape}, expected {shape}"
+                )
+        return arrays
 
 
 def _is_filters_folder(path: Path) -> bool:

@@ -77,3 +77,32 @@ def test_outside_the_range_is_clipped():
     cells = np.array([[[[-5.0], [0.0], [5.0]]]])
     values = value_range(np.array([[[[-1.0], [1.0]]]]))
     assert normalise(cells, values).ravel().tolist() == [0, 0.5, 1]
+
+
+@given(ANY, st.sampled_from(["cell", "layer"]))
+def test_zero_centred_is_the_smallest_range_with_zero_in_its_middle(cells, span):
+    """As far down as up, and as far as the finite weight farthest from zero, no farther."""
+    values = value_range(cells, span)
+    centred = values.zero_centred()
+    np.testing.assert_array_equal(centred.low, -centred.high)
+    groups = cells if span == "cell" else [cells] * len(cells)
+    for number, group in enumerate(groups):
+        finite = np.abs(group[np.isfinite(group)])
+        if len(finite):
+            assert centred.high[number] == finite.max()
+        else:
+            assert centred.high[number] == -np.inf, "still nothing"
+    again = centred.zero_centred()
+    np.testing.assert_array_equal(again.low, centred.low)
+    np.testing.assert_array_equal(again.high, centred.high)
+
+
+@given(ANY)
+def test_with_a_zero_centred_range_zero_is_one_half(cells):
+    """And what is above is lighter, what is below darker; what is not finite is NaN as ever."""
+    unit = normalise(cells, value_range(cells).zero_centred())
+    finite = np.isfinite(cells)
+    assert (np.isnan(unit) == ~finite).all()
+    assert (unit[cells == 0] == 0.5).all()
+    assert (unit[finite & (cells > 0)] >= 0.5).all()
+    assert (unit[finite & (cells < 0)] <= 0.5).all()
