@@ -13,15 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from filtertrack.animation import animate
+    from filtertrack.animation import Animation, animate
     from filtertrack.callback import FilterTracker
     from filtertrack.errors import FiltertrackError
+    from filtertrack.filmstrip import filmstrip
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.store import Run
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Animation",
     "FilterTracker",
     "FiltertrackError",
     "LayerInfo",
@@ -29,9 +31,11 @@ __all__ = [
     "Run",
     "Snapshot",
     "animate",
+    "filmstrip",
 ]
 
 _ROOMS = {
+    "Animation": "animation",
     "FilterTracker": "callback",
     "FiltertrackError": "errors",
     "LayerInfo": "snapshot",
@@ -39,6 +43,7 @@ _ROOMS = {
     "Run": "store",
     "Snapshot": "snapshot",
     "animate": "animation",
+    "filmstrip": "filmstrip",
 }
 
 

@@ -1,239 +1,192 @@
-"""A run becomes an animation: noise turning into edges and blobs.
+"""A run becomes an animation: noise turning into edges and blobs."""
 
-Everything is drawn from the stored weights, never from TensorBoard's event files, and one frame at
-a time: memory does not grow with the length of the run.
-"""
-
-import logging
+import base64
+import html
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
 
-import numpy as np
-
-from filtertrack.caption import Caption
-from filtertrack.cells import to_cells, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.files import write_whole
-from filtertrack.gif import GifWriter
-from filtertrack.grid import SEPARATOR, Layout, to_levels, to_rgb
-from filtertrack.palette import TEXT, colour_palette, grey_palette, to_entries
-from filtertrack.scaling import Span, ValueRange, value_range
-from filtertrack.store import Run
-
-Scale = Literal["frame", "filter", "layer"]
-SCALES: tuple[Scale, ...] = ("frame", "filter", "layer")
-"""What one picture's dark-to-light range covers: see ``Film``."""
+from filtertrack.film import Film
+from filtertrack.formats import Writer, format_of
+from filtertrack.order import Order
+from filtertrack.palette import GREY, ThemeName
+from filtertrack.panel import Look, Scale
+from filtertrack.subject import RunLike, Steps, choose
+from filtertrack.timing import Pace, Time, plan
 
 Progress = Callable[[int, int], None]
-
-_NARROWEST = 260
-_log = logging.getLogger("filtertrack")
-_SAMPLES = 20_000
+_LARGEST_IN_A_NOTEBOOK = 50 << 20
 
 
-class Film:
-    """One layer's snapshots as palette pictures, drawn when they are asked for.
+@dataclass(frozen=True, slots=True)
+class Animation(os.PathLike[str]):
+    """An animation that has been written; in a notebook it displays itself.
 
-    Args:
-        run: Where the snapshots are.
-        layer: One of the run's layers.
-        steps: Which snapshots, ascending.
-        size: Longer side of the grid, in pixels, at most.
-        scale: What dark and light mean. ``"frame"``: lowest and highest weight of each filter in
-            each frame, as in TensorBoard. ``"filter"``: of each filter over the whole run, so its
-            growth is seen. ``"layer"``: of all filters over the whole run.
-        most: Draw only so many cells, the first ones; None for all.
+    Attributes:
+        path: Its file; wherever a path is expected, the animation itself will do.
+        frames: Number of frames.
+        seconds: How long it lasts.
+        shape: Height and width, in pixels.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        layer: str,
-        steps: Sequence[int],
-        *,
-        size: int,
-        scale: Scale = "frame",
-        most: int | None = None,
-    ) -> None:
-        self._run, self._layer, self.steps = run, layer, list(steps)
-        self._view = view_of(run.layer(layer))
-        self._most = most
-        self._moments = [run.moment(step) for step in self.steps]
-        shown = min(self._view.count, most or self._view.count)
-        self._layout = Layout.fit(
-            shown, self._view.height, self._view.width, size, self._view.slices
-        )
-        height, width = self._layout.shape
-        caption_width = max(width, _NARROWEST)
-        self._caption = Caption(layer, self._moments, caption_width)
-        self.shape = (self._caption.height + height, caption_width)
-        self._range = self._whole_range(scale)
-        self.palette = self._sampled_palette() if self._view.coloured else grey_palette()
+    path: Path
+    frames: int
+    seconds: float
+    shape: tuple[int, int]
 
-    def pictures(self) -> Iterator[np.ndarray]:
-        """Draw snapshot after snapshot.
+    def __fspath__(self) -> str:
+        """Return the file's path."""
+        return str(self.path)
 
-        Yields:
-            ``uint8`` arrays of the film's ``shape``: entries of its ``palette``.
-        """
-        width = self._layout.shape[1]
-        left = (self.shape[1] - width) // 2
-        for moment, cells in zip(self._moments, self._cells(), strict=True):
-            picture = np.full(self.shape, TEXT, np.uint8)
-            picture[: self._caption.height] = self._caption.draw(moment)
-            grid = self._layout.compose(self._entries(cells), SEPARATOR)
-            picture[self._caption.height :, left : left + width] = grid
-            yield picture
+    def __str__(self) -> str:
+        """Return the file's path."""
+        return str(self.path)
 
-    def _cells(self) -> Iterator[np.ndarray]:
-        """Yield each snapshot's cells, their signs following on from one to the next."""
-        cells = None
-        shown = None if self._view.kind == "matrix" else self._most
-        for kernels in self._run.history(self._layer, self.steps):
-            cells = to_cells(self._view, kernels[:shown], like=cells)
-            yield cells
-
-    def _whole_range(self, scale: Scale) -> ValueRange | None:
-        if scale == "frame":
-            return None
-        span: Span = "cell" if scale == "filter" else "layer"
-        return reduce(ValueRange.union, (value_range(cells, span) for cells in self._cells()))
-
-    def _entries(self, cells: np.ndarray) -> np.ndarray:
-        values = self._range or value_range(cells)
-        if self._view.coloured:
-            return to_entries(to_rgb(cells, values), self.palette)
-        return to_levels(cells, values)
-
-    def _sampled_palette(self) -> np.ndarray:
-        """Choose the palette from colours out of every snapshot."""
-        rng = np.random.default_rng(0)
-        each = -(-_SAMPLES // len(self.steps))
-        samples = []
-        for cells in self._cells():
-            colours = to_rgb(cells, self._range or value_range(cells)).reshape(-1, 3)
-            samples.append(colours if len(colours) <= each else rng.choice(colours, each, axis=0))
-        return colour_palette(np.concatenate(samples))
+    def _repr_html_(self) -> str:
+        """Return HTML that holds the file itself, so that a saved notebook still shows it."""
+        form = format_of(self.path)
+        name = html.escape(str(self.path))
+        size = self.path.stat().st_size
+        if size > _LARGEST_IN_A_NOTEBOOK:
+            return f"<p>{name}: {size / 1e6:.0f} MB, too large for a notebook</p>"
+        data = f"data:{form.mime};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+        height, width = self.shape
+        size_of_it = f'width="{width}" height="{height}"'
+        if form.video:
+            return f'<video src="{data}" {size_of_it} controls autoplay loop muted></video>'
+        return f'<img src="{data}" {size_of_it} alt="{name}">'
 
 
 def animate(
-    run: Run | str | os.PathLike[str],
+    run: RunLike,
     output: str | os.PathLike[str] = "evolution.gif",
     *,
-    layer: str | None = None,
+    layers: str | Sequence[str] | None = None,
+    compare: RunLike | None = None,
+    steps: Steps | None = None,
+    filters: Sequence[int] | None = None,
+    order: Order = "stored",
+    scale: Scale | None = None,
+    zero_centred: bool = False,
+    delta: bool = False,
+    colormap: str = GREY,
+    theme: ThemeName = "dark",
+    size: int | None = None,
+    columns: int | None = None,
     fps: float = 10.0,
-    size: int = 640,
-    scale: Scale = "frame",
-    hold: tuple[float, float] = (1.0, 2.0),
+    seconds: float | None = None,
+    time: Time = "snapshot",
+    between: int = 0,
+    hold: tuple[float, float] | None = None,
+    loop: int | None = None,
+    huge: bool = False,
     progress: Progress | None = None,
-) -> Path:
-    """Turn a run's snapshots into an animated GIF: a grid of filters under a caption.
+) -> Animation:
+    """Turn a run's snapshots into an animation: grids of filters under a caption.
 
     The file appears whole or not at all. One that is there already is replaced. A damaged snapshot
-    is left out, with a warning in the log.
+    is left out, with a warning in the log. Memory does not grow with the number of snapshots.
+
+    PNG and WebP are exact: a decoded pixel is its weight's colour. So is a GIF of layers with one
+    value a pixel (grey or through a colormap); one of colour filters has 240 colours for the whole
+    run, never dithered. MP4 and WebM are the smallest, and close.
 
     Args:
         run: A run or its folder.
-        output: The file to write; its name ends in ``.gif``.
-        layer: Which layer; None for the first.
-        fps: Snapshots a second.
-        size: Longer side of the grid, in pixels, at most.
-        scale: What dark and light mean: the range of each filter in each ``"frame"``, of each
-            ``"filter"`` over the whole run, or of the whole ``"layer"`` over the whole run.
-        hold: Seconds the first and the last snapshot are shown.
+        output: The file to write. Its ending says the format: ``.gif``, ``.png`` or ``.apng``,
+            ``.webp``, and with the extra ``filtertrack[video]`` ``.mp4`` and ``.webm``.
+        layers: Which layer, or which layers, each with a grid of its own. None for the first.
+        compare: A second run, or its folder, shown beside the first: the same layers at the same
+            steps on the same scale.
+        steps: Which snapshots: numbers, which have to be there, and ranges, which mean those of
+            their numbers that are. None for all.
+        filters: Numbers of the filters to draw, in this order; None for all.
+        order: In which order filters come. ``"stored"``: as in the kernel. ``"similarity"``: like
+            beside like, by what they have become. ``"orientation"``: by the direction of their
+            edges. ``"drift"``: the one that has turned farthest from its start first.
+        scale: What dark and light mean. ``"frame"``: lowest and highest weight of each filter in
+            each frame, as in TensorBoard. ``"filter"``: of each filter over all frames, so its
+            growth is seen. ``"layer"``: of all filters over all frames. None for ``"frame"``, or
+            ``"filter"`` with ``delta``.
+        zero_centred: Widen each range so that zero is in its middle.
+        delta: Draw the difference from the first snapshot shown, zero-centred.
+        colormap: One of matplotlib's, for layers with one value a pixel.
+        theme: ``"dark"`` or ``"light"``: the colours around the weights.
+        size: Longer side of all grids together, in pixels, at most; the magnification is the
+            largest whole number that fits. None for 640, or more for several grids.
+        columns: Filters in a row; None to choose.
+        fps: Snapshots a second, on average.
+        seconds: How long the whole lasts; then ``fps`` has no say.
+        time: What spaces the snapshots: ``"snapshot"`` (all alike), ``"epoch"`` (the training
+            between them) or ``"log"`` (its logarithm, which gives the early ones more room).
+        between: Pictures put between each two snapshots, by linear interpolation; the caption says
+            so.
+        hold: Seconds by which the first and the last picture are shown longer than the others. None
+            for 1 and 2.
+        loop: How often it plays; 0 for ever. None for the format's own way: for ever, and for a
+            video what its player does.
+        huge: Allow what would take more than 2 GB of memory or up to 20 GB of disk.
         progress: Called with the frames done and the frames there are, after each.
 
     Returns:
-        The file's path.
+        The animation: a path to the file that displays itself in a notebook.
 
     Raises:
-        FiltertrackError: If there is no run, no such layer or fewer than two snapshots, or if an
-            option does not fit.
+        FiltertrackError: If there is no run, no such layer or fewer than two snapshots, if two runs
+            cannot be compared, or if an option does not fit; the message says what would.
         OSError: If the file cannot be written.
 
     Example:
-        >>> animate("runs/exp1", "evolution.gif", layer="conv1")  # doctest: +SKIP
-        PosixPath('evolution.gif')
+        >>> animate("runs/exp1", "evolution.gif", layers="conv1")  # doctest: +SKIP
+        Animation(path=PosixPath('evolution.gif'), frames=31, seconds=6.1, shape=(733, 646))
     """
     target = Path(output)
-    run = run if isinstance(run, Run) else Run(run)
-    _check_options(target, fps, size, scale, hold)
-    layer = layer or next(iter(run.layers))
-    steps = _steps_to_show(run, layer)
-    film = Film(run, layer, steps, size=size, scale=scale)
-
-    def write(file: BinaryIO) -> None:
-        with GifWriter(file, film.shape, film.palette) as gif:
-            for done, picture in enumerate(film.pictures(), start=1):
-                gif.add(picture, seconds_on_screen(done - 1, len(steps), fps, hold))
-                if progress:
-                    progress(done, len(steps))
-
-    write_whole(target, write)
-    return target
-
-
-def seconds_on_screen(number: int, count: int, fps: float, hold: tuple[float, float]) -> float:
-    """Return how long a frame is shown: the first and the last are held.
-
-    Example:
-        >>> [seconds_on_screen(n, 3, 10, (1, 2)) for n in range(3)]
-        [1, 0.1, 2]
-    """
-    if number == count - 1:
-        return hold[1]
-    return hold[0] if number == 0 else 1 / fps
-
-
-def _check_options(
-    target: Path, fps: float, size: int, scale: Scale, hold: tuple[float, float]
-) -> None:
-    if target.suffix.lower() != ".gif":
-        raise FiltertrackError(f"output {str(target)!r}: expected a name that ends in .gif")
+    form = format_of(target)
+    start = form.opener(loop)
     if not target.absolute().parent.is_dir():
         raise FiltertrackError(f"output {str(target)!r}: there is no folder {str(target.parent)!r}")
-    if not 0 < fps <= 100:
-        raise FiltertrackError(f"fps: expected more than 0 and at most 100, got {fps}")
-    if not 16 <= size <= 8192:
-        raise FiltertrackError(f"size: expected 16 to 8192 pixels, got {size}")
-    if scale not in SCALES:
-        raise FiltertrackError(f"scale: expected one of {', '.join(SCALES)}, got {scale!r}")
-    if not all(0 <= seconds <= 600 for seconds in hold):
-        raise FiltertrackError(f"hold: expected 0 to 600 seconds, got {hold}")
-
-
-def readable_steps(run: Run, layer: str, steps: Sequence[int]) -> list[int]:
-    """Return those steps at which a layer can be read, and warn of the others.
-
-    Args:
-        run: Where the snapshots are.
-        layer: One of the run's layers.
-        steps: Which to try.
-
-    Returns:
-        The readable ones, in the same order.
-    """
-    run.layer(layer)
-    readable = []
-    for step in steps:
-        try:
-            run.moment(step)
-            run.kernels(layer, step)
-            readable.append(step)
-        except FiltertrackError as error:
-            _log.warning("left out step %d: %s", step, error)
-    return readable
-
-
-def _steps_to_show(run: Run, layer: str) -> list[int]:
-    steps = readable_steps(run, layer, run.steps)
-    if len(steps) < 2:
+    pace = Pace(fps=fps, seconds=seconds, time=time, between=between, hold=hold)
+    look = Look(
+        scale=scale,
+        zero_centred=zero_centred,
+        delta=delta,
+        order=order,
+        filters=filters,
+        colormap=colormap,
+        theme=theme,
+    )
+    for name, number in (("size", size), ("columns", columns)):
+        if number is not None and number < 1:
+            raise FiltertrackError(f"{name}: expected at least 1, got {number}")
+    subject = choose(run, layers=layers, compare=compare, steps=steps, least=2)
+    film = Film(
+        subject,
+        plan(subject.moments[0], pace),
+        look,
+        side=size,
+        columns=columns,
+        indexed=form.palette,
+        even=form.video,
+        huge=huge,
+    )
+    if size is not None and film.side > size:
         raise FiltertrackError(
-            f"{str(run.path)!r} holds {len(steps)} readable "
-            f"snapshot{'' if len(steps) == 1 else 's'}; an animation needs at least 2: train for "
-            f"longer"
+            f"size: {size} pixels are too few for one pixel a weight; expected at least "
+            f"{film.side}, or fewer filters"
         )
-    return steps
+    form.check_shape(film.shape)
+    write_whole(target, lambda file: _write(film, start(file, film.shape, film.colours), progress))
+    return Animation(target, len(film.timeline.frames), film.timeline.seconds, film.shape)
+
+
+def _write(film: Film, start: AbstractContextManager[Writer], progress: Progress | None) -> None:
+    frames = film.timeline.frames
+    with start as writer:
+        for done, (frame, picture) in enumerate(zip(frames, film.pictures(), strict=True), start=1):
+            writer.add(picture, frame.seconds)
+            if progress:
+                progress(done, len(frames))

@@ -1,4 +1,4 @@
-"""Write an animated PNG frame by frame: what TensorBoard shows as a moving picture.
+"""Write an animated PNG frame by frame: exact, and what TensorBoard shows as a moving picture.
 
 TensorBoard hands an image's bytes to the browser untouched, so one image summary can hold a whole
 evolution. Pillow writes the frames of an animated PNG only once it has all of them (and just one of
@@ -8,60 +8,104 @@ edition, W3C 2025, which includes APNG).
 
 import struct
 import zlib
-from collections.abc import Iterable
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import numpy as np
 
-from filtertrack.gif import changed_rectangle
+from filtertrack.changes import changed
+from filtertrack.compression import Compression
+from filtertrack.timing import Clock
 
-_PALETTE_PICTURE = struct.pack(">BBBBB", 8, 3, 0, 0, 0)
+_PALETTE, _TRUE_COLOUR = 3, 2
+_NONE, _UP = 0, 2
 _REPLACE = struct.pack(">BB", 0, 0)
+_LEVEL = 6
+_LONGEST_DELAY = (1 << 16) - 1
 
 
-def to_apng(
-    frames: Iterable[tuple[np.ndarray, float]],
-    count: int,
-    shape: tuple[int, int],
-    colours: np.ndarray,
-) -> bytes:
-    r"""Return an animated PNG that plays forever.
+class ApngWriter:
+    r"""An animated PNG.
 
     Args:
-        frames: Each frame, a ``uint8`` array of entries of the palette, and its seconds.
-        count: How many frames there are; the file says it before the first.
+        file: Where to write, from its beginning; it can seek, and stays open.
         shape: Height and width of every frame.
-        colours: The palette: ``uint8`` array of shape ``(256, 3)``.
-
-    Returns:
-        The file's bytes.
+        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None where the
+            frames themselves hold colours.
+        loop: How often it plays; 0 for ever.
 
     Example:
-        >>> frames = [(np.zeros((2, 2), np.uint8), 0.1), (np.ones((2, 2), np.uint8), 0.1)]
-        >>> to_apng(frames, 2, (2, 2), np.zeros((256, 3), np.uint8))[:4]
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> with ApngWriter(file, (2, 2), np.zeros((256, 3), np.uint8)) as png:
+        ...     png.add(np.zeros((2, 2), np.uint8), seconds=0.5)
+        >>> file.getvalue()[:4]
         b'\x89PNG'
     """
-    height, width = shape
-    parts = [
-        b"\x89PNG\r\n\x1a\n",
-        _chunk(b"IHDR", struct.pack(">II", width, height) + _PALETTE_PICTURE),
-        _chunk(b"PLTE", colours.tobytes()),
-        _chunk(b"acTL", struct.pack(">II", count, 0)),
-    ]
-    before: np.ndarray | None = None
-    number = 0
-    for frame, seconds in frames:
-        top, left, part = (0, 0, frame) if before is None else changed_rectangle(before, frame)
+
+    def __init__(
+        self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
+    ) -> None:
+        self._file, self._loop = file, loop
+        self._before: np.ndarray | None = None
+        self._clock = Clock(100, _LONGEST_DELAY)
+        self._frames = self._chunks = 0
+        self._compression = Compression(_compressed, self._write)
+        height, width = shape
+        kind = _TRUE_COLOUR if colours is None else _PALETTE
+        header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+        file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header))
+        if colours is not None:
+            file.write(_chunk(b"PLTE", colours.tobytes()))
+        self._at_count = file.tell()
+        file.write(self._count())
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the file, and say at its beginning how many frames there are."""
+        self._compression.__exit__(kind, error, traceback)
+        self._file.write(_chunk(b"IEND", b""))
+        end = self._file.tell()
+        self._file.seek(self._at_count)
+        self._file.write(self._count())
+        self._file.seek(end)
+
+    def add(self, frame: np.ndarray, seconds: float) -> None:
+        """Add a frame.
+
+        Args:
+            frame: ``uint8`` array of the writer's shape, entries of the palette; or with a last
+                axis of 3.
+            seconds: How long it is shown; hundredths, what is lost is given to the next.
+        """
+        top, left, part, _ = changed(self._before, frame)
         place = struct.pack(">IIII", part.shape[1], part.shape[0], left, top)
-        delay = struct.pack(">HH", min(round(1000 * seconds), 0xFFFF), 1000)
-        parts.append(_chunk(b"fcTL", struct.pack(">I", number) + place + delay + _REPLACE))
-        number += 1
-        if before is None:
-            parts.append(_chunk(b"IDAT", _compressed(part)))
+        delay = struct.pack(">HH", self._clock.ticks(seconds), 100)
+        self._compression.put(part, place + delay + _REPLACE)
+        self._before = frame
+
+    def _write(self, data: bytes, control: bytes) -> None:
+        self._file.write(_chunk(b"fcTL", self._number() + control))
+        if self._frames == 0:
+            self._file.write(_chunk(b"IDAT", data))
         else:
-            parts.append(_chunk(b"fdAT", struct.pack(">I", number) + _compressed(part)))
-            number += 1
-        before = frame
-    return b"".join([*parts, _chunk(b"IEND", b"")])
+            self._file.write(_chunk(b"fdAT", self._number() + data))
+        self._frames += 1
+
+    def _number(self) -> bytes:
+        self._chunks += 1
+        return struct.pack(">I", self._chunks - 1)
+
+    def _count(self) -> bytes:
+        return _chunk(b"acTL", struct.pack(">II", self._frames, self._loop))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -69,7 +113,14 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _compressed(part: np.ndarray) -> bytes:
-    """Compress rows as they are (filter type 0): magnified cells repeat, they have no gradients."""
-    rows = np.zeros((part.shape[0], part.shape[1] + 1), np.uint8)
-    rows[:, 1:] = part
-    return zlib.compress(rows.tobytes(), 6)
+    """Compress rows: one like the row above as "no difference" (filter Up), others as they are.
+
+    Cells are magnified, so most rows repeat; they have no gradients for PNG's other filters.
+    """
+    flat = part.reshape(len(part), -1)
+    rows = np.zeros((flat.shape[0], flat.shape[1] + 1), np.uint8)
+    rows[:, 1:] = flat
+    repeated = 1 + np.flatnonzero((flat[1:] == flat[:-1]).all(axis=1))
+    rows[repeated] = 0
+    rows[repeated, 0] = _UP
+    return zlib.compress(rows.data, _LEVEL)

@@ -189,7 +189,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             self._put(moment)
 
     def close(self) -> None:
-        """Wait until everything that was taken is on disk, and add TensorBoard's timelapses.
+        """Wait until everything taken is on disk, and add pictures of the whole evolution.
 
         To call after the last ``snapshot``, or after a ``fit`` that was interrupted: Keras calls no
         hook then. Without it the end of the program waits for the snapshots all the same.

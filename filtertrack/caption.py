@@ -1,96 +1,170 @@
-"""The strip of text above an animation's grid: where training was, and what it had reached."""
+"""The strip above an animation's grids: where training was, what it had reached, and how."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageFont
 
 from filtertrack.errors import printable
-from filtertrack.palette import TEXT, TEXT_SHADES
+from filtertrack.lettering import (
+    FIRST,
+    QUIET,
+    TEXT,
+    font,
+    font_size,
+    line,
+    line_height,
+    paste,
+    shortened,
+)
+from filtertrack.palette import BACKGROUND
+from filtertrack.plot import Curve, Metric, Plot, metrics_of
 from filtertrack.snapshot import Moment
 
-_FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
-_SMALLEST, _LARGEST = 11, 20
+_PLOT_LINES = 2.4
 _MISSING = "–"
 
 
 class Caption:
-    """Draws the caption of each moment of one run, always in the same places.
+    """Draws the caption of each moment of a film, always in the same places.
 
     Every metric that occurs anywhere in the run has its own place from the first frame on, wide
-    enough for all of its values, so nothing jumps or is cut off while the animation plays.
+    enough for all of its values, so nothing jumps or is cut off while the animation plays. Where a
+    snapshot has no value of its own, the last one logged stays.
 
     Args:
         title: What is shown, such as the layer's name.
-        moments: All moments that will be drawn.
+        moments: Of the snapshots.
+        logs: For each of one or two runs, each snapshot's metrics.
+        knots: For each snapshot its turn in the film, from 0 to 1.
         width: Width of the strip, in pixels.
     """
 
-    def __init__(self, title: str, moments: Sequence[Moment], width: int) -> None:
-        self.width = width
-        size = min(max(width // 36, _SMALLEST), _LARGEST)
-        self._bold = _font("DejaVuSans-Bold.ttf", size)
-        self._plain = _font("DejaVuSans.ttf", size)
+    def __init__(
+        self,
+        title: str,
+        moments: Sequence[Moment],
+        logs: Sequence[Sequence[Mapping[str, float]]],
+        knots: np.ndarray,
+        width: int,
+    ) -> None:
+        self._moments, self._knots, self.width = moments, knots, width
+        size = font_size(width)
+        self._bold, self._plain = font(size, bold=True), font(size)
         self._margin = size // 2
-        self._line = math.ceil(size * 1.45)
-        self._title = title
-        self._names = list(dict.fromkeys(name for moment in moments for name in moment.metrics))
-        texts = [text for moment in moments for text in self._metrics(moment.metrics)]
-        self._place = max(map(self._length, texts), default=0) + 2 * size
-        room = width - 2 * self._margin
-        most = max(1, math.floor(room / self._place))
-        self._rows = math.ceil(len(self._names) / most)
-        self._columns = math.ceil(len(self._names) / max(1, self._rows))
-        when = max((self._bold.getlength(describe(moment)) for moment in moments), default=0)
-        self._title_below = when + 2 * size + self._length(title) > room
-        self.height = (1 + self._title_below + self._rows) * self._line + 2 * self._margin
+        self._line = line_height(size)
+        self._room = width - 2 * self._margin
+        when = max(map(self._bold.getlength, map(describe, moments)), default=0)
+        below = when + 2 * size + self._plain.getlength(title) > self._room
+        self._title = shortened(title, self._plain, self._room)
+        end = width - self._margin - math.ceil(self._plain.getlength(self._title))
+        self._title_at = (self._margin + self._line, self._margin) if below else (self._margin, end)
+        metrics = metrics_of(logs)
+        self._readings = [_Reading(metric, self._plain, self._room) for metric in metrics]
+        top = self._margin + (1 + below) * self._line
+        self._columns, place = self._places(size)
+        plot = (round(_PLOT_LINES * self._line), place - size)
+        # Only the first row has room for plots: of many metrics the others are numbers.
+        self._plots = [
+            Plot(metric, knots, plot, max(1.0, size / 10)) for metric in metrics[: self._columns]
+        ]
+        self._tops = [top + self._line * row for row in range(self._rows)]
+        if self._plots:
+            self._tops[1:] = [row + plot[0] + self._margin for row in self._tops[1:]]
+        self._lefts = [self._margin + place * column for column in range(self._columns)]
+        end = self._tops[-1] + self._line if self._tops else top
+        if self._rows == 1:
+            end += plot[0]
+        height = end + self._margin
+        self.height = height + height % 2  # even, as video needs it
 
-    def draw(self, moment: Moment) -> np.ndarray:
-        """Draw one moment's caption.
+    @property
+    def _rows(self) -> int:
+        return math.ceil(len(self._readings) / self._columns)
+
+    def draw(self, position: float) -> np.ndarray:
+        """Draw the caption of one frame.
+
+        Args:
+            position: Number of the snapshot; 2.5 is half-way between snapshots 2 and 3.
 
         Returns:
-            ``uint8`` array of shape ``(height, width)``: entries of the palette's text ramp.
+            ``uint8`` array of shape ``(height, width)``: entries of the palette.
         """
-        strip = Image.new("L", (self.width, self.height), 0)
-        pen = ImageDraw.Draw(strip)
-        room = self.width - 2 * self._margin
-        left, top = self._margin, self._margin
-        pen.text((left, top), describe(moment), 255, self._bold)
-        title = self._shortened(self._title, room)
-        if self._title_below:
-            top += self._line
-            pen.text((left, top), title, 190, self._plain)
-        else:
-            pen.text(
-                (self.width - self._margin - self._length(title), top), title, 190, self._plain
-            )
-        top += self._line
-        for number, text in enumerate(self._metrics(moment.metrics)):
+        snapshot = math.floor(position)
+        strip = np.full((self.height, self.width), BACKGROUND, np.uint8)
+        when = describe(self._moments[snapshot])
+        paste(strip, (self._margin, self._margin), line(when, self._bold))
+        paste(strip, self._title_at, line(self._title, self._plain, TEXT, QUIET))
+        for number, reading in enumerate(self._readings):
             row, column = divmod(number, self._columns)
-            place = (left + column * self._place, top + row * self._line)
-            pen.text(place, self._shortened(text, room), 225, self._plain)
-        shades = np.asarray(strip, np.uint16) * (TEXT_SHADES - 1)
-        return (TEXT + (shades + 127) // 255).astype(np.uint8)
+            reading.write(strip, (self._tops[row], self._lefts[column]), snapshot)
+        turn = float(np.interp(position, np.arange(len(self._knots)), self._knots))
+        for plot, left in zip(self._plots, self._lefts, strict=False):
+            paste(strip, (self._tops[0] + self._line, left), plot.draw(turn))
+        return strip
 
-    def _metrics(self, metrics: Mapping[str, float]) -> list[str]:
-        return [
-            f"{printable(name)} {_number(metrics[name]) if name in metrics else _MISSING}"
-            for name in self._names
-        ]
+    def _places(self, size: int) -> tuple[int, int]:
+        """Return how many metrics fit side by side, and the pixels each has."""
+        if not self._readings:
+            return 1, self._room
+        widest = max(reading.width for reading in self._readings)
+        most = max(1, math.floor((self._room + size) / (widest + size)))
+        rows = math.ceil(len(self._readings) / most)
+        columns = math.ceil(len(self._readings) / rows)
+        return columns, (self._room + size) // columns
 
-    def _length(self, text: str) -> float:
-        return self._plain.getlength(text)
 
-    def _shortened(self, text: str, room: float) -> str:
-        """Cut the front of a text that is wider than the strip: the end tells more."""
-        if self._length(text) <= room:
-            return text
-        return next(
-            (f"…{text[n:]}" for n in range(len(text)) if self._length(f"…{text[n:]}") <= room), ""
-        )
+class _Reading:
+    """A metric's name and its one or two values, which stay where they are.
+
+    Args:
+        metric: What is written.
+        face: In which font.
+        room: Pixels it may take; the name is cut off where its values leave too few.
+
+    Attributes:
+        width: Pixels it takes, whatever the values.
+    """
+
+    def __init__(self, metric: Metric, face: ImageFont.FreeTypeFont, room: int) -> None:
+        self._metric, self._face = metric, face
+        space = face.getlength("  ")
+        labels = [f"{curve.label} " if curve.label else "" for curve in metric.curves]
+        values = [self._widest(curve) for curve in metric.curves]
+        taken = sum(map(face.getlength, labels)) + sum(values) + space * (len(values) - 1)
+        name = shortened(f"{printable(metric.name)} ", face, max(room - taken, 0))
+        self._still = [(0, name)]
+        self._places = []
+        at = face.getlength(name)
+        for label, width in zip(labels, values, strict=True):
+            self._still.append((round(at), label))
+            at += face.getlength(label)
+            self._places.append(round(at))
+            at += width + space
+        self.width = math.ceil(at - space)
+
+    def write(self, strip: np.ndarray, at: tuple[int, int], snapshot: int) -> None:
+        """Write it into a strip of entries as it was at a snapshot."""
+        top, left = at
+        for place, text in self._still:
+            paste(strip, (top, left + place), line(text, self._face, TEXT, QUIET))
+        for ramp, (place, curve) in enumerate(
+            zip(self._places, self._metric.curves, strict=True), start=FIRST
+        ):
+            paste(strip, (top, left + place), line(_value(curve, snapshot), self._face, ramp))
+
+    def _widest(self, curve: Curve) -> float:
+        """Return the width of the longest text of a curve: digits are all alike."""
+        texts = {re.sub(r"\d", "0", _value(curve, n)) for n in range(len(curve.values))}
+        return max(map(self._face.getlength, texts), default=0.0)
+
+
+def _value(curve: Curve, snapshot: int) -> str:
+    known = snapshot >= curve.first
+    return number_text(float(curve.values[snapshot])) if known else _MISSING
 
 
 def describe(moment: Moment) -> str:
@@ -106,12 +180,8 @@ def describe(moment: Moment) -> str:
     return f"epoch {moment.epoch}{batch}"
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Write a metric in about five characters: 0.0314, 2.71, 1.2e+04."""
     if value and math.isfinite(value) and not 1e-3 <= abs(value) < 1e4:
         return f"{value:.1e}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(_FONTS / name, size)

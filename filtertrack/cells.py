@@ -106,10 +106,12 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
     flat /= size[:, np.newaxis, np.newaxis]
     strengths, vectors = np.linalg.eigh(flat @ flat.transpose(0, 2, 1))
     pattern: np.ndarray = vectors[:, :, -1] * np.sqrt(np.maximum(strengths[:, -1:], 0.0))
+    summed = (pattern[:, np.newaxis, :] @ flat).sum(axis=(1, 2))
     if like is None:
-        toward = (pattern[:, np.newaxis, :] @ flat).sum(axis=(1, 2))
+        toward = summed
     else:
         toward = np.einsum("fp,fp->f", pattern, np.nan_to_num(like.reshape(filters, -1)))
+        toward = np.where(toward == 0, summed, toward)  # as after a snapshot of zeros
     pattern *= np.where(toward < 0, -size, size)[:, np.newaxis]
     pattern[broken] = np.nan
     return pattern.reshape(filters, height, width, 1)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import filtertrack
 from filtertrack.errors import FiltertrackError, printable
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=filtertrack.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_animate(commands.add_parser("animate", help="make an animation of a run's filters"))
+    _add_filmstrip(commands.add_parser("filmstrip", help="make a figure: filters by steps"))
     info = commands.add_parser("info", help="say what a run holds")
     info.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
     info.set_defaults(command=_info)
@@ -53,43 +55,145 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_animate(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the arguments of ``animate``."""
-    parser.description = "Turn a run's snapshots into an animated GIF."
-    parser.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="what to write (RUN/evolution.gif)", default=None
+    parser.description = (
+        "Turn a run's snapshots into an animation: GIF, animated PNG, WebP, MP4 or WebM, as the "
+        "output's ending says. PNG and WebP are exact; MP4 and WebM need filtertrack[video]."
     )
-    parser.add_argument("--layer", help="which layer (the first)")
-    parser.add_argument("--fps", type=float, default=10.0, help="snapshots a second (%(default)g)")
-    parser.add_argument(
-        "--size", type=int, default=640, help="longer side of the grid in pixels (%(default)d)"
+    what = _add_subject(parser, "evolution.gif", "dark")
+    what.add_argument("--compare", metavar="RUN2", help="show a second run beside the first")
+    what.add_argument("--columns", type=int, metavar="N", help="filters in a row")
+    what.add_argument("--size", type=int, metavar="PIXELS", help="longer side of the grids (640)")
+    pace = parser.add_argument_group("how fast it goes")
+    pace.add_argument("--fps", type=float, default=10.0, help="snapshots a second (%(default)g)")
+    pace.add_argument("--seconds", type=float, help="how long the whole lasts, instead of --fps")
+    pace.add_argument(
+        "--time",
+        choices=("snapshot", "epoch", "log"),
+        default="snapshot",
+        help="space snapshots alike, by the training between them, or by the logarithm of that "
+        "(%(default)s)",
     )
+    pace.add_argument(
+        "--between", type=int, default=0, metavar="N", help="interpolated pictures between two"
+    )
+    pace.add_argument(
+        "--hold", type=_two_numbers, metavar="A,B", help="seconds of rest at start and end (1,2)"
+    )
+    pace.add_argument("--loop", type=int, metavar="N", help="how often it plays; 0 for ever")
     parser.add_argument(
-        "--scale",
-        choices=("frame", "filter", "layer"),
-        default="frame",
-        help="dark to light spans each filter's weights in each frame, each filter's over the "
-        "whole run, or all of the layer's over the whole run (%(default)s)",
+        "--huge", action="store_true", help="allow what takes gigabytes of memory or disk"
     )
     parser.set_defaults(command=_animate)
+
+
+def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw a layer's filters at some steps as a figure for papers: a row a filter, a column a "
+        "step. PNG, PDF or SVG, as the output's ending says."
+    )
+    what = _add_subject(parser, "filmstrip.pdf", "light")
+    what.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
+    what.add_argument("--height", help="at most so high (a third more than wide)")
+    what.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+    parser.set_defaults(command=_filmstrip)
+
+
+def _add_subject(
+    parser: argparse.ArgumentParser, output: str, theme: str
+) -> "argparse._ArgumentGroup":
+    """Give a parser what the two kinds of picture have in common; return the group."""
+    parser.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"what to write (RUN/{output})")
+    parser.set_defaults(name=output)
+    what = parser.add_argument_group("what is shown")
+    what.add_argument(
+        "--layers",
+        type=_names,
+        metavar="A,B",
+        help="names, or patterns like 'block1/*' (the first)",
+    )
+    what.add_argument("--steps", type=_numbers, metavar="0,1,5-20", help="which snapshots")
+    what.add_argument("--filters", type=_numbers, metavar="0-15,20", help="which filters (all)")
+    what.add_argument(
+        "--order",
+        choices=("stored", "similarity", "orientation", "drift"),
+        default="stored",
+        help="of filters: as in the kernel, like beside like, by the direction of their edges, or "
+        "the farthest from its start first (%(default)s)",
+    )
+    what.add_argument(
+        "--scale",
+        choices=("frame", "filter", "layer"),
+        help="dark to light spans each filter's weights in each frame, each filter's over all "
+        "frames, or all of the layer's over all frames (frame; filter with --delta)",
+    )
+    what.add_argument("--zero-centred", action="store_true", help="zero in the middle of the scale")
+    what.add_argument("--delta", action="store_true", help="difference from the first snapshot")
+    what.add_argument(
+        "--colormap", default="gray", help="of matplotlib, for one value a pixel (%(default)s)"
+    )
+    what.add_argument(
+        "--theme", choices=("dark", "light"), default=theme, help="around the weights (%(default)s)"
+    )
+    return what
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int | range]:
+    """Read ``0,1,5-20`` as two numbers and a range; both of its ends are meant."""
+    parts = [part.partition("-") for part in text.split(",")]
+    return [range(int(first), int(last) + 1) if dash else int(first) for first, dash, last in parts]
+
+
+def _two_numbers(text: str) -> tuple[float, float]:
+    first, second = map(float, text.split(","))
+    return first, second
 
 
 def _animate(arguments: argparse.Namespace) -> int:
     from filtertrack.animation import animate  # noqa: PLC0415 - keeps --help fast
 
-    output = arguments.output or Path(arguments.run) / "evolution.gif"
+    pace = ("fps", "seconds", "time", "between", "hold", "loop")
+    options = _named(arguments, (*pace, "compare", "columns", "size", "huge"))
     with _progress("drawing") as progress:
         written = animate(
-            arguments.run,
-            output,
-            layer=arguments.layer,
-            fps=arguments.fps,
-            size=arguments.size,
-            scale=arguments.scale,
-            progress=progress,
+            output=_output(arguments), progress=progress, **_chosen(arguments), **options
         )
     print(written)
     return 0
+
+
+def _filmstrip(arguments: argparse.Namespace) -> int:
+    from filtertrack.filmstrip import filmstrip  # noqa: PLC0415 - keeps --help fast
+
+    output = _output(arguments)
+    filmstrip(output=output, **_chosen(arguments), **_named(arguments, ("width", "height", "dpi")))
+    print(output)
+    return 0
+
+
+def _output(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.output or Path(arguments.run) / arguments.name)
+
+
+def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the two kinds of picture have in common, the run already open."""
+    from filtertrack.store import Run  # noqa: PLC0415 - keeps --help fast
+
+    options = ("layers", "steps", "order", "scale", "zero_centred", "delta", "colormap", "theme")
+    filters = arguments.filters and [
+        number
+        for part in arguments.filters
+        for number in (part if isinstance(part, range) else [part])
+    ]
+    return {"run": Run(arguments.run), "filters": filters, **_named(arguments, options)}
+
+
+def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _info(arguments: argparse.Namespace) -> int:

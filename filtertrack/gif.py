@@ -6,15 +6,18 @@ changed is stored, and in it only what changed: the rest is transparent. Everyth
 is in the GIF89a specification (CompuServe, 1990).
 """
 
-import io
 import struct
+import tempfile
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
 from PIL import Image
 
+from filtertrack.changes import changed
+from filtertrack.compression import Compression
 from filtertrack.palette import TRANSPARENT
+from filtertrack.timing import Clock
 
 _KEEP = 1 << 2
 """Disposal 1, "leave in place", on every frame: without it Firefox mis-draws transparent deltas."""
@@ -23,14 +26,16 @@ _LONGEST_DELAY = (1 << 16) - 1
 
 
 class GifWriter:
-    """An animated GIF that plays forever.
+    """An animated GIF.
 
     Args:
         file: Where to write; stays open.
         shape: Height and width of every frame.
         colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``.
+        loop: How often it plays; 0 for ever.
 
     Example:
+        >>> import io
         >>> file = io.BytesIO()
         >>> with GifWriter(file, (4, 6), np.zeros((256, 3), np.uint8)) as gif:
         ...     gif.add(np.zeros((4, 6), np.uint8), seconds=0.5)
@@ -38,15 +43,19 @@ class GifWriter:
         (6, 4)
     """
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray) -> None:
+    def __init__(
+        self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
+    ) -> None:
         self._file = file
         self._before: np.ndarray | None = None
-        self._asked = 0.0
-        self._given = 0
+        self._clock = Clock(100, _LONGEST_DELAY)
+        self._compression = Compression(_compressed, self._write)
         height, width = shape
         file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0))
         file.write(colours.tobytes())
-        file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", 0, 0))
+        if loop != 1:  # the extension says how often it is played again
+            again = max(loop - 1, 0)
+            file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", again, 0))
 
     def __enter__(self) -> Self:
         """Return the writer itself."""
@@ -59,6 +68,7 @@ class GifWriter:
         traceback: TracebackType | None,
     ) -> None:
         """End the file."""
+        self._compression.__exit__(kind, error, traceback)
         self._file.write(b"\x3b")
 
     def add(self, frame: np.ndarray, seconds: float) -> None:
@@ -71,52 +81,34 @@ class GifWriter:
             frame: ``uint8`` array of the writer's shape: entries of the palette, never 255.
             seconds: How long it is shown.
         """
-        self._asked += 100 * seconds
-        delay = min(max(round(self._asked) - self._given, 0), _LONGEST_DELAY)
-        self._given += delay
-        top, left, part = self._changed(frame)
+        top, left, part, differs = changed(self._before, frame)
         height, width = part.shape
-        flags = _KEEP | _HAS_TRANSPARENT
-        self._file.write(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, flags, delay, TRANSPARENT, 0))
-        self._file.write(struct.pack("<BHHHHB", 0x2C, left, top, width, height, 0))
-        self._file.write(_compressed(part))
+        # 255, which is TRANSPARENT, where nothing differs: 0 - 1 in a byte. All of it in place: new
+        # memory for each step would cost more than the steps.
+        pixels = differs.view(np.uint8)
+        np.subtract(pixels, 1, out=pixels)
+        np.bitwise_or(pixels, part, out=pixels)
+        head = struct.pack(
+            "<BBBBHBBBHHHHB",
+            *(0x21, 0xF9, 4, _KEEP | _HAS_TRANSPARENT, self._clock.ticks(seconds), TRANSPARENT, 0),
+            *(0x2C, left, top, width, height, 0),
+        )
+        self._compression.put(pixels, head)
         self._before = frame
 
-    def _changed(self, frame: np.ndarray) -> tuple[int, int, np.ndarray]:
-        """Return the top, the left and the content of the smallest rectangle that changed."""
-        if self._before is None:
-            return 0, 0, frame
-        top, left, part = changed_rectangle(self._before, frame)
-        height, width = part.shape
-        same = part == self._before[top : top + height, left : left + width]
-        return top, left, np.where(same, np.uint8(TRANSPARENT), part)
-
-
-def changed_rectangle(before: np.ndarray, frame: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Return the top, the left and the content of the rectangle in which two frames differ.
-
-    Where nothing differs it is the first pixel: a frame has to hold something.
-
-    Example:
-        >>> before, frame = np.zeros((4, 4), int), np.zeros((4, 4), int)
-        >>> frame[1, 2] = frame[2, 2] = 7
-        >>> changed_rectangle(before, frame)
-        (1, 2, array([[7], [7]]))
-    """
-    differs = before != frame
-    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
-    if not len(rows):
-        return 0, 0, frame[:1, :1]
-    top, left = int(rows[0]), int(columns[0])
-    return top, left, frame[top : rows[-1] + 1, left : columns[-1] + 1]
+    def _write(self, data: bytes, head: bytes) -> None:
+        self._file.write(head)
+        self._file.write(data)
 
 
 def _compressed(part: np.ndarray) -> bytes:
     """Return the LZW data of a picture as Pillow writes it: code size, blocks, and their end."""
-    buffer = io.BytesIO()
-    # Interlaced or "optimised" pixels would be in another order or have other numbers.
-    Image.fromarray(np.ascontiguousarray(part)).save(buffer, "GIF", optimize=False, interlace=False)
-    data = buffer.getvalue()
+    # Into a file of the system's: only then Pillow lets other threads work in the meantime.
+    with tempfile.TemporaryFile() as file:
+        # Interlaced or "optimised" pixels would be in another order or have other numbers.
+        Image.fromarray(part).save(file, "GIF", optimize=False, interlace=False)
+        file.seek(0)
+        data = file.read()
     at = 13 + (3 << (1 + (data[10] & 7)) if data[10] & 0x80 else 0)
     while data[at] == 0x21:  # an extension: label, then blocks that begin with their length
         at += 2

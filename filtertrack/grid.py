@@ -59,20 +59,42 @@ class Layout:
     slices: int = 1
 
     @classmethod
-    def fit(cls, count: int, height: int, width: int, side: int, slices: int = 1) -> Self:
+    def fit(
+        cls,
+        count: int,
+        height: int,
+        width: int,
+        side: int,
+        slices: int = 1,
+        *,
+        columns: int | None = None,
+        even: bool = False,
+    ) -> Self:
         """Choose columns and magnification for a grid whose longer side is at most ``side`` pixels.
 
         The magnification is the largest whole number that fits, and never below 1: a grid with
         more weights than pixels comes out larger than asked.
+
+        Args:
+            count: Number of cells.
+            height: Height of a cell, in weights.
+            width: Width of a cell, in weights.
+            side: The longer side, in pixels.
+            slices: Parts of equal width that a cell is divided into.
+            columns: Cells in a row; None to choose.
+            even: Make magnification and gaps even where they fit: a video keeps colour for every
+                second pixel only.
         """
         count = max(count, 1)  # a layer without filters is one empty place
-        columns = _columns(count, height, width)
+        columns = min(columns or _columns(count, height, width), count)
         rows = math.ceil(count / columns)
         gap = max(1, math.ceil(side / 200))
+        gap += gap % 2 if even else 0
         scale = min(
             (side - gap * (columns + 1) - columns * (slices - 1)) // max(1, columns * width),
             (side - gap * (rows + 1)) // max(1, rows * height),
         )
+        scale -= scale % 2 if even else 0
         return cls(count, height, width, columns, max(1, scale), gap, slices)
 
     @property
@@ -83,7 +105,9 @@ class Layout:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the picture, in pixels."""
-        return len(self._down), len(self._across)
+        down = self.rows * self.height * self.scale + (self.rows + 1) * self.gap
+        cell = self.width * self.scale + self.slices - 1
+        return down, self.columns * cell + (self.columns + 1) * self.gap
 
     @cached_property
     def _down(self) -> np.ndarray:
@@ -116,7 +140,8 @@ class Layout:
         small[:-1, :-1] = rowwise.swapaxes(1, 2).reshape(
             self.rows * self.height, self.columns * self.width, *channels
         )
-        return small.take(self._down, axis=0).take(self._across, axis=1)
+        # Across first: the rows that are then repeated are copied whole.
+        return small.take(self._across, axis=1).take(self._down, axis=0)
 
 
 def _columns(count: int, height: int, width: int) -> int:

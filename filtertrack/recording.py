@@ -116,18 +116,18 @@ class Recording:
         self._recorder.put(snapshot)
 
     def close(self) -> None:
-        """Wait until everything is written, add the timelapses, and say where the run is.
+        """Wait until everything is written, add pictures of the whole evolution, say where it is.
 
         Raises:
             FiltertrackError: With ``strict``, if something was lost since the last call.
-            OSError: If the timelapses cannot be written.
+            OSError: If the pictures cannot be written.
         """
         self._closed = True
         recorder, self._recorder = self._recorder, None
         try:
             if recorder is not None and self._run is not None and self._summaries is not None:
                 recorder.close()
-                self._summaries.add_timelapses(self._run)
+                self._summaries.add_evolution(self._run)
                 count, path = len(self._run.steps), shlex.quote(str(self._run.path))
                 _log.info(
                     "%d snapshots in %s. Animation: filtertrack animate %s", count, path, path

@@ -192,6 +192,11 @@ class Moment:
         object.__setattr__(self, "metrics", MappingProxyType(metrics))
         object.__setattr__(self, "wall_time", wall_time)
 
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether the step counts epochs (else batches)."""
+        return self.step == self.epoch
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:

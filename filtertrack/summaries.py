@@ -5,6 +5,7 @@ TensorBoard's record writer and formats are used as they are, over a plain file.
 surprise to people on another backend.
 """
 
+import io
 import os
 import socket
 import time
@@ -24,20 +25,24 @@ from tensorboard.plugins.text.metadata import create_summary_metadata as text_me
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from filtertrack import measures
-from filtertrack.animation import Film, readable_steps, seconds_on_screen
-from filtertrack.apng import to_apng
+from filtertrack.apng import ApngWriter
 from filtertrack.cells import explain, to_cells, view_of
 from filtertrack.errors import FiltertrackError
+from filtertrack.film import Film
 from filtertrack.grid import PAGE, draw, to_png
+from filtertrack.panel import Look
 from filtertrack.scaling import value_range
-from filtertrack.snapshot import LayerInfo, Snapshot
+from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.store import Run
+from filtertrack.strip import Strip, spread_steps
+from filtertrack.subject import Subject, choose
+from filtertrack.timing import Pace, plan
 
 _CARD = 320
 """A TensorBoard card is about 350 pixels wide; a wider picture would lose its lines."""
 
 _MOST_FRAMES, _FEWEST_FRAMES, _ALL_FRAMES = 60, 12, 600
-_FPS, _HOLD = 8.0, (1.0, 2.0)
+_PACE = Pace(fps=8.0)
 
 _MEASURES = {
     "drift": (
@@ -59,7 +64,7 @@ class Summaries:
     def __init__(self, run: Run) -> None:
         self._layers = list(run.layers.values())
         self._events = _EventFile(run.folder)
-        self._last_step = -1
+        self._last: Moment | None = None
         self._start: dict[str, np.ndarray] = {}
         self._before: dict[str, np.ndarray] = {}
         first = run.steps[:1]
@@ -75,7 +80,7 @@ class Summaries:
         Raises:
             OSError: If the file cannot be written.
         """
-        if snapshot.step <= self._last_step:
+        if self._last is not None and snapshot.step <= self._last.step:
             return
         values = [value for info in self._layers for value in self._values(info, snapshot)]
         if not self._events.started:
@@ -84,10 +89,10 @@ class Summaries:
         summary = Summary(value=values)
         moment = snapshot.moment
         self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
-        self._last_step = snapshot.step
+        self._last = moment
 
-    def add_timelapses(self, run: Run) -> None:
-        """Write one moving picture a layer: the whole evolution in one image.
+    def add_evolution(self, run: Run) -> None:
+        """Write two pictures a layer that show the whole evolution: a moving one and a filmstrip.
 
         TensorBoard keeps ten steps of a tag and hands an image's bytes to the browser as they are,
         so an animated PNG shows what the slider cannot.
@@ -95,16 +100,21 @@ class Summaries:
         Raises:
             OSError: If the file cannot be written.
         """
-        if not self._events.started:
+        if self._last is None:
             return
         most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
-        shown = _spread(run.steps, most)
+        steps = run.steps
+        moving = _spread(steps, most)
+        still = spread_steps(steps, epochs=self._last.counts_epochs)
         for info in self._layers:
-            steps = readable_steps(run, info.name, shown)
-            if len(steps) < 2:
+            subject = choose(run, layers=[info.name], steps=[*moving, *still], least=0)
+            if len(subject.steps) < 2:
                 continue
-            summary = Summary(value=[_timelapse(run, info, steps)])
-            self._events.append(Event(step=steps[-1], wall_time=time.time(), summary=summary))
+            values = [_timelapse(subject.at(moving), info), _filmstrip(subject.at(still), info)]
+            event = Event(
+                step=subject.steps[-1], wall_time=time.time(), summary=Summary(value=values)
+            )
+            self._events.append(event)
 
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
         kernels = info.canonical(snapshot.arrays[info.kernel])
@@ -173,18 +183,28 @@ def _mean(values: np.ndarray) -> float:
     return float(finite.mean()) if len(finite) else float("nan")
 
 
-def _timelapse(run: Run, info: LayerInfo, steps: Sequence[int]) -> Summary.Value:
-    film = Film(run, info.name, steps, size=_CARD, most=PAGE)
-    frames = (
-        (picture, seconds_on_screen(number, len(steps), _FPS, _HOLD))
-        for number, picture in enumerate(film.pictures())
-    )
-    data = to_apng(frames, len(steps), film.shape, film.palette)
-    first = f"the first {PAGE} filters, " if view_of(info).count > PAGE else ""
+def _timelapse(subject: Subject, info: LayerInfo) -> Summary.Value:
+    view = view_of(info)
+    look = Look(filters=range(PAGE)) if view.count > PAGE else Look()
+    film = Film(subject, plan(subject.moments[0], _PACE), look, side=_CARD)
+    file = io.BytesIO()
+    with ApngWriter(file, film.shape, film.colours) as png:
+        for frame, picture in zip(film.timeline.frames, film.pictures(), strict=True):
+            png.add(picture, frame.seconds)
+    first = f"the first {PAGE} filters, " if view.count > PAGE else ""
     about = (
-        f"Animation of {len(steps)} snapshots, {first}from the start of training. {explain(info)}"
+        f"Animation of {len(subject.steps)} snapshots, {first}from the start of training. "
+        f"{explain(info)}"
     )
-    return _image(f"filters_timelapse/{info.name}", [data], film.shape, about)
+    return _image(f"filters_timelapse/{info.name}", [file.getvalue()], film.shape, about)
+
+
+def _filmstrip(subject: Subject, info: LayerInfo) -> Summary.Value:
+    picture = Strip(subject, Look()).card(_CARD)
+    about = (
+        f"Filmstrip: filters from the first one down, steps from the start across. {explain(info)}"
+    )
+    return _image(f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about)
 
 
 def _spread(steps: Sequence[int], most: int) -> list[int]:

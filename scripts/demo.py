@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         callbacks=[FilterTracker(options.run, schedule="log", existing="replace")],
     )
     accuracy = model.evaluate(*held_out, verbose=0, return_dict=True)["accuracy"]
-    gif = animate(options.run, options.run / "evolution.gif", layer="conv1")
+    gif = animate(options.run, options.run / "evolution.gif", layers="conv1")
     _report(Run(options.run), accuracy)
     print(f"{time.monotonic() - start:.0f} seconds. Look at {shlex.quote(str(gif))}")
     _say_what_next(options.run)
@@ -184,7 +184,7 @@ def _say_what_next(run: Path) -> None:
     here = "" if shutil.which("filtertrack") else f"{os.path.relpath(folder)}/"
     path = shlex.quote(str(run))
     print(f"\nIn TensorBoard:   {here}tensorboard --logdir {path} --samples_per_plugin images=1000")
-    print(f"Other animations: {here}filtertrack animate {path} --layer conv2 -o conv2.gif")
+    print(f"Other animations: {here}filtertrack animate {path} --layers conv2 -o conv2.gif")
 
 
 if __name__ == "__main__":

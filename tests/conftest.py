@@ -1,7 +1,6 @@
 """What several test files share: small runs, a tiny model, golden pictures, an event reader."""
 
 import json
-import struct
 import subprocess
 import zlib
 from pathlib import Path
@@ -143,16 +142,18 @@ def data(rng):
 
 @pytest.fixture
 def decoded():
-    """Decode an animation with ffmpeg, which did not write it: ``(frames, height, width, 3)``."""
+    """Decode a GIF, APNG, MP4 or WebM with ffmpeg, no Pillow: ``(frames, height, width, 3)``."""
     import imageio_ffmpeg
 
     def decode(path):
-        width, height = struct.unpack("<HH", path.read_bytes()[6:10])
         passed_on = ["-fps_mode", "passthrough"]  # a frame a frame, however long each is shown
-        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+        raw = ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"]  # each says its size
         ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, *passed_on, *raw]
         data = subprocess.run(ffmpeg, check=True, capture_output=True).stdout
-        return np.frombuffer(data, np.uint8).reshape(-1, height, width, 3)
+        header = b"\n".join(data.split(b"\n", 3)[:3]) + b"\n"  # P6, width and height, 255
+        width, height = map(int, header.split()[1:3])
+        frames = np.frombuffer(data, np.uint8).reshape(-1, len(header) + 3 * height * width)
+        return frames[:, len(header) :].reshape(-1, height, width, 3)
 
     return decode
 

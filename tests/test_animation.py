@@ -1,14 +1,27 @@
 import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from filtertrack import FiltertrackError, Moment, Snapshot, animate
-from filtertrack.animation import Film
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate
+from filtertrack.film import Film
+from filtertrack.formats import FORMATS
 from filtertrack.grid import palette
+from filtertrack.panel import Look
+from filtertrack.subject import choose
+from filtertrack.timing import Pace, plan
 
 SCALE, GAP, COLUMNS, ROWS, SIDE = 19, 4, 4, 2, 9
+
+
+def film_of(run, side, look=None, **options):
+    subject = choose(run)
+    return Film(subject, plan(subject.moments[0], Pace()), look or Look(), side=side, **options)
 
 
 def drawn_by_hand(kernels):
@@ -26,28 +39,93 @@ def drawn_by_hand(kernels):
     return picture.astype(np.uint8)
 
 
+def pillow_frames(path):
+    with Image.open(path) as image:
+        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+
+
+def milliseconds(path):
+    """How long an animation lasts, as Pillow reads it."""
+    total = 0
+    with Image.open(path) as image:
+        for frame in ImageSequence.Iterator(image):
+            frame.load()  # a WebP's durations are known only then
+            total += frame.info["duration"]
+    return total
+
+
 @pytest.fixture
 def grey_run(make_run, conv_info):
     return make_run(conv_info(kernel_shape=(9, 9, 1, 8)), steps=range(6))
 
 
-def test_first_and_last_frame_are_the_expected_grids(grey_run, tmp_path, decoded):
+@pytest.fixture
+def colour_run(make_run, conv_info):
+    return make_run(conv_info(kernel_shape=(7, 7, 3, 16)), steps=range(5))
+
+
+@pytest.mark.parametrize("ending", ["gif", "png"])
+def test_first_and_last_frame_are_the_expected_grids(grey_run, tmp_path, decoded, ending):
     """ffmpeg, which did not write it, decodes the start's and the end's grid, every pixel."""
-    path = animate(grey_run, tmp_path / "a.gif", size=720)
-    frames = decoded(path)
+    animation = animate(grey_run, tmp_path / f"a.{ending}", size=720)
+    frames = decoded(animation.path)
+    assert frames.shape == (animation.frames, *animation.shape, 3)
     for frame, step in ((frames[0], 0), (frames[-1], 5)):
         expected = drawn_by_hand(grey_run.kernels("conv1", step))
-        grid = frame[-expected.shape[0] :]
-        assert grid.shape == expected.shape
+        grid = frame[-len(expected) :, : expected.shape[1]]
         np.testing.assert_array_equal(grid, expected)
 
 
-def test_the_total_duration_is_what_was_asked(grey_run, tmp_path):
-    """Six snapshots: the first and the last are held, those between last 1/fps each."""
-    path = animate(grey_run, tmp_path / "a.gif", fps=3, hold=(1.5, 2.5))
-    with Image.open(path) as gif:
-        total = sum(image.info["duration"] for image in ImageSequence.Iterator(gif))
-    assert total == pytest.approx(1000 * (1.5 + 4 / 3 + 2.5), abs=5.01)
+@pytest.mark.parametrize("kernel_shape", [(5, 5, 1, 6), (5, 5, 3, 6), (3, 3, 8, 6)], ids=str)
+def test_png_and_webp_are_exact(make_run, conv_info, tmp_path, kernel_shape):
+    """Each frame that Pillow decodes is what the film draws without any palette of its own."""
+    run = make_run(conv_info(kernel_shape=kernel_shape), steps=range(5))
+    film = film_of(run, 640, indexed=False)
+    drawn = [p if film.colours is None else film.colours[p] for p in film.pictures()]
+    for ending in ("png", "webp"):
+        frames = pillow_frames(animate(run, tmp_path / f"a.{ending}"))
+        np.testing.assert_array_equal(frames, drawn)
+
+
+@pytest.mark.parametrize("name", ["viridis", "RdBu_r"])
+def test_a_gif_of_one_channel_is_exact_through_any_colormap(grey_run, tmp_path, decoded, name):
+    """The colormap is the palette: a GIF shows the same pixels as the lossless formats."""
+    gif = decoded(animate(grey_run, tmp_path / "a.gif", colormap=name).path)
+    webp = pillow_frames(animate(grey_run, tmp_path / "a.webp", colormap=name))
+    np.testing.assert_array_equal(gif, webp)
+    grid = gif[0, -300:]
+    assert (np.ptp(grid, axis=-1) > 20).any(), "it has colours"
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm"])
+def test_video_is_close_and_of_the_same_size(colour_run, tmp_path, decoded, ending):
+    """A frame for each snapshot; flat squares come out within a few levels of their colour."""
+    animation = animate(colour_run, tmp_path / f"a.{ending}")
+    frames = decoded(animation.path)
+    assert frames.shape == (5, *animation.shape, 3)
+    film = film_of(colour_run, 640, indexed=False, even=True)
+    drawn = np.stack(list(film.pictures()))
+    error = np.square(frames.astype(float) - drawn).mean()
+    assert 10 * math.log10(255**2 / error) > 32
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fps": 3, "hold": (1.5, 2.5)},
+        {"seconds": 4.7},
+        {"seconds": 2.01, "time": "log", "between": 3},
+        {"fps": 7, "time": "epoch"},
+    ],
+    ids=str,
+)
+def test_the_total_duration_is_what_was_asked(grey_run, tmp_path, ending, options):
+    """As Pillow reads it, to a hundredth of a second, also with interpolated frames."""
+    animation = animate(grey_run, tmp_path / f"a.{ending}", **options)
+    asked = options.get("seconds") or 6 / options["fps"] + sum(options.get("hold", (1, 2)))
+    assert milliseconds(animation) == pytest.approx(1000 * asked, abs=5.01)
+    assert animation.seconds == pytest.approx(asked)
 
 
 def test_a_snapshot_like_the_one_before_keeps_its_time(make_run, conv_info, tmp_path):
@@ -56,29 +134,33 @@ def test_a_snapshot_like_the_one_before_keeps_its_time(make_run, conv_info, tmp_
     arrays = run.snapshot(0).arrays
     for step in range(1, 10):
         run.append(Snapshot(Moment(step, 0, 0), arrays))
-    with Image.open(animate(run, tmp_path / "a.gif", fps=10)) as gif:
-        total = sum(image.info["duration"] for image in ImageSequence.Iterator(gif))
-    assert total == 1000 + 8 * 100 + 2000
+    for ending in ("gif", "png", "webp"):
+        animation = animate(run, tmp_path / f"a.{ending}", fps=10)
+        assert milliseconds(animation) == 1000 + 10 * 100 + 2000
 
 
-def test_colour_frames_are_close_to_the_weights(make_run, conv_info, tmp_path, decoded):
+def test_colour_frames_are_close_to_the_weights(colour_run, tmp_path, decoded):
     """One palette for the whole run: each weight's colour is within a few levels of exact."""
-    run = make_run(conv_info(kernel_shape=(7, 7, 3, 16)), steps=range(5))
-    film = Film(run, "conv1", run.steps, size=320)
-    frames = decoded(animate(run, tmp_path / "a.gif", size=320))
-    np.testing.assert_array_equal(frames, np.stack([film.palette[p] for p in film.pictures()]))
-    kernels = run.kernels("conv1", 4).astype(float)
+    film = film_of(colour_run, 320)
+    frames = decoded(animate(colour_run, tmp_path / "a.gif", size=320).path)
+    np.testing.assert_array_equal(frames, np.stack([film.colours[p] for p in film.pictures()]))
+    kernels = colour_run.kernels("conv1", 4).astype(float)
     low, high = (f(kernels, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
     exact = 255 * (kernels - low) / (high - low)
-    layout = film._layout
-    height = film._caption.height
+    (place,) = film._places
+    layout, above = place.layout, film._caption.height
     error = []
     for number in range(16):
         row, column = divmod(number, layout.columns)
         for y in range(7):
             for x in range(7):
-                top = height + layout.gap + row * (7 * layout.scale + layout.gap) + y * layout.scale
-                left = layout.gap + column * (7 * layout.scale + layout.gap) + x * layout.scale
+                top = above + layout.gap + row * (7 * layout.scale + layout.gap) + y * layout.scale
+                left = (
+                    place.left
+                    + layout.gap
+                    + column * (7 * layout.scale + layout.gap)
+                    + x * layout.scale
+                )
                 block = frames[4, top : top + layout.scale, left : left + layout.scale]
                 assert (block == block[0, 0]).all(), "a weight is a flat square"
                 error.append(block[0, 0] - exact[number, y, x])
@@ -94,29 +176,115 @@ def test_nothing_flickers(make_run, conv_info, tmp_path, decoded):
         moved = start + step * np.random.default_rng(step).normal(size=start.shape)
         moved[..., 0] = start[..., 0]
         run.append(Snapshot(Moment(step, step), {"conv1/kernel": moved.astype(np.float32)}))
-    film = Film(run, "conv1", run.steps, size=320)
-    frames = decoded(animate(run, tmp_path / "a.gif", size=320))
-    side = 5 * film._layout.scale
-    cell = frames[:, film._caption.height + film._layout.gap :, film._layout.gap :][:, :side, :side]
+    film = film_of(run, 320)
+    frames = decoded(animate(run, tmp_path / "a.gif", size=320).path)
+    (place,) = film._places
+    side, top, left = (
+        5 * place.layout.scale,
+        film._caption.height + place.layout.gap,
+        place.left + place.layout.gap,
+    )
+    cell = frames[:, top : top + side, left : left + side]
     assert (cell == cell[0]).all()
     assert (frames[0] != frames[1]).any()
 
 
 @pytest.mark.parametrize("scale", ["filter", "layer"])
-def test_a_range_over_the_whole_run(grey_run, tmp_path, scale):
-    """With one range over the run a weight that does not reach it is never black or white."""
-    film = Film(grey_run, "conv1", grey_run.steps, size=320, scale=scale)
-    pictures = np.stack([p[film._caption.height :] for p in film.pictures()])
-    assert pictures[pictures < 240].min() == 0
-    assert pictures[pictures < 240].max() == 239
-    extremes = ((pictures == 0) | (pictures == 239)).any(axis=(1, 2)).sum()
-    assert extremes < len(pictures) if scale == "layer" else extremes <= len(pictures)
-    animate(grey_run, tmp_path / "a.gif", scale=scale)
-    every = np.stack([grey_run.kernels("conv1", s) for s in grey_run.steps])
-    axis = (0, 2, 3, 4) if scale == "filter" else None
-    low, high = every.min(axis=axis), every.max(axis=axis)
-    np.testing.assert_array_equal(film._range.low, np.broadcast_to(low, 8))
-    np.testing.assert_array_equal(film._range.high, np.broadcast_to(high, 8))
+def test_a_range_over_the_whole_run(grey_run, scale):
+    """The darkest and the lightest level are reached in the run, but not in every frame."""
+    film = film_of(grey_run, 320, Look(scale=scale))
+    above = film._caption.height
+    weights = [p[above:][p[above:] < 240] for p in film.pictures()]
+    reached = [(w.min(), w.max()) for w in weights]
+    assert min(low for low, _ in reached) == 0
+    assert max(high for _, high in reached) == 239
+    if scale == "layer":
+        assert reached[0] != (0, 239)
+
+
+def test_delta_starts_from_nothing(grey_run, tmp_path):
+    """The first frame of a difference is mid-grey all over, and the caption says what it is."""
+    plain = pillow_frames(animate(grey_run, tmp_path / "a.webp"))[0]
+    first = pillow_frames(animate(grey_run, tmp_path / "b.webp", delta=True))[0]
+    grid = first[-300:]
+    separator = tuple(palette()[241])
+    inside = grid[(grid != separator).any(axis=-1)]
+    assert len(np.unique(inside, axis=0)) == 1
+    assert abs(int(inside[0, 0]) - 128) <= 1
+    assert (plain[:30] != first[:30]).any(), "the headline"
+
+
+def test_interpolated_frames_lie_between_and_are_said(grey_run, tmp_path):
+    """With one picture between each two there are eleven; the headline says so."""
+    plain = animate(grey_run, tmp_path / "a.webp", scale="layer")
+    smooth = animate(grey_run, tmp_path / "b.webp", scale="layer", between=1)
+    assert (plain.frames, smooth.frames) == (6, 11)
+    frames = pillow_frames(smooth)
+    snapshots = pillow_frames(plain)
+    np.testing.assert_array_equal(frames[2][-300:], snapshots[1][-300:])
+    mean = (snapshots[0][-300:].astype(int) + snapshots[1][-300:]) / 2
+    assert np.abs(frames[1][-300:] - mean).max() <= 1.5
+    assert (frames[0][:30] != snapshots[0][:30]).any()
+
+
+def test_two_runs_side_by_side(make_run, conv_info, tmp_path):
+    """On one scale, at the steps both have; each half is that run's own filters."""
+    info = conv_info(kernel_shape=(5, 5, 1, 4), bias=False)
+    one = make_run(info, steps=range(5), folder="one")
+    two = make_run(info, steps=range(0, 8, 2), folder="two")
+    animation = animate(one, tmp_path / "a.webp", compare=two.path, scale="layer", size=400)
+    frames = pillow_frames(animation)
+    assert len(frames) == 3, "steps 0, 2 and 4"
+    film = film_of(one, 200, Look(scale="layer"))
+    assert animation.shape[1] >= 2 * film._places[0].layout.shape[1]
+    every = np.stack([run.kernels("conv1", s) for run in (one, two) for s in (0, 2, 4)])
+    assert every.min() < every.max()
+    both = [f[-150:, :196] for f in frames], [f[-150:, 204:] for f in frames]
+    darkest = [min(f[f[..., 0] == f[..., 2]].min() for f in half) for half in both]
+    lightest = [max(f[f[..., 0] == f[..., 2]].max() for f in half) for half in both]
+    assert min(darkest) == 0
+    assert max(lightest) == 255
+    assert max(darkest) > 0 or min(lightest) < 255, "one scale for both"
+
+
+def test_several_layers_in_one_picture(run, tmp_path):
+    """Two grids under one caption; a pattern chooses as well as names."""
+    one = animate(run, tmp_path / "a.webp", layers="conv1")
+    two = animate(run, tmp_path / "b.webp", layers=["conv1", "conv2"])
+    same = animate(run, tmp_path / "c.webp", layers="conv*")
+    assert two.shape[1] > one.shape[1]
+    assert Path(two).read_bytes() == Path(same).read_bytes()
+
+
+@pytest.mark.parametrize("order", ["similarity", "orientation", "drift"])
+def test_an_order_moves_whole_filters(colour_run, tmp_path, order):
+    """The same cells in other places: sorted pixel counts agree."""
+    above = film_of(colour_run, 640)._caption.height
+    stored = pillow_frames(animate(colour_run, tmp_path / "a.webp"))[-1][above:]
+    moved = pillow_frames(animate(colour_run, tmp_path / "b.webp", order=order))[-1][above:]
+    assert (stored != moved).any()
+    for channel in range(3):
+        np.testing.assert_array_equal(
+            np.bincount(stored[..., channel].ravel(), minlength=256),
+            np.bincount(moved[..., channel].ravel(), minlength=256),
+        )
+
+
+def test_filters_steps_columns_and_theme(colour_run, tmp_path):
+    """Four of sixteen filters in one row, three of five steps, on a light ground."""
+    animation = animate(
+        colour_run,
+        tmp_path / "a.webp",
+        filters=[3, 0, 15, 7],
+        steps=[0, 2, 4],
+        columns=4,
+        theme="light",
+    )
+    assert animation.frames == 3
+    frame = pillow_frames(animation)[0]
+    assert tuple(frame[0, 0]) == (255, 255, 255)
+    height, width = animation.shape
+    assert height < width / 2
 
 
 @pytest.mark.parametrize(
@@ -125,9 +293,10 @@ def test_a_range_over_the_whole_run(grey_run, tmp_path, scale):
 def test_odd_layers_have_an_animation(make_run, conv_info, tmp_path, decoded, kernel_shape):
     """1x1, deep and many filters, two channels, a strip: all decode, with one frame a snapshot."""
     run = make_run(conv_info(kernel_shape=kernel_shape), steps=range(3))
-    frames = decoded(animate(run, tmp_path / "a.gif", size=300))
-    assert len(frames) == 3
-    assert max(frames.shape[1:3]) <= 400
+    for ending in ("gif", "mp4"):
+        frames = decoded(animate(run, tmp_path / f"a.{ending}", size=300).path)
+        assert len(frames) == 3
+        assert max(frames.shape[1:3]) <= 460
 
 
 def test_weights_that_are_not_finite_are_drawn(make_run, conv_info, tmp_path, decoded):
@@ -137,7 +306,7 @@ def test_weights_that_are_not_finite_are_drawn(make_run, conv_info, tmp_path, de
     broken[0, 0] = np.nan
     broken[..., 3] = np.inf
     run.append(Snapshot(Moment(2, 2), {"conv1/kernel": broken}))
-    last = decoded(animate(run, tmp_path / "a.gif", size=300))[-1]
+    last = decoded(animate(run, tmp_path / "a.gif", size=300, between=2).path)[-1]
     assert (last == (255, 0, 170)).all(axis=-1).any()
 
 
@@ -148,9 +317,10 @@ def test_progress_counts_every_frame(grey_run, tmp_path):
     assert seen == [(n, 6) for n in range(1, 7)]
 
 
-def test_the_file_appears_whole_or_not_at_all(grey_run, tmp_path):
-    """Interrupted while drawing: the old file is still there, and no half of a new one."""
-    target = tmp_path / "a.gif"
+@pytest.mark.parametrize("ending", FORMATS)
+def test_the_file_appears_whole_or_not_at_all(grey_run, tmp_path, ending):
+    """Interrupted while drawing: the old file is still there, no half of a new one, no thread."""
+    target = tmp_path / f"a{ending}"
     target.write_bytes(b"old")
 
     def interrupt(done, total):
@@ -160,25 +330,157 @@ def test_the_file_appears_whole_or_not_at_all(grey_run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         animate(grey_run, target, progress=interrupt)
     assert target.read_bytes() == b"old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gif", "run"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [target.name, "run"]
+
+
+def test_the_same_run_makes_the_same_file(colour_run, tmp_path):
+    """So a file can be compared with one made elsewhere."""
+    for ending in ("gif", "png", "webp"):
+        one, two = (Path(animate(colour_run, tmp_path / f"{n}.{ending}")) for n in "ab")
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_damaged_snapshots_are_left_out_and_said(grey_run, tmp_path, caplog):
+    """The rest is drawn; the log names the file."""
+    file = grey_run.file(2)
+    file.write_bytes(file.read_bytes()[:-30])
+    assert animate(grey_run, tmp_path / "a.gif").frames == 5
+    assert f"left out step 2: damaged file '{file}'" in caplog.text
+
+
+def test_in_a_notebook_it_displays_itself(grey_run, tmp_path):
+    """HTML that holds the file, as a picture or a video; a name that is markup stays text."""
+    picture = animate(grey_run, tmp_path / "<b>.gif")._repr_html_()
+    assert picture.startswith('<img src="data:image/gif;base64,R0lGODlh')
+    assert "&lt;b&gt;.gif" in picture
+    assert "<b>" not in picture
+    video = animate(grey_run, tmp_path / "a.mp4")._repr_html_()
+    assert video.startswith('<video src="data:video/mp4;base64,')
+    assert "controls" in video
+
+
+def test_it_is_a_path(grey_run, tmp_path):
+    """Whatever takes a path takes an animation."""
+    animation = animate(grey_run, tmp_path / "a.gif")
+    assert str(animation) == str(tmp_path / "a.gif")
+    shutil.copy(animation, tmp_path / "b.gif")
+    assert (tmp_path / "b.gif").read_bytes() == Path(animation).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fps": 0}, "fps"),
-        ({"fps": float("nan")}, "fps"),
-        ({"size": 3}, "size"),
-        ({"scale": "run"}, "scale"),
-        ({"hold": (-1, 1)}, "hold"),
-        ({"layer": "conv9"}, "no layer 'conv9'"),
-        ({"output": "a.bmp"}, "ends in .gif"),
+        ({"fps": 0}, "fps: expected"),
+        ({"fps": float("nan")}, "fps: expected"),
+        ({"seconds": -1}, "seconds: expected"),
+        ({"seconds": 2, "hold": (1, 1)}, "hold: 2 seconds of rest leave nothing"),
+        ({"time": "batch"}, "time: expected one of snapshot, epoch, log"),
+        ({"between": -1}, "between: expected"),
+        ({"size": 0}, "size: expected at least 1"),
+        ({"size": 20}, "size: 20 pixels are too few for one pixel a weight; expected at least"),
+        ({"columns": 0}, "columns: expected"),
+        ({"scale": "run"}, "scale: expected one of frame, filter, layer"),
+        ({"order": "size"}, "order: expected one of"),
+        ({"theme": "blue"}, "theme: expected one of dark, light"),
+        ({"colormap": "virids"}, "try viridis"),
+        ({"hold": (-1, 1)}, "hold: expected"),
+        ({"loop": -1}, "loop: expected"),
+        ({"loop": 2, "output": "a.mp4"}, "loop: how often a video plays is up to its player"),
+        ({"layers": "conv9"}, "no layer 'conv9' in"),
+        ({"layers": []}, "layers: none are chosen"),
+        ({"filters": []}, "filters: none are chosen"),
+        ({"filters": [8]}, "filters: layer conv1 has the filters 0 to 7, got 8"),
+        ({"filters": [1], "order": "drift"}, "not both"),
+        ({"steps": []}, "are chosen; it has 6 snapshots"),
+        ({"steps": [0, 9]}, "has no snapshot at step 9; it has 6 snapshots from step 0 to 5"),
+        ({"steps": [3]}, "1 readable snapshot to show; it takes at least 2"),
+        ({"output": "a.bmp"}, "expected a name that ends in .gif, .png, .apng, .webp, .mp4, .webm"),
         ({"output": "nowhere/a.gif"}, "no folder"),
+        ({"size": 60_000, "output": "a.webp"}, "or allow it with huge=True"),
+        (
+            {"size": 17_000, "output": "a.webp", "huge": True},
+            "image/webp holds at most 16383 a side",
+        ),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_what_does_not_fit_is_said(grey_run, tmp_path, options, message):
-    """Every option out of range is an error that names it."""
+    """Every option out of range is an error that names it, and nothing is written."""
     output = tmp_path / options.pop("output", "a.gif")
-    with pytest.raises(FiltertrackError, match=message):
+    with pytest.raises(FiltertrackError) as error:
         animate(grey_run, output, **options)
-    assert not output.exists()
+    assert message in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_size_that_is_named_as_needed_is_enough(grey_run, tmp_path):
+    """Whoever follows the message gets a picture."""
+    with pytest.raises(FiltertrackError, match="at least") as error:
+        animate(grey_run, tmp_path / "a.gif", size=20)
+    needed = int(str(error.value).split("at least ")[1].split(",")[0])
+    assert animate(grey_run, tmp_path / "a.gif", size=needed).frames == 6
+
+
+def test_runs_that_cannot_be_compared(make_run, conv_info, tmp_path):
+    """The message says why: other filters, no such layer, no step in common."""
+    one = make_run(conv_info(), steps=range(3), folder="one")
+    other = {
+        "has other filters": make_run(conv_info(kernel_shape=(5, 5, 1, 4)), folder="shape"),
+        "no layer 'conv1'": make_run(conv_info("conv9"), folder="layer"),
+        "no step in common": make_run(conv_info(), steps=[7, 8], folder="steps"),
+    }
+    for reason, run in other.items():
+        with pytest.raises(FiltertrackError, match=reason):
+            animate(one, tmp_path / "a.gif", compare=run)
+
+
+def test_a_colormap_for_colour_filters_is_refused(colour_run, tmp_path):
+    """They are drawn in their own colours."""
+    with pytest.raises(FiltertrackError, match="leave the colormap out"):
+        animate(colour_run, tmp_path / "a.gif", colormap="viridis")
+
+
+def test_without_its_encoder_a_video_names_the_extra(grey_run, tmp_path):
+    """One sentence, before anything is drawn."""
+    code = (
+        "import sys; sys.modules['av'] = None\n"
+        "from filtertrack import FiltertrackError, animate\n"
+        f"try:\n    animate({str(grey_run.path)!r}, {str(tmp_path / 'a.mp4')!r})\n"
+        "except FiltertrackError as error:\n    print(error)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert "pip install 'filtertrack[video]'" in result.stdout
+
+
+def peak_megabytes(run, output):
+    """Return the largest memory of a process of its own that makes an animation."""
+    code = (
+        "import resource\nfrom filtertrack import animate\n"
+        f"animate({str(run)!r}, {str(output)!r}, size=200)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    return float(result.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["gif", "webp", "png", "mp4", "webm"])
+def test_memory_does_not_grow_with_the_number_of_frames(make_run, conv_info, tmp_path, ending):
+    """Ten times the snapshots take at most 5 MB more."""
+    info = conv_info(kernel_shape=(7, 7, 3, 16), bias=False)
+    short, long = (make_run(info, steps=range(n), folder=str(n)) for n in (200, 2000))
+    few, many = (peak_megabytes(run.path, tmp_path / f"a.{ending}") for run in (short, long))
+    assert many - few < 5, (few, many)
+
+
+def test_a_run_that_is_still_being_written(grey_run, tmp_path):
+    """Reading works while training writes: the snapshots there are, are shown."""
+    reader = Run(grey_run.path)
+    arrays = grey_run.snapshot(5).arrays
+    assert animate(reader, tmp_path / "a.gif").frames == 6
+    grey_run.append(Snapshot(Moment(6, 6), arrays))
+    assert animate(reader, tmp_path / "a.gif").frames == 7

@@ -1,12 +1,20 @@
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import filtertrack
-from filtertrack.cli import main
+from filtertrack import animate, filmstrip
+from filtertrack.cli import _parser, main
+from filtertrack.order import ORDERS
+from filtertrack.palette import GREY, THEMES
+from filtertrack.panel import SCALES
+from filtertrack.timing import TIMES
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,6 +40,116 @@ def test_animate_takes_its_options(run, tmp_path):
         assert gif.info["duration"] == 500
 
 
+def test_every_option_of_animate_is_the_one_of_python(make_run, tmp_path):
+    """The same file, byte for byte, whichever way it was asked for."""
+    run = make_run(steps=range(8))
+    other = make_run(steps=range(0, 8, 2), folder="other")
+    options = shlex.split(
+        "--layers conv1,conv2 --steps 0,2-6 --filters 0-1,3 --scale layer --zero-centred "
+        "--colormap viridis --theme light --size 500 --columns 2 --seconds 5 --time log "
+        "--between 2 --hold 0.5,0.75 --loop 3 --compare"
+    )
+    output = tmp_path / "cli.webp"
+    assert main(["animate", str(run.path), "-o", str(output), *options, str(other.path)]) == 0
+    expected = animate(
+        run,
+        tmp_path / "python.webp",
+        layers=["conv1", "conv2"],
+        steps=[0, 2, 4, 6],
+        filters=[0, 1, 3],
+        scale="layer",
+        zero_centred=True,
+        colormap="viridis",
+        theme="light",
+        size=500,
+        columns=2,
+        seconds=5,
+        time="log",
+        between=2,
+        hold=(0.5, 0.75),
+        loop=3,
+        compare=other,
+    )
+    assert output.read_bytes() == Path(expected).read_bytes()
+
+
+def test_every_option_of_filmstrip_is_the_one_of_python(make_run, tmp_path, capsys):
+    """The same file, byte for byte; without an output it lies in the run."""
+    run = make_run(steps=range(8))
+    options = shlex.split(
+        "--layers conv2 --steps 0-3 --order drift --scale filter --delta --colormap RdBu_r "
+        "--theme dark --width 12cm --height 3in --dpi 120"
+    )
+    output = tmp_path / "cli.png"
+    assert main(["filmstrip", str(run.path), "-o", str(output), *options]) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+    filmstrip(
+        run,
+        tmp_path / "python.png",
+        layers="conv2",
+        steps=range(4),
+        order="drift",
+        scale="filter",
+        delta=True,
+        colormap="RdBu_r",
+        theme="dark",
+        width="12cm",
+        height="3in",
+        dpi=120,
+    )
+    assert output.read_bytes() == (tmp_path / "python.png").read_bytes()
+    assert main(["filmstrip", str(run.path)]) == 0
+    assert (run.path / "filmstrip.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_choices_are_those_of_the_rooms():
+    """Written out on the command line, so that ``--help`` needs no numpy; here compared."""
+    parser = _parser()
+    commands = parser._subparsers._group_actions[0].choices
+    for command, theme in (("animate", "dark"), ("filmstrip", "light")):
+        actions = {action.dest: action for action in commands[command]._actions}
+        assert tuple(actions["order"].choices) == ORDERS
+        assert tuple(actions["scale"].choices) == SCALES
+        assert tuple(actions["theme"].choices) == tuple(THEMES)
+        assert actions["theme"].default == theme
+        assert actions["colormap"].default == GREY
+    assert tuple({a.dest: a for a in commands["animate"]._actions}["time"].choices) == TIMES
+
+
+def test_help_is_quick_to_load():
+    """No numpy, no Pillow, no matplotlib for ``--help``."""
+    code = (
+        "import sys; from filtertrack.cli import main\n"
+        "try:\n    main(['animate', '--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'numpy', 'PIL', 'matplotlib', 'rich'} & set(sys.modules), 'heavy'"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    for option in ("--between", "--compare", "--huge", "--zero-centred"):
+        assert option in printed
+
+
+def test_ctrl_c_leaves_no_half_file(make_run, conv_info, tmp_path):
+    """A real SIGINT in mid-animation: exit code 130, one line, nothing new in the folder."""
+    run = make_run(conv_info(kernel_shape=(9, 9, 3, 64)), steps=range(150))
+    command = [sys.executable, "-m", "filtertrack", "animate", run.path, "--size", "1400"]
+    for ending in ("gif", "webp", "mp4"):
+        output = tmp_path / f"a.{ending}"
+        process = subprocess.Popen(
+            [*command, "-o", output], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".*.tmp")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=60)
+        assert (process.returncode, printed) == (130, "")
+        assert said == "filtertrack: interrupted\n"
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
 def test_info_says_what_a_run_holds(run, capsys):
     """Snapshots, steps, and each layer with its kernel."""
     assert main(["info", str(run.path)]) == 0
@@ -46,15 +164,25 @@ def test_info_says_what_a_run_holds(run, capsys):
         (["animate", "{tmp}/nothing"], "no run in '{tmp}/nothing'"),
         (
             ["animate", "{tmp}/one"],
-            "'{tmp}/one' holds 1 readable snapshot; an animation needs at least 2",
+            "'{tmp}/one' holds 1 readable snapshot to show; it takes at least 2",
         ),
-        (["animate", "{tmp}/run", "-o", "a.bmp"], "'a.bmp': expected a name that ends in .gif"),
+        (["animate", "{tmp}/run", "-o", "a.bmp"], "'a.bmp': expected a name that ends in .gif,"),
         (["animate", "{tmp}/run", "--layer", "conv"], "no layer 'conv' in '{tmp}/run'; it has:"),
         (["animate", "{tmp}/run", "-o", "{tmp}/no/a.gif"], "there is no folder '{tmp}/no'"),
         (["animate", "{tmp}/run", "-o", "{tmp}/folder.gif"], "folder.gif"),
+        (["animate", "{tmp}/run", "--steps", "0,7"], "has no snapshot at step 7"),
+        (
+            ["animate", "{tmp}/run", "--steps", "5-9"],
+            "has 3 snapshots from step 0 to 2; leave it out for all",
+        ),
+        (["animate", "{tmp}/run", "--filters", "2-9"], "has the filters 0 to 3, got 4"),
+        (["animate", "{tmp}/run", "--size", "900000"], "or allow it with huge=True (--huge)"),
+        (["animate", "{tmp}/run", "--compare", "{tmp}/nothing"], "no run in '{tmp}/nothing'"),
+        (["filmstrip", "{tmp}/run", "-o", "a.gif"], "'a.gif': expected a name that ends in .png,"),
+        (["filmstrip", "{tmp}/run", "--width", "wide"], "width: expected a size such as '17cm'"),
         (["info", "{tmp}/nothing"], "no run in '{tmp}/nothing'"),
     ],
-    ids=["no run", "one snapshot", "ending", "layer", "no folder", "is a folder", "info"],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_line_and_exit_code_2(make_run, tmp_path, capsys, arguments, message):
     """Never a traceback."""

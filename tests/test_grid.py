@@ -23,6 +23,18 @@ from filtertrack.grid import (
 from filtertrack.scaling import value_range
 
 SIDES = st.integers(1, 12)
+LAYOUTS = st.integers(1, 4).flatmap(
+    lambda slices: st.builds(
+        Layout.fit,
+        count=st.integers(0, 20),
+        height=SIDES,
+        width=st.integers(1, 4).map(lambda width: width * slices),
+        side=st.integers(1, 300),
+        slices=st.just(slices),
+        columns=st.none() | st.integers(1, 25),
+        even=st.booleans(),
+    )
+)
 
 
 def gabors(count, size=9, channels=1):
@@ -66,6 +78,48 @@ def test_a_layout_fits(count, height, width, side):
         assert max(layout.shape) <= side
     larger = Layout(count, height, width, layout.columns, layout.scale + 1, layout.gap)
     assert max(larger.shape) > side, "the magnification is the largest that fits"
+
+
+@given(st.integers(0, 200), SIDES, SIDES, st.integers(16, 900), st.integers(1, 250))
+def test_a_layout_with_columns_that_were_asked_for(count, height, width, side, columns):
+    """So many, but no more than there are cells; it fits all the same."""
+    layout = Layout.fit(count, height, width, side, columns=columns)
+    assert layout.columns == min(columns, max(count, 1))
+    assert layout.rows * layout.columns >= count
+    assert (layout.rows - 1) * layout.columns < max(count, 1)
+    if layout.scale > 1:
+        assert max(layout.shape) <= side
+    larger = Layout(layout.count, height, width, layout.columns, layout.scale + 1, layout.gap)
+    assert max(larger.shape) > side, "the magnification is the largest that fits"
+
+
+@given(st.integers(1, 200), SIDES, SIDES, st.integers(16, 900), st.none() | st.integers(1, 30))
+def test_an_even_layout(count, height, width, side, columns):
+    """Every cell and weight begins at an even pixel where that fits; the largest that does."""
+    layout = Layout.fit(count, height, width, side, columns=columns, even=True)
+    assert layout.gap % 2 == 0
+    assert layout.gap >= side / 200
+    assert layout.columns == Layout.fit(count, height, width, side, columns=columns).columns
+    if layout.scale > 1:
+        assert layout.scale % 2 == 0
+        assert max(layout.shape) <= side
+        assert [pixels % 2 for pixels in layout.shape] == [0, 0]
+    more = layout.scale + 2 - layout.scale % 2
+    larger = Layout(count, height, width, layout.columns, more, layout.gap)
+    assert max(larger.shape) > side
+
+
+@given(LAYOUTS, st.booleans())
+def test_the_shape_is_that_of_the_picture(layout, coloured):
+    """What is said before is what is composed, also with slices, and with places left empty."""
+    channels, fill = ((3,), (7, 8, 9)) if coloured else ((), 7)
+    for count in (layout.count, layout.count // 2, 0):
+        cells = np.full((count, layout.height, layout.width, *channels), 200, np.uint8)
+        picture = layout.compose(cells, fill)
+        assert picture.shape == (*layout.shape, *channels)
+        shown = (picture == 200).reshape(*layout.shape, -1).all(axis=-1)
+        weights = count * layout.height * layout.width
+        assert shown.sum() == weights * layout.scale**2, "every weight has its pixels"
 
 
 @given(st.integers(1, 12), SIDES, SIDES, st.integers(30, 200), st.booleans())

@@ -31,7 +31,7 @@ def test_strange_weights_are_drawn_and_measured(make_run, conv_info, kernel_shap
         arrays["conv1/kernel"] = kernel
         run.append(Snapshot(Moment(step, step), arrays))
         summaries.add(run.snapshot(step))
-    summaries.add_timelapses(run)
+    summaries.add_evolution(run)
     for scale in ("frame", "filter", "layer"):
         animate(run, run.path / "a.gif", size=100, scale=scale)
 
@@ -42,7 +42,7 @@ def test_a_layer_without_filters(make_run, conv_info):
     summaries = Summaries(run)
     for step in run.steps:
         summaries.add(run.snapshot(step))
-    summaries.add_timelapses(run)
+    summaries.add_evolution(run)
     animate(run, run.path / "a.gif")
 
 
@@ -86,7 +86,7 @@ def test_strange_names(tmp_path, read_events):
         np.testing.assert_array_equal(run.snapshot(1).arrays[info.kernel], kernel)
         assert name.isascii()
         assert info.path.isprintable()
-        animate(run, tmp_path / "a.gif", layer=name, size=50)
+        animate(run, tmp_path / "a.gif", layers=name, size=50)
     with zipfile.ZipFile(run.file(1)) as archive:
         for member in archive.namelist():
             assert (tmp_path / member).resolve().is_relative_to(tmp_path.resolve())

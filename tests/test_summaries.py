@@ -6,18 +6,22 @@ import pytest
 from PIL import Image
 
 from filtertrack import Moment, Snapshot
-from filtertrack.animation import Film
 from filtertrack.cells import to_cells, view_of
+from filtertrack.film import Film
 from filtertrack.grid import draw, to_image
+from filtertrack.panel import Look
 from filtertrack.scaling import value_range
+from filtertrack.strip import Strip
+from filtertrack.subject import choose
 from filtertrack.summaries import Summaries
+from filtertrack.timing import Pace, plan
 
 
 def write(run, steps=None):
     summaries = Summaries(run)
     for step in run.steps if steps is None else steps:
         summaries.add(run.snapshot(step))
-    summaries.add_timelapses(run)
+    summaries.add_evolution(run)
     return summaries
 
 
@@ -27,7 +31,7 @@ def strings(value):
 
 
 def test_tags_and_steps(run, read_events):
-    """A picture and two scalars a layer and snapshot, one table, one timelapse a layer."""
+    """A picture and two scalars a layer and snapshot, one table; two of the whole a layer."""
     write(run)
     events = read_events(run.folder)
     steps = {}
@@ -39,6 +43,7 @@ def test_tags_and_steps(run, read_events):
         expected[f"filter_measures/{layer}/drift"] = [0, 1, 2]
         expected[f"filter_measures/{layer}/norm"] = [0, 1, 2]
         expected[f"filters_timelapse/{layer}"] = [2]
+        expected[f"filters_filmstrip/{layer}"] = [2]
     assert steps == expected
 
 
@@ -100,7 +105,8 @@ def test_the_timelapse_holds_every_snapshot(make_run, read_events):
     run = make_run(steps=range(7))
     write(run)
     (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_timelapse/conv1")
-    film = Film(run, "conv1", run.steps, size=320)
+    subject = choose(run)
+    film = Film(subject, plan(subject.moments[0], Pace(fps=8)), Look(), side=320)
     with Image.open(io.BytesIO(strings(value)[2])) as image:
         assert image.n_frames == 7
         assert image.size[::-1] == film.shape
@@ -108,6 +114,19 @@ def test_the_timelapse_holds_every_snapshot(make_run, read_events):
             image.seek(number)
             shown = np.asarray(image.convert("RGB"))
             np.testing.assert_array_equal(shown, film.palette[picture])
+
+
+def test_the_filmstrip_shows_the_first_epochs_of_a_long_run(make_run, conv_info, read_events):
+    """Also where the timelapse leaves them out; it is the strip's card, pixel for pixel."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(200))
+    write(run, steps=[0, 199])
+    (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_filmstrip/conv1")
+    width, height, file = strings(value)
+    chosen = choose(run, steps=[0, 1, 2, 5, 10, 20, 30, 40, 64, 199])
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.size == (int(width), int(height))
+        np.testing.assert_array_equal(np.asarray(image), Strip(chosen, Look()).card(320))
+    assert "Filmstrip" in value.metadata.summary_description
 
 
 def test_a_long_run_has_a_timelapse_of_bounded_length(make_run, conv_info, read_events):

@@ -13,10 +13,14 @@ import pytest
 from PIL import Image
 
 from filtertrack import FilterTracker, Run
-from filtertrack.animation import Film
 from filtertrack.cells import to_cells, view_of
+from filtertrack.film import Film
 from filtertrack.grid import draw, to_image
+from filtertrack.panel import Look
 from filtertrack.scaling import value_range
+from filtertrack.strip import Strip
+from filtertrack.subject import choose
+from filtertrack.timing import Pace, plan
 
 
 @contextmanager
@@ -91,7 +95,7 @@ def pixels(data):
 
 @pytest.mark.parametrize("flags", [[], ["--load_fast=false"]], ids=["default", "python"])
 def test_both_loaders_serve_the_renderers_pixels(trained, flags):
-    """Over HTTP: every step of each layer, each page, the timelapse, the scalars and the table."""
+    """Over HTTP: every step of each layer, page, timelapse, filmstrip, scalars, table."""
     run, where = Run(trained / "exp1"), "exp1/filters"
     with tensorboard(trained, *flags) as get:
 
@@ -104,7 +108,7 @@ def test_both_loaders_serve_the_renderers_pixels(trained, flags):
 
         def tags():
             loaded = json.loads(get("images/tags")).get(where, {})
-            return loaded if "filters_timelapse/deep" in loaded else None
+            return loaded if "filters_filmstrip/deep" in loaded else None
 
         loaded = until(tags)
         assert set(loaded) == {
@@ -112,6 +116,8 @@ def test_both_loaders_serve_the_renderers_pixels(trained, flags):
             "filters/deep",
             "filters_timelapse/rgb",
             "filters_timelapse/deep",
+            "filters_filmstrip/rgb",
+            "filters_filmstrip/deep",
         }
         assert loaded["filters/deep"]["samples"] == 2
         assert "rank 1" in loaded["filters/deep"]["description"]
@@ -126,12 +132,15 @@ def test_both_loaders_serve_the_renderers_pixels(trained, flags):
                     expected = np.asarray(to_image(drawn[step][number]).convert("RGB"))
                     np.testing.assert_array_equal(pixels(data), expected)
 
-        film = Film(run, "rgb", run.steps, size=320)
+        subject = choose(run, layers="rgb")
+        film = Film(subject, plan(subject.moments[0], Pace()), Look(), side=320)
         with Image.open(io.BytesIO(images("filters_timelapse/rgb")[5])) as image:
             assert image.n_frames == 6
             image.seek(5)
             *_, last = film.pictures()
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), film.palette[last])
+        strip = images("filters_filmstrip/rgb")[5]
+        np.testing.assert_array_equal(pixels(strip), Strip(subject, Look()).card(320))
 
         drift = {"run": where, "tag": "filter_measures/rgb/drift"}
         scalars = json.loads(get("scalars/scalars", drift))

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from filtertrack import FilterTracker, LayerInfo, Run, animate
+from filtertrack import Animation, FilterTracker, LayerInfo, Run, animate, filmstrip
 
 
 def track() -> FilterTracker:
@@ -29,13 +30,23 @@ def read() -> np.ndarray:
     return run.kernels("conv1", step=0) * loss * shape[0]
 
 
-def draw() -> Path:
+def draw() -> Animation:
     """A run or its folder."""
     animate(Run("runs/exp1"), "evolution.gif", fps=5, scale="filter", hold=(1, 2))
-    return animate("runs/exp1", layer="conv1")
+    animate("runs/exp1", Path("a.mp4"), compare=Run("runs/exp2"), filters=range(16), seconds=8)
+    animation = animate("runs/exp1", layers=["conv1", "conv2"], time="log", order="similarity")
+    Path(animation).read_bytes()
+    return animation
+
+
+def figure() -> Figure:
+    """A matplotlib figure, written or not."""
+    filmstrip("runs/exp1", "strip.pdf", layers="conv1", steps=[0, 1, 5], width="8.5cm", height=3)
+    return filmstrip(Run("runs/exp1"))
 
 
 def refused() -> None:
     """What a type checker stops."""
     FilterTracker("runs/exp1", existing="maybe")  # type: ignore[arg-type]
     animate("runs/exp1", scale="run")  # type: ignore[arg-type]
+    filmstrip("runs/exp1", theme="blue")  # type: ignore[arg-type]

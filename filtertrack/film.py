@@ -1,0 +1,205 @@
+"""A run as moving pictures: its frames, drawn one at a time when they are asked for.
+
+Everything is drawn from the stored weights, so memory does not grow with the length of the run.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from filtertrack.arrangement import arrange_grids
+from filtertrack.budget import check_budget
+from filtertrack.caption import Caption
+from filtertrack.errors import FiltertrackError, printable
+from filtertrack.grid import SEPARATOR, to_levels
+from filtertrack.lettering import FIRST, PLAIN, QUIET, TEXT, font, font_size, line, paste, shortened
+from filtertrack.palette import (
+    BACKGROUND,
+    GREY,
+    chosen_levels,
+    colormap_levels,
+    film_palette,
+    to_entries,
+)
+from filtertrack.panel import Look, Panel
+from filtertrack.subject import Subject
+from filtertrack.timing import Timeline
+
+_SAMPLES, _SAMPLED = 12_000, 40
+
+
+class Film:
+    """Grids of filters under a caption, frame after frame.
+
+    One layer of one run is one grid. Several layers are several grids; two runs stand side by side.
+
+    Args:
+        subject: What is shown.
+        timeline: Which frames.
+        look: How filters are drawn.
+        side: Longer side of all grids together, in pixels, at most; more where a weight would have
+            less than a pixel. None to choose.
+        columns: Cells in a row; None to choose.
+        indexed: Whether a frame holds at most the colours of one palette; or else it may hold any.
+        even: Whether everything begins at even pixels, as video needs it.
+        huge: Whether it may take more memory and disk than anyone would expect.
+
+    Attributes:
+        timeline: Which frames.
+        shape: Height and width of a frame, in pixels; both are even.
+        side: The longer side of all grids together.
+
+    Raises:
+        FiltertrackError: If the look does not fit the layers, or it would be too large.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        timeline: Timeline,
+        look: Look,
+        *,
+        side: int | None = None,
+        columns: int | None = None,
+        indexed: bool = True,
+        even: bool = False,
+        huge: bool = False,
+    ) -> None:
+        self.timeline, self._theme = timeline, look.theme
+        self._panels = [Panel(subject.runs, name, subject.steps, look) for name in subject.layers]
+        coloured = [panel.view.coloured for panel in self._panels]
+        if look.colormap != GREY and all(coloured):
+            raise FiltertrackError(
+                f"colormap {look.colormap!r}: {subject.layers[0]} has three input channels and is "
+                f"drawn in its own colours; leave the colormap out"
+            )
+        self._plain = film_palette(look.theme, colormap_levels(look.colormap))
+        self._indexed = indexed or not any(coloured)
+        self._quantised = indexed and any(coloured)
+        two = len(subject.runs) > 1
+        across = 2 if two else math.ceil(math.sqrt(len(subject.layers)))
+        views = [panel.view for panel in self._panels for _ in subject.runs]
+        grids = arrange_grids(views, across, side=side, columns=columns, even=even)
+        if not huge:
+            check_budget(grids.shape, len(timeline.frames), 1 if self._indexed else 3)
+        self._places, self._title, self.side = grids.places, grids.title, grids.side
+        logs = [[moment.metrics for moment in run] for run in subject.moments]
+        title = _headline(subject, look, timeline)
+        self._caption = Caption(title, subject.moments[0], logs, timeline.knots, grids.shape[1])
+        self.shape = (self._caption.height + grids.shape[0], grids.shape[1])
+        self._titles = _titles(subject) if self._title else []
+
+    @property
+    def colours(self) -> np.ndarray | None:
+        """The palette whose entries the frames are, ``(256, 3)``; None where they are colours."""
+        return self.palette if self._indexed else None
+
+    @cached_property
+    def palette(self) -> np.ndarray:
+        """The colours of the entries: ``uint8`` array of shape ``(256, 3)``."""
+        return (
+            film_palette(self._theme, chosen_levels(self._sample()))
+            if self._quantised
+            else self._plain
+        )
+
+    def pictures(self) -> Iterator[np.ndarray]:
+        """Draw frame after frame.
+
+        Yields:
+            ``uint8`` arrays of the film's ``shape``, entries of its ``palette``; or with a last
+            axis of 3 where they are colours.
+        """
+        positions = [frame.position for frame in self.timeline.frames]
+        walks = zip(*(panel.walk(positions) for panel in self._panels), strict=True)
+        still = self._surroundings()
+        fill = SEPARATOR if self._indexed else tuple(self._plain[SEPARATOR].tolist())
+        for position, cells in zip(positions, walks, strict=True):
+            picture = still.copy()
+            paste(picture, (0, 0), self._inked(self._caption.draw(position)))
+            for place, tones in zip(self._places, self._tones(cells), strict=True):
+                top = self._caption.height + place.top
+                paste(picture, (top, place.left), place.layout.compose(tones, fill))
+            yield picture
+
+    def _surroundings(self) -> np.ndarray:
+        """Draw what is the same in every frame: the background and the grids' titles."""
+        still = np.full(self.shape, BACKGROUND, np.uint8)
+        face = font(font_size(self.shape[1]))
+        for place, (title, ramp) in zip(self._places, self._titles, strict=False):
+            text = shortened(title, face, place.layout.shape[1] - place.layout.gap)
+            top = self._caption.height + place.top - self._title
+            strength = QUIET if ramp == TEXT else PLAIN
+            left = place.left + place.layout.gap
+            paste(still, (top, left), line(text, face, ramp, strength))
+        return self._inked(still)
+
+    def _inked(self, entries: np.ndarray) -> np.ndarray:
+        """Return entries that are no weights as what a frame holds: entries or colours."""
+        return entries if self._indexed else self._plain[entries]
+
+    def _tones(self, cells: Sequence[Sequence[np.ndarray]]) -> Iterator[np.ndarray]:
+        """Turn each grid's cells into what a frame holds: entries or colours."""
+        for panel, group in zip(self._panels, cells, strict=True):
+            values = panel.values(group)
+            for each in group:
+                if self._indexed and not self._quantised:
+                    yield to_levels(each, values)
+                else:
+                    colours = panel.paint(each, values, self._plain)
+                    yield to_entries(colours, self.palette) if self._indexed else colours
+
+    def _sample(self) -> np.ndarray:
+        """Return colours of weights from all over the film: as many of each frame and layer."""
+        rng = np.random.default_rng(0)
+        count = len(self.timeline.knots)
+        positions = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED)).round()).tolist()
+        each = -(-_SAMPLES // (len(positions) * len(self._panels)))
+        samples = []
+        for panel in self._panels:
+            for group in panel.walk(positions):
+                values = panel.values(group)
+                colours = [
+                    panel.paint(cells, values, self._plain).reshape(-1, 3) for cells in group
+                ]
+                flat = np.concatenate(colours)
+                samples.append(flat if len(flat) <= each else rng.choice(flat, each, axis=0))
+        return np.concatenate(samples)
+
+
+def _headline(subject: Subject, look: Look, timeline: Timeline) -> str:
+    """Say what is shown, and what was done to it."""
+    if len(subject.layers) == 1:
+        parts = [subject.layers[0]]
+    else:
+        parts = ["two runs" if len(subject.runs) > 1 else subject.runs[0].path.absolute().name]
+    if look.delta:
+        parts.append("difference from the start")
+    if any(frame.position % 1 for frame in timeline.frames):
+        parts.append("interpolated")
+    return " · ".join(map(printable, parts))
+
+
+def _titles(subject: Subject) -> list[tuple[str, int]]:
+    """Return each grid's title and the ramp of its colour: that of the run's curves."""
+    layers = [printable(layer) for layer in subject.layers]
+    if len(subject.runs) == 1:
+        return [(layer, TEXT) for layer in layers]
+    names = _short_names([run.path.absolute() for run in subject.runs])
+    return [
+        (name if len(layers) == 1 else f"{layer} · {name}", ramp)
+        for layer in layers
+        for ramp, name in enumerate(map(printable, names), start=FIRST)
+    ]
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """Return what tells paths apart: their ends, from the part in which they differ."""
+    for length in range(1, max(len(path.parts) for path in paths)):
+        ends = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(ends)) == len(ends):
+            return ends
+    return [str(path) for path in paths]

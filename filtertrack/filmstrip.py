@@ -1,0 +1,219 @@
+"""A run becomes a figure for a paper: a row a filter, a column a step."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from filtertrack.errors import FiltertrackError, printable
+from filtertrack.files import write_whole
+from filtertrack.grid import Layout
+from filtertrack.order import Order
+from filtertrack.page import FONT, POINT, Page, Sheet
+from filtertrack.palette import GREY, THEMES, Rgb, ThemeName
+from filtertrack.panel import Look, Scale
+from filtertrack.strip import Strip, spread_steps
+from filtertrack.subject import RunLike, Steps, Subject, choose
+
+FORMATS = (".png", ".pdf", ".svg")
+
+_LINE = 1.05
+"""From one label to the next, in the font's size."""
+
+# What is written looks the same everywhere: TrueType in PDF (journals refuse Type 3), outlines in
+# SVG; and the same figure makes the same file.
+_SAVING: dict[Any, Any] = {
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "filtertrack",
+}
+_UNDATED: dict[str, dict[str, None]] = {
+    ".pdf": {"CreationDate": None},
+    ".svg": {"Date": None},
+    ".png": {},
+}
+
+
+class Filmstrip(Figure):
+    """The matplotlib figure of a filmstrip; in a notebook it displays itself."""
+
+    def _repr_png_(self) -> bytes:
+        """Return the figure as a PNG file, for notebooks that have not set up matplotlib."""
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
+def filmstrip(
+    run: RunLike,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    layers: str | Sequence[str] | None = None,
+    steps: Steps | None = None,
+    filters: Sequence[int] | None = None,
+    order: Order = "stored",
+    scale: Scale | None = None,
+    zero_centred: bool = False,
+    delta: bool = False,
+    colormap: str = GREY,
+    theme: ThemeName = "light",
+    width: str | float = "17cm",
+    height: str | float | None = None,
+    dpi: int = 300,
+) -> Figure:
+    """Draw a layer's filters at some steps: a row a filter, a column a step.
+
+    Many filters stand in several blocks side by side. Every weight is a square of whole pixels at
+    the resolution asked for. A damaged snapshot is left out, with a warning in the log.
+
+    Args:
+        run: A run or its folder.
+        output: The file to write, or None. Its ending says the format: ``.png``, ``.pdf`` or
+            ``.svg``. It appears whole or not at all, and is the same for the same run.
+        layers: Which layer, by its name or a pattern; None for the first.
+        steps: Which snapshots, as for ``animate``; None for a few, most of them early: see
+            ``strip.spread_steps``.
+        filters: Numbers of the filters to draw, in this order; None for all.
+        order: In which order filters come; see ``animate``.
+        scale: What dark and light mean; see ``animate``.
+        zero_centred: Widen each range so that zero is in its middle.
+        delta: Draw the difference from the first snapshot shown, zero-centred.
+        colormap: One of matplotlib's, for layers with one value a pixel.
+        theme: ``"light"`` or ``"dark"``: the colours around the weights.
+        width: Of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
+        height: Of the figure, at most; None for a third more than the width.
+        dpi: Pixels an inch.
+
+    Returns:
+        A matplotlib figure, to be changed further: an axes a block, whose ticks are the steps and
+        the filters' numbers.
+
+    Raises:
+        FiltertrackError: If there is no run, no such layer or step, if a size is too small for one
+            pixel a weight, or an option does not fit.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> figure = filmstrip("tests/golden/run-v1", layers="conv1", width="8.5cm")
+        >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        ['0', '1', '2']
+    """
+    target = None if output is None else _checked(Path(output))
+    sheet = Sheet.of(width, height, dpi)
+    look = Look(
+        scale=scale,
+        zero_centred=zero_centred,
+        delta=delta,
+        order=order,
+        filters=filters,
+        colormap=colormap,
+        theme=theme,
+    )
+    subject = choose(run, layers=layers, steps=steps)
+    if len(subject.layers) > 1:
+        raise FiltertrackError(
+            f"layers: a filmstrip shows one, got {', '.join(subject.layers)}; draw one for each"
+        )
+    if steps is None:
+        subject = subject.at(spread_steps(subject.steps, epochs=subject.counts_epochs))
+    strip = Strip(subject, look)
+    if not strip.rows:
+        raise FiltertrackError(f"layer {subject.layers[0]} has no filters to draw")
+    page = Page.fit(strip, sheet)
+    figure = _drawn(subject, strip, page, look, dpi)
+    if target is not None:
+        _write(figure, target, dpi)
+    return figure
+
+
+def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> Figure:
+    theme = THEMES[look.theme]
+    ink, ground = _colour(theme.text), _colour(theme.background)
+    height, width = page.shape
+    figure = Filmstrip(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor=ground)
+    FigureCanvasAgg(figure)
+    below = 0.3 * FONT * POINT * dpi
+    title = _title(subject, look)
+    at = (page.left + page.layout.gap) / width, 1 - below / height
+    figure.text(*at, title, color=ink, fontsize=FONT, va="top")
+    for block in range(page.blocks):
+        rows = range(strip.rows)[block * page.rows : (block + 1) * page.rows]
+        layout = strip.layout(len(rows), page.layout.scale, page.layout.gap)
+        axes = figure.add_axes(_bounds(page, block, layout))
+        axes.imshow(strip.picture(rows, layout), interpolation="none", aspect="auto")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+        axes.tick_params(labelsize=page.font, labelcolor=ink, length=0, pad=page.font / 4)
+        high, wide = layout.height * layout.scale, layout.width * layout.scale + layout.slices - 1
+        text = page.font * POINT * dpi * _LINE
+        across = _labelled(strip.columns, wide + layout.gap, text if page.upright else 0)
+        axes.set_xticks(
+            _middles(layout, across, wide),
+            [str(strip.steps[column]) for column in across],
+            rotation=90 if page.upright else 0,
+        )
+        count = 0 if strip.view.kind == "matrix" else len(rows)
+        down = _labelled(count, high + layout.gap, text)
+        axes.set_yticks(
+            _middles(layout, down, high), [str(strip.numbers[rows[row]]) for row in down]
+        )
+    return figure
+
+
+def _bounds(page: Page, block: int, layout: Layout) -> tuple[float, float, float, float]:
+    """Return a block's left, bottom, width and height, as shares of the figure."""
+    height, width = page.shape
+    left = page.left + block * (page.left + page.layout.shape[1])
+    down, across = layout.shape
+    return left / width, 1 - (page.top + down) / height, across / width, down / height
+
+
+def _labelled(count: int, pitch: int, text: float) -> range:
+    """Return the rows or columns that are labelled: each, or every second, fifth or tenth."""
+    steps = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+    return range(0, count, next(step for step in steps if step * pitch >= text))
+
+
+def _middles(layout: Layout, numbers: range, cell: int) -> list[float]:
+    """Return where the middles of cells along an axis are, in an image's coordinates."""
+    return [layout.gap + number * (cell + layout.gap) + (cell - 1) / 2 for number in numbers]
+
+
+def _colour(rgb: Rgb) -> tuple[float, float, float]:
+    red, green, blue = rgb
+    return red / 255, green / 255, blue / 255
+
+
+def _title(subject: Subject, look: Look) -> str:
+    parts = [
+        subject.layers[0],
+        "difference from the start" if look.delta else "",
+        "columns: epochs" if subject.counts_epochs else "columns: batches",
+    ]
+    return printable(" · ".join(filter(None, parts)))
+
+
+def _checked(target: Path) -> Path:
+    if target.suffix.lower() not in FORMATS:
+        raise FiltertrackError(
+            f"output {str(target)!r}: expected a name that ends in {', '.join(FORMATS)}"
+        )
+    if not target.absolute().parent.is_dir():
+        raise FiltertrackError(f"output {str(target)!r}: there is no folder {str(target.parent)!r}")
+    return target
+
+
+def _write(figure: Figure, target: Path, dpi: int) -> None:
+    ending = target.suffix.lower()
+    with mpl.rc_context(_SAVING):
+        write_whole(
+            target,
+            lambda file: figure.savefig(
+                file, format=ending[1:], dpi=dpi, metadata=_UNDATED[ending]
+            ),
+        )

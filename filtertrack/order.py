@@ -1,0 +1,53 @@
+"""In which order filters are drawn: those that belong together side by side."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from filtertrack.measures import drift, norm, orientation, similarity
+
+Order = Literal["stored", "similarity", "orientation", "drift"]
+ORDERS: tuple[Order, ...] = ("stored", "similarity", "orientation", "drift")
+
+
+def arrange(order: Order, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Order filters by what they have become.
+
+    Args:
+        order: ``"stored"``: as in the kernel. ``"similarity"``: each followed by the one most like
+            it, from the strongest on. ``"orientation"``: by the direction of its edges, from
+            horizontal over rising and vertical on; those without any last. ``"drift"``: the one
+            that has turned farthest from its start first.
+        start: The filters at the first snapshot: ``(filters, height, width, channels)``.
+        end: The filters at the last one.
+
+    Returns:
+        The filters' numbers in their order: ``int`` array of shape ``(filters,)``.
+
+    Example:
+        >>> start = np.array([[[[1.0, 0.0]]], [[[1.0, 0.0]]]])
+        >>> end = np.array([[[[1.0, 0.1]]], [[[0.1, 1.0]]]])
+        >>> arrange("drift", start, end).tolist()
+        [1, 0]
+    """
+    ways: dict[Order, Callable[[], np.ndarray]] = {
+        "stored": lambda: np.arange(len(end)),
+        "similarity": lambda: _chain(end),
+        "orientation": lambda: np.argsort(orientation(end).degrees, kind="stable"),
+        "drift": lambda: np.argsort(-drift(end, start), kind="stable"),
+    }
+    return ways[order]()
+
+
+def _chain(kernels: np.ndarray) -> np.ndarray:
+    """Go from the strongest filter always to the one most like it that is left."""
+    alike = similarity(kernels)
+    left = np.ones(len(kernels), bool)
+    here = int(np.nan_to_num(norm(kernels), posinf=0.0).argmax()) if len(kernels) else 0
+    chain = []
+    for _ in kernels:
+        chain.append(here)
+        left[here] = False
+        here = int(np.where(left, alike[here], -np.inf).argmax())
+    return np.array(chain, np.intp)

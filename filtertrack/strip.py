@@ -1,0 +1,149 @@
+"""A layer's filters at a few steps as one picture: a row a filter, a column a step."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from filtertrack.grid import SEPARATOR, Layout
+from filtertrack.lettering import QUIET, TEXT, font, font_size, line, line_height, paste
+from filtertrack.palette import BACKGROUND, colormap_levels, film_palette
+from filtertrack.panel import Look, Panel
+from filtertrack.subject import Subject
+
+CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
+"""The start, and the epochs that Zeiler and Fergus 2013 show in their figure 4."""
+
+_FEW, _MOST = 5, 10
+
+
+def spread_steps(steps: Sequence[int], *, epochs: bool) -> list[int]:
+    """Choose steps that tell the story: most of them early, when filters form.
+
+    All where there are at most ten. Of a run that counts epochs the classic ones; of others about
+    ten, evenly on a logarithmic scale. The first and the last always.
+
+    Args:
+        steps: Of all snapshots, ascending.
+        epochs: Whether steps count epochs.
+
+    Returns:
+        The chosen ones, ascending.
+
+    Example:
+        >>> spread_steps(range(36), epochs=True)
+        [0, 1, 2, 5, 10, 20, 30, 35]
+        >>> spread_steps(range(1000), epochs=False)
+        [0, 1, 4, 9, 21, 45, 99, 214, 463, 999]
+    """
+    if len(steps) <= _MOST:
+        return list(steps)
+    classic = set(CLASSIC_EPOCHS).intersection(steps)
+    if epochs and len(classic) >= _FEW:
+        return sorted({steps[0], *classic, steps[-1]})
+    places = np.log1p(np.array(steps, np.float64) - steps[0])
+    wanted = np.linspace(0, places[-1], _MOST)
+    nearest = np.abs(places - wanted[:, np.newaxis]).argmin(axis=1)
+    return [steps[number] for number in np.unique(nearest)]
+
+
+class Strip:
+    """A layer of one run at each of its subject's steps.
+
+    Args:
+        subject: One run and one layer.
+        look: How filters are drawn.
+
+    Attributes:
+        view: How the layer is looked at.
+        steps: Each column's step.
+        numbers: Each row's filter, by its number in the kernel; the row itself where a row is a
+            matrix.
+        separator: The colour between cells.
+    """
+
+    separator: tuple[int, int, int]
+
+    def __init__(self, subject: Subject, look: Look) -> None:
+        panel = Panel(subject.runs, subject.layers[0], subject.steps, look)
+        self._palette = film_palette(look.theme, colormap_levels(look.colormap))
+        self.view = panel.view
+        self.numbers = panel.numbers
+        red, green, blue = self._palette[SEPARATOR].tolist()
+        self.separator = red, green, blue
+        self.steps = subject.steps
+        self._cells = np.stack(list(self._painted(panel)), axis=1)
+
+    def _painted(self, panel: Panel) -> Iterator[np.ndarray]:
+        for group in panel.walk(range(len(self.steps))):
+            yield panel.paint(group[0], panel.values(group), self._palette)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self._cells)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return len(self.steps)
+
+    def layout(self, rows: int, scale: int, gap: int) -> Layout:
+        """Return where the cells of so many rows lie."""
+        view = self.view
+        return Layout(
+            rows * self.columns, view.height, view.width, self.columns, scale, gap, view.slices
+        )
+
+    def picture(self, rows: range, layout: Layout) -> np.ndarray:
+        """Draw some of the rows.
+
+        Args:
+            rows: Which.
+            layout: Where their cells lie.
+
+        Returns:
+            ``uint8`` array of shape ``(height, width, 3)``.
+        """
+        cells = self._cells[rows.start : rows.stop]
+        flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])
+        return layout.compose(flat, self.separator)
+
+    def card(self, side: int) -> np.ndarray:
+        """Draw the first rows for a screen: about as high as wide, the steps above their columns.
+
+        Args:
+            side: The longer side, the steps aside, in pixels, at most; more where a weight would
+                have less than a pixel.
+
+        Returns:
+            ``uint8`` array of shape ``(height, width, 3)``.
+        """
+        view = self.view
+        rows = self.columns * view.width // max(1, view.height)
+        rows = max(1, min(self.rows, rows))
+        fitted = Layout.fit(
+            rows * self.columns, view.height, view.width, side, view.slices, columns=self.columns
+        )
+        grid = self.picture(range(rows), fitted)
+        size = font_size(side)
+        labels = np.full((line_height(size), grid.shape[1]), BACKGROUND, np.uint8)
+        pitch = (grid.shape[1] - fitted.gap) / self.columns
+        for number, step in enumerate(self.steps):
+            text = line(_short(step), font(size), TEXT, QUIET)
+            middle = fitted.gap / 2 + (number + 0.5) * pitch
+            paste(labels, (0, max(0, round(middle - text.shape[1] / 2))), text)
+        return np.concatenate([self._palette[labels], grid])
+
+
+def _short(step: int) -> str:
+    """Write a step in at most four characters, or nearly.
+
+    Example:
+        >>> _short(1836), _short(12_345), _short(3_000_000)
+        ('1836', '12k', '3M')
+    """
+    for unit, name in ((10**6, "M"), (10**3, "k")):
+        if step >= 10 * unit or (step >= unit and name == "M"):
+            return f"{step // unit}{name}"
+    return str(step)

@@ -1,0 +1,172 @@
+"""What is shown: which layers of which runs, at which steps. Everything in it can be read."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.snapshot import Moment
+from filtertrack.store import Run
+
+RunLike: TypeAlias = Run | str | os.PathLike[str]
+Steps: TypeAlias = Sequence[int] | Sequence[int | range]
+
+_log = logging.getLogger("filtertrack")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is shown.
+
+    Attributes:
+        runs: One run, or two that are compared.
+        layers: Names of layers that all of the runs have, in the same shape.
+        steps: Snapshots that all of the runs have, ascending.
+        moments: When these were taken: for each run, each snapshot's.
+    """
+
+    runs: tuple[Run, ...]
+    layers: tuple[str, ...]
+    steps: tuple[int, ...]
+    moments: tuple[tuple[Moment, ...], ...]
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether steps count epochs (else batches)."""
+        return all(moment.counts_epochs for moment in self.moments[0])
+
+    def at(self, steps: Sequence[int]) -> "Subject":
+        """Return the same at those of the given steps that it has, ascending."""
+        wanted = set(steps)
+        numbers = [number for number, step in enumerate(self.steps) if step in wanted]
+        return Subject(
+            self.runs,
+            self.layers,
+            tuple(self.steps[number] for number in numbers),
+            tuple(tuple(run[number] for number in numbers) for run in self.moments),
+        )
+
+
+def choose(
+    run: RunLike,
+    *,
+    layers: str | Sequence[str] | None = None,
+    compare: RunLike | None = None,
+    steps: Steps | None = None,
+    least: int = 1,
+) -> Subject:
+    """Choose what is shown, and see to it that it can be read.
+
+    A damaged snapshot is left out, with a warning in the log.
+
+    Args:
+        run: A run or its folder.
+        layers: A layer's name or a pattern such as ``"block1/*"``, or several; None for the first.
+        compare: A second run, or its folder.
+        steps: Which snapshots: numbers, which have to be there, and ranges, which mean those of
+            their numbers that are. None for all.
+        least: How many snapshots it takes.
+
+    Returns:
+        What is shown.
+
+    Raises:
+        FiltertrackError: If there is no run, no such layer or step or too few snapshots, or if the
+            two runs cannot be compared; the message says why.
+
+    Example:
+        >>> choose("tests/golden/run-v1", layers="conv*", steps=[0, 2]).layers
+        ('conv1', 'conv2')
+    """
+    given = [run] if compare is None else [run, compare]
+    runs = tuple(each if isinstance(each, Run) else Run(each) for each in given)
+    names = _matching(runs[0], layers)
+    for other in runs[1:]:
+        _check_comparable(runs[0], other, names)
+    wanted = [_present(each, steps) for each in runs]
+    common = sorted(set(wanted[0]).intersection(*wanted))
+    if wanted[0] and not common:
+        raise FiltertrackError(
+            f"{_name(runs[0])} and {_name(runs[1])} have no step in common: {_span(wanted[0])} and "
+            f"{_span(wanted[1])}"
+        )
+    moments = [_readable_moments(each, names, common) for each in runs]
+    readable = tuple(step for step in common if all(step in found for found in moments))
+    if len(readable) < least:
+        raise FiltertrackError(
+            f"{' and '.join(map(_name, runs))} hold{'s' if len(runs) == 1 else ''} {len(readable)} "
+            f"readable snapshot{'' if len(readable) == 1 else 's'} to show; it takes at least "
+            f"{least}: train for longer, or choose more steps"
+        )
+    return Subject(
+        runs, names, readable, tuple(tuple(found[s] for s in readable) for found in moments)
+    )
+
+
+def _matching(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names that were asked for, in the order asked, each once."""
+    if layers is None:
+        return tuple(run.layers)[:1]
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    if not patterns:
+        raise FiltertrackError("layers: none are chosen; leave it out for the first")
+    names: dict[str, None] = {}
+    for pattern in patterns:
+        found = [name for name in run.layers if fnmatchcase(name, pattern)]
+        names.update(dict.fromkeys(found or [run.layer(pattern).name]))
+    return tuple(names)
+
+
+def _check_comparable(run: Run, other: Run, layers: Sequence[str]) -> None:
+    for name in layers:
+        shapes = run.layer(name).shape, other.layer(name).shape
+        if shapes[0] != shapes[1]:
+            raise FiltertrackError(
+                f"layer {name} has other filters in {_name(other)} than in {_name(run)}, and "
+                f"cannot be compared: (filters, height, width, channels) {shapes[1]} and "
+                f"{shapes[0]}"
+            )
+
+
+def _present(run: Run, steps: Steps | None) -> list[int]:
+    there = run.steps
+    if steps is None:
+        return there
+    parts = [steps] if isinstance(steps, range) else list(steps)
+    single = {part for part in parts if not isinstance(part, range)}
+    missing = single.difference(there)
+    if missing:
+        raise FiltertrackError(
+            f"steps: {_name(run)} has no snapshot at step {min(missing)}; it has {_span(there)}"
+        )
+    ranges = [part for part in parts if isinstance(part, range)]
+    chosen = [step for step in there if step in single or any(step in part for part in ranges)]
+    if not chosen:
+        raise FiltertrackError(
+            f"steps: none of {_name(run)} are chosen; it has {_span(there)}; leave it out for all"
+        )
+    return chosen
+
+
+def _readable_moments(run: Run, layers: Sequence[str], steps: Sequence[int]) -> dict[int, Moment]:
+    """Read every kernel once, and leave out with a warning what is damaged."""
+    moments = {}
+    for step in steps:
+        try:
+            moments[step] = run.snapshot(step, layers).moment
+        except FiltertrackError as error:
+            _log.warning("left out step %d: %s", step, error)
+    return moments
+
+
+def _name(run: Run) -> str:
+    return repr(str(run.path))
+
+
+def _span(steps: Sequence[int]) -> str:
+    if not steps:
+        return "no snapshots"
+    return f"{len(steps)} snapshot{'s' * (len(steps) > 1)} from step {steps[0]} to {steps[-1]}"

@@ -1,0 +1,217 @@
+"""How long each picture of an animation is on the screen."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.snapshot import Moment
+
+Time = Literal["snapshot", "epoch", "log"]
+TIMES: tuple[Time, ...] = ("snapshot", "epoch", "log")
+
+SHORTEST = 0.02
+"""Seconds: what is shown for less, browsers slow down (to a tenth of a second, in a GIF)."""
+
+_LONGEST = 650.0
+_MOST_SECONDS = 3600.0
+_MOST_BETWEEN = 100
+_ROUNDING = 1e-9
+
+
+class Frame(NamedTuple):
+    """One picture of an animation.
+
+    Attributes:
+        position: Number of the snapshot it shows; 2.5 is half-way between snapshots 2 and 3.
+        seconds: How long it is shown.
+    """
+
+    position: float
+    seconds: float
+
+
+class Timeline(NamedTuple):
+    """The frames of an animation, and when each snapshot has its turn.
+
+    Attributes:
+        frames: In their order.
+        knots: For each snapshot the share of the moving time before it, from 0 to 1.
+    """
+
+    frames: list[Frame]
+    knots: np.ndarray
+
+    @property
+    def seconds(self) -> float:
+        """How long all of it lasts."""
+        return math.fsum(frame.seconds for frame in self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast an animation goes.
+
+    Attributes:
+        fps: Snapshots a second, on average.
+        seconds: How long the whole lasts; then ``fps`` has no say. None to let it have it.
+        time: What spaces the snapshots. ``"snapshot"``: all alike. ``"epoch"``: the training
+            between them. ``"log"``: the logarithm of that, which gives the early ones more room.
+        between: How many pictures are put between two snapshots, by linear interpolation.
+        hold: Seconds by which the first and the last picture are shown longer than others. None
+            for 1 and 2, less where ``seconds`` leaves little.
+
+    Raises:
+        FiltertrackError: If a value is out of its range; the message says which.
+    """
+
+    fps: float = 10.0
+    seconds: float | None = None
+    time: Time = "snapshot"
+    between: int = 0
+    hold: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values once."""
+        if not 0 < self.fps <= 1 / SHORTEST:
+            raise FiltertrackError(
+                f"fps: expected more than 0 and at most {1 / SHORTEST:g}, got {self.fps}"
+            )
+        if self.seconds is not None and not 0 < self.seconds <= _MOST_SECONDS:
+            raise FiltertrackError(
+                f"seconds: expected more than 0 and at most {_MOST_SECONDS:g}, got {self.seconds}"
+            )
+        if self.time not in TIMES:
+            raise FiltertrackError(f"time: expected one of {', '.join(TIMES)}, got {self.time!r}")
+        if not isinstance(self.between, int) or not 0 <= self.between <= _MOST_BETWEEN:
+            raise FiltertrackError(
+                f"between: expected 0 to {_MOST_BETWEEN} pictures, got {self.between}"
+            )
+        if self.hold is not None:
+            if len(self.hold) != 2 or not all(0 <= part <= 600 for part in self.hold):
+                raise FiltertrackError(
+                    f"hold: expected two numbers of seconds from 0 to 600, got {self.hold}"
+                )
+            if self.seconds is not None and sum(self.hold) >= self.seconds:
+                raise FiltertrackError(
+                    f"hold: {sum(self.hold):g} seconds of rest leave nothing of "
+                    f"{self.seconds:g} seconds to move in"
+                )
+
+    @property
+    def rest(self) -> tuple[float, float]:
+        """Seconds of rest at the start and at the end."""
+        if self.hold is not None:
+            return self.hold
+        if self.seconds is None:
+            return 1.0, 2.0
+        return min(1.0, self.seconds / 8), min(2.0, self.seconds / 4)
+
+
+def plan(moments: Sequence[Moment], pace: Pace) -> Timeline:
+    """Decide which pictures an animation has, and how long each is shown.
+
+    A picture that would be shown for less than ``SHORTEST`` is left out, and the one before it
+    shown for longer: the whole lasts as long as asked.
+
+    Args:
+        moments: When the snapshots were taken, in their order; two at least.
+        pace: How fast it goes.
+
+    Returns:
+        The frames and the snapshots' turns.
+
+    Raises:
+        FiltertrackError: If a frame would be shown for more than ten minutes: GIF and PNG cannot.
+
+    Example:
+        >>> moments = [Moment(step=n, epoch=n) for n in (0, 1, 4)]
+        >>> plan(moments, Pace(fps=1, hold=(0.5, 2), time="epoch")).frames
+        [Frame(position=0.0, seconds=1.0), Frame(position=1.0, seconds=1.5),
+         Frame(position=2.0, seconds=3.0)]
+    """
+    knots = _knots(moments, pace.time)
+    before, after = pace.rest
+    count = len(moments)
+    moving = count / pace.fps if pace.seconds is None else pace.seconds - before - after
+    # Of the last snapshot: what the others have on average, but no less than browsers show.
+    turn = max(moving / count, min(SHORTEST - after, moving / 2))
+    parts = pace.between + 1
+    positions = np.arange((count - 1) * parts + 1) / parts
+    starts = before + (moving - turn) * np.interp(positions, np.arange(count), knots)
+    starts[0] = 0.0
+    shown = _long_enough(starts)
+    ends = [*starts[shown[1:]], starts[-1] + turn + after]
+    frames = [
+        Frame(float(positions[number]), float(end - starts[number]))
+        for number, end in zip(shown, ends, strict=True)
+    ]
+    longest = max(frame.seconds for frame in frames)
+    if longest > _LONGEST:
+        raise FiltertrackError(
+            f"one picture would be shown for {longest:.0f} seconds, expected at most {_LONGEST:g}; "
+            f"choose more fps, fewer seconds or less hold"
+        )
+    return Timeline(frames, knots)
+
+
+def _long_enough(starts: np.ndarray) -> list[int]:
+    """Choose frames, each shown for ``SHORTEST`` at least; the first and the last stay."""
+    shown = [0]
+    for number in range(1, len(starts)):
+        if starts[number] - starts[shown[-1]] >= SHORTEST - _ROUNDING:
+            shown.append(number)
+    last = len(starts) - 1
+    if shown[-1] != last:
+        shown[max(1, len(shown) - 1) :] = [last]
+    return shown
+
+
+def _knots(moments: Sequence[Moment], time: Time) -> np.ndarray:
+    """Return each snapshot's turn, from 0 for the first to 1 for the last."""
+    even = np.linspace(0.0, 1.0, len(moments))
+    if time == "snapshot":
+        return even
+    progress = np.maximum.accumulate(_progress(moments))
+    if time == "log":
+        progress = np.log1p(progress)
+    span = progress[-1] - progress[0]
+    knots: np.ndarray = (progress - progress[0]) / span if span else even
+    return knots
+
+
+def _progress(moments: Sequence[Moment]) -> np.ndarray:
+    """Return how much training there was before each: batches, or epochs where none are known."""
+    batches = [moment.batch for moment in moments if moment.batch is not None]
+    if len(batches) == len(moments):
+        return np.array(batches, np.float64)
+    return np.array([moment.epoch for moment in moments], np.float64)
+
+
+class Clock:
+    """Turns seconds into a format's whole ticks; what rounding takes from one the next gets.
+
+    Args:
+        rate: Ticks a second.
+        longest: Most ticks a frame may have.
+
+    Example:
+        >>> clock = Clock(rate=100, longest=65535)
+        >>> [clock.ticks(1 / 30) for _ in range(3)]
+        [3, 4, 3]
+    """
+
+    def __init__(self, rate: int, longest: int) -> None:
+        self._rate, self._longest = rate, longest
+        self._asked = 0.0
+        self._given = 0
+
+    def ticks(self, seconds: float) -> int:
+        """Return the ticks of the next frame."""
+        self._asked += self._rate * seconds
+        ticks = min(max(round(self._asked) - self._given, 0), self._longest)
+        self._given += ticks
+        return ticks

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from filtertrack.measures import drift, norm, orientation, similarity
+from filtertrack.order import ORDERS, arrange
+
+WEIGHTS = st.floats(-10, 10) | st.sampled_from([0.0, np.nan, np.inf, -np.inf])
+TWO_MOMENTS = st.tuples(st.integers(0, 7), st.integers(1, 3), st.integers(1, 3)).flatmap(
+    lambda shape: arrays(np.float64, (2, *shape, 2), elements=WEIGHTS)
+)
+
+
+def stripes(degrees, size=7):
+    """Return stripes that rise to the right by so many degrees."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    along = np.radians(degrees)
+    return np.cos(np.pi / 2 * (np.sin(along) * x + np.cos(along) * y) + 0.5)[..., np.newaxis]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@given(TWO_MOMENTS)
+def test_every_filter_comes_once(order, moments):
+    """Whatever the weights: zeros, NaN and infinities, and no filters at all."""
+    start, end = moments
+    numbers = arrange(order, start, end)
+    assert numbers.dtype.kind == "i"
+    assert sorted(numbers.tolist()) == list(range(len(end)))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("value", [0.0, 1.0, np.nan, np.inf])
+def test_of_equals_the_first_comes_first(order, value):
+    """Filters of which nothing can be said stay in the order of the kernel."""
+    kernels = np.full((6, 3, 3, 2), value)
+    assert arrange(order, kernels, kernels).tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("count", [0, 1])
+def test_none_and_one(order, count, rng):
+    """There is nothing to order, and no error."""
+    kernels = rng.normal(size=(count, 3, 3, 2))
+    assert arrange(order, kernels, kernels).tolist() == list(range(count))
+
+
+def test_stored_is_as_in_the_kernel(rng):
+    """Whatever the weights do."""
+    start, end = rng.normal(size=(2, 9, 3, 3, 1))
+    assert arrange("stored", start, end).tolist() == list(range(9))
+
+
+@given(TWO_MOMENTS)
+def test_drift_goes_from_the_farthest_on(moments):
+    """As ``measures.drift`` has it; filters without one come last."""
+    start, end = moments
+    turned = drift(end, start)[arrange("drift", start, end)]
+    known = np.isfinite(turned)
+    assert (np.diff(turned[known]) <= 0).all()
+    assert (np.diff(known.astype(int)) <= 0).all()
+
+
+def test_drift_of_planted_angles(rng):
+    """Filters turned by known angles come from the largest to the smallest."""
+    angles = rng.permutation(np.linspace(0.1, 3.0, 12))
+    start = np.zeros((12, 1, 2, 1))
+    start[:, 0, 0] = 1
+    end = np.stack([np.cos(angles), np.sin(angles)], axis=1).reshape(12, 1, 2, 1)
+    numbers = arrange("drift", start, end * rng.uniform(0.1, 10, (12, 1, 1, 1)))
+    np.testing.assert_array_equal(angles[numbers], np.sort(angles)[::-1])
+
+
+@given(TWO_MOMENTS)
+def test_orientation_goes_once_around(moments):
+    """As ``measures.orientation`` of the last snapshot has it; those without any come last."""
+    start, end = moments
+    degrees = orientation(end).degrees[arrange("orientation", start, end)]
+    known = np.isfinite(degrees)
+    assert (np.diff(degrees[known]) >= 0).all()
+    assert (np.diff(known.astype(int)) <= 0).all()
+
+
+def test_orientation_of_planted_gratings(rng):
+    """From nearly horizontal over rising, vertical and falling; constants after them."""
+    angles = np.arange(5, 180, 10)
+    place = rng.permutation(len(angles))
+    gratings = [stripes(angle) for angle in angles[place]]
+    kernels = np.stack([np.ones((7, 7, 1)), *gratings, np.zeros((7, 7, 1))])
+    numbers = arrange("orientation", rng.normal(size=kernels.shape), kernels)
+    np.testing.assert_array_equal(angles[place][numbers[:-2] - 1], angles)
+    assert numbers[-2:].tolist() == [0, len(kernels) - 1]
+
+
+@given(TWO_MOMENTS)
+def test_similarity_goes_to_the_most_alike(moments):
+    """Of those that are left, at every step; it begins with the strongest that is finite."""
+    start, end = moments
+    numbers = arrange("similarity", start, end).tolist()
+    lengths = np.where(np.isfinite(norm(end)), norm(end), 0)
+    alike = similarity(end)
+    if numbers:
+        assert lengths[numbers[0]] == lengths.max()
+    for place in range(1, len(numbers)):
+        here, left = numbers[place - 1], numbers[place:]
+        assert alike[here, left[0]] == alike[here, left].max()
+
+
+def test_similarity_puts_duplicates_side_by_side(rng):
+    """Filters and their copies, stronger or weaker and with some noise on them, are neighbours."""
+    ten = rng.normal(size=(10, 5, 5, 3))
+    copies = ten * rng.uniform(0.5, 2, (10, 1, 1, 1)) + 0.02 * rng.normal(size=ten.shape)
+    place = rng.permutation(20)
+    kernels = np.concatenate([ten, copies])[place]
+    which = (place % 10)[arrange("similarity", rng.normal(size=kernels.shape), kernels)]
+    np.testing.assert_array_equal(which[::2], which[1::2])
+
+
+def test_similarity_puts_what_is_broken_last_of_a_group(rng):
+    """Filters all alike come before those of zeros and of NaN, which are like nothing."""
+    kernels = np.ones((6, 3, 3, 1)) + 0.01 * rng.normal(size=(6, 3, 3, 1))
+    kernels[1], kernels[3, 0, 0] = 0.0, np.nan
+    numbers = arrange("similarity", kernels, kernels).tolist()
+    assert sorted(numbers[:4]) == [0, 2, 4, 5]
+    assert numbers[4:] == [1, 3]
