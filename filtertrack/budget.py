@@ -2,8 +2,8 @@
 
 from filtertrack.errors import FiltertrackError
 
-_FRAMES_AT_ONCE = 16
-"""Pictures in memory at a time, with what compressors make of them: measured, at four threads."""
+_FRAMES_AT_ONCE = 40
+"""Pictures in memory at a time, with what compressors make of them: measured; video takes most."""
 _MOST_MEMORY = 2e9
 _MOST_DISK = 20e9
 
@@ -25,7 +25,7 @@ def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> Non
         Traceback (most recent call last):
         ...
         filtertrack.errors.FiltertrackError: 10 frames of 100000x100000 pixels would take about
-        160.0 GB of memory and up to 100.0 GB of disk; choose a smaller size or fewer steps, or
+        400.0 GB of memory and up to 100.0 GB of disk; choose a smaller size or fewer steps, or
         allow it with huge=True (--huge)
     """
     height, width = shape

@@ -15,7 +15,7 @@ _MOST_THREADS = 4
 class Compression(Generic[Place]):
     """A few threads that compress, and one place where the results come out in order.
 
-    At most two pictures a thread are under way, so memory is bounded. Threads help because the
+    At most four pictures a thread wait, so memory is bounded. Threads help because the
     compressors (zlib, Pillow's encoders) let go of the interpreter while they work.
 
     Args:
@@ -37,7 +37,7 @@ class Compression(Generic[Place]):
         threads = min(os.cpu_count() or 1, _MOST_THREADS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="filtertrack-compress")
         self._compress, self._write = compress, write
-        self._most = 2 * threads
+        self._most = 4 * threads
         self._waiting: deque[tuple[Future[bytes], Place]] = deque()
 
     def put(self, picture: object, place: Place) -> None:

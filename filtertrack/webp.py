@@ -18,7 +18,7 @@ from filtertrack.timing import Clock
 
 _ANIMATED, _ALPHA = 0x02, 0x10
 _BLEND, _KEEP = 0x00, 0x00
-_EFFORT = {"lossless": True, "quality": 50, "method": 1, "exact": True}
+_EFFORT = {"lossless": True, "quality": 50, "method": 2, "exact": True}
 _LONGEST_DELAY = (1 << 24) - 1
 _HEADER = 12
 """Bytes before the first chunk: the container's own name and length."""

@@ -6,7 +6,7 @@ import pytest
 
 from filtertrack.compression import Compression
 
-MOST_UNDER_WAY = 2 * min(os.cpu_count(), 4)
+MOST_UNDER_WAY = 4 * min(os.cpu_count(), 4)
 
 
 def threads():
