@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-jax test-torch check format clean
+.PHONY: demo test test-slow test-jax test-torch bench check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -16,6 +16,9 @@ test-slow: $(VENV)/.dev-installed ## what takes minutes: every application of Ke
 
 test-jax test-torch: test-%: .venv-%/.installed ## the same tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(TEST)
+
+bench: $(VENV)/.dev-installed ## measure it beside what people use today: a quarter of an hour
+	$(BIN)/python scripts/benchmark.py $(BENCH)
 
 check: $(VENV)/.dev-installed ## lint, format and types
 	$(BIN)/ruff check .

@@ -13,22 +13,21 @@ import numpy as np
 from filtertrack.arrangement import arrange_grids
 from filtertrack.budget import check_budget
 from filtertrack.caption import Caption
-from filtertrack.errors import FiltertrackError, printable
+from filtertrack.errors import printable
 from filtertrack.grid import SEPARATOR, to_levels
 from filtertrack.lettering import FIRST, PLAIN, QUIET, TEXT, font, font_size, line, paste, shortened
 from filtertrack.palette import (
     BACKGROUND,
-    GREY,
     chosen_levels,
     colormap_levels,
     film_palette,
     to_entries,
 )
-from filtertrack.panel import Look, Panel
+from filtertrack.panel import Look, Panel, check_colormap
 from filtertrack.subject import Subject
 from filtertrack.timing import Timeline
 
-_SAMPLES, _SAMPLED = 12_000, 40
+_SAMPLES, _SAMPLED = 12_000, 24
 
 
 class Film:
@@ -70,18 +69,14 @@ class Film:
     ) -> None:
         self.timeline, self._theme = timeline, look.theme
         self._panels = [Panel(subject.runs, name, subject.steps, look) for name in subject.layers]
-        coloured = [panel.view.coloured for panel in self._panels]
-        if look.colormap != GREY and all(coloured):
-            raise FiltertrackError(
-                f"colormap {look.colormap!r}: {subject.layers[0]} has three input channels and is "
-                f"drawn in its own colours; leave the colormap out"
-            )
+        views = [panel.view for panel in self._panels for _ in subject.runs]
+        check_colormap(look, views)
+        coloured = any(view.coloured for view in views)
         self._plain = film_palette(look.theme, colormap_levels(look.colormap))
-        self._indexed = indexed or not any(coloured)
-        self._quantised = indexed and any(coloured)
+        self._indexed = indexed or not coloured
+        self._quantised = indexed and coloured
         two = len(subject.runs) > 1
         across = 2 if two else math.ceil(math.sqrt(len(subject.layers)))
-        views = [panel.view for panel in self._panels for _ in subject.runs]
         grids = arrange_grids(views, across, side=side, columns=columns, even=even)
         if not huge:
             check_budget(grids.shape, len(timeline.frames), 1 if self._indexed else 3)

@@ -68,6 +68,19 @@ class Look:
             )
 
 
+def check_colormap(look: Look, views: Sequence[View]) -> None:
+    """Refuse a colormap that would not be seen.
+
+    Raises:
+        FiltertrackError: If every layer is drawn in its own colours.
+    """
+    if look.colormap != GREY and all(view.coloured for view in views):
+        raise FiltertrackError(
+            f"colormap {look.colormap!r}: layers with three input channels are drawn in their own "
+            f"colours; leave the colormap out"
+        )
+
+
 class Panel:
     """One layer of one run, or of two on the same scale, at any of its snapshots.
 

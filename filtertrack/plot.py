@@ -103,6 +103,7 @@ class Plot:
     ) -> None:
         self._shape, self._stroke = shape, stroke
         self._margin = 2 * stroke + 1
+        self._around = np.arange(-int(self._margin), int(self._margin) + 1)
         shown = [curve.logged & np.isfinite(curve.values) for curve in metric.curves]
         values = [curve.values[s] for curve, s in zip(metric.curves, shown, strict=True)]
         span = np.concatenate(values)
@@ -164,10 +165,8 @@ class Plot:
         return np.asarray(large.resize((width, height), Image.Resampling.BOX)) / 255
 
     def _dot(self, picture: np.ndarray, column: int, row: float, number: int) -> None:
-        reach = int(self._margin)
-        rows, columns = np.ogrid[-reach : reach + 1, -reach : reach + 1]
-        middle = round(row)
-        away = np.hypot(rows + middle - row, columns)
+        reach, middle = int(self._margin), round(row)
+        away = np.hypot(self._around[:, np.newaxis] + (middle - row), self._around)
         part = picture[middle - reach : middle + reach + 1, column - reach : column + reach + 1]
         self._blend(part, np.clip(self._margin - away, 0, 1), number, SHADES)
 

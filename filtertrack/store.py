@@ -87,6 +87,7 @@ class Run:
         given = Path(path)
         self.path = given.parent if _is_filters_folder(given) else given
         self.folder = self.path / FOLDER
+        self._snapshots = self.folder / _SNAPSHOTS
         manifest = _read_manifest(self.folder / _MANIFEST, self.path)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(_read_layers(manifest))
         self.software: Mapping[str, str] = MappingProxyType(manifest["software"])
@@ -148,13 +149,13 @@ class Run:
     @property
     def steps(self) -> list[int]:
         """Every snapshot's step, ascending, as the folder is now."""
-        files = (self.folder / _SNAPSHOTS).iterdir()
+        files = self._snapshots.iterdir()
         matches = (_SNAPSHOT_FILE.fullmatch(file.name) for file in files)
         return sorted(int(match[1]) for match in matches if match)
 
     def file(self, step: int) -> Path:
         """Return the path of a snapshot's file, whether it is there or not."""
-        return self.folder / _SNAPSHOTS / f"{step:012d}.npz"
+        return self._snapshots / f"{step:012d}.npz"
 
     def layer(self, name: str) -> LayerInfo:
         """Return a layer's description by its name.
@@ -259,7 +260,7 @@ class Run:
         for there in self.steps:
             if there >= step:
                 self.file(there).unlink(missing_ok=True)
-        for left_behind in (self.folder / _SNAPSHOTS).glob(".*.tmp"):
+        for left_behind in self._snapshots.glob(".*.tmp"):
             left_behind.unlink(missing_ok=True)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from filtertrack.grid import SEPARATOR, Layout
 from filtertrack.lettering import QUIET, TEXT, font, font_size, line, line_height, paste
 from filtertrack.palette import BACKGROUND, colormap_levels, film_palette
-from filtertrack.panel import Look, Panel
+from filtertrack.panel import Look, Panel, check_colormap
 from filtertrack.subject import Subject
 
 CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
@@ -60,12 +60,16 @@ class Strip:
         numbers: Each row's filter, by its number in the kernel; the row itself where a row is a
             matrix.
         separator: The colour between cells.
+
+    Raises:
+        FiltertrackError: If the look does not fit the layer.
     """
 
     separator: tuple[int, int, int]
 
     def __init__(self, subject: Subject, look: Look) -> None:
         panel = Panel(subject.runs, subject.layers[0], subject.steps, look)
+        check_colormap(look, [panel.view])
         self._palette = film_palette(look.theme, colormap_levels(look.colormap))
         self.view = panel.view
         self.numbers = panel.numbers

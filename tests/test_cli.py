@@ -1,8 +1,10 @@
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,29 @@ def test_help_is_quick_to_load():
     ).stdout
     for option in ("--between", "--compare", "--huge", "--zero-centred"):
         assert option in printed
+
+
+def test_a_progress_bar_where_there_is_a_terminal(make_run, tmp_path):
+    """On a real terminal a bar is drawn on stderr; stdout still holds the file's name alone."""
+    pty = pytest.importorskip("pty")
+    run = make_run(steps=range(60))
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "filtertrack", "animate", run.path, "-o", tmp_path / "a.webp"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=slave, text=True, env=environment
+    ) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # the terminal's end, once the program has ended
+            while part := os.read(master, 4096):
+                shown += part
+        printed = process.stdout.read()
+    os.close(master)
+    assert process.returncode == 0
+    assert printed == f"{tmp_path / 'a.webp'}\n"
+    assert "drawing" in shown.decode()
+    assert "100%" in shown.decode()
 
 
 def test_ctrl_c_leaves_no_half_file(make_run, conv_info, tmp_path):

@@ -269,6 +269,12 @@ def test_what_does_not_fit_is_said(run, tmp_path, options, message):
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_colormap_for_colour_filters_is_refused(make_run, conv_info):
+    """They are drawn in their own colours."""
+    with pytest.raises(FiltertrackError, match="leave the colormap out"):
+        filmstrip(make_run(conv_info(kernel_shape=(3, 3, 3, 2))), colormap="viridis")
+
+
 def test_no_filters_is_said(make_run, conv_info):
     """A figure of nothing is an error."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 0)), steps=range(2))
