@@ -17,7 +17,7 @@ test-slow: $(VENV)/.dev-installed ## what takes minutes: every application of Ke
 test-jax test-torch: test-%: .venv-%/.installed ## the same tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(TEST)
 
-bench: $(VENV)/.dev-installed ## measure it beside what people use today: a quarter of an hour
+bench: $(VENV)/.dev-installed ## measure it beside what people use today: ten minutes
 	$(BIN)/python scripts/benchmark.py $(BENCH)
 
 check: $(VENV)/.dev-installed ## lint, format and types

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filtertrack.animation import Animation, animate
     from filtertrack.callback import FilterTracker
     from filtertrack.errors import FiltertrackError
-    from filtertrack.filmstrip import filmstrip
+    from filtertrack.figure import filmstrip
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.store import Run
 
@@ -43,7 +43,7 @@ _ROOMS = {
     "Run": "store",
     "Snapshot": "snapshot",
     "animate": "animation",
-    "filmstrip": "filmstrip",
+    "filmstrip": "figure",
 }
 
 

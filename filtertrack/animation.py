@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import write_whole
+from filtertrack.files import check_target, write_whole
 from filtertrack.film import Film
-from filtertrack.formats import Writer, format_of
+from filtertrack.formats import FORMATS, Writer, format_of
 from filtertrack.order import Order
 from filtertrack.palette import GREY, ThemeName
 from filtertrack.panel import Look, Scale
@@ -129,7 +129,7 @@ def animate(
             for 1 and 2.
         loop: How often it plays; 0 for ever. None for the format's own way: for ever, and for a
             video what its player does.
-        huge: Allow what would take more than 2 GB of memory or up to 20 GB of disk.
+        huge: Allow what would take more than 2 GB of memory, or might take more than 20 GB of disk.
         progress: Called with the frames done and the frames there are, after each.
 
     Returns:
@@ -145,10 +145,9 @@ def animate(
         Animation(path=PosixPath('evolution.gif'), frames=31, seconds=6.1, shape=(733, 646))
     """
     target = Path(output)
+    check_target(target, FORMATS)
     form = format_of(target)
     start = form.opener(loop)
-    if not target.absolute().parent.is_dir():
-        raise FiltertrackError(f"output {str(target)!r}: there is no folder {str(target.parent)!r}")
     pace = Pace(fps=fps, seconds=seconds, time=time, between=between, hold=hold)
     look = Look(
         scale=scale,
@@ -160,7 +159,7 @@ def animate(
         theme=theme,
     )
     for name, number in (("size", size), ("columns", columns)):
-        if number is not None and number < 1:
+        if number is not None and (not isinstance(number, int) or number < 1):
             raise FiltertrackError(f"{name}: expected at least 1, got {number}")
     subject = choose(run, layers=layers, compare=compare, steps=steps, least=2)
     film = Film(

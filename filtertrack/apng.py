@@ -8,13 +8,12 @@ edition, W3C 2025, which includes APNG).
 
 import struct
 import zlib
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 
 from filtertrack.changes import changed
-from filtertrack.compression import Compression
+from filtertrack.compression import FrameWriter
 from filtertrack.timing import Clock
 
 _PALETTE, _TRUE_COLOUR = 3, 2
@@ -24,7 +23,7 @@ _LEVEL = 6
 _LONGEST_DELAY = (1 << 16) - 1
 
 
-class ApngWriter:
+class ApngWriter(FrameWriter):
     r"""An animated PNG.
 
     Args:
@@ -46,11 +45,9 @@ class ApngWriter:
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        self._file, self._loop = file, loop
-        self._before: np.ndarray | None = None
-        self._clock = Clock(100, _LONGEST_DELAY)
+        super().__init__(file, Clock(100, _LONGEST_DELAY), _compressed)
+        self._loop = loop
         self._frames = self._chunks = 0
-        self._compression = Compression(_compressed, self._write)
         height, width = shape
         kind = _TRUE_COLOUR if colours is None else _PALETTE
         header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
@@ -60,37 +57,20 @@ class ApngWriter:
         self._at_count = file.tell()
         file.write(self._count())
 
-    def __enter__(self) -> Self:
-        """Return the writer itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the file, and say at its beginning how many frames there are."""
-        self._compression.__exit__(kind, error, traceback)
-        self._file.write(_chunk(b"IEND", b""))
-        end = self._file.tell()
-        self._file.seek(self._at_count)
-        self._file.write(self._count())
-        self._file.seek(end)
-
     def add(self, frame: np.ndarray, seconds: float) -> None:
-        """Add a frame.
-
-        Args:
-            frame: ``uint8`` array of the writer's shape, entries of the palette; or with a last
-                axis of 3.
-            seconds: How long it is shown; hundredths, what is lost is given to the next.
-        """
+        """Add a frame; durations are in hundredths of a second."""
         top, left, part, _ = changed(self._before, frame)
         place = struct.pack(">IIII", part.shape[1], part.shape[0], left, top)
         delay = struct.pack(">HH", self._clock.ticks(seconds), 100)
         self._compression.put(part, place + delay + _REPLACE)
         self._before = frame
+
+    def _finish(self) -> None:
+        self._file.write(_chunk(b"IEND", b""))
+        end = self._file.tell()
+        self._file.seek(self._at_count)
+        self._file.write(self._count())
+        self._file.seek(end)
 
     def _write(self, data: bytes, control: bytes) -> None:
         self._file.write(_chunk(b"fcTL", self._number() + control))

@@ -69,11 +69,18 @@ def arrange_grids(
     longer = max(across, down)
     side = side or min(_ONE * (1 + longer) // 2, _MOST)
     between = max(4, side // 40) // 2 * 2
-    box = (side - between * (longer - 1)) // longer
-    box = max(1, box - box % 2)  # as each grid's place is rounded up to even
+    # Even, as each grid's place is rounded up to that.
+    wide, high = (max(2, (side - between * (n - 1)) // n // 2 * 2) for n in (across, down))
     layouts = [
         Layout.fit(
-            view.count, view.height, view.width, box, view.slices, columns=columns, even=even
+            view.count,
+            view.height,
+            view.width,
+            wide,
+            view.slices,
+            high=high,
+            columns=columns,
+            even=even,
         )
         for view in views
     ]
@@ -92,5 +99,6 @@ def arrange_grids(
             places.append(Place(layout, top, left + (wide - layout.shape[1]) // 4 * 2))
             left += wide + between
         top += (max(layout.shape[0] for layout in row) + 1) // 2 * 2 + between
-    taken = max(max(layout.shape) for layout in layouts) * longer + between * (longer - 1)
-    return Arrangement(places, title, (top - between, width + width % 2), taken)
+    height = top - between
+    taken = max(inner, height - title * len(rows))
+    return Arrangement(places, title, (height, width), taken)

@@ -17,8 +17,8 @@ def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> Non
         bytes_a_pixel: 1 for a palette's entries, 3 for colours.
 
     Raises:
-        FiltertrackError: If it would take more than 2 GB of memory or up to 20 GB of disk; the
-            message says how much.
+        FiltertrackError: If it would take more than 2 GB of memory, or might take more than 20 GB
+            of disk; the message says how much.
 
     Example:
         >>> check_budget((100_000, 100_000), frames=10, bytes_a_pixel=1)

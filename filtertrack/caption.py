@@ -9,9 +9,7 @@ from PIL import ImageFont
 
 from filtertrack.errors import printable
 from filtertrack.lettering import (
-    FIRST,
     QUIET,
-    TEXT,
     font,
     font_size,
     line,
@@ -19,7 +17,7 @@ from filtertrack.lettering import (
     paste,
     shortened,
 )
-from filtertrack.palette import BACKGROUND
+from filtertrack.palette import BACKGROUND, FIRST, TEXT
 from filtertrack.plot import Curve, Metric, Plot, metrics_of
 from filtertrack.snapshot import Moment
 
@@ -40,6 +38,9 @@ class Caption:
         logs: For each of one or two runs, each snapshot's metrics.
         knots: For each snapshot its turn in the film, from 0 to 1.
         width: Width of the strip, in pixels.
+
+    Attributes:
+        height: Height of the strip, in pixels; even, as video needs it.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Caption:
         knots: np.ndarray,
         width: int,
     ) -> None:
-        self._moments, self._knots, self.width = moments, knots, width
+        self._moments, self._knots, self._width = moments, knots, width
         size = font_size(width)
         self._bold, self._plain = font(size, bold=True), font(size)
         self._margin = size // 2
@@ -78,7 +79,7 @@ class Caption:
         if self._rows == 1:
             end += plot[0]
         height = end + self._margin
-        self.height = height + height % 2  # even, as video needs it
+        self.height = height + height % 2
 
     @property
     def _rows(self) -> int:
@@ -94,7 +95,7 @@ class Caption:
             ``uint8`` array of shape ``(height, width)``: entries of the palette.
         """
         snapshot = math.floor(position)
-        strip = np.full((self.height, self.width), BACKGROUND, np.uint8)
+        strip = np.full((self.height, self._width), BACKGROUND, np.uint8)
         when = describe(self._moments[snapshot])
         paste(strip, (self._margin, self._margin), line(when, self._bold))
         paste(strip, self._title_at, line(self._title, self._plain, TEXT, QUIET))

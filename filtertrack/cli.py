@@ -5,10 +5,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filtertrack
 from filtertrack.errors import FiltertrackError, printable
+
+if TYPE_CHECKING:
+    from filtertrack.store import Run
 
 _DAMAGED = 1
 _ARGUMENT_ERROR = 2
@@ -22,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; None for those of the program.
 
     Returns:
-        The exit code: 0, 1 where ``verify`` found damage, or 2 after one line on stderr that says
-        what is wrong.
+        The exit code: 0, 1 where ``verify`` found damage, 2 after one line on stderr that says
+        what is wrong, or 130 after Ctrl-C.
     """
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
@@ -144,12 +147,26 @@ def _names(text: str) -> list[str]:
 
 def _numbers(text: str) -> list[int | range]:
     """Read ``0,1,5-20`` as two numbers and a range; both of its ends are meant."""
-    parts = [part.partition("-") for part in text.split(",")]
-    return [range(int(first), int(last) + 1) if dash else int(first) for first, dash, last in parts]
+    try:
+        return [_number_or_range(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers and ranges such as 0,1,5-20, got {text!r}"
+        ) from None
+
+
+def _number_or_range(text: str) -> int | range:
+    first, dash, last = text.partition("-")
+    return range(int(first), int(last) + 1) if dash else int(first)
 
 
 def _two_numbers(text: str) -> tuple[float, float]:
-    first, second = map(float, text.split(","))
+    try:
+        first, second = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected two numbers of seconds such as 1,2, got {text!r}"
+        ) from None
     return first, second
 
 
@@ -158,25 +175,26 @@ def _animate(arguments: argparse.Namespace) -> int:
 
     pace = ("fps", "seconds", "time", "between", "hold", "loop")
     options = _named(arguments, (*pace, "compare", "columns", "size", "huge"))
+    chosen = _chosen(arguments)
+    output = _output(arguments, chosen["run"])
     with _progress("drawing") as progress:
-        written = animate(
-            output=_output(arguments), progress=progress, **_chosen(arguments), **options
-        )
+        written = animate(output=output, progress=progress, **chosen, **options)
     print(written)
     return 0
 
 
 def _filmstrip(arguments: argparse.Namespace) -> int:
-    from filtertrack.filmstrip import filmstrip  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.figure import filmstrip  # noqa: PLC0415 - keeps --help fast
 
-    output = _output(arguments)
-    filmstrip(output=output, **_chosen(arguments), **_named(arguments, ("width", "height", "dpi")))
+    chosen = _chosen(arguments)
+    output = _output(arguments, chosen["run"])
+    filmstrip(output=output, **chosen, **_named(arguments, ("width", "height", "dpi")))
     print(output)
     return 0
 
 
-def _output(arguments: argparse.Namespace) -> Path:
-    return Path(arguments.output or Path(arguments.run) / arguments.name)
+def _output(arguments: argparse.Namespace, run: "Run") -> Path:
+    return Path(arguments.output or run.path / arguments.name)
 
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,11 +1,19 @@
-"""Compress the pictures of an animation on several threads, and write them in their order."""
+"""Compress the pictures of an animation on several threads, and write them in their order.
+
+What the formats written by hand (GIF, animated PNG, WebP) have in common.
+"""
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import BinaryIO, Generic, Self, TypeVar
+
+import numpy as np
+
+from filtertrack.timing import Clock
 
 Place = TypeVar("Place")
 
@@ -70,3 +78,54 @@ class Compression(Generic[Place]):
     def _write_first(self) -> None:
         future, place = self._waiting.popleft()
         self._write(future.result(), place)
+
+
+class FrameWriter(ABC):
+    """A file that is written frame after frame, for a ``with`` statement.
+
+    After an exception nothing more is written: what there is, is no file.
+
+    Args:
+        file: Where to write, from its beginning; it can seek, and stays open.
+        clock: Turns seconds into what the format counts in.
+        compress: Turns what was put into bytes, on some thread.
+    """
+
+    def __init__(self, file: BinaryIO, clock: Clock, compress: Callable[..., bytes]) -> None:
+        self._file, self._clock = file, clock
+        self._before: np.ndarray | None = None
+        self._compression: Compression[bytes] = Compression(compress, self._write)
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Write what is under way, and end the file."""
+        self._compression.__exit__(kind, error, traceback)
+        if error is None:
+            self._finish()
+
+    @abstractmethod
+    def add(self, frame: np.ndarray, seconds: float) -> None:
+        """Add a frame.
+
+        Args:
+            frame: ``uint8`` array of the file's height and width: entries of its palette, or with
+                a last axis of 3 colours where it has none.
+            seconds: How long it is shown. What rounding takes from one frame the next gets, so the
+                whole lasts as long as asked.
+        """
+
+    @abstractmethod
+    def _write(self, data: bytes, head: bytes) -> None:
+        """Write a compressed picture behind its head."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write the end of the file."""

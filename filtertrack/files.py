@@ -4,7 +4,7 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,25 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_target(path: Path, endings: Iterable[str]) -> None:
+    """See to it that a file of that name can be asked for, before anything is drawn for it.
+
+    Args:
+        path: The file to write.
+        endings: Those its name may have.
+
+    Raises:
+        FiltertrackError: If its name ends otherwise, or there is no such folder.
+    """
+    endings = list(endings)
+    if path.suffix.lower() not in endings:
+        raise FiltertrackError(
+            f"output {str(path)!r}: expected a name that ends in {', '.join(endings)}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise FiltertrackError(f"output {str(path)!r}: there is no folder {str(path.parent)!r}")
 
 
 def check_regular(path: Path, most: int | None = None) -> int:

@@ -15,9 +15,11 @@ from filtertrack.budget import check_budget
 from filtertrack.caption import Caption
 from filtertrack.errors import printable
 from filtertrack.grid import SEPARATOR, to_levels
-from filtertrack.lettering import FIRST, PLAIN, QUIET, TEXT, font, font_size, line, paste, shortened
+from filtertrack.lettering import PLAIN, QUIET, font, font_size, line, paste, shortened
 from filtertrack.palette import (
     BACKGROUND,
+    FIRST,
+    TEXT,
     chosen_levels,
     colormap_levels,
     film_palette,

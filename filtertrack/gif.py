@@ -8,14 +8,13 @@ is in the GIF89a specification (CompuServe, 1990).
 
 import struct
 import tempfile
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from filtertrack.changes import changed
-from filtertrack.compression import Compression
+from filtertrack.compression import FrameWriter
 from filtertrack.palette import TRANSPARENT
 from filtertrack.timing import Clock
 
@@ -25,7 +24,7 @@ _HAS_TRANSPARENT = 1
 _LONGEST_DELAY = (1 << 16) - 1
 
 
-class GifWriter:
+class GifWriter(FrameWriter):
     """An animated GIF.
 
     Args:
@@ -46,10 +45,7 @@ class GifWriter:
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
     ) -> None:
-        self._file = file
-        self._before: np.ndarray | None = None
-        self._clock = Clock(100, _LONGEST_DELAY)
-        self._compression = Compression(_compressed, self._write)
+        super().__init__(file, Clock(100, _LONGEST_DELAY), _compressed)
         height, width = shape
         file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0))
         file.write(colours.tobytes())
@@ -57,30 +53,8 @@ class GifWriter:
             again = max(loop - 1, 0)
             file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", again, 0))
 
-    def __enter__(self) -> Self:
-        """Return the writer itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the file."""
-        self._compression.__exit__(kind, error, traceback)
-        self._file.write(b"\x3b")
-
     def add(self, frame: np.ndarray, seconds: float) -> None:
-        """Add a frame.
-
-        A GIF counts in hundredths of a second. What rounding takes from one frame the next gets, so
-        the whole lasts as long as asked.
-
-        Args:
-            frame: ``uint8`` array of the writer's shape: entries of the palette, never 255.
-            seconds: How long it is shown.
-        """
+        """Add a frame of entries, never 255; a GIF counts in hundredths of a second."""
         top, left, part, differs = changed(self._before, frame)
         height, width = part.shape
         # 255, which is TRANSPARENT, where nothing differs: 0 - 1 in a byte. All of it in place: new
@@ -95,6 +69,9 @@ class GifWriter:
         )
         self._compression.put(pixels, head)
         self._before = frame
+
+    def _finish(self) -> None:
+        self._file.write(b"\x3b")
 
     def _write(self, data: bytes, head: bytes) -> None:
         self._file.write(head)

@@ -67,13 +67,14 @@ class Layout:
         side: int,
         slices: int = 1,
         *,
+        high: int | None = None,
         columns: int | None = None,
         even: bool = False,
     ) -> Self:
         """Choose columns and magnification for a grid whose longer side is at most ``side`` pixels.
 
         The magnification is the largest whole number that fits, and never below 1: a grid with
-        more weights than pixels comes out larger than asked.
+        more weights than pixels comes out larger than asked. Before that its gaps are narrowed.
 
         Args:
             count: Number of cells.
@@ -81,6 +82,7 @@ class Layout:
             width: Width of a cell, in weights.
             side: The longer side, in pixels.
             slices: Parts of equal width that a cell is divided into.
+            high: Height at most, in pixels, where that is not ``side``.
             columns: Cells in a row; None to choose.
             even: Make magnification and gaps even where they fit: a video keeps colour for every
                 second pixel only.
@@ -88,14 +90,18 @@ class Layout:
         count = max(count, 1)  # a layer without filters is one empty place
         columns = min(columns or _columns(count, height, width), count)
         rows = math.ceil(count / columns)
-        gap = max(1, math.ceil(side / 200))
-        gap += gap % 2 if even else 0
-        scale = min(
-            (side - gap * (columns + 1) - columns * (slices - 1)) // max(1, columns * width),
-            (side - gap * (rows + 1)) // max(1, rows * height),
-        )
-        scale -= scale % 2 if even else 0
-        return cls(count, height, width, columns, max(1, scale), gap, slices)
+        unit = 2 if even else 1
+        wide, high = side - columns * (slices - 1), high or side
+        scale, gap = 0, unit * max(1, math.ceil(min(side, high) / 200 / unit))
+        while scale < 1 and gap >= unit:
+            scale = min(
+                (wide - gap * (columns + 1)) // max(1, columns * width),
+                (high - gap * (rows + 1)) // max(1, rows * height),
+            )
+            if scale < 1:
+                gap -= unit
+        scale -= scale % unit
+        return cls(count, height, width, columns, max(1, scale), max(unit, gap), slices)
 
     @property
     def rows(self) -> int:

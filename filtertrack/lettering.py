@@ -9,15 +9,13 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from filtertrack.palette import BACKGROUND, SHADES, ramp_entry
+from filtertrack.palette import BACKGROUND, SHADES, TEXT, ramp_entry
 
 _FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 _SMALLEST, _LARGEST = 11, 20
 _NUMBER = re.compile(r"((?:(?<=\s)|(?<![\s\S]))[0-9.]+(?=\s|$))")
 """A number on its own. What it stands beside is a space: a letter may reach out of its width."""
 
-TEXT, FIRST, SECOND = range(3)
-"""The palette's ramps: for text and for the two curves of a plot."""
 PLAIN, QUIET = 1.0, 0.72
 """Strengths of a text: its ramp's own colour, and nearer to the background."""
 

@@ -99,7 +99,9 @@ def orientation(kernels: np.ndarray) -> Orientation:
     values -= values.mean(axis=(1, 2), keepdims=True)
     largest = np.abs(values).max(axis=(1, 2, 3), keepdims=True, initial=0.0)
     values /= np.where(largest > 0, largest, 1.0)
-    power = np.square(np.abs(np.fft.fft2(values, size, axes=(1, 2)))).sum(axis=3)
+    power = np.zeros((len(values), *size))
+    for channel in range(values.shape[3]):  # not all at once: a deep layer would take gigabytes
+        power += np.square(np.abs(np.fft.fft2(values[..., channel], size, axes=(1, 2))))
     down, across = np.meshgrid(*map(np.fft.fftfreq, size), indexing="ij")
     inside = np.hypot(down, across) <= 0.5
     angle = np.arctan2(-down, across)  # rows count downward, angles the other way

@@ -9,6 +9,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
@@ -17,6 +18,8 @@ from filtertrack.grid import LEVELS, NOT_FINITE, NOT_FINITE_RGB, SEPARATOR, SEPA
 
 BACKGROUND = 242
 """Entry of the caption's background; the ramps follow."""
+TEXT, FIRST, SECOND = range(3)
+"""The ramps: for text, and for the first and the second curve of a plot."""
 SHADES = 4
 """Entries of each ramp, from nearly the background to the ramp's own colour."""
 TRANSPARENT = 255
@@ -100,7 +103,7 @@ def film_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) ->
 
 
 def ramp_entry(ramp: int, shade: int) -> int:
-    """Return the entry of one shade (1 to ``SHADES``) of a ramp: 0 text, 1 and 2 the curves."""
+    """Return the entry of one shade (1 to ``SHADES``) of ``TEXT``, ``FIRST`` or ``SECOND``."""
     return BACKGROUND + ramp * SHADES + shade
 
 
@@ -118,8 +121,6 @@ def colormap_levels(name: str) -> np.ndarray:
     """
     if name == GREY:
         return palette()[:LEVELS]
-    import matplotlib as mpl  # noqa: PLC0415 - greys need none, and this takes a while
-
     if name not in mpl.colormaps:
         close = difflib.get_close_matches(name, mpl.colormaps, n=3)
         hint = ", ".join(close) or "gray, viridis, magma, RdBu_r, coolwarm"

@@ -93,7 +93,6 @@ class Panel:
     Attributes:
         name: The layer's name.
         view: How the layer is looked at.
-        numbers: The filters that are drawn, by their numbers in the kernel, in their order.
         whole_range: The range of the whole run, or None where each frame has its own.
 
     Raises:
@@ -104,14 +103,10 @@ class Panel:
         info = runs[0].layer(layer)
         self.name = layer
         self._runs, self._steps, self._look = runs, list(steps), look
-        arranged = self._arranged(info.filters)
-        self.numbers: list[int] = (
-            list(range(info.filters)) if arranged is None else arranged.tolist()
-        )
-        self._numbers = arranged
         self.view: View = view_of(info)
-        if self._numbers is not None:
-            shown = len(self._numbers)
+        self._chosen_numbers = self._arranged(info.filters)
+        if self._chosen_numbers is not None:
+            shown = len(self._chosen_numbers)
             matrix = self.view.kind == "matrix"
             self.view = replace(
                 self.view,
@@ -121,6 +116,14 @@ class Panel:
         self._starts = [self._start(run) for run in runs]
         self._scale = look.scale or ("filter" if look.delta else "frame")
         self.whole_range = None if self._scale == "frame" else self._over_the_run()
+
+    @property
+    def numbers(self) -> list[int]:
+        """The filters that are drawn, by their numbers in the kernel, in their order."""
+        if self._chosen_numbers is None:
+            return list(range(self._runs[0].layer(self.name).filters))
+        numbers: list[int] = self._chosen_numbers.tolist()
+        return numbers
 
     def walk(self, positions: Sequence[float]) -> Iterator[list[np.ndarray]]:
         """Yield the cells at one position after another, ascending.
@@ -200,7 +203,7 @@ class Panel:
         return self._chosen(run.kernels(self.name, self._steps[0])).astype(np.float64)
 
     def _chosen(self, kernels: np.ndarray) -> np.ndarray:
-        return kernels if self._numbers is None else kernels[self._numbers]
+        return kernels if self._chosen_numbers is None else kernels[self._chosen_numbers]
 
     def _arranged(self, count: int) -> np.ndarray | None:
         """Return the numbers of the filters that are drawn, in their order; None for all."""

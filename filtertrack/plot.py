@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from PIL import Image, ImageDraw
 
-from filtertrack.palette import BACKGROUND, SHADES, ramp_entry
+from filtertrack.palette import BACKGROUND, FIRST, SHADES, TEXT, ramp_entry
 
 _FINER = 4
 """Lines are drawn so many times larger, then averaged: antialiased."""
@@ -124,8 +124,8 @@ class Plot:
         column = round(self._across(when))
         picture = self._dim.copy()
         picture[:, :column] = self._bright[:, :column]
-        picture[:, column] = ramp_entry(0, _DIM)
-        for number, (knots, heights) in enumerate(self._curves, start=1):
+        picture[:, column] = ramp_entry(TEXT, _DIM)
+        for number, (knots, heights) in enumerate(self._curves, start=FIRST):
             if len(knots) and when >= knots[0]:
                 self._dot(picture, column, float(np.interp(when, knots, heights)), number)
         return picture
@@ -145,9 +145,9 @@ class Plot:
 
     def _drawn(self, shade: int) -> np.ndarray:
         picture = np.full(self._shape, BACKGROUND, np.uint8)
-        picture[-1] = ramp_entry(0, _FAINT)
+        picture[-1] = ramp_entry(TEXT, _FAINT)
         # The first curve over the second: training is what the caption names first.
-        for number, (knots, heights) in reversed(list(enumerate(self._curves, start=1))):
+        for number, (knots, heights) in reversed(list(enumerate(self._curves, start=FIRST))):
             self._blend(picture, self._coverage(knots, heights), number, shade)
         return picture
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from filtertrack.cells import View
 from filtertrack.grid import SEPARATOR, Layout
-from filtertrack.lettering import QUIET, TEXT, font, font_size, line, line_height, paste
-from filtertrack.palette import BACKGROUND, colormap_levels, film_palette
+from filtertrack.lettering import QUIET, font, font_size, line, line_height, paste
+from filtertrack.palette import BACKGROUND, TEXT, colormap_levels, film_palette
 from filtertrack.panel import Look, Panel, check_colormap
 from filtertrack.subject import Subject
 
@@ -57,15 +58,12 @@ class Strip:
     Attributes:
         view: How the layer is looked at.
         steps: Each column's step.
-        numbers: Each row's filter, by its number in the kernel; the row itself where a row is a
-            matrix.
-        separator: The colour between cells.
+        numbers: The filters that are drawn, by their numbers in the kernel: each row's, or each
+            column's of a matrix.
 
     Raises:
         FiltertrackError: If the look does not fit the layer.
     """
-
-    separator: tuple[int, int, int]
 
     def __init__(self, subject: Subject, look: Look) -> None:
         panel = Panel(subject.runs, subject.layers[0], subject.steps, look)
@@ -73,8 +71,6 @@ class Strip:
         self._palette = film_palette(look.theme, colormap_levels(look.colormap))
         self.view = panel.view
         self.numbers = panel.numbers
-        red, green, blue = self._palette[SEPARATOR].tolist()
-        self.separator = red, green, blue
         self.steps = subject.steps
         self._cells = np.stack(list(self._painted(panel)), axis=1)
 
@@ -111,7 +107,8 @@ class Strip:
         """
         cells = self._cells[rows.start : rows.stop]
         flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])
-        return layout.compose(flat, self.separator)
+        red, green, blue = self._palette[SEPARATOR].tolist()
+        return layout.compose(flat, (red, green, blue))
 
     def card(self, side: int) -> np.ndarray:
         """Draw the first rows for a screen: about as high as wide, the steps above their columns.
@@ -124,8 +121,7 @@ class Strip:
             ``uint8`` array of shape ``(height, width, 3)``.
         """
         view = self.view
-        rows = self.columns * view.width // max(1, view.height)
-        rows = max(1, min(self.rows, rows))
+        rows = max(1, min(self.rows, card_rows(view, self.columns)))
         fitted = Layout.fit(
             rows * self.columns, view.height, view.width, side, view.slices, columns=self.columns
         )
@@ -140,6 +136,11 @@ class Strip:
         return np.concatenate([self._palette[labels], grid])
 
 
+def card_rows(view: View, columns: int) -> int:
+    """Return how many rows make a card about as high as wide: at least one."""
+    return max(1, columns * view.width // max(1, view.height))
+
+
 def _short(step: int) -> str:
     """Write a step in at most four characters, or nearly.
 
@@ -147,7 +148,6 @@ def _short(step: int) -> str:
         >>> _short(1836), _short(12_345), _short(3_000_000)
         ('1836', '12k', '3M')
     """
-    for unit, name in ((10**6, "M"), (10**3, "k")):
-        if step >= 10 * unit or (step >= unit and name == "M"):
-            return f"{step // unit}{name}"
-    return str(step)
+    if step >= 10**6:
+        return f"{step // 10**6}M"
+    return f"{step // 10**3}k" if step >= 10**4 else str(step)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -135,6 +135,8 @@ def _present(run: Run, steps: Steps | None) -> list[int]:
     there = run.steps
     if steps is None:
         return there
+    if not isinstance(steps, Iterable):
+        raise FiltertrackError(f"steps: expected numbers and ranges in a list, got {steps!r}")
     parts = [steps] if isinstance(steps, range) else list(steps)
     single = {part for part in parts if not isinstance(part, range)}
     missing = single.difference(there)
@@ -152,7 +154,7 @@ def _present(run: Run, steps: Steps | None) -> list[int]:
 
 
 def _readable_moments(run: Run, layers: Sequence[str], steps: Sequence[int]) -> dict[int, Moment]:
-    """Read every kernel once, and leave out with a warning what is damaged."""
+    """Read these layers once, biases too, and leave out with a warning what is damaged."""
     moments = {}
     for step in steps:
         try:

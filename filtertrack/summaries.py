@@ -6,6 +6,7 @@ surprise to people on another backend.
 """
 
 import io
+import logging
 import os
 import socket
 import time
@@ -34,9 +35,11 @@ from filtertrack.panel import Look
 from filtertrack.scaling import value_range
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.store import Run
-from filtertrack.strip import Strip, spread_steps
+from filtertrack.strip import Strip, card_rows, spread_steps
 from filtertrack.subject import Subject, choose
 from filtertrack.timing import Pace, plan
+
+_log = logging.getLogger("filtertrack")
 
 _CARD = 320
 """A TensorBoard card is about 350 pixels wide; a wider picture would lose its lines."""
@@ -97,24 +100,28 @@ class Summaries:
         TensorBoard keeps ten steps of a tag and hands an image's bytes to the browser as they are,
         so an animated PNG shows what the slider cannot.
 
+        A layer that cannot be drawn, such as one that would be too large, is left out with a
+        warning in the log.
+
         Raises:
             OSError: If the file cannot be written.
         """
-        if self._last is None:
+        if self._last is None or not run.steps:
             return
         most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
         steps = run.steps
         moving = _spread(steps, most)
         still = spread_steps(steps, epochs=self._last.counts_epochs)
         for info in self._layers:
-            subject = choose(run, layers=[info.name], steps=[*moving, *still], least=0)
-            if len(subject.steps) < 2:
+            try:
+                subject = choose(run, layers=[info.name], steps=[*moving, *still], least=0)
+                values = _evolution(info, subject.at(moving), subject.at(still))
+            except FiltertrackError as error:
+                _log.warning("no picture of the evolution of %s: %s", info.name, error)
                 continue
-            values = [_timelapse(subject.at(moving), info), _filmstrip(subject.at(still), info)]
-            event = Event(
-                step=subject.steps[-1], wall_time=time.time(), summary=Summary(value=values)
-            )
-            self._events.append(event)
+            if values:
+                step, now = subject.steps[-1], time.time()
+                self._events.append(Event(step=step, wall_time=now, summary=Summary(value=values)))
 
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
         kernels = info.canonical(snapshot.arrays[info.kernel])
@@ -183,6 +190,16 @@ def _mean(values: np.ndarray) -> float:
     return float(finite.mean()) if len(finite) else float("nan")
 
 
+def _evolution(info: LayerInfo, moving: Subject, still: Subject) -> list[Summary.Value]:
+    """Draw what there is to draw of a whole run: nothing of one snapshot."""
+    if len(moving.steps) < 2:
+        return []
+    values = [_timelapse(moving, info)]
+    if len(still.steps) > 1 and view_of(info).kind != "matrix":  # side by side those are unreadable
+        values.append(_filmstrip(still, info))
+    return values
+
+
 def _timelapse(subject: Subject, info: LayerInfo) -> Summary.Value:
     view = view_of(info)
     look = Look(filters=range(PAGE)) if view.count > PAGE else Look()
@@ -200,7 +217,9 @@ def _timelapse(subject: Subject, info: LayerInfo) -> Summary.Value:
 
 
 def _filmstrip(subject: Subject, info: LayerInfo) -> Summary.Value:
-    picture = Strip(subject, Look()).card(_CARD)
+    view = view_of(info)
+    rows = min(view.count, card_rows(view, len(subject.steps)))
+    picture = Strip(subject, Look(filters=range(rows)) if rows else Look()).card(_CARD)
     about = (
         f"Filmstrip: filters from the first one down, steps from the start across. {explain(info)}"
     )

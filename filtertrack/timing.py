@@ -20,6 +20,7 @@ _LONGEST = 650.0
 _MOST_SECONDS = 3600.0
 _MOST_BETWEEN = 100
 _ROUNDING = 1e-9
+_HALF = 1e-6
 
 
 class Frame(NamedTuple):
@@ -91,7 +92,11 @@ class Pace:
                 f"between: expected 0 to {_MOST_BETWEEN} pictures, got {self.between}"
             )
         if self.hold is not None:
-            if len(self.hold) != 2 or not all(0 <= part <= 600 for part in self.hold):
+            if (
+                not isinstance(self.hold, (tuple, list))
+                or len(self.hold) != 2
+                or not all(0 <= part <= 600 for part in self.hold)
+            ):
                 raise FiltertrackError(
                     f"hold: expected two numbers of seconds from 0 to 600, got {self.hold}"
                 )
@@ -212,6 +217,8 @@ class Clock:
     def ticks(self, seconds: float) -> int:
         """Return the ticks of the next frame."""
         self._asked += self._rate * seconds
-        ticks = min(max(round(self._asked) - self._given, 0), self._longest)
+        # Halves go up, also those that rounding has put a little below: 2.5 ticks are 3, 2, 3, 2, …
+        whole = math.floor(self._asked + 0.5 + _HALF)
+        ticks = min(max(whole - self._given, 0), self._longest)
         self._given += ticks
         return ticks

@@ -6,14 +6,13 @@ and the file around them is written by hand (WebP container specification, RFC 9
 
 import io
 import struct
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from filtertrack.changes import changed
-from filtertrack.compression import Compression
+from filtertrack.compression import FrameWriter
 from filtertrack.timing import Clock
 
 _ANIMATED, _ALPHA = 0x02, 0x10
@@ -24,7 +23,7 @@ _HEADER = 12
 """Bytes before the first chunk: the container's own name and length."""
 
 
-class WebpWriter:
+class WebpWriter(FrameWriter):
     """An animated WebP, lossless.
 
     Args:
@@ -45,48 +44,28 @@ class WebpWriter:
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        self._file = file
-        self._before: np.ndarray | None = None
-        self._clock = Clock(1000, _LONGEST_DELAY)
+        super().__init__(file, Clock(1000, _LONGEST_DELAY), self._compressed)
         self._colours = colours
-        self._compression = Compression(self._compressed, self._write)
         height, width = shape
         canvas = struct.pack("<I", _ANIMATED | _ALPHA) + _three(width - 1) + _three(height - 1)
         file.write(b"RIFF" + struct.pack("<I", 0) + b"WEBP")
         file.write(_chunk(b"VP8X", canvas))
         file.write(_chunk(b"ANIM", struct.pack("<IH", 0, loop)))
 
-    def __enter__(self) -> Self:
-        """Return the writer itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the file, and write its length at its beginning."""
-        self._compression.__exit__(kind, error, traceback)
-        end = self._file.tell()
-        self._file.seek(4)
-        self._file.write(struct.pack("<I", end - 8))
-        self._file.seek(end)
-
     def add(self, frame: np.ndarray, seconds: float) -> None:
-        """Add a frame.
-
-        Args:
-            frame: ``uint8`` array of the writer's shape, entries of the palette; or with a last
-                axis of 3.
-            seconds: How long it is shown.
-        """
+        """Add a frame; durations are in thousandths of a second."""
         change = changed(self._before, frame, align=2)  # the format halves top and left
         height, width = change.part.shape[:2]
         place = (change.left // 2, change.top // 2, width - 1, height - 1)
         control = b"".join(map(_three, (*place, self._clock.ticks(seconds))))
         self._compression.put((change.part, change.differs), control + bytes([_BLEND | _KEEP]))
         self._before = frame
+
+    def _finish(self) -> None:
+        end = self._file.tell()
+        self._file.seek(4)
+        self._file.write(struct.pack("<I", end - 8))
+        self._file.seek(end)
 
     def _write(self, data: bytes, control: bytes) -> None:
         self._file.write(_chunk(b"ANMF", control + data))

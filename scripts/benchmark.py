@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -82,7 +83,8 @@ def to_markdown(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """Write the results as a page of the documentation."""
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     what = (
-        f"Written by `make bench` on {facts['date']}: {facts['machine']}, Python "
+        f'Written by `make bench BENCH="--markdown docs/benchmark.md"` on '
+        f" {facts['date']}: {facts['machine']}, Python "
         f"{facts['python']}, {versions}. Runs of {facts['frames']} snapshots ({facts['long']} for "
         f"memory), made up, from noise to smooth filters with noise all along: colour is a kernel "
         f"of 7×7×3×64, one channel one of 3×3×1×32; {COLUMNS} columns, about {SIZE} pixels, "
@@ -90,9 +92,10 @@ def to_markdown(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
     )
     how = (
         "Both sides run in turn, each in a new process, ours several times before and after the "
-        "other: the median counts. Absolute times say little, ratios more. Ours always begins with the weights on disk. Files are judged by "
-        "ffmpeg, or Pillow for WebP. *Flicker* is by how many levels of 255 a pixel changes, on "
-        "average, where nothing should change. gifski is given our size, as it would halve it."
+        "other: the median counts. Absolute times say little, ratios more. Ours always begins with "
+        "the weights on disk. Files are judged by ffmpeg, or Pillow for WebP. *Flicker* is by how "
+        "many levels of 255 a pixel changes, on average, where nothing should change. gifski is "
+        "given our size, as it would halve it."
     )
     head = ["| what | value | goal | |", "|---|--:|--:|---|"]
     lines = ["# Beside what people use today", "", what, "", how, "", *head]
@@ -244,6 +247,7 @@ class _CompressorClock:
 
     def __init__(self) -> None:
         self._compress = gif._compressed  # noqa: SLF001 - the clock has to stand right at it
+        self._lock = threading.Lock()
         self.seconds = 0.0
 
     def __call__(self, picture: np.ndarray) -> bytes:
@@ -251,7 +255,8 @@ class _CompressorClock:
         try:
             return self._compress(picture)
         finally:
-            self.seconds += time.thread_time() - began
+            with self._lock:
+                self.seconds += time.thread_time() - began
 
 
 def _against_finished_frames(run: Run, name: str, folder: Path) -> Iterator[Row]:

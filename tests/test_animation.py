@@ -377,6 +377,9 @@ def test_it_is_a_path(grey_run, tmp_path):
         ({"time": "batch"}, "time: expected one of snapshot, epoch, log"),
         ({"between": -1}, "between: expected"),
         ({"size": 0}, "size: expected at least 1"),
+        ({"size": 640.5}, "size: expected at least 1, got 640.5"),
+        ({"hold": 2}, "hold: expected two numbers"),
+        ({"steps": 5}, "steps: expected numbers and ranges in a list, got 5"),
         ({"size": 20}, "size: 20 pixels are too few for one pixel a weight; expected at least"),
         ({"columns": 0}, "columns: expected"),
         ({"scale": "run"}, "scale: expected one of frame, filter, layer"),
@@ -419,6 +422,23 @@ def test_the_size_that_is_named_as_needed_is_enough(grey_run, tmp_path):
         animate(grey_run, tmp_path / "a.gif", size=20)
     needed = int(str(error.value).split("at least ")[1].split(",")[0])
     assert animate(grey_run, tmp_path / "a.gif", size=needed).frames == 6
+
+
+def test_the_size_that_is_named_is_enough_for_a_wide_matrix_too(make_run, conv_info, tmp_path):
+    """Where gaps would grow with the size."""
+    run = make_run(conv_info(kernel_shape=(1, 1, 8, 1024), bias=False), steps=range(2))
+    with pytest.raises(FiltertrackError, match="at least") as error:
+        animate(run, tmp_path / "a.png", size=640)
+    needed = int(str(error.value).split("at least ")[1].split(",")[0])
+    assert animate(run, tmp_path / "a.png", size=needed).shape[1] <= needed
+
+
+def test_tall_grids_side_by_side_have_the_whole_height(make_run, conv_info, tmp_path):
+    """Two matrices of 300 rows and 10 columns fit into 640 pixels."""
+    info = conv_info(kernel_shape=(1, 1, 300, 10), bias=False)
+    one, two = (make_run(info, steps=range(2), folder=name) for name in "ab")
+    animation = animate(one, tmp_path / "a.png", compare=two, size=640)
+    assert animation.shape[0] > 600, "twice magnified"
 
 
 def test_runs_that_cannot_be_compared(make_run, conv_info, tmp_path):

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from filtertrack import Moment
 from filtertrack.caption import Caption, describe
-from filtertrack.lettering import FIRST, SECOND, TEXT
-from filtertrack.palette import BACKGROUND, SHADES, ramp_entry
+from filtertrack.palette import BACKGROUND, FIRST, SECOND, SHADES, TEXT, ramp_entry
 
 
 def caption(*logs, title="conv1", width=400):

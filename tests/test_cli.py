@@ -245,6 +245,23 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path, capsys):
     assert "\x1b" not in capsys.readouterr().err
 
 
+def test_a_wrong_number_says_what_was_expected(capsys):
+    """Not the name of a function of ours."""
+    for option, value, expected in (
+        ("--steps", "1..5", "expected numbers and ranges such as 0,1,5-20, got '1..5'"),
+        ("--hold", "1", "expected two numbers of seconds such as 1,2, got '1'"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["animate", "run", option, value])
+        assert expected in capsys.readouterr().err
+
+
+def test_the_filters_folder_is_the_run_too(run):
+    """What is written lies in the run, also when the folder in it was given."""
+    assert main(["animate", str(run.folder)]) == 0
+    assert (run.path / "evolution.gif").exists()
+
+
 @pytest.mark.parametrize(
     "arguments", [["animate"], ["fly"], [], ["animate", "x", "--fps", "fast"]], ids=str
 )

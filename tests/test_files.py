@@ -3,7 +3,7 @@ import os
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.files import check_regular, write_whole
+from filtertrack.files import check_regular, check_target, write_whole
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -34,3 +34,19 @@ def test_what_is_no_plain_file_is_not_read(tmp_path):
     with pytest.raises(FiltertrackError, match="6 bytes, expected at most 5"):
         check_regular(target, 5)
     check_regular(target, 6)
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a", ".gif", "a.gif.txt", "gif", "a."])
+def test_another_ending_is_refused(tmp_path, name):
+    """The error names the file, and every ending there is."""
+    check_target(tmp_path / "a.gif", [".gif", ".webp"])
+    check_target(tmp_path / "A.GIF", [".gif", ".webp"])
+    with pytest.raises(FiltertrackError, match=r"expected a name that ends in \.gif, \.webp") as e:
+        check_target(tmp_path / name, [".gif", ".webp"])
+    assert repr(str(tmp_path / name)) in str(e.value)
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    """Before anything is drawn for it."""
+    with pytest.raises(FiltertrackError, match="there is no folder"):
+        check_target(tmp_path / "nowhere" / "a.gif", [".gif"])

@@ -4,20 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from filtertrack.lettering import (
-    FIRST,
-    PLAIN,
-    QUIET,
-    SECOND,
-    TEXT,
-    font,
-    font_size,
-    line,
-    line_height,
-    paste,
-    shortened,
-)
-from filtertrack.palette import BACKGROUND, SHADES, ramp_entry
+from filtertrack.lettering import PLAIN, QUIET, font, font_size, line, line_height, paste, shortened
+from filtertrack.palette import BACKGROUND, FIRST, SECOND, SHADES, TEXT, ramp_entry
 
 WORDS = st.text(st.characters(codec="latin-1", exclude_categories=["C"]), max_size=30)
 

@@ -271,3 +271,15 @@ def test_the_same_seed_gives_the_same_answer(rng):
     np.testing.assert_allclose(one.ratio, two.ratio)
     np.testing.assert_array_equal(one.p_value, two.p_value)
     assert structure(np.empty((0, 3, 3, 1))).share == 0
+
+
+def test_the_orientation_of_a_deep_layer_takes_little_memory():
+    """512 filters of 512 channels: at once their spectra would take gigabytes."""
+    import tracemalloc
+
+    kernels = np.random.default_rng(0).normal(size=(64, 3, 3, 512)).astype(np.float32)
+    tracemalloc.start()
+    orientation(kernels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6

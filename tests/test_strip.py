@@ -100,8 +100,9 @@ def test_most_are_early(count):
 @pytest.mark.parametrize(("scale", "gap"), [(1, 1), (3, 2)])
 def test_the_picture_is_its_cells(strip_of, kernel_shape, theme, scale, gap):
     """Pixel for pixel: a row a filter, a column a step, the theme's colour between them."""
-    run, strip = strip_of(kernel_shape, theme=theme, colormap="viridis")
-    palette = film_palette(theme, colormap_levels("viridis"))
+    colormap = "gray" if kernel_shape == COLOUR else "viridis"
+    run, strip = strip_of(kernel_shape, theme=theme, colormap=colormap)
+    palette = film_palette(theme, colormap_levels(colormap))
     like, tones = None, []
     for step in strip.steps:
         like = to_cells(strip.view, run.kernels("conv1", step), like)
@@ -110,12 +111,11 @@ def test_the_picture_is_its_cells(strip_of, kernel_shape, theme, scale, gap):
         tones.append(to_rgb(like, values) if coloured else palette[to_levels(like, values)])
     tones = np.stack(tones, axis=1)
     assert (strip.rows, strip.columns) == tones.shape[:2]
-    assert strip.separator == tuple(palette[SEPARATOR])
     picture = strip.picture(range(strip.rows), strip.layout(strip.rows, scale, gap))
-    np.testing.assert_array_equal(picture, by_hand(tones, scale, gap, strip.separator))
+    np.testing.assert_array_equal(picture, by_hand(tones, scale, gap, palette[SEPARATOR]))
     some = strip.picture(range(1, 3), strip.layout(2, scale, gap))
     if strip.rows > 1:
-        np.testing.assert_array_equal(some, by_hand(tones[1:3], scale, gap, strip.separator))
+        np.testing.assert_array_equal(some, by_hand(tones[1:3], scale, gap, palette[SEPARATOR]))
 
 
 def test_a_block_that_is_not_full(strip_of):
@@ -126,7 +126,7 @@ def test_a_block_that_is_not_full(strip_of):
     assert picture.shape == (*layout.shape, 3)
     one = strip.picture(range(3, 4), strip.layout(1, 2, 1))
     np.testing.assert_array_equal(picture[: len(one)], one)
-    assert (picture[len(one) :] == strip.separator).all()
+    assert (picture[len(one) :] == film_palette()[SEPARATOR]).all()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_slices_have_lines_between_them(make_run, conv_info):
     picture = strip.picture(range(4), layout)
     assert picture.shape == (4 * (2 * 3 + 2) + 2, 3 * (6 * 3 + 2 + 2) + 2, 3)
     for line in (2 + 6, 2 + 6 + 1 + 6):
-        assert (picture[:, line] == strip.separator).all()
+        assert (picture[:, line] == film_palette()[SEPARATOR]).all()
 
 
 @KINDS

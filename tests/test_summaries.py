@@ -139,6 +139,39 @@ def test_a_long_run_has_a_timelapse_of_bounded_length(make_run, conv_info, read_
     assert "60 snapshots" in value.metadata.summary_description
 
 
+def test_a_matrix_has_no_filmstrip(make_run, conv_info, read_events):
+    """Ten matrices side by side on a card would be unreadable; its timelapse is there."""
+    run = make_run(conv_info(kernel_shape=(1, 1, 8, 16)))
+    write(run)
+    tags = {value.tag for _, value in read_events(run.folder)}
+    assert "filters_timelapse/conv1" in tags
+    assert "filters_filmstrip/conv1" not in tags
+
+
+def test_without_any_snapshot_there_is_nothing_to_draw(make_run, conv_info, read_events):
+    """Where none could be stored, the end of training says nothing strange."""
+    run = make_run(conv_info())
+    summaries = Summaries(run)
+    summaries.add(run.snapshot(0))
+    run.truncate(0)
+    summaries.add_evolution(run)
+    assert not any("timelapse" in value.tag for _, value in read_events(run.folder))
+
+
+def test_a_layer_too_large_to_draw_costs_only_its_own_pictures(
+    make_run, conv_info, read_events, caplog
+):
+    """The others have theirs, and the log says why."""
+    run = make_run(conv_info("huge", (1, 1, 8000, 8000), bias=False), conv_info(), steps=[0, 1])
+    summaries = Summaries(run)
+    summaries._last = run.moment(1)
+    summaries._events.start(0)
+    summaries.add_evolution(run)
+    assert "no picture of the evolution of huge" in caplog.text
+    tags = {value.tag for _, value in read_events(run.folder)}
+    assert {"filters_timelapse/conv1", "filters_filmstrip/conv1"} <= tags
+
+
 def test_the_table_names_every_layer(run, read_events):
     """One text: which layers are tracked, and their shapes."""
     write(run)

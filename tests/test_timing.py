@@ -236,3 +236,10 @@ def test_between_is_a_whole_number():
     """Half a picture is none."""
     with pytest.raises(FiltertrackError, match="between: expected 0 to 100"):
         Pace(between=1.5)
+
+
+def test_halves_do_not_make_a_frame_that_browsers_slow_down():
+    """Fifty pictures a second after a rest of three eighths: each has two hundredths at least."""
+    clock = Clock(rate=100, longest=65535)
+    timeline = plan(evenly(100), Pace(fps=50, hold=(0.375, 1)))
+    assert min(clock.ticks(frame.seconds) for frame in timeline.frames) == 2

@@ -2,28 +2,31 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from filtertrack.errors import FiltertrackError, printable
-from filtertrack.files import write_whole
+from filtertrack.files import check_target, write_whole
 from filtertrack.grid import Layout
 from filtertrack.order import Order
 from filtertrack.page import FONT, POINT, Page, Sheet
 from filtertrack.palette import GREY, THEMES, Rgb, ThemeName
 from filtertrack.panel import Look, Scale
+from filtertrack.store import Run
 from filtertrack.strip import Strip, spread_steps
 from filtertrack.subject import RunLike, Steps, Subject, choose
 
-FORMATS = (".png", ".pdf", ".svg")
-
 _LINE = 1.05
 """From one label to the next, in the font's size."""
+
+_MOST_PIXELS = 1 << 28
 
 # What is written looks the same everywhere: TrueType in PDF (journals refuse Type 3), outlines in
 # SVG; and the same figure makes the same file.
@@ -32,15 +35,21 @@ _SAVING: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "filtertrack",
 }
-_UNDATED: dict[str, dict[str, None]] = {
+FORMATS: dict[str, dict[str, None]] = {
+    ".png": {},
     ".pdf": {"CreationDate": None},
     ".svg": {"Date": None},
-    ".png": {},
 }
+"""The endings, and what a file of each would otherwise say of the day it was made on."""
 
 
 class Filmstrip(Figure):
     """The matplotlib figure of a filmstrip; in a notebook it displays itself."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """Save the figure as matplotlib does, but whatever its settings are, in the same way."""
+        with _settings():
+            super().savefig(*arguments, **options)
 
     def _repr_png_(self) -> bytes:
         """Return the figure as a PNG file, for notebooks that have not set up matplotlib."""
@@ -103,7 +112,9 @@ def filmstrip(
         >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
         ['0', '1', '2']
     """
-    target = None if output is None else _checked(Path(output))
+    target = None if output is None else Path(output)
+    if target is not None:
+        check_target(target, FORMATS)
     sheet = Sheet.of(width, height, dpi)
     look = Look(
         scale=scale,
@@ -114,28 +125,56 @@ def filmstrip(
         colormap=colormap,
         theme=theme,
     )
-    subject = choose(run, layers=layers, steps=steps)
+    run = run if isinstance(run, Run) else Run(run)
+    subject = choose(run, layers=layers, steps=_few_steps(run) if steps is None else steps)
     if len(subject.layers) > 1:
         raise FiltertrackError(
             f"layers: a filmstrip shows one, got {', '.join(subject.layers)}; draw one for each"
         )
-    if steps is None:
-        subject = subject.at(spread_steps(subject.steps, epochs=subject.counts_epochs))
     strip = Strip(subject, look)
     if not strip.rows:
         raise FiltertrackError(f"layer {subject.layers[0]} has no filters to draw")
     page = Page.fit(strip, sheet)
-    figure = _drawn(subject, strip, page, look, dpi)
+    if page.shape[0] * page.shape[1] > _MOST_PIXELS:
+        raise FiltertrackError(
+            f"width: {page.shape[1]}x{page.shape[0]} pixels would take about "
+            f"{page.shape[0] * page.shape[1] * 8 / 1e9:.1f} GB of memory; choose a smaller width, "
+            f"height or dpi"
+        )
+    with _settings():
+        figure = _drawn(subject, strip, page, look, dpi)
     if target is not None:
-        _write(figure, target, dpi)
+        ending = target.suffix.lower()
+        metadata = FORMATS[ending]
+        write_whole(target, lambda file: figure.savefig(file, format=ending[1:], metadata=metadata))
     return figure
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Set matplotlib as a filmstrip needs it, whatever the program has set; then back."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SAVING)
+        yield
+
+
+def _few_steps(run: Run) -> list[int]:
+    """Choose a few of a run's steps; only those are read."""
+    steps = run.steps
+    for step in reversed(steps):
+        with suppress(FiltertrackError):  # damaged: the one before says it as well
+            return spread_steps(steps, epochs=run.moment(step).counts_epochs)
+    return steps
 
 
 def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> Figure:
     theme = THEMES[look.theme]
     ink, ground = _colour(theme.text), _colour(theme.background)
     height, width = page.shape
-    figure = Filmstrip(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor=ground)
+    # A hair more: matplotlib cuts pixels off to whole ones, and 313 / 300 * 300 is a hair less.
+    size = np.nextafter((width / dpi, height / dpi), np.inf)
+    figure = Filmstrip(figsize=tuple(size), dpi=dpi, facecolor=ground)
     FigureCanvasAgg(figure)
     below = 0.3 * FONT * POINT * dpi
     title = _title(subject, look)
@@ -145,7 +184,9 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
         rows = range(strip.rows)[block * page.rows : (block + 1) * page.rows]
         layout = strip.layout(len(rows), page.layout.scale, page.layout.gap)
         axes = figure.add_axes(_bounds(page, block, layout))
-        axes.imshow(strip.picture(rows, layout), interpolation="none", aspect="auto")
+        axes.imshow(
+            strip.picture(rows, layout), interpolation="none", aspect="auto", origin="upper"
+        )
         axes.spines[:].set_visible(False)
         axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
         axes.tick_params(labelsize=page.font, labelcolor=ink, length=0, pad=page.font / 4)
@@ -196,24 +237,3 @@ def _title(subject: Subject, look: Look) -> str:
         "columns: epochs" if subject.counts_epochs else "columns: batches",
     ]
     return printable(" · ".join(filter(None, parts)))
-
-
-def _checked(target: Path) -> Path:
-    if target.suffix.lower() not in FORMATS:
-        raise FiltertrackError(
-            f"output {str(target)!r}: expected a name that ends in {', '.join(FORMATS)}"
-        )
-    if not target.absolute().parent.is_dir():
-        raise FiltertrackError(f"output {str(target)!r}: there is no folder {str(target.parent)!r}")
-    return target
-
-
-def _write(figure: Figure, target: Path, dpi: int) -> None:
-    ending = target.suffix.lower()
-    with mpl.rc_context(_SAVING):
-        write_whole(
-            target,
-            lambda file: figure.savefig(
-                file, format=ending[1:], dpi=dpi, metadata=_UNDATED[ending]
-            ),
-        )

@@ -250,6 +250,7 @@ def test_weights_that_are_not_finite(run, tmp_path):
         ({"height": "3ft"}, "height: expected a size"),
         ({"width": 300}, "at most 200 inches"),
         ({"dpi": 5}, "dpi: expected 10 to 2400"),
+        ({"width": 100, "dpi": 2400}, "GB of memory; choose a smaller width, height or dpi"),
         ({"width": "0.3cm"}, "are too few for one pixel a weight of 4 filters at 3 steps"),
         ({"layers": "conv*"}, "a filmstrip shows one, got conv1, conv2"),
         ({"layers": "conv9"}, "no layer 'conv9'"),
@@ -280,6 +281,55 @@ def test_no_filters_is_said(make_run, conv_info):
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 0)), steps=range(2))
     with pytest.raises(FiltertrackError, match="layer conv1 has no filters"):
         filmstrip(run)
+
+
+def test_matplotlibs_settings_do_not_matter(run, tmp_path):
+    """Whatever style a program has set, the file is the same, and the settings stay."""
+    import matplotlib as mpl
+
+    expected = tmp_path / "a.png"
+    filmstrip(run, expected, dpi=100)
+    strange = {
+        "axes.grid": True,
+        "axes.axisbelow": False,
+        "image.origin": "lower",
+        "savefig.bbox": "tight",
+        "savefig.dpi": 37,
+        "font.family": ["monospace"],
+        "figure.constrained_layout.use": True,
+    }
+    with mpl.rc_context(strange):
+        figure = filmstrip(run, tmp_path / "b.png", dpi=100)
+        figure.savefig(tmp_path / "c.png")
+        assert mpl.rcParams["image.origin"] == "lower"
+    with Image.open(expected) as a, Image.open(tmp_path / "b.png") as b:
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert expected.read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "c.png") as c, Image.open(expected) as a:
+        assert c.size == a.size
+
+
+def test_no_pixel_is_lost(make_run, conv_info, tmp_path):
+    """The file is as large as its page, also where a size in inches is a hair less than pixels."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 1), bias=False), steps=range(2))
+    for tenths in range(20, 60):
+        figure = filmstrip(run, tmp_path / "a.png", width=tenths / 10, dpi=100)
+        bounds = figure.axes[0].get_position().bounds
+        image = figure.axes[0].images[0].get_array()
+        with Image.open(tmp_path / "a.png") as page:
+            assert image.shape[1] == pytest.approx(bounds[2] * page.size[0], abs=1e-6)
+            assert image.shape[0] == pytest.approx(bounds[3] * page.size[1], abs=1e-6)
+
+
+def test_only_the_steps_that_are_shown_are_read(make_run, conv_info, caplog):
+    """A damaged snapshot that would not be shown anyway is no matter; one that would is said."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(50))
+    for step in (3, 10):
+        run.file(step).write_bytes(b"damaged")
+    (axes,) = filmstrip(run).axes
+    assert ticks(axes)[0] == ["0", "1", "2", "5", "20", "30", "40", "49"]
+    assert "left out step 10" in caplog.text
+    assert "step 3:" not in caplog.text
 
 
 def test_it_sets_no_backend(run):
