@@ -159,13 +159,13 @@ def _settings() -> Iterator[None]:
         yield
 
 
-def _few_steps(run: Run) -> list[int]:
-    """Choose a few of a run's steps; only those are read."""
+def _few_steps(run: Run) -> list[int] | None:
+    """Choose a few of a run's steps; only those are read. None where nothing can be chosen."""
     steps = run.steps
     for step in reversed(steps):
         with suppress(FiltertrackError):  # damaged: the one before says it as well
             return spread_steps(steps, epochs=run.moment(step).counts_epochs)
-    return steps
+    return None
 
 
 def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> Figure:

@@ -276,6 +276,17 @@ def test_a_colormap_for_colour_filters_is_refused(make_run, conv_info):
         filmstrip(make_run(conv_info(kernel_shape=(3, 3, 3, 2))), colormap="viridis")
 
 
+def test_no_snapshots_is_said(make_run):
+    """A run that has none yet, or none that can be read."""
+    run = make_run(steps=[])
+    with pytest.raises(FiltertrackError, match="holds 0 readable snapshots to show"):
+        filmstrip(run)
+    run = make_run(steps=[0], folder="damaged")
+    run.file(0).write_bytes(b"damaged")
+    with pytest.raises(FiltertrackError, match="holds 0 readable snapshots to show"):
+        filmstrip(run)
+
+
 def test_no_filters_is_said(make_run, conv_info):
     """A figure of nothing is an error."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 0)), steps=range(2))
