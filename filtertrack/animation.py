@@ -160,7 +160,7 @@ def animate(
     )
     for name, number in (("size", size), ("columns", columns)):
         if number is not None and (not isinstance(number, int) or number < 1):
-            raise FiltertrackError(f"{name}: expected at least 1, got {number}")
+            raise FiltertrackError(f"{name}: expected a whole number from 1 on, got {number!r}")
     subject = choose(run, layers=layers, compare=compare, steps=steps, least=2)
     film = Film(
         subject,

@@ -65,7 +65,12 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
     what = _add_subject(parser, "evolution.gif", "dark")
     what.add_argument("--compare", metavar="RUN2", help="show a second run beside the first")
     what.add_argument("--columns", type=int, metavar="N", help="filters in a row")
-    what.add_argument("--size", type=int, metavar="PIXELS", help="longer side of the grids (640)")
+    what.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="longer side of all grids (640; for several up to 1280)",
+    )
     pace = parser.add_argument_group("how fast it goes")
     pace.add_argument("--fps", type=float, default=10.0, help="snapshots a second (%(default)g)")
     pace.add_argument("--seconds", type=float, help="how long the whole lasts, instead of --fps")

@@ -1,4 +1,6 @@
-"""The one exception class of the package, and what makes text safe to print."""
+"""The one exception class of the package, and what checks and messages share."""
+
+from collections.abc import Iterable
 
 
 class FiltertrackError(Exception):
@@ -13,6 +15,16 @@ class FiltertrackError(Exception):
         ...
         filtertrack.errors.FiltertrackError: no run in 'runs/exp1'
     """
+
+
+def is_list(value: object) -> bool:
+    """Whether a value holds several others; a text does not.
+
+    Example:
+        >>> is_list([0, 1]), is_list(range(3)), is_list("0-3"), is_list(3)
+        (True, True, False, False)
+    """
+    return isinstance(value, Iterable) and not isinstance(value, str)
 
 
 def printable(text: str) -> str:

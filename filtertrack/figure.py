@@ -178,7 +178,7 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
     FigureCanvasAgg(figure)
     below = 0.3 * FONT * POINT * dpi
     title = _title(subject, look)
-    at = (page.left + page.layout.gap) / width, 1 - below / height
+    at = (page.start + page.left + page.layout.gap) / width, 1 - below / height
     figure.text(*at, title, color=ink, fontsize=FONT, va="top")
     for block in range(page.blocks):
         rows = range(strip.rows)[block * page.rows : (block + 1) * page.rows]
@@ -209,7 +209,7 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
 def _bounds(page: Page, block: int, layout: Layout) -> tuple[float, float, float, float]:
     """Return a block's left, bottom, width and height, as shares of the figure."""
     height, width = page.shape
-    left = page.left + block * (page.left + page.layout.shape[1])
+    left = page.start + page.left + block * (page.left + page.layout.shape[1])
     down, across = layout.shape
     return left / width, 1 - (page.top + down) / height, across / width, down / height
 

@@ -89,6 +89,7 @@ class Page:
         layout: Of a full block.
         font: Size of the labels.
         upright: Whether the steps' labels are turned by a quarter.
+        start: Room at the left of it all: the figure is as wide as asked.
         left: Room for the filters' numbers, before each block.
         top: Room for the title and the steps, above.
     """
@@ -99,6 +100,7 @@ class Page:
     layout: Layout
     font: float
     upright: bool
+    start: int
     left: int
     top: int
 
@@ -167,5 +169,7 @@ class Page:
         if scale < 1:
             return None
         layout = strip.layout(rows, scale, gap)
-        shape = top + layout.shape[0] + margin, blocks * (left + layout.shape[1]) + margin
-        return cls(shape, blocks, rows, layout, font, upright, left, top)
+        width = int(sheet.width * sheet.dpi)
+        start = (width - margin - blocks * (left + layout.shape[1])) // 2
+        shape = top + layout.shape[0] + margin, width
+        return cls(shape, blocks, rows, layout, font, upright, start, left, top)

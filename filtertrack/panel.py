@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from filtertrack.cells import View, to_cells, view_of
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.grid import to_levels, to_rgb
 from filtertrack.order import ORDERS, Order, arrange
 from filtertrack.palette import GREY, THEMES, ThemeName
@@ -59,6 +59,8 @@ class Look:
             if value not in known:
                 expected = ", ".join(filter(None, known))
                 raise FiltertrackError(f"{name}: expected one of {expected}, got {value!r}")
+        if self.filters is not None and not is_list(self.filters):
+            raise FiltertrackError(f"filters: expected numbers in a list, got {self.filters!r}")
         if self.filters is not None and not len(self.filters):
             raise FiltertrackError("filters: none are chosen; leave it out for all of them")
         if self.filters is not None and self.order != "stored":

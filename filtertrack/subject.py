@@ -2,12 +2,12 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.snapshot import Moment
 from filtertrack.store import Run
 
@@ -93,6 +93,12 @@ def choose(
             f"{_name(runs[0])} and {_name(runs[1])} have no step in common: {_span(wanted[0])} and "
             f"{_span(wanted[1])}"
         )
+    if compare is not None and steps is None and len(common) < max(map(len, wanted)):
+        _log.warning(
+            "comparing the %d steps that both runs have, of %s",
+            len(common),
+            " and ".join(str(len(each)) for each in wanted),
+        )
     moments = [_readable_moments(each, names, common) for each in runs]
     readable = tuple(step for step in common if all(step in found for found in moments))
     if len(readable) < least:
@@ -110,6 +116,8 @@ def _matching(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the names that were asked for, in the order asked, each once."""
     if layers is None:
         return tuple(run.layers)[:1]
+    if not isinstance(layers, str) and not is_list(layers):
+        raise FiltertrackError(f"layers: expected a name or several, got {layers!r}")
     patterns = [layers] if isinstance(layers, str) else list(layers)
     if not patterns:
         raise FiltertrackError("layers: none are chosen; leave it out for the first")
@@ -135,7 +143,7 @@ def _present(run: Run, steps: Steps | None) -> list[int]:
     there = run.steps
     if steps is None:
         return there
-    if not isinstance(steps, Iterable):
+    if not is_list(steps):
         raise FiltertrackError(f"steps: expected numbers and ranges in a list, got {steps!r}")
     parts = [steps] if isinstance(steps, range) else list(steps)
     single = {part for part in parts if not isinstance(part, range)}
@@ -143,6 +151,7 @@ def _present(run: Run, steps: Steps | None) -> list[int]:
     if missing:
         raise FiltertrackError(
             f"steps: {_name(run)} has no snapshot at step {min(missing)}; it has {_span(there)}"
+            f"{_near(min(missing), there)}"
         )
     ranges = [part for part in parts if isinstance(part, range)]
     chosen = [step for step in there if step in single or any(step in part for part in ranges)]
@@ -166,6 +175,12 @@ def _readable_moments(run: Run, layers: Sequence[str], steps: Sequence[int]) -> 
 
 def _name(run: Run) -> str:
     return repr(str(run.path))
+
+
+def _near(step: int, there: Sequence[int]) -> str:
+    """Name the steps around one that is not there."""
+    around = [*[s for s in there if s < step][-1:], *[s for s in there if s > step][:1]]
+    return f"; near it: {', '.join(map(str, around))}" if around else ""
 
 
 def _span(steps: Sequence[int]) -> str:

@@ -227,7 +227,7 @@ def test_interpolated_frames_lie_between_and_are_said(grey_run, tmp_path):
     assert (frames[0][:30] != snapshots[0][:30]).any()
 
 
-def test_two_runs_side_by_side(make_run, conv_info, tmp_path):
+def test_two_runs_side_by_side(make_run, conv_info, tmp_path, caplog):
     """On one scale, at the steps both have; each half is that run's own filters."""
     info = conv_info(kernel_shape=(5, 5, 1, 4), bias=False)
     one = make_run(info, steps=range(5), folder="one")
@@ -235,6 +235,7 @@ def test_two_runs_side_by_side(make_run, conv_info, tmp_path):
     animation = animate(one, tmp_path / "a.webp", compare=two.path, scale="layer", size=400)
     frames = pillow_frames(animation)
     assert len(frames) == 3, "steps 0, 2 and 4"
+    assert "comparing the 3 steps that both runs have, of 5 and 4" in caplog.text
     film = film_of(one, 200, Look(scale="layer"))
     assert animation.shape[1] >= 2 * film._places[0].layout.shape[1]
     every = np.stack([run.kernels("conv1", s) for run in (one, two) for s in (0, 2, 4)])
@@ -376,8 +377,8 @@ def test_it_is_a_path(grey_run, tmp_path):
         ({"seconds": 2, "hold": (1, 1)}, "hold: 2 seconds of rest leave nothing"),
         ({"time": "batch"}, "time: expected one of snapshot, epoch, log"),
         ({"between": -1}, "between: expected"),
-        ({"size": 0}, "size: expected at least 1"),
-        ({"size": 640.5}, "size: expected at least 1, got 640.5"),
+        ({"size": 0}, "size: expected a whole number"),
+        ({"size": 640.5}, "size: expected a whole number from 1 on, got 640.5"),
         ({"hold": 2}, "hold: expected two numbers"),
         ({"steps": 5}, "steps: expected numbers and ranges in a list, got 5"),
         ({"size": 20}, "size: 20 pixels are too few for one pixel a weight; expected at least"),
@@ -392,10 +393,17 @@ def test_it_is_a_path(grey_run, tmp_path):
         ({"layers": "conv9"}, "no layer 'conv9' in"),
         ({"layers": []}, "layers: none are chosen"),
         ({"filters": []}, "filters: none are chosen"),
+        ({"filters": 3}, "filters: expected numbers in a list, got 3"),
+        ({"filters": "0-3"}, "filters: expected numbers in a list, got '0-3'"),
+        ({"layers": 0}, "layers: expected a name or several, got 0"),
+        ({"steps": "0,1"}, "steps: expected numbers and ranges in a list, got '0,1'"),
         ({"filters": [8]}, "filters: layer conv1 has the filters 0 to 7, got 8"),
         ({"filters": [1], "order": "drift"}, "not both"),
         ({"steps": []}, "are chosen; it has 6 snapshots"),
-        ({"steps": [0, 9]}, "has no snapshot at step 9; it has 6 snapshots from step 0 to 5"),
+        (
+            {"steps": [0, 9]},
+            "no snapshot at step 9; it has 6 snapshots from step 0 to 5; near it: 5",
+        ),
         ({"steps": [3]}, "1 readable snapshot to show; it takes at least 2"),
         ({"output": "a.bmp"}, "expected a name that ends in .gif, .png, .apng, .webp, .mp4, .webm"),
         ({"output": "nowhere/a.gif"}, "no folder"),
