@@ -106,10 +106,10 @@ class Summaries:
         Raises:
             OSError: If the file cannot be written.
         """
-        if self._last is None or not run.steps:
+        steps = run.steps
+        if self._last is None or not steps:
             return
         most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
-        steps = run.steps
         moving = _spread(steps, most)
         still = spread_steps(steps, epochs=self._last.counts_epochs)
         for info in self._layers:

@@ -63,7 +63,7 @@ class VideoWriter:
         check_encoder()
         import av  # noqa: PLC0415 - an extra
 
-        self._colours, self._shape = colours, shape
+        self._colours = colours
         self._clock = Clock(_TICKS, 1 << 31)
         self._at = 0
         codec, options = _CODECS[container]
