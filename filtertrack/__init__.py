@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from filtertrack.callback import FilterTracker
     from filtertrack.errors import FiltertrackError
     from filtertrack.figure import filmstrip
+    from filtertrack.measurement import Measurement, measure
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.store import Run
+    from filtertrack.trajectories import plot_trajectories
 
 __version__ = "0.1.0"
 
@@ -27,11 +29,14 @@ __all__ = [
     "FilterTracker",
     "FiltertrackError",
     "LayerInfo",
+    "Measurement",
     "Moment",
     "Run",
     "Snapshot",
     "animate",
     "filmstrip",
+    "measure",
+    "plot_trajectories",
 ]
 
 _ROOMS = {
@@ -39,11 +44,14 @@ _ROOMS = {
     "FilterTracker": "callback",
     "FiltertrackError": "errors",
     "LayerInfo": "snapshot",
+    "Measurement": "measurement",
     "Moment": "snapshot",
     "Run": "store",
     "Snapshot": "snapshot",
     "animate": "animation",
     "filmstrip": "figure",
+    "measure": "measurement",
+    "plot_trajectories": "trajectories",
 }
 
 

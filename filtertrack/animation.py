@@ -73,6 +73,7 @@ def animate(
     scale: Scale | None = None,
     zero_centred: bool = False,
     delta: bool = False,
+    outline: bool = False,
     colormap: str = GREY,
     theme: ThemeName = "dark",
     size: int | None = None,
@@ -92,7 +93,7 @@ def animate(
     is left out, with a warning in the log. Memory does not grow with the number of snapshots.
 
     PNG and WebP are exact: a decoded pixel is its weight's colour. So is a GIF of layers with one
-    value a pixel (grey or through a colormap); one of colour filters has 240 colours for the whole
+    value a pixel (grey or through a colormap); one of colour filters has 236 colours for the whole
     run, never dithered. MP4 and WebM are the smallest, and close.
 
     Args:
@@ -107,13 +108,17 @@ def animate(
         filters: Numbers of the filters to draw, in this order; None for all.
         order: In which order filters come. ``"stored"``: as in the kernel. ``"similarity"``: like
             beside like, by what they have become. ``"orientation"``: by the direction of their
-            edges. ``"drift"``: the one that has turned farthest from its start first.
+            edges. ``"drift"``: the one that has turned farthest from its start first. ``"label"``:
+            edges, blobs, colour blobs, other structure, the rest.
         scale: What dark and light mean. ``"frame"``: lowest and highest weight of each filter in
             each frame, as in TensorBoard. ``"filter"``: of each filter over all frames, so its
             growth is seen. ``"layer"``: of all filters over all frames. None for ``"frame"``, or
             ``"filter"`` with ``delta``.
         zero_centred: Widen each range so that zero is in its middle.
         delta: Draw the difference from the first snapshot shown, zero-centred.
+        outline: Draw a line around each filter whose colour says its label: edge, blob, colour
+            blob or other structure (see ``measures.label``); of a single grid with how many there
+            are.
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: ``"dark"`` or ``"light"``: the colours around the weights.
         size: Longer side of all grids together, in pixels, at most; the magnification is the
@@ -153,6 +158,7 @@ def animate(
         scale=scale,
         zero_centred=zero_centred,
         delta=delta,
+        outline=outline,
         order=order,
         filters=filters,
         colormap=colormap,

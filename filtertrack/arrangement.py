@@ -51,6 +51,7 @@ def arrange_grids(
     side: int | None = None,
     columns: int | None = None,
     even: bool = False,
+    outlined: bool = False,
 ) -> Arrangement:
     """Put grids side by side and below each other.
 
@@ -61,6 +62,7 @@ def arrange_grids(
             have less than a pixel. None for 640, up to 1280 for several grids.
         columns: Cells in a row of each grid; None to choose.
         even: Whether everything begins and ends at even pixels, as video needs it.
+        outlined: Whether there is room for a line around each cell.
 
     Returns:
         Where they lie.
@@ -81,6 +83,7 @@ def arrange_grids(
             high=high,
             columns=columns,
             even=even,
+            outlined=outlined,
         )
         for view in views
     ]

@@ -117,6 +117,23 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
     return pattern.reshape(filters, height, width, 1)
 
 
+def to_channels(view: View, kernels: np.ndarray) -> np.ndarray:
+    """Turn the slices of 3-D kernels into channels: what is a neighbour on a page need not be one.
+
+    Args:
+        view: How the layer is looked at.
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        The same weights, of a 3-D kernel ``(filters, height, width / slices, slices * channels)``.
+    """
+    if view.slices == 1:
+        return kernels
+    filters, height, width, channels = kernels.shape
+    apart = kernels.reshape(filters, height, view.slices, width // view.slices, channels)
+    return apart.transpose(0, 1, 3, 2, 4).reshape(filters, height, width // view.slices, -1)
+
+
 def explain(info: LayerInfo) -> str:
     """Say in words what a picture of this layer shows; the same for every snapshot of it."""
     view = view_of(info)

@@ -11,6 +11,7 @@ import filtertrack
 from filtertrack.errors import FiltertrackError, printable
 
 if TYPE_CHECKING:
+    from filtertrack.measurement import Measurement
     from filtertrack.store import Run
 
 _DAMAGED = 1
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_animate(commands.add_parser("animate", help="make an animation of a run's filters"))
     _add_filmstrip(commands.add_parser("filmstrip", help="make a figure: filters by steps"))
+    _add_measure(commands.add_parser("measure", help="say in numbers what the filters are"))
     info = commands.add_parser("info", help="say what a run holds")
     info.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
     info.set_defaults(command=_info)
@@ -106,6 +108,27 @@ def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_filmstrip)
 
 
+def _add_measure(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Say in numbers what a run's filters have become (edge, blob, colour blob, other "
+        "structure, unstructured), when they formed, which hardly moved and which repeat each "
+        "other; of a single layer, also what each filter is."
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
+    parser.add_argument(
+        "--layers", type=_names, metavar="A,B", help="names, or patterns like 'block1/*' (all)"
+    )
+    parser.add_argument("--steps", type=_numbers, metavar="0,1,5-20", help="which snapshots (all)")
+    parser.add_argument("--at", type=int, metavar="STEP", help="as it is at this step (the last)")
+    files = parser.add_argument_group("files to write instead of printing tables")
+    files.add_argument(
+        "--csv", metavar="FILE", help="a row a filter and step, or with --at a row a filter"
+    )
+    files.add_argument("--json", metavar="FILE", help="everything")
+    files.add_argument("--plot", metavar="FILE", help="a figure of the training: PDF, SVG or PNG")
+    parser.set_defaults(command=_measure)
+
+
 def _add_subject(
     parser: argparse.ArgumentParser, output: str, theme: str
 ) -> "argparse._ArgumentGroup":
@@ -124,10 +147,10 @@ def _add_subject(
     what.add_argument("--filters", type=_numbers, metavar="0-15,20", help="which filters (all)")
     what.add_argument(
         "--order",
-        choices=("stored", "similarity", "orientation", "drift"),
+        choices=("stored", "similarity", "orientation", "drift", "label"),
         default="stored",
-        help="of filters: as in the kernel, like beside like, by the direction of their edges, or "
-        "the farthest from its start first (%(default)s)",
+        help="of filters: as in the kernel, like beside like, by the direction of their edges, "
+        "the farthest from its start first, or by what they are (%(default)s)",
     )
     what.add_argument(
         "--scale",
@@ -137,6 +160,11 @@ def _add_subject(
     )
     what.add_argument("--zero-centred", action="store_true", help="zero in the middle of the scale")
     what.add_argument("--delta", action="store_true", help="difference from the first snapshot")
+    what.add_argument(
+        "--outline",
+        action="store_true",
+        help="a line around each filter says what it is: edge, blob, colour blob, other structure",
+    )
     what.add_argument(
         "--colormap", default="gray", help="of matplotlib, for one value a pixel (%(default)s)"
     )
@@ -206,7 +234,10 @@ def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the two kinds of picture have in common, the run already open."""
     from filtertrack.store import Run  # noqa: PLC0415 - keeps --help fast
 
-    options = ("layers", "steps", "order", "scale", "zero_centred", "delta", "colormap", "theme")
+    options = (
+        *("layers", "steps", "order", "scale", "zero_centred", "delta", "outline", "colormap"),
+        "theme",
+    )
     filters = arguments.filters and [
         number
         for part in arguments.filters
@@ -217,6 +248,57 @@ def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names}
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    from filtertrack.files import check_target  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.measurement import measure  # noqa: PLC0415
+    from filtertrack.paper import FORMATS  # noqa: PLC0415
+    from filtertrack.report import write_csv, write_json  # noqa: PLC0415
+    from filtertrack.store import Run  # noqa: PLC0415
+    from filtertrack.trajectories import plot_trajectories  # noqa: PLC0415
+
+    at = arguments.at
+    files: list[tuple[str | None, Sequence[str], Callable[[Measurement, Path], object]]] = [
+        (arguments.csv, [".csv"], lambda measured, path: write_csv(measured, path, at)),
+        (arguments.json, [".json"], lambda measured, path: write_json(measured, path, at)),
+        (arguments.plot, list(FORMATS), plot_trajectories),
+    ]
+    wanted = [(Path(name), endings, write) for name, endings, write in files if name]
+    for path, endings, _ in wanted:  # refused before minutes of measuring
+        check_target(path, endings)
+    run = Run(arguments.run)
+    if at is not None:
+        run.moment(at)
+    with _progress("measuring") as progress:
+        measured = measure(run, layers=arguments.layers, steps=arguments.steps, progress=progress)
+    for path, _, write in wanted:
+        write(measured, path)
+        print(path)
+    if not wanted:
+        _print_tables(measured, at)
+    return 0
+
+
+def _print_tables(measured: "Measurement", at: int | None) -> None:
+    """Print a row a layer; of a single layer, a row a filter as well."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.report import each_filter, overview  # noqa: PLC0415
+
+    console = Console(highlight=False, markup=False)
+    tables = overview(measured, at)
+    if len(measured.layers) == 1:
+        tables += [each_filter(measured, name, at) for name in measured.layers]
+    # Rather wider than the terminal than with numbers cut off.
+    endless = console.options.update(max_width=1000)
+    console.width = max(
+        console.width, *(console.measure(t, options=endless).maximum for t in tables)
+    )
+    for table in tables:
+        console.print(table)
+    if len(measured.layers) > 1:
+        console.print("Each filter of a layer: --layers NAME")
 
 
 def _info(arguments: argparse.Namespace) -> int:

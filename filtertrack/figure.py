@@ -1,61 +1,34 @@
 """A run becomes a figure for a paper: a row a filter, a column a step."""
 
-import io
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from filtertrack.errors import FiltertrackError, printable
-from filtertrack.files import check_target, write_whole
+from filtertrack.files import check_target
 from filtertrack.grid import Layout
 from filtertrack.order import Order
 from filtertrack.page import FONT, POINT, Page, Sheet
-from filtertrack.palette import GREY, THEMES, Rgb, ThemeName
+from filtertrack.palette import GREY, OUTLINED, THEMES, ThemeName
 from filtertrack.panel import Look, Scale
+from filtertrack.paper import FORMATS, PaperFigure, colour, save, settings
 from filtertrack.store import Run
 from filtertrack.strip import Strip, spread_steps
 from filtertrack.subject import RunLike, Steps, Subject, choose
+
+_WIDE = 4.0
+"""Inches from which on the legend fits on one line."""
 
 _LINE = 1.05
 """From one label to the next, in the font's size."""
 
 _MOST_PIXELS = 1 << 28
-
-# What is written looks the same everywhere: TrueType in PDF (journals refuse Type 3), outlines in
-# SVG; and the same figure makes the same file.
-_SAVING: dict[Any, Any] = {
-    "pdf.fonttype": 42,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "filtertrack",
-}
-FORMATS: dict[str, dict[str, None]] = {
-    ".png": {},
-    ".pdf": {"CreationDate": None},
-    ".svg": {"Date": None},
-}
-"""The endings, and what a file of each would otherwise say of the day it was made on."""
-
-
-class Filmstrip(Figure):
-    """The matplotlib figure of a filmstrip; in a notebook it displays itself."""
-
-    def savefig(self, *arguments: Any, **options: Any) -> None:
-        """Save the figure as matplotlib does, but whatever its settings are, in the same way."""
-        with _settings():
-            super().savefig(*arguments, **options)
-
-    def _repr_png_(self) -> bytes:
-        """Return the figure as a PNG file, for notebooks that have not set up matplotlib."""
-        file = io.BytesIO()
-        self.savefig(file, format="png")
-        return file.getvalue()
 
 
 def filmstrip(
@@ -69,6 +42,7 @@ def filmstrip(
     scale: Scale | None = None,
     zero_centred: bool = False,
     delta: bool = False,
+    outline: bool = False,
     colormap: str = GREY,
     theme: ThemeName = "light",
     width: str | float = "17cm",
@@ -92,6 +66,7 @@ def filmstrip(
         scale: What dark and light mean; see ``animate``.
         zero_centred: Widen each range so that zero is in its middle.
         delta: Draw the difference from the first snapshot shown, zero-centred.
+        outline: Draw a line around each filter whose colour says its label; see ``animate``.
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: ``"light"`` or ``"dark"``: the colours around the weights.
         width: Of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
@@ -120,6 +95,7 @@ def filmstrip(
         scale=scale,
         zero_centred=zero_centred,
         delta=delta,
+        outline=outline,
         order=order,
         filters=filters,
         colormap=colormap,
@@ -141,22 +117,11 @@ def filmstrip(
             f"{page.shape[0] * page.shape[1] * 8 / 1e9:.1f} GB of memory; choose a smaller width, "
             f"height or dpi"
         )
-    with _settings():
+    with settings():
         figure = _drawn(subject, strip, page, look, dpi)
     if target is not None:
-        ending = target.suffix.lower()
-        metadata = FORMATS[ending]
-        write_whole(target, lambda file: figure.savefig(file, format=ending[1:], metadata=metadata))
+        save(figure, target)
     return figure
-
-
-@contextmanager
-def _settings() -> Iterator[None]:
-    """Set matplotlib as a filmstrip needs it, whatever the program has set; then back."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_SAVING)
-        yield
 
 
 def _few_steps(run: Run) -> list[int] | None:
@@ -170,11 +135,11 @@ def _few_steps(run: Run) -> list[int] | None:
 
 def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> Figure:
     theme = THEMES[look.theme]
-    ink, ground = _colour(theme.text), _colour(theme.background)
+    ink, ground = colour(theme.text), colour(theme.background)
     height, width = page.shape
     # A hair more: matplotlib cuts pixels off to whole ones, and 313 / 300 * 300 is a hair less.
     size = np.nextafter((width / dpi, height / dpi), np.inf)
-    figure = Filmstrip(figsize=tuple(size), dpi=dpi, facecolor=ground)
+    figure = PaperFigure(figsize=tuple(size), dpi=dpi, facecolor=ground)
     FigureCanvasAgg(figure)
     below = 0.3 * FONT * POINT * dpi
     title = _title(subject, look)
@@ -203,6 +168,21 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
         axes.set_yticks(
             _middles(layout, down, high), [str(strip.numbers[rows[row]]) for row in down]
         )
+    if strip.outlined:
+        handles = [
+            Patch(color=colour(rgb), label=name)
+            for name, rgb in zip(OUTLINED, theme.outlines, strict=True)
+        ]
+        figure.legend(
+            handles=handles,
+            loc="lower center",
+            ncols=4 if width / dpi > _WIDE else 2,
+            frameon=False,
+            fontsize=FONT - 1,
+            labelcolor=ink,
+            borderaxespad=0.2,
+            handlelength=1,
+        )
     return figure
 
 
@@ -223,11 +203,6 @@ def _labelled(count: int, pitch: int, text: float) -> range:
 def _middles(layout: Layout, numbers: range, cell: int) -> list[float]:
     """Return where the middles of cells along an axis are, in an image's coordinates."""
     return [layout.gap + number * (cell + layout.gap) + (cell - 1) / 2 for number in numbers]
-
-
-def _colour(rgb: Rgb) -> tuple[float, float, float]:
-    red, green, blue = rgb
-    return red / 255, green / 255, blue / 255
 
 
 def _title(subject: Subject, look: Look) -> str:

@@ -4,8 +4,10 @@ Everything is drawn from the stored weights, so memory does not grow with the le
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from filtertrack.budget import check_budget
 from filtertrack.caption import Caption
 from filtertrack.errors import printable
 from filtertrack.grid import SEPARATOR, to_levels
+from filtertrack.legend import Legend
 from filtertrack.lettering import PLAIN, QUIET, font, font_size, line, paste, shortened
 from filtertrack.palette import (
     BACKGROUND,
@@ -23,9 +26,10 @@ from filtertrack.palette import (
     chosen_levels,
     colormap_levels,
     film_palette,
+    outline_entries,
     to_entries,
 )
-from filtertrack.panel import Look, Panel, check_colormap
+from filtertrack.panel import Look, Panel, check_look
 from filtertrack.subject import Subject
 from filtertrack.timing import Timeline
 
@@ -72,21 +76,27 @@ class Film:
         self.timeline, self._theme = timeline, look.theme
         self._panels = [Panel(subject.runs, name, subject.steps, look) for name in subject.layers]
         views = [panel.view for panel in self._panels for _ in subject.runs]
-        check_colormap(look, views)
+        check_look(look, views)
+        self._outlined = look.outline
         coloured = any(view.coloured for view in views)
         self._plain = film_palette(look.theme, colormap_levels(look.colormap))
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
         two = len(subject.runs) > 1
         across = 2 if two else math.ceil(math.sqrt(len(subject.layers)))
-        grids = arrange_grids(views, across, side=side, columns=columns, even=even)
+        grids = arrange_grids(
+            views, across, side=side, columns=columns, even=even, outlined=look.outline
+        )
         if not huge:
             check_budget(grids.shape, len(timeline.frames), 1 if self._indexed else 3)
         self._places, self._title, self.side = grids.places, grids.title, grids.side
         logs = [[moment.metrics for moment in run] for run in subject.moments]
         title = _headline(subject, look, timeline)
         self._caption = Caption(title, subject.moments[0], logs, timeline.knots, grids.shape[1])
-        self.shape = (self._caption.height + grids.shape[0], grids.shape[1])
+        self._counted = look.outline and len(views) == 1
+        self._legend = Legend(grids.shape[1], views[0].count if self._counted else None)
+        self._head = self._caption.height + (self._legend.height if look.outline else 0)
+        self.shape = (self._head + grids.shape[0], grids.shape[1])
         self._titles = _titles(subject) if self._title else []
 
     @property
@@ -114,12 +124,20 @@ class Film:
         walks = zip(*(panel.walk(positions) for panel in self._panels), strict=True)
         still = self._surroundings()
         fill = SEPARATOR if self._indexed else tuple(self._plain[SEPARATOR].tolist())
-        for position, cells in zip(positions, walks, strict=True):
+        labels: list[np.ndarray] = []
+        for number, (position, cells) in enumerate(zip(positions, walks, strict=True)):
             picture = still.copy()
             paste(picture, (0, 0), self._inked(self._caption.draw(position)))
-            for place, tones in zip(self._places, self._tones(cells), strict=True):
-                top = self._caption.height + place.top
-                paste(picture, (top, place.left), place.layout.compose(tones, fill))
+            if self._outlined:
+                if not number or math.floor(position) != math.floor(positions[number - 1]):
+                    labels = [each for panel in self._panels for each in panel.labels(position)]
+                legend = self._legend.draw(Counter(labels[0].tolist()) if self._counted else None)
+                paste(picture, (self._caption.height, 0), self._inked(legend))
+            outlines = [self._inked(outline_entries(each)) for each in labels]
+            tones = self._tones(cells)
+            for place, tone, outline in zip_longest(self._places, tones, outlines):
+                grid = place.layout.compose(tone, fill, outline)
+                paste(picture, (self._head + place.top, place.left), grid)
             yield picture
 
     def _surroundings(self) -> np.ndarray:
@@ -128,7 +146,7 @@ class Film:
         face = font(font_size(self.shape[1]))
         for place, (title, ramp) in zip(self._places, self._titles, strict=False):
             text = shortened(title, face, place.layout.shape[1] - place.layout.gap)
-            top = self._caption.height + place.top - self._title
+            top = self._head + place.top - self._title
             strength = QUIET if ramp == TEXT else PLAIN
             left = place.left + place.layout.gap
             paste(still, (top, left), line(text, face, ramp, strength))

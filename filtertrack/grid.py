@@ -16,7 +16,7 @@ from PIL import Image
 from filtertrack.cells import View
 from filtertrack.scaling import ValueRange, normalise
 
-LEVELS = 240
+LEVELS = 236
 """Levels from dark to light in a palette picture; the entries above are for everything else."""
 NOT_FINITE = LEVELS
 """Palette entry of a weight that is NaN or infinite."""
@@ -26,6 +26,9 @@ SEPARATOR = LEVELS + 1
 NOT_FINITE_RGB = (255, 0, 170)
 SEPARATOR_RGB = (40, 52, 74)
 """A blue that neither a dark nor a light grey cell melts into."""
+
+_OUTLINED_GAP = 3
+"""Pixels between outlined cells, at least: a line around each, and one between."""
 
 PAGE = 64
 """Cells on one page: more are too small to see on a TensorBoard card."""
@@ -43,6 +46,7 @@ class Layout:
         scale: Pixels a side for each weight.
         gap: Pixels between cells, and around the grid.
         slices: Parts of equal width that a cell is divided into, by lines of one pixel.
+        outlined: Whether there is room for a line around each cell.
 
     Example:
         >>> layout = Layout.fit(count=32, height=9, width=9, side=320)
@@ -57,6 +61,7 @@ class Layout:
     scale: int
     gap: int
     slices: int = 1
+    outlined: bool = False
 
     @classmethod
     def fit(
@@ -70,6 +75,7 @@ class Layout:
         high: int | None = None,
         columns: int | None = None,
         even: bool = False,
+        outlined: bool = False,
     ) -> Self:
         """Choose columns and magnification for a grid whose longer side is at most ``side`` pixels.
 
@@ -86,14 +92,16 @@ class Layout:
             columns: Cells in a row; None to choose.
             even: Make magnification and gaps even where they fit: a video keeps colour for every
                 second pixel only.
+            outlined: Leave room for a line around each cell.
         """
         count = max(count, 1)  # a layer without filters is one empty place
         columns = min(columns or _columns(count, height, width), count)
         rows = math.ceil(count / columns)
         unit = 2 if even else 1
         wide, high = side - columns * (slices - 1), high or side
-        scale, gap = 0, unit * max(1, math.ceil(min(side, high) / 200 / unit))
-        while scale < 1 and gap >= unit:
+        least, share = (-(-_OUTLINED_GAP // unit) * unit, 80) if outlined else (unit, 200)
+        scale, gap = 0, max(least, unit * math.ceil(min(side, high) / share / unit))
+        while scale < 1 and gap >= least:
             scale = min(
                 (wide - gap * (columns + 1)) // max(1, columns * width),
                 (high - gap * (rows + 1)) // max(1, rows * height),
@@ -101,7 +109,7 @@ class Layout:
             if scale < 1:
                 gap -= unit
         scale -= scale % unit
-        return cls(count, height, width, columns, max(1, scale), max(unit, gap), slices)
+        return cls(count, height, width, columns, max(1, scale), max(least, gap), slices, outlined)
 
     @property
     def rows(self) -> int:
@@ -123,13 +131,33 @@ class Layout:
     def _across(self) -> np.ndarray:
         return _lines(self.columns, self.width, self.scale, self.gap, self.slices)
 
-    def compose(self, cells: np.ndarray, fill: int | tuple[int, int, int]) -> np.ndarray:
+    @cached_property
+    def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
+        """Say which pixels, by their numbers in the picture, outline which cell."""
+        high, wide = self.height * self.scale, self.width * self.scale + self.slices - 1
+        around = (self.gap - 1) // 2
+        down = _owners(self.rows, high, self.gap, around)[:, np.newaxis]
+        across = _owners(self.columns, wide, self.gap, around)[np.newaxis]
+        inside = (_owners(self.rows, high, self.gap, 0)[:, np.newaxis] >= 0) & (
+            _owners(self.columns, wide, self.gap, 0)[np.newaxis] >= 0
+        )
+        cell = np.where((down >= 0) & (across >= 0), down * self.columns + across, self.count)
+        pixels = np.flatnonzero((cell < self.count) & ~inside)
+        return pixels, cell.ravel()[pixels]
+
+    def compose(
+        self,
+        cells: np.ndarray,
+        fill: int | tuple[int, int, int],
+        outlines: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Put cells side by side, magnified, with separators between them.
 
         Args:
             cells: ``uint8`` array of shape ``(count, height, width)`` or ``(…, 3)``; fewer cells
                 than ``count`` leave the last places empty.
             fill: What separators and empty places hold: an entry of a palette, or a colour.
+            outlines: What the line around each cell holds, of ``count`` cells; None for no lines.
 
         Returns:
             ``uint8`` array of the layout's shape, with a last axis of 3 for colour.
@@ -147,7 +175,11 @@ class Layout:
             self.rows * self.height, self.columns * self.width, *channels
         )
         # Across first: the rows that are then repeated are copied whole.
-        return small.take(self._across, axis=1).take(self._down, axis=0)
+        picture = small.take(self._across, axis=1).take(self._down, axis=0)
+        if outlines is not None:
+            pixels, numbers = self._outlines
+            picture.reshape(-1, *channels)[pixels] = outlines[numbers]
+        return picture
 
 
 def _columns(count: int, height: int, width: int) -> int:
@@ -173,6 +205,15 @@ def _lines(cells: int, weights: int, scale: int, gap: int, slices: int = 1) -> n
     parts = np.pad(lines, [(0, 0), (0, 0), (1, 0)], constant_values=separator)
     each = np.pad(parts.reshape(cells, -1)[:, 1:], [(0, 0), (gap, 0)], constant_values=separator)
     return np.append(each.ravel(), np.full(gap, separator))
+
+
+def _owners(cells: int, size: int, gap: int, around: int) -> np.ndarray:
+    """Say for each pixel along an axis to which cell it belongs, with some around it; else -1."""
+    owners = np.full(gap + cells * (size + gap), -1)
+    for number in range(cells):
+        start = gap + number * (size + gap)
+        owners[start - around : start + size + around] = number
+    return owners
 
 
 def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:

@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from filtertrack.measures import drift, norm, orientation, similarity
+from filtertrack.measures import LABELS, drift, label, norm, orientation, similarity
 
-Order = Literal["stored", "similarity", "orientation", "drift"]
-ORDERS: tuple[Order, ...] = ("stored", "similarity", "orientation", "drift")
+Order = Literal["stored", "similarity", "orientation", "drift", "label"]
+ORDERS: tuple[Order, ...] = ("stored", "similarity", "orientation", "drift", "label")
 
 
 def arrange(order: Order, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -18,7 +18,8 @@ def arrange(order: Order, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         order: ``"stored"``: as in the kernel. ``"similarity"``: each followed by the one most like
             it, from the strongest on. ``"orientation"``: by the direction of its edges, from
             horizontal over rising and vertical on; those without any last. ``"drift"``: the one
-            that has turned farthest from its start first.
+            that has turned farthest from its start first. ``"label"``: edges, blobs, colour blobs,
+            other structure, then the rest; edges by their direction, the others like beside like.
         start: The filters at the first snapshot: ``(filters, height, width, channels)``.
         end: The filters at the last one.
 
@@ -35,9 +36,22 @@ def arrange(order: Order, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         "stored": lambda: np.arange(len(end)),
         "similarity": lambda: _chain(end),
         "orientation": lambda: np.argsort(orientation(end).degrees, kind="stable"),
+        "label": lambda: _by_label(end),
         "drift": lambda: np.argsort(-drift(end, start), kind="stable"),
     }
     return ways[order]()
+
+
+def _by_label(kernels: np.ndarray) -> np.ndarray:
+    """Go through the labels in their order."""
+    names = label(kernels).names
+    groups = []
+    for name in LABELS:
+        members = np.flatnonzero(names == name)
+        inside = kernels[members]
+        within = np.argsort(orientation(inside).degrees) if name == "edge" else _chain(inside)
+        groups.append(members[within])
+    return np.concatenate(groups)
 
 
 def _chain(kernels: np.ndarray) -> np.ndarray:

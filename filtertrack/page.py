@@ -23,6 +23,10 @@ _NARROWEST = 0.3
 _MARGIN = 0.05
 _GAP = 0.07
 """Between cells, as a share of a column."""
+_OUTLINED = 3
+"""Pixels between outlined cells, at least."""
+_LEGEND = 3.4
+"""Room below for what the outlines mean, on two lines, in sizes of the font."""
 _DIGIT = 0.64
 """Width of a digit of the font, in its size."""
 
@@ -156,11 +160,13 @@ class Page:
         title = 2.2 * FONT * POINT * sheet.dpi
         top = math.ceil((label if upright else 1) * size + size / 2 + title)
         margin = math.ceil(sheet.dpi * _MARGIN)
-        gap = max(1, round(sheet.dpi * sheet.width / blocks / strip.columns * _GAP))
+        least, share = (_OUTLINED, 1.6 * _GAP) if strip.outlined else (1, _GAP)
+        gap = max(least, round(sheet.dpi * sheet.width / blocks / strip.columns * share))
+        below = margin + (math.ceil(_LEGEND * FONT * POINT * sheet.dpi) if strip.outlined else 0)
         across = (
             (int(sheet.width * sheet.dpi) - margin) // blocks - left - gap * (strip.columns + 1)
         )
-        down = int(sheet.height * sheet.dpi) - margin - top - gap * (rows + 1)
+        down = int(sheet.height * sheet.dpi) - below - top - gap * (rows + 1)
         lines = strip.columns * (view.slices - 1)
         scale = min(
             (across - lines) // max(1, strip.columns * view.width),
@@ -171,5 +177,5 @@ class Page:
         layout = strip.layout(rows, scale, gap)
         width = int(sheet.width * sheet.dpi)
         start = (width - margin - blocks * (left + layout.shape[1])) // 2
-        shape = top + layout.shape[0] + margin, width
+        shape = top + layout.shape[0] + below, width
         return cls(shape, blocks, rows, layout, font, upright, start, left, top)

@@ -1,8 +1,8 @@
 """The colours of an animation: one palette for the whole of it, so that nothing flickers.
 
-GIF and palette PNG give each pixel one of 256 colours. Weights get 240 of them. The rest is fixed:
-the two entries that ``grid`` needs, the background with three ramps for antialiased text and
-curves, and one that means "as before".
+GIF and palette PNG give each pixel one of 256 colours. Weights get 236 of them. The rest is fixed:
+the two entries that ``grid`` needs, four for outlines, the background with three ramps for
+antialiased text and curves, and one that means "as before".
 """
 
 import difflib
@@ -16,7 +16,11 @@ from PIL import Image
 from filtertrack.errors import FiltertrackError
 from filtertrack.grid import LEVELS, NOT_FINITE, NOT_FINITE_RGB, SEPARATOR, SEPARATOR_RGB, palette
 
-BACKGROUND = 242
+OUTLINE = SEPARATOR + 1
+"""Entry of the first outline; those of the others follow, in the order of ``OUTLINED``."""
+OUTLINED = ("edge", "blob", "colour blob", "other structure")
+"""The labels whose filters are outlined."""
+BACKGROUND = OUTLINE + len(OUTLINED)
 """Entry of the caption's background; the ramps follow."""
 TEXT, FIRST, SECOND = range(3)
 """The ramps: for text, and for the first and the second curve of a plot."""
@@ -47,6 +51,8 @@ class Theme:
         text: Of the text.
         first: Of a plot's first curve.
         second: Of its second one. Orange and blue: told apart by the colour-blind, too.
+        outlines: Of filters, by their label, in the order of ``OUTLINED``. After Okabe and Ito's
+            colours, which are told apart by the colour-blind.
     """
 
     background: Rgb
@@ -54,6 +60,7 @@ class Theme:
     text: Rgb
     first: Rgb
     second: Rgb
+    outlines: tuple[Rgb, Rgb, Rgb, Rgb]
 
     @property
     def ramps(self) -> tuple[Rgb, Rgb, Rgb]:
@@ -68,6 +75,7 @@ THEMES: dict[ThemeName, Theme] = {
         text=(236, 240, 246),
         first=(255, 176, 84),
         second=(96, 190, 255),
+        outlines=((86, 180, 233), (240, 180, 40), (0, 200, 140), (226, 130, 180)),
     ),
     "light": Theme(
         background=(255, 255, 255),
@@ -75,6 +83,7 @@ THEMES: dict[ThemeName, Theme] = {
         text=(24, 28, 36),
         first=(196, 84, 0),
         second=(0, 98, 184),
+        outlines=((0, 114, 178), (224, 140, 0), (0, 150, 110), (190, 80, 140)),
     ),
 }
 
@@ -84,7 +93,7 @@ def film_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) ->
 
     Args:
         theme: Colours around the weights.
-        levels: ``uint8`` array of shape ``(240, 3)``: colours of the weights; None for greys.
+        levels: ``uint8`` array of shape ``(236, 3)``: colours of the weights; None for greys.
 
     Returns:
         ``uint8`` array of shape ``(256, 3)``.
@@ -94,12 +103,26 @@ def film_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) ->
     if levels is not None:
         colours[:LEVELS] = levels
     colours[SEPARATOR] = look.separator
+    colours[OUTLINE:BACKGROUND] = look.outlines
     colours[BACKGROUND] = look.background
     for number, end in enumerate(look.ramps):
         start = ramp_entry(number, 1)
         steps = np.linspace(look.background, end, SHADES + 1)[1:]
         colours[start : start + SHADES] = np.rint(steps)
     return colours
+
+
+def outline_entries(labels: np.ndarray) -> np.ndarray:
+    """Return the entry of each label's outline; the separator's where it has none.
+
+    Example:
+        >>> outline_entries(np.array(["edge", "unstructured"])).tolist()
+        [238, 237]
+    """
+    entries = np.full(labels.shape, SEPARATOR, np.uint8)
+    for number, name in enumerate(OUTLINED):
+        entries[labels == name] = OUTLINE + number
+    return entries
 
 
 def ramp_entry(ramp: int, shade: int) -> int:
@@ -114,7 +137,7 @@ def colormap_levels(name: str) -> np.ndarray:
         name: Such as ``"gray"``, ``"viridis"`` or ``"RdBu_r"``.
 
     Returns:
-        ``uint8`` array of shape ``(240, 3)``, from low to high.
+        ``uint8`` array of shape ``(236, 3)``, from low to high.
 
     Raises:
         FiltertrackError: If matplotlib has no such colormap.
@@ -131,7 +154,7 @@ def colormap_levels(name: str) -> np.ndarray:
 
 
 def chosen_levels(sample: np.ndarray) -> np.ndarray:
-    """Choose the 240 colours of a colour animation from a sample of its weights' colours.
+    """Choose the 236 colours of a colour animation from a sample of its weights' colours.
 
     Chosen from weights, not from pixels: a magnified weight is no more important than a small one.
     Pillow's median cut, then its k-means.
@@ -140,7 +163,7 @@ def chosen_levels(sample: np.ndarray) -> np.ndarray:
         sample: ``uint8`` array of shape ``(samples, 3)``: colours from all over the run.
 
     Returns:
-        ``uint8`` array of shape ``(240, 3)``.
+        ``uint8`` array of shape ``(236, 3)``.
     """
     chosen = np.unique(sample, axis=0)
     if len(chosen) > LEVELS:
@@ -163,7 +186,7 @@ def to_entries(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
         colours: A palette of shape ``(256, 3)``.
 
     Returns:
-        ``uint8`` array of shape ``(…)``: entries below 240, or that of a weight that is not finite.
+        ``uint8`` array of shape ``(…)``: entries below 236, or that of a weight that is not finite.
     """
     flat = pixels.reshape(-1, 3)
     nearest = _nearest(flat, colours[:LEVELS])

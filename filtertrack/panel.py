@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from filtertrack.cells import View, to_cells, view_of
+from filtertrack.cells import View, to_cells, to_channels, view_of
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.grid import to_levels, to_rgb
+from filtertrack.measures import label
 from filtertrack.order import ORDERS, Order, arrange
 from filtertrack.palette import GREY, THEMES, ThemeName
 from filtertrack.scaling import Span, ValueRange, value_range
@@ -35,6 +36,7 @@ class Look:
         filters: Numbers of the filters to draw, in this order; None for all.
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: Colours around the weights.
+        outline: Whether each filter has a line around it that says its label.
 
     Raises:
         FiltertrackError: If a value is none of those; the message says which are.
@@ -47,6 +49,7 @@ class Look:
     filters: Sequence[int] | None = None
     colormap: str = GREY
     theme: ThemeName = "dark"
+    outline: bool = False
 
     def __post_init__(self) -> None:
         """Check the values once."""
@@ -70,12 +73,18 @@ class Look:
             )
 
 
-def check_colormap(look: Look, views: Sequence[View]) -> None:
-    """Refuse a colormap that would not be seen.
+def check_look(look: Look, views: Sequence[View]) -> None:
+    """Refuse a colormap or outlines that would not be seen.
 
     Raises:
-        FiltertrackError: If every layer is drawn in its own colours.
+        FiltertrackError: If every layer is drawn in its own colours, or none has filters to
+            outline.
     """
+    if look.outline and all(view.kind == "matrix" for view in views):
+        raise FiltertrackError(
+            "outline: 1x1 kernels are drawn as one matrix, which has no filters to outline; leave "
+            "it out"
+        )
     if look.colormap != GREY and all(view.coloured for view in views):
         raise FiltertrackError(
             f"colormap {look.colormap!r}: layers with three input channels are drawn in their own "
@@ -165,6 +174,17 @@ class Panel:
             return self.whole_range
         return self._range_of(cells)
 
+    def labels(self, position: float) -> list[np.ndarray]:
+        """Return what each cell's filter is at a position: for each run, one of ``LABELS`` each.
+
+        A matrix is one cell, and ``"unknown"``.
+        """
+        step = self._steps[math.floor(position)]
+        if self.view.kind == "matrix":
+            return [np.array(["unknown"]) for _ in self._runs]
+        kernels = (self._chosen(run.kernels(self.name, step)) for run in self._runs)
+        return [label(to_channels(self.view, each)).names for each in kernels]
+
     def paint(self, cells: np.ndarray, values: ValueRange, palette: np.ndarray) -> np.ndarray:
         """Return the cells' exact colours.
 
@@ -218,5 +238,8 @@ class Panel:
             return np.array(self._look.filters, np.intp)
         if self._look.order == "stored":
             return None
-        start, end = (self._runs[0].kernels(self.name, self._steps[n]) for n in (0, -1))
+        start, end = (
+            to_channels(self.view, self._runs[0].kernels(self.name, self._steps[n]))
+            for n in (0, -1)
+        )
         return arrange(self._look.order, start, end)

@@ -8,8 +8,8 @@ import numpy as np
 from filtertrack.cells import View
 from filtertrack.grid import SEPARATOR, Layout
 from filtertrack.lettering import QUIET, font, font_size, line, line_height, paste
-from filtertrack.palette import BACKGROUND, TEXT, colormap_levels, film_palette
-from filtertrack.panel import Look, Panel, check_colormap
+from filtertrack.palette import BACKGROUND, TEXT, colormap_levels, film_palette, outline_entries
+from filtertrack.panel import Look, Panel, check_look
 from filtertrack.subject import Subject
 
 CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
@@ -57,6 +57,7 @@ class Strip:
 
     Attributes:
         view: How the layer is looked at.
+        outlined: Whether each cell has a line around it that says its filter's label.
         steps: Each column's step.
         numbers: The filters that are drawn, by their numbers in the kernel: each row's, or each
             column's of a matrix.
@@ -67,16 +68,23 @@ class Strip:
 
     def __init__(self, subject: Subject, look: Look) -> None:
         panel = Panel(subject.runs, subject.layers[0], subject.steps, look)
-        check_colormap(look, [panel.view])
+        check_look(look, [panel.view])
         self._palette = film_palette(look.theme, colormap_levels(look.colormap))
         self.view = panel.view
         self.numbers = panel.numbers
         self.steps = subject.steps
         self._cells = np.stack(list(self._painted(panel)), axis=1)
+        self.outlined = look.outline
+        self._outlines = self._palette[self._labelled(panel)] if look.outline else None
 
     def _painted(self, panel: Panel) -> Iterator[np.ndarray]:
         for group in panel.walk(range(len(self.steps))):
             yield panel.paint(group[0], panel.values(group), self._palette)
+
+    def _labelled(self, panel: Panel) -> np.ndarray:
+        """Return the entry of each cell's outline: ``(rows, columns)``."""
+        columns = [panel.labels(number)[0] for number in range(len(self.steps))]
+        return outline_entries(np.stack(columns, axis=1))
 
     @property
     def rows(self) -> int:
@@ -92,7 +100,14 @@ class Strip:
         """Return where the cells of so many rows lie."""
         view = self.view
         return Layout(
-            rows * self.columns, view.height, view.width, self.columns, scale, gap, view.slices
+            rows * self.columns,
+            view.height,
+            view.width,
+            self.columns,
+            scale,
+            gap,
+            view.slices,
+            self.outlined,
         )
 
     def picture(self, rows: range, layout: Layout) -> np.ndarray:
@@ -108,7 +123,10 @@ class Strip:
         cells = self._cells[rows.start : rows.stop]
         flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])
         red, green, blue = self._palette[SEPARATOR].tolist()
-        return layout.compose(flat, (red, green, blue))
+        outlines = None
+        if self._outlines is not None:
+            outlines = self._outlines[rows.start : rows.stop].reshape(-1, 3)
+        return layout.compose(flat, (red, green, blue), outlines)
 
     def card(self, side: int) -> np.ndarray:
         """Draw the first rows for a screen: about as high as wide, the steps above their columns.

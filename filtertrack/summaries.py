@@ -19,7 +19,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
+from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_STRING
+from tensorboard.plugins.histogram.metadata import create_summary_metadata as histogram_metadata
 from tensorboard.plugins.image.metadata import create_summary_metadata as image_metadata
 from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
 from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
@@ -27,7 +28,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from filtertrack import measures
 from filtertrack.apng import ApngWriter
-from filtertrack.cells import explain, to_cells, view_of
+from filtertrack.cells import explain, to_cells, to_channels, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.film import Film
 from filtertrack.grid import PAGE, draw, to_png
@@ -53,7 +54,16 @@ _MEASURES = {
         "0 is the start's direction, 1 at right angles to it."
     ),
     "norm": "Mean over filters of the Euclidean length of a filter's weights.",
+    "roughness": (
+        "Mean over filters of the squared difference between neighbouring pixels, over that "
+        "between any two. 1 is noise; edges and blobs are smooth, well below 1."
+    ),
 }
+_DISTRIBUTIONS = {
+    "drift": "How far each filter has turned away from its start: 1 - cos(w, w0).",
+    "roughness": "How rough each filter is: 1 is noise, edges and blobs are well below 1.",
+}
+_BUCKETS = 30
 
 
 class Summaries:
@@ -133,8 +143,13 @@ class Summaries:
         pages = draw(view, cells, value_range(cells), _CARD)
         shape = pages[0].shape[:2]
         yield _image(f"filters/{info.name}", map(to_png, pages), shape, explain(info))
-        for name, value in _measure(kernels, start).items():
-            yield _scalar(f"filter_measures/{info.name}/{name}", value, _MEASURES[name])
+        values = _measure(to_channels(view, kernels), to_channels(view, start))
+        for name, about in _MEASURES.items():
+            yield _scalar(f"filter_measures/{info.name}/{name}", _mean(values[name]), about)
+        for name, about in _DISTRIBUTIONS.items():
+            finite = values[name][np.isfinite(values[name])]
+            if len(finite):
+                yield _histogram(f"filter_distributions/{info.name}/{name}", finite, about)
 
 
 class _EventFile:
@@ -177,10 +192,12 @@ class _EventFile:
         self._end = end
 
 
-def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, float]:
+def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Return what is measured of each filter while training runs: what takes next to no time."""
     return {
-        "drift": _mean(measures.drift(kernels, start)),
-        "norm": _mean(measures.norm(kernels)),
+        "drift": measures.drift(kernels, start),
+        "norm": measures.norm(kernels),
+        "roughness": measures.roughness(kernels),
     }
 
 
@@ -249,6 +266,14 @@ def _image(
 def _scalar(tag: str, value: float, description: str) -> Summary.Value:
     tensor = TensorProto(dtype=DT_FLOAT, float_val=[value], tensor_shape=TensorShapeProto())
     return _value(tag, tensor, scalar_metadata(None, description))
+
+
+def _histogram(tag: str, values: np.ndarray, description: str) -> Summary.Value:
+    counts, edges = np.histogram(values, _BUCKETS)
+    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in buckets.shape])
+    tensor = TensorProto(dtype=DT_DOUBLE, double_val=buckets.ravel().tolist(), tensor_shape=shape)
+    return _value(tag, tensor, histogram_metadata(None, description))
 
 
 def _text(tag: str, text: str) -> Summary.Value:

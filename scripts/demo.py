@@ -168,15 +168,18 @@ def _cut(areas: Sequence[np.ndarray], each: int, rng: np.random.Generator) -> np
 
 def _report(run: Any, accuracy: float) -> None:
     """Say in numbers what the animation shows."""
-    from filtertrack.measures import structure  # noqa: PLC0415 - with the package, in main
+    from filtertrack import measure  # noqa: PLC0415 - with the package, in main
 
-    steps = run.steps
-    before, after = (structure(run.kernels("conv1", s)).share for s in (steps[0], steps[-1]))
+    layer = measure(run, layers="conv1").layers["conv1"]
+    share = layer.whole["structured"]
+    names, counts = np.unique(layer.filters["label"][-1], return_counts=True)
+    found = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
     print(f"\nheld-out accuracy: {accuracy:.1%} (chance: {1 / len(PHOTOGRAPHS):.1%})")
     print(
-        "filters of conv1 with structure beyond their own shuffled weights: "
-        f"{before:.0%} before training, {after:.0%} after"
+        f"structured filters of conv1: {share[0]:.0%} before training, {share[-1]:.0%} after; "
+        f"half had formed by batch {layer.half_formed:.0f} of {layer.steps[-1]}"
     )
+    print(f"what they are: {found}")
 
 
 def _say_what_next(run: Path) -> None:
@@ -185,6 +188,7 @@ def _say_what_next(run: Path) -> None:
     path = shlex.quote(str(run))
     print(f"\nIn TensorBoard:   {here}tensorboard --logdir {path} --samples_per_plugin images=1000")
     print(f"Other animations: {here}filtertrack animate {path} --layers conv2 -o conv2.gif")
+    print(f"In numbers:       {here}filtertrack measure {path}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate
 from filtertrack.film import Film
 from filtertrack.formats import FORMATS
-from filtertrack.grid import palette
+from filtertrack.grid import LEVELS, SEPARATOR, palette
 from filtertrack.panel import Look
 from filtertrack.subject import choose
 from filtertrack.timing import Pace, plan
@@ -27,7 +27,7 @@ def film_of(run, side, look=None, **options):
 def drawn_by_hand(kernels):
     """Draw the grid that 8 one-channel filters of 9x9 should become, pixel after pixel."""
     picture = np.empty((ROWS * (SIDE * SCALE + GAP) + GAP, COLUMNS * (SIDE * SCALE + GAP) + GAP, 3))
-    picture[:] = palette()[241]
+    picture[:] = palette()[SEPARATOR]
     for number, kernel in enumerate(kernels[..., 0].astype(float)):
         low, high = kernel.min(), kernel.max()
         top = GAP + number // COLUMNS * (SIDE * SCALE + GAP)
@@ -35,7 +35,7 @@ def drawn_by_hand(kernels):
         for y in range(SIDE * SCALE):
             for x in range(SIDE * SCALE):
                 unit = (kernel[y // SCALE, x // SCALE] - low) / (high - low)
-                picture[top + y, left + x] = round(round(unit * 239) * 255 / 239)
+                picture[top + y, left + x] = round(round(unit * 235) * 255 / 235)
     return picture.astype(np.uint8)
 
 
@@ -194,12 +194,12 @@ def test_a_range_over_the_whole_run(grey_run, scale):
     """The darkest and the lightest level are reached in the run, but not in every frame."""
     film = film_of(grey_run, 320, Look(scale=scale))
     above = film._caption.height
-    weights = [p[above:][p[above:] < 240] for p in film.pictures()]
+    weights = [p[above:][p[above:] < LEVELS] for p in film.pictures()]
     reached = [(w.min(), w.max()) for w in weights]
     assert min(low for low, _ in reached) == 0
-    assert max(high for _, high in reached) == 239
+    assert max(high for _, high in reached) == 235
     if scale == "layer":
-        assert reached[0] != (0, 239)
+        assert reached[0] != (0, 235)
 
 
 def test_delta_starts_from_nothing(grey_run, tmp_path):
@@ -207,7 +207,7 @@ def test_delta_starts_from_nothing(grey_run, tmp_path):
     plain = pillow_frames(animate(grey_run, tmp_path / "a.webp"))[0]
     first = pillow_frames(animate(grey_run, tmp_path / "b.webp", delta=True))[0]
     grid = first[-300:]
-    separator = tuple(palette()[241])
+    separator = tuple(palette()[SEPARATOR])
     inside = grid[(grid != separator).any(axis=-1)]
     assert len(np.unique(inside, axis=0)) == 1
     assert abs(int(inside[0, 0]) - 128) <= 1

@@ -53,8 +53,8 @@ def test_rows_are_filters_and_columns_are_steps(make_run, conv_info):
     for step in range(4):
         kernels = run.kernels("conv1", step)[..., 0].astype(float)
         low, high = (f(kernels, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-        levels = np.rint((kernels - low) / (high - low) * 239)
-        expected = np.rint(levels * 255 / 239)
+        levels = np.rint((kernels - low) / (high - low) * 235)
+        expected = np.rint(levels * 255 / 235)
         np.testing.assert_array_equal(drawn[:, step, :, :, 0], expected)
 
 

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageSequence
 
 from filtertrack.gif import GifWriter
+from filtertrack.grid import LEVELS
 from filtertrack.palette import TRANSPARENT, film_palette
 
 COLOURS = film_palette()
@@ -86,14 +87,14 @@ def test_it_plays_as_often_as_asked(loop, again):
 
 def test_what_did_not_change_costs_nothing(rng):
     """A frame like the one before takes a few bytes, whatever its size."""
-    frame = rng.integers(0, 240, (200, 200), np.uint8)
+    frame = rng.integers(0, LEVELS, (200, 200), np.uint8)
     once = len(write([frame], [1]).getvalue())
     assert len(write([frame] * 11, [1] * 11).getvalue()) - once < 10 * 40
 
 
 def test_what_did_not_change_within_the_rectangle_is_transparent(rng):
     """Where only two opposite corners change the noise between them is not stored again."""
-    before = rng.integers(0, 240, (200, 200), np.uint8)
+    before = rng.integers(0, LEVELS, (200, 200), np.uint8)
     frame = before.copy()
     frame[0, 0], frame[-1, -1] = before[0, 0] ^ 1, before[-1, -1] ^ 1
     once, twice = (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageSequence
 
+from filtertrack.grid import LEVELS
 from filtertrack.palette import film_palette
 from filtertrack.webp import WebpWriter
 
@@ -145,7 +146,7 @@ def test_webpmux_reads_it(rng, tmp_path):
 @pytest.mark.parametrize("coloured", [False, True], ids=["palette", "true colour"])
 def test_what_did_not_change_costs_nothing(rng, coloured):
     """A frame like the one before takes a few bytes, and so do two corners of a large one."""
-    before = rng.integers(0, 240, (100, 100, 3) if coloured else (100, 100), np.uint8)
+    before = rng.integers(0, LEVELS, (100, 100, 3) if coloured else (100, 100), np.uint8)
     corners = before.copy()
     corners[0, 0], corners[-1, -1] = before[0, 0] ^ 1, before[-1, -1] ^ 1
     colours = None if coloured else COLOURS

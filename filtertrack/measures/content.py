@@ -1,0 +1,99 @@
+"""What filters hold: colour, a flat tone, or next to nothing."""
+
+import numpy as np
+
+from filtertrack.measures.vectors import flat
+
+_NEXT_TO_NOTHING = 0.01
+
+_COLOUR_CHANNELS = 3
+
+
+def colour_share(kernels: np.ndarray) -> np.ndarray:
+    r"""Return how much of each filter is colour, and not luminance.
+
+    A pixel's three weights are split into their mean, which answers to brightness, and the rest,
+    which answers to differences between red, green and blue: :math:`1 - \frac{1}{3} \sum_p (\sum_c
+    w_{pc})^2 / \sum_{p,c} w_{pc}^2`.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Array of shape ``(filters,)`` in [0, 1]: 0 for a grey filter, 1 for pure colour contrast,
+        2/3 on average for noise. NaN where a filter has not three channels, or is all zero.
+
+    Example:
+        >>> grey, red_green = np.ones((1, 2, 2, 3)), np.ones((1, 2, 2, 3)) * [1, -1, 0]
+        >>> colour_share(np.concatenate([grey, red_green])).tolist()
+        [0.0, 1.0]
+    """
+    if kernels.shape[3] != _COLOUR_CHANNELS:
+        return np.full(len(kernels), np.nan)
+    values = _scaled(kernels)
+    luminance = np.square(values.sum(axis=3)).sum(axis=(1, 2)) / _COLOUR_CHANNELS
+    return 1.0 - _share(luminance, values)
+
+
+def flat_share(kernels: np.ndarray) -> np.ndarray:
+    r"""Return how much of each filter is one flat tone: its channels' means.
+
+    :math:`n \sum_c \bar w_c^2 / \sum_{p,c} w_{pc}^2` with n pixels. The rest is spatial pattern,
+    which is all that the other measures of pattern look at.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Array of shape ``(filters,)`` in [0, 1]: 1 for a filter of one colour all over, 1 / n on
+        average for noise. NaN where a filter is all zero.
+
+    Example:
+        >>> flat_share(np.array([[[[1.0], [1.0]]], [[[1.0], [-1.0]]]])).tolist()
+        [1.0, 0.0]
+    """
+    values = _scaled(kernels)
+    pixels = kernels.shape[1] * kernels.shape[2]
+    means = np.square(values.sum(axis=(1, 2))).sum(axis=1) / max(1, pixels)
+    return _share(means, values)
+
+
+def near_zero(kernels: np.ndarray) -> np.ndarray:
+    """Say which filters are next to nothing: no weight above 1 % of the layer's largest.
+
+    The threshold of ``sparsity``, here of whole filters. Not the same as a dead unit: whether a
+    ReLU ever fires depends on its bias and its input, too.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Boolean array of shape ``(filters,)``; in a layer of zeros all of them.
+
+    Example:
+        >>> near_zero(np.array([[[[1.0]]], [[[0.001]]]])).tolist()
+        [False, True]
+    """
+    largest = np.abs(flat(kernels)).max(axis=1, initial=0.0)
+    highest = largest.max(initial=0.0)
+    return largest < _NEXT_TO_NOTHING * highest if highest else np.ones(len(kernels), bool)
+
+
+def _share(part: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return which share of each filter's sum of squares a part of it is."""
+    whole = np.square(values).sum(axis=(1, 2, 3))
+    share: np.ndarray = part / np.where(whole > 0, whole, np.nan)
+    return share.clip(0.0, 1.0)
+
+
+def _scaled(kernels: np.ndarray) -> np.ndarray:
+    """Return filters with their largest weight at 1, so that squares neither over- nor underflow.
+
+    NaN throughout where a filter is all zero or holds a value that is not finite.
+    """
+    values = kernels.astype(np.float64)
+    largest = np.abs(values).max(axis=(1, 2, 3), initial=0.0)
+    usable = np.isfinite(largest) & (largest > 0)
+    values[~usable] = np.nan
+    scaled: np.ndarray = values / np.where(usable, largest, 1.0)[:, None, None, None]
+    return scaled

@@ -1,0 +1,76 @@
+"""When filters form and a layer comes to rest, from what was measured at each snapshot."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+AT_REST = 0.01
+"""1 - cos to the end, below which a layer hardly moves any more: an angle of 8 degrees."""
+
+
+def formed_at(structured: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """Return the step at which each filter had formed: from there on it was always structured.
+
+    Args:
+        structured: Boolean array of shape ``(snapshots, filters)``.
+        steps: Each snapshot's step, ascending.
+
+    Returns:
+        Array of shape ``(filters,)``; NaN where a filter is not structured at the end.
+
+    Example:
+        >>> formed_at(np.array([[0, 1, 0], [1, 0, 0], [1, 1, 0]], bool), [0, 10, 20]).tolist()
+        [10.0, 20.0, nan]
+    """
+    return _since(structured, steps)
+
+
+def formed_by(formed: np.ndarray, share: float) -> float:
+    """Return the step by which a share of a layer's filters had formed.
+
+    Args:
+        formed: What ``formed_at`` returns.
+        share: Of all filters, in (0, 1]: 0.5 for half.
+
+    Returns:
+        A step; NaN where so many never did.
+
+    Example:
+        >>> formed_by(np.array([10.0, 20.0, 5.0, np.nan]), 0.5)
+        10.0
+    """
+    needed = math.ceil(share * len(formed))
+    steps = np.sort(formed)  # NaN last
+    return float(steps[needed - 1]) if needed else math.nan
+
+
+def settled_at(to_the_end: np.ndarray, steps: Sequence[int]) -> float:
+    """Return the step after which a layer hardly moves: from there on it is near its end.
+
+    Near is a ``rotation`` of at most 0.01: within 8 degrees.
+
+    Args:
+        to_the_end: ``rotation`` between each snapshot and the last one: ``(snapshots,)``.
+        steps: Each snapshot's step, ascending.
+
+    Returns:
+        A step; NaN where only the last snapshot is near the last.
+
+    Example:
+        >>> settled_at(np.array([0.8, 0.2, 0.004, 0.0]), [0, 1, 2, 3])
+        2.0
+    """
+    near = np.asarray(to_the_end) <= AT_REST
+    step = float(_since(near[:, np.newaxis], steps)[0]) if len(near) else math.nan
+    return math.nan if len(steps) and step == steps[-1] else step
+
+
+def _since(true: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """Return for each column the step from which on it is true to the end; NaN if it is not."""
+    if not len(true):
+        return np.full(true.shape[1], np.nan)
+    to_the_end = np.logical_and.accumulate(true[::-1], axis=0)[::-1]
+    return np.where(
+        to_the_end[-1], np.asarray(steps, np.float64)[to_the_end.argmax(axis=0)], np.nan
+    )

@@ -1,0 +1,166 @@
+"""Whether filters have spatial structure, or are noise."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from filtertrack.measures.vectors import centred
+
+_LARGEST_PRODUCT = 144
+"""Pixels up to which all shuffles are one matrix product; its size grows with their square."""
+
+_AT_ONCE = 1 << 21
+"""Numbers in memory at once, about."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """Whether filters have spatial structure, compared with their own weights shuffled.
+
+    Attributes:
+        ratio: ``(filters,)``: a filter's roughness: see ``roughness``.
+        p_value: ``(filters,)``: how likely a shuffle is at least as smooth; at best
+            1 / (shuffles + 1). 1 where nothing can be said.
+        shuffles: How many shuffles each filter was compared with.
+    """
+
+    ratio: np.ndarray
+    p_value: np.ndarray
+    shuffles: int
+
+
+def roughness(kernels: np.ndarray) -> np.ndarray:
+    r"""Return how rough each filter is: about 1 for noise, well below 1 for edges and blobs.
+
+    The mean squared difference between horizontal and vertical neighbours, over that between any
+    two pixels: :math:`\frac{1}{|N|} \sum_{(i,j) \in N} |w_i - w_j|^2 / \frac{2}{n - 1} \sum_i |w_i
+    - \bar w|^2`, channels together. Geary's contiguity ratio (Geary 1954). Over all shuffles of a
+    filter's pixels its mean is 1 exactly, so it needs no threshold.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Array of shape ``(filters,)``, from 0 up; NaN where nothing can be said (a single pixel, a
+        constant filter, values that are not finite).
+
+    Example:
+        >>> ramp = np.broadcast_to(np.linspace(-1, 1, 7)[:, None, None], (1, 7, 7, 1))
+        >>> roughness(ramp).round(2).tolist()
+        [0.06]
+    """
+    pixels, known = centred(kernels)
+    first, second = _neighbours(*kernels.shape[1:3])
+    if not len(first):
+        return np.full(len(kernels), np.nan)
+    between = _between(pixels, first, second)
+    expected = len(first) * 2 / (pixels.shape[1] - 1)  # the sum of squares is 1
+    return np.where(known, between / expected, np.nan)
+
+
+def structure(kernels: np.ndarray, *, shuffles: int = 399, seed: int = 0) -> Structure:
+    """Test each filter for spatial structure against its own weights shuffled.
+
+    Shuffling the pixel positions (all channels together) keeps the weights and destroys the
+    pattern. Untrained filters are exchangeable, so each of them is smoother than all its shuffles
+    with probability 1 / (shuffles + 1) only: a permutation test of ``roughness``.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+        shuffles: How many shuffles; all filters get the same ones.
+        seed: Of the shuffles.
+
+    Returns:
+        The roughness and the p-value of each filter.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(200, 7, 7, 3))
+        >>> edge = np.broadcast_to(np.linspace(-1, 1, 7)[:, None, None], (1, 7, 7, 3))
+        >>> structure(edge).p_value.tolist(), structure(noise).p_value.mean().round(1).item()
+        ([0.0025], 0.5)
+    """
+    height, width = kernels.shape[1:3]
+    first, second = _neighbours(height, width)
+    pixels, known = centred(kernels)
+    if not len(first):
+        return Structure(np.full(len(kernels), np.nan), np.ones(len(kernels)), shuffles)
+    own = _between(pixels, first, second)
+    null = _by_product if height * width <= _LARGEST_PRODUCT else _by_pixels
+    # Sums of the same numbers in another order differ by rounding: equal counts as equal.
+    as_smooth = null(pixels, own * (1 + 1e-9) + 1e-12, (height, width), shuffles, seed)
+    p_value = np.where(known, (1 + as_smooth) / (shuffles + 1), 1.0)
+    expected = len(first) * 2 / (height * width - 1)
+    return Structure(np.where(known, own / expected, np.nan), p_value, shuffles)
+
+
+def _neighbours(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two pixel numbers of every pair of horizontal or vertical neighbours."""
+    index = np.arange(height * width).reshape(height, width)
+    first = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
+    second = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
+    return first, second
+
+
+def _between(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return each filter's sum of squared differences between pairs of pixels."""
+    total: np.ndarray = np.square(pixels[:, first] - pixels[:, second]).sum(axis=(1, 2))
+    return total
+
+
+def _by_product(
+    pixels: np.ndarray, limit: np.ndarray, shape: tuple[int, int], shuffles: int, seed: int
+) -> np.ndarray:
+    """Count each filter's shuffles that are at most so rough.
+
+    The roughness of any shuffle is linear in the products of a filter's pixels, whatever the number
+    of channels.
+    """
+    rows, columns, laplacians = _laplacians(*shape, shuffles, seed)
+    count = np.empty(len(pixels), np.int64)
+    step = max(1, _AT_ONCE // (pixels.shape[1] ** 2 + shuffles))
+    for start in range(0, len(pixels), step):
+        block = pixels[start : start + step]
+        products = block @ block.transpose(0, 2, 1)
+        null = products[:, rows, columns] @ laplacians
+        count[start : start + step] = (null <= limit[start : start + step, np.newaxis]).sum(axis=1)
+    return count
+
+
+@lru_cache(maxsize=4)
+def _laplacians(
+    height: int, width: int, shuffles: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what the products of pixels i <= j count for in each shuffle's roughness.
+
+    Roughness is a quadratic form of the pixels; its matrix is the neighbourhood's Laplacian.
+    """
+    size = height * width
+    first, second = _neighbours(height, width)
+    laplacian = np.zeros((size, size))
+    laplacian[first, second] = laplacian[second, first] = -1.0
+    np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
+    rows, columns = np.triu_indices(size)
+    both = np.where(rows == columns, 1.0, 2.0)  # i, j stands for j, i as well
+    place = np.argsort(_orders(size, shuffles, seed), axis=1)
+    return rows, columns, (laplacian[place[:, rows], place[:, columns]] * both).T.copy()
+
+
+def _by_pixels(
+    pixels: np.ndarray, limit: np.ndarray, shape: tuple[int, int], shuffles: int, seed: int
+) -> np.ndarray:
+    """Count as ``_by_product`` does, one shuffle after another: for large kernels."""
+    first, second = _neighbours(*shape)
+    count = np.zeros(len(pixels), np.int64)
+    step = max(1, _AT_ONCE // (len(first) * max(1, pixels.shape[2])))
+    for order in _orders(pixels.shape[1], shuffles, seed):
+        for start in range(0, len(pixels), step):
+            block = slice(start, start + step)
+            count[block] += _between(pixels[block], order[first], order[second]) <= limit[block]
+    return count
+
+
+def _orders(size: int, shuffles: int, seed: int) -> np.ndarray:
+    """Return so many orders of pixels: ``(shuffles, size)``."""
+    rng = np.random.default_rng(seed)
+    return rng.permuted(np.tile(np.arange(size), (shuffles, 1)), axis=1)

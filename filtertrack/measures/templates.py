@@ -1,0 +1,266 @@
+"""How well filters fit two templates: stripes under an envelope, and blobs.
+
+A template bank holds one family of templates at many poses. The best fit of a filter is the one of
+the bank that explains most of its variance. Small filters fit some template by chance, so the same
+fit is made of each filter's own weights, shuffled, and of noise of the same size.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from filtertrack.measures.vectors import centred, strongest_pattern
+
+_SHUFFLES = 39
+_NOISE = 10_000
+_SMALLEST = 3
+"""Pixels a side, below which nothing has a shape."""
+
+_DIRECTIONS, _WAVELENGTHS = 12, 6
+_SHORTEST_WAVE, _LONGEST_WAVE = 2.5, 2.0
+"""In pixels, and in sides of the filter: from fine stripes to a single edge."""
+_ENVELOPES = (0.35, 0.6)
+"""Widths across the stripes, in wavelengths; along them half as much again."""
+_THINNEST = 0.7
+_CENTRES = (-0.2, 0.0, 0.2)
+"""In sides of the filter."""
+
+_BLOB_WIDTHS, _NARROWEST_BLOB, _WIDEST_BLOB = 5, 0.6, 1 / 3.5
+"""How many, and from how many pixels to how many sides of the filter."""
+_SURROUNDS = (1.6, 2.5)
+"""Width of a difference of Gaussians' surround, in widths of its centre."""
+_MOST_CENTRES = 11
+
+_ROWS_AT_ONCE = 256
+_PERFECT = 1e-6
+"""What float32 leaves of 1 - R² where even shuffled weights fit perfectly."""
+
+
+class Fit(NamedTuple):
+    """How well filters fit the best template of one family.
+
+    Attributes:
+        r2: ``(filters,)``: the share of the variance of a filter's strongest pattern that the
+            template explains, in [0, 1].
+        chance: ``(filters,)``: the mean of the same over the filter's own weights, shuffled.
+        size: ``(filters,)``: in pixels: the wavelength of a Gabor, the width (standard deviation)
+            of a blob.
+        degrees: ``(filters,)``: the direction of a Gabor's stripes, in [0, 180); NaN for a blob.
+    """
+
+    r2: np.ndarray
+    chance: np.ndarray
+    size: np.ndarray
+    degrees: np.ndarray
+
+    @property
+    def excess(self) -> np.ndarray:
+        """How much better than chance: 0 as good, 1 perfect; below 0 worse. ``(filters,)``."""
+        return _excess(self.r2, self.chance)
+
+
+class Fits(NamedTuple):
+    """How well filters fit both families.
+
+    Attributes:
+        gabor: Stripes under an envelope.
+        blob: A Gaussian or a difference of Gaussians.
+        p_value: ``(filters,)``: how likely noise of the same size fits either family as well; where
+            the filter's own weights do when they are shuffled, how often. 1 where nothing can be
+            said.
+    """
+
+    gabor: Fit
+    blob: Fit
+    p_value: np.ndarray
+
+
+class _Bank(NamedTuple):
+    """Templates: ``weights`` of shape ``(pixels, parts * templates)``, each part orthonormal."""
+
+    weights: np.ndarray
+    parts: int
+    size: np.ndarray
+    degrees: np.ndarray
+
+
+def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
+    r"""Fit each filter's strongest pattern with Gabor functions and with blobs.
+
+    A Gabor function is :math:`e^{-u^2/2\sigma^2 - v^2/2(1.5\sigma)^2} \cos(2\pi u/\lambda +
+    \varphi)` (Gabor 1946; of simple cells, Jones and Palmer 1987), u across its stripes; phase and
+    amplitude are free, so each is a pair, cosine and sine. 12 directions, 6 wavelengths from 2.5
+    pixels to two sides of the filter, 2 widths, 9 centres. A blob is a Gaussian, or a difference of
+    two whose volumes are the same and whose widths are as 1.6 (Marr and Hildreth 1980) or 2.5 to 1;
+    centres on half pixels in the middle half, 5 widths. Every template and filter is without its
+    mean: a flat tone explains nothing.
+
+    Of several channels the strongest pattern is fitted (rank 1). R² is that of the best of the
+    bank, so the true best is a little higher, for the shuffled weights alike.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+        seed: Of the shuffles; 39 of each filter.
+
+    Returns:
+        The fits; NaN where nothing can be said: less than three pixels a side, a constant filter,
+        values that are not finite.
+
+    Example:
+        >>> y, x = np.mgrid[-3:4, -3:4]
+        >>> spot = np.exp(-(x**2 + y**2) / 4)[np.newaxis, :, :, np.newaxis]
+        >>> fits = fit_templates(spot)
+        >>> fits.blob.r2.round(2).tolist(), fits.gabor.r2.round(2).tolist()
+        ([1.0], [0.63])
+    """
+    height, width = kernels.shape[1:3]
+    filters = centred(kernels)
+    known = filters.known
+    if min(height, width) < _SMALLEST:
+        known = np.zeros_like(known)
+    if not known.any():
+        nothing = np.full(len(kernels), np.nan)
+        fit = Fit(nothing, nothing, nothing, nothing)
+        return Fits(fit, fit, np.ones(len(kernels)))
+    patterns = strongest_pattern(filters).pixels.astype(np.float32)
+    orders = np.random.default_rng(seed).permuted(
+        np.tile(np.arange(height * width), (_SHUFFLES, 1)), axis=1
+    )
+    banks = _gabors(height, width), _blobs(height, width)
+    found, shuffled = zip(*(_fit(bank, patterns, orders, known) for bank in banks), strict=True)
+    best = np.maximum(found[0].excess, found[1].excess)
+    null = np.maximum(*(_excess(r2, fit.chance) for r2, fit in zip(shuffled, found, strict=True)))
+    by_noise = _noise_p_value(height, width, best)
+    by_shuffles = (null >= best).mean(axis=0)
+    p_value = np.where(known, np.maximum(by_noise, by_shuffles), 1.0)
+    return Fits(found[0], found[1], p_value)
+
+
+def _fit(
+    bank: _Bank, patterns: np.ndarray, orders: np.ndarray, known: np.ndarray
+) -> tuple[Fit, np.ndarray]:
+    """Return the best fits of patterns, and the R² of each of their shuffles."""
+    r2, number = _best(bank, patterns)
+    shuffled = np.stack([_best(bank, patterns[:, order])[0] for order in orders])
+    nan = np.where(known, 0.0, np.nan)
+    fit = Fit(
+        r2 + nan, shuffled.mean(axis=0) + nan, bank.size[number] + nan, bank.degrees[number] + nan
+    )
+    return fit, shuffled
+
+
+def _best(bank: _Bank, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the most that one template explains of each pattern of length 1, and which does."""
+    r2, number = np.empty(len(patterns)), np.empty(len(patterns), np.intp)
+    for start in range(0, len(patterns), _ROWS_AT_ONCE):  # so few that the product stays in cache
+        block = slice(start, start + _ROWS_AT_ONCE)
+        explained = patterns[block] @ bank.weights
+        np.square(explained, out=explained)
+        templates = explained.shape[1] // bank.parts
+        total = explained[:, :templates]
+        for part in range(1, bank.parts):
+            total += explained[:, part * templates : (part + 1) * templates]
+        number[block] = total.argmax(axis=1)
+        r2[block] = total[np.arange(len(total)), number[block]]
+    return r2.clip(max=1.0), number
+
+
+def _excess(r2: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    excess: np.ndarray = (r2 - chance) / np.maximum(1.0 - chance, _PERFECT)
+    return excess
+
+
+def _noise_p_value(height: int, width: int, best: np.ndarray) -> np.ndarray:
+    """Return how likely noise fits as well: at best 1 / 10,001."""
+    null = _noise_fits(height, width)
+    above = len(null) - np.searchsorted(null, np.nan_to_num(best, nan=np.inf), side="left")
+    p_value: np.ndarray = (1 + above) / (len(null) + 1)
+    return p_value
+
+
+@lru_cache(maxsize=32)
+def _noise_fits(height: int, width: int) -> np.ndarray:
+    """Return how much better than chance the better family fits noise: ascending."""
+    rng = np.random.default_rng(0)
+    banks = _gabors(height, width), _blobs(height, width)
+    fits: list[list[np.ndarray]] = [[], []]
+    for _ in range(0, _NOISE, _ROWS_AT_ONCE):
+        noise = rng.normal(size=(_ROWS_AT_ONCE, height * width)).astype(np.float32)
+        noise -= noise.mean(axis=1, keepdims=True)
+        noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+        for bank, found in zip(banks, fits, strict=True):
+            found.append(_best(bank, noise)[0])
+    r2 = [np.concatenate(found)[:_NOISE] for found in fits]
+    return np.sort(np.maximum(*(_excess(each, each.mean()) for each in r2)))
+
+
+@lru_cache(maxsize=32)
+def _gabors(height: int, width: int) -> _Bank:
+    side = max(height, width)
+    x, y = _coordinates(height, width)
+    waves = np.geomspace(_SHORTEST_WAVE, _LONGEST_WAVE * side, _WAVELENGTHS)
+    pose = np.meshgrid(
+        np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS,
+        waves,
+        _ENVELOPES,
+        np.array(_CENTRES) * width,
+        np.array(_CENTRES) * height,
+        indexing="ij",
+    )
+    angle, wave, envelope, left, top = (each.reshape(-1, 1) for each in pose)
+    sigma = np.maximum(_THINNEST, envelope * np.minimum(wave, side))
+    # Rows count downward, angles the other way.
+    across = -np.sin(angle) * (x - left) - np.cos(angle) * (y - top)
+    along = np.cos(angle) * (x - left) - np.sin(angle) * (y - top)
+    window = np.exp(-(across**2) / (2 * sigma**2) - along**2 / (2 * (1.5 * sigma) ** 2))
+    turn = 2 * np.pi * across / wave
+    parts = _orthonormal(window * np.cos(turn), window * np.sin(turn))
+    return _Bank(parts, 2, wave[:, 0], np.degrees(angle[:, 0]))
+
+
+@lru_cache(maxsize=32)
+def _blobs(height: int, width: int) -> _Bank:
+    x, y = _coordinates(height, width)
+    widths = np.geomspace(_NARROWEST_BLOB, _WIDEST_BLOB * max(height, width), _BLOB_WIDTHS)
+    left, top, sigma = (
+        each.reshape(-1, 1)
+        for each in np.meshgrid(_middle(width), _middle(height), widths, indexing="ij")
+    )
+    square = (x - left) ** 2 + (y - top) ** 2
+    centre = np.exp(-square / (2 * sigma**2))
+    kinds = [centre] + [
+        centre - np.exp(-square / (2 * (wider * sigma) ** 2)) / wider**2 for wider in _SURROUNDS
+    ]
+    size = np.tile(sigma[:, 0], len(kinds))
+    return _Bank(_orthonormal(np.concatenate(kinds)), 1, size, np.full(len(size), np.nan))
+
+
+def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each pixel lies from the middle: to the right, and down; ``(1, pixels)``."""
+    y, x = np.mgrid[:height, :width]
+    return (x - (width - 1) / 2).reshape(1, -1), (y - (height - 1) / 2).reshape(1, -1)
+
+
+def _middle(side: int) -> np.ndarray:
+    """Return the places of blobs along a side: every half pixel of the middle half, or so."""
+    half = (side - 1) // 2 / 2
+    return np.linspace(-half, half, min(_MOST_CENTRES, round(4 * half) + 1))
+
+
+def _orthonormal(*parts: np.ndarray) -> np.ndarray:
+    """Return templates, ``(templates, pixels)`` each, as the columns of a bank.
+
+    Without their means, at length 1, and each part at right angles to the one before. What is next
+    to nothing after that is nothing.
+    """
+    columns: list[np.ndarray] = []
+    for part in parts:
+        given = part - part.mean(axis=1, keepdims=True)
+        left = given
+        for before in columns:
+            left = left - (left * before).sum(axis=1, keepdims=True) * before
+        length = np.linalg.norm(left, axis=1, keepdims=True)
+        enough = length > 1e-3 * np.linalg.norm(part, axis=1, keepdims=True)
+        columns.append(np.where(enough, left / np.where(enough, length, 1.0), 0.0))
+    return np.ascontiguousarray(np.concatenate(columns).T.astype(np.float32))
