@@ -68,15 +68,18 @@ def near_zero(kernels: np.ndarray) -> np.ndarray:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        Boolean array of shape ``(filters,)``; in a layer of zeros all of them.
+        Boolean array of shape ``(filters,)``; in a layer of zeros all of them. One that holds a
+        value that is not finite is not, and does not count for the layer's largest.
 
     Example:
         >>> near_zero(np.array([[[[1.0]]], [[[0.001]]]])).tolist()
         [False, True]
     """
     largest = np.abs(flat(kernels)).max(axis=1, initial=0.0)
-    highest = largest.max(initial=0.0)
-    return largest < _NEXT_TO_NOTHING * highest if highest else np.ones(len(kernels), bool)
+    finite = np.isfinite(largest)
+    highest = largest[finite].max(initial=0.0)
+    small = largest < _NEXT_TO_NOTHING * highest if highest else largest == 0
+    return np.asarray(small & finite)
 
 
 def _share(part: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def formed_by(formed: np.ndarray, share: float) -> float:
         >>> formed_by(np.array([10.0, 20.0, 5.0, np.nan]), 0.5)
         10.0
     """
-    needed = math.ceil(share * len(formed))
+    needed = math.ceil(share * len(formed) - 1e-9)  # 0.55 * 100 is a hair more than 55
     steps = np.sort(formed)  # NaN last
     return float(steps[needed - 1]) if needed else math.nan
 

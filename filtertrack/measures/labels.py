@@ -21,7 +21,7 @@ LABELS: tuple[Label, ...] = (
     "unknown",
 )
 
-_BY_CHANCE = 0.0025
+_BY_CHANCE = 1 / 600
 """How often each of three tests may take noise for structure: together fewer than 1 in 100."""
 _GOOD_FIT = 0.4
 """How much better than chance a template has to fit to give a filter its name."""
@@ -57,10 +57,10 @@ class Labels:
 def label(kernels: np.ndarray) -> Labels:
     """Say what each filter has become.
 
-    Structured is a filter that is smoother than all of 399 shuffles of its own weights, or fits a
-    Gabor or a blob better than 399 of 400 filters of noise and than its own shuffles, or is mostly
-    one flat tone where noise is not. Each test takes 1 in 400 random filters for structured; at
-    most 1 in 100 pass any of them.
+    Structured is a filter that is smoother than all of 599 shuffles of its own weights, or fits a
+    Gabor or a blob better than 599 of 600 filters of noise and than its own shuffles, or is mostly
+    one flat tone where noise is not. Each test takes about 1 in 600 random filters for structured;
+    fewer than 1 in 100 pass any of them, however they were initialised.
 
     A structured filter takes its name from the template that fits its strongest pattern better: an
     ``"edge"`` (also a bar or stripes) from the Gabor, a ``"blob"`` from a Gaussian or a difference
@@ -105,7 +105,7 @@ def label(kernels: np.ndarray) -> Labels:
 
 @lru_cache(maxsize=256)
 def _flat_by_chance(pixels: int, channels: int) -> float:
-    """Return the flat share that noise exceeds once in 400 filters.
+    """Return the flat share that normal noise exceeds once in 600 filters.
 
     The squares of normal weights along given directions, over all of them, have a beta
     distribution.

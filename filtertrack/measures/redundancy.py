@@ -11,6 +11,8 @@ from filtertrack.measures.vectors import flat, unit
 _SLICE_THRESHOLD = 0.01
 _ALIKE = 0.95
 _BY_CHANCE = 0.01
+_SMALLEST_ANGLE = 1e-7
+"""Its cosine is the last below 1 by more than rounding."""
 
 
 def similarity(kernels: np.ndarray) -> np.ndarray:
@@ -84,12 +86,13 @@ def _chance_cosine(filters: int, weights: int) -> float:
     pairs = filters * (filters - 1) / 2
     if weights < 2:
         return math.inf  # two numbers always point the same way, or the opposite one
-    angles = np.linspace(0, math.pi, 1 << 16)
-    with np.errstate(divide="ignore", under="ignore"):
-        density = np.exp((weights - 2) * np.log(np.sin(angles).clip(min=0.0)))
-    density[0] = density[-1] = 1.0 if weights == 2 else 0.0
-    below = np.cumsum(density) / density.sum()
-    return float(np.cos(angles[np.searchsorted(below, _BY_CHANCE / max(1.0, pairs))]))
+    # Denser towards zero, where the quantile of many pairs is; by symmetry half of it is enough.
+    angles = np.geomspace(_SMALLEST_ANGLE, math.pi / 2, 1 << 16)
+    with np.errstate(under="ignore"):
+        density = np.exp((weights - 2) * np.log(np.sin(angles)))
+    below = np.cumsum(np.diff(angles) * (density[1:] + density[:-1]) / 2)
+    angle = angles[1:][np.searchsorted(below / (2 * below[-1]), _BY_CHANCE / max(1.0, pairs))]
+    return float(np.cos(angle))
 
 
 def sparsity(kernels: np.ndarray) -> float:
@@ -102,16 +105,17 @@ def sparsity(kernels: np.ndarray) -> float:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A number from 0 to 1; 1 for a layer of zeros, NaN for one without weights.
+        A number from 0 to 1; 1 for a layer of zeros, NaN for one without weights or with a value
+        that is not finite.
 
     Example:
         >>> sparsity(np.array([[[[1.0, 0.001]]], [[[0.5, 0.0]]]]))
         0.5
     """
-    largest = np.abs(kernels).max(axis=(1, 2), initial=0.0)
-    if not largest.size:
+    largest = np.abs(kernels).max(axis=(1, 2), initial=0.0).astype(np.float64)
+    highest = largest.max(initial=0.0)
+    if not largest.size or not np.isfinite(highest):
         return math.nan
-    highest = largest.max()
     return float((largest < _SLICE_THRESHOLD * highest).mean()) if highest else 1.0
 
 
@@ -125,14 +129,15 @@ def orthogonality(kernels: np.ndarray) -> float:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A number from 0 to 1; NaN for fewer than two filters.
+        A number from 0 to 1; NaN for fewer than two filters, or values that are not finite. A
+        filter of zeros counts as at right angles to all.
 
     Example:
         >>> orthogonality(np.array([[[[1.0, 0.0]]], [[[0.0, 2.0]]]]))
         1.0
     """
     count = len(kernels)
-    if count < 2:
+    if count < 2 or not np.isfinite(kernels).all():
         return math.nan
     alike = similarity(kernels)
     np.fill_diagonal(alike, 0.0)

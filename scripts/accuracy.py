@@ -1,0 +1,219 @@
+"""Plant filters whose label is known, and see whether it is found: ``make accuracy``.
+
+Patterns in random poses, under noise of a known strength, must get their label and their direction
+back. Filters as Keras initialises them must not be called structured. Writes what it finds as
+Markdown, docs/accuracy.md.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+from filtertrack.measures import label, orientation
+
+KINDS = ("edge", "blob", "colour blob", "unstructured")
+SIZES = (3, 4, 5, 7, 9, 11)
+NOISES = (1, 2, 4, 16)
+CHANNELS = (1, 3)
+INITIALISERS = (
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "orthogonal",
+)
+_LAYER = 64
+"""Filters in a layer that is initialised."""
+
+
+class Found(NamedTuple):
+    """What was found of the filters planted in one way.
+
+    Attributes:
+        right: Share of each kind that got its label, in the order of ``KINDS``; NaN where a kind
+            cannot be (colour in a grey filter). A random filter of fewer than 5x5 pixels is right
+            as ``"unknown"``.
+        degrees: Median error of the edges' direction.
+    """
+
+    right: tuple[float, ...]
+    degrees: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--each", type=int, default=500, help="filters of a kind (%(default)d)")
+    parser.add_argument(
+        "--random", type=int, default=4096, help="filters of an initialiser (%(default)d)"
+    )
+    parser.add_argument("--markdown", type=Path, help="write the tables there as well")
+    options = parser.parse_args(arguments)
+    text = "\n".join(_page(options.each, options.random))
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text, encoding="utf-8")
+    return 0
+
+
+def plant(
+    kind: str, size: int, channels: int, ratio: float, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Plant one filter.
+
+    Args:
+        kind: One of ``KINDS``.
+        size: Pixels a side.
+        channels: 1 or 3. Blobs of three are grey, edges grey or opponent colours, half each.
+        ratio: Variance of the pattern about its mean, over that of the normal noise on it.
+        rng: Chooses pose and noise.
+
+    Returns:
+        The filter, ``(size, size, channels)``, and the direction of its edge, in degrees.
+    """
+    noise = rng.normal(size=(size, size, channels))
+    if kind == "unstructured":
+        return noise, np.nan
+    pattern, degrees = _gabor(size, rng) if kind == "edge" else (_blob(size, rng), np.nan)
+    opponent = kind == "colour blob" or (kind == "edge" and rng.random() < 0.5)
+    mixture = _opponent(rng) if opponent else np.ones(3) / np.sqrt(3)
+    kernel = pattern[..., np.newaxis] * (mixture if channels == 3 else 1.0)
+    varied = kernel - kernel.mean(axis=(0, 1))
+    strength = np.sqrt(np.square(varied).mean() / np.square(noise).mean() / ratio)
+    return kernel + strength * noise, degrees
+
+
+def find(size: int, channels: int, ratio: float, each: int, rng: np.random.Generator) -> Found:
+    """Plant so many filters of each kind and see what is found."""
+    right, error = [], np.nan
+    for kind in KINDS:
+        if kind == "colour blob" and channels == 1:
+            right.append(np.nan)
+            continue
+        kernels, degrees = zip(
+            *(plant(kind, size, channels, ratio, rng) for _ in range(each)), strict=True
+        )
+        stacked = np.stack(kernels)
+        wanted = "unknown" if kind == "unstructured" and size < 5 else kind
+        right.append(float((label(stacked).names == wanted).mean()))
+        if kind == "edge":
+            away = (orientation(stacked).degrees - np.array(degrees) + 90) % 180 - 90
+            error = float(np.nanmedian(np.abs(away)))
+    return Found(tuple(right), error)
+
+
+def structured_share(name: str, size: int, channels: int, filters: int) -> float:
+    """Return the share of filters that are called structured as Keras initialises them."""
+    import keras  # noqa: PLC0415 - the first table does without
+
+    layers = []
+    for seed in range(-(-filters // _LAYER)):
+        initialiser = keras.initializers.get(
+            {"class_name": name, "config": {"seed": seed}, "registered_name": None}
+        )
+        values = keras.ops.convert_to_numpy(initialiser((size, size, channels, _LAYER)))
+        layers.append(values.transpose(3, 0, 1, 2))
+    return float(label(np.concatenate(layers)).structured.mean())
+
+
+def _gabor(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Draw stripes under an envelope: from fine ones to a single edge across the filter."""
+    down, right = np.mgrid[:size, :size] - (size - 1) / 2
+    angle = rng.uniform(0, np.pi)
+    wave = np.exp(rng.uniform(np.log(3.0), np.log(max(3.5, 1.5 * size))))
+    left, top = rng.uniform(-size / 6, size / 6, 2)
+    along = np.cos(angle) * (right - left) - np.sin(angle) * (down - top)
+    across = -np.sin(angle) * (right - left) - np.cos(angle) * (down - top)
+    width = max(0.8, rng.uniform(0.4, 0.7) * min(wave, size))
+    length = width * rng.uniform(1, 2)
+    envelope = np.exp(-(across**2) / (2 * width**2) - along**2 / (2 * length**2))
+    phase = rng.uniform(0, 2 * np.pi)
+    return envelope * np.cos(2 * np.pi * across / wave + phase), float(np.degrees(angle))
+
+
+def _blob(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a Gaussian or a difference of Gaussians, light or dark."""
+    down, right = np.mgrid[:size, :size] - (size - 1) / 2
+    left, top = rng.uniform(-size / 6, size / 6, 2)
+    square = (right - left) ** 2 + (down - top) ** 2
+    width = rng.uniform(max(0.7, size / 10), size / 4)
+    spot = np.exp(-square / (2 * width**2))
+    if rng.random() < 0.5:
+        wider = rng.uniform(1.5, 2.5)
+        surround = np.exp(-square / (2 * (wider * width) ** 2)) / wider**2
+        spot = spot - rng.uniform(0.5, 1.0) * surround
+    return np.asarray(spot * rng.choice([-1.0, 1.0]))
+
+
+def _opponent(rng: np.random.Generator) -> np.ndarray:
+    """Mix red, green and blue so that grey is nothing."""
+    mixture = rng.normal(size=3)
+    mixture -= mixture.mean()
+    return np.asarray(mixture / np.linalg.norm(mixture))
+
+
+def _page(each: int, filters: int) -> Iterator[str]:
+    yield "# How often the labels are right"
+    yield ""
+    yield (
+        "Written by `make accuracy` (`scripts/accuracy.py`, seeded: the same numbers each time). "
+        "[measures.md](measures.md) explains the labels."
+    )
+    yield ""
+    yield "## Planted filters"
+    yield ""
+    yield (
+        f"{each} of each kind, in random poses: Gabors (any direction and phase, stripes from 3 "
+        "pixels to 1.5 sides of the filter), Gaussians and differences of Gaussians, grey and in "
+        "opponent colours, and noise. Signal to noise is the variance of the pattern over that of "
+        "the normal noise on it. Fewer than 5×5 pixels: noise is right as *unknown*, since there "
+        "it cannot be told from a pattern."
+    )
+    yield ""
+    yield (
+        "| size | channels | signal to noise | edge | blob | colour blob | noise | "
+        "median error of direction |"
+    )
+    yield "|--:|--:|--:|--:|--:|--:|--:|--:|"
+    for size in SIZES:
+        for channels in CHANNELS:
+            for ratio in NOISES:
+                rng = np.random.default_rng([size, channels, ratio])
+                found = find(size, channels, ratio, each, rng)
+                shares = " | ".join(_share(value) for value in found.right)
+                yield (
+                    f"| {size}×{size} | {channels} | {ratio} | {shares} | {found.degrees:.1f}° |"
+                )
+    yield ""
+    yield "## Filters as Keras initialises them"
+    yield ""
+    yield (
+        f"Share of {filters} filters that are called structured, by mistake: at most 1 in 100 "
+        "may be."
+    )
+    yield ""
+    names = " | ".join(f"`{name}`" for name in INITIALISERS)
+    yield f"| size | channels | {names} |"
+    yield "|--:|--:|" + "--:|" * len(INITIALISERS)
+    for size in range(3, 12):
+        for channels in CHANNELS:
+            shares = " | ".join(
+                f"{structured_share(name, size, channels, filters):.2%}" for name in INITIALISERS
+            )
+            yield f"| {size}×{size} | {channels} | {shares} |"
+    yield ""
+
+
+def _share(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1%}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from filtertrack.measures import (
+    effective_rank,
+    orthogonality,
+    similarity,
+    sparsity,
+    twins,
+)
+
+FILTERS = arrays(np.float64, (3, 3, 2, 2), elements=st.floats(-10, 10))
+
+
+@given(FILTERS)
+def test_similarity_is_the_cosine(kernels):
+    """Against the definition; the same both ways, 1 with itself, never outside -1 to 1."""
+    found = similarity(kernels)
+    assert (np.abs(found) <= 1).all()
+    np.testing.assert_allclose(found, found.T, atol=1e-12)
+    flat = kernels.reshape(3, -1)
+    lengths = np.linalg.norm(flat, axis=1)
+    for one, row in enumerate(found):
+        for other, value in enumerate(row):
+            if lengths[one] * lengths[other] > 1e-100:
+                cosine = flat[one] @ flat[other] / (lengths[one] * lengths[other])
+                assert value == pytest.approx(cosine, abs=1e-9)
+            elif not (kernels[one].any() and kernels[other].any()):
+                assert value == 0
+
+
+@pytest.mark.parametrize("factor", [1e-200, 3.7, 1e200])
+def test_similarity_does_not_see_length(rng, factor):
+    """And a filter's negative is as unlike as can be."""
+    kernels = rng.normal(size=(6, 3, 3, 2))
+    np.testing.assert_allclose(similarity(kernels * factor), similarity(kernels), atol=1e-12)
+    both = similarity(np.concatenate([kernels, -factor * kernels]))
+    np.testing.assert_allclose(both[:6, 6:], -both[:6, :6], atol=1e-12)
+    np.testing.assert_allclose(np.diag(both[:6, 6:]), -1)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_what_has_no_direction_is_like_nothing(rng, value):
+    """0 with every filter and with itself; the others are as they would be without it."""
+    kernels = rng.normal(size=(4, 3, 3, 2))
+    whole = similarity(kernels)
+    kernels[1] = 0
+    kernels[1, 0, 0, 0] = value
+    found = similarity(kernels)
+    assert not found[1].any()
+    assert not found[:, 1].any()
+    others = np.ix_([0, 2, 3], [0, 2, 3])
+    np.testing.assert_allclose(found[others], whole[others])
+
+
+def published(name):
+    """Return the layers that the authors' program was run on: 16 filters of 8 channels, 3x3."""
+    rng = np.random.default_rng(2022)
+    plain = rng.normal(size=(16, 8, 3, 3))
+    sparse = plain.copy()
+    sparse[::3, ::2] *= 1e-3
+    mixtures, patterns = rng.normal(size=(16, 8, 2)), rng.normal(size=(2, 3, 3))
+    low_rank = np.einsum("oir,rhw->oihw", mixtures, patterns)
+    layer = {"plain": plain, "sparse": sparse, "low rank": low_rank}[name]
+    # Theirs are filters, channels, height, width.
+    return layer.transpose(0, 2, 3, 1).astype(np.float32)
+
+
+# Printed by torchconvquality 0.3.0, the program of the authors of CNN Filter DB, with
+# torch 2.13.0+cpu: measure_conv_weight_quality of ``published``.
+@pytest.mark.parametrize(
+    ("name", "share", "independence"),
+    [
+        ("plain", 0.0, 0.90290766954422),
+        ("sparse", 0.1875, 0.9014337062835693),
+        ("low rank", 0.0, 0.7851656079292297),
+    ],
+)
+def test_sparsity_and_orthogonality_are_those_of_the_authors(name, share, independence):
+    """To what float32 leaves of them."""
+    assert sparsity(published(name)) == share
+    assert orthogonality(published(name)) == pytest.approx(independence, abs=1e-5)
+
+
+def test_sparsity_counts_slices(rng):
+    """Written out: those of which no weight exceeds a hundredth of the layer's largest."""
+    kernels = rng.normal(size=(6, 3, 2, 5)) * 10.0 ** rng.uniform(-4, 0, size=(6, 1, 1, 5))
+    largest = max(abs(weight) for weight in kernels.ravel().tolist())
+    empty = [
+        all(abs(weight) < 0.01 * largest for weight in kernels[one, :, :, other].ravel().tolist())
+        for one in range(6)
+        for other in range(5)
+    ]
+    assert 0 < sum(empty) < 30
+    assert sparsity(kernels) == pytest.approx(sum(empty) / 30)
+
+
+def test_sparsity_where_there_is_nothing():
+    """1 for zeros, NaN for no weights at all."""
+    assert sparsity(np.zeros((4, 3, 3, 2))) == 1
+    assert np.isnan(sparsity(np.zeros((0, 3, 3, 2))))
+    assert np.isnan(sparsity(np.zeros((4, 3, 3, 0))))
+
+
+def test_sparsity_of_tiny_halves():
+    """A slice of zeros holds nothing, however small the others' float16 weights are."""
+    kernels = np.array([2e-6, 0.0]).reshape(2, 1, 1, 1)
+    assert sparsity(kernels) == 0.5
+    assert sparsity(kernels.astype(np.float16)) == 0.5
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_sparsity_of_what_has_blown_up(broken):
+    """Nothing can be said of a layer whose largest weight is not known."""
+    kernels = np.ones((3, 3, 3, 1))
+    kernels[0, 0, 0] = broken
+    assert np.isnan(sparsity(kernels))
+
+
+def dot(one, other):
+    """Return the sum of products, from the standard library."""
+    return math.fsum(a * b for a, b in zip(one.tolist(), other.tolist(), strict=True))
+
+
+@given(FILTERS)
+def test_orthogonality_is_one_minus_the_mean_cosine(kernels):
+    """Of each two filters, signs aside, written out; one without direction is at right angles."""
+    rows = kernels.reshape(3, -1)
+    lengths = [math.hypot(*row) for row in rows]
+    if all(length == 0 or length > 1e-100 for length in lengths):
+        cosines = [
+            abs(dot(rows[one] / lengths[one], rows[other] / lengths[other]))
+            for one, other in ((0, 1), (0, 2), (1, 2))
+            if lengths[one] and lengths[other]
+        ]
+        assert orthogonality(kernels) == pytest.approx(1 - sum(cosines) / 3, abs=1e-9)
+
+
+def test_orthogonality_of_the_two_extremes(rng):
+    """1 at right angles, 0 where all are parallel or opposite; NaN of a single filter."""
+    square, _ = np.linalg.qr(rng.normal(size=(18, 6)))
+    assert orthogonality(square.T.reshape(6, 3, 3, 2)) == pytest.approx(1)
+    parallel = np.array([1.0, -2.0, 5.0, -0.1]).reshape(4, 1, 1, 1) * rng.normal(size=(1, 3, 3, 2))
+    assert orthogonality(parallel) == pytest.approx(0, abs=1e-12)
+    assert np.isnan(orthogonality(np.ones((1, 3, 3, 1))))
+    assert np.isnan(orthogonality(np.ones((0, 3, 3, 1))))
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 3, 2), (40, 3, 3, 1), (18, 3, 3, 2), (5, 1, 1, 3)])
+def test_effective_rank_is_the_entropy_of_singular_values(shape, rng):
+    """Against numpy's own decomposition; of a wide layer, a tall one, and one of low rank."""
+    count, weights = shape[0], math.prod(shape[1:])
+    low = rng.normal(size=(count, 2)) @ rng.normal(size=(2, weights))
+    for rows in (rng.normal(size=(count, weights)), low):
+        values = [float(value) for value in np.linalg.svd(rows, compute_uv=False) if value > 1e-9]
+        shares = [value / sum(values) for value in values]
+        expected = math.exp(-sum(share * math.log(share) for share in shares))
+        assert effective_rank(rows.reshape(shape)) == pytest.approx(expected, rel=1e-6)
+        assert effective_rank(-3e200 * rows.reshape(shape)) == pytest.approx(expected, rel=1e-6)
+        assert effective_rank(1e-200 * rows.reshape(shape)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_effective_rank_of_repeated_filters(rng):
+    """One direction is one, however often and however large."""
+    one = rng.normal(size=(1, 3, 3, 2))
+    same = one * np.linspace(-2, 3, 64).reshape(64, 1, 1, 1)
+    assert effective_rank(same) == pytest.approx(1, abs=1e-6)
+    assert effective_rank(np.concatenate([same, np.zeros_like(same)])) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_effective_rank_where_nothing_can_be_said(value):
+    """A layer of zeros, a broken one, and one without filters."""
+    kernels = np.zeros((3, 3, 3, 1))
+    kernels[1, 1, 1] = value
+    assert np.isnan(effective_rank(kernels))
+    assert np.isnan(effective_rank(kernels[:0]))
+
+
+@given(FILTERS)
+def test_twins_are_the_most_alike(kernels):
+    """Of all others, by their cosines written out; a filter is never its own twin."""
+    found = twins(kernels)
+    rows = kernels.reshape(3, -1)
+    lengths = [math.hypot(*row) for row in rows]
+    for one in range(3):
+        others = [other for other in range(3) if other != one]
+        assert found.number[one] in others
+        if all(length == 0 or length > 1e-100 for length in lengths):
+            cosines = {
+                other: dot(rows[one] / lengths[one], rows[other] / lengths[other])
+                if lengths[one] and lengths[other]
+                else 0.0
+                for other in others
+            }
+            assert found.cosine[one] == pytest.approx(max(cosines.values()), abs=1e-9)
+            assert cosines[found.number[one]] == pytest.approx(max(cosines.values()), abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1e-200, 3.7, 1e200])
+def test_a_planted_twin_is_found(rng, factor):
+    """Whatever its length and with some noise on it; a filter's negative is none."""
+    kernels = rng.normal(size=(16, 5, 5, 3))
+    kernels[11] = factor * (kernels[4] + 0.05 * rng.normal(size=(5, 5, 3)))
+    kernels[7] = -factor * kernels[2]
+    found = twins(kernels)
+    assert np.flatnonzero(found.repeated).tolist() == [4, 11]
+    assert found.number[[4, 11]].tolist() == [11, 4]
+    assert found.threshold == 0.95
+
+
+def test_twins_where_there_is_no_other():
+    """No number, no cosine, and nothing repeated."""
+    for count in (0, 1):
+        found = twins(np.ones((count, 3, 3, 1)))
+        assert found.number.tolist() == [-1] * count
+        assert np.isnan(found.cosine).all()
+        assert not found.repeated.any()
+    assert not twins(np.ones((5, 1, 1, 1))).repeated.any()
+    assert not twins(np.zeros((5, 3, 3, 1))).repeated.any()
+    assert not twins(np.full((5, 3, 3, 1), np.nan)).repeated.any()
+
+
+@pytest.mark.parametrize(("filters", "weights"), [(16, 4), (16, 3), (4, 4), (8, 3), (24, 5)])
+def test_chance_alone_passes_for_twins_once_in_a_hundred(filters, weights):
+    """Of 20,000 random layers about 1 %, and not far fewer, hold a pair above the threshold."""
+    rng = np.random.default_rng(5)
+    threshold = twins(np.ones((filters, 1, 1, weights))).threshold
+    assert 0.95 < threshold < 1
+    passed = 0
+    for _ in range(10):
+        rows = rng.normal(size=(2000, filters, weights))
+        rows /= np.linalg.norm(rows, axis=2, keepdims=True)
+        cosines = rows @ rows.transpose(0, 2, 1)
+        cosines[:, np.arange(filters), np.arange(filters)] = -1
+        passed += (cosines.max(axis=(1, 2)) >= threshold).sum()
+    assert 0.007 < passed / 20_000 < 0.0125
+
+
+def test_twins_of_two_weights():
+    """Their angles are spread evenly: a threshold, and no numpy warning."""
+    kernels = np.random.default_rng(0).normal(size=(37, 1, 1, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert twins(kernels).threshold > 0.99
+
+
+def test_twins_among_many_filters_of_two_weights():
+    """The chance threshold stays below 1, so that exact copies pass it."""
+    angles = np.linspace(0, 6, 64)
+    kernels = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    kernels = np.concatenate([kernels, 3 * kernels]).reshape(128, 1, 1, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fault 1
+        found = twins(kernels)
+    assert found.threshold < 1
+    assert found.repeated.all()
