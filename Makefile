@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-jax test-torch bench check format clean
+.PHONY: demo test test-slow test-jax test-torch bench accuracy illustrate check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -19,6 +19,12 @@ test-jax test-torch: test-%: .venv-%/.installed ## the same tests on that backen
 
 bench: $(VENV)/.dev-installed ## measure it beside what people use today: ten minutes
 	$(BIN)/python scripts/benchmark.py $(BENCH)
+
+accuracy: $(VENV)/.dev-installed ## plant filters, see whether their labels are found: docs/accuracy.md
+	$(BIN)/python scripts/accuracy.py --markdown docs/accuracy.md $(ACCURACY)
+
+illustrate: $(VENV)/.demo-installed ## draw the pictures of docs/measures.md from runs/demo
+	$(BIN)/python scripts/illustrate.py
 
 check: $(VENV)/.dev-installed ## lint, format and types
 	$(BIN)/ruff check .

@@ -119,7 +119,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         "--layers", type=_names, metavar="A,B", help="names, or patterns like 'block1/*' (all)"
     )
     parser.add_argument("--steps", type=_numbers, metavar="0,1,5-20", help="which snapshots (all)")
-    parser.add_argument("--at", type=int, metavar="STEP", help="as it is at this step (the last)")
+    parser.add_argument(
+        "--at", type=int, metavar="STEP", help="as it is at this step (the last one)"
+    )
     files = parser.add_argument_group("files to write instead of printing tables")
     files.add_argument(
         "--csv", metavar="FILE", help="a row a filter and step, or with --at a row a filter"
@@ -270,8 +272,9 @@ def _measure(arguments: argparse.Namespace) -> int:
     run = Run(arguments.run)
     if at is not None:
         run.moment(at)
+    steps = arguments.steps if arguments.steps is None or at is None else [*arguments.steps, at]
     with _progress("measuring") as progress:
-        measured = measure(run, layers=arguments.layers, steps=arguments.steps, progress=progress)
+        measured = measure(run, layers=arguments.layers, steps=steps, progress=progress)
     for path, _, write in wanted:
         write(measured, path)
         print(path)

@@ -14,16 +14,13 @@ from filtertrack.errors import FiltertrackError, printable
 from filtertrack.files import check_target
 from filtertrack.grid import Layout
 from filtertrack.order import Order
-from filtertrack.page import FONT, POINT, Page, Sheet
+from filtertrack.page import FONT, POINT, Page, Sheet, legend_columns
 from filtertrack.palette import GREY, OUTLINED, THEMES, ThemeName
 from filtertrack.panel import Look, Scale
 from filtertrack.paper import FORMATS, PaperFigure, colour, save, settings
 from filtertrack.store import Run
 from filtertrack.strip import Strip, spread_steps
 from filtertrack.subject import RunLike, Steps, Subject, choose
-
-_WIDE = 4.0
-"""Inches from which on the legend fits on one line."""
 
 _LINE = 1.05
 """From one label to the next, in the font's size."""
@@ -176,7 +173,7 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
         figure.legend(
             handles=handles,
             loc="lower center",
-            ncols=4 if width / dpi > _WIDE else 2,
+            ncols=legend_columns(width / dpi),
             frameon=False,
             fontsize=FONT - 1,
             labelcolor=ink,

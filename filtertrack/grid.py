@@ -157,7 +157,7 @@ class Layout:
             cells: ``uint8`` array of shape ``(count, height, width)`` or ``(…, 3)``; fewer cells
                 than ``count`` leave the last places empty.
             fill: What separators and empty places hold: an entry of a palette, or a colour.
-            outlines: What the line around each cell holds, of ``count`` cells; None for no lines.
+            outlines: What the line around each cell holds, a cell each; None for no lines.
 
         Returns:
             ``uint8`` array of the layout's shape, with a last axis of 3 for colour.
@@ -178,7 +178,8 @@ class Layout:
         picture = small.take(self._across, axis=1).take(self._down, axis=0)
         if outlines is not None:
             pixels, numbers = self._outlines
-            picture.reshape(-1, *channels)[pixels] = outlines[numbers]
+            there = numbers < len(outlines)
+            picture.reshape(-1, *channels)[pixels[there]] = outlines[numbers[there]]
         return picture
 
 

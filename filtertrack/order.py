@@ -11,7 +11,7 @@ Order = Literal["stored", "similarity", "orientation", "drift", "label"]
 ORDERS: tuple[Order, ...] = ("stored", "similarity", "orientation", "drift", "label")
 
 
-def arrange(order: Order, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def arrange(order: Order, start: np.ndarray, end: np.ndarray, *, rgb: bool = True) -> np.ndarray:
     """Order filters by what they have become.
 
     Args:
@@ -22,6 +22,7 @@ def arrange(order: Order, start: np.ndarray, end: np.ndarray) -> np.ndarray:
             other structure, then the rest; edges by their direction, the others like beside like.
         start: The filters at the first snapshot: ``(filters, height, width, channels)``.
         end: The filters at the last one.
+        rgb: Whether three channels are red, green and blue.
 
     Returns:
         The filters' numbers in their order: ``int`` array of shape ``(filters,)``.
@@ -36,15 +37,15 @@ def arrange(order: Order, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         "stored": lambda: np.arange(len(end)),
         "similarity": lambda: _chain(end),
         "orientation": lambda: np.argsort(orientation(end).degrees, kind="stable"),
-        "label": lambda: _by_label(end),
+        "label": lambda: _by_label(end, rgb=rgb),
         "drift": lambda: np.argsort(-drift(end, start), kind="stable"),
     }
     return ways[order]()
 
 
-def _by_label(kernels: np.ndarray) -> np.ndarray:
+def _by_label(kernels: np.ndarray, *, rgb: bool) -> np.ndarray:
     """Go through the labels in their order."""
-    names = label(kernels).names
+    names = label(kernels, rgb=rgb).names
     groups = []
     for name in LABELS:
         members = np.flatnonzero(names == name)

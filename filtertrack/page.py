@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.grid import Layout
+from filtertrack.palette import OUTLINED
 from filtertrack.strip import Strip
 
 FONT = 8.0
@@ -25,8 +26,10 @@ _GAP = 0.07
 """Between cells, as a share of a column."""
 _OUTLINED = 3
 """Pixels between outlined cells, at least."""
-_LEGEND = 3.4
-"""Room below for what the outlines mean, on two lines, in sizes of the font."""
+_LINE = 1.5
+"""Of what the outlines mean, in sizes of the font."""
+_LEGENDS = {4: 4.0, 2: 2.2, 1: 0.0}
+"""How many of them stand side by side from how many inches on."""
 _DIGIT = 0.64
 """Width of a digit of the font, in its size."""
 
@@ -78,6 +81,11 @@ def _inches(name: str, size: str | float) -> float:
             f"{size!r}"
         )
     return value
+
+
+def legend_columns(width: float) -> int:
+    """Return how many labels stand side by side below a figure of that many inches."""
+    return next(columns for columns, least in _LEGENDS.items() if width >= least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,8 @@ class Page:
         margin = math.ceil(sheet.dpi * _MARGIN)
         least, share = (_OUTLINED, 1.6 * _GAP) if strip.outlined else (1, _GAP)
         gap = max(least, round(sheet.dpi * sheet.width / blocks / strip.columns * share))
-        below = margin + (math.ceil(_LEGEND * FONT * POINT * sheet.dpi) if strip.outlined else 0)
+        legend = _LINE * math.ceil(len(OUTLINED) / legend_columns(sheet.width)) + 0.6
+        below = margin + (math.ceil(legend * FONT * POINT * sheet.dpi) if strip.outlined else 0)
         across = (
             (int(sheet.width * sheet.dpi) - margin) // blocks - left - gap * (strip.columns + 1)
         )

@@ -183,7 +183,8 @@ class Panel:
         if self.view.kind == "matrix":
             return [np.array(["unknown"]) for _ in self._runs]
         kernels = (self._chosen(run.kernels(self.name, step)) for run in self._runs)
-        return [label(to_channels(self.view, each)).names for each in kernels]
+        rgb = self.view.coloured
+        return [label(to_channels(self.view, each), rgb=rgb).names for each in kernels]
 
     def paint(self, cells: np.ndarray, values: ValueRange, palette: np.ndarray) -> np.ndarray:
         """Return the cells' exact colours.
@@ -242,4 +243,4 @@ class Panel:
             to_channels(self.view, self._runs[0].kernels(self.name, self._steps[n]))
             for n in (0, -1)
         )
-        return arrange(self._look.order, start, end)
+        return arrange(self._look.order, start, end, rgb=self.view.coloured)

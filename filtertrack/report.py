@@ -13,9 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as Grid
 
 from filtertrack.caption import describe, number_text
-from filtertrack.errors import printable
 from filtertrack.files import write_whole
 from filtertrack.measurement import MeasuredLayer, Measurement
+from filtertrack.snapshot import Moment
 
 NOTHING = "–"
 """Where nothing can be said, or nothing is."""
@@ -33,7 +33,8 @@ def overview(measured: Measurement, step: int | None = None) -> list[Grid]:
         measured: The run.
         step: As it is at this step; None for the last.
     """
-    when = _when(measured, step)
+    first = next(iter(measured.layers.values()))
+    when = _when(measured.moments[first.place(step)])
     kinds = _grid(f"What the filters are: {when}", list(_KINDS))
     whole = _grid(f"The layers as a whole: {when}", list(_WHOLE))
     for layer in measured.layers.values():
@@ -53,8 +54,9 @@ def each_filter(measured: Measurement, name: str, step: int | None = None) -> Gr
         step: As it is at this step; None for the last.
     """
     layer = measured.layers[name]
-    grid = _grid(f"The filters of {name}: {_when(measured, step)}", list(_FILTER))
-    rows = layer.rows([layer.place(step)])
+    place = layer.place(step)
+    grid = _grid(f"The filters of {name}: {_when(measured.moments[place])}", list(_FILTER))
+    rows = layer.rows([place])
     for number in range(layer.info.filters):
         values = {key: column[number] for key, column in rows.items()}
         grid.add_row(*(text(values) for text in _FILTER.values()))
@@ -118,18 +120,16 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
 
 
 def _grid(title: str, columns: Sequence[str]) -> Grid:
-    grid = Grid(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1)
-    )
+    grid = Grid(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    grid.padding = (0, 0, 0, 1)
     for name in columns:
         left = name in {"layer", "label"}
         grid.add_column(name, justify="left" if left else "right", no_wrap=True, vertical="bottom")
     return grid
 
 
-def _when(measured: Measurement, step: int | None) -> str:
-    moments = [moment for moment in measured.moments if step is None or moment.step == step]
-    return printable(f"step {moments[-1].step}, {describe(moments[-1])}")
+def _when(moment: Moment) -> str:
+    return f"step {moment.step}, {describe(moment)}"
 
 
 def _count(value: float) -> str:
@@ -142,6 +142,14 @@ def _step(value: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else NOTHING
+
+
+def _norm(value: float) -> str:
+    return number_text(value) if math.isfinite(value) else NOTHING
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if math.isfinite(value) else NOTHING
 
 
 def _degrees(degrees: float, selectivity: float) -> str:
@@ -169,7 +177,7 @@ _KINDS: Mapping[str, Callable[[MeasuredLayer, Values], str]] = {
 
 _WHOLE: Mapping[str, Callable[[MeasuredLayer, Values], str]] = {
     "layer": lambda layer, _: layer.info.name,
-    "struc-\ntured": lambda _, values: f"{values['structured']:.0%}",
+    "struc-\ntured": lambda _, values: _share(values["structured"]),
     "rota-\ntion": lambda _, values: _number(values["rotation"]),
     "un-\nmoved": lambda _, values: _count(values["unmoved"]),
     "re-\npeated": lambda _, values: _count(values["repeated"]),
@@ -185,7 +193,7 @@ _FILTER: Mapping[str, Callable[[Values], str]] = {
     "filter": lambda values: str(values["filter"]),
     "label": lambda values: str(values["label"]),
     "formed": lambda values: _step(values["formed"]),
-    "norm": lambda values: number_text(float(values["norm"])),
+    "norm": lambda values: _norm(float(values["norm"])),
     "drift": lambda values: _number(values["drift"]),
     "rough-\nness": lambda values: _number(values["roughness"]),
     "Gabor\nR²": lambda values: _number(values["gabor"]),

@@ -120,7 +120,7 @@ def _matching(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
         raise FiltertrackError(f"layers: expected a name or several, got {layers!r}")
     patterns = [layers] if isinstance(layers, str) else list(layers)
     if not patterns:
-        raise FiltertrackError("layers: none are chosen; leave it out for the first")
+        raise FiltertrackError("layers: none are chosen; give a name or a pattern, or leave it out")
     names: dict[str, None] = {}
     for pattern in patterns:
         found = [name for name in run.layers if fnmatchcase(name, pattern)]

@@ -64,6 +64,8 @@ _DISTRIBUTIONS = {
     "roughness": "How rough each filter is: 1 is noise, edges and blobs are well below 1.",
 }
 _BUCKETS = 30
+_ROUNDING = 1e-9
+"""Values that differ by less, in shares of the largest, are one."""
 
 
 class Summaries:
@@ -269,7 +271,13 @@ def _scalar(tag: str, value: float, description: str) -> Summary.Value:
 
 
 def _histogram(tag: str, values: np.ndarray, description: str) -> Summary.Value:
-    counts, edges = np.histogram(values, _BUCKETS)
+    low, high = float(values.min()), float(values.max())
+    edges = np.full(_BUCKETS + 1, low)
+    if high - low > _ROUNDING * max(abs(low), abs(high)):
+        edges = np.linspace(low, high, _BUCKETS + 1)
+        counts, _ = np.histogram(values, edges)
+    else:  # one value, as the drift at the start: a bucket without width
+        counts = np.eye(_BUCKETS, dtype=np.int64)[-1] * len(values)
     buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in buckets.shape])
     tensor = TensorProto(dtype=DT_DOUBLE, double_val=buckets.ravel().tolist(), tensor_shape=shape)

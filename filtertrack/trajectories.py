@@ -1,7 +1,7 @@
 """What was measured of a run as curves over training: structure, drift, labels."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ _WIDTH, _ROW, _EDGE = 6.7, 1.75, 0.75
 """Inches: of the figure, of a layer, and of title and legend together."""
 _FONT = 8.0
 _MOST_LAYERS = 16
+_NAME = 22
+"""Characters of a layer's name, at most, beside its row."""
 _UNNAMED = {"unstructured": 0.62, "unknown": 0.82}
 """How far from the text's colour to the background's the labels without an outline are drawn."""
 
@@ -56,12 +58,14 @@ def plot_trajectories(
     Example:
         >>> from filtertrack.measurement import measure
         >>> figure = plot_trajectories(measure("tests/golden/run-v1"))
-        >>> [axes.get_title() for axes in figure.axes[:3]]
+        >>> [axes.get_title(loc="left") for axes in figure.axes[:3]]
         ['structure', 'drift', 'labels']
     """
     target = None if output is None else Path(output)
     if target is not None:
         check_target(target, FORMATS)
+    if theme not in THEMES:
+        raise FiltertrackError(f"theme: expected one of {', '.join(THEMES)}, got {theme!r}")
     layers = list(measured.layers.values())
     if len(layers) > _MOST_LAYERS:
         raise FiltertrackError(
@@ -88,7 +92,9 @@ def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeN
         _structure(row[0], layer, theme)
         _drift(row[1], layer, theme)
         _labels(row[2], layer, theme)
-        row[0].set_ylabel(printable(layer.info.name), fontsize=_FONT, color=ink, weight="bold")
+        name = printable(layer.info.name)
+        name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"  # the end tells more
+        row[0].set_ylabel(name, fontsize=_FONT, color=ink, weight="bold")
         for axes in row:
             _dressed(axes, ink, ground)
             if not epochs:
@@ -99,10 +105,10 @@ def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeN
         axes.set_title(title, fontsize=_FONT, color=ink, loc="left", weight="bold")
     for axes in grid[-1]:
         axes.set_xlabel("epochs" if epochs else "batches", fontsize=_FONT, color=ink)
-    handles, names = _legend(grid[0])
+    named = _legend(grid.ravel())
     figure.legend(
-        handles,
-        names,
+        list(named.values()),
+        list(named),
         loc="outside lower center",
         ncols=5,
         frameon=False,
@@ -124,7 +130,8 @@ def _structure(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
         linestyle=(0, (4, 1.5)),
         label="mean roughness (noise: 1)",
     )
-    axes.set_ylim(0, 1.15)
+    roughness = layer.whole["roughness"]
+    axes.set_ylim(0, max(1.15, 1.05 * np.nanmax(roughness, initial=0.0)))
     if np.isfinite(layer.half_formed):
         axes.axvline(
             layer.half_formed,
@@ -150,7 +157,7 @@ def _drift(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
 def _labels(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
     counts = [layer.whole[name] for name in LABELS]
     axes.stackplot(
-        layer.steps, counts, labels=LABELS, colors=_label_colours(theme), linewidth=0, step="post"
+        layer.steps, counts, labels=LABELS, colors=_label_colours(theme), linewidth=0, step="mid"
     )
     axes.set_ylim(0, max(1, layer.info.filters))
 
@@ -165,14 +172,14 @@ def _label_colours(theme: ThemeName) -> list[Colour]:
     return [named[name] for name in LABELS]
 
 
-def _legend(row: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
-    handles: list[Artist] = []
-    labels: list[str] = []
-    for axes in row:
-        found, names = axes.get_legend_handles_labels()
-        handles += found
-        labels += names
-    return handles, labels
+def _legend(grid: Iterable[Axes]) -> dict[str, Artist]:
+    """Return each name that is drawn anywhere, once, and what it stands for."""
+    named: dict[str, Artist] = {}
+    for axes in grid:
+        handles, names = axes.get_legend_handles_labels()
+        for name, handle in zip(names, handles, strict=True):
+            named.setdefault(name, handle)
+    return named
 
 
 def _dressed(axes: Axes, ink: Colour, ground: Colour) -> None:

@@ -38,8 +38,13 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from filtertrack import LayerInfo, Moment, Run, Snapshot, animate, gif
+from filtertrack.cells import View
 from filtertrack.film import Film
+from filtertrack.grid import draw, to_png
+from filtertrack.measurement import measure_snapshot
+from filtertrack.measures import drift, norm, roughness
 from filtertrack.panel import Look
+from filtertrack.scaling import value_range
 from filtertrack.subject import choose
 from filtertrack.timing import Pace, plan
 
@@ -126,6 +131,7 @@ def measure(folder: Path, frames: int, long: int) -> Iterator[Row]:
         run = make_run(folder / name.replace(" ", "-"), shape, frames)
         yield from _against_the_recipe(run, name, folder)
         yield from _against_finished_frames(run, name, folder)
+    yield from apart(_against_drawing)
     if Path("/proc/self/status").exists():
         for ending in ("gif", "webp", "png", "mp4", "webm"):
             yield _memory(folder, ending, frames, long)
@@ -335,6 +341,36 @@ def _against_gifski(run: Run, exact: Sequence[np.ndarray], folder: Path) -> Iter
     note = f"{_psnr(shown, exact):.1f} against {_psnr(seen, exact):.1f} dB"
     better = _psnr(shown, exact) - _psnr(seen, exact)
     yield Row(f"{label}: PSNR better by", better, "dB", "", reached=True, note=note)
+
+
+def _against_drawing() -> list[Row]:
+    """Every measure of a layer, and those taken while training runs, against drawing it."""
+    rng = np.random.default_rng(0)
+    start, before, now = (rng.normal(size=(64, 7, 7, 3)).astype(np.float32) for _ in range(3))
+    view = View("colour", 64, 7, 7)
+    sides: dict[str, Callable[[], object]] = {
+        "draw": lambda: [to_png(page) for page in draw(view, now, value_range(now), 320)],
+        "all": lambda: measure_snapshot(now, start, before),
+        "live": lambda: (drift(now, start), norm(now), roughness(now)),
+    }
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    cpu: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(10 * ROUNDS + 1):
+        for name, side in sides.items():
+            began, worked = time.perf_counter(), time.process_time()
+            side()
+            wall[name].append(time.perf_counter() - began)
+            cpu[name].append(time.process_time() - worked)
+    draws, measures, live = (1e3 * statistics.median(wall[name][1:]) for name in sides)
+    drawn, worked, _ = (1e3 * statistics.median(cpu[name][1:]) for name in sides)
+    label = "measuring 64 filters of 7x7x3"
+    note = f"{measures:.1f} against {draws:.1f} ms"
+    used = f"{worked:.1f} against {drawn:.1f} ms"
+    return [
+        _at_most(f"{label}, everything: times drawing them", measures / draws, "x", 10, note),
+        Row(f"{label}, everything: CPU, times drawing", worked / drawn, "x", "", True, used),
+        Row(f"{label}, while training runs: times drawing", live / draws, "x", "", reached=True),
+    ]
 
 
 def _memory(folder: Path, ending: str, frames: int, long: int) -> Row:

@@ -172,3 +172,70 @@ def read_events():
         ]
 
     return read
+
+
+PLANTED_STEPS = (0, 1, 2, 5, 10, 20)
+_FORMED = {
+    "conv1": {
+        "edge": 2,
+        "blob": 5,
+        "colour blob": 1,
+        "still": None,
+        "copy": 2,
+        "zero": None,
+        "flat": 10,
+        "noise": None,
+    },
+    "conv2": {"edge": 1, "edge across": 1, "blob": 2, "edge down": 5},
+}
+
+
+def _planted_filter(kind, rng, channels):
+    """Return a filter of 7x7 of unit variance that holds what its kind says."""
+    y, x = np.mgrid[-3:4, -3:4].astype(float)
+    spot = np.exp(-(x**2 + y**2) / 4)
+    shape = {
+        "edge": np.clip(x + y, -1, 1),
+        "copy": np.clip(x + y, -1, 1),
+        "edge across": np.clip(x, -1, 1),
+        "edge down": np.clip(y, -1, 1),
+        "blob": spot - spot.mean(),
+        "colour blob": spot - spot.mean(),
+        "flat": np.ones((7, 7)),
+    }[kind]
+    tint = np.array([1.0, -1.0, 0.0]) if kind == "colour blob" else np.ones(channels)
+    pattern = shape[..., np.newaxis] * tint
+    return pattern / np.sqrt(np.mean(pattern**2))
+
+
+@pytest.fixture(scope="session")
+def planted_run(tmp_path_factory):
+    """A run whose filters are known: noise at step 0, patterns that come in at known steps.
+
+    conv1, 7x7x3: an edge at step 2, a blob at 5, a colour blob at 1, noise that never moves, a copy
+    of the edge at 2, zeros, a flat tone at 10, noise that moves. conv2, 7x7x1: edges and a blob at
+    steps 1, 1, 2 and 5. Tests do not write into it.
+    """
+    rng = np.random.default_rng(3)
+    infos = {
+        "conv1": _conv_info("conv1", (7, 7, 3, 8), bias=False),
+        "conv2": _conv_info("conv2", (7, 7, 1, 4), bias=False),
+    }
+    run = Run.create(tmp_path_factory.mktemp("planted") / "run", list(infos.values()))
+    still = {name: rng.normal(size=info.kernel_shape) for name, info in infos.items()}
+    for step in PLANTED_STEPS:
+        arrays = {}
+        for name, info in infos.items():
+            kernel = rng.normal(size=info.kernel_shape)
+            for number, (kind, formed) in enumerate(_FORMED[name].items()):
+                if kind == "still":
+                    kernel[..., number] = still[name][..., number]
+                elif kind == "zero":
+                    kernel[..., number] = 0
+                elif formed is not None and step >= formed:
+                    pattern = _planted_filter(kind, rng, info.shape[3])
+                    kernel[..., number] = 10 * pattern + 0.1 * kernel[..., number]
+            arrays[info.kernel] = kernel.astype(np.float32)
+        metrics = {} if step == 0 else {"loss": 1 / step}
+        run.append(Snapshot(Moment(step, step, 10 * step, metrics, 1.7e9 + step), arrays))
+    return run

@@ -2,6 +2,7 @@ import math
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ from PIL import Image, ImageSequence
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate
 from filtertrack.film import Film
 from filtertrack.formats import FORMATS
-from filtertrack.grid import LEVELS, SEPARATOR, palette
-from filtertrack.panel import Look
+from filtertrack.grid import LEVELS, SEPARATOR, palette, to_levels, to_rgb
+from filtertrack.legend import Legend
+from filtertrack.measures import label
+from filtertrack.palette import OUTLINED, THEMES
+from filtertrack.panel import Look, Panel
+from filtertrack.scaling import value_range
 from filtertrack.subject import choose
 from filtertrack.timing import Pace, plan
 
@@ -513,3 +518,244 @@ def test_a_run_that_is_still_being_written(grey_run, tmp_path):
     assert animate(reader, tmp_path / "a.gif").frames == 6
     grey_run.append(Snapshot(Moment(6, 6), arrays))
     assert animate(reader, tmp_path / "a.gif").frames == 7
+
+
+def outlined_film(*runs, layers, look=None, **options):
+    """Return the film that ``animate`` draws of one run or of two, with outlines."""
+    compare = runs[1] if len(runs) > 1 else None
+    subject = choose(runs[0], layers=layers, compare=compare)
+    look = look or Look(outline=True)
+    return Film(subject, plan(subject.moments[0], Pace()), look, **options)
+
+
+def around_cells(place, above):
+    """Return of each cell of a grid where it is in a frame, and where the line around it is."""
+    layout = place.layout
+    wide, high = layout.width * layout.scale + layout.slices - 1, layout.height * layout.scale
+    line = (layout.gap - 1) // 2
+    assert line >= 1
+    for number in range(layout.count):
+        row, column = divmod(number, layout.columns)
+        top = above + place.top + layout.gap + row * (high + layout.gap)
+        left = place.left + layout.gap + column * (wide + layout.gap)
+        inside = slice(top, top + high), slice(left, left + wide)
+        rows, columns = np.mgrid[top - line : top + high + line, left - line : left + wide + line]
+        outside = (rows < top) | (rows >= top + high) | (columns < left) | (columns >= left + wide)
+        yield inside, (rows[outside], columns[outside])
+
+
+def check_outlines(film, place, frame, names, theme="dark"):
+    """See to it that the line around each cell of a grid has its label's colour."""
+    look = THEMES[theme]
+    for (_, line), name in zip(around_cells(place, film._head), names, strict=True):
+        known = name in OUTLINED
+        expected = look.outlines[OUTLINED.index(name)] if known else look.separator
+        assert (frame[line] == expected).all(), name
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "apng", "webp"])
+@pytest.mark.parametrize("theme", THEMES)
+def test_outlines_say_what_filters_are(planted_run, tmp_path, decoded, ending, theme):
+    """In every decoded frame the line around each grey cell is its label's; weights are exact."""
+    options = {"layers": "conv2", "outline": True, "theme": theme, "size": 300}
+    animation = animate(planted_run, tmp_path / f"a.{ending}", **options)
+    frames = pillow_frames(animation) if ending == "webp" else decoded(animation.path)
+    film = outlined_film(
+        planted_run, layers="conv2", look=Look(outline=True, theme=theme), side=300
+    )
+    (place,) = film._places
+    assert animation.shape == film.shape
+    scale, changes = place.layout.scale, []
+    for frame, step in zip(frames, planted_run.steps, strict=True):
+        kernels = planted_run.kernels("conv2", step)
+        names = label(kernels).names
+        check_outlines(film, place, frame, names, theme)
+        levels = film.palette[to_levels(kernels, value_range(kernels))]
+        for (inside, _), cell in zip(around_cells(place, film._head), levels, strict=True):
+            large = cell.repeat(scale, axis=0).repeat(scale, axis=1)
+            np.testing.assert_array_equal(frame[inside], large)
+        changes.append(names.tolist())
+    assert changes[0] == ["unstructured"] * 4
+    assert changes[-1] == ["edge", "edge", "blob", "edge"]
+    assert len(set(map(str, changes))) == 4, "they change as filters form"
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_outlines_around_colour_filters(planted_run, tmp_path, ending):
+    """All four colours are there, around exact weights."""
+    animation = animate(planted_run, tmp_path / f"a.{ending}", outline=True, size=400)
+    film = outlined_film(planted_run, layers="conv1", side=400)
+    (place,) = film._places
+    for frame, step in zip(pillow_frames(animation), planted_run.steps, strict=True):
+        kernels = planted_run.kernels("conv1", step)
+        names = label(kernels).names
+        check_outlines(film, place, frame, names)
+        tones = to_rgb(kernels, value_range(kernels))
+        for (inside, _), cell in zip(around_cells(place, film._head), tones, strict=True):
+            scale = place.layout.scale
+            large = cell.repeat(scale, axis=0).repeat(scale, axis=1)
+            np.testing.assert_array_equal(frame[inside], large)
+    assert set(OUTLINED) < set(names)
+
+
+def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded):
+    """Though its weights have 236 colours, outlines have their own; weights are as without."""
+    frames = decoded(animate(planted_run, tmp_path / "a.gif", outline=True, size=400).path)
+    film = outlined_film(planted_run, layers="conv1", side=400)
+    plain = film_of(planted_run, 400)
+    (place,) = film._places
+    np.testing.assert_array_equal(film.palette, plain.palette)
+    panel = Panel([planted_run], "conv1", planted_run.steps, Look())
+    for number, (frame, step) in enumerate(zip(frames, planted_run.steps, strict=True)):
+        check_outlines(film, place, frame, label(planted_run.kernels("conv1", step)).names)
+        (group,) = panel.walk([number])
+        (tones,) = plain._tones([group])
+        for (inside, _), cell in zip(around_cells(place, film._head), tones, strict=True):
+            small = frame[inside][:: place.layout.scale, :: place.layout.scale]
+            np.testing.assert_array_equal(small, film.palette[cell])
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm"])
+def test_outlines_of_a_video_are_told_apart(planted_run, tmp_path, decoded, ending):
+    """Compressed, and with half the colour: each is nearer to its own colour than to others."""
+    frames = decoded(animate(planted_run, tmp_path / f"a.{ending}", outline=True).path)
+    film = outlined_film(planted_run, layers="conv1", indexed=False, even=True)
+    (place,) = film._places
+    assert place.layout.gap % 2 == 0
+    look = THEMES["dark"]
+    colours = np.array([*look.outlines, look.separator], float)
+    for frame, step in zip(frames, planted_run.steps, strict=True):
+        names = label(planted_run.kernels("conv1", step)).names
+        for (_, line), name in zip(around_cells(place, film._head), names, strict=True):
+            away = np.linalg.norm(colours - frame[line].mean(axis=0), axis=1)
+            expected = OUTLINED.index(name) if name in OUTLINED else 4
+            assert away.argmin() == expected, (name, frame[line].mean(axis=0))
+
+
+def test_outlines_of_several_layers_and_of_two_runs(planted_run, tmp_path):
+    """Each grid has its own; a layer of 1x1 kernels beside them has none."""
+    for options, runs in (
+        ({"layers": ["conv1", "conv2"]}, [planted_run]),
+        ({"layers": ["conv1"]}, [planted_run, planted_run]),
+        ({"layers": ["conv2", "conv1"]}, [planted_run, planted_run]),
+    ):
+        compare = runs[1] if len(runs) > 1 else None
+        animation = animate(
+            planted_run, tmp_path / "a.png", outline=True, compare=compare, size=400, **options
+        )
+        film = outlined_film(*runs, side=400, **options)
+        assert len(film._places) == len(runs) * len(options["layers"])
+        layers = [name for name in options["layers"] for _ in runs]
+        for frame, step in zip(pillow_frames(animation), planted_run.steps, strict=True):
+            for place, layer in zip(film._places, layers, strict=True):
+                names = label(planted_run.kernels(layer, step)).names
+                check_outlines(film, place, frame, names)
+
+
+def test_outlines_follow_two_different_runs(make_run, conv_info, tmp_path, rng):
+    """The first run's labels are around the first run's filters."""
+    info = conv_info(kernel_shape=(7, 7, 1, 6), bias=False)
+    runs = [Run.create(tmp_path / name, [info]) for name in ("one", "two")]
+    wave = np.cos(np.arange(7) * 2 * np.pi / 5)[:, None, None, None]
+    for number, run in enumerate(runs):
+        for step in range(2):
+            kernel = 0.2 * rng.normal(size=info.kernel_shape)
+            kernel[..., number::2] += wave
+            run.append(Snapshot(Moment(step, step), {info.kernel: kernel.astype(np.float32)}))
+    animation = animate(runs[0], tmp_path / "a.png", compare=runs[1], outline=True)
+    film = outlined_film(*runs, layers="conv1")
+    every = [label(run.kernels("conv1", 1)).names for run in runs]
+    assert (every[0] != every[1]).any()
+    last = pillow_frames(animation)[-1]
+    for place, names in zip(film._places, every, strict=True):
+        check_outlines(film, place, last, names)
+
+
+def test_a_matrix_beside_filters_has_no_outline(make_run, conv_info, tmp_path):
+    """It is one cell without a label; alone it is an error, which says so."""
+    run = make_run(conv_info("matrix", (1, 1, 8, 5)), conv_info("conv1", (5, 5, 1, 4)))
+    animation = animate(run, tmp_path / "a.png", layers=["matrix", "conv1"], outline=True)
+    film = outlined_film(run, layers=["matrix", "conv1"])
+    for frame in pillow_frames(animation):
+        check_outlines(film, film._places[0], frame, ["unknown"])
+    with pytest.raises(FiltertrackError, match=r"outline: 1x1 kernels.*leave it out"):
+        animate(run, tmp_path / "b.png", layers="matrix", outline=True)
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_slices_are_outlined_together(make_run, conv_info, tmp_path):
+    """A filter of a 3-D kernel has one line around all of its slices."""
+    info = conv_info(
+        kernel_shape=(5, 7, 7, 1, 4), axes=(4, 1, 0, 2, 3), shape=(4, 7, 35, 1), bias=False
+    )
+    run = Run.create(tmp_path / "run", [info])
+    wave = np.cos(np.arange(7) * 2 * np.pi / 5)[:, None, None, None]
+    for step in range(2):
+        kernel = np.random.default_rng(step).normal(size=info.kernel_shape)
+        kernel[..., :2] += 5 * step * wave[..., 0, :]
+        run.append(Snapshot(Moment(step, step), {info.kernel: kernel.astype(np.float32)}))
+    frame = pillow_frames(animate(run, tmp_path / "a.png", outline=True))[-1]
+    film = outlined_film(run, layers="conv1")
+    (place,) = film._places
+    assert place.layout.slices == 5
+    (names,) = Panel([run], "conv1", [0, 1], Look()).labels(1)
+    assert names.tolist() == ["edge", "edge", "unstructured", "unstructured"]
+    check_outlines(film, place, frame, names)
+
+
+def test_the_legend_counts_the_frames_labels(planted_run, tmp_path):
+    """Of a single grid, in every frame; of several there is no count."""
+    frames = pillow_frames(animate(planted_run, tmp_path / "a.png", outline=True, size=400))
+    film = outlined_film(planted_run, layers="conv1", side=400)
+    above = film._caption.height
+    strips = []
+    for frame, step in zip(frames, planted_run.steps, strict=True):
+        counts = Counter(label(planted_run.kernels("conv1", step)).names.tolist())
+        expected = film._plain[film._legend.draw(counts)]
+        np.testing.assert_array_equal(frame[above : film._head], expected)
+        strips.append(expected)
+    assert (strips[0] != strips[-1]).any()
+    several = pillow_frames(animate(planted_run, tmp_path / "b.png", layers="conv*", outline=True))
+    film = outlined_film(planted_run, layers="conv*")
+    expected = film._plain[Legend(film.shape[1]).draw()]
+    for frame in several:
+        np.testing.assert_array_equal(frame[film._caption.height : film._head], expected)
+
+
+def test_between_snapshots_outlines_are_those_of_the_one_before(planted_run, tmp_path):
+    """Interpolated weights have no label of their own."""
+    options = {"layers": "conv2", "outline": True, "between": 1, "size": 300}
+    frames = pillow_frames(animate(planted_run, tmp_path / "a.png", **options))
+    film = outlined_film(planted_run, layers="conv2", side=300)
+    (place,) = film._places
+    assert len(frames) == 11
+    for number, frame in enumerate(frames):
+        step = planted_run.steps[number // 2]
+        check_outlines(film, place, frame, label(planted_run.kernels("conv2", step)).names)
+
+
+@pytest.mark.parametrize("look", [{"order": "label"}, {"filters": [4, 2, 7]}, {"delta": True}])
+def test_outlines_go_with_their_filters(planted_run, tmp_path, look):
+    """In whatever order they come, and of weights also where differences are drawn."""
+    frames = pillow_frames(animate(planted_run, tmp_path / "a.png", outline=True, size=300, **look))
+    film = outlined_film(planted_run, layers="conv1", look=Look(outline=True, **look), side=300)
+    (place,) = film._places
+    numbers = film._panels[0].numbers
+    for frame, step in zip(frames, planted_run.steps, strict=True):
+        names = label(planted_run.kernels("conv1", step)).names[numbers]
+        check_outlines(film, place, frame, names)
+
+
+def test_a_layer_without_filters_has_nothing_to_outline(make_run, conv_info, tmp_path):
+    """As without outlines, it is an empty place."""
+    run = make_run(conv_info("none", (3, 3, 1, 0), bias=False), conv_info())
+    assert animate(run, tmp_path / "a.gif", layers=["none", "conv1"]).frames == 3
+    assert animate(run, tmp_path / "a.gif", layers=["none", "conv1"], outline=True).frames == 3
+
+
+def test_a_size_too_small_for_outlines_names_one_that_is_enough(grey_run, tmp_path):
+    """Their lines need room, too."""
+    with pytest.raises(FiltertrackError, match="at least") as error:
+        animate(grey_run, tmp_path / "a.gif", size=36, outline=True)
+    needed = int(str(error.value).split("at least ")[1].split(",")[0])
+    assert animate(grey_run, tmp_path / "a.gif", size=needed, outline=True).frames == 6

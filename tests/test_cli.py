@@ -1,3 +1,5 @@
+import csv
+import json
 import os
 import shlex
 import signal
@@ -11,11 +13,12 @@ import pytest
 from PIL import Image
 
 import filtertrack
-from filtertrack import animate, filmstrip
+from filtertrack import animate, filmstrip, measure, plot_trajectories
 from filtertrack.cli import _parser, main
 from filtertrack.order import ORDERS
 from filtertrack.palette import GREY, THEMES
 from filtertrack.panel import SCALES
+from filtertrack.report import write_csv, write_json
 from filtertrack.timing import TIMES
 
 ROOT = Path(__file__).parent.parent
@@ -291,3 +294,229 @@ def test_the_installed_command_and_the_module(run, tmp_path):
     )
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
+
+
+def measured_text(run, *options, columns=40):
+    """Return what a process of its own prints into a pipe: no terminal, and a narrow one."""
+    command = [sys.executable, "-m", "filtertrack", "measure", run, *options]
+    environment = {**os.environ, "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        command, check=True, capture_output=True, encoding="utf-8", env=environment
+    ).stdout
+
+
+def test_measure_prints_tables(planted_run, capsys):
+    """A row a layer, twice, and how to see each filter; nothing on stderr, nothing written."""
+    before = sorted(planted_run.path.rglob("*"))
+    assert main(["measure", str(planted_run.path)]) == 0
+    printed = capsys.readouterr()
+    assert not printed.err
+    assert "What the filters are: step 20" in printed.out
+    assert "The layers as a whole: step 20" in printed.out
+    rows = [line.split() for line in printed.out.splitlines() if line.strip().startswith("conv")]
+    assert rows[0] == ["conv1", "8", "2", "1", "1", "1", "3", "–", "5", "–", "10"]
+    assert rows[1] == ["conv2", "4", "3", "1", "–", "–", "–", "–", "1", "5", "5"]
+    assert [row[0] for row in rows] == ["conv1", "conv2"] * 2
+    assert printed.out.endswith("Each filter of a layer: --layers NAME\n")
+    assert sorted(planted_run.path.rglob("*")) == before
+
+
+def test_measure_of_one_layer_prints_its_filters(planted_run, capsys):
+    """A third table, of a row a filter, at the step that was asked for."""
+    for step, label in (("20", "edge"), ("1", "unstructured")):
+        assert main(["measure", str(planted_run.path), "--layers", "conv1", "--at", step]) == 0
+        printed = capsys.readouterr().out
+        rows = printed.partition("The filters of conv1: step " + step)[2].splitlines()
+        rows = [line.split() for line in rows if line.strip()[:1].isdigit()]
+        assert [row[0] for row in rows] == list("01234567")
+        assert rows[0][1] == label
+        assert "--layers NAME" not in printed
+
+
+def test_nothing_is_cut_off_in_a_pipe(planted_run, make_run, conv_info):
+    """Where the terminal is said to be 40 characters wide, the tables are as wide as they are."""
+    narrow, wide = (
+        measured_text(planted_run.path, "--layers", "conv1", columns=n) for n in (40, 300)
+    )
+    assert "…" not in narrow
+
+    def lines(text):
+        return [line.rstrip(" ─") for line in text.splitlines()]
+
+    assert lines(narrow) == lines(wide)
+    name = "functional_1/backbone/block_12/expand_depthwise_conv2d"
+    long = make_run(conv_info(name, (5, 5, 1, 2), bias=False))
+    printed = measured_text(long.path)
+    assert printed.count(name) == 3, "in two tables and a title"
+    title = next(line for line in printed.splitlines() if "The filters of" in line)
+    assert title.rstrip() == f"The filters of {name}: step 2, epoch 2 · batch 20"
+
+
+def test_names_and_paths_stay_plain_text(make_run, conv_info, capsys):
+    """What looks like markup, an emoji or a link in a path changes nothing."""
+    path = "[bold red]x[/] :smile: https://a.b $x$"
+    run = make_run(conv_info("a.b_c-", path=path, class_name="[link=x]C[/link]"), folder="[red]r")
+    assert main(["measure", str(run.path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("a.b_c-") == 3
+    assert "\x1b" not in printed
+    output = run.path / "[b]a.csv"
+    assert main(["measure", str(run.path), "--csv", str(output)]) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+    rows = csv.DictReader(output.read_text().splitlines())
+    assert {row["layer"] for row in rows} == {"a.b_c-"}
+
+
+def test_measure_writes_files_and_says_where(planted_run, tmp_path, capsys):
+    """Each is what Python writes; their names alone are printed, and no tables."""
+    files = [tmp_path / f"cli.{ending}" for ending in ("csv", "json", "svg")]
+    options = zip(("--csv", "--json", "--plot"), map(str, files), strict=True)
+    options = [word for pair in options for word in pair]
+    assert main(["measure", str(planted_run.path), *options]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "".join(f"{file}\n" for file in files)
+    assert not printed.err
+    measured = measure(planted_run)
+    for file, write in zip(files, (write_csv, write_json, plot_trajectories), strict=True):
+        other = file.with_stem("python")
+        write(measured, other)
+        assert file.read_bytes() == other.read_bytes()
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_at_layers_and_steps_choose_what_is_written(planted_run, tmp_path):
+    """Rows of one step only, of one layer; drift still counts from the start of the run."""
+    options = ["--layers", "conv2", "--steps", "1-5,20", "--at", "5"]
+    for ending in ("csv", "json"):
+        output = tmp_path / f"a.{ending}"
+        assert main(["measure", str(planted_run.path), *options, f"--{ending}", str(output)]) == 0
+    with (tmp_path / "a.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["layer"], row["step"], row["filter"]) for row in rows] == [
+        ("conv2", "5", str(number)) for number in range(4)
+    ]
+    assert all(float(row["drift"]) > 0.5 for row in rows)
+    found = json.loads((tmp_path / "a.json").read_text())["layers"]
+    assert list(found) == ["conv2"]
+    assert found["conv2"]["steps"] == [1, 2, 5, 20]
+    assert found["conv2"]["filters_at"] == [5]
+    assert len(found["conv2"]["filters"]["label"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--csv", "{tmp}/x.txt"], "x.txt': expected a name that ends in .csv"),
+        (["--json", "{tmp}/x.csv"], "x.csv': expected a name that ends in .json"),
+        (["--plot", "{tmp}/x.gif"], "x.gif': expected a name that ends in .png, .pdf, .svg"),
+        (["--csv", "{tmp}/no/x.csv"], "there is no folder '{tmp}/no'"),
+        (["--csv", "{tmp}/x.csv", "--plot", "{tmp}/no/x.svg"], "there is no folder '{tmp}/no'"),
+        (["--at", "99"], "no snapshot at step 99"),
+        (["--at", "-1"], "no snapshot at step -1"),
+        (["--layers", "conv9"], "no layer 'conv9'"),
+        (["--steps", "7"], "no snapshot at step 7"),
+        (["--steps", "0", "--plot", "{tmp}/x.svg"], "at least two snapshots"),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
+)
+def test_measure_refuses_before_it_measures(make_run, tmp_path, capsys, options, message):
+    """One line, exit code 2, no file; said at once, not after minutes."""
+    run = make_run()
+    assert main(["measure", str(run.path), *(text.format(tmp=tmp_path) for text in options)]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("filtertrack: ")
+    assert message.format(tmp=tmp_path) in printed.err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--csv", "x.txt"],
+        ["--csv", "no/x.csv"],
+        ["--at", "99"],
+    ],
+    ids=" ".join,
+)
+def test_no_snapshot_is_read_for_what_is_refused(make_run, tmp_path, monkeypatch, caplog, options):
+    """A damaged snapshot would be named in the log as soon as anything was measured."""
+    run = make_run(steps=range(4))
+    run.file(0).write_bytes(b"damaged")
+    monkeypatch.chdir(tmp_path)
+    assert main(["measure", str(run.path), *options]) == 2
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("where", ["{tmp}/nothing", "{tmp}", "{tmp}/file"])
+def test_measure_of_no_run(tmp_path, capsys, where):
+    """A folder that is not there, one that holds no run, a file: one line."""
+    (tmp_path / "file").write_text("text")
+    path = where.format(tmp=tmp_path)
+    assert main(["measure", path, "--csv", str(tmp_path / "a.csv")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"filtertrack: no run in {path!r}")
+    assert printed.err.count("\n") == 1
+    assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.mark.parametrize(("option", "ending"), [("csv", "csv"), ("json", "json"), ("plot", "pdf")])
+def test_what_cannot_be_written_is_one_line(run, tmp_path, capsys, option, ending):
+    """The name is a folder's, or the disk is read-only: exit code 2, nothing left behind."""
+    (tmp_path / f"a.{ending}").mkdir()
+    targets = [tmp_path / f"a.{ending}"]
+    if Path("/proc/self").exists():
+        targets.append(Path("/proc") / f"a.{ending}")  # no one can write there, not even root
+    for target in targets:
+        assert main(["measure", str(run.path), f"--{option}", str(target)]) == 2
+        printed = capsys.readouterr()
+        assert not printed.out
+        assert printed.err.count("\n") == 1
+        assert target.name in printed.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{ending}", "run"]
+
+
+def test_measuring_that_is_interrupted_leaves_no_file(make_run, conv_info, tmp_path):
+    """A real SIGINT while it measures: exit code 130, one line, the old file is still there."""
+    run = make_run(conv_info(kernel_shape=(11, 11, 3, 96), bias=False), steps=range(300))
+    output = tmp_path / "a.csv"
+    output.write_text("old")
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "filtertrack", "measure", run.path, "--csv", output]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=slave, text=True, env=environment
+    ) as process:
+        os.close(slave)
+        shown = ""
+        while "measuring" not in shown:  # the bar: it has begun
+            shown += os.read(master, 4096).decode()
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):
+            while part := os.read(master, 4096):
+                shown += part.decode()
+        assert process.wait(timeout=60) == 130
+        assert not process.stdout.read()
+    os.close(master)
+    assert "filtertrack: interrupted" in shown
+    assert output.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "run"]
+
+
+def test_outline_and_the_order_of_labels_are_those_of_python(planted_run, tmp_path):
+    """The same file, byte for byte, of an animation and a filmstrip."""
+    options = ["--layers", "conv1", "--outline", "--order", "label"]
+    for command, ending, make in (("animate", "png", animate), ("filmstrip", "svg", filmstrip)):
+        output, other = tmp_path / f"cli.{ending}", tmp_path / f"python.{ending}"
+        assert main([command, str(planted_run.path), "-o", str(output), *options]) == 0
+        make(planted_run, other, layers="conv1", outline=True, order="label")
+        assert output.read_bytes() == other.read_bytes()
+
+
+def test_the_step_that_is_asked_for_is_measured(make_run, capsys):
+    """Also where it is none of the chosen steps."""
+    run = make_run(steps=range(4))
+    assert main(["measure", str(run.path), "--steps", "0,2", "--at", "1"]) == 0
+    assert "step 1," in capsys.readouterr().out

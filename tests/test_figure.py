@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from filtertrack import FiltertrackError, Moment, Snapshot, filmstrip
-from filtertrack.palette import THEMES
+from filtertrack.measures import label
+from filtertrack.palette import OUTLINED, THEMES
 
 
 def ticks(axes):
@@ -354,3 +355,107 @@ def test_it_sets_no_backend(run):
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert Path(run.path / "a.pdf").exists()
+
+
+def outlines_drawn(axes, rows, columns, side):
+    """Return the colour of the line around each cell of an image: ``(rows, columns)`` of tuples."""
+    image = np.asarray(axes.images[0].get_array())
+    # Cells and gaps repeat; the first row of the picture is a separator throughout.
+    for gap in range(3, 60):
+        scale, rest = divmod(image.shape[1] - gap * (columns + 1), columns * side)
+        more = (image.shape[0] - gap * (rows + 1)) - rows * side * scale
+        if scale > 0 and rest == more == 0:
+            break
+    width, pitch = (gap - 1) // 2, side * scale + gap
+    colours = np.empty((rows, columns), object)
+    for row, column in np.ndindex(rows, columns):
+        top, left = gap + row * pitch - width, gap + column * pitch - width
+        right, bottom = left + pitch - gap + 2 * width - 1, top + pitch - gap + 2 * width - 1
+        edges = image[[top, bottom], left : right + 1], image[top : bottom + 1, [left, right]]
+        found = {tuple(pixel) for edge in edges for pixel in edge.reshape(-1, 3).tolist()}
+        assert len(found) == 1, "the same all around"
+        colours[row, column] = found.pop()
+    return colours
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_outlines_have_their_labels_colours(planted_run, tmp_path, theme):
+    """In the figure and in the file; the legend names all four."""
+    options = {"layers": "conv2", "outline": True, "theme": theme, "width": "10cm", "dpi": 150}
+    figure = filmstrip(planted_run, tmp_path / "a.png", **options)
+    look = THEMES[theme]
+    (axes,) = figure.axes
+    drawn = outlines_drawn(axes, 4, 6, 7)
+    seen = set()
+    for column, step in enumerate(planted_run.steps):
+        names = label(planted_run.kernels("conv2", step)).names
+        for row, name in enumerate(names):
+            known = name in OUTLINED
+            expected = look.outlines[OUTLINED.index(name)] if known else look.separator
+            assert drawn[row, column] == expected
+            seen.add(name)
+    assert {"edge", "blob", "unstructured"} <= seen
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(OUTLINED)
+    patches = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
+    np.testing.assert_allclose(255 * np.array(patches), look.outlines)
+    with Image.open(tmp_path / "a.png") as image:
+        colours = set(
+            map(tuple, np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0))
+        )
+    assert set(look.outlines) <= {tuple(map(int, colour)) for colour in colours}
+
+
+@pytest.mark.parametrize("filters", [1, 7, 96])
+@pytest.mark.parametrize("width", ["8.5cm", "17cm"])
+def test_the_legend_has_its_own_place(make_run, conv_info, filters, width):
+    """Below the blocks, inside the figure, on one line or two; no larger a figure than asked."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 1, filters), bias=False), steps=range(5))
+    figure = filmstrip(run, width=width, outline=True)
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    (legend,) = figure.legends
+    box = legend.get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= min(axes.get_window_extent(renderer).y0 for axes in figure.axes)
+    assert figure.bbox.height <= 4 / 3 * float(width[:-2]) / 2.54 * 300
+    assert figure.bbox.width == pytest.approx(float(width[:-2]) / 2.54 * 300, abs=1)
+
+
+def test_the_legend_fits_into_a_narrow_figure(run):
+    """A figure of 3 cm, which is drawn without outlines, has all of its legend."""
+    assert filmstrip(run, width="3cm").axes
+    figure = filmstrip(run, width="3cm", outline=True)
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    box = figure.legends[0].get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
+def test_without_outlines_there_is_no_legend(planted_run):
+    """And the picture is what it was: weights and separators of one colour."""
+    figure = filmstrip(planted_run, layers="conv2", width="10cm")
+    assert not figure.legends
+    image = np.asarray(figure.axes[0].images[0].get_array())
+    coloured = image[np.ptp(image, axis=-1) > 0]
+    assert set(map(tuple, coloured.tolist())) == {THEMES["light"].separator}
+
+
+def test_outlined_files_are_the_same_each_time(planted_run, tmp_path):
+    """Also with a legend, in each format."""
+    for ending in ("pdf", "svg", "png"):
+        for name in "ab":
+            filmstrip(
+                planted_run, tmp_path / f"{name}.{ending}", layers="conv2", outline=True, dpi=100
+            )
+        one, two = ((tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
+        assert one == two
+
+
+def test_outlines_around_a_matrix_are_refused(make_run, conv_info):
+    """The message says what to leave out."""
+    with pytest.raises(FiltertrackError, match=r"outline: 1x1 kernels.*leave it out"):
+        filmstrip(make_run(conv_info(kernel_shape=(1, 1, 8, 5))), outline=True)

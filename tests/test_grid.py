@@ -20,6 +20,8 @@ from filtertrack.grid import (
     to_png,
     to_rgb,
 )
+from filtertrack.palette import OUTLINED as OUTLINED_LABELS
+from filtertrack.palette import film_palette, outline_entries
 from filtertrack.scaling import value_range
 
 SIDES = st.integers(1, 12)
@@ -33,6 +35,34 @@ LAYOUTS = st.integers(1, 4).flatmap(
         slices=st.just(slices),
         columns=st.none() | st.integers(1, 25),
         even=st.booleans(),
+    )
+)
+
+
+OUTLINED = st.integers(1, 4).flatmap(
+    lambda slices: (
+        st.builds(
+            Layout.fit,
+            count=st.integers(0, 20),
+            height=SIDES,
+            width=st.integers(1, 4).map(lambda width: width * slices),
+            side=st.integers(1, 400),
+            slices=st.just(slices),
+            columns=st.none() | st.integers(1, 25),
+            even=st.booleans(),
+            outlined=st.just(True),
+        )
+        | st.builds(
+            Layout,
+            count=st.integers(1, 9),
+            height=SIDES,
+            width=st.just(3 * slices),
+            columns=st.integers(1, 4),
+            scale=st.integers(1, 4),
+            gap=st.integers(3, 9),
+            slices=st.just(slices),
+            outlined=st.just(True),
+        )
     )
 )
 
@@ -98,7 +128,9 @@ def test_an_even_layout(count, height, width, side, columns):
     """Every cell and weight begins at an even pixel where that fits; the largest that does."""
     layout = Layout.fit(count, height, width, side, columns=columns, even=True)
     assert layout.gap % 2 == 0
-    assert layout.gap >= side / 200 or layout.scale == 1, "narrowed only for one pixel a weight"
+    if layout.gap < side / 200:
+        wider = Layout(count, height, width, layout.columns, 1, layout.gap + 2)
+        assert max(wider.shape) > side, "narrowed only where it leaves no pixel for a weight"
     assert layout.columns == Layout.fit(count, height, width, side, columns=columns).columns
     if layout.scale > 1:
         assert layout.scale % 2 == 0
@@ -140,6 +172,94 @@ def test_each_weight_is_a_flat_square_in_its_place(count, height, width, side, c
         large = cell.repeat(layout.scale, axis=0).repeat(layout.scale, axis=1)
         expected[top : top + large.shape[0], left : left + large.shape[1]] = large
     np.testing.assert_array_equal(picture, expected)
+
+
+def boxes(layout):
+    """Return top, bottom, left and right of each cell, its last pixels excluded."""
+    high, wide = layout.height * layout.scale, layout.width * layout.scale + layout.slices - 1
+    for number in range(layout.count):
+        row, column = divmod(number, layout.columns)
+        top, left = (
+            layout.gap + row * (high + layout.gap),
+            layout.gap + column * (wide + layout.gap),
+        )
+        yield top, top + high, left, left + wide
+
+
+@given(OUTLINED, st.booleans())
+def test_each_outline_surrounds_its_cell(layout, coloured):
+    """A line around each cell, as wide on all sides; no weight and no other line is touched."""
+    channels, fill = ((3,), (7, 8, 9)) if coloured else ((), 250)
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 200, (layout.count, layout.height, layout.width, *channels), np.uint8)
+    outlines = rng.integers(201, 250, (layout.count, *channels), np.uint8)
+    plain = layout.compose(cells, fill)
+    picture = layout.compose(cells, fill, outlines)
+    assert layout.gap >= 3
+    line = (layout.gap - 1) // 2
+    owner = np.zeros(layout.shape, int)
+    expected = plain.copy()
+    for number, (top, bottom, left, right) in enumerate(boxes(layout)):
+        around = np.zeros(layout.shape, bool)
+        assert min(top, left) > line, "at the edge of the picture, too, there is a separator"
+        around[top - line : bottom + line, left - line : right + line] = True
+        around[top:bottom, left:right] = False
+        assert not owner[around].any()
+        owner[around] = number + 1
+        expected[around] = outlines[number]
+    np.testing.assert_array_equal(picture, expected)
+    inside = owner > 0
+    assert (plain[inside] == fill).all(), "only separators were drawn over"
+    for axis in (0, 1):
+        one, other = (
+            owner.take(range(start, owner.shape[axis] - 1 + start), axis) for start in (0, 1)
+        )
+        assert (one == other)[(one > 0) & (other > 0)].all(), "no two lines touch"
+
+
+@given(OUTLINED)
+def test_without_a_label_the_outline_is_the_separator(layout):
+    """With the separator for every cell, and with None, the picture is the same."""
+    cells = np.random.default_rng(0).integers(
+        0, 200, (layout.count, layout.height, layout.width), np.uint8
+    )
+    plain = layout.compose(cells, SEPARATOR)
+    none = np.full(layout.count, SEPARATOR, np.uint8)
+    np.testing.assert_array_equal(layout.compose(cells, SEPARATOR, none), plain)
+    np.testing.assert_array_equal(layout.compose(cells, SEPARATOR, None), plain)
+
+
+@given(st.integers(0, 200), SIDES, SIDES, st.integers(16, 900), st.booleans())
+def test_an_outlined_layout_fits(count, height, width, side, even):
+    """There is room for a line and what parts it from the next; no longer than asked if it can."""
+    layout = Layout.fit(count, height, width, side, even=even, outlined=True)
+    assert layout.outlined
+    assert layout.gap >= (4 if even else 3)
+    assert layout.gap % (2 if even else 1) == 0
+    assert layout.gap >= side / 80 or layout.scale <= (4 if even else 2), "narrowed only if it must"
+    if layout.scale > 1:
+        assert max(layout.shape) <= side
+        assert layout.scale % (2 if even else 1) == 0
+    plain = Layout.fit(count, height, width, side, even=even)
+    assert not plain.outlined
+    assert layout.scale <= plain.scale
+    assert layout.columns == plain.columns
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2])
+def test_a_gap_too_narrow_for_a_line_has_none(gap):
+    """Rather no outline than one over weights or into another cell's."""
+    layout = Layout(6, 3, 4, 3, 2, gap)
+    cells = np.zeros((6, 3, 4), np.uint8)
+    picture = layout.compose(cells, 250, np.full(6, 99, np.uint8))
+    np.testing.assert_array_equal(picture, layout.compose(cells, 250))
+
+
+def test_an_outlined_layout_without_cells():
+    """An empty place has no line, and is no error."""
+    layout = Layout.fit(0, 3, 3, 100, outlined=True)
+    picture = layout.compose(np.zeros((0, 3, 3), np.uint8), 250, np.zeros(0, np.uint8))
+    assert (picture == 250).all()
 
 
 def test_levels_and_colours(rng):
@@ -233,3 +353,15 @@ def test_golden_strange(conv_info, golden):
     kernels[3] = 0.1
     kernels[4] = np.nan
     golden("strange.png", to_image(pages(conv_info, kernels)[0]))
+
+
+def test_golden_outlined(golden):
+    """7 edges of 5x5, of every label in turn, then two without; the last place is empty."""
+    kernels = gabors(7, 5)
+    layout = Layout.fit(7, 5, 5, 160, outlined=True)
+    labels = np.array([*OUTLINED_LABELS, "unstructured", "unknown", "edge"])
+    tones = to_levels(kernels, value_range(kernels))
+    picture = layout.compose(tones, SEPARATOR, outline_entries(labels))
+    image = Image.fromarray(picture)
+    image.putpalette(film_palette("dark").tobytes())
+    golden("outlined.png", image)

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "cells": {"snapshot"},
     "measures": set(),
     "measurement": {"cells", "errors", "measures", "snapshot", "store", "subject"},
-    "report": {"caption", "errors", "files", "measurement"},
+    "report": {"caption", "files", "measurement", "snapshot"},
     "paper": {"files", "palette"},
     "trajectories": {"errors", "files", "measurement", "measures", "palette", "paper"},
     "legend": {"lettering", "palette"},
@@ -68,7 +68,7 @@ MAY_IMPORT = {
         "timing",
     },
     "strip": {"cells", "grid", "lettering", "palette", "panel", "subject"},
-    "page": {"errors", "grid", "strip"},
+    "page": {"errors", "grid", "palette", "strip"},
     "figure": {
         "errors",
         "files",

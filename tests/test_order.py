@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from filtertrack.measures import drift, norm, orientation, similarity
+from filtertrack.measures import LABELS, drift, label, norm, orientation, similarity
 from filtertrack.order import ORDERS, arrange
 
 WEIGHTS = st.floats(-10, 10) | st.sampled_from([0.0, np.nan, np.inf, -np.inf])
@@ -124,3 +124,53 @@ def test_similarity_puts_what_is_broken_last_of_a_group(rng):
     numbers = arrange("similarity", kernels, kernels).tolist()
     assert sorted(numbers[:4]) == [0, 2, 4, 5]
     assert numbers[4:] == [1, 3]
+
+
+def planted_labels(rng):
+    """Return filters of 7x7x3 of every label but "unknown", shuffled, and what each is."""
+    y, x = np.mgrid[-3:4, -3:4].astype(float)
+    spot = np.exp(-(x**2 + y**2) / 4)
+    spot = (spot - spot.mean())[..., np.newaxis]
+    angles = [100, 10, 55, 145]
+    kernels = [np.broadcast_to(stripes(angle), (7, 7, 3)) for angle in angles]
+    kernels += [sign * spot * np.ones(3) for sign in (1, -1)]
+    kernels += [spot * np.array(tint) for tint in ([1, -1, 0], [0, 1, -1])]
+    kernels += [np.ones((7, 7, 3)) * tone for tone in (1, 2)]
+    kernels += list(rng.normal(size=(3, 7, 7, 3)))
+    names = ["edge"] * 4 + ["blob"] * 2 + ["colour blob"] * 2 + ["other structure"] * 2
+    names += ["unstructured"] * 3
+    place = rng.permutation(len(kernels))
+    return np.stack(kernels)[place], np.array(names)[place]
+
+
+def test_label_goes_through_the_labels(rng):
+    """Planted filters come edges first, then blobs, colour blobs, other structure, the rest."""
+    kernels, planted = planted_labels(rng)
+    names = label(kernels).names
+    np.testing.assert_array_equal(names, planted)
+    ordered = names[arrange("label", rng.normal(size=kernels.shape), kernels)].tolist()
+    assert ordered == sorted(ordered, key=LABELS.index)
+
+
+def test_label_orders_edges_by_their_direction(rng):
+    """From nearly horizontal on; the others of a label like beside like."""
+    kernels, _ = planted_labels(rng)
+    numbers = arrange("label", kernels, kernels)
+    edges = orientation(kernels[numbers[:4]]).degrees
+    np.testing.assert_allclose(edges, [10, 55, 100, 145], atol=3)
+    names = label(kernels).names
+    for name in LABELS[1:]:
+        members = np.flatnonzero(names == name)
+        group = [number for number in numbers if names[number] == name]
+        chain = members[arrange("similarity", kernels[members], kernels[members])]
+        assert group == chain.tolist()
+
+
+@given(TWO_MOMENTS)
+def test_label_is_that_of_the_end(moments):
+    """Whatever the weights: sorted by the labels of the last snapshot; the first has no say."""
+    start, end = moments
+    numbers = arrange("label", start, end)
+    ranks = [LABELS.index(name) for name in label(end).names[numbers]]
+    assert ranks == sorted(ranks)
+    assert numbers.tolist() == arrange("label", end, end).tolist()

@@ -7,14 +7,18 @@ from hypothesis.extra.numpy import arrays
 
 from filtertrack import FiltertrackError
 from filtertrack.grid import LEVELS, NOT_FINITE, NOT_FINITE_RGB, SEPARATOR, palette
+from filtertrack.measures import LABELS
 from filtertrack.palette import (
     BACKGROUND,
+    OUTLINE,
+    OUTLINED,
     SHADES,
     THEMES,
     TRANSPARENT,
     chosen_levels,
     colormap_levels,
     film_palette,
+    outline_entries,
     ramp_entry,
     to_entries,
 )
@@ -35,9 +39,10 @@ def contrast(one, other):
 
 
 def test_every_entry_has_one_meaning():
-    """Levels, the grid's two, the background, three ramps and "as before" do not overlap."""
+    """Levels, the grid's two, outlines, background, ramps and "as before" do not overlap."""
     ramps = [ramp_entry(ramp, shade + 1) for ramp in range(3) for shade in range(SHADES)]
-    entries = [*range(LEVELS), NOT_FINITE, SEPARATOR, BACKGROUND, *ramps, TRANSPARENT]
+    outlines = [OUTLINE + number for number in range(len(OUTLINED))]
+    entries = [*range(LEVELS), NOT_FINITE, SEPARATOR, *outlines, BACKGROUND, *ramps, TRANSPARENT]
     assert len(set(entries)) == len(entries)
     assert max(entries) < 256
 
@@ -186,3 +191,47 @@ def test_what_is_not_finite_is_magenta_in_every_palette(theme):
     assert entries[0] == NOT_FINITE
     assert (entries[1:] < LEVELS).all()
     np.testing.assert_array_equal(colours[entries], near)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_outlines_are_the_themes(theme):
+    """An entry each, of its colour, whatever the weights' colours are."""
+    for levels in (None, colormap_levels("viridis")):
+        colours = film_palette(theme, levels)[OUTLINE : OUTLINE + len(OUTLINED)]
+        assert [tuple(colour) for colour in colours.tolist()] == list(THEMES[theme].outlines)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_outlines_are_seen(theme):
+    """Against the separators and the background; each is told from the others and from greys."""
+    look = THEMES[theme]
+    for number, colour in enumerate(look.outlines):
+        assert contrast(colour, look.background) >= 2.4
+        assert contrast(colour, look.separator) >= 1.5
+        assert max(colour) - min(colour) > 60, "no grey weight looks like it"
+        for other in look.outlines[:number]:
+            assert np.abs(np.subtract(colour, other)).sum() > 100
+        for other in (look.separator, NOT_FINITE_RGB):
+            assert np.abs(np.subtract(colour, other)).sum() > 100
+
+
+def test_each_label_has_its_entry():
+    """The outlined ones in their order; all others, and what is no label, the separator's."""
+    assert set(OUTLINED) < set(LABELS)
+    entries = outline_entries(np.array(LABELS))
+    for label, entry in zip(LABELS, entries.tolist(), strict=True):
+        expected = OUTLINE + OUTLINED.index(label) if label in OUTLINED else SEPARATOR
+        assert entry == expected
+    assert outline_entries(np.array(["", "Edge"])).tolist() == [SEPARATOR] * 2
+
+
+@given(
+    arrays(np.int64, st.tuples(st.integers(0, 4), st.integers(0, 5)), elements=st.integers(0, 5))
+)
+def test_entries_keep_the_shape_of_labels(numbers):
+    """Of any shape, empty ones too; one byte each."""
+    labels = np.array(LABELS)[numbers]
+    entries = outline_entries(labels)
+    assert entries.shape == labels.shape
+    assert entries.dtype == np.uint8
+    assert entries.ravel().tolist() == [int(outline_entries(each)) for each in labels.ravel()]

@@ -4,11 +4,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot
-from filtertrack.cells import strongest_pattern, to_cells, view_of
+from filtertrack.cells import strongest_pattern, to_cells, to_channels, view_of
 from filtertrack.grid import LEVELS, NOT_FINITE_RGB, to_levels, to_rgb
+from filtertrack.measures import label
 from filtertrack.order import ORDERS, arrange
 from filtertrack.palette import colormap_levels, film_palette
-from filtertrack.panel import SCALES, Look, Panel
+from filtertrack.panel import SCALES, Look, Panel, check_look
 from filtertrack.scaling import value_range
 
 STEPS = range(4)
@@ -327,3 +328,50 @@ def test_painting_is_what_the_grid_does(run_of, kernel_shape, scale):
             np.testing.assert_array_equal(painted, palette[to_levels(cells, expected)])
         assert painted.dtype == np.uint8
         assert tuple(painted[0, 0, 0]) == NOT_FINITE_RGB
+
+
+@KINDS
+@pytest.mark.parametrize("look", [{}, {"order": "label"}, {"delta": True}, {"filters": [3, 0, 3]}])
+def test_labels_are_those_of_the_filters_shown(run_of, kernel_shape, look):
+    """In their order, at the snapshot before or at a position; of weights, not of differences."""
+    run = run_of(kernel_shape)
+    made = panel(run, (0, 1, 3), **look)
+    for position, step in ((0, 0), (0.5, 0), (1, 1), (1.99, 1), (2, 3)):
+        (labels,) = made.labels(position)
+        if kernel_shape == MATRIX:
+            assert labels.tolist() == ["unknown"]
+            continue
+        expected = label(run.kernels("conv1", step)).names[made.numbers]
+        assert labels.tolist() == expected.tolist()
+        assert len(labels) == made.view.count
+
+
+def test_labels_of_planted_filters(planted_run):
+    """At each snapshot what is there by then; of two runs each its own."""
+    made = Panel([planted_run, planted_run], "conv1", planted_run.steps, Look())
+    for position, step in enumerate(planted_run.steps):
+        one, other = made.labels(position)
+        assert one.tolist() == other.tolist()
+        assert (one == "edge").sum() == (2 if step >= 2 else 0)
+        assert (one == "colour blob").sum() == (1 if step >= 1 else 0)
+
+
+def test_labels_of_slices_are_those_of_channels(run_of, conv_info, make_run):
+    """A filter of a 3-D kernel has one label: what is side by side is no neighbour."""
+    info = conv_info(
+        kernel_shape=(5, 7, 7, 1, 3), axes=(4, 1, 0, 2, 3), shape=(3, 7, 35, 1), bias=False
+    )
+    run = make_run(info, steps=STEPS)
+    made = panel(run)
+    kernels = to_channels(made.view, run.kernels("conv1", 2))
+    assert kernels.shape == (3, 7, 7, 5)
+    assert made.labels(2)[0].tolist() == label(kernels).names.tolist()
+
+
+def test_outlines_that_would_not_be_seen_are_refused(conv_info):
+    """Of 1x1 kernels alone; beside other layers, and without outlines, they are fine."""
+    matrix, grey = (view_of(conv_info(kernel_shape=shape)) for shape in (MATRIX, GREY))
+    with pytest.raises(FiltertrackError, match="outline: 1x1 kernels are drawn as one matrix"):
+        check_look(Look(outline=True), [matrix, matrix])
+    check_look(Look(outline=True), [matrix, grey])
+    check_look(Look(), [matrix])

@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filtertrack import FiltertrackError
 from filtertrack.cells import to_cells
 from filtertrack.grid import SEPARATOR, to_levels, to_rgb
 from filtertrack.lettering import font_size, line_height
-from filtertrack.palette import BACKGROUND, colormap_levels, film_palette
+from filtertrack.measures import label
+from filtertrack.palette import BACKGROUND, OUTLINED, THEMES, colormap_levels, film_palette
 from filtertrack.panel import Look
 from filtertrack.scaling import value_range
 from filtertrack.strip import CLASSIC_EPOCHS, Strip, spread_steps
@@ -195,3 +197,70 @@ def test_the_steps_of_a_card_are_above_their_columns(strip_of):
     for number in range(8):
         ink = np.flatnonzero(labels[round(number * pitch) : round((number + 1) * pitch)])
         assert (ink.min() + ink.max()) / 2 == pytest.approx(pitch / 2, abs=3)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+@pytest.mark.parametrize("gap", [3, 4, 5])
+def test_outlines_say_each_filters_label_at_each_step(planted_run, theme, layer, gap):
+    """A line around each cell in its label's colour; every weight is as it is without."""
+    subject = choose(planted_run, layers=layer)
+    plain = Strip(subject, Look(theme=theme))
+    strip = Strip(subject, Look(theme=theme, outline=True))
+    assert strip.outlined
+    assert not plain.outlined
+    scale, width, side = 2, (gap - 1) // 2, 14
+    picture = strip.picture(range(strip.rows), strip.layout(strip.rows, scale, gap))
+    expected = plain.picture(range(strip.rows), plain.layout(strip.rows, scale, gap))
+    changed = False
+    for column, step in enumerate(strip.steps):
+        names = label(planted_run.kernels(layer, step)).names
+        for row, name in enumerate(names):
+            if name not in OUTLINED:
+                continue
+            top, left = (gap + number * (side + gap) for number in (row, column))
+            around = np.zeros(picture.shape[:2], bool)
+            around[top - width : top + side + width, left - width : left + side + width] = True
+            around[top : top + side, left : left + side] = False
+            expected[around] = THEMES[theme].outlines[OUTLINED.index(name)]
+            changed = True
+    assert changed
+    np.testing.assert_array_equal(picture, expected)
+
+
+def test_some_rows_have_their_own_outlines(planted_run):
+    """A block of a figure shows what the whole shows there, also in another order."""
+    subject = choose(planted_run, layers="conv1")
+    every = Strip(subject, Look(outline=True))
+    for strip, numbers in (
+        (every, range(2, 5)),
+        (Strip(subject, Look(outline=True, filters=[6, 4, 0])), [6, 4, 0]),
+    ):
+        rows = numbers if strip is every else range(3)
+        picture = strip.picture(rows, strip.layout(3, 2, 3))
+        for place, number in enumerate(numbers):
+            one = every.picture(range(number, number + 1), every.layout(1, 2, 3))
+            top = place * (14 + 3) + 2  # above that is the line of the row before
+            np.testing.assert_array_equal(picture[top : top + len(one) - 4], one[2:-2])
+
+
+def test_rows_by_label(planted_run):
+    """Edges first, then blobs, colour blobs, other structure and the rest."""
+    strip = Strip(choose(planted_run, layers="conv1"), Look(order="label"))
+    names = label(planted_run.kernels("conv1", 20)).names[strip.numbers].tolist()
+    assert names[:5] == ["edge", "edge", "blob", "colour blob", "other structure"]
+    assert names[5:] == ["unstructured"] * 3
+
+
+def test_a_block_that_is_not_full_can_be_outlined(planted_run):
+    """As without outlines, the last rows may stand in a layout for more."""
+    strip = Strip(choose(planted_run, layers="conv2"), Look(outline=True))
+    picture = strip.picture(range(3, 4), strip.layout(2, 2, 3))
+    one = strip.picture(range(3, 4), strip.layout(1, 2, 3))
+    np.testing.assert_array_equal(picture[: len(one)], one)
+
+
+def test_outlines_around_a_matrix_are_refused(strip_of):
+    """The message says what to leave out."""
+    with pytest.raises(FiltertrackError, match="outline: 1x1 kernels"):
+        strip_of(MATRIX, outline=True)

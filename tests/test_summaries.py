@@ -1,12 +1,13 @@
 import io
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from filtertrack import Moment, Snapshot
-from filtertrack.cells import to_cells, view_of
+from filtertrack import Moment, Run, Snapshot, measures
+from filtertrack.cells import to_cells, to_channels, view_of
 from filtertrack.film import Film
 from filtertrack.grid import draw, to_image
 from filtertrack.panel import Look
@@ -23,6 +24,17 @@ def write(run, steps=None):
         summaries.add(run.snapshot(step))
     summaries.add_evolution(run)
     return summaries
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Copy a run that a test may write events into."""
+
+    def copy(run):
+        shutil.copytree(run.path, tmp_path / "copy")
+        return Run(tmp_path / "copy")
+
+    return copy
 
 
 def strings(value):
@@ -225,11 +237,148 @@ def test_a_record_that_was_cut_off_is_written_over(run, read_events, monkeypatch
 
 def test_a_folder_that_is_gone_is_noticed(run):
     """Writing into a file that nobody can see any more would be a silent loss."""
-    import shutil
-
     summaries = Summaries(run)
     summaries.add(run.snapshot(0))
     snapshot = run.snapshot(1)
     shutil.rmtree(run.folder)
     with pytest.raises(FileNotFoundError):
         summaries.add(snapshot)
+
+
+def buckets(value):
+    """Return a histogram's left edges, right edges and counts, as TensorBoard's plugin reads it."""
+    from tensorboard.util import tensor_util
+
+    assert value.metadata.plugin_data.plugin_name == "histograms"
+    read = tensor_util.make_ndarray(value.tensor)
+    assert read.ndim == 2
+    assert read.shape[1] == 3
+    return read.T
+
+
+def distributions(events):
+    """Return each histogram by its tag and step."""
+    return {
+        (value.tag, step): value
+        for step, value in events
+        if value.tag.startswith("filter_distributions/")
+    }
+
+
+def test_the_roughness_is_the_measures_mean(planted_run, copied, read_events):
+    """Of each layer at each step, of the filters of which it can be said."""
+    run = copied(planted_run)
+    write(run)
+    scalars = {
+        (value.tag, step): value.tensor.float_val[0]
+        for step, value in read_events(run.folder)
+        if value.tag.endswith("/roughness") and value.tag.startswith("filter_measures/")
+    }
+    assert len(scalars) == 2 * len(run.steps)
+    for layer in run.layers:
+        for step in run.steps:
+            rough = measures.roughness(run.kernels(layer, step))
+            expected = np.nanmean(rough)
+            tag = f"filter_measures/{layer}/roughness"
+            assert scalars[tag, step] == pytest.approx(expected, rel=1e-6)
+    assert scalars["filter_measures/conv2/roughness", 20] < 0.4, "all smooth by then"
+    about = {
+        value.metadata.summary_description
+        for _, value in read_events(run.folder)
+        if value.tag == "filter_measures/conv1/roughness"
+    }
+    assert any("1 is noise" in text for text in about)
+
+
+def test_histograms_count_every_filter(planted_run, copied, read_events):
+    """Each filter with a value is in one bucket; buckets go from the lowest to the highest."""
+    run = copied(planted_run)
+    write(run)
+    found = distributions(read_events(run.folder))
+    assert len(found) == 2 * 2 * len(run.steps)
+    for (tag, step), value in found.items():
+        _, layer, name = tag.split("/")
+        kernels = run.kernels(layer, step)
+        values = {
+            "drift": lambda kernels=kernels, layer=layer: measures.drift(
+                kernels, run.kernels(layer, 0)
+            ),
+            "roughness": lambda kernels=kernels: measures.roughness(kernels),
+        }[name]()
+        values = values[np.isfinite(values)]
+        assert len(values) == (7 if layer == "conv1" else 4), "zeros have neither"
+        left, right, counts = buckets(value)
+        assert counts.sum() == len(values)
+        assert (left <= right).all()
+        np.testing.assert_allclose(left[1:], right[:-1])
+        inside = (values >= left[0] - 1e-12) & (values <= right[-1] + 1e-12)
+        assert inside.all()
+        for low, high, count in zip(left, right, counts, strict=True):
+            assert ((values > low) & (values < high)).sum() <= count
+        if np.ptp(values):
+            assert (left[0], right[-1]) == (values.min(), values.max())
+
+
+def test_histograms_have_descriptions(run, read_events):
+    """Each says what its values mean; a layer's tags say the same at every step."""
+    write(run)
+    texts = {}
+    for (tag, _), value in distributions(read_events(run.folder)).items():
+        texts.setdefault(tag, set()).add(value.metadata.summary_description)
+    assert len(texts) == 4
+    for tag, said in texts.items():
+        (text,) = said - {""}
+        assert ("1 - cos(w, w0)" if tag.endswith("drift") else "1 is noise") in text
+
+
+def test_some_filters_that_are_not_finite_are_left_out(make_run, conv_info, read_events):
+    """The others are counted; of one in which nothing is finite there is no histogram."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 6), bias=False))
+    kernel = run.snapshot(2).arrays["conv1/kernel"].copy()
+    kernel[..., 1], kernel[0, 0, 0, 2] = np.nan, np.inf
+    summaries = Summaries(run)
+    summaries.add(Snapshot(Moment(3, 3), {"conv1/kernel": kernel}))
+    found = distributions(read_events(run.folder))
+    assert set(found) == {(f"filter_distributions/conv1/{n}", 3) for n in ("drift", "roughness")}
+    for value in found.values():
+        assert buckets(value)[2].sum() == 4
+
+
+@pytest.mark.parametrize("kernel_shape", [(1, 1, 8, 5), (1, 1, 1, 3), (3, 3, 1, 0), (3, 3, 1, 1)])
+def test_layers_of_which_little_can_be_said(make_run, conv_info, read_events, kernel_shape):
+    """A 1x1 kernel has no roughness, a layer without filters nothing; no error."""
+    run = make_run(conv_info(kernel_shape=kernel_shape, bias=False))
+    write(run)
+    tags = {tag for tag, _ in distributions(read_events(run.folder))}
+    expected = {"drift": kernel_shape[-1] > 0, "roughness": kernel_shape == (3, 3, 1, 1)}
+    assert tags == {f"filter_distributions/conv1/{name}" for name, is_ in expected.items() if is_}
+
+
+def test_the_roughness_of_slices_is_that_of_channels(make_run, conv_info, read_events):
+    """Of a 3-D kernel: what is side by side in the picture is no neighbour."""
+    info = conv_info(
+        kernel_shape=(5, 7, 7, 1, 3), axes=(4, 1, 0, 2, 3), shape=(3, 7, 35, 1), bias=False
+    )
+    run = make_run(info)
+    write(run)
+    kernels = run.kernels("conv1", 2)
+    expected = measures.roughness(to_channels(view_of(info), kernels)).mean()
+    assert expected != pytest.approx(measures.roughness(kernels).mean(), rel=1e-6)
+    (rough,) = (
+        value.tensor.float_val[0]
+        for step, value in read_events(run.folder)
+        if value.tag == "filter_measures/conv1/roughness" and step == 2
+    )
+    assert rough == pytest.approx(expected, rel=1e-6)
+
+
+def test_values_that_differ_by_rounding_are_one_histogram(conv_info, tmp_path, read_events):
+    """A filter and itself in a mirror are equally rough, but for the last digit: no error."""
+    info = conv_info(kernel_shape=(5, 5, 1, 4), bias=False)
+    run = Run.create(tmp_path / "run", [info])
+    base = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+    kernel = np.stack([base, base[::-1], base.T, base[:, ::-1]], axis=-1)[:, :, None]
+    run.append(Snapshot(Moment(0, 0), {info.kernel: kernel}))
+    Summaries(run).add(run.snapshot(0))
+    found = distributions(read_events(run.folder))
+    assert buckets(found["filter_distributions/conv1/roughness", 0])[2].sum() == 4

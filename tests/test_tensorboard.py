@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from filtertrack import FilterTracker, Run
+from filtertrack import FilterTracker, Run, measures
 from filtertrack.cells import to_cells, view_of
 from filtertrack.film import Film
 from filtertrack.grid import draw, to_image
@@ -95,7 +95,7 @@ def pixels(data):
 
 @pytest.mark.parametrize("flags", [[], ["--load_fast=false"]], ids=["default", "python"])
 def test_both_loaders_serve_the_renderers_pixels(trained, flags):
-    """Over HTTP: every step of each layer, page, timelapse, filmstrip, scalars, table."""
+    """Over HTTP: each layer's steps, pages, timelapse, filmstrip, scalars, histograms, table."""
     run, where = Run(trained / "exp1"), "exp1/filters"
     with tensorboard(trained, *flags) as get:
 
@@ -147,6 +147,22 @@ def test_both_loaders_serve_the_renderers_pixels(trained, flags):
         assert [step for _, step, _ in scalars] == [0, 1, 2, 3, 4, 5]
         assert scalars[0][2] == pytest.approx(0, abs=1e-6)
         assert scalars[-1][2] > 0
+        rough = {"run": where, "tag": "filter_measures/deep/roughness"}
+        scalars = json.loads(get("scalars/scalars", rough))
+        expected = measures.roughness(run.kernels("deep", 5)).mean()
+        assert scalars[-1][2] == pytest.approx(expected, rel=1e-6)
+
+        listed = json.loads(get("histograms/tags"))[where]
+        names = {f"filter_distributions/{layer}/" for layer in ("rgb", "deep")}
+        assert set(listed) == {name + what for name in names for what in ("drift", "roughness")}
+        for tag, about in listed.items():
+            assert "each filter" in about["description"]
+            filters = run.layer(tag.split("/")[1]).filters
+            served = json.loads(get("histograms/histograms", {"run": where, "tag": tag}))
+            assert [step for _, step, _ in served] == [0, 1, 2, 3, 4, 5]
+            for _, _, buckets in served:
+                assert sum(count for _, _, count in buckets) == filters
+
         text = json.loads(get("text/text", {"run": where, "tag": "filters_layers"}))
         assert "<table>" in text[0]["text"]
         assert "deep" in text[0]["text"]

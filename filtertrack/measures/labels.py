@@ -21,15 +21,18 @@ LABELS: tuple[Label, ...] = (
     "unknown",
 )
 
-_BY_CHANCE = 1 / 600
-"""How often each of three tests may take noise for structure: together fewer than 1 in 100."""
+_EXTREME = 2 / 600
+_BY_CHANCE = 1 / 1000
+"""How often roughness, and each of the other two tests, may take noise for structure: together, and
+however filters are initialised, in fewer than 1 of 100."""
 _GOOD_FIT = 0.4
 """How much better than chance a template has to fit to give a filter its name."""
 _MOSTLY = 0.5
 _FEWEST_PIXELS = 25
 """Below 5x5 even a clear pattern is often no smoother than a lucky arrangement of its weights."""
 
-_SAMPLES = 100_000
+_SAMPLES = 50_000
+_FEW_WEIGHTS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +57,13 @@ class Labels:
     flat: np.ndarray
 
 
-def label(kernels: np.ndarray) -> Labels:
+def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     """Say what each filter has become.
 
-    Structured is a filter that is smoother than all of 599 shuffles of its own weights, or fits a
-    Gabor or a blob better than 599 of 600 filters of noise and than its own shuffles, or is mostly
-    one flat tone where noise is not. Each test takes about 1 in 600 random filters for structured;
-    fewer than 1 in 100 pass any of them, however they were initialised.
+    Structured is a filter that is smoother or rougher than all of 599 shuffles of its own weights,
+    or fits a Gabor or a blob better than 999 of 1000 filters of noise and than its own shuffles, or
+    is mostly one flat tone where noise is not. Fewer than 1 in 100 random filters pass any of these
+    tests, however they were initialised.
 
     A structured filter takes its name from the template that fits its strongest pattern better: an
     ``"edge"`` (also a bar or stripes) from the Gabor, a ``"blob"`` from a Gaussian or a difference
@@ -72,6 +75,7 @@ def label(kernels: np.ndarray) -> Labels:
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
+        rgb: Whether three channels are red, green and blue.
 
     Returns:
         The labels, and what they rest on.
@@ -84,10 +88,11 @@ def label(kernels: np.ndarray) -> Labels:
         ['edge', 'blob', 'unstructured']
     """
     smooth, fits = structure(kernels), fit_templates(kernels)
-    colour, flat = colour_share(kernels), flat_share(kernels)
+    flat = flat_share(kernels)
+    colour = colour_share(kernels) if rgb else np.full(len(kernels), np.nan)
     gabor, blob = np.nan_to_num(fits.gabor.excess), np.nan_to_num(fits.blob.excess)
     pixels = kernels.shape[1] * kernels.shape[2]
-    patterned = (smooth.p_value <= _BY_CHANCE) | (fits.p_value <= _BY_CHANCE)
+    patterned = (smooth.p_value <= _EXTREME) | (fits.p_value <= _BY_CHANCE)
     mostly_flat = flat >= max(_MOSTLY, _flat_by_chance(pixels, kernels.shape[3]))
     named = patterned & (np.maximum(gabor, blob) >= _GOOD_FIT)
     finite = np.isfinite(kernels).all(axis=(1, 2, 3))
@@ -105,13 +110,16 @@ def label(kernels: np.ndarray) -> Labels:
 
 @lru_cache(maxsize=256)
 def _flat_by_chance(pixels: int, channels: int) -> float:
-    """Return the flat share that normal noise exceeds once in 600 filters.
+    """Return the flat share that noise, normal or uniform, exceeds once in 1000 filters.
 
-    The squares of normal weights along given directions, over all of them, have a beta
-    distribution.
+    Of normal weights it has a beta distribution: squares along given directions, over all of them.
+    Many weights behave alike whatever their distribution; few are simulated.
     """
     if pixels < 2 or not channels:
         return math.inf
     rng = np.random.default_rng(0)
-    shares = rng.beta(channels / 2, channels * (pixels - 1) / 2, _SAMPLES)
-    return float(np.quantile(shares, 1 - _BY_CHANCE))
+    normal = rng.beta(channels / 2, channels * (pixels - 1) / 2, _SAMPLES)
+    shares = [normal]
+    if pixels * channels <= _FEW_WEIGHTS:
+        shares.append(flat_share(rng.uniform(-1, 1, (_SAMPLES, pixels, 1, channels))))
+    return max(float(np.quantile(each, 1 - _BY_CHANCE)) for each in shares)

@@ -53,13 +53,16 @@ def rotation(kernels: np.ndarray, start: np.ndarray) -> float:
         start: The same layer at the start of training.
 
     Returns:
-        A number in [0, 2]; NaN where the layer is or was all zero.
+        A number in [0, 2]; NaN where the layer is or was all zero, or
+        has no weights.
 
     Example:
         >>> w = np.array([[[[1.0, 1.0]]]])
         >>> round(rotation(w, np.array([[[[1.0, 0.0]]]])), 3)
         0.293
     """
+    if not kernels.size:
+        return float("nan")
     return float(_turned(flat(kernels).reshape(1, -1), flat(start).reshape(1, -1))[0])
 
 

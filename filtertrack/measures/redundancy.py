@@ -33,8 +33,9 @@ class Twins(NamedTuple):
     """Which filters repeat each other.
 
     Attributes:
-        number: ``(filters,)``: the filter most like each one; -1 where there is no other.
-        cosine: ``(filters,)``: how alike the two are, in [-1, 1]; NaN where there is no other.
+        number: ``(filters,)``: the filter most like each one; -1 where there is no other, or where
+            a filter is all zero or not finite.
+        cosine: ``(filters,)``: how alike the two are, in [-1, 1]; NaN there.
         threshold: From where on two filters are near-duplicates.
     """
 
@@ -77,7 +78,9 @@ def twins(kernels: np.ndarray) -> Twins:
     alike = similarity(kernels)
     np.fill_diagonal(alike, -2.0)
     number = alike.argmax(axis=1)
-    return Twins(number, alike[np.arange(filters), number], threshold)
+    cosine = alike[np.arange(filters), number]
+    known = np.isfinite(unit(flat(kernels))).all(axis=1)
+    return Twins(np.where(known, number, -1), np.where(known, cosine, np.nan), threshold)
 
 
 @lru_cache(maxsize=256)
@@ -176,4 +179,4 @@ def effective_rank(kernels: np.ndarray) -> float:
 def entropy(values: np.ndarray) -> float:
     """Return the entropy, in nats, of values that are not negative, as shares of their sum."""
     shares = values[values > 0] / values.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return max(0.0, float(-(shares * np.log(shares)).sum()))

@@ -5,7 +5,7 @@ the bank that explains most of its variance. Small filters fit some template by 
 fit is made of each filter's own weights, shuffled, and of noise of the same size.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -196,8 +196,9 @@ def _noise_fits(height: int, width: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     banks = _gabors(height, width), _blobs(height, width)
     fits: list[list[np.ndarray]] = [[], []]
-    for _ in range(0, _NOISE, _ROWS_AT_ONCE):
-        noise = rng.normal(size=(_ROWS_AT_ONCE, height * width)).astype(np.float32)
+    for number in range(-(-_NOISE // _ROWS_AT_ONCE)):
+        draw = rng.normal if number % 2 else partial(rng.uniform, -1.0, 1.0)  # as initialisers do
+        noise = np.asarray(draw(size=(_ROWS_AT_ONCE, height * width)), np.float32)
         noise -= noise.mean(axis=1, keepdims=True)
         noise /= np.linalg.norm(noise, axis=1, keepdims=True)
         for bank, found in zip(banks, fits, strict=True):

@@ -1,0 +1,169 @@
+"""Draw the pictures of docs/measures.md from a run of the demo: ``make illustrate``.
+
+Every number in them is measured while they are drawn.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from filtertrack import Run, filmstrip, measure, measures, plot_trajectories
+from filtertrack.paper import PaperFigure, settings
+
+SIDE, FONT = 1.0, 8.0
+"""Inches of a filter with its caption, and points."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw them all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="(%(default)s)")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    folder = options.docs / "measures"
+    folder.mkdir(exist_ok=True)
+    run = Run(options.run)
+    start, end = (run.kernels("conv1", run.steps[number]) for number in (0, -1))
+    with settings():
+        for name, figure in _pictures(start, end).items():
+            figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+            print(folder / f"{name}.png")
+    filmstrip(run, folder / "labels.png", layers="conv1", outline=True, order="label", dpi=150)
+    print(folder / "labels.png")
+    measured = measure(run)
+    plot_trajectories(measured, options.docs / "trajectories.png")
+    print(options.docs / "trajectories.png")
+    return 0
+
+
+def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:
+    labels = measures.label(end)
+    tuned = measures.orientation(end)
+    drift, change = measures.drift(end, start), measures.relative_change(end, start)
+    gabor, blob = labels.fits.gabor, labels.fits.blob
+    oriented = np.where(labels.names == "edge", tuned.degrees, np.nan)
+
+    def spread(values: np.ndarray, text: Callable[[int], str]) -> Figure:
+        chosen = _spread(values)
+        return row([end[number] for number in chosen], [text(number) for number in chosen])
+
+    return {
+        "norm": spread(measures.norm(end), lambda n: f"norm {measures.norm(end)[n]:.2f}"),
+        "drift": _before_and_after(start, end, drift, change),
+        "roughness": row(
+            [start[0], *end[_spread(labels.structure.ratio, 5)[::-1]]],
+            [
+                _rough(measures.structure(start), 0),
+                *(_rough(labels.structure, n) for n in _spread(labels.structure.ratio, 5)[::-1]),
+            ],
+        ),
+        "direction": spread(
+            oriented,
+            lambda n: (
+                f"{tuned.degrees[n]:.0f}°\nselectivity {tuned.selectivity[n]:.2f}\n"
+                f"{tuned.frequency[n]:.2f} cycles/px"
+            ),
+        ),
+        "templates": spread(
+            np.where(labels.structured, gabor.excess - blob.excess, np.nan),
+            lambda n: (
+                f"Gabor {gabor.r2[n]:.2f} ({gabor.chance[n]:.2f})\n"
+                f"blob {blob.r2[n]:.2f} ({blob.chance[n]:.2f})\n{labels.names[n]}"
+            ),
+        ),
+        "colour": spread(labels.colour, lambda n: f"colour {labels.colour[n]:.2f}"),
+        "flat": spread(labels.flat, lambda n: f"flat {labels.flat[n]:.2f}"),
+        "layers": _layers(start, end),
+    }
+
+
+def row(filters: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
+    """Draw filters side by side, each over its own range, a caption below each."""
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    wide = max(SIDE, 0.075 * max(len(line) for text in captions for line in text.split("\n")))
+    size = (wide * len(filters) + 0.1, SIDE + 0.16 * lines)
+    figure = PaperFigure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, kernel, caption in zip(
+        figure.subplots(1, len(filters), squeeze=False)[0], filters, captions, strict=True
+    ):
+        axes.imshow(_normalised(kernel), interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(caption, fontsize=FONT)
+    return figure
+
+
+def _rough(structure: measures.Structure, number: int) -> str:
+    return f"roughness {structure.ratio[number]:.2f}\np {structure.p_value[number]:.3f}"
+
+
+def _before_and_after(
+    start: np.ndarray, end: np.ndarray, drift: np.ndarray, change: np.ndarray
+) -> Figure:
+    filters, captions = [], []
+    for number in _spread(drift, 3):
+        filters += [start[number], end[number]]
+        captions += [
+            f"filter {number}, start\n",
+            f"end: drift {drift[number]:.2f}\nchange {change[number]:.2f}",
+        ]
+    return row(filters, captions)
+
+
+def _layers(start: np.ndarray, end: np.ndarray) -> Figure:
+    """Draw a random layer, the trained one, and one that repeats itself."""
+    few = end[_spread(measures.norm(end), 4)]
+    copies = np.concatenate([few] * (len(end) // 4))
+    copies = copies * np.linspace(0.5, 1.5, len(copies))[:, None, None, None]
+    layers = {"before training": start, "after": end, "four filters, repeated": copies}
+    figure = PaperFigure(figsize=(6.7, 2.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (name, kernels) in zip(figure.subplots(1, 3), layers.items(), strict=True):
+        axes.imshow(_grid(kernels), interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        threshold = measures.entropy_threshold(len(kernels) * 3, *kernels.shape[1:3])
+        axes.set_xlabel(
+            f"{name}\n"
+            f"effective rank {measures.effective_rank(kernels):.1f} of {len(kernels)}\n"
+            f"orthogonality {measures.orthogonality(kernels):.2f}\n"
+            f"variance entropy {measures.variance_entropy(kernels):.2f} (random {threshold:.2f})\n"
+            f"near-duplicates {measures.twins(kernels).repeated.sum()}",
+            fontsize=FONT,
+        )
+    return figure
+
+
+def _grid(kernels: np.ndarray, columns: int = 8) -> np.ndarray:
+    """Put filters into rows, a line of white around each."""
+    cells = [
+        np.pad(_normalised(kernel), [(1, 1), (1, 1), (0, 0)], constant_values=1.0)
+        for kernel in kernels
+    ]
+    rows = [np.concatenate(cells[n : n + columns], axis=1) for n in range(0, len(cells), columns)]
+    return np.concatenate(rows)
+
+
+def _normalised(kernel: np.ndarray) -> np.ndarray:
+    low, high = kernel.min(), kernel.max()
+    unit: np.ndarray = (kernel - low) / (high - low)
+    return unit
+
+
+def _spread(values: np.ndarray, count: int = 6) -> np.ndarray:
+    """Return the numbers of filters from the lowest value to the highest, evenly by rank."""
+    order = np.argsort(values)[: np.isfinite(values).sum()]
+    chosen: np.ndarray = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())
