@@ -13,7 +13,7 @@ import numpy as np
 from filtertrack.measures.vectors import centred, strongest_pattern
 
 _SHUFFLES = 39
-_NOISE = 10_000
+_NOISE, _NOISE_AT_ONCE = 10_000, 500
 _SMALLEST = 3
 """Pixels a side, below which nothing has a shape."""
 
@@ -36,8 +36,9 @@ _MOST_CENTRES = 11
 _FIELD = 0.45
 """Width of the envelope of stripes all over a filter, in its sides."""
 
-_ROWS_AT_ONCE = 1024
-"""Few products, since threads of BLAS wait for each other in each; small enough for the memory."""
+_PATTERNS_AT_ONCE = 512
+"""Few enough for what they explain to stay in cache, and many enough for the threads of BLAS, which
+wait for each other in each product."""
 _PERFECT = 1e-6
 """What float32 leaves of 1 - R² where even shuffled weights fit perfectly."""
 
@@ -82,7 +83,7 @@ class Fits(NamedTuple):
 
 
 class _Bank(NamedTuple):
-    """Templates: ``weights`` of shape ``(pixels, parts * templates)``, each part orthonormal."""
+    """Templates: ``weights`` of shape ``(parts * templates, pixels)``, each part orthonormal."""
 
     weights: np.ndarray
     parts: int
@@ -148,12 +149,12 @@ def _fit(
     bank: _Bank, patterns: np.ndarray, orders: np.ndarray, known: np.ndarray
 ) -> tuple[Fit, np.ndarray]:
     """Return the best fits of patterns, and the R² of each of their shuffles."""
-    r2, number = _best(bank, patterns)
+    r2, number = _best(bank, patterns), _which(bank, patterns)
     shuffled = np.empty((len(patterns), len(orders)))
-    step = max(1, _ROWS_AT_ONCE // len(orders))
+    step = max(1, _PATTERNS_AT_ONCE // len(orders))
     for start in range(0, len(patterns), step):
         block = patterns[start : start + step, orders].reshape(-1, patterns.shape[1])
-        shuffled[start : start + step] = _best(bank, block)[0].reshape(-1, len(orders))
+        shuffled[start : start + step] = _best(bank, block).reshape(-1, len(orders))
     nan = np.where(known, 0.0, np.nan)
     fit = Fit(
         r2 + nan, shuffled.mean(axis=1) + nan, bank.size[number] + nan, bank.degrees[number] + nan
@@ -161,20 +162,33 @@ def _fit(
     return fit, shuffled.T
 
 
-def _best(bank: _Bank, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the most that one template explains of each pattern of length 1, and which does."""
-    r2, number = np.empty(len(patterns)), np.empty(len(patterns), np.intp)
-    for start in range(0, len(patterns), _ROWS_AT_ONCE):
-        block = slice(start, start + _ROWS_AT_ONCE)
-        explained = patterns[block] @ bank.weights
-        np.square(explained, out=explained)
-        templates = explained.shape[1] // bank.parts
-        total = explained[:, :templates]
-        for part in range(1, bank.parts):
-            total += explained[:, part * templates : (part + 1) * templates]
-        number[block] = total.argmax(axis=1)
-        r2[block] = total[np.arange(len(total)), number[block]]
-    return r2.clip(max=1.0), number
+def _best(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
+    """Return the most that one template explains of each pattern of length 1."""
+    best = np.empty(len(patterns))
+    for start in range(0, len(patterns), _PATTERNS_AT_ONCE):
+        block = slice(start, start + _PATTERNS_AT_ONCE)
+        best[block] = _explained(bank, patterns[block]).max(axis=0)
+    return best.clip(max=1.0)
+
+
+def _which(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
+    """Return the number of the template that explains most of each pattern."""
+    number = np.empty(len(patterns), np.intp)
+    for start in range(0, len(patterns), _PATTERNS_AT_ONCE):
+        block = slice(start, start + _PATTERNS_AT_ONCE)
+        number[block] = _explained(bank, patterns[block]).argmax(axis=0)
+    return number
+
+
+def _explained(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
+    """Return what each template explains of each pattern: ``(templates, patterns)``."""
+    explained: np.ndarray = bank.weights @ patterns.T
+    np.square(explained, out=explained)
+    templates = len(explained) // bank.parts
+    total = explained[:templates]
+    for part in range(1, bank.parts):
+        total += explained[part * templates : (part + 1) * templates]
+    return total
 
 
 def _excess(r2: np.ndarray, chance: np.ndarray) -> np.ndarray:
@@ -196,14 +210,14 @@ def _noise_fits(height: int, width: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     banks = _gabors(height, width), _blobs(height, width)
     fits: list[list[np.ndarray]] = [[], []]
-    for number in range(-(-_NOISE // _ROWS_AT_ONCE)):
+    for number in range(_NOISE // _NOISE_AT_ONCE):
         draw = rng.normal if number % 2 else partial(rng.uniform, -1.0, 1.0)  # as initialisers do
-        noise = np.asarray(draw(size=(_ROWS_AT_ONCE, height * width)), np.float32)
+        noise = np.asarray(draw(size=(_NOISE_AT_ONCE, height * width)), np.float32)
         noise -= noise.mean(axis=1, keepdims=True)
         noise /= np.linalg.norm(noise, axis=1, keepdims=True)
         for bank, found in zip(banks, fits, strict=True):
-            found.append(_best(bank, noise)[0])
-    r2 = [np.concatenate(found)[:_NOISE] for found in fits]
+            found.append(_best(bank, noise))
+    r2 = [np.concatenate(found) for found in fits]
     return np.sort(np.maximum(*(_excess(each, each.mean()) for each in r2)))
 
 
@@ -285,7 +299,7 @@ def _middle(side: int) -> np.ndarray:
 
 
 def _orthonormal(*parts: np.ndarray) -> np.ndarray:
-    """Return templates, ``(templates, pixels)`` each, as the columns of a bank.
+    """Return templates, ``(templates, pixels)`` each, as the rows of a bank.
 
     Without their means, at length 1, and each part at right angles to the one before. What is next
     to nothing after that is nothing.
@@ -299,4 +313,4 @@ def _orthonormal(*parts: np.ndarray) -> np.ndarray:
         length = np.linalg.norm(left, axis=1, keepdims=True)
         enough = length > 1e-3 * np.linalg.norm(part, axis=1, keepdims=True)
         columns.append(np.where(enough, left / np.where(enough, length, 1.0), 0.0))
-    return np.ascontiguousarray(np.concatenate(columns).T.astype(np.float32))
+    return np.concatenate(columns).astype(np.float32)
