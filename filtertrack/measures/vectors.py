@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+_TINY = 1e-200
+"""Sums of squares between this and its inverse have neither over- nor underflown."""
+
 
 def flat(kernels: np.ndarray) -> np.ndarray:
     """Return each filter as a row of ``float64``: ``(filters, weights)``."""
@@ -13,11 +16,16 @@ def flat(kernels: np.ndarray) -> np.ndarray:
 
 def lengths(rows: np.ndarray) -> np.ndarray:
     """Return the Euclidean length of each row; huge and tiny values neither over- nor underflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = np.einsum("fp,fp->f", rows, rows)
+        length: np.ndarray = np.sqrt(square)
+    if ((square > _TINY) & (square < 1 / _TINY)).all():
+        return length
     # Scaled by the largest weight: squares of 1e200 would overflow, of 1e-200 vanish.
     size = np.abs(rows).max(axis=1, initial=0.0)
     safe = np.where(np.isfinite(size) & (size > 0), size, 1.0)
     with np.errstate(over="ignore"):  # beside an infinity nothing is scaled
-        length: np.ndarray = np.sqrt(np.square(rows / safe[:, np.newaxis]).sum(axis=1)) * safe
+        length = np.sqrt(np.square(rows / safe[:, np.newaxis]).sum(axis=1)) * safe
     return length
 
 
