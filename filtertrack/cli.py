@@ -258,7 +258,8 @@ def _measure(arguments: argparse.Namespace) -> int:
     from filtertrack.paper import FORMATS  # noqa: PLC0415
     from filtertrack.report import write_csv, write_json  # noqa: PLC0415
     from filtertrack.store import Run  # noqa: PLC0415
-    from filtertrack.trajectories import plot_trajectories  # noqa: PLC0415
+    from filtertrack.subject import choose  # noqa: PLC0415
+    from filtertrack.trajectories import check_trajectories, plot_trajectories  # noqa: PLC0415
 
     at = arguments.at
     files: list[tuple[str | None, Sequence[str], Callable[[Measurement, Path], object]]] = [
@@ -273,6 +274,9 @@ def _measure(arguments: argparse.Namespace) -> int:
     if at is not None:
         run.moment(at)
     steps = arguments.steps if arguments.steps is None or at is None else [*arguments.steps, at]
+    if arguments.plot:
+        subject = choose(run, layers=arguments.layers or "*", steps=steps)
+        check_trajectories(len(subject.layers), len(subject.steps))
     with _progress("measuring") as progress:
         measured = measure(run, layers=arguments.layers, steps=steps, progress=progress)
     for path, _, write in wanted:

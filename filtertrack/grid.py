@@ -27,7 +27,7 @@ NOT_FINITE_RGB = (255, 0, 170)
 SEPARATOR_RGB = (40, 52, 74)
 """A blue that neither a dark nor a light grey cell melts into."""
 
-_OUTLINED_GAP = 3
+OUTLINED_GAP = 3
 """Pixels between outlined cells, at least: a line around each, and one between."""
 
 PAGE = 64
@@ -99,7 +99,7 @@ class Layout:
         rows = math.ceil(count / columns)
         unit = 2 if even else 1
         wide, high = side - columns * (slices - 1), high or side
-        least, share = (-(-_OUTLINED_GAP // unit) * unit, 80) if outlined else (unit, 200)
+        least, share = (-(-OUTLINED_GAP // unit) * unit, 80) if outlined else (unit, 200)
         scale, gap = 0, max(least, unit * math.ceil(min(side, high) / share / unit))
         while scale < 1 and gap >= least:
             scale = min(

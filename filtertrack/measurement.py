@@ -10,7 +10,7 @@ import numpy as np
 from filtertrack import measures
 from filtertrack.cells import to_channels, view_of
 from filtertrack.errors import FiltertrackError
-from filtertrack.measures import LABELS
+from filtertrack.measures import LABELS, finite_mean
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.store import Run
 from filtertrack.subject import RunLike, Steps, choose
@@ -33,7 +33,7 @@ class MeasuredLayer:
         formed: The step at which each filter had formed: ``(filters,)``, NaN where it has not.
         half_formed: The step by which half of the filters had formed; NaN where they have not.
         mostly_formed: The step by which nine in ten had.
-        settled: The step after which the layer hardly moves; NaN where it still does.
+        at_rest: The step after which the layer hardly moves; NaN where it still does.
     """
 
     info: LayerInfo
@@ -43,7 +43,7 @@ class MeasuredLayer:
     formed: np.ndarray
     half_formed: float
     mostly_formed: float
-    settled: float
+    at_rest: float
 
     def place(self, step: int | None) -> int:
         """Return the number of the snapshot at a step; None for the last."""
@@ -253,8 +253,10 @@ def _measure_filters(
         "p_value": labels.structure.p_value,
         "gabor": gabor.r2,
         "gabor_chance": gabor.chance,
+        "gabor_excess": gabor.excess,
         "blob": blob.r2,
         "blob_chance": blob.chance,
+        "blob_excess": blob.excess,
         "fit_p_value": labels.fits.p_value,
         "degrees": tuned.degrees,
         "selectivity": tuned.selectivity,
@@ -275,13 +277,13 @@ def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> di
     slices = len(kernels) * channels
     counts: dict[str, float] = {name: float((filters["label"] == name).sum()) for name in LABELS}
     return {
-        "structured": _mean(filters["structured"]),
+        "structured": finite_mean(filters["structured"]),
         **counts,
-        "norm": _mean(filters["norm"]),
-        "drift": _mean(filters["drift"]),
+        "norm": finite_mean(filters["norm"]),
+        "drift": finite_mean(filters["drift"]),
         "rotation": measures.rotation(kernels, start),
-        "step_size": _mean(filters["step_size"]),
-        "roughness": _mean(filters["roughness"]),
+        "step_size": finite_mean(filters["step_size"]),
+        "roughness": finite_mean(filters["roughness"]),
         "sparsity": measures.sparsity(kernels),
         "variance_entropy": measures.variance_entropy(kernels),
         "entropy_threshold": measures.entropy_threshold(slices, height, width),
@@ -291,12 +293,6 @@ def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> di
         "repeated": float(filters["repeated"].sum()),
         "near_zero": float(filters["near_zero"].sum()),
     }
-
-
-def _mean(values: np.ndarray) -> float:
-    """Return the mean of what is finite; NaN where nothing is."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
 
 
 def _stacked(tables: Sequence[Table]) -> Table:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.grid import Layout
+from filtertrack.grid import OUTLINED_GAP, Layout
 from filtertrack.palette import OUTLINED
 from filtertrack.strip import Strip
 
@@ -24,8 +24,6 @@ _NARROWEST = 0.3
 _MARGIN = 0.05
 _GAP = 0.07
 """Between cells, as a share of a column."""
-_OUTLINED = 3
-"""Pixels between outlined cells, at least."""
 _LINE = 1.5
 """Of what the outlines mean, in sizes of the font."""
 _LEGENDS = {4: 4.0, 2: 2.2, 1: 0.0}
@@ -168,7 +166,7 @@ class Page:
         title = 2.2 * FONT * POINT * sheet.dpi
         top = math.ceil((label if upright else 1) * size + size / 2 + title)
         margin = math.ceil(sheet.dpi * _MARGIN)
-        least, share = (_OUTLINED, 1.6 * _GAP) if strip.outlined else (1, _GAP)
+        least, share = (OUTLINED_GAP, 1.6 * _GAP) if strip.outlined else (1, _GAP)
         gap = max(least, round(sheet.dpi * sheet.width / blocks / strip.columns * share))
         legend = _LINE * math.ceil(len(OUTLINED) / legend_columns(sheet.width)) + 0.6
         below = margin + (math.ceil(legend * FONT * POINT * sheet.dpi) if strip.outlined else 0)

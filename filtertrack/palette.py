@@ -15,10 +15,11 @@ from PIL import Image
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.grid import LEVELS, NOT_FINITE, NOT_FINITE_RGB, SEPARATOR, SEPARATOR_RGB, palette
+from filtertrack.measures import LABELS
 
 OUTLINE = SEPARATOR + 1
 """Entry of the first outline; those of the others follow, in the order of ``OUTLINED``."""
-OUTLINED = ("edge", "blob", "colour blob", "other structure")
+OUTLINED = LABELS[:4]
 """The labels whose filters are outlined."""
 BACKGROUND = OUTLINE + len(OUTLINED)
 """Entry of the caption's background; the ramps follow."""

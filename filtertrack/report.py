@@ -35,7 +35,7 @@ def overview(measured: Measurement, step: int | None = None) -> list[Grid]:
     """
     first = next(iter(measured.layers.values()))
     when = _when(measured.moments[first.place(step)])
-    kinds = _grid(f"What the filters are: {when}", list(_KINDS))
+    kinds = _grid(f"What the filters are: {when}; formed, of the whole run", list(_KINDS))
     whole = _grid(f"The layers as a whole: {when}", list(_WHOLE))
     for layer in measured.layers.values():
         place = layer.place(step)
@@ -107,7 +107,7 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
         "kernel": list(layer.info.kernel_shape),
         "half_formed": _value(layer.half_formed),
         "mostly_formed": _value(layer.mostly_formed),
-        "settled": _value(layer.settled),
+        "at_rest": _value(layer.at_rest),
         "formed": _plain(layer.formed),
         "steps": list(layer.steps),
         "layer": {key: _plain(values) for key, values in layer.whole.items()},
@@ -172,7 +172,7 @@ _KINDS: Mapping[str, Callable[[MeasuredLayer, Values], str]] = {
     "un-\nknown": lambda _, values: _count(values["unknown"]),
     "half\nformed": lambda layer, _: _step(layer.half_formed),
     "90 %\nformed": lambda layer, _: _step(layer.mostly_formed),
-    "at\nrest": lambda layer, _: _step(layer.settled),
+    "at\nrest": lambda layer, _: _step(layer.at_rest),
 }
 
 _WHOLE: Mapping[str, Callable[[MeasuredLayer, Values], str]] = {
@@ -196,8 +196,8 @@ _FILTER: Mapping[str, Callable[[Values], str]] = {
     "norm": lambda values: _norm(float(values["norm"])),
     "drift": lambda values: _number(values["drift"]),
     "rough-\nness": lambda values: _number(values["roughness"]),
-    "Gabor\nR²": lambda values: _number(values["gabor"]),
-    "blob\nR²": lambda values: _number(values["blob"]),
+    "Gabor\nfit": lambda values: _number(values["gabor_excess"]),
+    "blob\nfit": lambda values: _number(values["blob_excess"]),
     "direc-\ntion": lambda values: _degrees(values["degrees"], values["selectivity"]),
     "colour": lambda values: _number(values["colour"]),
     "flat": lambda values: _number(values["flat"]),

@@ -7,6 +7,7 @@ surprise to people on another backend.
 
 import io
 import logging
+import math
 import os
 import socket
 import time
@@ -147,7 +148,9 @@ class Summaries:
         yield _image(f"filters/{info.name}", map(to_png, pages), shape, explain(info))
         values = _measure(to_channels(view, kernels), to_channels(view, start))
         for name, about in _MEASURES.items():
-            yield _scalar(f"filter_measures/{info.name}/{name}", _mean(values[name]), about)
+            mean = measures.finite_mean(values[name])
+            if math.isfinite(mean):
+                yield _scalar(f"filter_measures/{info.name}/{name}", mean, about)
         for name, about in _DISTRIBUTIONS.items():
             finite = values[name][np.isfinite(values[name])]
             if len(finite):
@@ -201,12 +204,6 @@ def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]
         "norm": measures.norm(kernels),
         "roughness": measures.roughness(kernels),
     }
-
-
-def _mean(values: np.ndarray) -> float:
-    """Return the mean of what is finite; NaN where nothing is."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
 
 
 def _evolution(info: LayerInfo, moving: Subject, still: Subject) -> list[Summary.Value]:

@@ -67,17 +67,26 @@ def plot_trajectories(
     if theme not in THEMES:
         raise FiltertrackError(f"theme: expected one of {', '.join(THEMES)}, got {theme!r}")
     layers = list(measured.layers.values())
-    if len(layers) > _MOST_LAYERS:
-        raise FiltertrackError(
-            f"layers: a figure shows at most {_MOST_LAYERS}, got {len(layers)}; choose some"
-        )
-    if len(measured.moments) < 2:
-        raise FiltertrackError("steps: curves take at least two snapshots, got 1")
+    check_trajectories(len(layers), len(measured.moments))
     with settings():
         figure = _drawn(measured, layers, theme)
     if target is not None:
         save(figure, target)
     return figure
+
+
+def check_trajectories(layers: int, steps: int) -> None:
+    """See to it that so much can be drawn, before it is measured.
+
+    Raises:
+        FiltertrackError: If there are more than 16 layers or fewer than two steps.
+    """
+    if layers > _MOST_LAYERS:
+        raise FiltertrackError(
+            f"layers: a figure shows at most {_MOST_LAYERS}, got {layers}; choose some"
+        )
+    if steps < 2:
+        raise FiltertrackError(f"steps: curves take at least two snapshots, got {steps}")
 
 
 def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeName) -> Figure:
@@ -144,13 +153,19 @@ def _structure(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
 
 def _drift(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
     drift = layer.filters["drift"]
-    known = drift[:, np.isfinite(drift).all(axis=0)]
+    known = np.isfinite(drift).any(axis=1)
     shade = colour(THEMES[theme].second)
-    if known.shape[1]:
-        low, first, middle, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1], axis=1)
-        axes.fill_between(layer.steps, low, high, color=shade, alpha=0.15, linewidth=0)
-        axes.fill_between(layer.steps, first, third, color=shade, alpha=0.3, linewidth=0)
-        axes.plot(layer.steps, middle, color=shade, label="median drift, half, all")
+    if known.any():
+        steps = np.array(layer.steps)[known]
+        low, first, middle, third, high = np.nanquantile(
+            drift[known], [0, 0.25, 0.5, 0.75, 1], axis=1
+        )
+        axes.plot(steps, middle, color=shade, label="median drift")
+        bands = (("middle half", first, third, 0.35), ("all filters", low, high, 0.15))
+        for name, below, above, alpha in bands:
+            axes.fill_between(
+                steps, below, above, color=shade, alpha=alpha, linewidth=0, label=name
+            )
     axes.set_ylim(bottom=0)
 
 
@@ -164,7 +179,7 @@ def _labels(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
 
 def _label_colours(theme: ThemeName) -> list[Colour]:
     look = THEMES[theme]
-    named = dict(zip(OUTLINED, map(colour, look.outlines), strict=True))
+    named: dict[str, Colour] = dict(zip(OUTLINED, map(colour, look.outlines), strict=True))
     ink, ground = np.array(colour(look.text)), np.array(colour(look.background))
     for name, share in _UNNAMED.items():
         red, green, blue = ink + share * (ground - ink)

@@ -65,7 +65,7 @@ def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:
         "direction": spread(
             oriented,
             lambda n: (
-                f"{tuned.degrees[n]:.0f}°\nselectivity {tuned.selectivity[n]:.2f}\n"
+                f"{round(tuned.degrees[n]) % 180}°\nselectivity {tuned.selectivity[n]:.2f}\n"
                 f"{tuned.frequency[n]:.2f} cycles/px"
             ),
         ),

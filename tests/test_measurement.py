@@ -127,8 +127,10 @@ def test_each_column_is_its_measure(planted_run, measured, name, place):
         "p_value": smooth.p_value,
         "gabor": fits.gabor.r2,
         "gabor_chance": fits.gabor.chance,
+        "gabor_excess": (fits.gabor.r2 - fits.gabor.chance) / (1 - fits.gabor.chance),
         "blob": fits.blob.r2,
         "blob_chance": fits.blob.chance,
+        "blob_excess": (fits.blob.r2 - fits.blob.chance) / (1 - fits.blob.chance),
         "fit_p_value": fits.p_value,
         "degrees": tuned.degrees,
         "selectivity": tuned.selectivity,
@@ -183,8 +185,8 @@ def test_a_layer_settles_where_it_is_near_its_end(planted_run, measured):
     for name, layer in measured.layers.items():
         end = planted_run.kernels(name, 20)
         away = [measures.rotation(planted_run.kernels(name, step), end) for step in STEPS]
-        assert layer.settled == measures.settled_at(np.array(away), STEPS)
-    assert measured.layers["conv2"].settled == 5, "all its patterns are there"
+        assert layer.at_rest == measures.settled_at(np.array(away), STEPS)
+    assert measured.layers["conv2"].at_rest == 5, "all its patterns are there"
 
 
 def test_drift_counts_from_the_start_of_the_run(planted_run, measured):
@@ -334,7 +336,7 @@ def test_one_snapshot_is_measured(planted_run):
     layer = measured.layers["conv1"]
     assert layer.filters["label"].tolist() == [END["conv1"]]
     assert np.isnan(layer.filters["step_size"]).all()
-    assert np.isnan(layer.settled)
+    assert np.isnan(layer.at_rest)
     assert layer.half_formed == 20
 
 

@@ -28,6 +28,7 @@ OF_ONE = [
 OF_TWO = [measures.drift, measures.relative_change, measures.rotation]
 OF_OTHERS = [
     measures.entropy_threshold,
+    measures.finite_mean,
     measures.formed_at,
     measures.formed_by,
     measures.settled_at,

@@ -82,7 +82,8 @@ def test_known_contents():
     np.testing.assert_allclose(flat_share(tones), 1)
     checks = tones * (-1.0) ** np.add.outer(np.arange(4), np.arange(4))[..., None]
     np.testing.assert_allclose(flat_share(checks), 0, atol=1e-12)
-    assert flat_share(np.full((1, 1, 1, 1), -0.2)).tolist() == [1]
+    assert flat_share(np.full((1, 1, 2, 1), -0.2)).tolist() == [1]
+    assert np.isnan(flat_share(np.full((1, 1, 1, 1), -0.2))).all()
 
 
 @given(FILTERS, st.integers(-600, 600))

@@ -20,6 +20,7 @@ from filtertrack.measures.spectrum import Orientation, orientation
 from filtertrack.measures.structure import Structure, roughness, structure
 from filtertrack.measures.templates import Fit, Fits, fit_templates
 from filtertrack.measures.variance import entropy_threshold, variance_entropy
+from filtertrack.measures.vectors import finite_mean
 
 __all__ = [
     "AT_REST",
@@ -35,6 +36,7 @@ __all__ = [
     "drift",
     "effective_rank",
     "entropy_threshold",
+    "finite_mean",
     "fit_templates",
     "flat_share",
     "formed_at",

@@ -46,20 +46,22 @@ def flat_share(kernels: np.ndarray) -> np.ndarray:
 
     Returns:
         Array of shape ``(filters,)`` in [0, 1]: 1 for a filter of one colour all over, 1 / n on
-        average for noise. NaN where a filter is all zero.
+        average for noise. NaN where a filter is all zero, or a single pixel.
 
     Example:
         >>> flat_share(np.array([[[[1.0], [1.0]]], [[[1.0], [-1.0]]]])).tolist()
         [1.0, 0.0]
     """
-    values = _scaled(kernels)
     pixels = kernels.shape[1] * kernels.shape[2]
-    means = np.square(values.sum(axis=(1, 2))).sum(axis=1) / max(1, pixels)
+    if pixels < 2:
+        return np.full(len(kernels), np.nan)
+    values = _scaled(kernels)
+    means = np.square(values.sum(axis=(1, 2))).sum(axis=1) / pixels
     return _share(means, values)
 
 
 def near_zero(kernels: np.ndarray) -> np.ndarray:
-    """Say which filters are next to nothing: no weight above 1 % of the layer's largest.
+    """Say which filters are next to nothing: all weights below 1 % of the layer's largest.
 
     The threshold of ``sparsity``, here of whole filters. Not the same as a dead unit: whether a
     ReLU ever fires depends on its bias and its input, too.

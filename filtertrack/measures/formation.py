@@ -8,6 +8,8 @@ import numpy as np
 AT_REST = 0.01
 """1 - cos to the end, below which a layer hardly moves any more: an angle of 8 degrees."""
 
+_REST = 0.25
+
 
 def formed_at(structured: np.ndarray, steps: Sequence[int]) -> np.ndarray:
     """Return the step at which each filter had formed: from there on it was always structured.
@@ -48,22 +50,25 @@ def formed_by(formed: np.ndarray, share: float) -> float:
 def settled_at(to_the_end: np.ndarray, steps: Sequence[int]) -> float:
     """Return the step after which a layer hardly moves: from there on it is near its end.
 
-    Near is a ``rotation`` of at most 0.01: within 8 degrees.
+    Near is a ``rotation`` of at most 0.01: within 8 degrees. Every layer is near its end shortly
+    before it, so it has to be near for the last quarter of the steps at least.
 
     Args:
         to_the_end: ``rotation`` between each snapshot and the last one: ``(snapshots,)``.
         steps: Each snapshot's step, ascending.
 
     Returns:
-        A step; NaN where only the last snapshot is near the last.
+        A step; NaN where the layer still moved in the last quarter, or never moved at all.
 
     Example:
-        >>> settled_at(np.array([0.8, 0.2, 0.004, 0.0]), [0, 1, 2, 3])
-        2.0
+        >>> settled_at(np.array([0.8, 0.2, 0.004, 0.0]), [0, 10, 20, 30])
+        20.0
     """
     near = np.asarray(to_the_end) <= AT_REST
-    step = float(_since(near[:, np.newaxis], steps)[0]) if len(near) else math.nan
-    return math.nan if len(steps) and step == steps[-1] else step
+    if not len(near) or near.all():
+        return math.nan
+    step = float(_since(near[:, np.newaxis], steps)[0])
+    return step if steps[-1] - step >= _REST * (steps[-1] - steps[0]) else math.nan
 
 
 def _since(true: np.ndarray, steps: Sequence[int]) -> np.ndarray:

@@ -23,8 +23,8 @@ LABELS: tuple[Label, ...] = (
 
 _EXTREME = 2 / 600
 _BY_CHANCE = 1 / 1000
-"""How often roughness, and each of the other two tests, may take noise for structure: together, and
-however filters are initialised, in fewer than 1 of 100."""
+"""How often roughness, and each of the other two tests, may take noise for structure: together, as
+Keras initialises filters, in fewer than 1 of 100."""
 _GOOD_FIT = 0.4
 """How much better than chance a template has to fit to give a filter its name."""
 _MOSTLY = 0.5
@@ -63,7 +63,8 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     Structured is a filter that is smoother or rougher than all of 599 shuffles of its own weights,
     or fits a Gabor or a blob better than 999 of 1000 filters of noise and than its own shuffles, or
     is mostly one flat tone where noise is not. Fewer than 1 in 100 random filters pass any of these
-    tests, however they were initialised.
+    tests, as Keras's initialisers draw them: independent weights around zero, normal, truncated or
+    uniform, or orthogonal.
 
     A structured filter takes its name from the template that fits its strongest pattern better: an
     ``"edge"`` (also a bar or stripes) from the Gabor, a ``"blob"`` from a Gaussian or a difference

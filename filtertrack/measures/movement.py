@@ -12,7 +12,7 @@ def norm(kernels: np.ndarray) -> np.ndarray:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        Array of shape ``(filters,)``.
+        Array of shape ``(filters,)``; not finite where a weight is not.
 
     Example:
         >>> norm(np.array([[[[3.0, 4.0]]]])).tolist()
@@ -53,8 +53,7 @@ def rotation(kernels: np.ndarray, start: np.ndarray) -> float:
         start: The same layer at the start of training.
 
     Returns:
-        A number in [0, 2]; NaN where the layer is or was all zero, or
-        has no weights.
+        A number in [0, 2]; NaN where the layer is or was all zero, or has no weights.
 
     Example:
         >>> w = np.array([[[[1.0, 1.0]]]])

@@ -101,7 +101,7 @@ def _chance_cosine(filters: int, weights: int) -> float:
 def sparsity(kernels: np.ndarray) -> float:
     """Return the share of a layer's 2-D slices that hold next to nothing.
 
-    A slice is one filter's weights for one input channel. It counts where no weight of it exceeds
+    A slice is one filter's weights for one input channel. It counts where all of them are below
     1 % of the layer's largest (Gavrikov and Keuper, "CNN Filter DB", CVPR 2022).
 
     Args:

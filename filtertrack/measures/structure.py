@@ -108,7 +108,11 @@ def _neighbours(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _between(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return each filter's sum of squared differences between pairs of pixels."""
-    total: np.ndarray = np.square(pixels[:, first] - pixels[:, second]).sum(axis=(1, 2))
+    total = np.empty(len(pixels))
+    step = max(1, _AT_ONCE // max(1, len(first) * pixels.shape[2]))
+    for start in range(0, len(pixels), step):
+        block = pixels[start : start + step]
+        total[start : start + step] = np.square(block[:, first] - block[:, second]).sum(axis=(1, 2))
     return total
 
 
@@ -155,13 +159,17 @@ def _by_pixels(
     pixels: np.ndarray, own: np.ndarray, shape: tuple[int, int], shuffles: int, seed: int
 ) -> np.ndarray:
     """Count as ``_by_product`` does, one shuffle after another: for large kernels."""
-    first, second = _neighbours(*shape)
     counts = np.zeros((2, len(pixels)), np.int64)
-    step = max(1, _AT_ONCE // (len(first) * max(1, pixels.shape[2])))
-    for order in _orders(*shape, shuffles, seed):
-        for start in range(0, len(pixels), step):
-            part = slice(start, start + step)
-            null = _between(pixels[part], order[first], order[second])
+    orders = _orders(*shape, shuffles, seed)
+    step = max(1, _AT_ONCE // max(1, pixels[0].size)) if len(pixels) else 1
+    for start in range(0, len(pixels), step):
+        part = slice(start, start + step)
+        # Filters last: a pixel that is moved is a row.
+        rows = np.ascontiguousarray(pixels[part].transpose(1, 2, 0))
+        for order in orders:
+            grid = rows[order].reshape(*shape, *rows.shape[1:])
+            null = np.square(np.diff(grid, axis=0)).sum(axis=(0, 1, 2))
+            null += np.square(np.diff(grid, axis=1)).sum(axis=(0, 1, 2))
             counts[:, part] += _as_far(null, own[part])
     return counts
 

@@ -39,6 +39,9 @@ _FIELD = 0.45
 _PATTERNS_AT_ONCE = 512
 """Few enough for what they explain to stay in cache, and many enough for the threads of BLAS, which
 wait for each other in each product."""
+_AT_ONCE = 1 << 21
+"""Weights of templates made at once."""
+
 _PERFECT = 1e-6
 """What float32 leaves of 1 - R² where even shuffled weights fit perfectly."""
 
@@ -50,8 +53,8 @@ class Fit(NamedTuple):
         r2: ``(filters,)``: the share of the variance of a filter's strongest pattern that the
             template explains, in [0, 1].
         chance: ``(filters,)``: the mean of the same over the filter's own weights, shuffled.
-        size: ``(filters,)``: in pixels: the wavelength of a Gabor, the width (standard deviation)
-            of a blob.
+        size: ``(filters,)``: in pixels, to the nearest of the bank: the wavelength of a Gabor, the
+            width (standard deviation) of a blob's centre.
         degrees: ``(filters,)``: the direction of a Gabor's stripes, in [0, 180); NaN for a blob.
     """
 
@@ -72,9 +75,8 @@ class Fits(NamedTuple):
     Attributes:
         gabor: Stripes under an envelope.
         blob: A Gaussian or a difference of Gaussians.
-        p_value: ``(filters,)``: how likely noise of the same size fits either family as well; where
-            the filter's own weights do when they are shuffled, how often. 1 where nothing can be
-            said.
+        p_value: ``(filters,)``: the larger of how often noise of the same size, and how often the
+            filter's own 39 shuffles, fit either family as well. 1 where nothing can be said.
     """
 
     gabor: Fit
@@ -104,8 +106,8 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     widths. Every template and filter is without its mean: a flat tone explains nothing.
 
     Of several channels the strongest pattern is fitted (rank 1). R² is that of the best of the
-    bank, for filters, shuffles and noise alike; between two poses of the bank the true best is
-    higher, mostly by less than a tenth, at most by a third.
+    bank, for filters, shuffles and noise alike. Between two poses of the bank the true best is
+    higher: of perfect Gabors of 5x5 by up to 0.15, of 11x11 mostly by less than 0.15, some by 0.4.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
@@ -221,7 +223,7 @@ def _noise_fits(height: int, width: int) -> np.ndarray:
     return np.sort(np.maximum(*(_excess(each, each.mean()) for each in r2)))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _gabors(height: int, width: int) -> _Bank:
     side = max(height, width)
     waves = np.geomspace(_SHORTEST_WAVE, _LONGEST_WAVE * side, _WAVELENGTHS)
@@ -238,7 +240,13 @@ def _gabors(height: int, width: int) -> _Bank:
     sigma = np.maximum(_THINNEST, across * np.minimum(wave, side))
     some = np.stack([angle, wave, sigma, along * sigma, left, top])
     poses = np.concatenate([some, _all_over(side)], axis=1)
-    return _Bank(_waves(height, width, poses), 2, poses[1], np.degrees(poses[0]))
+    step = max(1, _AT_ONCE // (height * width))
+    blocks = [
+        _waves(height, width, poses[:, start : start + step])
+        for start in range(0, poses.shape[1], step)
+    ]
+    weights = np.concatenate(blocks, axis=1).reshape(2 * poses.shape[1], height * width)
+    return _Bank(weights, 2, poses[1], np.degrees(poses[0]))
 
 
 def _all_over(side: int) -> np.ndarray:
@@ -258,7 +266,7 @@ def _all_over(side: int) -> np.ndarray:
 
 
 def _waves(height: int, width: int, poses: np.ndarray) -> np.ndarray:
-    """Return cosine and sine waves under an envelope, orthonormal."""
+    """Return cosine and sine waves under an envelope: ``(2, templates, pixels)``."""
     x, y = _coordinates(height, width)
     angle, wave, sigma, length, left, top = poses[:, :, np.newaxis]
     # Rows count downward, angles the other way.
@@ -269,7 +277,7 @@ def _waves(height: int, width: int, poses: np.ndarray) -> np.ndarray:
     return _orthonormal(window * np.cos(turn), window * np.sin(turn))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _blobs(height: int, width: int) -> _Bank:
     x, y = _coordinates(height, width)
     widths = np.geomspace(_NARROWEST_BLOB, _WIDEST_BLOB * max(height, width), _BLOB_WIDTHS)
@@ -283,7 +291,7 @@ def _blobs(height: int, width: int) -> _Bank:
         centre - np.exp(-square / (2 * (wider * sigma) ** 2)) / wider**2 for wider in _SURROUNDS
     ]
     size = np.tile(sigma[:, 0], len(kinds))
-    return _Bank(_orthonormal(np.concatenate(kinds)), 1, size, np.full(len(size), np.nan))
+    return _Bank(_orthonormal(np.concatenate(kinds))[0], 1, size, np.full(len(size), np.nan))
 
 
 def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -299,7 +307,7 @@ def _middle(side: int) -> np.ndarray:
 
 
 def _orthonormal(*parts: np.ndarray) -> np.ndarray:
-    """Return templates, ``(templates, pixels)`` each, as the rows of a bank.
+    """Return templates, ``(templates, pixels)`` each, as ``(parts, templates, pixels)``.
 
     Without their means, at length 1, and each part at right angles to the one before. What is next
     to nothing after that is nothing.
@@ -313,4 +321,4 @@ def _orthonormal(*parts: np.ndarray) -> np.ndarray:
         length = np.linalg.norm(left, axis=1, keepdims=True)
         enough = length > 1e-3 * np.linalg.norm(part, axis=1, keepdims=True)
         columns.append(np.where(enough, left / np.where(enough, length, 1.0), 0.0))
-    return np.concatenate(columns).astype(np.float32)
+    return np.stack(columns).astype(np.float32)

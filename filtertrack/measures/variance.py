@@ -27,7 +27,7 @@ def variance_entropy(kernels: np.ndarray) -> float:
 
     Returns:
         A number from 0 to the logarithm of the number of pixels (0.954 for 3x3); NaN where there
-        is no variance.
+        is no variance, or a single pixel.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(size=(64, 3, 3, 32))
@@ -37,7 +37,7 @@ def variance_entropy(kernels: np.ndarray) -> float:
     filters, height, width, channels = kernels.shape
     slices = kernels.transpose(0, 3, 1, 2).reshape(filters * channels, height * width)
     largest = np.abs(slices).max(initial=0.0)
-    if not np.isfinite(largest) or not largest:
+    if not np.isfinite(largest) or not largest or height * width < 2:
         return math.nan
     slices = slices.astype(np.float64) / largest
     slices -= slices.mean(axis=0)

@@ -25,8 +25,21 @@ def lengths(rows: np.ndarray) -> np.ndarray:
     size = np.abs(rows).max(axis=1, initial=0.0)
     safe = np.where(np.isfinite(size) & (size > 0), size, 1.0)
     with np.errstate(over="ignore"):  # beside an infinity nothing is scaled
-        length = np.sqrt(np.square(rows / safe[:, np.newaxis]).sum(axis=1)) * safe
+        length = np.sqrt(np.square(rows / safe[:, np.newaxis]).sum(axis=1))
+        length *= safe
     return length
+
+
+def finite_mean(values: np.ndarray) -> float:
+    """Return the mean of what is finite; NaN where nothing is.
+
+    Example:
+        >>> finite_mean(np.array([1.0, np.nan, 3.0]))
+        2.0
+    """
+    finite = values[np.isfinite(values)]
+    with np.errstate(over="ignore"):
+        return float(finite.mean()) if len(finite) else float("nan")
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
