@@ -242,7 +242,7 @@ def _measure_filters(
         "structured": labels.structured,
         "norm": measures.norm(kernels),
         "drift": drift,
-        "unmoved": drift <= measures.AT_REST,
+        "unmoved": drift <= measures.UNMOVED,
         "change": measures.relative_change(kernels, start),
         "step_size": (
             np.full(len(kernels), np.nan)

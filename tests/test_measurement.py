@@ -120,7 +120,7 @@ def test_each_column_is_its_measure(planted_run, measured, name, place):
         "structured": labels.structured,
         "norm": measures.norm(now),
         "drift": drift,
-        "unmoved": drift <= measures.AT_REST,
+        "unmoved": drift <= measures.UNMOVED,
         "change": measures.relative_change(now, start),
         "step_size": step_size,
         "roughness": measures.roughness(now),

@@ -5,9 +5,9 @@ returns one value each, of a layer a single number. Where nothing can be said it
 """
 
 from filtertrack.measures.content import colour_share, flat_share, near_zero
-from filtertrack.measures.formation import AT_REST, formed_at, formed_by, settled_at
+from filtertrack.measures.formation import formed_at, formed_by, settled_at
 from filtertrack.measures.labels import LABELS, Label, Labels, label
-from filtertrack.measures.movement import drift, norm, relative_change, rotation
+from filtertrack.measures.movement import UNMOVED, drift, norm, relative_change, rotation
 from filtertrack.measures.redundancy import (
     Twins,
     effective_rank,
@@ -23,8 +23,8 @@ from filtertrack.measures.variance import entropy_threshold, variance_entropy
 from filtertrack.measures.vectors import finite_mean
 
 __all__ = [
-    "AT_REST",
     "LABELS",
+    "UNMOVED",
     "Fit",
     "Fits",
     "Label",

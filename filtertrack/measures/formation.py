@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-AT_REST = 0.01
-"""1 - cos to the end, below which a layer hardly moves any more: an angle of 8 degrees."""
-
+_ARRIVED = 0.01
+"""Share of the way, as 1 - cos, that a layer at rest has left at most."""
 _REST = 0.25
+"""Share of the steps that it has to be at rest for."""
 
 
 def formed_at(structured: np.ndarray, steps: Sequence[int]) -> np.ndarray:
@@ -50,8 +50,9 @@ def formed_by(formed: np.ndarray, share: float) -> float:
 def settled_at(to_the_end: np.ndarray, steps: Sequence[int]) -> float:
     """Return the step after which a layer hardly moves: from there on it is near its end.
 
-    Near is a ``rotation`` of at most 0.01: within 8 degrees. Every layer is near its end shortly
-    before it, so it has to be near for the last quarter of the steps at least.
+    Near is a ``rotation`` of at most 1 % of that from the start: as an angle, a tenth of the way.
+    Every layer is near its end shortly before it, so it has to be near for the last quarter of the
+    steps at least.
 
     Args:
         to_the_end: ``rotation`` between each snapshot and the last one: ``(snapshots,)``.
@@ -64,7 +65,8 @@ def settled_at(to_the_end: np.ndarray, steps: Sequence[int]) -> float:
         >>> settled_at(np.array([0.8, 0.2, 0.004, 0.0]), [0, 10, 20, 30])
         20.0
     """
-    near = np.asarray(to_the_end) <= AT_REST
+    left = np.asarray(to_the_end)
+    near = left <= _ARRIVED * left[:1]
     if not len(near) or near.all():
         return math.nan
     step = float(_since(near[:, np.newaxis], steps)[0])

@@ -4,6 +4,9 @@ import numpy as np
 
 from filtertrack.measures.vectors import flat, lengths, unit
 
+UNMOVED = 0.01
+"""Drift up to which a filter has hardly moved: an angle of 8 degrees."""
+
 
 def norm(kernels: np.ndarray) -> np.ndarray:
     """Return the Euclidean length of each filter, from 0 up.
