@@ -1,6 +1,7 @@
 """The command line: thin, it calls the other rooms and never imports a framework."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 where ``verify`` found damage, 2 after one line on stderr that says
         what is wrong, or 130 after Ctrl-C.
     """
+    # Before numpy is loaded. Its products are small here: threads would wait for each other, and
+    # where training keeps the cores busy, several times as long as they work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:

@@ -520,3 +520,13 @@ def test_the_step_that_is_asked_for_is_measured(make_run, capsys):
     run = make_run(steps=range(4))
     assert main(["measure", str(run.path), "--steps", "0,2", "--at", "1"]) == 0
     assert "step 1," in capsys.readouterr().out
+
+
+def test_threads_of_blas_are_left_alone_where_they_are_set(run, monkeypatch):
+    """One where nothing is said: beside a training more would wait for each other."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert main(["info", str(run.path)]) == 0
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert main(["info", str(run.path)]) == 0
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"

@@ -12,7 +12,7 @@ import numpy as np
 
 from filtertrack.measures.vectors import centred, strongest_pattern
 
-_SHUFFLES = 39
+_SHUFFLES = 19
 _NOISE, _NOISE_AT_ONCE = 10_000, 500
 _SMALLEST = 3
 """Pixels a side, below which nothing has a shape."""
@@ -76,7 +76,7 @@ class Fits(NamedTuple):
         gabor: Stripes under an envelope.
         blob: A Gaussian or a difference of Gaussians.
         p_value: ``(filters,)``: the larger of how often noise of the same size, and how often the
-            filter's own 39 shuffles, fit either family as well. 1 where nothing can be said.
+            filter's own 19 shuffles, fit either family as well. 1 where nothing can be said.
     """
 
     gabor: Fit
@@ -111,7 +111,7 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
-        seed: Of the shuffles; 39 of each filter.
+        seed: Of the shuffles; 19 of each filter.
 
     Returns:
         The fits; NaN where nothing can be said: less than three pixels a side, a constant filter,
