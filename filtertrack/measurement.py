@@ -133,7 +133,8 @@ def measure(
     """Measure a run's filters at its snapshots: what they are, when they formed, which repeat.
 
     Drift and change are counted from the run's first snapshot. A damaged snapshot is left out, with
-    a warning in the log. One snapshot's weights of one layer are in memory at a time.
+    a warning in the log. Four snapshots of one layer's weights are in memory at a time; the tables
+    grow with snapshots and filters.
 
     Args:
         run: A run or its folder.
