@@ -1,6 +1,7 @@
 """What several test files share: small runs, a tiny model, golden pictures, an event reader."""
 
 import json
+import signal
 import subprocess
 import zlib
 from pathlib import Path
@@ -11,6 +12,10 @@ from hypothesis import settings
 from PIL import Image
 
 from filtertrack import LayerInfo, Moment, Run, Snapshot
+
+# Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 GOLDEN = Path(__file__).parent / "golden"
 
