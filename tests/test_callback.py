@@ -273,7 +273,7 @@ def test_a_disk_that_fails_in_mid_training(tiny_model, data, tmp_path, caplog, s
     assert len(history.history["loss"]) == 4
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert sum("could not write snapshots, training goes on" in text for text in warnings) == 1
-    assert any(re.search("lost [34] snapshots", text) for text in warnings)
+    assert any(re.search("lost [345] snapshots", text) for text in warnings)
     assert len(warnings) < 6, "a few warnings, not one a snapshot"
 
 
