@@ -258,7 +258,7 @@ def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any
 
 def _measure(arguments: argparse.Namespace) -> int:
     from filtertrack.files import check_target  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.measurement import measure  # noqa: PLC0415
+    from filtertrack.measurement import measure_subject  # noqa: PLC0415
     from filtertrack.paper import FORMATS  # noqa: PLC0415
     from filtertrack.report import write_csv, write_json  # noqa: PLC0415
     from filtertrack.store import Run  # noqa: PLC0415
@@ -278,11 +278,12 @@ def _measure(arguments: argparse.Namespace) -> int:
     if at is not None:
         run.moment(at)
     steps = arguments.steps if arguments.steps is None or at is None else [*arguments.steps, at]
+    layers = "*" if arguments.layers is None else arguments.layers
+    subject = choose(run, layers=layers, steps=steps)
     if arguments.plot:
-        subject = choose(run, layers=arguments.layers or "*", steps=steps)
         check_trajectories(len(subject.layers), len(subject.steps))
     with _progress("measuring") as progress:
-        measured = measure(run, layers=arguments.layers, steps=steps, progress=progress)
+        measured = measure_subject(subject, progress)
     for path, _, write in wanted:
         write(measured, path)
         print(path)

@@ -12,8 +12,8 @@ from filtertrack.cells import to_channels, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.snapshot import LayerInfo, Moment
-from filtertrack.store import Run
-from filtertrack.subject import RunLike, Steps, choose
+from filtertrack.store import Run, shorten
+from filtertrack.subject import RunLike, Steps, Subject, choose
 
 Table = dict[str, np.ndarray]
 """Columns of one length, by name: what ``pandas.DataFrame`` takes as it is."""
@@ -50,9 +50,9 @@ class MeasuredLayer:
         if step is None:
             return len(self.steps) - 1
         if step not in self.steps:
-            known = ", ".join(map(str, self.steps[:12]))
-            more = f", … {self.steps[-1]}" if len(self.steps) > 12 else ""
-            raise FiltertrackError(f"step {step} is not measured; expected one of {known}{more}")
+            raise FiltertrackError(
+                f"step {step} is not measured; expected one of {shorten(self.steps)}"
+            )
         return self.steps.index(step)
 
     def rows(self, places: Sequence[int]) -> Table:
@@ -155,6 +155,13 @@ def measure(
         >>> pandas.DataFrame(measure("runs/demo").filters())  # doctest: +SKIP
     """
     subject = choose(run, layers="*" if layers is None else layers, steps=steps)
+    return measure_subject(subject, progress)
+
+
+def measure_subject(
+    subject: Subject, progress: Callable[[int, int], None] | None = None
+) -> Measurement:
+    """Measure what has been chosen: see ``measure``."""
     opened = subject.runs[0]
     total = len(subject.layers) * len(subject.steps)
     measured = {}

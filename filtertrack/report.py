@@ -39,9 +39,16 @@ def overview(measured: Measurement, step: int | None = None) -> list[Grid]:
     whole = _grid(f"The layers as a whole: {when}", list(_WHOLE))
     for layer in measured.layers.values():
         place = layer.place(step)
-        values = {name: column[place] for name, column in layer.whole.items()}
-        kinds.add_row(*(text(layer, values) for text in _KINDS.values()))
-        whole.add_row(*(text(layer, values) for text in _WHOLE.values()))
+        values: Values = {
+            "layer": layer.info.name,
+            "filters": layer.info.filters,
+            "half_formed": layer.half_formed,
+            "mostly_formed": layer.mostly_formed,
+            "at_rest": layer.at_rest,
+            **{name: column[place] for name, column in layer.whole.items()},
+        }
+        kinds.add_row(*(text(values) for text in _KINDS.values()))
+        whole.add_row(*(text(values) for text in _WHOLE.values()))
     return [kinds, whole]
 
 
@@ -132,76 +139,80 @@ def _when(moment: Moment) -> str:
     return f"step {moment.step}, {describe(moment)}"
 
 
+def _finite(text: Callable[[float], str]) -> Callable[[float], str]:
+    """Return the same way to write a number, with a dash where nothing can be said."""
+    return lambda value: text(value) if math.isfinite(value) else NOTHING
+
+
 def _count(value: float) -> str:
     return str(int(value)) if value else NOTHING
 
 
-def _step(value: float) -> str:
-    return NOTHING if math.isnan(value) else str(int(value))
+_step = _finite("{:.0f}".format)
+_number = _finite("{:.2f}".format)
+_share = _finite("{:.0%}".format)
+_norm = _finite(number_text)
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else NOTHING
-
-
-def _norm(value: float) -> str:
-    return number_text(value) if math.isfinite(value) else NOTHING
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}" if math.isfinite(value) else NOTHING
-
-
-def _degrees(degrees: float, selectivity: float) -> str:
+def _degrees(values: Values) -> str:
     """Write a direction where there is one to speak of."""
-    return f"{round(degrees) % 180}°" if selectivity >= _ORIENTED else NOTHING
+    oriented = values["selectivity"] >= _ORIENTED
+    return f"{round(values['degrees']) % 180}°" if oriented else NOTHING
 
 
-def _like(number: int, cosine: float) -> str:
-    return f"{number}: {cosine:.2f}" if math.isfinite(cosine) else NOTHING
+def _like(values: Values) -> str:
+    cosine = values["twin_cosine"]
+    return f"{values['twin']}: {cosine:.2f}" if math.isfinite(cosine) else NOTHING
 
 
-_KINDS: Mapping[str, Callable[[MeasuredLayer, Values], str]] = {
-    "layer": lambda layer, _: layer.info.name,
-    "filters": lambda layer, _: str(layer.info.filters),
-    "edge": lambda _, values: _count(values["edge"]),
-    "blob": lambda _, values: _count(values["blob"]),
-    "colour\nblob": lambda _, values: _count(values["colour blob"]),
-    "other": lambda _, values: _count(values["other structure"]),
-    "un-\nstruct.": lambda _, values: _count(values["unstructured"]),
-    "un-\nknown": lambda _, values: _count(values["unknown"]),
-    "half\nformed": lambda layer, _: _step(layer.half_formed),
-    "90 %\nformed": lambda layer, _: _step(layer.mostly_formed),
-    "at\nrest": lambda layer, _: _step(layer.at_rest),
+def _of(name: str, text: Callable[[Any], str]) -> Callable[[Values], str]:
+    """Return how one of a row's values is written."""
+    return lambda values: text(values[name])
+
+
+Columns = Mapping[str, Callable[[Values], str]]
+
+_KINDS: Columns = {
+    "layer": _of("layer", str),
+    "filters": _of("filters", str),
+    "edge": _of("edge", _count),
+    "blob": _of("blob", _count),
+    "colour\nblob": _of("colour blob", _count),
+    "other": _of("other structure", _count),
+    "un-\nstruct.": _of("unstructured", _count),
+    "un-\nknown": _of("unknown", _count),
+    "half\nformed": _of("half_formed", _step),
+    "90 %\nformed": _of("mostly_formed", _step),
+    "at\nrest": _of("at_rest", _step),
 }
 
-_WHOLE: Mapping[str, Callable[[MeasuredLayer, Values], str]] = {
-    "layer": lambda layer, _: layer.info.name,
-    "struc-\ntured": lambda _, values: _share(values["structured"]),
-    "rota-\ntion": lambda _, values: _number(values["rotation"]),
-    "un-\nmoved": lambda _, values: _count(values["unmoved"]),
-    "re-\npeated": lambda _, values: _count(values["repeated"]),
-    "near\nzero": lambda _, values: _count(values["near_zero"]),
-    "spar-\nsity": lambda _, values: _number(values["sparsity"]),
-    "entropy": lambda _, values: _number(values["variance_entropy"]),
-    "random\nfrom": lambda _, values: _number(values["entropy_threshold"]),
-    "orthog-\nonality": lambda _, values: _number(values["orthogonality"]),
-    "effect.\nrank": lambda _, values: _number(values["effective_rank"]),
+_WHOLE: Columns = {
+    "layer": _of("layer", str),
+    "struc-\ntured": _of("structured", _share),
+    "rota-\ntion": _of("rotation", _number),
+    "un-\nmoved": _of("unmoved", _count),
+    "re-\npeated": _of("repeated", _count),
+    "near\nzero": _of("near_zero", _count),
+    "spar-\nsity": _of("sparsity", _number),
+    "entropy": _of("variance_entropy", _number),
+    "random\nfrom": _of("entropy_threshold", _number),
+    "orthog-\nonality": _of("orthogonality", _number),
+    "effect.\nrank": _of("effective_rank", _number),
 }
 
-_FILTER: Mapping[str, Callable[[Values], str]] = {
-    "filter": lambda values: str(values["filter"]),
-    "label": lambda values: str(values["label"]),
-    "formed": lambda values: _step(values["formed"]),
-    "norm": lambda values: _norm(float(values["norm"])),
-    "drift": lambda values: _number(values["drift"]),
-    "rough-\nness": lambda values: _number(values["roughness"]),
-    "Gabor\nfit": lambda values: _number(values["gabor_excess"]),
-    "blob\nfit": lambda values: _number(values["blob_excess"]),
-    "direc-\ntion": lambda values: _degrees(values["degrees"], values["selectivity"]),
-    "colour": lambda values: _number(values["colour"]),
-    "flat": lambda values: _number(values["flat"]),
-    "most\nlike": lambda values: _like(values["twin"], values["twin_cosine"]),
+_FILTER: Columns = {
+    "filter": _of("filter", str),
+    "label": _of("label", str),
+    "formed": _of("formed", _step),
+    "norm": _of("norm", _norm),
+    "drift": _of("drift", _number),
+    "rough-\nness": _of("roughness", _number),
+    "Gabor\nfit": _of("gabor_excess", _number),
+    "blob\nfit": _of("blob_excess", _number),
+    "direc-\ntion": _degrees,
+    "colour": _of("colour", _number),
+    "flat": _of("flat", _number),
+    "most\nlike": _like,
 }
 
 

@@ -298,7 +298,7 @@ class Run:
             arrays = read_members(path, {member.name: member.most for member in members})
         except FileNotFoundError:
             raise FiltertrackError(
-                f"no snapshot at step {step} in {str(self.path)!r}; steps: {_shorten(self.steps)}"
+                f"no snapshot at step {step} in {str(self.path)!r}; steps: {shorten(self.steps)}"
             ) from None
         for name, shape, _ in members:
             if shape is not None and arrays[name].shape != shape:
@@ -377,6 +377,7 @@ def _meta_text(moment: Moment) -> str:
     return text
 
 
-def _shorten(steps: Sequence[int], most: int = 12) -> str:
+def shorten(steps: Sequence[int], most: int = 12) -> str:
+    """Write steps in a message: all, or the first and the last."""
     shown = ", ".join(map(str, steps[:most]))
     return f"{shown}, … {steps[-1]}" if len(steps) > most else shown or "none"

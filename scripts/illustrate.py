@@ -46,6 +46,7 @@ def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:
     tuned = measures.orientation(end)
     drift, change = measures.drift(end, start), measures.relative_change(end, start)
     gabor, blob = labels.fits.gabor, labels.fits.blob
+    norm, by_roughness = measures.norm(end), _spread(labels.structure.ratio, 5)[::-1]
     oriented = np.where(labels.names == "edge", tuned.degrees, np.nan)
 
     def spread(values: np.ndarray, text: Callable[[int], str]) -> Figure:
@@ -53,13 +54,13 @@ def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:
         return row([end[number] for number in chosen], [text(number) for number in chosen])
 
     return {
-        "norm": spread(measures.norm(end), lambda n: f"norm {measures.norm(end)[n]:.2f}"),
+        "norm": spread(norm, lambda n: f"norm {norm[n]:.2f}"),
         "drift": _before_and_after(start, end, drift, change),
         "roughness": row(
-            [start[0], *end[_spread(labels.structure.ratio, 5)[::-1]]],
+            [start[0], *end[by_roughness]],
             [
                 _rough(measures.structure(start), 0),
-                *(_rough(labels.structure, n) for n in _spread(labels.structure.ratio, 5)[::-1]),
+                *(_rough(labels.structure, n) for n in by_roughness),
             ],
         ),
         "direction": spread(

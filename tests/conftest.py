@@ -244,3 +244,22 @@ def planted_run(tmp_path_factory):
         metrics = {} if step == 0 else {"loss": 1 / step}
         run.append(Snapshot(Moment(step, step, 10 * step, metrics, 1.7e9 + step), arrays))
     return run
+
+
+@pytest.fixture
+def published():
+    """The layers that the authors' program was run on, by name."""
+
+    def published(name):
+        """Return the layers that the authors' program was run on: 16 filters of 8 channels, 3x3."""
+        rng = np.random.default_rng(2022)
+        plain = rng.normal(size=(16, 8, 3, 3))
+        sparse = plain.copy()
+        sparse[::3, ::2] *= 1e-3
+        mixtures, patterns = rng.normal(size=(16, 8, 2)), rng.normal(size=(2, 3, 3))
+        low_rank = np.einsum("oir,rhw->oihw", mixtures, patterns)
+        layer = {"plain": plain, "sparse": sparse, "low rank": low_rank}[name]
+        # Theirs are filters, channels, height, width.
+        return layer.transpose(0, 2, 3, 1).astype(np.float32)
+
+    return published

@@ -59,19 +59,6 @@ def test_what_has_no_direction_is_like_nothing(rng, value):
     np.testing.assert_allclose(found[others], whole[others])
 
 
-def published(name):
-    """Return the layers that the authors' program was run on: 16 filters of 8 channels, 3x3."""
-    rng = np.random.default_rng(2022)
-    plain = rng.normal(size=(16, 8, 3, 3))
-    sparse = plain.copy()
-    sparse[::3, ::2] *= 1e-3
-    mixtures, patterns = rng.normal(size=(16, 8, 2)), rng.normal(size=(2, 3, 3))
-    low_rank = np.einsum("oir,rhw->oihw", mixtures, patterns)
-    layer = {"plain": plain, "sparse": sparse, "low rank": low_rank}[name]
-    # Theirs are filters, channels, height, width.
-    return layer.transpose(0, 2, 3, 1).astype(np.float32)
-
-
 # Printed by torchconvquality 0.3.0, the program of the authors of CNN Filter DB, with
 # torch 2.13.0+cpu: measure_conv_weight_quality of ``published``.
 @pytest.mark.parametrize(
@@ -82,7 +69,7 @@ def published(name):
         ("low rank", 0.0, 0.7851656079292297),
     ],
 )
-def test_sparsity_and_orthogonality_are_those_of_the_authors(name, share, independence):
+def test_sparsity_and_orthogonality_are_those_of_the_authors(published, name, share, independence):
     """To what float32 leaves of them."""
     assert sparsity(published(name)) == share
     assert orthogonality(published(name)) == pytest.approx(independence, abs=1e-5)

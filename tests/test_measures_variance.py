@@ -6,19 +6,6 @@ import pytest
 from filtertrack.measures import entropy_threshold, variance_entropy
 
 
-def published(name):
-    """Return the layers that the authors' program was run on: 16 filters of 8 channels, 3x3."""
-    rng = np.random.default_rng(2022)
-    plain = rng.normal(size=(16, 8, 3, 3))
-    sparse = plain.copy()
-    sparse[::3, ::2] *= 1e-3
-    mixtures, patterns = rng.normal(size=(16, 8, 2)), rng.normal(size=(2, 3, 3))
-    low_rank = np.einsum("oir,rhw->oihw", mixtures, patterns)
-    layer = {"plain": plain, "sparse": sparse, "low rank": low_rank}[name]
-    # Theirs are filters, channels, height, width.
-    return layer.transpose(0, 2, 3, 1).astype(np.float32)
-
-
 # Printed by torchconvquality 0.3.0, the program of the authors of CNN Filter DB, with
 # torch 2.13.0+cpu: measure_conv_weight_quality of ``published``; the threshold is the entropy over
 # its "variance_entropy_norm".
@@ -30,7 +17,7 @@ def published(name):
         ("low rank", 0.28074461221694946),
     ],
 )
-def test_variance_entropy_is_that_of_the_authors(name, expected):
+def test_variance_entropy_is_that_of_the_authors(published, name, expected):
     """To what float32 leaves of it."""
     assert variance_entropy(published(name)) == pytest.approx(expected, abs=1e-5)
 

@@ -76,10 +76,10 @@ def twins(kernels: np.ndarray) -> Twins:
     if filters < 2:
         return Twins(np.full(filters, -1), np.full(filters, np.nan), threshold)
     alike = similarity(kernels)
+    known = alike.diagonal() > 0  # 0 where a filter has no direction
     np.fill_diagonal(alike, -2.0)
     number = alike.argmax(axis=1)
     cosine = alike[np.arange(filters), number]
-    known = np.isfinite(unit(flat(kernels))).all(axis=1)
     return Twins(np.where(known, number, -1), np.where(known, cosine, np.nan), threshold)
 
 
@@ -168,12 +168,17 @@ def effective_rank(kernels: np.ndarray) -> float:
     largest = np.abs(rows).max(initial=0.0)
     if not np.isfinite(largest) or not largest:
         return math.nan
-    rows = rows / largest
-    small = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
-    values = np.sqrt(np.linalg.eigvalsh(small).clip(min=0.0))
+    values = np.sqrt(variances(rows / largest))
     # The root of what rounding left of a zero is no direction.
     values[values < values.max() * 1e-7] = 0.0
     return math.exp(entropy(values))
+
+
+def variances(rows: np.ndarray) -> np.ndarray:
+    """Return the squares of the singular values of rows, from the smaller of the two products."""
+    small = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
+    values: np.ndarray = np.linalg.eigvalsh(small).clip(min=0.0)
+    return values
 
 
 def entropy(values: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from filtertrack.measures.vectors import centred
+from filtertrack.measures.vectors import Centred, centred
 
 _LARGEST_PRODUCT = 121
 """Pixels up to which all shuffles are one matrix product; its size grows with their square."""
@@ -53,13 +53,8 @@ def roughness(kernels: np.ndarray) -> np.ndarray:
         >>> roughness(ramp).round(2).tolist()
         [0.06]
     """
-    pixels, known = centred(kernels)
-    first, second = _neighbours(*kernels.shape[1:3])
-    if not len(first):
-        return np.full(len(kernels), np.nan)
-    between = _between(pixels, first, second)
-    expected = len(first) * 2 / (pixels.shape[1] - 1)  # the sum of squares is 1
-    return np.where(known, between / expected, np.nan)
+    filters = centred(kernels)
+    return _ratio(filters, _between(filters.pixels, *_neighbours(*kernels.shape[1:3])), kernels)
 
 
 def structure(kernels: np.ndarray, *, shuffles: int = 599, seed: int = 0) -> Structure:
@@ -85,17 +80,26 @@ def structure(kernels: np.ndarray, *, shuffles: int = 599, seed: int = 0) -> Str
         [0.0, 0.51]
     """
     height, width = kernels.shape[1:3]
-    first, second = _neighbours(height, width)
-    pixels, known = centred(kernels)
-    if not len(first):
-        return Structure(np.full(len(kernels), np.nan), np.ones(len(kernels)), shuffles)
-    own = _between(pixels, first, second)
+    filters = centred(kernels)
+    own = _between(filters.pixels, *_neighbours(height, width))
+    ratio = _ratio(filters, own, kernels)
+    if height * width < 2:
+        return Structure(ratio, np.ones(len(kernels)), shuffles)
     null = _by_product if height * width <= _LARGEST_PRODUCT else _by_pixels
-    as_smooth, as_rough = null(pixels, own, (height, width), shuffles, seed)
+    as_smooth, as_rough = null(filters.pixels, own, (height, width), shuffles, seed)
     as_far = np.minimum(as_smooth, as_rough)
-    p_value = np.where(known, np.minimum(2 * (1 + as_far) / (shuffles + 1), 1.0), 1.0)
-    expected = len(first) * 2 / (height * width - 1)
-    return Structure(np.where(known, own / expected, np.nan), p_value, shuffles)
+    p_value = np.where(filters.known, np.minimum(2 * (1 + as_far) / (shuffles + 1), 1.0), 1.0)
+    return Structure(ratio, p_value, shuffles)
+
+
+def _ratio(filters: Centred, own: np.ndarray, kernels: np.ndarray) -> np.ndarray:
+    """Return the differences between neighbours over those of all shuffles, on average."""
+    height, width = kernels.shape[1:3]
+    if height * width < 2:
+        return np.full(len(kernels), np.nan)
+    pairs = height * (width - 1) + width * (height - 1)
+    expected = pairs * 2 / (height * width - 1)  # the sum of squares is 1
+    return np.where(filters.known, own / expected, np.nan)
 
 
 def _neighbours(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +165,7 @@ def _by_pixels(
     """Count as ``_by_product`` does, one shuffle after another: for large kernels."""
     counts = np.zeros((2, len(pixels)), np.int64)
     orders = _orders(*shape, shuffles, seed)
-    step = max(1, _AT_ONCE // max(1, pixels[0].size)) if len(pixels) else 1
+    step = max(1, _AT_ONCE // max(1, pixels.shape[1] * pixels.shape[2]))
     for start in range(0, len(pixels), step):
         part = slice(start, start + step)
         # Filters last: a pixel that is moved is a row.

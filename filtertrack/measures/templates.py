@@ -5,6 +5,7 @@ the bank that explains most of its variance. Small filters fit some template by 
 fit is made of each filter's own weights, shuffled, and of noise of the same size.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -166,31 +167,25 @@ def _fit(
 
 def _best(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
     """Return the most that one template explains of each pattern of length 1."""
-    best = np.empty(len(patterns))
-    for start in range(0, len(patterns), _PATTERNS_AT_ONCE):
-        block = slice(start, start + _PATTERNS_AT_ONCE)
-        best[block] = _explained(bank, patterns[block]).max(axis=0)
-    return best.clip(max=1.0)
+    best = np.concatenate([block.max(axis=0) for block in _explained(bank, patterns)])
+    return best.astype(np.float64).clip(max=1.0)
 
 
 def _which(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
     """Return the number of the template that explains most of each pattern."""
-    number = np.empty(len(patterns), np.intp)
+    return np.concatenate([block.argmax(axis=0) for block in _explained(bank, patterns)])
+
+
+def _explained(bank: _Bank, patterns: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what each template explains of some patterns, block by block: a pattern a column."""
     for start in range(0, len(patterns), _PATTERNS_AT_ONCE):
-        block = slice(start, start + _PATTERNS_AT_ONCE)
-        number[block] = _explained(bank, patterns[block]).argmax(axis=0)
-    return number
-
-
-def _explained(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
-    """Return what each template explains of each pattern: ``(templates, patterns)``."""
-    explained: np.ndarray = bank.weights @ patterns.T
-    np.square(explained, out=explained)
-    templates = len(explained) // bank.parts
-    total = explained[:templates]
-    for part in range(1, bank.parts):
-        total += explained[part * templates : (part + 1) * templates]
-    return total
+        explained: np.ndarray = bank.weights @ patterns[start : start + _PATTERNS_AT_ONCE].T
+        np.square(explained, out=explained)
+        templates = len(explained) // bank.parts
+        total = explained[:templates]
+        for part in range(1, bank.parts):
+            total += explained[part * templates : (part + 1) * templates]
+        yield total
 
 
 def _excess(r2: np.ndarray, chance: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from filtertrack.measures.redundancy import entropy
+from filtertrack.measures.redundancy import entropy, variances
 
 _LAYERS = 100
 """Random layers whose least varied one is the threshold."""
@@ -41,8 +41,7 @@ def variance_entropy(kernels: np.ndarray) -> float:
         return math.nan
     slices = slices.astype(np.float64) / largest
     slices -= slices.mean(axis=0)
-    small = slices @ slices.T if len(slices) <= height * width else slices.T @ slices
-    values = np.linalg.eigvalsh(small).clip(min=0.0)
+    values = variances(slices)
     # What rounding left of no variance at all is none.
     return _decades(values) if values.sum() > 1e-24 * slices.size else math.nan
 
