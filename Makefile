@@ -17,7 +17,7 @@ test-slow: $(VENV)/.dev-installed ## what takes minutes: every application of Ke
 test-jax test-torch: test-%: .venv-%/.installed ## the same tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(TEST)
 
-bench: $(VENV)/.dev-installed ## measure it beside what people use today: ten minutes
+bench: $(VENV)/.dev-installed ## measure it beside what people use today: half an hour; BENCH=--quick: a minute
 	$(BIN)/python scripts/benchmark.py $(BENCH)
 
 accuracy: $(VENV)/.dev-installed ## plant filters, see whether their labels are found: docs/accuracy.md

@@ -1,0 +1,1 @@
+"""The comparisons of ``make bench``, a group a module."""

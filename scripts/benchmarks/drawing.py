@@ -1,0 +1,104 @@
+"""One grid of filters, beside a figure of subplots and beside torchvision."""
+
+import io
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.made import KERNELS, describe
+from benchmarks.recipes import COLUMNS, plot_to_image
+from benchmarks.sides import Row, Scale, Side, apart, in_turn, times_faster, times_the_cost
+from filtertrack.cells import to_cells, view_of
+from filtertrack.grid import draw, to_png
+from filtertrack.measurement import measure_snapshot
+from filtertrack.measures import drift, norm, roughness
+from filtertrack.scaling import value_range
+
+SIDE = 320
+
+
+def drawing(_: Path, scale: Scale) -> Iterator[Row]:
+    """Drawing, PNG included, and measuring beside it."""
+    for part in (_against_the_recipe, _against_torchvision, _measuring):
+        yield from apart(part, scale)
+
+
+def grid_png(kernels: np.ndarray) -> list[bytes]:
+    """Draw a layer as it is drawn for TensorBoard.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        A PNG file's bytes, a page each.
+    """
+    filters, height, width, channels = kernels.shape
+    view = view_of(describe("conv1", (height, width, channels, filters)))
+    cells = to_cells(view, kernels)
+    return [to_png(page) for page in draw(view, cells, value_range(cells), SIDE)]
+
+
+def _kernel() -> np.ndarray:
+    """Return 64 filters of 7×7×3, as Keras holds them."""
+    return np.random.default_rng(0).normal(size=KERNELS["colour"]).astype(np.float32)
+
+
+def _against_the_recipe(scale: Scale) -> list[Row]:
+    kernel = _kernel()
+    ours = np.ascontiguousarray(kernel.transpose(3, 0, 1, 2))
+    took = in_turn(
+        {"ours": lambda: grid_png(ours), "theirs": lambda: plot_to_image(kernel)}, scale.rounds
+    )
+    label = "a grid of 64 filters of 7×7×3, PNG included"
+    return [
+        times_faster(f"{label}: times faster than plot_to_image", took["ours"], took["theirs"], 100)
+    ]
+
+
+def _against_torchvision(scale: Scale) -> list[Row]:
+    if not (find_spec("torch") and find_spec("torchvision")):
+        return []
+    import torch  # noqa: PLC0415 - where it is installed
+    from torchvision.io import encode_png  # noqa: PLC0415
+    from torchvision.utils import make_grid, save_image  # noqa: PLC0415
+
+    kernel = _kernel()
+    ours = np.ascontiguousarray(kernel.transpose(3, 0, 1, 2))
+    tensor = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+
+    def magnified() -> "torch.Tensor":
+        grid = make_grid(tensor, COLUMNS, padding=1, normalize=True, scale_each=True)
+        return grid.repeat_interleave(5, 1).repeat_interleave(5, 2)
+
+    sides: dict[str, Side] = {
+        "ours": lambda: grid_png(ours),
+        "save_image": lambda: save_image(magnified(), io.BytesIO(), format="png"),
+        "encode_png": lambda: encode_png((magnified() * 255).to(torch.uint8)),
+    }
+    took = in_turn(sides, 10 * scale.rounds)
+    label = "a grid of 64 filters of 7×7×3, PNG included: times torchvision's make_grid, magnified"
+    return [
+        times_the_cost(f"{label}, save_image", took["ours"], took["save_image"], 1.0),
+        times_the_cost(f"{label}, encode_png", took["ours"], took["encode_png"], 1.0),
+    ]
+
+
+def _measuring(scale: Scale) -> list[Row]:
+    """Every measure of a layer, and those taken while training runs, against drawing it."""
+    rng = np.random.default_rng(0)
+    start, before, now = (rng.normal(size=(64, 7, 7, 3)).astype(np.float32) for _ in range(3))
+    sides: dict[str, Callable[[], object]] = {
+        "draw": lambda: grid_png(now),
+        "all": lambda: measure_snapshot(now, start, before),
+        "live": lambda: (drift(now, start), norm(now), roughness(now)),
+    }
+    took = in_turn(sides, 3 * scale.rounds)
+    label = "measuring 64 filters of 7×7×3"
+    return [
+        times_the_cost(f"{label}, everything: times drawing", took["all"], took["draw"], 10),
+        times_the_cost(
+            f"{label}, while training runs: times drawing", took["live"], took["draw"], None
+        ),
+    ]

@@ -1,0 +1,98 @@
+"""What is written for TensorBoard, beside ``tf.summary.image`` of the same pictures."""
+
+import statistics
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.tensorflow_stub import errors
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
+from benchmarks.made import KERNELS, make_run
+from benchmarks.sides import Row, Scale, apart, at_most, in_turn, times_the_cost
+from filtertrack import Moment, Run, Snapshot
+from filtertrack.cells import to_cells, view_of
+from filtertrack.grid import draw, to_image
+from filtertrack.scaling import value_range
+from filtertrack.summaries import Summaries
+
+SHAPES = {**KERNELS, "64 channels": (3, 3, 64, 64), "1×1": (1, 1, 64, 256)}
+_SIDE = 320
+_FRAME = 16
+"""Bytes around a record: its length, and two checksums."""
+_THEIRS = "tf.summary.image"
+
+
+def events(folder: Path, scale: Scale) -> Iterator[Row]:
+    """Bytes and CPU of a snapshot, of a layer of each kind."""
+    for number, (name, shape) in enumerate(SHAPES.items()):
+        yield from apart(_layer, name, shape, folder / str(number), scale)
+
+
+def _layer(name: str, shape: tuple[int, ...], folder: Path, scale: Scale) -> list[Row]:
+    import tensorflow as tf  # noqa: PLC0415 - only in this process
+
+    run = make_run(folder / "ours", shape, 2)
+    arrays = run.snapshot(1).arrays
+    summaries, writer = Summaries(run), tf.summary.create_file_writer(str(folder / "theirs"))
+    pictures = _pictures(run)
+    steps, others = count(), count()
+
+    def ours() -> None:
+        step = next(steps)
+        summaries.add(Snapshot(Moment(step, step), arrays))
+
+    def theirs() -> None:
+        with writer.as_default(step=next(others)):
+            tf.summary.image("filters/conv1", pictures, max_outputs=len(pictures))
+            writer.flush()
+
+    took = in_turn({"ours": ours, "theirs": theirs}, 5 * scale.rounds)
+    mine = _event_bytes(run.folder) / next(steps)
+    other = _event_bytes(folder / "theirs") / next(others)
+    picture = _picture_bytes(run.folder)
+    label = f"events of a snapshot, {name}"
+    sizes = f"{picture / 1e3:.3g} against {other / 1e3:.3g} KB"
+    more = f"{mine / 1e3:.3g} KB: also scalars and distributions"
+    return [
+        at_most(f"{label}: bytes of the picture, times {_THEIRS}", picture / other, "x", 1, sizes),
+        Row(f"{label}: all bytes, times {_THEIRS}", mine / other, "x", note=more),
+        times_the_cost(
+            f"{label}: drawn, measured and written, times {_THEIRS} of the finished picture",
+            took["ours"],
+            took["theirs"],
+            1,
+        ),
+    ]
+
+
+def _pictures(run: Run) -> np.ndarray:
+    """Draw the last snapshot as we do: ``uint8`` array of shape ``(pages, height, width, 3)``."""
+    view = view_of(run.layers["conv1"])
+    cells = to_cells(view, run.kernels("conv1", run.steps[-1]))
+    pages = draw(view, cells, value_range(cells), _SIDE)
+    return np.stack([np.asarray(to_image(page).convert("RGB")) for page in pages])
+
+
+def _picture_bytes(folder: Path) -> float:
+    """Return the mean bytes of a record that held the pictures alone."""
+    (file,) = folder.glob("events.out.tfevents.*")
+    sizes: list[int] = []
+    reader = PyRecordReader_New(str(file))
+    with suppress(errors.OutOfRangeError):
+        while True:
+            reader.GetNext()
+            event = Event.FromString(reader.record())
+            values = [each for each in event.summary.value if each.tag.startswith("filters/")]
+            if values:
+                event.summary.CopyFrom(Summary(value=values))
+                sizes.append(event.ByteSize() + _FRAME)
+    return statistics.mean(sizes)
+
+
+def _event_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("events.out.tfevents.*"))

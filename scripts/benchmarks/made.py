@@ -1,0 +1,77 @@
+"""Made-up runs: weights that go from noise to smooth filters, with noise all along."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from filtertrack import LayerInfo, Moment, Run, Snapshot
+
+KERNELS = {"colour": (7, 7, 3, 64), "one channel": (3, 3, 1, 32)}
+"""``(height, width, channels, filters)``: the first layer of ResNet, and a small one of grey."""
+
+
+def describe(name: str, shape: tuple[int, ...]) -> LayerInfo:
+    """Describe a ``Conv2D`` whose kernel is ``(height, width, channels, filters)``."""
+    height, width, channels, filters = shape
+    return LayerInfo(
+        name=name,
+        path=name,
+        class_name="Conv2D",
+        kernel=f"{name}/kernel",
+        bias=None,
+        kernel_shape=(height, width, channels, filters),
+        axes=(3, 0, 1, 2),
+        shape=(filters, height, width, channels),
+        dtype="float32",
+    )
+
+
+def make_run(folder: Path, shape: tuple[int, ...], frames: int) -> Run:
+    """Write a run of one layer, ``conv1``, and two metrics.
+
+    Args:
+        folder: Where.
+        shape: The kernel's, ``(height, width, channels, filters)``.
+        frames: How many snapshots.
+
+    Returns:
+        The run.
+    """
+    run = Run.create(folder, [describe("conv1", shape)])
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=shape)
+    end = rng.normal(size=shape).cumsum(axis=0).cumsum(axis=1)
+    end -= end.mean(axis=(0, 1))
+    noise = np.zeros(shape)
+    for step in range(frames):
+        share = 1 - np.exp(-6 * step / frames)
+        noise += 0.02 * rng.normal(size=shape)
+        kernel = ((1 - share) * start + share * end + noise).astype(np.float32)
+        loss = 3 * np.exp(-step / 40) + 0.1 * rng.random()
+        metrics = {"loss": float(loss), "accuracy": float(1 - loss / 3.2)}
+        moment = Moment(step, step // 10, step, metrics if step else {})
+        run.append(Snapshot(moment, {"conv1/kernel": kernel}))
+    return run
+
+
+def make_wide_run(folder: Path, shapes: Mapping[str, tuple[int, ...]], count: int) -> Run:
+    """Write a run of several layers, all of noise.
+
+    Args:
+        folder: Where.
+        shapes: Name to the kernel's shape, ``(height, width, channels, filters)``.
+        count: How many snapshots.
+
+    Returns:
+        The run.
+    """
+    run = Run.create(folder, [describe(name, shape) for name, shape in shapes.items()])
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{name}/kernel": rng.normal(size=shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    for step in range(count):
+        run.append(Snapshot(Moment(step, step), arrays))
+    return run

@@ -1,0 +1,136 @@
+"""The run on disk, beside the raw bytes."""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.made import make_wide_run
+from benchmarks.sides import Row, Scale, Side, apart, at_most, in_turn, times_the_cost
+from filtertrack import Moment, Run, Snapshot
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+DEMO: Shapes = {"conv1": (9, 9, 3, 32), "conv2": (3, 3, 32, 48), "conv3": (3, 3, 48, 64)}
+_STAGES = {64: 3, 128: 4, 256: 6, 512: 3}
+"""ResNet-50: how many blocks of so many filters."""
+
+
+def resnet50(narrower: int = 1) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of ResNet-50's 53 kernels.
+
+    Args:
+        narrower: How many times fewer filters every layer but the first has.
+    """
+    shapes: dict[str, tuple[int, ...]] = {"conv1": (7, 7, 3, 64)}
+    channels = 64 // narrower
+    for filters, blocks in _STAGES.items():
+        few, many = filters // narrower, 4 * filters // narrower
+        for block in range(blocks):
+            name = f"stage{filters}/block{block}"
+            if block == 0:
+                shapes[f"{name}/conv0"] = (1, 1, channels, many)
+            shapes[f"{name}/conv1"] = (1, 1, channels, few)
+            shapes[f"{name}/conv2"] = (3, 3, few, few)
+            shapes[f"{name}/conv3"] = (1, 1, few, many)
+            channels = many
+    return shapes
+
+
+def storing(folder: Path, scale: Scale) -> Iterator[Row]:
+    """Bytes, adding a snapshot, and reading one layer's history."""
+    yield from apart(_appending, "the demo", DEMO, folder / "small", 20 * scale.rounds)
+    if scale.large:
+        yield from apart(_appending, "ResNet-50", resnet50(), folder / "large", scale.rounds)
+    yield from apart(_history, folder, scale)
+
+
+def _appending(name: str, shapes: Shapes, folder: Path, rounds: int) -> list[Row]:
+    """Add a snapshot, against one ``write`` and ``fsync`` of the same bytes."""
+    run = make_wide_run(folder, shapes, 1)
+    arrays = run.snapshot(0).arrays
+    raw = b"".join(array.tobytes() for array in arrays.values())
+    stored = run.file(0).stat().st_size
+
+    def append() -> None:
+        run.append(Snapshot(Moment(1, 1), arrays))
+
+    def write() -> None:
+        with (folder / "raw").open("wb", buffering=0) as file:
+            file.write(raw)
+            os.fsync(file.fileno())
+
+    def remove() -> None:
+        run.file(1).unlink(missing_ok=True)
+        (folder / "raw").unlink(missing_ok=True)
+
+    took = in_turn({"ours": append, "theirs": write}, rounds, between=remove)
+    shutil.rmtree(folder)
+    label = f"a snapshot of {name} ({len(shapes)} layers, {len(raw) / 1e6:.3g} MB)"
+    return [
+        at_most(f"{label}: bytes on disk, times the arrays", stored / len(raw), "x", 1.02),
+        times_the_cost(f"{label}: append, times one write", took["ours"], took["theirs"], 1.5),
+    ]
+
+
+def _history(folder: Path, scale: Scale) -> list[Row]:
+    """Read one layer at every step: a small one, the same in a run of its own, the largest."""
+    shapes = resnet50(narrower=8)
+    wide = make_wide_run(folder / "wide", shapes, scale.history)
+    narrow = make_wide_run(folder / "narrow", {"conv1": shapes["conv1"]}, scale.history)
+    big = max(shapes, key=lambda name: np.prod(shapes[name]))
+    rows = _reading(wide, "conv1", scale)
+    sides: dict[str, Side] = {
+        "ours": lambda: _read(wide, "conv1"),
+        "alone": lambda: _read(narrow, "conv1"),
+    }
+    took = in_turn(sides, scale.rounds)
+    what = "the same layer: times a run of it alone"
+    rows.append(times_the_cost(what, took["ours"], took["alone"], 1.1))
+    return rows + _reading(wide, big, scale)
+
+
+def _reading(run: Run, layer: str, scale: Scale) -> list[Row]:
+    """Read one layer at every step, against reading its bytes."""
+    places = _places(run, layer)
+    sides: dict[str, Side] = {
+        "ours": lambda: _read(run, layer),
+        "theirs": lambda: _read_raw(places),
+    }
+    took = in_turn(sides, scale.rounds)
+    label = f"one layer ({places[0][2] / 1e3:.3g} KB) of {len(run.layers)}, {len(places)} snapshots"
+    what = f"{label}: times reading those bytes"
+    return [times_the_cost(what, took["ours"], took["theirs"], 3)]
+
+
+def _read(run: Run, layer: str) -> None:
+    for _ in run.history(layer):
+        pass
+
+
+def _places(run: Run, layer: str) -> list[tuple[str, int, int]]:
+    """Say in which file a layer's bytes lie, from where on, and how many they are."""
+    member = f"{layer}/kernel"
+    size = 4 * int(np.prod(run.layers[layer].kernel_shape))
+    places = []
+    for step in run.steps:
+        with zipfile.ZipFile(run.file(step)) as archive:
+            entry = archive.getinfo(f"{member}.npy")
+            archive.open(entry).close()
+        with run.file(step).open("rb") as file:
+            file.seek(entry.header_offset)
+            head = file.read(30)
+            names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+        start = entry.header_offset + 30 + names + entry.file_size - size
+        places.append((str(run.file(step)), start, size))
+    return places
+
+
+def _read_raw(places: list[tuple[str, int, int]]) -> None:
+    for path, start, size in places:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - no path is made for each
+            file.seek(start)
+            file.read(size)

@@ -1,0 +1,212 @@
+"""What tracking costs a training, beside a bare copy, no tracker, and what people use today."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import demo
+from benchmarks.recipes import plot_to_image
+from benchmarks.sides import (
+    Row,
+    Scale,
+    Side,
+    Time,
+    apart,
+    at_most,
+    in_turn,
+    median,
+    timed,
+    times_faster,
+    times_the_cost,
+)
+from filtertrack import Run, recorder
+
+_HOOKS = ("on_train_begin", "on_epoch_begin", "on_train_batch_end", "on_epoch_end", "on_train_end")
+_FITS = 4
+"""Rounds at most: a fit takes half a minute."""
+
+
+def training(folder: Path, scale: Scale) -> Iterator[Row]:
+    """The cost of one snapshot, of the end of a training, and of all of one."""
+    yield from apart(_snapshots, "the demo", folder / "demo", scale)
+    if scale.large:
+        yield from apart(_snapshots, "ResNet-50", folder / "resnet", scale)
+    yield from apart(_fits, folder, scale)
+
+
+def _snapshots(name: str, folder: Path, scale: Scale) -> list[Row]:
+    """What the training thread pays for one snapshot, and what the background thread works."""
+    import keras  # noqa: PLC0415 - only in the process that trains
+
+    from filtertrack import FilterTracker  # noqa: PLC0415
+
+    logging.getLogger("filtertrack").addHandler(logging.NullHandler())
+    small = name == "the demo"
+    model = demo.make_model(13, 1) if small else keras.applications.ResNet50(weights=None)
+    layers = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
+    tracker = FilterTracker(folder)
+    tracker.set_model(model)
+    tracker.set_params({"epochs": 1000, "steps": 1})
+    tracker.on_train_begin()
+    tracker.on_epoch_begin(0)
+    epochs = iter(range(1000))
+    sides: dict[str, Side] = {
+        "ours": lambda: tracker.on_epoch_end(next(epochs)),
+        "theirs": lambda: [np.array(keras.ops.convert_to_numpy(each.kernel)) for each in layers],
+    }
+    rounds = 10 * scale.rounds if small else scale.rounds
+    took = in_turn(sides, rounds, time.thread_time, lambda: _background_done(folder))
+    ours, theirs = median(took["ours"]), median(took["theirs"])
+    _background_done(folder)
+
+    def until_done() -> None:
+        sides["ours"]()
+        _background_done(folder)
+
+    behind = median([timed(until_done) for _ in range(scale.rounds)])
+    end = timed(tracker.on_train_end)
+    taken = len(Run(folder).steps)
+    if taken != next(epochs) + 1:
+        raise RuntimeError(f"{taken} snapshots are there: some are missing")
+    size = sum(each.kernel.numpy().nbytes for each in layers) / 1e6
+    label = f"{name} ({len(layers)} convolutions, {size:.3g} MB)"
+    thread = f"{label}, a snapshot: the training thread"
+    above = at_most(f"{thread} above a bare copy", 1e3 * (ours - theirs).wall, "ms", 1)
+    return [
+        times_the_cost(
+            f"{thread}, times a bare copy", took["ours"], took["theirs"], None if small else 1.3
+        ),
+        *([above] if small else []),
+        Row(f"{label}, a snapshot: CPU of the background", 1e3 * (behind - ours).cpu, "ms"),
+        Row(f"{label}, the end: pictures of {taken} snapshots", end.wall, "s"),
+    ]
+
+
+def _background_done(folder: Path) -> None:
+    """Wait until nothing has worked here for a while, and no file is half written."""
+    quiet = 0
+    while quiet < 5:
+        began = time.process_time()
+        time.sleep(0.01)
+        half = any((folder / "filters" / "snapshots").glob(".*.tmp"))
+        quiet = 0 if half or time.process_time() - began > 0.002 else quiet + 1
+
+
+def _fits(folder: Path, scale: Scale) -> list[Row]:
+    """``fit`` of the demo's model with and without callbacks, always from the same start."""
+    import keras  # noqa: PLC0415 - only in the process that trains
+
+    from filtertrack import FilterTracker  # noqa: PLC0415
+
+    logging.getLogger("filtertrack").addHandler(logging.NullHandler())
+    training, _ = demo.make_patches(scale.patches, np.random.default_rng(0))
+    batches = -(-len(training[0]) // demo.BATCH)
+    model = demo.make_model(len(demo.PHOTOGRAPHS), scale.epochs * batches)
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    start = [np.array(variable) for variable in variables]
+    added: dict[str, list[Time]] = {}
+
+    def fit(name: str, callback: Any = None) -> None:
+        for variable, value in zip(variables, start, strict=True):
+            variable.assign(value)
+        callbacks = [] if callback is None else [callback]
+        with _clocked(callbacks) as times:
+            model.fit(
+                *training,
+                batch_size=demo.BATCH,
+                epochs=scale.epochs,
+                verbose=0,
+                callbacks=callbacks,
+            )
+        added.setdefault(name, []).append(sum(times, Time(0, 0)))
+
+    def somewhere() -> Path:
+        return Path(tempfile.mkdtemp(dir=folder)) / "run"
+
+    sides = {
+        "alone": lambda: fit("alone"),
+        "epoch": lambda: fit("epoch", FilterTracker(somewhere())),
+        "log": lambda: fit("log", FilterTracker(somewhere(), schedule="log")),
+        "keras": lambda: fit(
+            "keras", keras.callbacks.TensorBoard(somewhere(), histogram_freq=1, write_images=True)
+        ),
+    }
+    took = in_turn(sides, min(scale.rounds, _FITS))
+    sides["recipe"] = lambda: fit("recipe", _plot_to_image(somewhere()))
+    by_hand = [timed(sides["recipe"])]
+    alone, epoch, log = took["alone"], took["epoch"], took["log"]
+    what = f"fit, the demo, {scale.epochs} epochs of {batches} batches"
+    keras_name = "keras.callbacks.TensorBoard(write_images=True, histogram_freq=1)"
+    return [
+        times_the_cost(f"{what}: times fit alone", epoch, alone, 1.01),
+        times_the_cost(f"{what}, schedule='log': times fit alone", log, alone, 1.05),
+        times_the_cost(f"{what}: times {keras_name}", epoch, took["keras"], 1.0),
+        times_the_cost(f"{what}, plot_to_image each epoch: times fit alone", by_hand, alone[:1]),
+        times_faster(
+            f"{what}: plot_to_image adds, times what we add",
+            [median(added["epoch"])],
+            added["recipe"],
+            50,
+        ),
+        *(
+            Row(
+                f"{what}, schedule='{name}': hooks and background work, of fit alone",
+                100 * median(added[name]).wall / median(alone).wall,
+                "%",
+                cpu=100 * median(added[name]).cpu / median(alone).cpu,
+            )
+            for name in ("epoch", "log")
+        ),
+    ]
+
+
+@contextmanager
+def _clocked(callbacks: Sequence[Any]) -> Iterator[list[Time]]:
+    """Collect what callbacks add: the time in their hooks, and the work of our background thread.
+
+    The latter counts as though nothing ran beside it: as much wall time as CPU time.
+    """
+    times: list[Time] = []
+
+    def clocked(function: Callable[..., Any], *, behind: bool = False) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> None:
+            took = timed(lambda: function(*args, **kwargs), time.thread_time)
+            times.append(Time(took.cpu, took.cpu) if behind else took)
+
+        return call
+
+    for callback in callbacks:
+        for name in _HOOKS:
+            hook = getattr(callback, name)
+            if not getattr(hook, "_is_default", False):  # Keras leaves those out, as a cost
+                setattr(callback, name, clocked(hook))
+    work = clocked(recorder._work, behind=True)  # noqa: SLF001 - the clock has to stand around it
+    with mock.patch.object(recorder, "_work", work):
+        yield times
+
+
+def _plot_to_image(folder: Path) -> Any:
+    """Make the callback that TensorFlow's documentation shows: a figure a layer, each epoch."""
+    import keras  # noqa: PLC0415 - only in the process that trains
+    import tensorflow as tf  # noqa: PLC0415
+
+    writer = tf.summary.create_file_writer(str(folder))
+
+    class PlotToImage(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+            with writer.as_default(step=epoch):
+                for layer in self.model.layers:
+                    if isinstance(layer, keras.layers.Conv2D):
+                        png = plot_to_image(layer.kernel.numpy())
+                        image = tf.image.decode_png(png, channels=4)
+                        tf.summary.image(layer.name, image[tf.newaxis])
+
+    return PlotToImage()
