@@ -51,6 +51,14 @@ def test_drift_is_one_minus_the_cosine(kernels, start):
     np.testing.assert_allclose(drift(3 * kernels, start), turned, atol=1e-9)
 
 
+@pytest.mark.parametrize("size", [5e-324, 1e-310, 1e-200, 1e200])
+def test_drift_of_the_smallest_and_largest_weights(size):
+    """A weight with one digit left still has a direction."""
+    kernels = np.full((1, 2, 3, 2), -size)
+    np.testing.assert_allclose(drift(kernels, np.full((1, 2, 3, 2), -1.0)), 0, atol=1e-15)
+    np.testing.assert_allclose(drift(kernels, np.full((1, 2, 3, 2), 1.0)), 2, atol=1e-15)
+
+
 def test_drift_of_known_angles():
     """0 for the same direction, 1 at right angles, 2 for opposite."""
     start = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]).reshape(3, 1, 2, 1)

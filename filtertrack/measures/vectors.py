@@ -7,6 +7,8 @@ import numpy as np
 
 _TINY = 1e-200
 """Sums of squares between this and its inverse have neither over- nor underflown."""
+_NORMAL = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
+"""From here on a number has all its digits."""
 
 
 def flat(kernels: np.ndarray) -> np.ndarray:
@@ -46,6 +48,11 @@ def unit(rows: np.ndarray) -> np.ndarray:
     """Return each row at length 1, or as NaN where it has no direction."""
     length = lengths(rows)
     usable = np.isfinite(length) & (length > 0)
+    small = usable & (length < _NORMAL)
+    if small.any():  # so small that a length itself has few digits
+        size = np.where(small, np.abs(rows).max(axis=1, initial=0.0), 1.0)
+        rows = rows / size[:, np.newaxis]
+        length = lengths(rows)
     scale = np.where(usable, length, 1.0)[:, np.newaxis]
     return np.where(usable[:, np.newaxis], rows / scale, np.nan)
 
