@@ -26,7 +26,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import check_regular, damaged_file, read_members, write_whole
+from filtertrack.files import check_regular, damaged_file, write_whole
+from filtertrack.npz import ArrayReader, write_arrays
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 FORMAT = 1
@@ -88,6 +89,7 @@ class Run:
         self.path = given.parent if _is_filters_folder(given) else given
         self.folder = self.path / FOLDER
         self._snapshots = self.folder / _SNAPSHOTS
+        self._reader = ArrayReader()
         manifest = _read_manifest(self.folder / _MANIFEST, self.path)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(_read_layers(manifest))
         self.software: Mapping[str, str] = MappingProxyType(manifest["software"])
@@ -149,8 +151,7 @@ class Run:
     @property
     def steps(self) -> list[int]:
         """Every snapshot's step, ascending, as the folder is now."""
-        files = self._snapshots.iterdir()
-        matches = (_SNAPSHOT_FILE.fullmatch(file.name) for file in files)
+        matches = map(_SNAPSHOT_FILE.fullmatch, os.listdir(self._snapshots))  # noqa: PTH208 - half the time
         return sorted(int(match[1]) for match in matches if match)
 
     def file(self, step: int) -> Path:
@@ -215,10 +216,13 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         infos = self.layers.values() if layers is None else map(self.layer, layers)
+        return self._snapshot(step, infos, self._reader)
+
+    def _snapshot(self, step: int, infos: Iterable[LayerInfo], reader: ArrayReader) -> Snapshot:
         members = [_MOMENT]
         for info in infos:
             members += [_kernel_of(info), _bias_of(info)] if info.bias else [_kernel_of(info)]
-        arrays = self._read(step, members)
+        arrays = self._read(step, members, reader)
         return Snapshot(self._moment(step, arrays.pop(_META)), arrays)
 
     def history(self, layer: str, steps: Sequence[int] | None = None) -> Iterator[np.ndarray]:
@@ -245,9 +249,10 @@ class Run:
             if info.kernel not in snapshot.arrays:
                 raise FiltertrackError(f"the snapshot holds no {info.kernel!r}")
             info.canonical(snapshot.arrays[info.kernel])
-        members: dict[str, Any] = {n: _storable(n, a) for n, a in snapshot.arrays.items()}
+        members = {n: _storable(n, a) for n, a in snapshot.arrays.items()}
+        # Last, as its length differs: so every other array lies where it lies in the other files.
         members[_META] = np.array(_meta_text(snapshot.moment))
-        write_whole(self.file(snapshot.step), lambda file: np.savez(file, **members))
+        write_whole(self.file(snapshot.step), lambda file: write_arrays(file, members))
 
     def truncate(self, step: int) -> None:
         """Remove every snapshot at or past a step: training starts again from there.
@@ -275,7 +280,8 @@ class Run:
         steps, damaged = self.steps, {}
         for done, step in enumerate(steps, start=1):
             try:
-                self.snapshot(step)
+                # A reader that knows no places yet: so the file's index is checked as well.
+                self._snapshot(step, self.layers.values(), ArrayReader())
             except FiltertrackError as error:
                 damaged[step] = str(error)
             if progress:
@@ -291,11 +297,15 @@ class Run:
             raise damaged_file(self.file(step), f"it says it is step {moment.step}")
         return moment
 
-    def _read(self, step: int, members: Sequence[_Member]) -> dict[str, np.ndarray]:
+    def _read(
+        self, step: int, members: Sequence[_Member], reader: ArrayReader | None = None
+    ) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked; refuse one of another shape."""
-        path = self.file(step)
+        path = f"{self._snapshots}{os.sep}{step:012d}.npz"
         try:
-            arrays = read_members(path, {member.name: member.most for member in members})
+            arrays = (reader or self._reader).read(
+                path, {member.name: member.most for member in members}
+            )
         except FileNotFoundError:
             raise FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {shorten(self.steps)}"

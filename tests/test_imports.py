@@ -16,7 +16,9 @@ MAY_IMPORT = {
     "snapshot": {"errors"},
     "schedule": {"errors"},
     "files": {"errors"},
-    "store": {"errors", "files", "snapshot"},
+    "npz": {"errors", "files"},
+    "png": set(),
+    "store": {"errors", "files", "npz", "snapshot"},
     "scaling": set(),
     "cells": {"snapshot"},
     "measures": set(),
@@ -25,7 +27,7 @@ MAY_IMPORT = {
     "paper": {"files", "palette"},
     "trajectories": {"errors", "files", "measurement", "measures", "palette", "paper"},
     "legend": {"lettering", "palette"},
-    "grid": {"cells", "scaling"},
+    "grid": {"cells", "png", "scaling"},
     "palette": {"errors", "grid", "measures"},
     "subject": {"errors", "snapshot", "store"},
     "order": {"measures"},
@@ -52,7 +54,7 @@ MAY_IMPORT = {
     "changes": set(),
     "compression": {"timing"},
     "gif": {"changes", "compression", "palette", "timing"},
-    "apng": {"changes", "compression", "timing"},
+    "apng": {"changes", "compression", "png", "timing"},
     "webp": {"changes", "compression", "timing"},
     "video": {"errors", "timing"},
     "formats": {"apng", "errors", "gif", "video", "webp"},
@@ -214,6 +216,13 @@ def test_no_framework_is_loaded(run, code):
 def test_import_loads_nothing_heavy():
     """``import filtertrack`` alone does not even load numpy."""
     assert not loaded_by("import filtertrack") & {"numpy", "PIL", "matplotlib", "tensorboard"}
+
+
+@pytest.mark.parametrize("command", ["info", "animate", "verify"])
+def test_a_command_loads_no_matplotlib_for_grey(run, command):
+    """It takes as long to load as numpy; only its font is needed, a file."""
+    code = f"from filtertrack.cli import main; main([{command!r}, {str(run.path)!r}])"
+    assert "matplotlib" not in loaded_by(code)
 
 
 def test_writing_events_loads_no_framework_where_it_is_installed(run):

@@ -1,0 +1,218 @@
+import io
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
+
+from filtertrack import FiltertrackError, npz
+from filtertrack.npz import ArrayReader, write_arrays
+
+NAMES = st.from_regex(r"[A-Za-z0-9_.\-]{1,20}(/[A-Za-z0-9_.\-]{1,20}){0,3}", fullmatch=True)
+ARRAYS = arrays(
+    scalar_dtypes().filter(lambda dtype: dtype.kind in "fiub"),
+    array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4),
+)
+MOST = 1 << 20
+COUNTER = Path("/proc/self/io")
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write a file, ours or numpy's; return its path as the reader takes it."""
+
+    def save(name, contents, write=write_arrays):
+        path = tmp_path / name
+        with path.open("wb") as file:
+            write(file, contents)
+        return str(path)
+
+    return save
+
+
+def by_numpy(file, contents):
+    np.savez(file, **contents)
+
+
+def read(reader, path, names):
+    return reader.read(path, dict.fromkeys(names, MOST))
+
+
+def same(found, expected):
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        assert found[name].tobytes() == np.ascontiguousarray(array).tobytes()
+
+
+@given(st.dictionaries(NAMES, ARRAYS, min_size=1, max_size=5))
+def test_numpy_and_zip_read_what_is_written(contents):
+    """Any numbers in any shape, bit for bit; every entry's checksum is right."""
+    file = io.BytesIO()
+    write_arrays(file, contents)
+    file.seek(0)
+    with np.load(file) as loaded:
+        same({name: loaded[name] for name in contents}, contents)
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [f"{name}.npy" for name in contents]
+
+
+@pytest.mark.skipif(not shutil.which("unzip"), reason="needs unzip")
+def test_unzip_finds_nothing_wrong(save, rng):
+    """A zip program that shares nothing with Python tests the whole file."""
+    path = save("a.npz", {"conv1/kernel": rng.normal(size=(3, 3, 8)), "meta": np.array("{}")})
+    command = [shutil.which("unzip"), "-t", path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("order", ["C", "F", "strided"])
+def test_any_layout_in_memory(save, rng, order):
+    """A transposed or strided array is stored as its values read."""
+    array = rng.normal(size=(4, 5, 6))
+    array = array[::2, :, ::-1] if order == "strided" else np.asarray(array, order=order)
+    path = save("a.npz", {"a": array})
+    same(read(ArrayReader(), path, ["a"]), {"a": array})
+    with np.load(path) as loaded:
+        np.testing.assert_array_equal(loaded["a"], array)
+
+
+@pytest.mark.parametrize("write", [write_arrays, by_numpy])
+def test_the_second_file_is_read_without_its_index(save, rng, monkeypatch, write):
+    """Where an array lay in the first file it is found in the next, whoever wrote them."""
+    first = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("short")}
+    second = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("longer")}
+    third = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("x")}
+    reader = ArrayReader()
+    paths = [save(str(n), each, write) for n, each in enumerate([first, second, third])]
+    same(read(reader, paths[0], ["b", "meta"]), {"b": first["b"], "meta": first["meta"]})
+    monkeypatch.setattr(npz.zipfile, "ZipFile", None)
+    for path, expected in zip(paths, [first, second, third], strict=True):
+        found = read(reader, path, ["b", "meta"])
+        same(found, {"b": expected["b"], "meta": expected["meta"]})
+
+
+@pytest.mark.parametrize("write", [write_arrays, by_numpy])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"b": np.arange(3), "a": np.arange(4.0)},
+        {"a": np.arange(4, dtype=np.int8)},
+        {"longer": np.arange(9), "a": np.arange(40.0).reshape(5, 8)},
+        {"a": np.asfortranarray(np.arange(4.0).reshape(2, 2))},
+        {"a": np.array(1.0)},
+        {"a": np.zeros((0, 3))},
+    ],
+    ids=["order", "type", "neighbours", "layout", "scalar", "empty"],
+)
+def test_a_file_that_is_otherwise_is_read_all_the_same(save, write, other):
+    """Its index says where its arrays are."""
+    reader = ArrayReader()
+    read(reader, save("first", {"a": np.arange(4.0), "b": np.arange(3)}, write), ["a", "b"])
+    same(read(reader, save("other", other, write), ["a"]), {"a": other["a"]})
+    same(read(reader, save("again", other, write), ["a"]), {"a": other["a"]})
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["by index", "in place"])
+def test_values_are_aligned_and_may_be_changed(save, rng, known):
+    """As with any array of numpy's; some processors are slow with others, some refuse them."""
+    path = save("a.npz", {"odd name": rng.normal(size=5), "b": rng.normal(size=3)})
+    reader = ArrayReader()
+    for _ in range(1 + known):
+        found = read(reader, path, ["odd name", "b"])
+    for array in found.values():
+        assert array.flags.aligned
+        assert array.flags.writeable
+        assert array.ctypes.data % 8 == 0
+
+
+@pytest.mark.skipif(not COUNTER.exists(), reason="needs Linux's count of bytes read")
+def test_only_the_array_and_the_files_end_are_read(save, rng):
+    """With a hundred other arrays as with none: not their bytes, not their index."""
+    others = {f"other{n}": rng.normal(size=1000) for n in range(100)}
+    wanted = rng.normal(size=50)
+    paths = [save(str(n), {**others, "wanted": wanted, "meta": np.array("")}) for n in range(3)]
+    reader = ArrayReader()
+    read(reader, paths[0], ["wanted"])
+
+    def bytes_read():
+        return int(COUNTER.read_text().split()[1])
+
+    idle = -bytes_read() + bytes_read()
+    before = bytes_read()
+    read(reader, paths[1], ["wanted"])
+    assert bytes_read() - before - idle < wanted.nbytes + 400
+
+
+def test_every_cut_is_noticed(save, rng):
+    """Also by a reader that knows the place: a file without its end is not whole."""
+    path = save("a.npz", {"a": rng.normal(size=4), "b": rng.normal(size=9)})
+    whole = Path(path).read_bytes()
+    reader = ArrayReader()
+    expected = read(reader, path, ["a"])
+    for length in range(len(whole)):
+        Path(path).write_bytes(whole[:length])
+        with pytest.raises(FiltertrackError, match=path):
+            read(reader, path, ["a"])
+    Path(path).write_bytes(whole)
+    same(read(reader, path, ["a"]), expected)
+
+
+def test_every_bit_of_an_array_is_checked(save, rng):
+    """In place as by the index: a flipped bit is another value, and named."""
+    path = save("a.npz", {"a": rng.normal(size=4)})
+    reader = ArrayReader()
+    expected = read(reader, path, ["a"])["a"]
+    whole = Path(path).read_bytes()
+    start = whole.index(expected.tobytes())
+    for bit in range(8 * start, 8 * (start + expected.nbytes)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        Path(path).write_bytes(flipped)
+        with pytest.raises(FiltertrackError, match=path):
+            read(reader, path, ["a"])
+
+
+def test_no_more_memory_than_allowed(save):
+    """Also where the array of the last file was allowed to be larger."""
+    path = save("a.npz", {"a": np.zeros(1000)})
+    reader = ArrayReader()
+    reader.read(path, {"a": 9000})
+    with pytest.raises(FiltertrackError, match="claims 8128 bytes"):
+        reader.read(path, {"a": 5000})
+
+
+@pytest.mark.slow
+def test_more_than_four_gigabytes(tmp_path):
+    """The fields that hold sizes and places have 64 bits."""
+    path = tmp_path / "large.npz"
+    size = (1 << 32) + 5
+    with path.open("wb") as file:
+        write_arrays(file, {"large": np.zeros(size, np.uint8), "small": np.arange(7)})
+    with zipfile.ZipFile(path) as archive:
+        assert archive.getinfo("large.npy").file_size > size
+        assert archive.testzip() is None
+    reader = ArrayReader()
+    for _ in range(2):
+        same(read(reader, str(path), ["small"]), {"small": np.arange(7)})
+    assert reader.read(str(path), {"large": size + 128})["large"].shape == (size,)
+
+
+def test_the_same_arrays_make_the_same_file():
+    """No date, no user: two files can be compared byte for byte."""
+    code = (
+        "import sys, numpy as np; from filtertrack.npz import write_arrays; "
+        "write_arrays(sys.stdout.buffer, {'a': np.arange(3.0), 'meta': np.array('{}')})"
+    )
+    other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    file = io.BytesIO()
+    write_arrays(file, {"a": np.arange(3.0), "meta": np.array("{}")})
+    assert other.stdout == file.getvalue()
