@@ -2,24 +2,20 @@
 
 TensorBoard hands an image's bytes to the browser untouched, so one image summary can hold a whole
 evolution. Pillow writes the frames of an animated PNG only once it has all of them (and just one of
-them when given a generator); a PNG is simple enough to write directly (PNG specification, third
-edition, W3C 2025, which includes APNG).
+them when given a generator).
 """
 
 import struct
-import zlib
 from typing import BinaryIO
 
 import numpy as np
 
 from filtertrack.changes import changed
 from filtertrack.compression import FrameWriter
+from filtertrack.png import chunk, compress, start
 from filtertrack.timing import Clock
 
-_PALETTE, _TRUE_COLOUR = 3, 2
-_NONE, _UP = 0, 2
 _REPLACE = struct.pack(">BB", 0, 0)
-_LEVEL = 6
 _LONGEST_DELAY = (1 << 16) - 1
 
 
@@ -45,15 +41,10 @@ class ApngWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        super().__init__(file, Clock(100, _LONGEST_DELAY), _compressed)
+        super().__init__(file, Clock(100, _LONGEST_DELAY), compress)
         self._loop = loop
         self._frames = self._chunks = 0
-        height, width = shape
-        kind = _TRUE_COLOUR if colours is None else _PALETTE
-        header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-        file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header))
-        if colours is not None:
-            file.write(_chunk(b"PLTE", colours.tobytes()))
+        file.write(start(shape, colours))
         self._at_count = file.tell()
         file.write(self._count())
 
@@ -66,18 +57,18 @@ class ApngWriter(FrameWriter):
         self._before = frame
 
     def _finish(self) -> None:
-        self._file.write(_chunk(b"IEND", b""))
+        self._file.write(chunk(b"IEND", b""))
         end = self._file.tell()
         self._file.seek(self._at_count)
         self._file.write(self._count())
         self._file.seek(end)
 
     def _write(self, data: bytes, control: bytes) -> None:
-        self._file.write(_chunk(b"fcTL", self._number() + control))
+        self._file.write(chunk(b"fcTL", self._number() + control))
         if self._frames == 0:
-            self._file.write(_chunk(b"IDAT", data))
+            self._file.write(chunk(b"IDAT", data))
         else:
-            self._file.write(_chunk(b"fdAT", self._number() + data))
+            self._file.write(chunk(b"fdAT", self._number() + data))
         self._frames += 1
 
     def _number(self) -> bytes:
@@ -85,22 +76,4 @@ class ApngWriter(FrameWriter):
         return struct.pack(">I", self._chunks - 1)
 
     def _count(self) -> bytes:
-        return _chunk(b"acTL", struct.pack(">II", self._frames, self._loop))
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def _compressed(part: np.ndarray) -> bytes:
-    """Compress rows: one like the row above as "no difference" (filter Up), others as they are.
-
-    Cells are magnified, so most rows repeat; they have no gradients for PNG's other filters.
-    """
-    flat = part.reshape(len(part), -1)
-    rows = np.zeros((flat.shape[0], flat.shape[1] + 1), np.uint8)
-    rows[:, 1:] = flat
-    repeated = 1 + np.flatnonzero((flat[1:] == flat[:-1]).all(axis=1))
-    rows[repeated] = 0
-    rows[repeated, 0] = _UP
-    return zlib.compress(rows.data, _LEVEL)
+        return chunk(b"acTL", struct.pack(">II", self._frames, self._loop))

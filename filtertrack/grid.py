@@ -4,16 +4,16 @@ A picture is a palette picture (one byte a pixel) where a cell has one channel, 
 where it has three. Every weight is a square of whole pixels: nothing is interpolated.
 """
 
-import io
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
 from PIL import Image
 
 from filtertrack.cells import View
+from filtertrack.png import encode
 from filtertrack.scaling import ValueRange, normalise
 
 LEVELS = 236
@@ -273,9 +273,15 @@ def draw(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[n
     """
     tones = to_rgb(cells, values) if view.coloured else to_levels(cells, values)
     fill = SEPARATOR_RGB if view.coloured else SEPARATOR
-    layout = Layout.fit(min(len(tones), PAGE), view.height, view.width, side, view.slices)
+    layout = _layout(min(len(tones), PAGE), view.height, view.width, side, view.slices)
     pages = [tones[start : start + PAGE] for start in range(0, max(1, len(tones)), PAGE)]
     return [layout.compose(page, fill) for page in pages]
+
+
+@lru_cache(maxsize=256)
+def _layout(count: int, height: int, width: int, side: int, slices: int) -> Layout:
+    """Fit a layout once: a layer has the same at every snapshot."""
+    return Layout.fit(count, height, width, side, slices)
 
 
 def to_image(picture: np.ndarray) -> Image.Image:
@@ -287,10 +293,5 @@ def to_image(picture: np.ndarray) -> Image.Image:
 
 
 def to_png(picture: np.ndarray) -> bytes:
-    """Return a picture as a PNG file's bytes.
-
-    Level 1: cells are flat squares, so a higher level takes several times as long for a few bytes.
-    """
-    buffer = io.BytesIO()
-    to_image(picture).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    """Return a picture as a PNG file's bytes."""
+    return encode(picture, palette()[: SEPARATOR + 1] if picture.ndim == 2 else None)

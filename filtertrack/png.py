@@ -1,0 +1,67 @@
+"""PNG as it suits magnified cells: smaller than general encoders make it, and in less time.
+
+The layout is that of the PNG specification, third edition (W3C 2025).
+"""
+
+import struct
+
+import numpy as np
+from zlib_ng import zlib_ng
+
+_TRUE_COLOUR, _PALETTE = 2, 3
+_UP = 2
+
+# Rows of palette entries are runs of one byte: looking for runs alone finds all that there is. A
+# run of colours repeats every third byte, which level 2 finds, and higher levels no better.
+_RUNS = (1, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, zlib_ng.Z_RLE)
+_COLOURS = (2, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, zlib_ng.Z_DEFAULT_STRATEGY)
+
+
+def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
+    r"""Turn a picture into the bytes of a PNG file, exactly.
+
+    Args:
+        picture: ``uint8`` array of shape ``(height, width)``, entries of the palette, or
+            ``(height, width, 3)``, colours.
+        colours: The palette of the former: ``uint8`` array of shape ``(up to 256, 3)``.
+
+    Returns:
+        The file.
+
+    Example:
+        >>> encode(np.zeros((2, 2, 3), np.uint8))[:4]
+        b'\x89PNG'
+    """
+    height, width = picture.shape[:2]
+    data = chunk(b"IDAT", compress(picture))
+    return start((height, width), colours) + data + chunk(b"IEND", b"")
+
+
+def start(shape: tuple[int, int], colours: np.ndarray | None) -> bytes:
+    """Return what comes before the pictures of a file: its signature, shape and palette."""
+    height, width = shape
+    kind = _TRUE_COLOUR if colours is None else _PALETTE
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
+    palette = b"" if colours is None else chunk(b"PLTE", colours.tobytes())
+    return b"\x89PNG\r\n\x1a\n" + head + palette
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return one part of a file: its length, kind, content and checksum."""
+    checksum = zlib_ng.crc32(data, zlib_ng.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+
+def compress(picture: np.ndarray) -> bytes:
+    """Compress rows: one like the row above as "no difference" (filter Up), others as they are.
+
+    Cells are magnified, so most rows repeat; they have no gradients for PNG's other filters.
+    """
+    flat = picture.reshape(len(picture), -1)
+    rows = np.zeros((flat.shape[0], flat.shape[1] + 1), np.uint8)
+    rows[:, 1:] = flat
+    repeated = 1 + np.flatnonzero((flat[1:] == flat[:-1]).all(axis=1))
+    rows[repeated] = 0
+    rows[repeated, 0] = _UP
+    compressor = zlib_ng.compressobj(*(_RUNS if picture.ndim == 2 else _COLOURS))
+    return compressor.compress(rows.data) + compressor.flush()
