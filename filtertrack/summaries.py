@@ -1,8 +1,8 @@
 """Write what TensorBoard shows: the only room that writes event files.
 
-TensorBoard's record writer and formats are used as they are, over a plain file. Its
-``EventFileWriter`` would import tensorflow wherever it is installed, which takes seconds and is a
-surprise to people on another backend.
+TensorBoard's formats are used as they are, over a plain file. Its own writer would import
+tensorflow wherever it is installed, which takes seconds and is a surprise to people on another
+backend; and its checksum of a record takes longer than drawing the picture in it.
 """
 
 import io
@@ -10,12 +10,14 @@ import logging
 import math
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from google_crc32c import value as crc32c
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
@@ -25,7 +27,6 @@ from tensorboard.plugins.histogram.metadata import create_summary_metadata as hi
 from tensorboard.plugins.image.metadata import create_summary_metadata as image_metadata
 from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
 from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from filtertrack import measures
 from filtertrack.apng import ApngWriter
@@ -101,6 +102,7 @@ class Summaries:
         values = [value for info in self._layers for value in self._values(info, snapshot)]
         if not self._events.started:
             self._events.start(snapshot.step)
+        if self._last is None:
             values.insert(0, _text("filters_layers", _table(self._layers)))
         summary = Summary(value=values)
         moment = snapshot.moment
@@ -168,6 +170,7 @@ class _EventFile:
         self._folder = folder
         self._path: Path | None = None
         self._end = 0
+        self._described: set[str] = set()
 
     @property
     def started(self) -> bool:
@@ -179,22 +182,51 @@ class _EventFile:
         now = time.time()
         path = self._folder / f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
         path.touch(exist_ok=False)
-        self._path, self._end = path, 0
-        self.append(Event(wall_time=now, file_version="brain.Event:2"))
-        # Tells the loaders to forget what an earlier session wrote at or past this step.
-        begin = SessionLog(status=SessionLog.START)
-        self.append(Event(wall_time=now, step=step, session_log=begin))
+        self._path, self._end, self._described = path, 0, set()
+        try:
+            self.append(Event(wall_time=now, file_version="brain.Event:2"))
+            # Tells the loaders to forget what an earlier session wrote at or past this step.
+            begin = SessionLog(status=SessionLog.START)
+            self.append(Event(wall_time=now, step=step, session_log=begin))
+        except OSError:
+            self._path = None  # to be tried again
+            path.unlink(missing_ok=True)
+            raise
 
     def append(self, event: Event) -> None:
         """Write one record."""
         if self._path is None:
             raise ValueError("the event file is not there yet")
+        self._leave_out_what_is_known(event)
+        record = _record(event.SerializeToString())
         with self._path.open("r+b") as file:
             file.truncate(self._end)
             file.seek(self._end)
-            RecordWriter(file).write(event.SerializeToString())
-            end = file.tell()
-        self._end = end
+            file.write(record)
+        self._end += len(record)
+        self._described.update(value.tag for value in event.summary.value)
+
+    def _leave_out_what_is_known(self, event: Event) -> None:
+        """Describe a tag once a file, as TensorBoard asks for, and not at every step."""
+        for value in event.summary.value:
+            if value.tag in self._described:
+                value.ClearField("metadata")
+
+
+def _record(data: bytes) -> bytes:
+    """Frame a record as in a TFRecord file: its length and itself, a checksum behind each.
+
+    The format is TensorFlow's ("TFRecord and tf.train.Example", TFRecords format details).
+    """
+    length = struct.pack("<Q", len(data))
+    return length + _masked(length) + data + _masked(data)
+
+
+def _masked(data: bytes) -> bytes:
+    """Return the CRC-32C, rotated by 15 bits and shifted, as the format asks for."""
+    checksum = crc32c(data)
+    rotated = checksum >> 15 | checksum << 17
+    return struct.pack("<L", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:

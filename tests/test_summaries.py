@@ -1,6 +1,8 @@
+import errno
 import io
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,21 +213,28 @@ def test_values_that_are_not_finite_do_not_stop_it(run, read_events):
     assert {"filters/conv1", "filters/conv2", "filters_layers"} == tags
 
 
+WHOLE = Path.open
+
+
+def on_a_full_disk(path, *args):
+    """Open a file that takes all of a record but its last byte."""
+    file = WHOLE(path, *args)
+    write = file.write
+
+    def half(data):
+        write(data[:-1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file.write = half
+    return file
+
+
 def test_a_record_that_was_cut_off_is_written_over(run, read_events, monkeypatch):
     """When a full disk cuts a record, the next one takes its place; none is unreadable."""
-    import errno
-
-    from filtertrack import summaries as room
-
-    class FullDisk(room.RecordWriter):
-        def write(self, data):
-            super().write(data[:-1])
-            raise OSError(errno.ENOSPC, "No space left on device")
-
     summaries = Summaries(run)
     summaries.add(run.snapshot(0))
     with monkeypatch.context() as patch:
-        patch.setattr(room, "RecordWriter", FullDisk)
+        patch.setattr(Path, "open", on_a_full_disk)
         with pytest.raises(OSError, match="No space"):
             summaries.add(run.snapshot(1))
     nothing = {name: np.zeros_like(a) for name, a in run.snapshot(2).arrays.items()}
@@ -244,11 +253,69 @@ def test_a_folder_that_is_gone_is_noticed(run):
         summaries.add(snapshot)
 
 
+def raw_events(file):
+    """Read what lies in an event file, checksums checked, with no loader's changes."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.tensorflow_stub import errors
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
+    reader, events = PyRecordReader_New(str(file)), []
+    while True:
+        try:
+            reader.GetNext()
+        except errors.OutOfRangeError:
+            return events
+        events.append(Event.FromString(reader.record()))
+
+
+def test_a_tag_is_described_once_a_file(run):
+    """As TensorBoard asks for: a description at every step would be a third of the bytes."""
+    for steps in ([0, 1], [2]):
+        summaries = Summaries(run)
+        for step in steps:
+            summaries.add(run.snapshot(step))
+    values = [
+        (file, value)
+        for file in run.folder.glob("events.out.tfevents.*")
+        for event in raw_events(file)
+        for value in event.summary.value
+    ]
+    described = Counter((file, v.tag) for file, v in values if v.HasField("metadata"))
+    assert set(described) == {(file, value.tag) for file, value in values}
+    assert set(described.values()) == {1}
+    assert len({file for file, _ in described}) == 2
+
+
+@pytest.mark.parametrize("before", [0, 1, 2], ids=["version", "session", "snapshot"])
+def test_what_was_lost_with_the_first_records_is_written_again(run, before, read_events):
+    """A full disk takes them along: the next snapshot comes with all that a file begins with."""
+    summaries = Summaries(run)
+    opened = 0
+
+    def full_at_last(path, *args):
+        nonlocal opened
+        opened += 1
+        return on_a_full_disk(path, *args) if opened > before else WHOLE(path, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", full_at_last)
+        with pytest.raises(OSError, match="No space"):
+            summaries.add(run.snapshot(0))
+    summaries.add(run.snapshot(1))
+    (file,) = run.folder.glob("events.out.tfevents.*")
+    version, session, snapshot = raw_events(file)
+    assert version.file_version
+    assert session.session_log.status == session.session_log.START
+    assert "filters_layers" in {value.tag for value in snapshot.summary.value}
+    for step, value in read_events(run.folder):
+        assert step == 1
+        assert value.metadata.plugin_data.plugin_name
+
+
 def buckets(value):
     """Return a histogram's left edges, right edges and counts, as TensorBoard's plugin reads it."""
     from tensorboard.util import tensor_util
 
-    assert value.metadata.plugin_data.plugin_name == "histograms"
     read = tensor_util.make_ndarray(value.tensor)
     assert read.ndim == 2
     assert read.shape[1] == 3
@@ -296,6 +363,8 @@ def test_histograms_count_every_filter(planted_run, copied, read_events):
     found = distributions(read_events(run.folder))
     assert len(found) == 2 * 2 * len(run.steps)
     for (tag, step), value in found.items():
+        if step == run.steps[0]:
+            assert value.metadata.plugin_data.plugin_name == "histograms"
         _, layer, name = tag.split("/")
         kernels = run.kernels(layer, step)
         values = {
