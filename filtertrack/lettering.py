@@ -2,16 +2,15 @@
 
 import math
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from filtertrack.palette import BACKGROUND, SHADES, TEXT, ramp_entry
 
-_FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 _SMALLEST, _LARGEST = 11, 20
 _NUMBER = re.compile(r"((?:(?<=\s)|(?<![\s\S]))[0-9.]+(?=\s|$))")
 """A number on its own. What it stands beside is a space: a letter may reach out of its width."""
@@ -35,7 +34,19 @@ def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return matplotlib's font: it is on every machine, and looks the same there."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     # The basic layout is enough for one line of plain text, and faster.
-    return ImageFont.truetype(_FONTS / name, size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(_fonts() / name, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _fonts() -> Path:
+    """Find matplotlib's fonts, if possible without importing it: that takes as long as numpy."""
+    spec = find_spec("matplotlib")
+    data = Path(spec.origin).with_name("mpl-data") if spec and spec.origin else Path()
+    if not data.is_dir():  # where a distribution keeps it elsewhere, only matplotlib knows
+        import matplotlib as mpl  # noqa: PLC0415
+
+        data = Path(mpl.get_data_path())
+    return data / "fonts" / "ttf"
 
 
 def line(

@@ -9,7 +9,6 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
@@ -145,6 +144,8 @@ def colormap_levels(name: str) -> np.ndarray:
     """
     if name == GREY:
         return palette()[:LEVELS]
+    import matplotlib as mpl  # noqa: PLC0415 - takes as long as numpy, and grey needs none of it
+
     if name not in mpl.colormaps:
         close = difflib.get_close_matches(name, mpl.colormaps, n=3)
         hint = ", ".join(close) or "gray, viridis, magma, RdBu_r, coolwarm"
