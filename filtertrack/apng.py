@@ -6,16 +6,18 @@ them when given a generator).
 """
 
 import struct
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
 
 from filtertrack.changes import changed
 from filtertrack.compression import FrameWriter
-from filtertrack.png import chunk, compress, start
+from filtertrack.png import chunk, compress, file_head
 from filtertrack.timing import Clock
 
 _REPLACE = struct.pack(">BB", 0, 0)
+_LEVEL = 6
 _LONGEST_DELAY = (1 << 16) - 1
 
 
@@ -41,10 +43,10 @@ class ApngWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        super().__init__(file, Clock(100, _LONGEST_DELAY), compress)
+        super().__init__(file, Clock(100, _LONGEST_DELAY), partial(compress, level=_LEVEL))
         self._loop = loop
         self._frames = self._chunks = 0
-        file.write(start(shape, colours))
+        file.write(file_head(shape, colours))
         self._at_count = file.tell()
         file.write(self._count())
 

@@ -41,12 +41,13 @@ def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
 def _fonts() -> Path:
     """Find matplotlib's fonts, if possible without importing it: that takes as long as numpy."""
     spec = find_spec("matplotlib")
-    data = Path(spec.origin).with_name("mpl-data") if spec and spec.origin else Path()
-    if not data.is_dir():  # where a distribution keeps it elsewhere, only matplotlib knows
-        import matplotlib as mpl  # noqa: PLC0415
+    if spec and spec.origin:
+        fonts = Path(spec.origin).with_name("mpl-data") / "fonts" / "ttf"
+        if fonts.is_dir():
+            return fonts
+    import matplotlib as mpl  # noqa: PLC0415 - only it knows where a distribution keeps them
 
-        data = Path(mpl.get_data_path())
-    return data / "fonts" / "ttf"
+    return Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
 def line(

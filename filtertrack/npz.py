@@ -10,7 +10,6 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
-from io import FileIO
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -19,8 +18,12 @@ from zlib_ng.zlib_ng import crc32
 from filtertrack.errors import FiltertrackError
 from filtertrack.files import check_regular, damaged_file
 
-# What zipfile and numpy raise over a damaged file; RuntimeError: a member that claims a password.
-_DAMAGE = (zipfile.BadZipFile, KeyError, ValueError, EOFError, OverflowError, RuntimeError)
+# What zipfile and numpy raise over a damaged file. RuntimeError: a member that claims a password;
+# MemoryError: one that claims a size which the (sparse) file has.
+_DAMAGE = (
+    *(zipfile.BadZipFile, KeyError, ValueError, EOFError, OverflowError, RuntimeError),
+    *(MemoryError, struct.error),
+)
 
 # The records of a zip file, as in its specification (APPNOTE 6.3), 4.3.7 to 4.3.16. Sizes are
 # always in the 64-bit fields, as np.savez writes them too: a snapshot may have more than 4 GB.
@@ -34,8 +37,10 @@ _END = struct.Struct("<4s4H2LH")
 _VERSION = 45  # the first with 64-bit sizes
 _FIRST_DAY = 33  # 1 January 1980: the same arrays make the same file
 _IN_64_BITS = 0xFFFFFFFF
+_MANY = 0xFFFF
+_UTF_8 = 1 << 11
 
-_ALIGNMENT = 64
+_ALIGNMENT = 16  # of any type that is stored, and what an allocator promises
 
 
 def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
@@ -62,7 +67,8 @@ def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
         values = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         size, checksum = len(head) + len(values), crc32(values, crc32(head))
         sizes = (_IN_64_BITS, _IN_64_BITS, len(member))
-        common = (_VERSION, 0, zipfile.ZIP_STORED, 0, _FIRST_DAY, checksum, *sizes)
+        flags = 0 if name.isascii() else _UTF_8
+        common = (_VERSION, flags, zipfile.ZIP_STORED, 0, _FIRST_DAY, checksum, *sizes)
         file.write(_LOCAL.pack(b"PK\3\4", *common, _LOCAL_SIZES.size) + member)
         file.write(_LOCAL_SIZES.pack(1, _LOCAL_SIZES.size - 4, size, size) + head)
         file.write(values.data)
@@ -76,7 +82,7 @@ def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _end(count: int, size: int, start: int) -> bytes:
     """Return the end of a file with so many entries, whose index has a size and a start."""
-    few = min(count, 0xFFFF)
+    few = min(count, _MANY)
     return (
         _END_64.pack(
             b"PK\6\6", _END_64.size - 12, _VERSION, _VERSION, 0, 0, count, count, size, start
@@ -113,12 +119,13 @@ class ArrayReader:
     """Reads arrays out of ``.npz`` files that are much alike, as the snapshots of a run are.
 
     Where an array lay in one file it is expected in the next. If it is there, with the right
-    checksum, nothing else of the file is read but its end, which shows that it is not cut off. If
-    anything is otherwise, the file's index is read, and decides.
+    checksum, nothing else of the file is read but its end, which shows that it is not cut off and
+    has as many entries. If anything is otherwise, the file's index is read, and decides.
     """
 
     def __init__(self) -> None:
         self._places: dict[str, _Place] = {}
+        self._entries = -1
 
     def read(self, path: str, members: Mapping[str, int]) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked.
@@ -148,9 +155,11 @@ class ArrayReader:
             raise FiltertrackError(f"cannot read {path!r}: {error.strerror}") from error
 
     def _in_place(
-        self, file: FileIO, members: Mapping[str, int], size: int
+        self, file: io.FileIO, members: Mapping[str, int], size: int
     ) -> dict[str, np.ndarray] | None:
         """Read arrays where they lay in the last file; None if anything there is not as it was."""
+        if not _ends_well(file, size, self._entries):
+            return None
         arrays = {}
         for name, most in members.items():
             place = self._places.get(name)
@@ -158,19 +167,20 @@ class ArrayReader:
             if npy is None:
                 return None
             arrays[name] = _parse(npy)
-        return arrays if _ends_well(file, size) else None
+        return arrays
 
     def _by_index(
-        self, file: FileIO, members: Mapping[str, int], size: int
+        self, file: io.FileIO, members: Mapping[str, int], size: int
     ) -> dict[str, np.ndarray]:
         """Read arrays where the file's index says they are, and remember the places."""
         arrays = {}
         with zipfile.ZipFile(file) as archive:
+            self._entries = len(archive.infolist())
             for name, most in members.items():
                 entry = archive.getinfo(f"{name}.npy")
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"{name} is packed in a way this package never writes")
-                if not entry.file_size <= min(size, most):
+                if not entry.compress_size == entry.file_size <= min(size, most):
                     raise ValueError(f"{name} claims {entry.file_size} bytes")
                 array = _parse(np.frombuffer(bytearray(archive.read(entry)), np.uint8))
                 file.seek(entry.header_offset)
@@ -181,7 +191,7 @@ class ArrayReader:
         return arrays
 
 
-def _entry_at(file: FileIO, place: _Place, member: str, most: int) -> np.ndarray | None:
+def _entry_at(file: io.FileIO, place: _Place, member: str, most: int) -> np.ndarray | None:
     """Read the bytes of an entry that is expected at a place; None if it is not, or damaged."""
     data = _load(file, place)
     if len(data) < _LOCAL.size + len(member) + _LOCAL_SIZES.size:
@@ -190,7 +200,8 @@ def _entry_at(file: FileIO, place: _Place, member: str, most: int) -> np.ndarray
     signature, _, flags, method, _, _, checksum, _, size, names, extra = head
     start = _LOCAL.size + names
     name = data[_LOCAL.size : start].tobytes()
-    if (signature, flags, method, name) != (b"PK\3\4", 0, zipfile.ZIP_STORED, member.encode()):
+    expected = (b"PK\3\4", 0, zipfile.ZIP_STORED, member.encode())
+    if (signature, flags & ~_UTF_8, method, name) != expected:
         return None
     if size == _IN_64_BITS and extra == _LOCAL_SIZES.size:
         _, _, size, _ = _LOCAL_SIZES.unpack_from(data.data, start)
@@ -198,12 +209,13 @@ def _entry_at(file: FileIO, place: _Place, member: str, most: int) -> np.ndarray
     if size > most:
         return None
     if start + size != len(data):  # a text that is longer or shorter than the last
+        del data
         data = _load(file, place._replace(size=start + size))
     npy = data[start:]
     return npy if len(npy) == size and crc32(npy) == checksum else None
 
 
-def _load(file: FileIO, place: _Place) -> np.ndarray:
+def _load(file: io.FileIO, place: _Place) -> np.ndarray:
     """Read what is at a place into memory in which its values are aligned."""
     skew = -place.head % _ALIGNMENT
     data = np.empty(skew + place.size, np.uint8)[skew:]
@@ -211,15 +223,20 @@ def _load(file: FileIO, place: _Place) -> np.ndarray:
     return data[: file.readinto(data.data)]
 
 
-def _ends_well(file: FileIO, size: int) -> bool:
-    """Whether a file ends with the end of an index that lies right before it: it is not cut off."""
+def _ends_well(file: io.FileIO, size: int, entries: int) -> bool:
+    """Whether a file ends with an index of so many entries that lies right before its end.
+
+    So it is not cut off, and nothing was added that replaces what lies before.
+    """
     file.seek(max(0, size - _END.size))
     tail = file.read(_END.size)
     if len(tail) < _END.size:
         return False
-    signature, *_, length, start, comment = _END.unpack(tail)
+    signature, _, _, _, count, length, start, comment = _END.unpack(tail)
     between = size - _END.size - start - length
-    return (signature, comment) == (b"PK\5\6", 0) and between in {0, _END_64.size + _LOCATOR.size}
+    return (signature, count, comment) == (b"PK\5\6", min(entries, _MANY), 0) and (
+        between in {0, _END_64.size + _LOCATOR.size}
+    )
 
 
 def _parse(npy: np.ndarray) -> np.ndarray:
@@ -232,7 +249,10 @@ def _parse(npy: np.ndarray) -> np.ndarray:
     start = npy[:12].tobytes()
     width = 2 if start[6:7] == b"\1" else 4
     values = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
-    shape, fortran, dtype = _parse_head(npy[:values].tobytes())
+    try:
+        shape, fortran, dtype = _parse_head(npy[:values].tobytes())
+    except Exception as error:  # numpy lets through whatever Python's own parser raises
+        raise ValueError(f"its head cannot be read: {error}") from error
     if dtype.hasobject:
         raise ValueError("it holds pickled objects, which are never read")
     array = npy[values:].view(dtype).reshape(shape, order="F" if fortran else "C")

@@ -11,10 +11,12 @@ from zlib_ng import zlib_ng
 _TRUE_COLOUR, _PALETTE = 2, 3
 _UP = 2
 
+_MOST_MEMORY = 9  # zlib's own scale, for speed: less than a megabyte
+
 # Rows of palette entries are runs of one byte: looking for runs alone finds all that there is. A
 # run of colours repeats every third byte, which level 2 finds, and higher levels no better.
-_RUNS = (1, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, zlib_ng.Z_RLE)
-_COLOURS = (2, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, zlib_ng.Z_DEFAULT_STRATEGY)
+_RUNS = (1, zlib_ng.Z_RLE)
+_COLOURS = (2, zlib_ng.Z_DEFAULT_STRATEGY)
 
 
 def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
@@ -28,16 +30,21 @@ def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
     Returns:
         The file.
 
+    Raises:
+        ValueError: If entries come without a palette, or colours with one.
+
     Example:
         >>> encode(np.zeros((2, 2, 3), np.uint8))[:4]
         b'\x89PNG'
     """
+    if (picture.ndim == 2) != (colours is not None):
+        raise ValueError("expected entries with a palette, or colours without one")
     height, width = picture.shape[:2]
     data = chunk(b"IDAT", compress(picture))
-    return start((height, width), colours) + data + chunk(b"IEND", b"")
+    return file_head((height, width), colours) + data + chunk(b"IEND", b"")
 
 
-def start(shape: tuple[int, int], colours: np.ndarray | None) -> bytes:
+def file_head(shape: tuple[int, int], colours: np.ndarray | None) -> bytes:
     """Return what comes before the pictures of a file: its signature, shape and palette."""
     height, width = shape
     kind = _TRUE_COLOUR if colours is None else _PALETTE
@@ -52,10 +59,15 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
-def compress(picture: np.ndarray) -> bytes:
+def compress(picture: np.ndarray, level: int | None = None) -> bytes:
     """Compress rows: one like the row above as "no difference" (filter Up), others as they are.
 
     Cells are magnified, so most rows repeat; they have no gradients for PNG's other filters.
+
+    Args:
+        picture: As in ``encode``.
+        level: zlib's, from 1 to 9, for pictures that also hold text and lines; None for cells
+            alone, of which a higher level finds no more.
     """
     flat = picture.reshape(len(picture), -1)
     rows = np.zeros((flat.shape[0], flat.shape[1] + 1), np.uint8)
@@ -63,5 +75,10 @@ def compress(picture: np.ndarray) -> bytes:
     repeated = 1 + np.flatnonzero((flat[1:] == flat[:-1]).all(axis=1))
     rows[repeated] = 0
     rows[repeated, 0] = _UP
-    compressor = zlib_ng.compressobj(*(_RUNS if picture.ndim == 2 else _COLOURS))
+    chosen, strategy = _RUNS if picture.ndim == 2 else _COLOURS
+    if level is not None:
+        chosen, strategy = level, zlib_ng.Z_DEFAULT_STRATEGY
+    compressor = zlib_ng.compressobj(
+        chosen, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, _MOST_MEMORY, strategy
+    )
     return compressor.compress(rows.data) + compressor.flush()

@@ -42,17 +42,26 @@ _MAX_META_CHARACTERS = 1 << 20
 _MAX_MANIFEST = 64 << 20
 _NPY_HEADER = 1 << 12
 _WIDEST = 8  # bytes a value takes at most: float64
+_NUMBERS = "fiub"  # numpy's kinds of types: floats, whole numbers, booleans
 
 
 class _Member(NamedTuple):
-    """An array of a snapshot's file: its name, its shape where that is known, its most bytes."""
+    """An array of a snapshot's file.
+
+    Attributes:
+        name: What it is stored under.
+        shape: Its shape, or None where that is not known.
+        most: The bytes it may take.
+        kinds: What it may hold, as numpy's kinds of types.
+    """
 
     name: str
     shape: tuple[int, ...] | None
     most: int
+    kinds: str = _NUMBERS
 
 
-_MOMENT = _Member(_META, (), 4 * _MAX_META_CHARACTERS + _NPY_HEADER)
+_MOMENT = _Member(_META, (), 4 * _MAX_META_CHARACTERS + _NPY_HEADER, "U")
 
 
 def _kernel_of(info: LayerInfo) -> _Member:
@@ -156,7 +165,7 @@ class Run:
 
     def file(self, step: int) -> Path:
         """Return the path of a snapshot's file, whether it is there or not."""
-        return self._snapshots / f"{step:012d}.npz"
+        return self._snapshots / _file_name(step)
 
     def layer(self, name: str) -> LayerInfo:
         """Return a layer's description by its name.
@@ -301,7 +310,7 @@ class Run:
         self, step: int, members: Sequence[_Member], reader: ArrayReader | None = None
     ) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked; refuse one of another shape."""
-        path = f"{self._snapshots}{os.sep}{step:012d}.npz"
+        path = f"{self._snapshots}{os.sep}{_file_name(step)}"  # a Path would take longer to make
         try:
             arrays = (reader or self._reader).read(
                 path, {member.name: member.most for member in members}
@@ -310,12 +319,17 @@ class Run:
             raise FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {shorten(self.steps)}"
             ) from None
-        for name, shape, _ in members:
-            if shape is not None and arrays[name].shape != shape:
-                raise damaged_file(
-                    path, f"{name} has the shape {arrays[name].shape}, expected {shape}"
-                )
+        for name, shape, _, kinds in members:
+            found = arrays[name]
+            if shape is not None and found.shape != shape:
+                raise damaged_file(path, f"{name} has the shape {found.shape}, expected {shape}")
+            if found.dtype.kind not in kinds:
+                raise damaged_file(path, f"{name} holds values of type {found.dtype}")
         return arrays
+
+
+def _file_name(step: int) -> str:
+    return f"{step:012d}.npz"
 
 
 def _is_filters_folder(path: Path) -> bool:
@@ -365,7 +379,7 @@ def _read_layers(manifest: Mapping[str, Any]) -> dict[str, LayerInfo]:
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
     """Widen what ``.npy`` cannot name (bfloat16: exactly, to float32); refuse what is no number."""
-    if array.dtype.kind in "fiub":
+    if array.dtype.kind in _NUMBERS:
         return array
     if array.dtype.name in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
         return array.astype(np.float32)

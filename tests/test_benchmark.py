@@ -91,6 +91,18 @@ def test_times_in_their_unit(sides, value, text):
     assert sides.seconds(value) == text
 
 
+def test_a_fit_is_the_sum_of_its_typical_epochs(sides):
+    """An expensive first epoch counts as what it takes; a round that was disturbed does not."""
+    from benchmarks.training import _Parts, _typical
+
+    def fit(*epochs, rest=1):
+        times = [sides.Time(wall, wall / 2) for wall in epochs]
+        return _Parts(times, sides.Time(rest, rest), sides.Time(0, 0))
+
+    rounds = [fit(10, 2, 2), fit(9, 2, 99), fit(11, 77, 3, rest=50)]
+    assert _typical(rounds) == sides.Time(10 + 2 + 3 + 1, 7.5 + 1)
+
+
 def test_each_call_has_a_process_of_its_own(sides):
     """What one side has loaded or warmed up does not help the other."""
     found = sides.apart_in_turn({"a": (os.getpid,), "b": (os.getpid,)}, 2)
@@ -109,7 +121,6 @@ def test_the_page_says_what_was_missed(sides, page):
         "python": "3.11",
         "versions": {"numpy": "2.4"},
         "minutes": 12.3,
-        "scale": {"rounds": 9},
     }
     text = page.to_markdown(facts, results, "chart.png")
     assert "Of 2 goals 1 is not reached" in text
@@ -123,7 +134,7 @@ def test_the_page_says_what_was_missed(sides, page):
 def test_the_chart_shows_every_ratio_with_a_goal(sides, page, tmp_path, monkeypatch):
     """A bar each, in another colour where the goal is missed; none for a figure without a goal."""
     drawn = []
-    monkeypatch.setattr(page, "_bars", lambda axes, rows, title, *, log: drawn.append(rows))
+    monkeypatch.setattr(page, "_bars", lambda axes, *parts: drawn.append(parts))
     rows = [
         sides.Row("faster", 397.0, "x", 100, more=True),
         sides.Row("cost", 1.62, "x", 1.5),
@@ -131,7 +142,9 @@ def test_the_chart_shows_every_ratio_with_a_goal(sides, page, tmp_path, monkeypa
         sides.Row("no ratio", 3.0, "MB", 5),
     ]
     page.draw_chart({"drawing": rows}, tmp_path / "a.png")
-    assert drawn == [rows[:1], rows[1:2]]
+    faster, cost = drawn
+    assert faster == (rows[:1], [397], [100])
+    assert cost == (rows[1:2], [1.62 / 1.5], [1])
     monkeypatch.undo()
     page.draw_chart({"drawing": rows}, tmp_path / "b.png")
     with Image.open(tmp_path / "b.png") as image:

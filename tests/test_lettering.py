@@ -124,3 +124,18 @@ def test_a_part_is_cut_off_where_it_sticks_out(top, left, height, width):
         picture = np.zeros((8, 10, *channels), np.uint8)
         paste(picture, (top, left), part)
         np.testing.assert_array_equal(picture, large[:8, :10])
+
+
+def test_fonts_that_a_distribution_keeps_elsewhere(tmp_path, monkeypatch):
+    """Then matplotlib is asked."""
+    from importlib.machinery import ModuleSpec
+
+    from filtertrack import lettering
+
+    there = lettering._fonts()
+    assert (there / "DejaVuSans.ttf").exists()
+    for spec in (None, ModuleSpec("matplotlib", None, origin=str(tmp_path / "__init__.py"))):
+        monkeypatch.setattr(lettering, "find_spec", lambda name, spec=spec: spec)
+        lettering._fonts.cache_clear()
+        assert lettering._fonts() == there
+    lettering._fonts.cache_clear()

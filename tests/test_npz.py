@@ -2,6 +2,7 @@ import io
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -166,11 +167,14 @@ def test_every_cut_is_noticed(save, rng):
     same(read(reader, path, ["a"]), expected)
 
 
-def test_every_bit_of_an_array_is_checked(save, rng):
-    """In place as by the index: a flipped bit is another value, and named."""
+@pytest.mark.parametrize("warm", [False, True], ids=["by index", "in place"])
+def test_every_bit_of_an_array_is_checked(save, rng, warm):
+    """A flipped bit is another value, and named."""
     path = save("a.npz", {"a": rng.normal(size=4)})
+    expected = read(ArrayReader(), path, ["a"])["a"]
     reader = ArrayReader()
-    expected = read(reader, path, ["a"])["a"]
+    if warm:
+        read(reader, path, ["a"])
     whole = Path(path).read_bytes()
     start = whole.index(expected.tobytes())
     for bit in range(8 * start, 8 * (start + expected.nbytes)):
@@ -179,6 +183,46 @@ def test_every_bit_of_an_array_is_checked(save, rng):
         Path(path).write_bytes(flipped)
         with pytest.raises(FiltertrackError, match=path):
             read(reader, path, ["a"])
+
+
+@given(st.binary(max_size=300), st.integers(0, 400))
+def test_anything_where_an_array_lay(content, at):
+    """A reader that knows the place: the array, or the file is named; nothing else comes out."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npz"
+        with path.open("wb") as file:
+            write_arrays(file, {"a": np.arange(6.0), "b": np.arange(5)})
+        reader, whole = ArrayReader(), path.read_bytes()
+        expected = read(reader, str(path), ["a", "b"])
+        path.write_bytes(whole[:at] + content + whole[at + len(content) :])
+        try:
+            found = read(reader, str(path), ["a", "b"])
+        except FiltertrackError as error:
+            found, said = None, str(error)
+        if found is None:
+            assert str(path) in said
+        else:
+            same(found, expected)
+
+
+def test_a_size_that_the_file_does_not_have(save):
+    """Memory for it is never asked for."""
+    path = Path(save("a.npz", {"a": np.arange(4.0)}))
+    data = path.read_bytes()
+    at = data.rindex(b"PK\1\2") + 46 + len("a.npy") + 4 + 8  # of the entry, as it is stored
+    path.write_bytes(data[:at] + (1 << 40).to_bytes(8, "little") + data[at + 8 :])
+    with pytest.raises(FiltertrackError, match="claims"):
+        read(ArrayReader(), str(path), ["a"])
+
+
+def test_a_name_outside_ascii(save):
+    """Other programs read it as it was given."""
+    path = save("a.npz", {"größe": np.arange(3)})
+    reader = ArrayReader()
+    for _ in range(2):
+        same(read(reader, path, ["größe"]), {"größe": np.arange(3)})
+    with np.load(path) as loaded:
+        assert loaded.files == ["größe"]
 
 
 def test_no_more_memory_than_allowed(save):

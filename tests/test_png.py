@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from filtertrack.grid import palette, to_image, to_png
-from filtertrack.png import encode
+from filtertrack.png import compress, encode
 
 SIDES = st.integers(1, 20)
 COLOURS = np.random.default_rng(0).integers(0, 256, (256, 3), np.uint8)
@@ -43,6 +43,26 @@ def test_ffmpeg_reads_it_too(rng, tmp_path, decoded, channels, repeat):
     path.write_bytes(encode(picture, None if channels else COLOURS))
     (frame,) = decoded(path)
     np.testing.assert_array_equal(frame, picture if channels else COLOURS[picture])
+
+
+@pytest.mark.parametrize("level", [1, 6, 9])
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["palette", "colour"])
+def test_every_level_is_exact(rng, level, channels):
+    """Whatever it costs: the rows that come out are those that went in."""
+    picture = rng.integers(0, 9, (30, 40, *channels), np.uint8).repeat(2, 0)
+    rows = np.frombuffer(zlib.decompress(compress(picture, level)), np.uint8).reshape(60, -1)
+    assert set(rows[::2, 0]) == {0}
+    np.testing.assert_array_equal(rows[::2, 1:], picture[::2].reshape(30, -1))
+    assert (rows[1::2, 0] == 2).all()
+    assert not rows[1::2, 1:].any()
+
+
+def test_entries_need_a_palette():
+    """Without one, or colours with one, the file would be none."""
+    with pytest.raises(ValueError, match="entries with a palette"):
+        encode(np.zeros((2, 2), np.uint8))
+    with pytest.raises(ValueError, match="colours without one"):
+        encode(np.zeros((2, 2, 3), np.uint8), COLOURS)
 
 
 def test_every_chunk_has_its_checksum(rng):

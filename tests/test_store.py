@@ -2,6 +2,7 @@ import io
 import json
 import random
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -309,6 +310,90 @@ def test_a_hostile_member_is_refused(run, member, compression):
     replace_member(run.file(0), "conv1/kernel.npy", member, compression)
     with pytest.raises(FiltertrackError, match=str(run.file(0))):
         run.kernels("conv1", 0)
+
+
+def raw_npy(head, values=b"", version=1):
+    """Return an ``.npy`` file's bytes with any text as its head."""
+    length = len(head).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + head + values
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"{1: 0, 'a': 0}",
+        b"{[]: 1}",
+        b"{'descr': (",
+        b"{'descr': (), 'fortran_order': False, 'shape': (3, 3, 1, 4)}",
+        b"-" * 9000,
+        b"(" * 5000,
+        b"\xff\x00",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': 'abc'}",
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("warm", [False, True], ids=["first read", "read before"])
+def test_a_head_of_anything_is_damage(run, head, version, warm):
+    """Whatever numpy's own reader raises over it; ``verify`` goes on to the other snapshots."""
+    if warm:
+        run.kernels("conv1", 1)
+    replace_member(run.file(0), "conv1/kernel.npy", raw_npy(head, bytes(144), version))
+    with pytest.raises(FiltertrackError, match=str(run.file(0))):
+        run.kernels("conv1", 0)
+    assert list(run.verify()) == [0]
+
+
+@pytest.mark.parametrize("dtype", ["<U1", "<c8", "<M8[s]", "V4", "<m8[s]", "S4"])
+@pytest.mark.parametrize("warm", [False, True], ids=["first read", "read before"])
+def test_a_kernel_of_no_numbers_is_damage(run, dtype, warm):
+    """It would fail only where it is drawn, in numpy's words."""
+    if warm:
+        run.kernels("conv1", 1)
+    kernel = np.zeros((3, 3, 1, 4), dtype)
+    replace_member(run.file(0), "conv1/kernel.npy", npy(kernel))
+    with pytest.raises(FiltertrackError, match="holds values of type"):
+        run.kernels("conv1", 0)
+
+
+def test_what_replaces_an_entry_counts(run):
+    """A zip file may hold a name twice: the later is meant, also by a run that read the first."""
+    old = run.kernels("conv1", 0)
+    with zipfile.ZipFile(run.file(0), "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("conv1/kernel.npy", npy(np.full((3, 3, 1, 4), 7, np.float32)))
+    assert (old != 7).all()
+    assert (run.kernels("conv1", 0) == 7).all()
+    assert (Run(run.path).kernels("conv1", 0) == 7).all()
+
+
+def test_verify_reads_the_index_too(run):
+    """What this run can read in place, other programs could not: it is named all the same."""
+    run.snapshot(0)
+    data = bytearray(run.file(0).read_bytes())
+    data[data.rindex(b"PK\1\2") + 16] ^= 1  # a checksum in the index
+    run.file(0).write_bytes(data)
+    run.snapshot(0)
+    assert list(run.verify()) == [0]
+
+
+def test_threads_share_a_run(make_run, conv_info):
+    """Each gets its own layer's weights, from files that do not lie alike."""
+    infos = [conv_info(name, kernel_shape=(3, 3, 1, n)) for n, name in enumerate("abcd", start=2)]
+    run = make_run(*infos, steps=range(6))
+    for step in (1, 4):  # as numpy would have written them
+        snapshot = run.snapshot(step)
+        with np.load(run.file(step)) as file:
+            members = {name: file[name] for name in reversed(file.files)}
+        np.savez(run.file(step), **members)
+        assert run.snapshot(step).moment == snapshot.moment
+    expected = {(n, step): Run(run.path).kernels(n, step) for n in "abcd" for step in run.steps}
+
+    def read(name):
+        return all(
+            (run.kernels(name, step) == expected[name, step]).all() for step in run.steps * 20
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, "abcd"))
 
 
 @pytest.mark.parametrize(
