@@ -3,7 +3,7 @@
 Both sides of a comparison run in turn, and the medians of several rounds count. Absolute times say
 little on a shared machine: the ratios do. CPU time is reported beside the clock on the wall, so
 that nothing is won by a thread that works unseen. Files are judged by decoders that did not write
-them. gifski and torchvision are measured where they are installed.
+them, but for WebP. gifski and torchvision are measured where they are installed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from benchmarks.drawing import drawing
 from benchmarks.events import events
 from benchmarks.growing import growing
 from benchmarks.page import draw_chart, to_markdown
-from benchmarks.sides import FULL, QUICK, Row, Scale
+from benchmarks.sides import FULL, QUICK, Row, Scale, number
 from benchmarks.starting import starting
 from benchmarks.storing import storing
 from benchmarks.training import training
@@ -43,7 +43,7 @@ GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
 }
 _LIBRARIES = (
     *("numpy", "pillow", "matplotlib", "imageio", "av", "keras", "tensorflow-cpu", "tensorflow"),
-    *("tensorboard", "torch", "torchvision"),
+    *("tensorboard", "torch", "torchvision", "zlib-ng", "google-crc32c", "imageio-ffmpeg"),
 )
 
 
@@ -102,13 +102,14 @@ def _machine() -> str:
         model = names[0].partition(":")[2].strip() if names else model
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
-    return f"{platform.system()}, {model}, {cores} cores"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return f"{platform.system()}, {model}, {cores} cores, {memory:.0f} GiB"
 
 
 def _line(row: Row) -> str:
     goal = f"{row.wanted:<8} {'' if row.reached else 'NOT '}reached" if row.wanted else ""
-    cpu = "" if row.cpu is None else f"CPU {row.cpu:.3g}"
-    value = f"{row.value:>9.3g} {row.unit}"
+    cpu = "" if row.cpu is None else f"CPU {number(row.cpu)}"
+    value = f"{number(row.value):>9} {row.unit}"
     return f"  {row.what:<100} {value:<16} {cpu:<10} {goal:<20} {row.note}"
 
 

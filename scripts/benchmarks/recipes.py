@@ -17,17 +17,18 @@ COLUMNS, SIZE = 8, 700
 """Of an animation: filters in a row, and about how many pixels wide it is."""
 
 
-def plot_to_image(kernel: np.ndarray) -> bytes:
+def plot_to_image(kernel: np.ndarray, inches: float = 10) -> bytes:
     """Draw a layer as TensorFlow's documentation shows it: a figure with a subplot a filter.
 
     Args:
         kernel: Array of shape ``(height, width, channels, filters)``.
+        inches: The figure's side; 10 in the documentation, 100 pixels each.
 
     Returns:
         A PNG file's bytes.
     """
     count = kernel.shape[-1]
-    figure = plt.figure(figsize=(10, 10))
+    figure = plt.figure(figsize=(inches, inches))
     for number in range(count):
         plt.subplot(-(-count // COLUMNS), COLUMNS, number + 1)
         plt.xticks([])
@@ -39,10 +40,10 @@ def plot_to_image(kernel: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def subplots(run: Run, steps: Sequence[int]) -> Iterator[np.ndarray]:
+def subplots(run: Run) -> Iterator[np.ndarray]:
     """Draw as people do: a new figure a frame, a subplot a filter."""
     losses = [run.moment(step).metrics.get("loss", np.nan) for step in run.steps]
-    for step in steps:
+    for step in run.steps:
         figure, axes = _figure(run, losses, step)
         kernel = np.load(run.file(step))["conv1/kernel"]
         for number, axis in enumerate(axes):
@@ -52,17 +53,17 @@ def subplots(run: Run, steps: Sequence[int]) -> Iterator[np.ndarray]:
         plt.close(figure)
 
 
-def subplots_reused(run: Run, steps: Sequence[int]) -> Iterator[np.ndarray]:
+def subplots_reused(run: Run) -> Iterator[np.ndarray]:
     """Draw as careful people do: the axes made once, their images changed."""
     losses = [run.moment(step).metrics.get("loss", np.nan) for step in run.steps]
     figure, axes = _figure(run, losses, 0)
     images = []
-    kernel = np.load(run.file(steps[0]))["conv1/kernel"]
+    kernel = np.load(run.file(run.steps[0]))["conv1/kernel"]
     for number, axis in enumerate(axes):
         images.append(axis.imshow(_normalised(kernel[..., number]), cmap="gray", vmin=0, vmax=1))
     marker = figure.axes[0].lines[-1]
     title = figure.texts[0]
-    for step in steps:
+    for step in run.steps:
         kernel = np.load(run.file(step))["conv1/kernel"]
         for number, image in enumerate(images):
             image.set_data(_normalised(kernel[..., number]))

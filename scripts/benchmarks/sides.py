@@ -2,7 +2,7 @@
 
 import math
 import multiprocessing
-import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -80,8 +80,8 @@ def timed(side: Side, worked: Callable[[], float] = time.process_time) -> Time:
 
 def children() -> float:
     """Return the CPU seconds of processes that this one started and that have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def in_turn(
@@ -223,6 +223,16 @@ def _ratios(one: Sequence[Time], other: Sequence[Time]) -> tuple[float, float]:
 def _beside(ours: Sequence[Time], theirs: Sequence[Time]) -> str:
     """Write both sides' wall seconds beside each other."""
     return f"{seconds(median(ours).wall)} against {seconds(median(theirs).wall)}"
+
+
+def number(value: float) -> str:
+    """Write a figure with three digits, or all those before the point.
+
+    Example:
+        >>> number(0.01234), number(12.34), number(1234.5)
+        ('0.0123', '12.3', '1234')
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def seconds(value: float) -> str:

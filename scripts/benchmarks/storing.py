@@ -4,12 +4,13 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.made import make_wide_run
-from benchmarks.sides import Row, Scale, Side, apart, at_most, in_turn, times_the_cost
+from benchmarks.sides import Row, Scale, Side, apart, at_most, in_turn, median, times_the_cost
 from filtertrack import Moment, Run, Snapshot
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -83,13 +84,18 @@ def _history(folder: Path, scale: Scale) -> list[Row]:
     narrow = make_wide_run(folder / "narrow", {"conv1": shapes["conv1"]}, scale.history)
     big = max(shapes, key=lambda name: np.prod(shapes[name]))
     rows = _reading(wide, "conv1", scale)
+    wide_places, narrow_places = _places(wide, "conv1"), _places(narrow, "conv1")
     sides: dict[str, Side] = {
-        "ours": lambda: _read(wide, "conv1"),
-        "alone": lambda: _read(narrow, "conv1"),
+        "wide": lambda: _read(wide, "conv1"),
+        "narrow": lambda: _read(narrow, "conv1"),
+        "wide, raw": lambda: _read_raw(wide_places),
+        "narrow, raw": lambda: _read_raw(narrow_places),
     }
     took = in_turn(sides, scale.rounds)
+    raw = median(took["wide, raw"]).wall / median(took["narrow, raw"]).wall
     what = "the same layer: times a run of it alone"
-    rows.append(times_the_cost(what, took["ours"], took["alone"], 1.1))
+    row = times_the_cost(what, took["wide"], took["narrow"], 1.1)
+    rows.append(replace(row, note=f"{row.note}; reading those bytes alone: {raw:.3g} x"))
     return rows + _reading(wide, big, scale)
 
 
