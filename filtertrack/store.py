@@ -16,30 +16,24 @@ import math
 import os
 import re
 import shutil
-import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import check_regular, damaged_file, write_whole
+from filtertrack.files import damaged_file, write_whole
+from filtertrack.manifest import MANIFEST, read_manifest, write_manifest
 from filtertrack.npz import ArrayReader, write_arrays
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
-FORMAT = 1
-"""The version of the layout. A reader refuses a newer one and reads every older one."""
-
 FOLDER = "filters"
-_MANIFEST = "manifest.json"
 _SNAPSHOTS = "snapshots"
 _META = "meta"
 _SNAPSHOT_FILE = re.compile(r"(\d{12})\.npz")
 _MAX_META_CHARACTERS = 1 << 20
-_MAX_MANIFEST = 64 << 20
 _NPY_HEADER = 1 << 12
 _WIDEST = 8  # bytes a value takes at most: float64
 _NUMBERS = "fiub"  # numpy's kinds of types: floats, whole numbers, booleans
@@ -99,9 +93,9 @@ class Run:
         self.folder = self.path / FOLDER
         self._snapshots = self.folder / _SNAPSHOTS
         self._reader = ArrayReader()
-        manifest = _read_manifest(self.folder / _MANIFEST, self.path)
-        self.layers: Mapping[str, LayerInfo] = MappingProxyType(_read_layers(manifest))
-        self.software: Mapping[str, str] = MappingProxyType(manifest["software"])
+        layers, software = read_manifest(self.folder)
+        self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
+        self.software: Mapping[str, str] = MappingProxyType(software)
 
     def __repr__(self) -> str:
         """Name the folder, the layers and the number of snapshots."""
@@ -110,7 +104,7 @@ class Run:
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Whether the folder holds a run."""
-        return (Path(path) / FOLDER / _MANIFEST).exists()
+        return (Path(path) / FOLDER / MANIFEST).exists()
 
     @classmethod
     def create(
@@ -134,14 +128,7 @@ class Run:
             raise FiltertrackError(f"{str(path)!r} already holds a run")
         folder = Path(path) / FOLDER
         (folder / _SNAPSHOTS).mkdir(parents=True, exist_ok=True)
-        manifest = {
-            "format": FORMAT,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "software": dict(software or {}),
-            "layers": [info.to_dict() for info in layers],
-        }
-        text = json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1).encode()
-        write_whole(folder / _MANIFEST, lambda file: file.write(text))
+        write_manifest(folder, layers, software or {})
         return cls(path)
 
     @classmethod
@@ -152,7 +139,7 @@ class Run:
             OSError: If a file cannot be removed.
         """
         folder = Path(path) / FOLDER
-        (folder / _MANIFEST).unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder / _SNAPSHOTS, ignore_errors=True)
         for events in folder.glob("events.out.tfevents.*"):
             events.unlink(missing_ok=True)
@@ -160,7 +147,8 @@ class Run:
     @property
     def steps(self) -> list[int]:
         """Every snapshot's step, ascending, as the folder is now."""
-        matches = map(_SNAPSHOT_FILE.fullmatch, os.listdir(self._snapshots))  # noqa: PTH208 - half the time
+        # Half the time of Path.iterdir.
+        matches = map(_SNAPSHOT_FILE.fullmatch, os.listdir(self._snapshots))  # noqa: PTH208
         return sorted(int(match[1]) for match in matches if match)
 
     def file(self, step: int) -> Path:
@@ -225,9 +213,11 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         infos = self.layers.values() if layers is None else map(self.layer, layers)
-        return self._snapshot(step, infos, self._reader)
+        return self._snapshot(step, infos)
 
-    def _snapshot(self, step: int, infos: Iterable[LayerInfo], reader: ArrayReader) -> Snapshot:
+    def _snapshot(
+        self, step: int, infos: Iterable[LayerInfo], reader: ArrayReader | None = None
+    ) -> Snapshot:
         members = [_MOMENT]
         for info in infos:
             members += [_kernel_of(info), _bias_of(info)] if info.bias else [_kernel_of(info)]
@@ -309,7 +299,7 @@ class Run:
     def _read(
         self, step: int, members: Sequence[_Member], reader: ArrayReader | None = None
     ) -> dict[str, np.ndarray]:
-        """Read arrays, their checksums checked; refuse one of another shape."""
+        """Read arrays, their checksums checked; refuse one of another shape or type."""
         path = f"{self._snapshots}{os.sep}{_file_name(step)}"  # a Path would take longer to make
         try:
             arrays = (reader or self._reader).read(
@@ -333,48 +323,7 @@ def _file_name(step: int) -> str:
 
 
 def _is_filters_folder(path: Path) -> bool:
-    return path.name == FOLDER and (path / _MANIFEST).exists()
-
-
-def _checksum(manifest: Mapping[str, Any]) -> int:
-    """Return the CRC-32 of a manifest without its own checksum, however it is laid out."""
-    rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
-
-
-def _read_manifest(path: Path, run: Path) -> dict[str, Any]:
-    try:
-        check_regular(path, _MAX_MANIFEST)
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise FiltertrackError(
-            f"no run in {str(run)!r}: expected {FOLDER}/{_MANIFEST} in that folder; "
-            f"give the folder that FilterTracker was given"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise damaged_file(path, error) from error
-    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
-        raise damaged_file(path, "it names no format version")
-    if manifest["format"] > FORMAT:
-        raise FiltertrackError(
-            f"{str(run)!r} has format {manifest['format']}, newer than the {FORMAT} this version "
-            f"of filtertrack reads; update filtertrack"
-        )
-    if manifest.get("checksum") != _checksum(manifest):
-        raise damaged_file(path, "its checksum does not fit its content")
-    if not isinstance(manifest.get("software"), dict):
-        raise damaged_file(path, "it names no library versions")
-    return manifest
-
-
-def _read_layers(manifest: Mapping[str, Any]) -> dict[str, LayerInfo]:
-    entries = manifest.get("layers")
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise FiltertrackError("the manifest holds no list of layers")
-    layers = {info.name: info for info in map(LayerInfo.from_dict, entries)}
-    if len(layers) != len(entries):
-        raise FiltertrackError("the manifest names two layers alike")
-    return layers
+    return path.name == FOLDER and (path / MANIFEST).exists()
 
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:

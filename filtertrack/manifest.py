@@ -1,0 +1,93 @@
+"""What every snapshot of a run holds: written once, in its manifest, and doubted when read."""
+
+import json
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.files import check_regular, damaged_file, write_whole
+from filtertrack.snapshot import LayerInfo
+
+MANIFEST = "manifest.json"
+
+FORMAT = 1
+"""The version of a run's layout. A reader refuses a newer one and reads every older one."""
+
+_MOST = 64 << 20
+
+
+def write_manifest(folder: Path, layers: Sequence[LayerInfo], software: Mapping[str, str]) -> None:
+    """Write a run's manifest.
+
+    Args:
+        folder: The run's own folder; it is there.
+        layers: What each snapshot will hold.
+        software: Library name to version, for the record.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    manifest = {
+        "format": FORMAT,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "software": dict(software),
+        "layers": [info.to_dict() for info in layers],
+    }
+    text = json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1).encode()
+    write_whole(folder / MANIFEST, lambda file: file.write(text))
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, LayerInfo], dict[str, str]]:
+    """Read a run's manifest.
+
+    Args:
+        folder: The run's own folder.
+
+    Returns:
+        Layers by their names, and library name to version.
+
+    Raises:
+        FiltertrackError: If there is none, or it is damaged or of a newer format.
+    """
+    path, run = folder / MANIFEST, str(folder.parent)
+    try:
+        check_regular(path, _MOST)
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FiltertrackError(
+            f"no run in {run!r}: expected {folder.name}/{MANIFEST} in that folder; "
+            f"give the folder that FilterTracker was given"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise damaged_file(path, error) from error
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
+        raise damaged_file(path, "it names no format version")
+    if manifest["format"] > FORMAT:
+        raise FiltertrackError(
+            f"{run!r} has format {manifest['format']}, newer than the {FORMAT} this version "
+            f"of filtertrack reads; update filtertrack"
+        )
+    if manifest.get("checksum") != _checksum(manifest):
+        raise damaged_file(path, "its checksum does not fit its content")
+    if not isinstance(manifest.get("software"), dict):
+        raise damaged_file(path, "it names no library versions")
+    return _layers(manifest), manifest["software"]
+
+
+def _checksum(manifest: Mapping[str, Any]) -> int:
+    """Return the CRC-32 of a manifest without its own checksum, however it is laid out."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
+
+
+def _layers(manifest: Mapping[str, Any]) -> dict[str, LayerInfo]:
+    entries = manifest.get("layers")
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise FiltertrackError("the manifest holds no list of layers")
+    layers = {info.name: info for info in map(LayerInfo.from_dict, entries)}
+    if len(layers) != len(entries):
+        raise FiltertrackError("the manifest names two layers alike")
+    return layers
