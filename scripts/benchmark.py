@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for row in GROUPS[group](path, options.scale):
                 results[group].append(row)
                 print(_line(row), flush=True)
-    facts = about(options, time.monotonic() - began)
+    facts = _about(options, time.monotonic() - began)
     rows = [{"group": group, **asdict(row)} for group, each in results.items() for row in each]
     options.json.write_text(json.dumps({"about": facts, "rows": rows}, indent=1) + "\n")
     print(f"\nwritten: {options.json}")
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def about(options: argparse.Namespace, took: float) -> dict[str, Any]:
+def _about(options: argparse.Namespace, took: float) -> dict[str, Any]:
     """Say when and with what it was measured."""
     return {
         "date": time.strftime("%Y-%m-%d"),

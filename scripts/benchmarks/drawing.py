@@ -1,7 +1,7 @@
 """One grid of filters, beside a figure of subplots and beside torchvision."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,19 +25,24 @@ def drawing(_: Path, scale: Scale) -> Iterator[Row]:
         yield from apart(part, scale)
 
 
-def grid_png(kernels: np.ndarray) -> list[bytes]:
+def grid(kernels: np.ndarray) -> list[np.ndarray]:
     """Draw a layer as it is drawn for TensorBoard.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A PNG file's bytes, a page each.
+        A picture each page, as ``filtertrack.grid.draw`` returns them.
     """
     filters, height, width, channels = kernels.shape
     view = view_of(describe("conv1", (height, width, channels, filters)))
     cells = to_cells(view, kernels)
-    return [to_png(page) for page in draw(view, cells, value_range(cells), SIDE)]
+    return draw(view, cells, value_range(cells), SIDE)
+
+
+def grid_png(kernels: np.ndarray) -> list[bytes]:
+    """Draw a layer as it is drawn for TensorBoard, each page as a PNG file's bytes."""
+    return [to_png(page) for page in grid(kernels)]
 
 
 def _kernel() -> np.ndarray:
@@ -72,18 +77,18 @@ def _against_torchvision(scale: Scale) -> list[Row]:
     ours = np.ascontiguousarray(kernel.transpose(3, 0, 1, 2))
     tensor = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
 
-    def grid() -> "torch.Tensor":
+    def made() -> "torch.Tensor":
         return make_grid(tensor, COLUMNS, padding=1, normalize=True, scale_each=True)
 
     def magnified(picture: "torch.Tensor") -> "torch.Tensor":
         return picture.repeat_interleave(5, 1).repeat_interleave(5, 2)
 
     def bytes_first(level: int) -> object:
-        return encode_png(magnified((grid() * 255).to(torch.uint8)), compression_level=level)
+        return encode_png(magnified((made() * 255).to(torch.uint8)), compression_level=level)
 
     sides: dict[str, Side] = {
         "ours": lambda: grid_png(ours),
-        "save_image": lambda: save_image(magnified(grid()), io.BytesIO(), format="png"),
+        "save_image": lambda: save_image(magnified(made()), io.BytesIO(), format="png"),
         "encode_png": lambda: bytes_first(6),
         "fastest": lambda: bytes_first(1),
     }
@@ -104,7 +109,7 @@ def _measuring(scale: Scale) -> list[Row]:
     """Every measure of a layer, and those taken while training runs, against drawing it."""
     rng = np.random.default_rng(0)
     start, before, now = (rng.normal(size=(64, 7, 7, 3)).astype(np.float32) for _ in range(3))
-    sides: dict[str, Callable[[], object]] = {
+    sides: dict[str, Side] = {
         "draw": lambda: grid_png(now),
         "all": lambda: measure_snapshot(now, start, before),
         "live": lambda: (drift(now, start), norm(now), roughness(now)),
@@ -113,7 +118,5 @@ def _measuring(scale: Scale) -> list[Row]:
     label = "measuring 64 filters of 7×7×3"
     return [
         times_the_cost(f"{label}, everything: times drawing", took["all"], took["draw"], 10),
-        times_the_cost(
-            f"{label}, while training runs: times drawing", took["live"], took["draw"], None
-        ),
+        times_the_cost(f"{label}, while training runs: times drawing", took["live"], took["draw"]),
     ]

@@ -12,16 +12,14 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.tensorflow_stub import errors
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
+from benchmarks.drawing import grid
 from benchmarks.made import KERNELS, make_run
 from benchmarks.sides import Row, Scale, apart, at_most, in_turn, times_the_cost
 from filtertrack import Moment, Run, Snapshot
-from filtertrack.cells import to_cells, view_of
-from filtertrack.grid import draw, to_image
-from filtertrack.scaling import value_range
+from filtertrack.grid import to_image
 from filtertrack.summaries import Summaries
 
 SHAPES = {**KERNELS, "64 channels": (3, 3, 64, 64), "1×1": (1, 1, 64, 256)}
-_SIDE = 320
 _FRAME = 16
 """Bytes around a record: its length, and two checksums."""
 _THEIRS = "tf.summary.image"
@@ -72,9 +70,7 @@ def _layer(name: str, shape: tuple[int, ...], folder: Path, scale: Scale) -> lis
 
 def _pictures(run: Run) -> np.ndarray:
     """Draw the last snapshot as we do: ``uint8`` array of shape ``(pages, height, width, 3)``."""
-    view = view_of(run.layers["conv1"])
-    cells = to_cells(view, run.kernels("conv1", run.steps[-1]))
-    pages = draw(view, cells, value_range(cells), _SIDE)
+    pages = grid(run.kernels("conv1", run.steps[-1]))
     return np.stack([np.asarray(to_image(page).convert("RGB")) for page in pages])
 
 

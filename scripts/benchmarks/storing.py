@@ -125,7 +125,6 @@ def _places(run: Run, layer: str) -> list[tuple[str, int, int]]:
     for step in run.steps:
         with zipfile.ZipFile(run.file(step)) as archive:
             entry = archive.getinfo(f"{member}.npy")
-            archive.open(entry).close()
         with run.file(step).open("rb") as file:
             file.seek(entry.header_offset)
             head = file.read(30)
