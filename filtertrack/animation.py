@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filtertrack.cells import Channels
 from filtertrack.errors import FiltertrackError
 from filtertrack.files import check_target, write_whole
 from filtertrack.film import Film
@@ -74,6 +75,7 @@ def animate(
     zero_centred: bool = False,
     delta: bool = False,
     outline: bool = False,
+    channels: Channels = None,
     colormap: str = GREY,
     theme: ThemeName = "dark",
     size: int | None = None,
@@ -119,6 +121,8 @@ def animate(
         outline: Draw a line around each filter whose colour says its label: edge, blob, colour
             blob or other structure (see ``measures.label``); of a single grid with how many there
             are.
+        channels: How input channels are drawn: ``"strongest"`` collapses each filter to its
+            strongest pattern, a number draws that channel alone; None for what suits their number.
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: ``"dark"`` or ``"light"``: the colours around the weights.
         size: Longer side of all grids together, in pixels, at most; the magnification is the
@@ -159,6 +163,7 @@ def animate(
         zero_centred=zero_centred,
         delta=delta,
         outline=outline,
+        channels=channels,
         order=order,
         filters=filters,
         colormap=colormap,

@@ -6,13 +6,18 @@ matrix, input channels down and filters across.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import LayerInfo
 
 Kind = Literal["grey", "colour", "pattern", "matrix"]
+
+Channels: TypeAlias = Literal["strongest"] | int | None
+"""How a layer's input channels are drawn: collapsed to the filter's strongest pattern, one of them
+alone by its number, or None for what suits their number."""
 
 _COLOUR_CHANNELS = 3
 _AXES_IN_3D = 5
@@ -28,6 +33,7 @@ class View:
         height: Height of a cell, in weights.
         width: Width of a cell, in weights.
         slices: How many slices of a 3-D kernel stand side by side in a cell.
+        channel: The one input channel that is drawn; None for all.
     """
 
     kind: Kind
@@ -35,6 +41,7 @@ class View:
     height: int
     width: int
     slices: int = 1
+    channel: int | None = None
 
     @property
     def coloured(self) -> bool:
@@ -42,14 +49,44 @@ class View:
         return self.kind == "colour"
 
 
-def view_of(info: LayerInfo) -> View:
-    """Choose how to look at a layer from its shape alone."""
-    filters, height, width, channels = info.shape
-    if height * width == 1 and channels > 1:
-        return View("matrix", 1, channels, filters)
-    kinds: dict[int, Kind] = {1: "grey", _COLOUR_CHANNELS: "colour"}
+def view_of(info: LayerInfo, channels: Channels = None) -> View:
+    """Choose how to look at a layer, from its shape and from what is asked for.
+
+    Args:
+        info: The layer.
+        channels: How its input channels are drawn.
+
+    Raises:
+        FiltertrackError: If it has no such channel, or is drawn as a matrix of all of them.
+    """
+    filters, height, width, count = info.shape
+    matrix = height * width == 1 and count > 1
+    if channels is not None:
+        _check_channels(info, channels, matrix=matrix)
+    if matrix:
+        return View("matrix", 1, count, filters)
     slices = info.kernel_shape[0] if len(info.kernel_shape) == _AXES_IN_3D else 1
-    return View(kinds.get(channels, "pattern"), filters, height, width, slices)
+    if isinstance(channels, int):
+        return View("grey", filters, height, width, slices, channels)
+    kinds: dict[int, Kind] = {1: "grey"}
+    if channels is None:
+        kinds[_COLOUR_CHANNELS] = "colour"
+    return View(kinds.get(count, "pattern"), filters, height, width, slices)
+
+
+def _check_channels(info: LayerInfo, channels: Channels, *, matrix: bool) -> None:
+    if matrix:
+        raise FiltertrackError(
+            f"channels: the 1x1 kernel of {info.name} is drawn as one matrix of all its channels; "
+            f"leave it out"
+        )
+    count = info.shape[3]
+    number = type(channels) is int and channels in range(count)
+    if not number and channels != "strongest":
+        raise FiltertrackError(
+            f"channels: expected 'strongest' or one of the channels 0 to {count - 1} of "
+            f"{info.name}, got {channels!r}"
+        )
 
 
 def to_cells(view: View, kernels: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
@@ -69,7 +106,7 @@ def to_cells(view: View, kernels: np.ndarray, like: np.ndarray | None = None) ->
         return kernels.reshape(view.width, view.height).T[np.newaxis, :, :, np.newaxis]
     if view.kind == "pattern":
         return strongest_pattern(kernels, like)
-    return kernels
+    return kernels if view.channel is None else kernels[..., view.channel : view.channel + 1]
 
 
 def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:

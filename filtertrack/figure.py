@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from filtertrack.cells import Channels
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.files import check_target
 from filtertrack.grid import Layout
@@ -40,6 +41,7 @@ def filmstrip(
     zero_centred: bool = False,
     delta: bool = False,
     outline: bool = False,
+    channels: Channels = None,
     colormap: str = GREY,
     theme: ThemeName = "light",
     width: str | float = "17cm",
@@ -64,6 +66,7 @@ def filmstrip(
         zero_centred: Widen each range so that zero is in its middle.
         delta: Draw the difference from the first snapshot shown, zero-centred.
         outline: Draw a line around each filter whose colour says its label; see ``animate``.
+        channels: How input channels are drawn; see ``animate``.
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: ``"light"`` or ``"dark"``: the colours around the weights.
         width: Of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
@@ -93,6 +96,7 @@ def filmstrip(
         zero_centred=zero_centred,
         delta=delta,
         outline=outline,
+        channels=channels,
         order=order,
         filters=filters,
         colormap=colormap,

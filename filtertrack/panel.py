@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from filtertrack.cells import View, to_cells, to_channels, view_of
+from filtertrack.cells import Channels, View, to_cells, to_channels, view_of
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.grid import to_levels, to_rgb
 from filtertrack.measures import label
@@ -37,6 +37,7 @@ class Look:
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: Colours around the weights.
         outline: Whether each filter has a line around it that says its label.
+        channels: How input channels are drawn: see ``cells.view_of``.
 
     Raises:
         FiltertrackError: If a value is none of those; the message says which are.
@@ -50,6 +51,7 @@ class Look:
     colormap: str = GREY
     theme: ThemeName = "dark"
     outline: bool = False
+    channels: Channels = None
 
     def __post_init__(self) -> None:
         """Check the values once."""
@@ -114,7 +116,8 @@ class Panel:
         info = runs[0].layer(layer)
         self.name = layer
         self._runs, self._steps, self._look = runs, list(steps), look
-        self.view: View = view_of(info)
+        self.view: View = view_of(info, look.channels)
+        self._natural = view_of(info)
         self._chosen_numbers = self._arranged(info.filters)
         if self._chosen_numbers is not None:
             shown = len(self._chosen_numbers)
@@ -183,8 +186,8 @@ class Panel:
         if self.view.kind == "matrix":
             return [np.array(["unknown"]) for _ in self._runs]
         kernels = (self._chosen(run.kernels(self.name, step)) for run in self._runs)
-        rgb = self.view.coloured
-        return [label(to_channels(self.view, each), rgb=rgb).names for each in kernels]
+        rgb = self._natural.coloured
+        return [label(to_channels(self._natural, each), rgb=rgb).names for each in kernels]
 
     def paint(self, cells: np.ndarray, values: ValueRange, palette: np.ndarray) -> np.ndarray:
         """Return the cells' exact colours.
@@ -240,7 +243,7 @@ class Panel:
         if self._look.order == "stored":
             return None
         start, end = (
-            to_channels(self.view, self._runs[0].kernels(self.name, self._steps[n]))
+            to_channels(self._natural, self._runs[0].kernels(self.name, self._steps[n]))
             for n in (0, -1)
         )
-        return arrange(self._look.order, start, end, rgb=self.view.coloured)
+        return arrange(self._look.order, start, end, rgb=self._natural.coloured)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from filtertrack import FiltertrackError
 from filtertrack.cells import View, explain, strongest_pattern, to_cells, view_of
 
 KERNELS = st.tuples(*[st.integers(1, 4)] * 4).flatmap(
@@ -27,6 +28,48 @@ KERNELS = st.tuples(*[st.integers(1, 4)] * 4).flatmap(
 def test_how_a_layer_is_looked_at(conv_info, kernel_shape, view):
     """From its shape alone."""
     assert view_of(conv_info(kernel_shape=kernel_shape)) == view
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_one_channel_alone(conv_info, rng, count):
+    """Its own weights, in grey, whatever the number of channels."""
+    info = conv_info(kernel_shape=(5, 4, count, 7))
+    kernels = rng.normal(size=info.shape)
+    for channel in range(count):
+        view = view_of(info, channel)
+        assert view == View("grey", 7, 5, 4, channel=channel)
+        np.testing.assert_array_equal(to_cells(view, kernels), kernels[..., [channel]])
+
+
+def test_three_channels_collapse_when_asked(conv_info, rng):
+    """As more than three do by themselves; one channel is what it is."""
+    info = conv_info(kernel_shape=(5, 4, 3, 7))
+    kernels, view = rng.normal(size=info.shape), view_of(info, "strongest")
+    assert view == View("pattern", 7, 5, 4)
+    np.testing.assert_array_equal(to_cells(view, kernels), strongest_pattern(kernels))
+    assert view_of(conv_info(kernel_shape=(5, 4, 1, 7)), "strongest").kind == "grey"
+
+
+def test_a_channel_of_slices(conv_info, rng):
+    """The slices of a 3-D kernel stay side by side."""
+    info = conv_info(kernel_shape=(2, 3, 4, 3, 5), axes=(4, 1, 0, 2, 3), shape=(5, 3, 8, 3))
+    kernels, view = rng.normal(size=info.shape), view_of(info, 1)
+    assert (view.kind, view.slices, view.width) == ("grey", 2, 8)
+    np.testing.assert_array_equal(to_cells(view, kernels), kernels[..., [1]])
+
+
+@pytest.mark.parametrize("channels", [3, -1, True, 1.0, "1", "weakest", [0]])
+def test_channels_that_are_not_there(conv_info, channels):
+    """The error says which there are."""
+    with pytest.raises(FiltertrackError, match="'strongest' or one of the channels 0 to 2"):
+        view_of(conv_info(kernel_shape=(5, 4, 3, 7)), channels)
+
+
+@pytest.mark.parametrize("channels", [0, "strongest"])
+def test_a_matrix_is_all_of_its_channels(conv_info, channels):
+    """There is nothing to choose."""
+    with pytest.raises(FiltertrackError, match="one matrix of all its channels"):
+        view_of(conv_info(kernel_shape=(1, 1, 3, 7)), channels)
 
 
 @given(KERNELS)

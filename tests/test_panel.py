@@ -368,6 +368,38 @@ def test_labels_of_slices_are_those_of_channels(run_of, conv_info, make_run):
     assert made.labels(2)[0].tolist() == label(kernels).names.tolist()
 
 
+@pytest.mark.parametrize("channels", [1, "strongest"])
+def test_channels_change_the_look_not_the_filters(run_of, channels):
+    """Labels and orders are of the filter whole; the cells are of what was asked for."""
+    run = run_of((7, 7, 3, 8))
+    natural, looked = panel(run), panel(run, channels=channels)
+    view = view_of(run.layer(natural.name), channels)
+    for step, cells in zip(STEPS, shown(looked), strict=True):
+        expected = np.abs(to_cells(view, run.kernels(natural.name, step)))
+        np.testing.assert_array_equal(np.abs(cells), expected)
+    for position in STEPS:
+        names = [made.labels(position)[0].tolist() for made in (natural, looked)]
+        assert names[0] == names[1]
+    for order in ORDERS:
+        assert panel(run, order=order).numbers == panel(run, order=order, channels=channels).numbers
+
+
+def test_the_delta_of_a_channel(run_of):
+    """The channel now, less the channel at the start."""
+    run = run_of((3, 3, 3, 5))
+    cells = shown(panel(run, channels=2, delta=True))
+    start, end = (run.kernels("conv1", step)[..., [2]].astype(float) for step in (0, 3))
+    np.testing.assert_array_equal(cells[-1], end - start)
+
+
+def test_a_colormap_is_seen_on_one_channel(conv_info):
+    """Of three channels, too."""
+    info = conv_info(kernel_shape=(3, 3, 3, 5))
+    check_look(Look(colormap="viridis", channels=0), [view_of(info, 0)])
+    with pytest.raises(FiltertrackError, match="own colours"):
+        check_look(Look(colormap="viridis"), [view_of(info)])
+
+
 def test_outlines_that_would_not_be_seen_are_refused(conv_info):
     """Of 1x1 kernels alone; beside other layers, and without outlines, they are fine."""
     matrix, grey = (view_of(conv_info(kernel_shape=shape)) for shape in (MATRIX, GREY))
