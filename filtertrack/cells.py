@@ -74,15 +74,19 @@ def view_of(info: LayerInfo, channels: Channels = None) -> View:
     return View(kinds.get(count, "pattern"), filters, height, width, slices)
 
 
+def is_channels(value: object) -> bool:
+    """Say whether a value is one of ``Channels``; a number may be more than a layer has."""
+    return value is None or type(value) is int or (isinstance(value, str) and value == "strongest")
+
+
 def _check_channels(info: LayerInfo, channels: Channels, *, matrix: bool) -> None:
     if matrix:
         raise FiltertrackError(
-            f"channels: the 1x1 kernel of {info.name} is drawn as one matrix of all its channels; "
-            f"leave it out"
+            f"channels: expected None, since the 1x1 kernel of {info.name} is drawn as one matrix "
+            f"of all its channels, got {channels!r}; leave it out"
         )
     count = info.shape[3]
-    number = type(channels) is int and channels in range(count)
-    if not number and channels != "strongest":
+    if not is_channels(channels) or (isinstance(channels, int) and channels not in range(count)):
         raise FiltertrackError(
             f"channels: expected 'strongest' or one of the channels 0 to {count - 1} of "
             f"{info.name}, got {channels!r}"

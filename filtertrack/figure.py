@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 from filtertrack.cells import Channels
 from filtertrack.errors import FiltertrackError, printable
@@ -145,7 +146,8 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
     below = 0.3 * FONT * POINT * dpi
     title = _title(subject, look)
     at = (page.start + page.left + page.layout.gap) / width, 1 - below / height
-    figure.text(*at, title, color=ink, fontsize=FONT, va="top")
+    head = figure.text(*at, title, color=ink, fontsize=FONT, va="top")
+    _fit(head, width - below)
     for block in range(page.blocks):
         rows = range(strip.rows)[block * page.rows : (block + 1) * page.rows]
         layout = strip.layout(len(rows), page.layout.scale, page.layout.gap)
@@ -206,10 +208,18 @@ def _middles(layout: Layout, numbers: range, cell: int) -> list[float]:
     return [layout.gap + number * (cell + layout.gap) + (cell - 1) / 2 for number in numbers]
 
 
+def _fit(text: Text, right: float) -> None:
+    """Write a text smaller where it would end too far to the right, in pixels."""
+    box = text.get_window_extent()
+    if box.x1 > right:
+        share = 0.97 * (right - box.x0) / box.width  # letters do not shrink quite evenly
+        text.set_fontsize(share * text.get_fontsize())
+
+
 def _title(subject: Subject, look: Look) -> str:
     parts = [
         subject.layers[0],
-        "difference from the start" if look.delta else "",
+        *look.described,
         "columns: epochs" if subject.counts_epochs else "columns: batches",
     ]
     return printable(" · ".join(filter(None, parts)))

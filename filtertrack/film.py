@@ -191,11 +191,7 @@ def _headline(subject: Subject, look: Look, timeline: Timeline) -> str:
         parts = [subject.layers[0]]
     else:
         parts = ["two runs" if len(subject.runs) > 1 else subject.runs[0].path.absolute().name]
-    if look.channels is not None:
-        alone = f"channel {look.channels}"
-        parts.append("strongest pattern" if look.channels == "strongest" else alone)
-    if look.delta:
-        parts.append("difference from the start")
+    parts += look.described
     if any(frame.position % 1 for frame in timeline.frames):
         parts.append("interpolated")
     return " · ".join(map(printable, parts))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from filtertrack.cells import Channels, View, to_cells, to_channels, view_of
+from filtertrack.cells import Channels, View, is_channels, to_cells, to_channels, view_of
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.grid import to_levels, to_rgb
 from filtertrack.measures import label
@@ -64,6 +64,11 @@ class Look:
             if value not in known:
                 expected = ", ".join(filter(None, known))
                 raise FiltertrackError(f"{name}: expected one of {expected}, got {value!r}")
+        if not is_channels(self.channels):
+            raise FiltertrackError(
+                f"channels: expected 'strongest' or a channel's number, got {self.channels!r}; "
+                f"leave it out for what suits their number"
+            )
         if self.filters is not None and not is_list(self.filters):
             raise FiltertrackError(f"filters: expected numbers in a list, got {self.filters!r}")
         if self.filters is not None and not len(self.filters):
@@ -73,6 +78,17 @@ class Look:
                 f"filters are drawn in the order given; choose them or order={self.order!r}, "
                 f"not both"
             )
+
+    @property
+    def described(self) -> list[str]:
+        """Say what was done to the weights before they were drawn; nothing where nothing was."""
+        parts = []
+        if self.channels is not None:
+            alone = f"channel {self.channels}"
+            parts.append("strongest pattern" if self.channels == "strongest" else alone)
+        if self.delta:
+            parts.append("difference from the start")
+        return parts
 
 
 def check_look(look: Look, views: Sequence[View]) -> None:

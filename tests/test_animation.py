@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate
+from filtertrack.caption import Caption
 from filtertrack.film import Film
 from filtertrack.formats import FORMATS
 from filtertrack.grid import LEVELS, SEPARATOR, palette, to_levels, to_rgb
@@ -219,6 +220,38 @@ def test_delta_starts_from_nothing(grey_run, tmp_path):
     assert (plain[:30] != first[:30]).any(), "the headline"
 
 
+@pytest.mark.parametrize(
+    ("channels", "title"),
+    [(None, "conv1"), (2, "conv1 · channel 2"), ("strongest", "conv1 · strongest pattern")],
+    ids=str,
+)
+def test_the_headline_says_which_channels(colour_run, channels, title):
+    """Where it was asked for, and nothing where not."""
+    film = film_of(colour_run, 640, Look(channels=channels), indexed=True)
+    moments = choose(colour_run).moments
+    logs = [[moment.metrics for moment in run] for run in moments]
+    caption = Caption(title, moments[0], logs, film.timeline.knots, film.shape[1])
+    first = next(iter(film.pictures()))
+    np.testing.assert_array_equal(first[: caption.height], caption.draw(0))
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp"])
+def test_a_channel_of_colour_filters_is_exact(make_run, conv_info, tmp_path, ending):
+    """It is drawn as a layer of that channel alone would be, through a colormap too."""
+    run = make_run(conv_info(kernel_shape=(7, 7, 3, 16), bias=False), steps=range(3))
+    alone = conv_info(kernel_shape=(7, 7, 1, 16), bias=False)
+    other = Run.create(tmp_path / "alone", [alone])
+    for step in run.steps:
+        kernel = np.ascontiguousarray(run.kernels("conv1", step)[..., [1]].transpose(1, 2, 3, 0))
+        other.append(Snapshot(run.moment(step), {alone.kernel: kernel}))
+    look = {"colormap": "viridis", "scale": "filter", "size": 400}
+    one = animate(run, tmp_path / f"a.{ending}", channels=1, **look)
+    two = animate(other, tmp_path / f"b.{ending}", **look)
+    assert one.shape == two.shape
+    for mine, expected in zip(pillow_frames(one), pillow_frames(two), strict=True):
+        np.testing.assert_array_equal(mine[-380:], expected[-380:])
+
+
 def test_interpolated_frames_lie_between_and_are_said(grey_run, tmp_path):
     """With one picture between each two there are eleven; the headline says so."""
     plain = animate(grey_run, tmp_path / "a.webp", scale="layer")
@@ -404,6 +437,8 @@ def test_it_is_a_path(grey_run, tmp_path):
         ({"steps": "0,1"}, "steps: expected numbers and ranges in a list, got '0,1'"),
         ({"filters": [8]}, "filters: layer conv1 has the filters 0 to 7, got 8"),
         ({"filters": [1], "order": "drift"}, "not both"),
+        ({"channels": 1}, "'strongest' or one of the channels 0 to 0 of conv1, got 1"),
+        ({"channels": "red"}, "channels: expected 'strongest' or a channel's number, got 'red'"),
         ({"steps": []}, "are chosen; it has 6 snapshots"),
         (
             {"steps": [0, 9]},

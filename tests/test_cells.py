@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -58,7 +58,28 @@ def test_a_channel_of_slices(conv_info, rng):
     np.testing.assert_array_equal(to_cells(view, kernels), kernels[..., [1]])
 
 
-@pytest.mark.parametrize("channels", [3, -1, True, 1.0, "1", "weakest", [0]])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kernels=KERNELS, data=st.data())
+def test_any_channel_of_any_kernel(conv_info, kernels, data):
+    """Its weights bit for bit; a 1x1 kernel of several channels has no such view."""
+    filters, height, width, count = kernels.shape
+    info = conv_info(kernel_shape=(height, width, count, filters))
+    channel = data.draw(st.integers(0, count - 1))
+    if height * width == 1 and count > 1:
+        with pytest.raises(FiltertrackError, match="one matrix of all its channels"):
+            view_of(info, channel)
+        return
+    view = view_of(info, channel)
+    cells = to_cells(view, kernels)
+    assert cells.shape == (view.count, view.height, view.width, 1)
+    np.testing.assert_array_equal(cells[..., 0], kernels[..., channel])
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [3, -1, True, False, 1.0, "1", "weakest", [0], np.int64(0), np.arange(2)],
+    ids=repr,
+)
 def test_channels_that_are_not_there(conv_info, channels):
     """The error says which there are."""
     with pytest.raises(FiltertrackError, match="'strongest' or one of the channels 0 to 2"):

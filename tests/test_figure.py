@@ -136,6 +136,29 @@ def test_a_delta_starts_from_mid_grey(run):
     assert "difference from the start" in figure.texts[0].get_text()
 
 
+@pytest.mark.parametrize("channel", range(3))
+def test_one_channel_of_colour_filters(make_run, conv_info, channel):
+    """Each weight of that channel is where it belongs, in its own grey."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 3)), steps=range(4))
+    drawn = weights_drawn(filmstrip(run, channels=channel, width="10cm").axes[0], 4, 5)
+    for step in range(4):
+        kernels = run.kernels("conv1", step)[..., channel].astype(float)
+        low, high = (f(kernels, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+        levels = np.rint((kernels - low) / (high - low) * 235)
+        expected = np.rint(levels * 255 / 235)
+        for colour in range(3):
+            np.testing.assert_array_equal(drawn[:, step, :, :, colour], expected)
+
+
+def test_the_strongest_pattern_of_colour_filters(make_run, conv_info):
+    """It has no colour, and a colormap is seen."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 3)), steps=range(4))
+    grey = weights_drawn(filmstrip(run, channels="strongest", width="10cm").axes[0], 4, 5)
+    assert not np.ptp(grey.astype(int), axis=-1).any()
+    options = {"channels": "strongest", "colormap": "viridis", "width": "10cm"}
+    assert np.ptp(weights_drawn(filmstrip(run, **options).axes[0], 4, 5).astype(int), axis=-1).any()
+
+
 def test_a_pdf_embeds_its_fonts(make_run, conv_info, tmp_path):
     """TrueType, not the Type 3 that journals refuse; no date, so it is the same each time."""
     run = make_run(conv_info(kernel_shape=(7, 7, 3, 12)), steps=range(5))
@@ -257,6 +280,8 @@ def test_weights_that_are_not_finite(run, tmp_path):
         ({"layers": "conv9"}, "no layer 'conv9'"),
         ({"steps": [9]}, "no snapshot at step 9"),
         ({"filters": [4]}, "has the filters 0 to 3, got 4"),
+        ({"channels": 9}, "'strongest' or one of the channels 0 to "),
+        ({"channels": "red"}, "channels: expected 'strongest' or a channel's number, got 'red'"),
         ({"output": "a.gif"}, "expected a name that ends in .png, .pdf, .svg"),
         ({"output": "no/a.pdf"}, "there is no folder"),
     ],
@@ -459,3 +484,13 @@ def test_outlines_around_a_matrix_are_refused(make_run, conv_info):
     """The message says what to leave out."""
     with pytest.raises(FiltertrackError, match=r"outline: 1x1 kernels.*leave it out"):
         filmstrip(make_run(conv_info(kernel_shape=(1, 1, 8, 5))), outline=True)
+
+
+@pytest.mark.parametrize("width", ["8.5cm", "17cm"])
+def test_a_long_title_ends_within_the_figure(make_run, conv_info, width):
+    """It says what was done to the weights, smaller where there is little room."""
+    run = make_run(conv_info("a_rather_long_name", kernel_shape=(3, 3, 3, 4)), steps=range(4))
+    figure = filmstrip(run, channels="strongest", delta=True, width=width)
+    (title,) = figure.texts
+    assert "strongest pattern · difference from the start" in title.get_text()
+    assert title.get_window_extent().x1 <= figure.bbox.width

@@ -62,6 +62,10 @@ def run_of(make_run, conv_info):
         ({"theme": "blue"}, r"theme: expected one of dark, light, got 'blue'"),
         ({"filters": []}, r"filters: none are chosen"),
         ({"filters": [0], "order": "drift"}, r"order given.*order='drift', not both"),
+        ({"channels": "all"}, r"channels: expected 'strongest' or a .*, got 'all'; leave it out"),
+        ({"channels": True}, r"channels: expected 'strongest' or a channel's number, got True"),
+        ({"channels": 1.0}, r"channels: expected 'strongest' or a channel's number, got 1.0"),
+        ({"channels": [0]}, r"channels: expected 'strongest' or a channel's number, got \[0\]"),
     ],
     ids=str,
 )
@@ -382,6 +386,54 @@ def test_channels_change_the_look_not_the_filters(run_of, channels):
         assert names[0] == names[1]
     for order in ORDERS:
         assert panel(run, order=order).numbers == panel(run, order=order, channels=channels).numbers
+
+
+@pytest.mark.parametrize("channels", [0, "strongest"])
+def test_labels_of_colour_stay_when_no_colour_is_drawn(planted_run, channels):
+    """A colour blob is one in grey as well, and comes where it did by its label."""
+    natural, looked = (
+        Panel([planted_run], "conv1", planted_run.steps, Look(order="label", channels=which))
+        for which in (None, channels)
+    )
+    assert natural.view.coloured
+    assert not looked.view.coloured
+    assert looked.numbers == natural.numbers
+    last = len(planted_run.steps) - 1
+    assert looked.labels(last)[0].tolist() == natural.labels(last)[0].tolist()
+    assert "colour blob" in looked.labels(last)[0]
+
+
+@pytest.mark.parametrize("channels", [0, 2, "strongest"])
+def test_channels_of_slices_change_no_labels(conv_info, make_run, channels):
+    """A 3-D kernel's filter is known by all its slices and channels, however it is drawn."""
+    info = conv_info(
+        kernel_shape=(2, 7, 7, 3, 4), axes=(4, 1, 0, 2, 3), shape=(4, 7, 14, 3), bias=False
+    )
+    run = make_run(info, steps=STEPS)
+    natural, looked = panel(run), panel(run, channels=channels)
+    assert (looked.view.slices, looked.view.width) == (2, 14)
+    assert natural.labels(2)[0].tolist() == looked.labels(2)[0].tolist()
+    for order in ORDERS:
+        assert panel(run, order=order).numbers == panel(run, order=order, channels=channels).numbers
+    if channels != "strongest":
+        for step, cells in zip(STEPS, shown(looked), strict=True):
+            np.testing.assert_array_equal(cells, run.kernels("conv1", step)[..., [channels]])
+
+
+@pytest.mark.parametrize("channels", [3, -1])
+def test_a_channel_that_is_not_there(run_of, channels):
+    """The message names the layer and says which it has."""
+    with pytest.raises(FiltertrackError, match=rf"channels 0 to 2 of conv1, got {channels}"):
+        panel(run_of(COLOUR), channels=channels)
+
+
+@pytest.mark.parametrize("channels", [0, "strongest"])
+def test_channels_go_with_chosen_filters(run_of, channels):
+    """Each is drawn as it would be among all of them."""
+    run = run_of(COLOUR)
+    made, every = (panel(run, channels=channels, **look) for look in ({"filters": [3, 0]}, {}))
+    for cells, whole in zip(shown(made), shown(every), strict=True):
+        np.testing.assert_allclose(cells, whole[[3, 0]], atol=1e-12)
 
 
 def test_the_delta_of_a_channel(run_of):
