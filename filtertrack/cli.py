@@ -3,15 +3,18 @@
 import argparse
 import os
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import filtertrack
 from filtertrack.errors import FiltertrackError, printable
 
 if TYPE_CHECKING:
+    from filtertrack.cells import Channels
     from filtertrack.measurement import Measurement
     from filtertrack.store import Run
 
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_animate(commands.add_parser("animate", help="make an animation of a run's filters"))
     _add_filmstrip(commands.add_parser("filmstrip", help="make a figure: filters by steps"))
     _add_measure(commands.add_parser("measure", help="say in numbers what the filters are"))
+    _add_view(commands.add_parser("view", help="open TensorBoard with the filters in front"))
     info = commands.add_parser("info", help="say what a run holds")
     info.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
     info.set_defaults(command=_info)
@@ -135,6 +139,22 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_measure)
 
 
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Start TensorBoard with its tab Filters in front, and open it in the browser. It also "
+        "follows a training that still runs. Ctrl-C ends it."
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's folder, or one with runs below it")
+    parser.add_argument(
+        "--port", type=int, metavar="N", help="0 for any (the first free one from 6006 on)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (%(default)s: this machine)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.set_defaults(command=_view)
+
+
 def _add_subject(
     parser: argparse.ArgumentParser, output: str, theme: str
 ) -> "argparse._ArgumentGroup":
@@ -172,6 +192,13 @@ def _add_subject(
         help="a line around each filter says what it is: edge, blob, colour blob, other structure",
     )
     what.add_argument(
+        "--channels",
+        type=_channels,
+        metavar="N|strongest",
+        help="draw one input channel alone, or collapse them to each filter's strongest pattern "
+        "(what suits their number)",
+    )
+    what.add_argument(
         "--colormap", default="gray", help="of matplotlib, for one value a pixel (%(default)s)"
     )
     what.add_argument(
@@ -197,6 +224,17 @@ def _numbers(text: str) -> list[int | range]:
 def _number_or_range(text: str) -> int | range:
     first, dash, last = text.partition("-")
     return range(int(first), int(last) + 1) if dash else int(first)
+
+
+def _channels(text: str) -> "Channels":
+    if text == "strongest":
+        return "strongest"
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a channel's number or strongest, got {text!r}"
+        ) from None
 
 
 def _two_numbers(text: str) -> tuple[float, float]:
@@ -241,8 +279,8 @@ def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:
     from filtertrack.store import Run  # noqa: PLC0415 - keeps --help fast
 
     options = (
-        *("layers", "steps", "order", "scale", "zero_centred", "delta", "outline", "colormap"),
-        "theme",
+        *("layers", "steps", "order", "scale", "zero_centred", "delta", "outline", "channels"),
+        *("colormap", "theme"),
     )
     filters = arguments.filters and [
         number
@@ -311,6 +349,28 @@ def _print_tables(measured: "Measurement", at: int | None) -> None:
         console.print(table)
     if len(measured.layers) > 1:
         console.print("Each filter of a layer: --layers NAME")
+
+
+def _view(arguments: argparse.Namespace) -> int:
+    from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415 - as above
+    from filtertrack.viewing import serve  # noqa: PLC0415
+
+    def opened(address: str) -> None:
+        print(address, flush=True)
+        if not arguments.no_browser:
+            # In a thread: a browser in the terminal returns only when it is closed.
+            Thread(target=webbrowser.open, args=[address], daemon=True).start()
+
+    folder = arguments.run
+    found = Catalogue.of_flags(str(Path(folder).absolute()), None).find()
+    if not found.runs:
+        raise FiltertrackError(
+            f"no run in {folder!r} or below: expected the folder that FilterTracker was given, "
+            f"or one that holds such folders. {' '.join(found.notes)}"
+        )
+    with suppress(KeyboardInterrupt):  # the way to end it
+        serve(folder, opened, host=arguments.host, port=arguments.port)
+    return 0
 
 
 def _info(arguments: argparse.Namespace) -> int:

@@ -530,3 +530,19 @@ def test_threads_of_blas_are_left_alone_where_they_are_set(run, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     assert main(["info", str(run.path)]) == 0
     assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize("command", ["animate", "filmstrip"])
+def test_channels_are_chosen(make_run, conv_info, tmp_path, command):
+    """By number or by what they have in common; anything else is one line."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 3, 4)))
+    pictures = set()
+    for channels in (None, "0", "2", "strongest"):
+        output = tmp_path / f"{channels}.png"
+        options = [] if channels is None else ["--channels", channels]
+        assert main([command, str(run.path), "-o", str(output), *options]) == 0
+        pictures.add(output.read_bytes())
+    assert len(pictures) == 4
+    assert main([command, str(run.path), "--channels", "3"]) == 2
+    with pytest.raises(SystemExit):
+        main([command, str(run.path), "--channels", "red"])

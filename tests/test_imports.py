@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "manifest": {"errors", "files", "snapshot"},
     "store": {"errors", "files", "manifest", "npz", "snapshot"},
     "scaling": set(),
-    "cells": {"snapshot"},
+    "cells": {"errors", "snapshot"},
     "measures": set(),
     "measurement": {"cells", "errors", "measures", "snapshot", "store", "subject"},
     "report": {"caption", "files", "measurement", "snapshot"},
@@ -60,6 +60,7 @@ MAY_IMPORT = {
     "video": {"errors", "timing"},
     "formats": {"apng", "errors", "gif", "video", "webp"},
     "animation": {
+        "cells",
         "errors",
         "files",
         "film",
@@ -73,6 +74,7 @@ MAY_IMPORT = {
     "strip": {"cells", "grid", "lettering", "palette", "panel", "subject"},
     "page": {"errors", "grid", "palette", "strip"},
     "figure": {
+        "cells",
         "errors",
         "files",
         "grid",
@@ -113,8 +115,23 @@ MAY_IMPORT = {
         "snapshot",
         "store",
     },
+    "viewing": {"errors"},
+    "tensorboard_plugin": {
+        "animation",
+        "cells",
+        "errors",
+        "formats",
+        "grid",
+        "manifest",
+        "measures",
+        "order",
+        "palette",
+        "snapshot",
+        "store",
+    },
     "cli": {
         "animation",
+        "cells",
         "errors",
         "figure",
         "files",
@@ -123,7 +140,9 @@ MAY_IMPORT = {
         "report",
         "store",
         "subject",
+        "tensorboard_plugin",
         "trajectories",
+        "viewing",
     },
     "__main__": {"cli"},
     "__init__": {
@@ -160,6 +179,8 @@ def test_imports_between_rooms_run_one_way():
     actual = {file.stem: rooms_of(file) for file in PACKAGE.glob("*.py")}
     within = (rooms_of(file) for file in (PACKAGE / "measures").glob("*.py"))
     actual["measures"] = set.union(*within) - {"measures"}
+    within = (rooms_of(file) for file in (PACKAGE / "tensorboard_plugin").glob("*.py"))
+    actual["tensorboard_plugin"] = set.union(*within) - {"tensorboard_plugin"}
     assert actual == MAY_IMPORT
     list(TopologicalSorter(MAY_IMPORT).static_order())
 
@@ -174,6 +195,21 @@ def test_measures_import_each_other_one_way():
     list(TopologicalSorter(graph).static_order())
     outside = {module.partition(".")[0] for modules in files.values() for module in modules}
     assert outside - set(sys.stdlib_module_names) == {"numpy", "filtertrack"}
+
+
+def test_the_plugin_imports_itself_one_way():
+    """Its files have no circle, and its loader imports nothing of ours until it is asked to."""
+    files = {
+        file.stem: list(imports_of(file)) for file in (PACKAGE / "tensorboard_plugin").glob("*.py")
+    }
+    graph = {
+        name: {module.split(".")[2] for module in modules if "tensorboard_plugin." in module}
+        for name, modules in files.items()
+    }
+    list(TopologicalSorter(graph).static_order())
+    code = "import filtertrack.tensorboard_plugin.loader, sys; "
+    check = "assert not [m for m in sys.modules if m in ('numpy', 'PIL', 'filtertrack.store')]"
+    subprocess.run([sys.executable, "-c", code + check], check=True)
 
 
 def test_frameworks_are_imported_in_two_rooms_only():

@@ -1,0 +1,150 @@
+"""What the tab asks of a run, answered: its layers, snapshots, cells, measures and animations."""
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filtertrack import measures
+from filtertrack.animation import animate
+from filtertrack.cells import explain, to_channels, view_of
+from filtertrack.errors import FiltertrackError
+from filtertrack.grid import NOT_FINITE_RGB
+from filtertrack.manifest import MANIFEST
+from filtertrack.order import ORDERS, Order, arrange
+from filtertrack.palette import THEMES, colormap_levels
+from filtertrack.snapshot import LayerInfo
+from filtertrack.store import Run
+from filtertrack.tensorboard_plugin.parts import MOST_ACROSS, is_cut, page_of, readable
+
+_MOST_READ = 256 << 20
+"""Bytes that are read to measure one filter over training, at most."""
+_MOST_MEASURED = 500
+_FEWEST_MEASURED = 24
+
+COLORMAPS = ("gray", "viridis", "cividis", "magma", "RdBu_r", "PuOr_r")
+"""Those the tab offers, for the colour-blind, too; the last two for zero-centred scales."""
+
+
+def settings() -> dict[str, Any]:
+    """Return what the page has to know of how things are drawn."""
+    return {
+        "notFinite": NOT_FINITE_RGB,
+        "separators": {name: theme.separator for name, theme in THEMES.items()},
+        "orders": ORDERS,
+        "colormaps": COLORMAPS,
+    }
+
+
+def colours(name: str) -> bytes:
+    """Return a colormap's colours, dark to light: three bytes each."""
+    if name not in COLORMAPS:
+        raise FiltertrackError(f"colormap: expected one of {', '.join(COLORMAPS)}, got {name!r}")
+    return colormap_levels(name).tobytes()
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return a run's layers: shapes, how they are looked at, how many filters make a page."""
+    return {"layers": [_describe_layer(info) for info in run.layers.values()]}
+
+
+def _describe_layer(info: LayerInfo) -> dict[str, Any]:
+    view = view_of(info)
+    return {
+        "name": info.name,
+        "class": info.class_name,
+        "kernel": info.kernel_shape,
+        "shape": info.shape,
+        "kind": view.kind,
+        "slices": view.slices,
+        "page": page_of(info),
+        "cutChannels": MOST_ACROSS if is_cut(info, view) else None,
+        "about": explain(info),
+    }
+
+
+def describe_steps(run: Run, known: str = "") -> dict[str, Any]:
+    """Return a run's steps, and for each a number that changes when its file is replaced.
+
+    Args:
+        run: The run.
+        known: The ``version`` of what is known already; where that is still so, only it is
+            returned.
+    """
+    made = (run.folder / MANIFEST).stat().st_mtime_ns // 1000
+    # Adding, removing or replacing a file changes its folder.
+    version = f"{made:x}-{run.file(0).parent.stat().st_mtime_ns:x}"
+    if version == known:
+        return {"version": version}
+    stamps = {}
+    for step in run.steps:
+        try:
+            stamps[step] = os.stat(run.file(step)).st_mtime_ns // 1000  # noqa: PTH116 - faster
+        except FileNotFoundError:  # removed since it was listed
+            continue
+    steps = {"steps": list(stamps), "stamps": list(stamps.values())}
+    return {"version": version, "made": made, **steps}
+
+
+def order(run: Run, info: LayerInfo, way: str) -> dict[str, Any]:
+    """Return the filters' numbers in an order: by what they are at the last snapshot."""
+    known: dict[str, Order] = {name: name for name in ORDERS}
+    if way not in known:
+        raise FiltertrackError(f"order: expected one of {', '.join(known)}, got {way!r}")
+    view = view_of(info)
+    steps = run.steps
+    start = to_channels(view, readable(run, info, steps))
+    end = to_channels(view, readable(run, info, steps[::-1]))
+    return {"numbers": arrange(known[way], start, end, rgb=view.coloured).tolist()}
+
+
+def trajectory(run: Run, info: LayerInfo, number: int) -> dict[str, Any]:
+    """Return one filter's norm, drift and roughness over training, at evenly spaced snapshots."""
+    view = view_of(info)
+    steps = run.steps
+    one = slice(number, number + 1)
+    start = to_channels(view, readable(run, info, run.steps)[one])
+    size = math.prod(info.shape) * 4
+    most = min(_MOST_MEASURED, max(_FEWEST_MEASURED, _MOST_READ // max(size, 1)))
+    places = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
+    rows = []
+    for step in (steps[place] for place in places):
+        try:
+            now = to_channels(view, run.kernels(info.name, step)[one])
+        except FiltertrackError:
+            continue
+        values = (measures.norm(now), measures.drift(now, start), measures.roughness(now))
+        rows.append((step, *(_number(float(value[0])) for value in values)))
+    names = ("steps", "norm", "drift", "roughness")
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def label(run: Run, info: LayerInfo, number: int, step: int) -> dict[str, Any]:
+    """Return what one filter is at a step, and the evidence."""
+    view = view_of(info)
+    kernels = to_channels(view, run.kernels(info.name, step)[number : number + 1])
+    found = measures.label(kernels, rgb=view.coloured)
+    return {
+        "label": str(found.names[0]),
+        "roughness": _number(float(found.structure.ratio[0])),
+        "chance": _number(float(found.structure.p_value[0])),
+        "gabor": _number(float(found.fits.gabor.r2[0])),
+        "blob": _number(float(found.fits.blob.r2[0])),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def animation(runs: Sequence[Run], ending: str, options: dict[str, Any]) -> bytes:
+    """Draw an animation as ``filtertrack animate`` does, and return the file's bytes."""
+    with tempfile.TemporaryDirectory(prefix="filtertrack-") as folder:
+        target = Path(folder) / f"animation{ending}"
+        compare = runs[1] if len(runs) > 1 else None
+        animate(runs[0], target, compare=compare, **options)
+        return target.read_bytes()

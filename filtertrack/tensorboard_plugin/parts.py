@@ -1,0 +1,137 @@
+"""The part of a layer that is looked at, as it goes to the browser."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from filtertrack.cells import Channels, View, to_cells, view_of
+from filtertrack.errors import FiltertrackError
+from filtertrack.grid import PAGE
+from filtertrack.snapshot import LayerInfo, Moment
+from filtertrack.store import Run
+from filtertrack.tensorboard_plugin.wire import pack
+
+_MOST_BYTES = 1 << 20
+"""Bytes of weights in one answer, at most, or one snapshot's: unpacked while a frame is shown."""
+_MOST_IN_A_SNAPSHOT = 4 << 20
+_MOST_SNAPSHOTS = 128
+MOST_ACROSS = 256
+"""Filters and channels of a 1x1 kernel's matrix that are shown, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a layer is asked for, and how it is looked at.
+
+    Attributes:
+        run: The run.
+        info: The layer.
+        filters: Numbers of filters, ascending.
+        channels: How input channels are drawn: see ``cells.view_of``.
+        delta: Whether the difference from the first snapshot is asked for.
+    """
+
+    run: Run
+    info: LayerInfo
+    filters: tuple[int, ...]
+    channels: Channels = None
+    delta: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers once."""
+        most = page_of(self.info)
+        if not 0 < len(self.filters) <= most or len(set(self.filters)) < len(self.filters):
+            raise FiltertrackError(f"filters: expected 1 to {most} of them, each once")
+        wrong = [n for n in self.filters if n not in range(self.info.filters)]
+        if wrong:
+            raise FiltertrackError(
+                f"filters: layer {self.info.name} has the filters 0 to {self.info.filters - 1}, "
+                f"got {wrong[0]}"
+            )
+
+
+def is_cut(info: LayerInfo, view: View) -> bool:
+    """Whether only the first input channels are shown."""
+    return view.kind == "matrix" and info.shape[3] > MOST_ACROSS
+
+
+def page_of(info: LayerInfo) -> int:
+    """Return how many filters are shown at a time, at most."""
+    view = view_of(info)
+    if view.kind == "matrix":
+        return MOST_ACROSS
+    each = 8 * view.height * view.width * (3 if view.coloured else 1)
+    return max(1, min(PAGE, _MOST_IN_A_SNAPSHOT // max(each, 1)))
+
+
+def cells_at(part: Part, first: int, last: int) -> bytes:
+    """Pack the cells of a part of a layer at the snapshots from ``first`` to ``last``.
+
+    As many as fit into one answer; the head says which: ``steps`` that were read, each with its
+    ``moments``, ``damaged`` ones with the reason, and ``next``, the first that was not looked at.
+
+    Rank-1 patterns have the sign of their own snapshot; the page lets them follow on.
+    """
+    view = view_of(part.info, part.channels)
+    asked = [step for step in part.run.steps if first <= step <= last]
+    start = readable(part.run, part.info, part.run.steps).astype(np.float64) if part.delta else None
+    arrays: list[np.ndarray] = []
+    moments: list[dict[str, Any]] = []
+    damaged: dict[int, str] = {}
+    looked = 0
+    for step in asked:
+        each = arrays[0].nbytes if arrays else 0
+        if len(arrays) * each + each > _MOST_BYTES or looked == _MOST_SNAPSHOTS:
+            break
+        looked += 1
+        try:
+            snapshot = part.run.snapshot(step, [part.info.name])
+        except FiltertrackError as error:
+            damaged[step] = str(error)
+            continue
+        kernels = part.info.canonical(snapshot.arrays[part.info.kernel])
+        arrays.append(_cells(part, view, kernels, start))
+        moments.append(_moment(snapshot.moment))
+    head = {
+        "moments": moments,
+        "damaged": damaged,
+        "next": asked[looked] if looked < len(asked) else None,
+        "type": arrays[0].dtype.name if arrays else None,
+        "shape": arrays[0].shape if arrays else None,
+    }
+    return pack(head, arrays)
+
+
+def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None) -> np.ndarray:
+    if start is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            kernels = kernels - start
+    if is_cut(part.info, view):
+        kernels = kernels[..., :MOST_ACROSS]
+    if len(part.filters) < part.info.filters:
+        kernels = kernels[list(part.filters)]
+    if view.kind == "matrix":
+        drawn = kernels.reshape(len(kernels), -1).T[np.newaxis, :, :, np.newaxis]
+    else:
+        drawn = to_cells(view, kernels)
+    # Floats of up to four bytes and small whole numbers are float32 without any loss.
+    exact = drawn.dtype.itemsize <= 4 and drawn.dtype.kind == "f"
+    return drawn.astype(np.float32 if exact or drawn.dtype.itemsize <= 2 else np.float64)
+
+
+def _moment(moment: Moment) -> dict[str, Any]:
+    finite = {name: value for name, value in moment.metrics.items() if math.isfinite(value)}
+    return {"step": moment.step, "epoch": moment.epoch, "batch": moment.batch, "metrics": finite}
+
+
+def readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
+    """Return a layer's filters at the first of some steps that is not damaged."""
+    for step in steps:
+        try:
+            return run.kernels(info.name, step)
+        except FiltertrackError:
+            continue
+    raise FiltertrackError("no snapshot of the run can be read")

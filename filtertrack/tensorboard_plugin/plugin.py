@@ -1,0 +1,183 @@
+"""The tab's routes: read-only, checked, bounded."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any, TypeAlias
+
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from werkzeug import wrappers
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.formats import FORMATS
+from filtertrack.snapshot import LayerInfo
+from filtertrack.store import Run
+from filtertrack.tensorboard_plugin import answers, parts
+from filtertrack.tensorboard_plugin.catalogue import Catalogue
+from filtertrack.tensorboard_plugin.query import Query
+
+NAME = "filtertrack"
+
+_KEPT = 86_400
+"""Seconds for which a browser keeps what cannot change: its address names its version."""
+_STATIC = {".js": "application/javascript", ".css": "text/css"}
+_BINARY = "application/octet-stream"
+
+_log = logging.getLogger("filtertrack")
+
+Response: TypeAlias = wrappers.Response
+Answer: TypeAlias = Callable[[wrappers.Request], Response]
+
+
+class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard has no types
+    """The tab "Filters"."""
+
+    plugin_name = NAME
+
+    def __init__(self, context: base_plugin.TBContext) -> None:
+        """Learn which log folders TensorBoard reads."""
+        spec = getattr(context.flags, "logdir_spec", "")
+        self._catalogue = Catalogue.of_flags(context.logdir, spec)
+        self._drawing = threading.Lock()
+        folder = resources.files("filtertrack.tensorboard_plugin") / "static"
+        self._files = {
+            file.name: (file.read_bytes(), _STATIC[ending])
+            for file in folder.iterdir()
+            if (ending := file.name[file.name.rfind(".") :]) in _STATIC
+        }
+
+    def is_active(self) -> bool:
+        """Whether there is a run to show."""
+        return bool(self._catalogue.find().runs)
+
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """Say where the page's module is, and what the tab is called."""
+        return base_plugin.FrontendMetadata(
+            es_module_path="/static/index.js", tab_name="Filters", disable_reload=True
+        )
+
+    def get_plugin_apps(self) -> Mapping[str, Any]:
+        """Return the routes."""
+        routes: dict[str, Answer] = {
+            "/static/*": self._static,
+            "/settings": self._settings,
+            "/palette": self._palette,
+            "/runs": self._runs,
+            "/layers": self._layers,
+            "/steps": self._steps,
+            "/cells": self._cells,
+            "/order": self._order,
+            "/trajectory": self._trajectory,
+            "/label": self._label,
+            "/animation": self._animation,
+        }
+        return {
+            path: wrappers.Request.application(_checked(route)) for path, route in routes.items()
+        }
+
+    def _static(self, request: wrappers.Request) -> Response:
+        name = request.path.rpartition("/")[2]
+        if name not in self._files:
+            raise FiltertrackError(f"the page has no file {name!r}")
+        content, kind = self._files[name]
+        return _respond(request, content, kind)
+
+    def _settings(self, request: wrappers.Request) -> Response:
+        return _json(request, answers.settings())
+
+    def _palette(self, request: wrappers.Request) -> Response:
+        colours = answers.colours(Query(request.args).text("colormap"))
+        return _respond(request, colours, _BINARY, expires=_KEPT)
+
+    def _runs(self, request: wrappers.Request) -> Response:
+        found = self._catalogue.find()
+        return _json(request, {"runs": list(found.runs), "notes": found.notes})
+
+    def _layers(self, request: wrappers.Request) -> Response:
+        run, _ = self._asked(request)
+        return _json(request, answers.describe_run(run))
+
+    def _steps(self, request: wrappers.Request) -> Response:
+        run, query = self._asked(request)
+        return _json(request, answers.describe_steps(run, query.text("known")))
+
+    def _cells(self, request: wrappers.Request) -> Response:
+        run, query, info = self._asked_layer(request)
+        part = parts.Part(
+            run, info, query.numbers("filters"), query.channels("channels"), query.flag("delta")
+        )
+        packed = parts.cells_at(part, query.number("first"), query.number("last"))
+        return _respond(
+            request, packed, _BINARY, content_encoding="gzip", expires=query.kept(_KEPT)
+        )
+
+    def _order(self, request: wrappers.Request) -> Response:
+        run, query, info = self._asked_layer(request)
+        return _json(request, answers.order(run, info, query.text("order")), query.kept(_KEPT))
+
+    def _trajectory(self, request: wrappers.Request) -> Response:
+        run, query, info = self._asked_layer(request)
+        number = query.filter_of(info)
+        return _json(request, answers.trajectory(run, info, number), query.kept(_KEPT))
+
+    def _label(self, request: wrappers.Request) -> Response:
+        run, query, info = self._asked_layer(request)
+        number = query.filter_of(info)
+        return _json(
+            request, answers.label(run, info, number, query.number("step")), query.kept(_KEPT)
+        )
+
+    def _animation(self, request: wrappers.Request) -> Response:
+        run, query, info = self._asked_layer(request)
+        runs = [run]
+        if query.text("compare"):
+            runs.append(self._catalogue.open(query.text("compare")))
+        ending = query.text("ending")
+        if ending not in FORMATS:
+            raise FiltertrackError(f"ending: expected one of {', '.join(FORMATS)}, got {ending!r}")
+        if not self._drawing.acquire(blocking=False):
+            busy = "another animation is being drawn; try again in a moment"
+            return _respond(request, busy, "text/plain", code=503)
+        try:
+            drawn = answers.animation(runs, ending, query.look(info))
+        finally:
+            self._drawing.release()
+        name = f"{info.name.replace('/', '_')}{ending}"
+        headers = [("Content-Disposition", f'attachment; filename="{name}"')]
+        return _respond(request, drawn, FORMATS[ending].mime, headers=headers)
+
+    def _asked(self, request: wrappers.Request) -> tuple[Run, Query]:
+        query = Query(request.args)
+        return self._catalogue.open(query.text("run")), query
+
+    def _asked_layer(self, request: wrappers.Request) -> tuple[Run, Query, LayerInfo]:
+        run, query = self._asked(request)
+        return run, query, run.layer(query.text("layer"))
+
+
+def _checked(route: Answer) -> Answer:
+    """Answer what is wrong with a question in a sentence, as text; never with a trace."""
+
+    def answer(request: wrappers.Request) -> Response:
+        if request.method not in {"GET", "HEAD"}:
+            return _respond(request, "only to be read", "text/plain", code=405)
+        try:
+            return route(request)
+        except FiltertrackError as error:
+            return _respond(request, str(error), "text/plain", code=400)
+        except OSError as error:
+            _log.warning("Filters: %s", error)
+            return _respond(request, f"cannot be read: {error}", "text/plain", code=503)
+
+    return answer
+
+
+def _json(request: wrappers.Request, value: Any, expires: int = 0) -> Response:
+    return _respond(request, value, "application/json", expires=expires)
+
+
+def _respond(request: wrappers.Request, content: Any, kind: str, **options: Any) -> Response:
+    response: Response = http_util.Respond(request, content, kind, **options)
+    return response

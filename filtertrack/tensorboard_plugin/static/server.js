@@ -1,0 +1,60 @@
+// What the tab asks of the server. Addresses are relative: they hold under --path_prefix.
+
+export class ServerError extends Error {}
+
+function address(route, query) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return `./${route}?${new URLSearchParams(given)}`;
+}
+
+async function ask(route, query, signal = null) {
+  let response;
+  try {
+    response = await fetch(address(route, query), {signal});
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError("TensorBoard does not answer.");
+  }
+  if (response.ok) return response;
+  throw new ServerError((await response.text()).slice(0, 1000) || `TensorBoard answered ${response.status}.`);
+}
+
+export async function askJson(route, query = {}) {
+  return (await ask(route, query)).json();
+}
+
+export async function askBlob(route, query) {
+  return (await ask(route, query)).blob();
+}
+
+export async function askPalette(colormap) {
+  return new Uint8Array(await (await ask("palette", {colormap})).arrayBuffer());
+}
+
+/** Ask for cells: {moments, damaged, next, shape, arrays}, an array of numbers a snapshot. */
+export async function askCells(query, signal) {
+  const bytes = new Uint8Array(await (await ask("cells", query, signal)).arrayBuffer());
+  const length = new DataView(bytes.buffer).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  return {...head, arrays: unpack(bytes.subarray(4 + length), head)};
+}
+
+// The inverse of wire.py: bytes lie sorted by their place in a number, and each array but the
+// first was combined with the one before it by exclusive or.
+function unpack(bytes, {moments, type, shape}) {
+  if (!moments.length) return [];
+  const size = type === "float64" ? 8 : 4;
+  const count = bytes.length / size;
+  const each = count / moments.length;
+  const words = new Uint32Array((count * size) / 4);
+  const wide = size / 4;
+  for (let word = 0; word < wide; word++) {
+    const [a, b, c, d] = [0, 1, 2, 3].map(n => bytes.subarray((4 * word + n) * count, (4 * word + n + 1) * count));
+    for (let n = 0, to = word; n < count; n++, to += wide) {
+      words[to] = a[n] | (b[n] << 8) | (c[n] << 16) | (d[n] << 24);
+    }
+  }
+  for (let n = each * wide; n < words.length; n++) words[n] ^= words[n - each * wide];
+  const Numbers = size === 8 ? Float64Array : Float32Array;
+  return moments.map((_, number) => new Numbers(words.buffer, number * each * size, each));
+}

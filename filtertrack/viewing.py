@@ -1,0 +1,88 @@
+"""TensorBoard, started in this process with the tab "Filters" in front."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from importlib.metadata import entry_points
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from filtertrack.errors import FiltertrackError
+
+_TAB = "filtertrack"
+_LAST_PORT = 0xFFFF
+_log = logging.getLogger("filtertrack")
+
+
+def serve(
+    folder: str | os.PathLike[str],
+    opened: Callable[[str], object],
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+) -> None:
+    """Serve TensorBoard until Ctrl-C. Only in the main thread, as it listens to signals.
+
+    Args:
+        folder: Its log folder: a run's, or one with runs below it.
+        opened: Called with the address once a browser can be sent there.
+        host: The address of this machine to listen on; only this machine reaches the default.
+        port: 0 to 65535, 0 for any that is free; None for the first free one from 6006 on.
+
+    Raises:
+        FiltertrackError: If that port is taken, or there is no such port or host.
+    """
+    if port is not None and not 0 <= port <= _LAST_PORT:
+        raise FiltertrackError(f"expected a port from 0 to {_LAST_PORT}, got {port}")
+    # As if tensorflow were not installed: TensorBoard would import it, for seconds and hundreds of
+    # megabytes, and needs it for nothing that is shown here. Its own switch, that a module
+    # tensorboard.compat.notf can be imported, is not heeded by its debugger.
+    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type] # as Python documents it
+    from tensorboard.program import (  # noqa: PLC0415 - after the line above
+        TensorBoard,
+        TensorBoardServerException,
+        WerkzeugServer,
+        with_port_scanning,
+    )
+
+    class Quiet(TensorBoard):  # type: ignore[misc] # TensorBoard has no types
+        def _make_data_ingester(self) -> Any:
+            with redirect_stderr(StringIO()):  # where to report issues of fast loading, each time
+                return super()._make_data_ingester()
+
+    class Server(WerkzeugServer):  # type: ignore[misc]
+        def print_serving_message(self) -> None:
+            opened(f"{self.get_url()}#{_TAB}")
+
+    def listen(app: Any, flags: Any) -> Any:
+        said = StringIO()
+        try:
+            with redirect_stderr(said):
+                return with_port_scanning(Server)(app, flags)
+        except TensorBoardServerException as error:
+            reason = error.msg
+        except (OSError, UnicodeError, SystemExit) as error:
+            reason = said.getvalue() or str(error)  # werkzeug prints it, and would end Python
+        raise FiltertrackError(
+            f"cannot listen on {host}: {reason.strip()}; choose another host or port"
+        )
+
+    tensorboard = Quiet(plugins=_plugins(), server_class=listen)
+    tensorboard.configure(logdir=str(Path(folder).absolute()), host=host, port=port)
+    tensorboard.main()
+
+
+def _plugins() -> list[Any]:
+    """Return what TensorBoard shows by default, without those that cannot be imported."""
+    from tensorboard import default  # noqa: PLC0415 - after tensorflow was taken out
+
+    plugins: list[Any] = default.get_static_plugins()
+    for found in entry_points(group="tensorboard_plugins"):
+        try:
+            plugins.append(found.load())
+        except Exception as error:  # noqa: BLE001 - another's fault should not cost the tab
+            _log.warning("the plugin %s is left out: %s", found.name, error)
+    return plugins

@@ -1,0 +1,119 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import webbrowser
+from contextlib import contextmanager
+
+import pytest
+
+from filtertrack import viewing
+from filtertrack.cli import main
+
+
+@contextmanager
+def view(folder, *options, **environment):
+    """Start the real command; yields its process and the address it prints."""
+    command = [sys.executable, "-m", "filtertrack", "view", folder, "--no-browser", *options]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=os.environ | environment, **piped) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def answer(address, path="plugins_listing"):
+    """Ask TensorBoard for some of its data: which tabs there are."""
+    url = f"{address.partition('#')[0]}data/{path}"
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - loopback
+        return json.load(response)
+
+
+@pytest.mark.parametrize("data_server", ["", "/nowhere"], ids=["default", "python"])
+def test_it_serves_the_tab_until_ctrl_c_without_tensorflow(run, tmp_path, data_server):
+    """It prints one address and no more, never imports tensorflow, and Ctrl-C is a good end."""
+    from filtertrack.summaries import Summaries
+
+    Summaries(run).add(run.snapshot(0))
+    (tmp_path / "tensorflow").mkdir()
+    imported = tmp_path / "imported"
+    (tmp_path / "tensorflow" / "__init__.py").write_text(f"open({str(imported)!r}, 'w')")
+    environment = {"PYTHONPATH": str(tmp_path), "TENSORBOARD_DATA_SERVER_BINARY": data_server}
+    with view(tmp_path, "--port", "0", **environment) as (process, address):
+        assert address.startswith("http://127.0.0.1:")
+        assert address.endswith("/#filtertrack")
+        assert answer(address)["filtertrack"]["tab_name"] == "Filters"
+        end = time.monotonic() + 90
+        while not answer(address)["images"]["enabled"]:  # until its events are read
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert answer(address, "plugin/debugger-v2/runs") == {}
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 0
+    assert not imported.exists()
+
+
+def test_a_free_port_is_found(run):
+    """From 6006 on, as TensorBoard does: a second one takes another."""
+    with view(run.path) as (_, first), view(run.path) as (_, second):
+        ports = [int(address.rpartition(":")[2].partition("/")[0]) for address in (first, second)]
+    assert 6006 <= ports[0] < ports[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--port", "TAKEN"], "port TAKEN, it was already in use; choose another"),
+        (["--port", "65536"], "expected a port from 0 to 65535, got 65536"),
+        (["--port", "-1"], "got -1"),
+        (["--host", "nowhere.invalid"], "cannot listen on nowhere.invalid: "),
+    ],
+)
+def test_what_cannot_be_listened_on_is_said_in_one_line(run, options, reason):
+    """No other port is taken instead: exit 2, what is wrong, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with view(run.path, *(o.replace("TAKEN", port) for o in options)) as (process, address):
+            said = process.communicate(timeout=60)[1]
+    assert (process.returncode, address) == (2, "")
+    assert said.count("\n") == 1
+    assert reason.replace("TAKEN", port) in said
+
+
+@pytest.mark.parametrize("name", ["", "missing", "."])
+def test_a_folder_without_runs_is_refused(tmp_path, monkeypatch, capsys, name):
+    """One line that names it and says what is expected, whether it is there or not."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["view", name or str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert repr(name or str(tmp_path)) in said
+    assert "expected the folder that FilterTracker was given" in said
+
+
+def test_the_browser_is_sent_there(run, monkeypatch, capsys):
+    """To the address that is printed, in a thread; where there is none, nothing happens."""
+    sent = threading.Event()
+    where = []
+
+    def serve(folder, opened, **options):
+        opened("http://127.0.0.1:6006/#filtertrack")
+        assert sent.wait(60)
+        raise KeyboardInterrupt
+
+    def browser(address):
+        where.append(address)
+        sent.set()
+        return False
+
+    monkeypatch.setattr(viewing, "serve", serve)
+    monkeypatch.setattr(webbrowser, "open", browser)
+    assert main(["view", str(run.path)]) == 0
+    assert [capsys.readouterr().out] == [f"{address}\n" for address in where]
