@@ -1,6 +1,7 @@
 """What several test files share: small runs, a tiny model, golden pictures, an event reader."""
 
 import json
+import shutil
 import signal
 import subprocess
 import zlib
@@ -161,6 +162,29 @@ def decoded():
         return frames[:, len(header) :].reshape(-1, height, width, 3)
 
     return decode
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The system's Chromium, without a window: ``with chromium.new_page() as page``.
+
+    For a file of tests: as long as it is there, nothing else in this thread can use asyncio.
+    """
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        program = None
+    if not program:
+        pytest.skip("needs Chromium")
+    flags = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
+    flags += ["disable-background-networking", "disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program, args=[f"--{flag}" for flag in flags]
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
