@@ -3,7 +3,8 @@
 Both sides of a comparison run in turn, and the medians of several rounds count. Absolute times say
 little on a shared machine: the ratios do. CPU time is reported beside the clock on the wall, so
 that nothing is won by a thread that works unseen. Files are judged by decoders that did not write
-them, but for WebP. gifski and torchvision are measured where they are installed.
+them, but for WebP. gifski, torchvision and, for the tab, Chromium are measured where they are
+installed.
 """
 
 import argparse
@@ -29,12 +30,14 @@ from benchmarks.page import draw_chart, to_markdown
 from benchmarks.sides import FULL, QUICK, Row, Scale, number
 from benchmarks.starting import starting
 from benchmarks.storing import storing
+from benchmarks.tab import tab
 from benchmarks.training import training
 
 GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
     "training": training,
     "drawing": drawing,
     "events": events,
+    "tab": tab,
     "storing": storing,
     "starting": starting,
     "growing": growing,
@@ -44,6 +47,7 @@ GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
 _LIBRARIES = (
     *("numpy", "pillow", "matplotlib", "imageio", "av", "keras", "tensorflow-cpu", "tensorflow"),
     *("tensorboard", "torch", "torchvision", "zlib-ng", "google-crc32c", "imageio-ffmpeg"),
+    "playwright",
 )
 
 

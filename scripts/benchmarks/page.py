@@ -19,6 +19,7 @@ _TITLES = {
     "training": "Training",
     "drawing": "Drawing a grid",
     "events": "What is written for TensorBoard",
+    "tab": "The tab in TensorBoard",
     "storing": "On disk",
     "starting": "Starting a command",
     "growing": "Growth",
@@ -46,6 +47,11 @@ _ABOUT = {
     "events": (
         "`tf.summary.image` is given the finished picture; ours begins with the weights, draws "
         "and measures them, and writes scalars and distributions as well."
+    ),
+    "tab": (
+        "Chromium without a window, server and browser on the same two cores. The page is opened "
+        "anew each time, without TensorBoard's own page around it, which takes seconds before it "
+        "shows any tab. Played is at 60 snapshots a second, for four seconds."
     ),
     "storing": (
         "Appending is against one `write` and `fsync` of the same bytes; reading against `open`, "

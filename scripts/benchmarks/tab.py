@@ -1,0 +1,106 @@
+"""The tab "Filters", as a browser shows it: Debian's Chromium, without a window."""
+
+import itertools
+import shutil
+import statistics
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.made import KERNELS, make_run
+from benchmarks.sides import Row, Scale, at_least, at_most
+
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+_STEPS, _FEW = 500, 60
+_PLAYED = 4.0
+"""Seconds for which it plays."""
+_ON_SCREEN = 58.0
+"""Pictures a second, of the screen's 60: what is called smooth."""
+
+_DRAWN = "figure.grid[data-drawn]"
+_LOADED = ".status[data-loaded=true]"
+_PLAY = """seconds => new Promise(done => {
+  const times = [], grid = document.querySelector("figure.grid");
+  new MutationObserver(() => times.push(performance.now()))
+    .observe(grid, {attributes: true, attributeFilter: ["data-drawn"]});
+  setTimeout(() => done(times), 1000 * seconds);
+})"""
+
+
+def tab(folder: Path, scale: Scale) -> Iterator[Row]:
+    """Open the tab on a run of 64 filters of 7×7×3, fetch it all, and play it."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        return
+    steps = _STEPS if scale.large else _FEW
+    run = make_run(folder / "run", KERNELS["colour"], steps)
+    with _served(run.path) as address, _browser(browser) as chromium:
+        rounds = [_opened(chromium, address) for _ in range(scale.rounds)]
+        first, whole = (statistics.median(each[n] for each in rounds) for n in (0, 1))
+        what = f"{steps} steps of 64 filters of 7×7×3"
+        yield at_most(f"{what}: from opening the tab's page to its first picture", first, "s", 1)
+        yield Row(f"{what}: to the last of them fetched", whole, "s")
+        raw = steps * run.layer("conv1").filters * 7 * 7 * 3 * 4
+        wire = rounds[0][2]
+        note = f"{wire / 1e6:.1f} against {raw / 1e6:.1f} MB"
+        yield at_most(f"{what}: bytes over the wire, times raw float32", wire / raw, "x", 1, note)
+        times = _played(chromium, address)
+        gaps = [b - a for a, b in itertools.pairwise(times)]
+        shown = 1000 * len(gaps) / sum(gaps)
+        note = f"the longest pause: {max(gaps):.0f} ms"
+        yield at_least(f"{what}: pictures a second, played at 60", shown, "", _ON_SCREEN, note)
+
+
+@contextmanager
+def _served(path: Path) -> Iterator[str]:
+    """Start TensorBoard as ``filtertrack view`` does; yields the address of the tab's page."""
+    program = Path(sysconfig.get_path("scripts")) / "filtertrack"
+    command = [str(program), "view", str(path), "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+        try:
+            assert server.stdout is not None  # noqa: S101 - as asked for
+            address = server.stdout.readline().partition("#")[0].strip().rstrip("/")
+            yield f"{address}/data/plugin_entry.html?name=filtertrack"
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def _browser(program: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where there is a browser
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+def _opened(browser: Any, address: str) -> tuple[float, float, int]:
+    """Open the page anew; return the seconds to its first picture and to its last, and bytes."""
+    with browser.new_context() as context, context.new_page() as page:
+        sizes: list[int] = []
+        page.on("requestfinished", lambda request: sizes.append(_body(request)))
+        page.goto(address)
+        page.locator(_DRAWN).wait_for()
+        first = page.evaluate("performance.now()") / 1000
+        page.locator(_LOADED).wait_for()
+        return first, page.evaluate("performance.now()") / 1000, sum(sizes)
+
+
+def _body(request: Any) -> int:
+    is_cells = "/cells?" in request.url
+    return int(request.sizes()["responseBodySize"]) if is_cells else 0
+
+
+def _played(browser: Any, address: str) -> list[float]:
+    """Play at 60 a second; return when each picture was drawn, in milliseconds."""
+    with browser.new_context() as context, context.new_page() as page:
+        page.goto(address)
+        page.locator(_LOADED).wait_for()
+        page.get_by_label("speed").select_option("60")
+        page.get_by_role("button", name="Play").click()
+        times: list[float] = page.evaluate(_PLAY, _PLAYED)
+        return times
