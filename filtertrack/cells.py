@@ -65,7 +65,7 @@ def view_of(info: LayerInfo, channels: Channels = None) -> View:
         _check_channels(info, channels, matrix=matrix)
     if matrix:
         return View("matrix", 1, count, filters)
-    slices = info.kernel_shape[0] if len(info.kernel_shape) == _AXES_IN_3D else 1
+    slices = max(1, info.kernel_shape[0]) if len(info.kernel_shape) == _AXES_IN_3D else 1
     if isinstance(channels, int):
         return View("grey", filters, height, width, slices, channels)
     kinds: dict[int, Kind] = {1: "grey"}
@@ -138,6 +138,8 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
         True
     """
     filters, height, width, channels = kernels.shape
+    if not height * width:
+        return np.zeros((filters, height, width, 1))
     flat = kernels.reshape(filters, height * width, channels).astype(np.float64)
     broken = ~np.isfinite(flat).all(axis=(1, 2))
     flat[broken] = 0.0

@@ -187,7 +187,7 @@ class Moment:
         try:
             metrics = {str(name): float(value) for name, value in self.metrics.items()}
             wall_time = float(self.wall_time)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
             raise FiltertrackError(f"a snapshot's metrics do not fit: {error}") from error
         object.__setattr__(self, "metrics", MappingProxyType(metrics))
         object.__setattr__(self, "wall_time", wall_time)

@@ -32,7 +32,7 @@ from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 FOLDER = "filters"
 _SNAPSHOTS = "snapshots"
 _META = "meta"
-_SNAPSHOT_FILE = re.compile(r"(\d{12})\.npz")
+_SNAPSHOT_FILE = re.compile(r"([0-9]{12})\.npz")
 _MAX_META_CHARACTERS = 1 << 20
 _NPY_HEADER = 1 << 12
 _WIDEST = 8  # bytes a value takes at most: float64

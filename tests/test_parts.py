@@ -29,7 +29,9 @@ def read():
     def read(part, first=0, last=10**9):
         steps, arrays, damaged, answers = [], [], {}, 0
         while first is not None:
-            head, came = answer(cells_at(part, first, last))
+            message, whole = cells_at(part, first, last)
+            head, came = answer(message)
+            assert whole == (not head["damaged"])
             steps += [moment["step"] for moment in head["moments"]]
             arrays += came
             damaged |= head["damaged"]

@@ -17,14 +17,14 @@ from filtertrack.grid import NOT_FINITE_RGB
 from filtertrack.manifest import MANIFEST
 from filtertrack.order import ORDERS, Order, arrange
 from filtertrack.palette import THEMES, colormap_levels
-from filtertrack.snapshot import LayerInfo
+from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.store import Run
 from filtertrack.tensorboard_plugin.parts import MOST_ACROSS, is_cut, page_of, readable
 
 _MOST_READ = 256 << 20
 """Bytes that are read to measure one filter over training, at most."""
 _MOST_MEASURED = 500
-_FEWEST_MEASURED = 24
+_FEWEST_MEASURED = 8
 
 COLORMAPS = ("gray", "viridis", "cividis", "magma", "RdBu_r", "PuOr_r")
 """Those the tab offers, for the colour-blind, too; the last two for zero-centred scales."""
@@ -76,8 +76,8 @@ def describe_steps(run: Run, known: str = "") -> dict[str, Any]:
             returned.
     """
     made = (run.folder / MANIFEST).stat().st_mtime_ns // 1000
-    # Adding, removing or replacing a file changes its folder.
-    version = f"{made:x}-{run.file(0).parent.stat().st_mtime_ns:x}"
+    # Adding, removing or replacing a file changes its folder; the count, in case clocks are coarse.
+    version = f"{made:x}-{run.file(0).parent.stat().st_mtime_ns:x}-{len(run.steps):x}"
     if version == known:
         return {"version": version}
     stamps = {}
@@ -108,7 +108,7 @@ def trajectory(run: Run, info: LayerInfo, number: int) -> dict[str, Any]:
     steps = run.steps
     one = slice(number, number + 1)
     start = to_channels(view, readable(run, info, run.steps)[one])
-    size = math.prod(info.shape) * 4
+    size = total_bytes([info])
     most = min(_MOST_MEASURED, max(_FEWEST_MEASURED, _MOST_READ // max(size, 1)))
     places = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
     rows = []

@@ -18,7 +18,6 @@ _FRESH = 3.0
 """Seconds for which a search is believed."""
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
-_NAMED = re.compile(r"([^/\\:]{2,}|[^A-Za-z/\\:]):(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +76,20 @@ class Catalogue:
         return cls(roots, tuple(notes))
 
     def find(self) -> Found:
-        """Search the log folders, unless that was done a moment ago."""
-        with self._lock:
-            if self._last is None or time.monotonic() - self._last[0] > _FRESH:
+        """Search the log folders, unless that was done a moment ago or is being done."""
+        last = self._last
+        if last and time.monotonic() - last[0] <= _FRESH:
+            return last[1]
+        # One at a time searches; the others go on with what is known, if anything is.
+        if not self._lock.acquire(blocking=last is None):
+            return last[1] if last else Found({})
+        try:
+            if self._last is None or self._last is last:
                 found = self._search()
                 self._last = (time.monotonic(), found)
             return self._last[1]
+        finally:
+            self._lock.release()
 
     def open(self, name: str) -> Run:
         """Open a run by its name.
@@ -90,7 +97,9 @@ class Catalogue:
         Raises:
             FiltertrackError: If there is none of that name, or it cannot be read.
         """
-        folder = self.find().runs.get(name)
+        known = self._last[1].runs.get(name) if self._last else None
+        # What was found once is not searched for again: that may take long.
+        folder = known if known and _is_run(known) else self.find().runs.get(name)
         if folder is None:
             raise FiltertrackError(f"there is no run {name!r} below the log folder")
         # Once more, as it may have been replaced by a link since.
@@ -106,7 +115,7 @@ class Catalogue:
                 left -= 1
                 if left < 0:
                     break
-                if not (folder / FOLDER / MANIFEST).is_file():
+                if not _is_run(folder):
                     continue
                 if _inside(folder, root):
                     below = folder.relative_to(root).as_posix()
@@ -129,20 +138,25 @@ def _parts(spec: str | None) -> list[str]:
 
 
 def _named(part: str) -> tuple[str, str]:
-    """Split ``name:path``; a colon of a drive or of an address is not one after a name."""
-    match = None if _REMOTE.match(part) else _NAMED.fullmatch(part)
-    return (match[1], match[2]) if match else ("", part)
+    """Split ``name:path`` where TensorBoard does; not at the colon of a drive or of an address."""
+    name, colon, path = part.partition(":")
+    whole = part.startswith("/") or _REMOTE.match(part) or os.path.splitdrive(part)[0]
+    return (name, path) if colon and not whole else ("", part)
 
 
 def _join(label: str, below: str) -> str:
     return "/".join(filter(None, [label, "" if below == "." and label else below]))
 
 
+def _is_run(folder: Path) -> bool:
+    return os.path.isfile(folder / FOLDER / MANIFEST)  # noqa: PTH113 - never raises
+
+
 def _inside(folder: Path, root: Path) -> bool:
     """Whether a run's files lie below a log folder, all links followed."""
-    real = root.resolve()
+    real = Path(os.path.realpath(root))
     return all(
-        path.resolve().is_relative_to(real)
+        Path(os.path.realpath(path)).is_relative_to(real)
         for path in (folder / FOLDER, folder / FOLDER / "snapshots")
     )
 
@@ -166,7 +180,18 @@ def _folders(root: Path) -> Iterator[Path]:
 def _children(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+            found = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError:
         return []
-    return [folder / name for name in sorted(names) if name != FOLDER]
+    return [folder / entry.name for entry in sorted(found, key=_name) if _is_folder(entry)]
+
+
+def _name(entry: "os.DirEntry[str]") -> str:
+    return entry.name
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.name != FOLDER and entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False

@@ -67,13 +67,16 @@ def page_of(info: LayerInfo) -> int:
     return max(1, min(PAGE, _MOST_IN_A_SNAPSHOT // max(each, 1)))
 
 
-def cells_at(part: Part, first: int, last: int) -> bytes:
+def cells_at(part: Part, first: int, last: int) -> tuple[bytes, bool]:
     """Pack the cells of a part of a layer at the snapshots from ``first`` to ``last``.
 
-    As many as fit into one answer; the head says which: ``steps`` that were read, each with its
-    ``moments``, ``damaged`` ones with the reason, and ``next``, the first that was not looked at.
+    As many as fit into one answer; the head says which: the ``moments`` of those that follow,
+    ``damaged`` ones with the reason, and ``next``, the first that was not looked at.
 
     Rank-1 patterns have the sign of their own snapshot; the page lets them follow on.
+
+    Returns:
+        The message, and whether every snapshot could be read: what could not may be soon.
     """
     view = view_of(part.info, part.channels)
     asked = [step for step in part.run.steps if first <= step <= last]
@@ -93,7 +96,11 @@ def cells_at(part: Part, first: int, last: int) -> bytes:
             damaged[step] = str(error)
             continue
         kernels = part.info.canonical(snapshot.arrays[part.info.kernel])
-        arrays.append(_cells(part, view, kernels, start))
+        drawn = _cells(part, view, kernels, start)
+        if arrays and drawn.dtype != arrays[0].dtype:  # went on in another precision
+            looked -= 1
+            break
+        arrays.append(drawn)
         moments.append(_moment(snapshot.moment))
     head = {
         "moments": moments,
@@ -102,7 +109,7 @@ def cells_at(part: Part, first: int, last: int) -> bytes:
         "type": arrays[0].dtype.name if arrays else None,
         "shape": arrays[0].shape if arrays else None,
     }
-    return pack(head, arrays)
+    return pack(head, arrays), not damaged
 
 
 def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None) -> np.ndarray:
@@ -131,7 +138,7 @@ def readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
     """Return a layer's filters at the first of some steps that is not damaged."""
     for step in steps:
         try:
-            return run.kernels(info.name, step)
+            return info.canonical(run.snapshot(step, [info.name]).arrays[info.kernel])
         except FiltertrackError:
             continue
     raise FiltertrackError("no snapshot of the run can be read")

@@ -21,7 +21,7 @@ from filtertrack.tensorboard_plugin.query import Query
 NAME = "filtertrack"
 
 _KEPT = 86_400
-"""Seconds for which a browser keeps what cannot change: its address names its version."""
+"""Seconds for which a browser keeps what does not change while its address is the same."""
 _STATIC = {".js": "application/javascript", ".css": "text/css"}
 _BINARY = "application/octet-stream"
 
@@ -108,9 +108,13 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         part = parts.Part(
             run, info, query.numbers("filters"), query.channels("channels"), query.flag("delta")
         )
-        packed = parts.cells_at(part, query.number("first"), query.number("last"))
+        packed, whole = parts.cells_at(part, query.number("first"), query.number("last"))
         return _respond(
-            request, packed, _BINARY, content_encoding="gzip", expires=query.kept(_KEPT)
+            request,
+            packed,
+            _BINARY,
+            content_encoding="gzip",
+            expires=query.kept(_KEPT) if whole else 0,
         )
 
     def _order(self, request: wrappers.Request) -> Response:
@@ -162,7 +166,8 @@ def _checked(route: Answer) -> Answer:
 
     def answer(request: wrappers.Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
-            return _respond(request, "only to be read", "text/plain", code=405)
+            allowed = [("Allow", "GET, HEAD")]
+            return _respond(request, "only to be read", "text/plain", code=405, headers=allowed)
         try:
             return route(request)
         except FiltertrackError as error:
@@ -170,6 +175,10 @@ def _checked(route: Answer) -> Answer:
         except OSError as error:
             _log.warning("Filters: %s", error)
             return _respond(request, f"cannot be read: {error}", "text/plain", code=503)
+        except Exception:  # noqa: BLE001 - a page is better told so than left with a trace
+            _log.exception("Filters: %s", request.path)
+            told = "this cannot be answered; TensorBoard's log says why"
+            return _respond(request, told, "text/plain", code=500)
 
     return answer
 

@@ -40,9 +40,11 @@ class Query:
             first, dash, last = part.partition("-")
             low = _number(name, first)
             high = _number(name, last) if dash else low
-            if high - low >= _LONGEST:
-                raise FiltertrackError(f"{name}: {part} are too many at a time")
+            if not 0 <= high - low < _LONGEST:
+                raise FiltertrackError(f"{name}: expected ranges such as 0-63, got {part!r}")
             numbers += range(low, high + 1)
+        if len(set(numbers)) < len(numbers):
+            raise FiltertrackError(f"{name}: expected each number once")
         return tuple(numbers)
 
     def flag(self, name: str) -> bool:

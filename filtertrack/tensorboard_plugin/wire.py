@@ -31,6 +31,8 @@ def pack(head: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
     """
     text = json.dumps(head, allow_nan=False).encode()
     parts = [len(text).to_bytes(4, "little"), text]
+    if len({array.dtype for array in arrays}) > 1:
+        raise ValueError("the arrays of a message are of one type")
     if arrays:
         parts.append(_shuffled(np.stack(arrays)))
     compressor = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, _GZIP)

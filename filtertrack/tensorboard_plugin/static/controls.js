@@ -19,7 +19,7 @@ export class Controls {
   /**
    * @param {object} look what is chosen now; see index.js
    * @param {object} settings of the server
-   * @param {object} on what to do: look(changes), savePicture(), saveAnimation(ending)
+   * @param {object} on what to do: look(changes), run(name, on), savePicture(), saveAnimation(ending)
    */
   constructor(look, settings, on) {
     Object.assign(this, {look, on});
@@ -67,12 +67,11 @@ export class Controls {
     const key = JSON.stringify([names, chosen]);
     if (key === this.listed) return;
     this.listed = key;
-    const at = [...this.runs.querySelectorAll("input")].findIndex(box => box === document.activeElement);
+    const at = [...this.runs.querySelectorAll("input")].indexOf(document.activeElement);
     this.runs.replaceChildren(...names.map(name => {
-      const box = toggle(name, chosen.includes(name), on => {
-        const others = chosen.filter(each => each !== name);
-        this.on.look({runs: on ? [...others, name] : others.length ? others : chosen});
-      });
+      const box = toggle(name, chosen.includes(name), on => this.on.run(name, on));
+      // One run is always shown: the last one cannot be taken away.
+      box.querySelector("input").disabled = chosen.length === 1 && chosen[0] === name;
       box.dataset.name = name;
       return box;
     }));

@@ -21,6 +21,7 @@ export class FilterView {
   constructor(page) {
     this.page = page;
     this.number = null;
+    this.blocks = [];
     this.title = make("h2", {tabindex: "-1"});
     this.runs = make("div", {class: "blocks"});
     const close = button("Close", icon("close"), () => page.open(null));
@@ -31,9 +32,8 @@ export class FilterView {
   /** Show a filter of every run; null for none. What is open stays as it is. */
   open(number) {
     const shown = this.page.shown();
-    const key = JSON.stringify([number, shown.map(run => [run.name, run.made, run.part])]);
-    if (key === this.key) return this.refresh();
-    this.key = key;
+    const same = number === this.number && shown.every((run, n) => run === this.blocks[n]?.shown && run.part === this.blocks[n].part);
+    if (same && shown.length === this.blocks.length) return this.refresh();
     this.number = number;
     this.element.hidden = number === null;
     this.blocks = [];
@@ -46,22 +46,22 @@ export class FilterView {
 
   /** Draw what changes with the step. */
   draw(values) {
-    for (const block of this.blocks ?? []) block.draw(values);
+    for (const block of this.blocks) if (block.shown.reel) block.draw(values);
   }
 
   /** Draw what changes with what has been fetched, and with the look. */
   refresh() {
-    for (const block of this.blocks ?? []) block.refresh();
+    for (const block of this.blocks) if (block.shown.reel) block.refresh();
   }
 }
 
 class Block {
   constructor(shown, page, number) {
-    Object.assign(this, {shown, page, number});
+    Object.assign(this, {shown, page, number, part: shown.part});
     this.canvas = make("canvas", {tabindex: "0", role: "img", onmousemove: event => this.hover(event),
                                   onmouseleave: () => this.point(null), onkeydown: event => this.walk(event)});
     this.painter = new Painter(this.canvas);
-    this.readout = make("p", {class: "readout", "aria-live": "polite"});
+    this.readout = make("p", {class: "readout"});
     this.label = make("p", {class: "label"});
     this.table = make("div", {class: "weights"});
     this.details = make("details", {ontoggle: () => this.tabulate()}, make("summary", {}, "Weights as a table"), this.table);
@@ -87,7 +87,7 @@ class Block {
       paintOne(this.painter, LARGE, this.shown, snapshot, values, this.place, this.page.inks);
       this.canvas.setAttribute("aria-label", `Filter ${this.number} of ${this.shown.name} at step ${step}. Arrow keys read its weights.`);
     }
-    for (const each of this.strip.children) each.toggleAttribute("aria-current", Number(each.dataset.step) === this.near(step));
+    for (const each of this.strip.children) each.setAttribute("aria-current", String(Number(each.dataset.step) === this.near(step)));
     for (const curve of this.curves) curve.mark(step);
     this.point(this.weight);
     if (this.details.open) this.tabulate();
@@ -122,20 +122,22 @@ class Block {
   }
 
   async measure() {
-    const {reel, name, layer} = this.shown;
-    const version = `${reel.steps.length}.${reel.stamps.get(reel.steps.at(-1))}`;
-    if (version === this.measured || this.measuring) return;
+    const {version, name, layer} = this.shown;
+    if (version === this.measured || this.measuring || !this.element) return;
     this.measuring = true;
     try {
       const found = await askJson("trajectory", {run: name, layer: layer.name, filter: this.number, version});
       this.measured = version;
       for (const curve of this.curves) curve.draw(found);
       for (const curve of this.curves) curve.mark(this.shown.step());
+      this.page.notices.say("curves", "");
     } catch (error) {
-      this.page.say(error.message);
+      this.page.notices.say("curves", error.message);
+      this.measured = version; // until there is something new
     } finally {
       this.measuring = false;
     }
+    if (this.shown.version !== version) this.measure(); // more came meanwhile
   }
 
   askLabel(step) {
@@ -180,12 +182,16 @@ class Block {
 
   point(weight) {
     this.weight = weight;
+    this.readout.setAttribute("aria-live", this.page.player.playing ? "off" : "polite");
     const {snapshot} = this;
     if (!weight || !snapshot?.cells) {
-      this.readout.textContent = "Point at a weight to read its value.";
-      return;
+      return this.read("Point at a weight to read its value.");
     }
-    this.readout.textContent = `row ${weight[0]}, column ${weight[1]}: ${this.numbers(weight).join(", ")}`;
+    this.read(`row ${weight[0]}, column ${weight[1]}: ${this.numbers(weight).join(", ")}`);
+  }
+
+  read(text) {
+    if (this.readout.textContent !== text) this.readout.textContent = text;
   }
 
   numbers([row, column]) {

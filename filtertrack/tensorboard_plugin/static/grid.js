@@ -27,23 +27,26 @@ export class Grid {
     if (key === this.key) return;
     this.key = key;
     this.canvas.dataset.room = `${wide}x${high}`;
-    this.numbers = numbers;
     this.layout = new Layout(matrix ? 1 : numbers.length, height, width, wide, high, slices);
     this.painter.resize(this.layout, inks);
     const dense = devicePixelRatio;
     this.stage.style.width = `${this.layout.wide / dense}px`;
-    this.stage.style.height = `${this.layout.high / dense}px`;
-    this.cells.replaceChildren(...(matrix ? [] : numbers.map((number, place) => this.cell(number, place, dense))));
+    this.stage.style.aspectRatio = `${this.layout.wide} / ${this.layout.high}`;
+    const focused = this.numbers[[...this.cells.children].indexOf(document.activeElement)];
+    this.numbers = numbers;
+    this.cells.replaceChildren(...(matrix ? [] : numbers.map((number, place) => this.cell(number, place))));
+    this.cells.children[numbers.indexOf(focused)]?.focus(); // new buttons, the same place
   }
 
-  cell(number, place, dense) {
+  cell(number, place) {
+    const {wide, high, cellWide, cellHigh} = this.layout;
+    const share = (part, whole) => `${(100 * part) / whole}%`; // also where the canvas is shrunk to fit
     const [left, top] = this.layout.corner(place);
     const cell = button(`filter ${number}`, "", () => this.opened(number));
     cell.setAttribute("aria-pressed", String(number === this.selected));
     cell.tabIndex = place === 0 ? 0 : -1;
     Object.assign(cell.style, {
-      left: `${left / dense}px`, top: `${top / dense}px`,
-      width: `${this.layout.cellWide / dense}px`, height: `${this.layout.cellHigh / dense}px`,
+      left: share(left, wide), top: share(top, high), width: share(cellWide, wide), height: share(cellHigh, high),
     });
     return cell;
   }

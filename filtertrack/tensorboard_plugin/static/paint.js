@@ -26,8 +26,9 @@ export function zeroCentred({low, high}) {
 
 /** Let all cells share one range. */
 export function shared({low, high}) {
-  return {low: low.map(() => low.reduce((a, b) => Math.min(a, b), Infinity)),
-          high: high.map(() => high.reduce((a, b) => Math.max(a, b), -Infinity))};
+  const least = low.reduce((a, b) => Math.min(a, b), Infinity);
+  const most = high.reduce((a, b) => Math.max(a, b), -Infinity);
+  return {low: low.map(() => least), high: high.map(() => most)};
 }
 
 /** The range that covers several. */

@@ -46,6 +46,7 @@ export class Player {
 
   tick(now) {
     if (!this.playing) return;
+    requestAnimationFrame(time => this.tick(time));
     // A stall is not made up for: it goes on from where it was.
     this.due += this.last === null ? 0 : (Math.min(now - this.last, 250) / 1000) * this.speed;
     this.last = now;
@@ -57,7 +58,6 @@ export class Player {
       while (steps-- > 0 && this.playing) index = this.after(index);
       if (index !== this.index) this.go(index);
     }
-    requestAnimationFrame(time => this.tick(time));
   }
 
   after(index) {

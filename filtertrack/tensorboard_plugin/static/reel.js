@@ -13,35 +13,38 @@ export class Reel {
    * @param {object} part what is asked of the server: run, layer, filters, channels, delta
    * @param {boolean} signed whether cells are rank-1 patterns, whose signs follow on
    * @param {number} sharers how many there are to share the memory
-   * @param {function} changed called when there is more to see
-   * @param {function} failed called with an error
+   * @param {function} changed called when there is more to see, or an `error`
    */
-  constructor(part, signed, sharers, changed, failed) {
-    Object.assign(this, {part, signed, sharers, changed, failed});
+  constructor(part, signed, sharers, changed) {
+    Object.assign(this, {part, signed, sharers, changed});
     this.steps = [];
     this.stamps = new Map();
     this.snapshots = new Map(); // step -> {cells, moment, low, high} or {damaged}
     this.shape = null;
-    this.low = this.high = null; // of each cell, over all snapshots seen
+    this.spans = new Map(); // step -> {low, high} of each cell, also where the cells are forgotten
+    this.low = this.high = null; // over all of them
     this.wanted = 0;
     this.stopped = new AbortController();
     this.running = false;
+    this.error = null; // why it cannot be fetched, for now
   }
 
   /** Tell it what there is now: steps, and for each a stamp that changes with its file. */
   update(steps, stamps) {
     const now = new Map(steps.map((step, n) => [step, stamps[n]]));
-    let replaced = false;
-    for (const step of [...this.snapshots.keys()]) {
-      if (now.get(step) !== this.stamps.get(step)) {
-        this.snapshots.delete(step);
-        replaced = true;
-      }
+    // A difference is from the first one: where that is another one now, all of them are.
+    const restart = this.part.delta && this.start !== undefined && now.get(steps[0]) !== this.start;
+    this.start = now.get(steps[0]);
+    const replaced = [...new Set([...this.snapshots.keys(), ...this.spans.keys()])]
+      .filter(step => restart || now.get(step) !== this.stamps.get(step));
+    for (const step of replaced) {
+      this.snapshots.delete(step);
+      this.spans.delete(step);
     }
-    if (replaced) this.remeasure();
+    if (replaced.length) this.remeasure();
     this.steps = steps;
     this.stamps = now;
-    this.start();
+    this.load();
   }
 
   stop() {
@@ -51,7 +54,7 @@ export class Reel {
   /** Say which snapshot is looked at: the index of its step. */
   look(index) {
     this.wanted = Math.max(0, index);
-    this.start();
+    this.load();
   }
 
   at(step) {
@@ -67,19 +70,21 @@ export class Reel {
     return [...this.snapshots].filter(([, snapshot]) => snapshot.damaged).map(([step]) => step).sort((a, b) => a - b);
   }
 
-  async start() {
+  async load() {
     if (this.running) return;
     this.running = true;
-    try {
-      for (let range; !this.stopped.signal.aborted && (range = this.missing()); ) await this.fetch(...range);
-    } catch (error) {
-      if (!this.stopped.signal.aborted) {
-        this.failed(error);
-        setTimeout(() => this.start(), PAUSE_AFTER_AN_ERROR);
+    for (let range; !this.stopped.signal.aborted && (range = this.missing()); ) {
+      try {
+        await this.fetch(...range);
+        this.error = null;
+      } catch (error) {
+        if (this.stopped.signal.aborted) return;
+        this.error = error.message;
+        await new Promise(resolve => setTimeout(resolve, PAUSE_AFTER_AN_ERROR));
       }
-    } finally {
-      this.running = false;
+      if (!this.stopped.signal.aborted) this.changed();
     }
+    this.running = false;
   }
 
   /** The first and the last step of what to fetch next; null when there is nothing. */
@@ -101,14 +106,17 @@ export class Reel {
     const each = this.shape ? this.shape.reduce((a, b) => a * b) * this.itemSize : 1;
     const most = Math.max(16, Math.floor(MOST_BYTES / this.sharers / each));
     if (count <= most) return [0, count];
-    const from = Math.min(Math.max(0, this.wanted - Math.floor(most / 4)), count - most);
+    // It moves by a quarter at a time, so that what is fetched comes in more than single steps.
+    const quarter = Math.floor(most / 4);
+    const from = Math.min(Math.max(0, (Math.floor(this.wanted / quarter) - 1) * quarter), count - most);
     return [from, from + most];
   }
 
   async fetch(first, last) {
     const asked = this.steps.slice(first, last + 1);
-    const version = asked.reduce((hash, step) => (Math.imul(hash, 31) + (this.stamps.get(step) % 2 ** 32)) | 0, 17);
     const stamps = this.stamps;
+    const parts = this.part.delta ? [this.steps[0], ...asked] : asked;
+    const version = parts.reduce((hash, step) => (Math.imul(hash, 31) + (stamps.get(step) % 2 ** 32)) | 0, 17);
     const got = await askCells(
       {...this.part, first: asked[0], last: asked.at(-1), version: version >>> 0}, this.stopped.signal);
     const until = got.next ?? Infinity;
@@ -119,18 +127,18 @@ export class Reel {
       const damaged = got.damaged[step] ?? "It is not there any more.";
       if (this.stamps.get(step) === stamps.get(step)) this.snapshots.set(step, {damaged});
     }
-    if (this.signed) this.follow(first);
+    if (this.signed) this.follow(this.steps.findIndex(step => step >= asked[0]));
     this.forget();
-    this.changed();
   }
 
   add(moment, cells, shape, stamps) {
     if (this.stamps.get(moment.step) !== stamps.get(moment.step)) return; // replaced meanwhile
     this.shape = shape;
     this.itemSize = cells.BYTES_PER_ELEMENT;
-    const snapshot = {moment, cells, ...ranges(cells, shape[0])};
-    this.snapshots.set(moment.step, snapshot);
-    this.widen(snapshot);
+    const span = ranges(cells, shape[0]);
+    this.snapshots.set(moment.step, {moment, cells, ...span});
+    this.spans.set(moment.step, span);
+    this.widen(span);
   }
 
   widen({low, high}) {
@@ -144,13 +152,14 @@ export class Reel {
 
   remeasure() {
     this.low = this.high = null;
-    for (const snapshot of this.snapshots.values()) if (!snapshot.damaged) this.widen(snapshot);
+    for (const span of this.spans.values()) this.widen(span);
   }
 
   // A rank-1 pattern has no sign of its own: each takes the one that is closer to the snapshot
   // before, so that nothing flips while it plays. From where something came in, to where nothing
   // changes any more.
   follow(first) {
+    if (first < 0) return; // all of it was removed meanwhile
     let before = null;
     for (let n = first - 1; n >= 0 && !before; n--) {
       const snapshot = this.snapshots.get(this.steps[n]);

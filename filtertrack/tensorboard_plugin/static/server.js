@@ -1,5 +1,7 @@
 // What the tab asks of the server. Addresses are relative: they hold under --path_prefix.
 
+const PATIENCE = 120_000; // milliseconds: an animation may take as long
+
 export class ServerError extends Error {}
 
 function address(route, query) {
@@ -10,7 +12,7 @@ function address(route, query) {
 async function ask(route, query, signal = null) {
   let response;
   try {
-    response = await fetch(address(route, query), {signal});
+    response = await fetch(address(route, query), {signal: signal ?? AbortSignal.timeout(PATIENCE)});
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServerError("TensorBoard does not answer.");

@@ -30,16 +30,19 @@ export class Shown {
   }
 
   /** Look at some filters of a layer; numbers are ascending. */
-  look({layer, filters, channels, delta}) {
+  look({layer, filters, channels, delta}, sharers) {
     const part = JSON.stringify([layer.name, filters, channels, delta]);
-    if (part === this.part && this.reel) return;
+    if (part === this.part && this.reel) {
+      this.reel.sharers = sharers;
+      return;
+    }
     this.drop();
     Object.assign(this, {layer, filters, part});
     const kind = channels === "strongest" && layer.kind !== "grey" ? "pattern" : channels === "" ? layer.kind : "grey";
     this.kind = kind;
     this.reel = new Reel(
       {run: this.name, layer: layer.name, filters: asRanges(filters), channels, delta: delta ? 1 : null},
-      kind === "pattern", this.page.runs.length, () => this.page.came(), error => this.page.say(error.message));
+      kind === "pattern", sharers, () => this.page.came());
     this.reel.look(this.index());
     this.reel.update(this.steps, this.stamps);
   }

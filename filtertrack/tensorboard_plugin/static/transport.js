@@ -5,20 +5,18 @@ import {button, choice, icon, make, toggle} from "./elements.js";
 const SPEEDS = [1, 2, 5, 10, 20, 30, 60];
 
 export class Transport {
-  constructor(player, look) {
+  constructor(player) {
     this.player = player;
     this.playButton = button("Play", icon("play"), () => player.toggle());
     this.slider = make("input", {type: "range", min: "0", max: "0", step: "1", "aria-label": "Step",
                                  oninput: () => player.go(Number(this.slider.value))});
     this.marks = make("canvas", {class: "marks", "aria-hidden": "true"});
-    this.when = make("output", {class: "when"});
+    this.when = make("span", {class: "when"});
     this.speed = choice("speed", SPEEDS.map(each => [String(each), `${each} a second`]), String(player.speed), value => {
       player.speed = Number(value);
-      look({});
     });
     this.loop = toggle("loop", player.loop, on => {
       player.loop = on;
-      look({});
     });
     this.element = make("footer", {class: "transport", role: "group", "aria-label": "Steps"},
       button("First step", icon("first"), () => player.go(0)),
@@ -62,19 +60,20 @@ export class Transport {
   }
 
   /** Mark on the line which steps are fetched, and which are damaged. */
-  mark(states, colours) {
+  mark(states) {
     const {marks} = this;
     const wide = Math.max(1, Math.round(this.slider.clientWidth * devicePixelRatio));
     const high = Math.round(8 * devicePixelRatio);
     if (marks.width !== wide || marks.height !== high) [marks.width, marks.height] = [wide, high];
     const context = marks.getContext("2d");
     context.clearRect(0, 0, wide, high);
+    const style = getComputedStyle(document.documentElement);
     // The slider's knob does not reach its ends.
     const knob = 16 * devicePixelRatio;
     const place = n => knob / 2 + ((wide - knob) * n) / Math.max(1, states.length - 1);
     const each = Math.max(1, (wide - knob) / Math.max(1, states.length - 1));
     for (const [state, least] of [["loaded", 1], ["damaged", 3 * devicePixelRatio]]) {
-      context.fillStyle = colours[state];
+      context.fillStyle = style.getPropertyValue(`--${state}`);
       states.forEach((found, n) => {
         if (found === state) context.fillRect(place(n) - Math.max(each, least) / 2, 0, Math.max(each, least) + 1, high);
       });
