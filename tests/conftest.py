@@ -1,10 +1,16 @@
 """What several test files share: small runs, a tiny model, golden pictures, an event reader."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +168,61 @@ def decoded():
         return frames[:, len(header) :].reshape(-1, height, width, 3)
 
     return decode
+
+
+class TensorBoard:
+    """The real one, on loopback.
+
+    Attributes:
+        address: Where it answers, without a slash at its end.
+        log: The file that it writes its messages to.
+    """
+
+    def __init__(self, address, log):
+        self.address, self.log = address, log
+
+    def get(self, path, query=""):
+        """Get a path below ``/data/`` over HTTP; the query is text or name to value."""
+        query = query if isinstance(query, str) else urllib.parse.urlencode(query)
+        url = f"{self.address}/data/{path}?{query}"
+        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - loopback
+            return response.read()
+
+
+def _until(look, what="TensorBoard", patience=90):
+    """Look until there is something."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come in time")
+
+
+@pytest.fixture(scope="session")
+def until():
+    return _until
+
+
+@pytest.fixture(scope="session")
+def tensorboard(tmp_path_factory):
+    """Start the real TensorBoard with some flags; a context that ends it."""
+
+    @contextmanager
+    def start(*flags, cwd=None):
+        log = tmp_path_factory.mktemp("tensorboard") / "log"
+        command = [sys.executable, "-m", "tensorboard.main", "--port", "0", "--host", "127.0.0.1"]
+        with (
+            log.open("w") as stderr,
+            subprocess.Popen([*command, *flags], stderr=stderr, cwd=cwd) as server,
+        ):
+            try:
+                said = _until(lambda: re.search(r"http://127\.0\.0\.1:\d+[\w/]*", log.read_text()))
+                yield TensorBoard(said[0].rstrip("/"), log)
+            finally:
+                server.terminate()
+
+    return start
 
 
 @pytest.fixture(scope="module")

@@ -116,6 +116,8 @@ def test_a_long_history_comes_in_several_answers(make_run, conv_info, read, monk
     monkeypatch.setattr(parts, "_MOST_BYTES", 1 << 20)
     monkeypatch.setattr(parts, "_MOST_SNAPSHOTS", 16)
     assert read(part_of(run))[3] == 3
+    monkeypatch.setattr(parts, "_MOST_READ", 10 * each)  # of a large layer, little is sent
+    assert read(part_of(run))[3] == 4
 
 
 def test_damaged_ones_are_named_and_the_others_come(make_run, conv_info, read):
@@ -148,8 +150,16 @@ def test_metrics_that_json_cannot_hold(tmp_path, conv_info):
     run = Run.create(tmp_path / "run", [info])
     metrics = {"loss": float("nan"), "a": float("inf"), "<b>": 0.5}
     run.append(Snapshot(Moment(0, 0, 0, metrics), {info.kernel: np.zeros(info.kernel_shape)}))
-    assert parts._moment(run.moment(0))["metrics"] == {"<b>": 0.5}
+    assert parts._describe(run.moment(0))["metrics"] == {"<b>": 0.5}
     cells_at(part_of(run), 0, 0)
+
+
+def test_metrics_beyond_what_can_be_shown():
+    """Are left out, and long names are cut: so a head is as bounded as the weights."""
+    moment = Moment(0, 0, 0, {f"{number} {'x' * 500}": 1.0 for number in range(50)})
+    metrics = parts._describe(moment)["metrics"]
+    assert len(metrics) == 16
+    assert max(map(len, metrics)) == 80
 
 
 @pytest.mark.parametrize("filters", [(), (0, 0), (4,), (-1,), tuple(range(65))])

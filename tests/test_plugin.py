@@ -5,7 +5,6 @@ import gzip
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -1100,39 +1099,19 @@ LOADERS = pytest.mark.parametrize(
 )
 
 
-def until(look):
-    """Look until there is something."""
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("TensorBoard did not answer in time")
+@pytest.fixture
+def served(tensorboard):
+    """Start TensorBoard in a folder; a function that asks it. It may warn of nothing of ours."""
 
+    @contextmanager
+    def start(folder, *flags):
+        with tensorboard(*flags, cwd=folder) as server:
+            yield lambda path, **query: server.get(path, query)
+        said = server.log.read_text()
+        for unwanted in ("In 3.0, this warning", "filtertrack", "Filters", "Traceback"):
+            assert unwanted not in said, said
 
-@contextmanager
-def tensorboard(folder, *flags):
-    """Start the real TensorBoard in a folder, on loopback; see that it warns of nothing of ours."""
-    log = folder.with_name(f"{folder.name}.log")
-    command = [sys.executable, "-m", "tensorboard.main", "--port", "0", "--host", "127.0.0.1"]
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen([*command, *flags], stderr=stderr, cwd=folder) as server,
-    ):
-        try:
-            address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+[\w/]*", log.read_text()))
-
-            def get(path, **query):
-                url = f"{address[0].rstrip('/')}/data/{path}?{urlencode(query)}"
-                with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - loopback
-                    return response.read()
-
-            yield get
-        finally:
-            server.terminate()
-    said = log.read_text()
-    for unwanted in ("In 3.0, this warning", "filtertrack", "Filters", "Traceback"):
-        assert unwanted not in said, said
+    return start
 
 
 def served_images(get):
@@ -1154,10 +1133,10 @@ def logs(make_run, tmp_path):
 
 
 @LOADERS
-def test_the_real_tensorboard_serves_the_tab(logs, loading):
+def test_the_real_tensorboard_serves_the_tab(logs, served, until, loading):
     """From a relative folder: listed by its name, every route answered, ten pictures as ever."""
     run = Run(logs / "run")
-    with tensorboard(logs, "--logdir", ".", *loading) as get:
+    with served(logs, "--logdir", ".", *loading) as get:
         listed = json.loads(get("plugins_listing"))["filtertrack"]
         assert (listed["enabled"], listed["tab_name"]) == (True, "Filters")
         assert b"index.js" in get("plugin_entry.html", name="filtertrack")
@@ -1184,10 +1163,10 @@ def test_the_real_tensorboard_serves_the_tab(logs, loading):
 
 
 @LOADERS
-def test_all_pictures_are_kept_where_that_is_asked_for(logs, loading):
+def test_all_pictures_are_kept_where_that_is_asked_for(logs, served, until, loading):
     """By both loaders; and the tab is there below a path prefix."""
     flags = ["--logdir", str(logs), "--filtertrack_all_images", "--path_prefix", "/a/b"]
-    with tensorboard(logs, *flags, *loading) as get:
+    with served(logs, *flags, *loading) as get:
         listed = json.loads(get("plugins_listing"))["filtertrack"]
         module = listed["loading_mechanism"]["module_path"]
         assert module == "/a/b/data/plugin/filtertrack/static/index.js"
@@ -1197,19 +1176,19 @@ def test_all_pictures_are_kept_where_that_is_asked_for(logs, loading):
         assert served_images(get) == list(range(15))
 
 
-def test_what_the_user_says_of_pictures_comes_first(logs):
+def test_what_the_user_says_of_pictures_comes_first(logs, served, until):
     """Also where all are asked for."""
     flags = ["--filtertrack_all_images", "--samples_per_plugin", "images=3"]
-    with tensorboard(logs, "--logdir", str(logs), *flags) as get:
+    with served(logs, "--logdir", str(logs), *flags) as get:
         until(lambda: 14 in served_images(get))
         assert len(served_images(get)) == 3
 
 
-def test_folders_with_names_are_served(make_run, logs):
+def test_folders_with_names_are_served(make_run, logs, served):
     """``--logdir_spec``, which only TensorBoard's older loader knows."""
     other = make_run(folder="elsewhere/deep").path
     spec = f"first:{logs},second:{other}"
-    with tensorboard(logs, "--logdir_spec", spec, "--load_fast=false") as get:
+    with served(logs, "--logdir_spec", spec, "--load_fast=false") as get:
         assert json.loads(get("plugin/filtertrack/runs"))["runs"] == ["first/run", "second"]
         for run in ("first/run", "second"):
             layers = json.loads(get("plugin/filtertrack/layers", run=run))["layers"]
@@ -1217,10 +1196,10 @@ def test_folders_with_names_are_served(make_run, logs):
 
 
 @LOADERS
-def test_the_tab_appears_with_the_first_run(make_run, tmp_path, loading):
+def test_the_tab_appears_with_the_first_run(make_run, tmp_path, served, until, *, loading):
     """A moment after it was begun; until then it is not active."""
     (tmp_path / "logs").mkdir()
-    with tensorboard(tmp_path / "logs", "--logdir", str(tmp_path / "logs"), *loading) as get:
+    with served(tmp_path / "logs", "--logdir", str(tmp_path / "logs"), *loading) as get:
 
         def active():
             return json.loads(get("plugins_listing"))["filtertrack"]["enabled"]

@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import ExitStack
 from urllib.parse import quote
 
 import numpy as np
@@ -75,47 +73,6 @@ SEEN = """() => {
 }"""
 
 WHERE_FOCUS_IS = "document.activeElement.getAttribute('aria-label')"
-
-
-class Server:
-    """The real TensorBoard on loopback."""
-
-    def __init__(self, logdir, *flags):
-        self.logdir = logdir
-        self._log = logdir.parent / f"{time.monotonic_ns()}.log"
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", logdir, "--port", "0"]
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen([*command, "--host", "127.0.0.1", *flags], stderr=log)
-
-    @property
-    def address(self):
-        """Where it listens, once it does."""
-        pattern = r"http://127\.0\.0\.1:\d+"
-        return until(lambda: re.search(pattern, self._log.read_text()), "TensorBoard")[0]
-
-    def lists(self, name):
-        """Wait until a run that was written is known."""
-
-        def listed():
-            with urllib.request.urlopen(f"{self.address}/data/plugin/filtertrack/runs") as answer:  # noqa: S310 - loopback
-                return name in json.load(answer)["runs"]
-
-        until(listed, f"run {name}")
-
-    def stop(self):
-        """End it."""
-        self._process.terminate()
-        self._process.wait()
-
-
-def until(look, what, patience=PATIENCE):
-    """Look until there is something."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not come in time")
 
 
 class Tab:
@@ -307,28 +264,27 @@ def damage(file):
     file.write_bytes(data)
 
 
+class Logs:
+    """A log folder that a TensorBoard serves."""
+
+    def __init__(self, logdir, server, until):
+        self.logdir, self.address = logdir, server.address
+        self._server, self._until = server, until
+
+    def lists(self, name):
+        """Wait until a run that was written is known."""
+        runs = "plugin/filtertrack/runs"
+        self._until(lambda: name in json.loads(self._server.get(runs))["runs"], f"run {name}")
+
+
 @pytest.fixture(scope="module")
-def servers():
-    """Start servers by name, and end them all."""
-    with ExitStack() as stack:
-
-        def start(logdir, *flags):
-            server = Server(logdir, *flags)
-            stack.callback(server.stop)
-            return server
-
-        yield start
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory, servers):
+def logs(tmp_path_factory, tensorboard, until):
     """Two runs made by real training, below a TensorBoard."""
     folder = tmp_path_factory.mktemp("tab") / "logs"
-    folder.mkdir()
-    server = servers(folder)
     for seed, name in enumerate(["exp1", "exp2"]):
         train(folder / name, seed)
-    return server
+    with tensorboard("--logdir", folder) as server:
+        yield Logs(folder, server, until)
 
 
 @pytest.fixture(scope="module")
@@ -358,11 +314,19 @@ def tab(chromium):
         assert unexpected == []
 
 
-@pytest.mark.parametrize("flags", [[], ["--load_fast=false"]], ids=["default", "python"])
-def test_steps_play_and_scrub_with_both_loaders(logs, servers, tab, flags):
+@pytest.fixture(params=["default", "python"])
+def loaded_by_each(request, logs, tensorboard):
+    """The address of a TensorBoard with each of its two loaders."""
+    if request.param == "default":
+        yield logs.address
+    else:
+        with tensorboard("--logdir", logs.logdir, "--load_fast=false") as server:
+            yield server.address
+
+
+def test_steps_play_and_scrub_with_both_loaders(loaded_by_each, tab):
     """The tab is listed; slider, keys, buttons and speeds go through the steps, to the last."""
-    address = servers(logs.logdir, *flags).address if flags else logs.address
-    tab = tab().go(address, runs='["exp1"]').drawn(LAST).loaded()
+    tab = tab().go(loaded_by_each, runs='["exp1"]').drawn(LAST).loaded()
     tab.page.get_by_role("tab", name="Filters").first.wait_for()
     slider = tab.at.get_by_role("slider", name="Step")
     assert tab.at.locator(".when").inner_text() == f"step {LAST} · {LAST + 1} of {LAST + 1}"
@@ -569,7 +533,7 @@ def test_a_run_of_another_shape_says_so_beside_the_others(logs, tab, exp1, conv_
     shutil.rmtree(logs.logdir / "z_small")
 
 
-def test_training_is_followed_while_it_goes_on(logs, tab):
+def test_training_is_followed_while_it_goes_on(logs, tab, until):
     """Steps come by themselves and the last is shown; who has gone back stays where they are."""
     folder = logs.logdir / "z_live"
     command = [sys.executable, "-c", TRAINING, folder]
@@ -579,7 +543,7 @@ def test_training_is_followed_while_it_goes_on(logs, tab):
             training.stdin.write("\n" * epochs)
             training.stdin.flush()
 
-        until(lambda: Run.exists(folder) and Run(folder).steps, "the first snapshot", 90)
+        until(lambda: Run.exists(folder) and Run(folder).steps, "the first snapshot")
         logs.lists("z_live")
         tab = tab().go(logs.address, runs='["z_live"]').drawn(0)
         more(3)
@@ -652,19 +616,18 @@ def test_a_run_without_a_manifest_it_can_read_leaves_the_others_alone(logs, tab,
     shutil.rmtree(run.path)
 
 
-def test_a_run_that_begins_is_found_below_a_path_prefix(servers, tab, tmp_path_factory, conv_info):
+def test_a_run_that_begins_is_found_below_a_path_prefix(tensorboard, tab, tmp_path, conv_info):
     """First there is no run, and a sentence says so; then it is shown by itself."""
-    folder = tmp_path_factory.mktemp("empty") / "logs"
-    folder.mkdir()
-    server = servers(folder, "--path_prefix", "/some/prefix")
     tab = tab()
     tab.expected = ["font-roboto"]  # TensorBoard's own: it asks for them without the prefix
-    tab.go(f"{server.address}/some/prefix")
-    tab.says(".alert", "There is no run of filtertrack below the log folder.")
-    run = write(folder / "new", conv_info("rgb", (5, 5, 3, 4), bias=False), range(2))
-    tab.drawn(1)
-    tab.shows(tab.canvas, picture([run], "rgb", 1))
-    tab.at.locator(".alert").wait_for(state="hidden")
+    with tensorboard("--logdir", tmp_path, "--path_prefix", "/some/prefix") as server:
+        assert server.address.endswith("/some/prefix")
+        tab.go(server.address)
+        tab.says(".alert", "There is no run of filtertrack below the log folder.")
+        run = write(tmp_path / "new", conv_info("rgb", (5, 5, 3, 4), bias=False), range(2))
+        tab.drawn(1)
+        tab.shows(tab.canvas, picture([run], "rgb", 1))
+        tab.at.locator(".alert").wait_for(state="hidden")
 
 
 def test_a_run_without_snapshots_is_said_in_a_sentence(logs, tab, conv_info):

@@ -1,12 +1,5 @@
 import io
 import json
-import re
-import subprocess
-import sys
-import time
-import urllib.parse
-import urllib.request
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -21,39 +14,6 @@ from filtertrack.scaling import value_range
 from filtertrack.strip import Strip
 from filtertrack.subject import choose
 from filtertrack.timing import Pace, plan
-
-
-@contextmanager
-def tensorboard(logdir, *flags):
-    """Start the real TensorBoard on loopback; yields a function that gets a path over HTTP."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", logdir, "--port", "0"]
-    log = logdir / "tensorboard.log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen([*command, "--host", "127.0.0.1", *flags], stderr=stderr) as server,
-    ):
-        try:
-            address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()))
-
-            def get(path, query=""):
-                query = query if isinstance(query, str) else urllib.parse.urlencode(query)
-                url = f"{address[0]}/data/plugin/{path}?{query}"
-                with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - loopback
-                    return response.read()
-
-            yield get
-        finally:
-            server.terminate()
-
-
-def until(look):
-    """Look until there is something."""
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("TensorBoard did not answer in time")
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +54,13 @@ def pixels(data):
 
 
 @pytest.mark.parametrize("flags", [[], ["--load_fast=false"]], ids=["default", "python"])
-def test_both_loaders_serve_the_renderers_pixels(trained, flags):
+def test_both_loaders_serve_the_renderers_pixels(trained, tensorboard, until, flags):
     """Over HTTP: each layer's steps, pages, timelapse, filmstrip, scalars, histograms, table."""
     run, where = Run(trained / "exp1"), "exp1/filters"
-    with tensorboard(trained, *flags) as get:
+    with tensorboard("--logdir", trained, *flags) as server:
+
+        def get(path, query=""):
+            return server.get(f"plugin/{path}", query)
 
         def images(tag, sample=0):
             listed = get("images/images", {"run": where, "tag": tag, "sample": sample})

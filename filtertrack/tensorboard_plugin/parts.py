@@ -1,7 +1,7 @@
 """The part of a layer that is looked at, as it goes to the browser."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from filtertrack.cells import Channels, View, to_cells, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.grid import PAGE
-from filtertrack.snapshot import LayerInfo, Moment
+from filtertrack.snapshot import LayerInfo, Moment, total_bytes
 from filtertrack.store import Run
 from filtertrack.tensorboard_plugin.wire import pack
 
@@ -18,6 +18,10 @@ _MOST_BYTES = 1 << 20
 """Bytes of weights in one answer, at most, or one snapshot's: unpacked while a frame is shown."""
 _MOST_IN_A_SNAPSHOT = 4 << 20
 _MOST_SNAPSHOTS = 128
+_MOST_READ = 256 << 20
+"""Bytes that are read for one answer, at most, or one snapshot's."""
+_MOST_METRICS, _LONGEST = 16, 80
+"""How many metrics of a snapshot are shown, and how many characters of their names."""
 MOST_ACROSS = 256
 """Filters and channels of a 1x1 kernel's matrix that are shown, at most."""
 
@@ -78,30 +82,20 @@ def cells_at(part: Part, first: int, last: int) -> tuple[bytes, bool]:
     Returns:
         The message, and whether every snapshot could be read: what could not may be soon.
     """
-    view = view_of(part.info, part.channels)
     asked = [step for step in part.run.steps if first <= step <= last]
-    start = readable(part.run, part.info, part.run.steps).astype(np.float64) if part.delta else None
+    most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, total_bytes([part.info]))))
     arrays: list[np.ndarray] = []
     moments: list[dict[str, Any]] = []
     damaged: dict[int, str] = {}
-    looked = 0
-    for step in asked:
-        each = arrays[0].nbytes if arrays else 0
-        if len(arrays) * each + each > _MOST_BYTES or looked == _MOST_SNAPSHOTS:
-            break
-        looked += 1
-        try:
-            snapshot = part.run.snapshot(step, [part.info.name])
-        except FiltertrackError as error:
-            damaged[step] = str(error)
+    for step, moment, drawn in _drawn(part, asked[:most]):
+        if moment is None:
+            damaged[step] = str(drawn)
             continue
-        kernels = part.info.canonical(snapshot.arrays[part.info.kernel])
-        drawn = _cells(part, view, kernels, start)
-        if arrays and drawn.dtype != arrays[0].dtype:  # went on in another precision
-            looked -= 1
+        if arrays and not _fits(drawn, arrays):
             break
         arrays.append(drawn)
-        moments.append(_moment(snapshot.moment))
+        moments.append(_describe(moment))
+    looked = len(arrays) + len(damaged)
     head = {
         "moments": moments,
         "damaged": damaged,
@@ -110,6 +104,26 @@ def cells_at(part: Part, first: int, last: int) -> tuple[bytes, bool]:
         "shape": arrays[0].shape if arrays else None,
     }
     return pack(head, arrays), not damaged
+
+
+def _fits(drawn: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
+    """Whether cells go into the same answer; a training may go on in another precision."""
+    size = (len(arrays) + 1) * drawn.nbytes
+    return drawn.dtype == arrays[0].dtype and size <= _MOST_BYTES
+
+
+def _drawn(part: Part, steps: Sequence[int]) -> Iterator[tuple[int, Moment | None, Any]]:
+    """Yield step, moment and cells of each snapshot; without a moment, why it cannot be read."""
+    view = view_of(part.info, part.channels)
+    start = readable(part.run, part.info, part.run.steps).astype(np.float64) if part.delta else None
+    for step in steps:
+        try:
+            snapshot = part.run.snapshot(step, [part.info.name])
+        except FiltertrackError as error:
+            yield step, None, error
+            continue
+        kernels = part.info.canonical(snapshot.arrays[part.info.kernel])
+        yield step, snapshot.moment, _cells(part, view, kernels, start)
 
 
 def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None) -> np.ndarray:
@@ -129,9 +143,10 @@ def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None
     return drawn.astype(np.float32 if exact or drawn.dtype.itemsize <= 2 else np.float64)
 
 
-def _moment(moment: Moment) -> dict[str, Any]:
-    finite = {name: value for name, value in moment.metrics.items() if math.isfinite(value)}
-    return {"step": moment.step, "epoch": moment.epoch, "batch": moment.batch, "metrics": finite}
+def _describe(moment: Moment) -> dict[str, Any]:
+    finite = [(name, value) for name, value in moment.metrics.items() if math.isfinite(value)]
+    metrics = {name[:_LONGEST]: value for name, value in finite[:_MOST_METRICS]}
+    return {"step": moment.step, "epoch": moment.epoch, "batch": moment.batch, "metrics": metrics}
 
 
 def readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:

@@ -123,7 +123,7 @@ class Block {
 
   async measure() {
     const {version, name, layer} = this.shown;
-    if (version === this.measured || this.measuring || !this.element) return;
+    if (version === this.measured || this.measuring) return;
     this.measuring = true;
     try {
       const found = await askJson("trajectory", {run: name, layer: layer.name, filter: this.number, version});
