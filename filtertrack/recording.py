@@ -191,9 +191,7 @@ def announce(
             size * planned / 1e9,
         )
     _log.info(
-        "watch: tensorboard --logdir %s --samples_per_plugin images=1000 "
-        "(without that flag TensorBoard keeps 10 images of a layer)",
-        path,
+        "watch: filtertrack view %s (or tensorboard --logdir %s: the tab Filters)", path, path
     )
 
 

@@ -186,7 +186,7 @@ def _say_what_next(run: Path) -> None:
     folder = Path(sys.executable).parent
     here = "" if shutil.which("filtertrack") else f"{os.path.relpath(folder)}/"
     path = shlex.quote(str(run))
-    print(f"\nIn TensorBoard:   {here}tensorboard --logdir {path} --samples_per_plugin images=1000")
+    print(f"\nIn TensorBoard:   {here}filtertrack view {path}")
     print(f"Other animations: {here}filtertrack animate {path} --layers conv2 -o conv2.gif")
     print(f"In numbers:       {here}filtertrack measure {path}")
 

@@ -315,11 +315,11 @@ def test_options_are_checked_at_once(tmp_path, bad):
 
 
 def test_the_log_says_what_is_tracked_and_how_to_see_all(tiny_model, data, tmp_path, caplog):
-    """At the start: the layers and how to lift TensorBoard's limit; at the end: what next."""
+    """At the start: the layers and how to watch them; at the end: what next."""
     caplog.set_level(logging.INFO, "filtertrack")
     tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[FilterTracker(tmp_path)])
     text = caplog.text
     assert "tracking conv1, conv2" in text
-    assert "--samples_per_plugin images=1000" in text
+    assert "filtertrack view " in text
     assert f"2 snapshots in {tmp_path}" in text
     assert f"filtertrack animate {tmp_path}" in text

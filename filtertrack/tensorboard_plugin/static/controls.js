@@ -17,7 +17,7 @@ const SEARCHABLE = 8;
 
 export class Controls {
   /**
-   * @param {object} look what is chosen now; see index.js
+   * @param {object} look what is chosen now; see look.js
    * @param {object} settings of the server
    * @param {object} on what to do: look(changes), run(name, on), savePicture(), saveAnimation(ending)
    */

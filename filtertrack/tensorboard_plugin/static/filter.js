@@ -17,7 +17,7 @@ const CURVES = [
 ];
 
 export class FilterView {
-  /** @param {object} page what is looked at: see Page in index.js */
+  /** @param {object} page what is looked at: see page.js */
   constructor(page) {
     this.page = page;
     this.number = null;
@@ -87,7 +87,8 @@ class Block {
       paintOne(this.painter, LARGE, this.shown, snapshot, values, this.place, this.page.inks);
       this.canvas.setAttribute("aria-label", `Filter ${this.number} of ${this.shown.name} at step ${step}. Arrow keys read its weights.`);
     }
-    for (const each of this.strip.children) each.setAttribute("aria-current", String(Number(each.dataset.step) === this.near(step)));
+    const near = this.near(step);
+    for (const each of this.strip.children) each.setAttribute("aria-current", String(Number(each.dataset.step) === near));
     for (const curve of this.curves) curve.mark(step);
     this.point(this.weight);
     if (this.details.open) this.tabulate();
