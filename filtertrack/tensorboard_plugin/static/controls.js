@@ -1,6 +1,6 @@
 // What the user chooses with: runs, layer, look; and saving.
 
-import {button, choice, fill, make, toggle} from "./elements.js";
+import {button, choice, dropDown, fill, make, toggle} from "./elements.js";
 
 const SCALES = [
   ["frame", "each filter, at each step"],
@@ -27,10 +27,7 @@ export class Controls {
     this.runs = make("div", {class: "list"});
     this.search = make("input", {type: "search", placeholder: "find a run", "aria-label": "find a run", oninput: () => this.sift()});
     this.summary = make("summary", {});
-    const runs = make("details", {class: "runs"}, this.summary, make("div", {class: "drop"}, this.search, this.runs));
-    runs.addEventListener("keydown", event => event.key === "Escape" && this.fold(runs, event));
-    runs.addEventListener("focusout", event => runs.contains(event.relatedTarget) || event.relatedTarget === null || (runs.open = false));
-    document.addEventListener("pointerdown", event => runs.contains(event.target) || (runs.open = false));
+    const runs = dropDown("runs", this.summary, make("div", {}, this.search, this.runs));
     this.layer = choice("layer", [], "", change("layer"));
     this.channels = choice("channels", [], "", change("channels"));
     this.scale = choice("dark to light", SCALES, look.scale, change("scale"));
@@ -51,13 +48,7 @@ export class Controls {
     }}, "look and save");
     this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.channels, this.scale,
       this.colormap, this.order, this.centred, this.delta, this.saving,
-      make("details", {class: "about"}, make("summary", {}, "about"), this.about));
-  }
-
-  fold(details, event) {
-    details.open = false;
-    details.firstElementChild.focus();
-    event.stopPropagation();
+      dropDown("about", make("summary", {}, "about"), this.about));
   }
 
   /** List the runs there are, those chosen ticked. */

@@ -45,6 +45,22 @@ export function button(label, text, pressed) {
                          onmousedown: event => event.preventDefault()}, text);
 }
 
+/** What lies below its summary until something else is clicked or reached by the tab key. */
+export function dropDown(name, summary, content) {
+  content.classList.add("drop");
+  const details = make("details", {class: name}, summary, content);
+  const fold = () => (details.open = false);
+  details.addEventListener("keydown", event => {
+    if (event.key !== "Escape" || !details.open) return;
+    fold();
+    summary.focus();
+    event.stopPropagation();
+  });
+  details.addEventListener("focusout", ({relatedTarget}) => relatedTarget && !details.contains(relatedTarget) && fold());
+  document.addEventListener("pointerdown", ({target}) => details.contains(target) || fold());
+  return details;
+}
+
 const SHAPES = {
   first: "M3 3h2v10H3zM13 3v10L6 8z", back: "M11 3v10L4 8z", play: "M4 2.5v11L13 8z",
   pause: "M4 3h3v10H4zM9 3h3v10H9z", on: "M5 3v10l7-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z",
