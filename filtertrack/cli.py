@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,10 +10,10 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import filtertrack
+from filtertrack.arguments import channels, names, numbers, two_numbers
 from filtertrack.errors import FiltertrackError, printable
 
 if TYPE_CHECKING:
-    from filtertrack.cells import Channels
     from filtertrack.measurement import Measurement
     from filtertrack.store import Run
 
@@ -95,7 +94,7 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         "--between", type=int, default=0, metavar="N", help="interpolated pictures between two"
     )
     pace.add_argument(
-        "--hold", type=_two_numbers, metavar="A,B", help="seconds of rest at start and end (1,2)"
+        "--hold", type=two_numbers, metavar="A,B", help="seconds of rest at start and end (1,2)"
     )
     pace.add_argument("--loop", type=int, metavar="N", help="how often it plays; 0 for ever")
     parser.add_argument(
@@ -124,9 +123,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
     parser.add_argument(
-        "--layers", type=_names, metavar="A,B", help="names, or patterns like 'block1/*' (all)"
+        "--layers", type=names, metavar="A,B", help="names, or patterns like 'block1/*' (all)"
     )
-    parser.add_argument("--steps", type=_numbers, metavar="0,1,5-20", help="which snapshots (all)")
+    parser.add_argument("--steps", type=numbers, metavar="0,1,5-20", help="which snapshots (all)")
     parser.add_argument(
         "--at", type=int, metavar="STEP", help="as it is at this step (the last one)"
     )
@@ -165,12 +164,12 @@ def _add_subject(
     what = parser.add_argument_group("what is shown")
     what.add_argument(
         "--layers",
-        type=_names,
+        type=names,
         metavar="A,B",
         help="names, or patterns like 'block1/*' (the first)",
     )
-    what.add_argument("--steps", type=_numbers, metavar="0,1,5-20", help="which snapshots")
-    what.add_argument("--filters", type=_numbers, metavar="0-15,20", help="which filters (all)")
+    what.add_argument("--steps", type=numbers, metavar="0,1,5-20", help="which snapshots")
+    what.add_argument("--filters", type=numbers, metavar="0-15,20", help="which filters (all)")
     what.add_argument(
         "--order",
         choices=("stored", "similarity", "orientation", "drift", "label"),
@@ -193,7 +192,7 @@ def _add_subject(
     )
     what.add_argument(
         "--channels",
-        type=_channels,
+        type=channels,
         metavar="N|strongest",
         help="draw one input channel alone, or collapse them to each filter's strongest pattern "
         "(what suits their number)",
@@ -205,46 +204,6 @@ def _add_subject(
         "--theme", choices=("dark", "light"), default=theme, help="around the weights (%(default)s)"
     )
     return what
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _numbers(text: str) -> list[int | range]:
-    """Read ``0,1,5-20`` as two numbers and a range; both of its ends are meant."""
-    try:
-        return [_number_or_range(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected numbers and ranges such as 0,1,5-20, got {text!r}"
-        ) from None
-
-
-def _number_or_range(text: str) -> int | range:
-    first, dash, last = text.partition("-")
-    return range(int(first), int(last) + 1) if dash else int(first)
-
-
-def _channels(text: str) -> "Channels":
-    if text == "strongest":
-        return "strongest"
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a channel's number or strongest, got {text!r}"
-        ) from None
-
-
-def _two_numbers(text: str) -> tuple[float, float]:
-    try:
-        first, second = map(float, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected two numbers of seconds such as 1,2, got {text!r}"
-        ) from None
-    return first, second
 
 
 def _animate(arguments: argparse.Namespace) -> int:
@@ -352,7 +311,9 @@ def _print_tables(measured: "Measurement", at: int | None) -> None:
 
 
 def _view(arguments: argparse.Namespace) -> int:
-    from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415 - as above
+    import webbrowser  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415
     from filtertrack.viewing import serve  # noqa: PLC0415
 
     def opened(address: str) -> None:

@@ -30,7 +30,7 @@ from filtertrack.npz import ArrayReader, write_arrays
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 FOLDER = "filters"
-_SNAPSHOTS = "snapshots"
+SNAPSHOTS = "snapshots"
 _META = "meta"
 _SNAPSHOT_FILE = re.compile(r"([0-9]{12})\.npz")
 _MAX_META_CHARACTERS = 1 << 20
@@ -91,7 +91,7 @@ class Run:
         given = Path(path)
         self.path = given.parent if _is_filters_folder(given) else given
         self.folder = self.path / FOLDER
-        self._snapshots = self.folder / _SNAPSHOTS
+        self._snapshots = self.folder / SNAPSHOTS
         self._reader = ArrayReader()
         layers, software = read_manifest(self.folder)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
@@ -127,7 +127,7 @@ class Run:
         if cls.exists(path):
             raise FiltertrackError(f"{str(path)!r} already holds a run")
         folder = Path(path) / FOLDER
-        (folder / _SNAPSHOTS).mkdir(parents=True, exist_ok=True)
+        (folder / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
         write_manifest(folder, layers, software or {})
         return cls(path)
 
@@ -140,7 +140,7 @@ class Run:
         """
         folder = Path(path) / FOLDER
         (folder / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(folder / _SNAPSHOTS, ignore_errors=True)
+        shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
         for events in folder.glob("events.out.tfevents.*"):
             events.unlink(missing_ok=True)
 

@@ -129,9 +129,10 @@ MAY_IMPORT = {
         "snapshot",
         "store",
     },
+    "arguments": {"cells"},
     "cli": {
         "animation",
-        "cells",
+        "arguments",
         "errors",
         "figure",
         "files",

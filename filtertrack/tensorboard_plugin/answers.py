@@ -18,7 +18,7 @@ from filtertrack.manifest import MANIFEST
 from filtertrack.order import ORDERS, Order, arrange
 from filtertrack.palette import THEMES, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
-from filtertrack.store import Run
+from filtertrack.store import SNAPSHOTS, Run
 from filtertrack.tensorboard_plugin.parts import MOST_ACROSS, is_cut, page_of, readable
 
 _MOST_READ = 256 << 20
@@ -77,17 +77,22 @@ def describe_steps(run: Run, known: str = "") -> dict[str, Any]:
     """
     made = (run.folder / MANIFEST).stat().st_mtime_ns // 1000
     # Adding, removing or replacing a file changes its folder; the count, in case clocks are coarse.
-    version = f"{made:x}-{run.file(0).parent.stat().st_mtime_ns:x}-{len(run.steps):x}"
+    steps = run.steps
+    version = f"{made:x}-{(run.folder / SNAPSHOTS).stat().st_mtime_ns:x}-{len(steps):x}"
     if version == known:
         return {"version": version}
     stamps = {}
-    for step in run.steps:
+    for step in steps:
         try:
             stamps[step] = os.stat(run.file(step)).st_mtime_ns // 1000  # noqa: PTH116 - faster
         except FileNotFoundError:  # removed since it was listed
             continue
-    steps = {"steps": list(stamps), "stamps": list(stamps.values())}
-    return {"version": version, "made": made, **steps}
+    return {
+        "version": version,
+        "made": made,
+        "steps": list(stamps),
+        "stamps": list(stamps.values()),
+    }
 
 
 def order(run: Run, info: LayerInfo, way: str) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def trajectory(run: Run, info: LayerInfo, number: int) -> dict[str, Any]:
     view = view_of(info)
     steps = run.steps
     one = slice(number, number + 1)
-    start = to_channels(view, readable(run, info, run.steps)[one])
+    start = to_channels(view, readable(run, info, steps)[one])
     size = total_bytes([info])
     most = min(_MOST_MEASURED, max(_FEWEST_MEASURED, _MOST_READ // max(size, 1)))
     places = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))

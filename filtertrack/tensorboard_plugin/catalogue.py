@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.manifest import MANIFEST
-from filtertrack.store import FOLDER, Run
+from filtertrack.store import FOLDER, SNAPSHOTS, Run
 
 _MOST_FOLDERS = 20_000
 _DEEPEST = 12
@@ -157,7 +157,7 @@ def _inside(folder: Path, root: Path) -> bool:
     real = Path(os.path.realpath(root))
     return all(
         Path(os.path.realpath(path)).is_relative_to(real)
-        for path in (folder / FOLDER, folder / FOLDER / "snapshots")
+        for path in (folder / FOLDER, folder / FOLDER / SNAPSHOTS)
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,9 +135,8 @@ def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None
     if len(part.filters) < part.info.filters:
         kernels = kernels[list(part.filters)]
     if view.kind == "matrix":
-        drawn = kernels.reshape(len(kernels), -1).T[np.newaxis, :, :, np.newaxis]
-    else:
-        drawn = to_cells(view, kernels)
+        view = replace(view, height=kernels.shape[-1], width=len(kernels))
+    drawn = to_cells(view, kernels)
     # Floats of up to four bytes and small whole numbers are float32 without any loss.
     exact = drawn.dtype.itemsize <= 4 and drawn.dtype.kind == "f"
     return drawn.astype(np.float32 if exact or drawn.dtype.itemsize <= 2 else np.float64)

@@ -74,7 +74,6 @@ export class Grid {
   draw(snapshot, step, values, places, inks) {
     const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
     this.say(damaged || snapshot?.absent || (snapshot ? "" : "loading …"));
-    this.element.dataset.step = step;
     this.element.classList.toggle("damaged", Boolean(snapshot && !snapshot.cells));
     if (!snapshot?.cells) {
       this.moment.textContent = `step ${step}`;

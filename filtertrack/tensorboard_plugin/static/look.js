@@ -1,6 +1,6 @@
 // What can be chosen of how a layer is looked at, and how the address says it.
 
-export const NATURAL = {
+const NATURAL = {
   layer: "", channels: "", scale: "frame", centred: false, delta: false, colormap: "gray", order: "stored", page: 0,
 };
 const SCALES = ["frame", "filter", "layer"];

@@ -140,8 +140,8 @@ export class Page {
     const start = this.look.page * layer.page;
     this.numbers = (order ?? stored(layer)).slice(start, start + layer.page);
     for (const run of this.runs) this.point(run, layer);
+    this.select(layer.kind === "matrix" ? null : this.asked.filter);
     this.arrange();
-    this.open(layer.kind === "matrix" ? null : this.asked.filter);
   }
 
   /** Let a run show what the first one shows, if it can. */
@@ -290,13 +290,16 @@ export class Page {
   }
 
   open(number) {
+    this.select(number);
+    this.arrange();
+  }
+
+  /** Choose the filter that is shown large, as far as it is there; what follows is arranging. */
+  select(number) {
     const there = this.numbers.includes(number) && this.shown().length ? number : null;
-    const changed = there !== this.filter.number;
     this.asked.filter = number;
     this.filter.open(there);
     for (const view of this.views.values()) view.select(there);
-    if (changed) this.arrange();
-    else this.draw();
   }
 
   goTo(step) {

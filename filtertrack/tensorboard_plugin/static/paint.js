@@ -4,7 +4,7 @@
 const OPAQUE = 0xff000000;
 
 /** A colour as one number, as it lies in the memory of a canvas. */
-export function packed([red, green, blue]) {
+function packed([red, green, blue]) {
   return (OPAQUE | (blue << 16) | (green << 8) | red) >>> 0;
 }
 

@@ -186,7 +186,7 @@ export class Reel {
 }
 
 /** The lowest and the highest finite value of each cell. */
-export function ranges(cells, count) {
+function ranges(cells, count) {
   const low = new Float64Array(count).fill(Infinity);
   const high = new Float64Array(count).fill(-Infinity);
   const each = cells.length / count;

@@ -2,7 +2,7 @@
 
 const PATIENCE = 120_000; // milliseconds: an animation may take as long
 
-export class ServerError extends Error {}
+class ServerError extends Error {}
 
 function address(route, query) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
