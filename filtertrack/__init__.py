@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from filtertrack.callback import FilterTracker
     from filtertrack.errors import FiltertrackError
     from filtertrack.figure import filmstrip
+    from filtertrack.labelled import to_xarray
     from filtertrack.measurement import Measurement, measure
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.store import Run
@@ -37,6 +38,7 @@ __all__ = [
     "filmstrip",
     "measure",
     "plot_trajectories",
+    "to_xarray",
 ]
 
 _ROOMS = {
@@ -52,6 +54,7 @@ _ROOMS = {
     "filmstrip": "figure",
     "measure": "measurement",
     "plot_trajectories": "trajectories",
+    "to_xarray": "labelled",
 }
 
 

@@ -1,14 +1,12 @@
 """The callback: takes a snapshot when one is due and hands it to the background."""
 
 import logging
-import os
 import sys
 import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Literal
 
 try:
@@ -23,11 +21,14 @@ import numpy as np
 import filtertrack
 from filtertrack.errors import FiltertrackError
 from filtertrack.layers import TrackedLayers
+from filtertrack.places import PlaceLike, place_of
+from filtertrack.processes import Processes, here
 from filtertrack.recording import Recording, announce
 from filtertrack.schedule import ScheduleLike, make_schedule
 from filtertrack.selection import Selection
 from filtertrack.snapshot import Moment, Snapshot
 from filtertrack.store import Run
+from filtertrack.thinning import check_keep
 
 Existing = Literal["error", "replace"]
 Logs = Mapping[str, Any] | None
@@ -45,7 +46,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     Args:
         log_dir: The run's folder; made where it is missing. Also what TensorBoard's ``--logdir``
-            may be given (or any folder above it).
+            may be given (or any folder above it). Or an address on object storage, such as
+            ``"s3://bucket/run"``: any that fsspec knows.
         layers: Which layers: a name, a glob or a class (``"conv1"``, ``"block?/*"``,
             ``keras.layers.Conv2D``), several of these, ``"first"``, a function of the layer, or
             None for every convolution. A function is also shown other layers that own a
@@ -55,6 +57,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             ``(epoch, batch)`` that says whether to take one now.
         existing: What to do when training starts from the beginning and the folder already holds a
             run: ``"error"``, or ``"replace"`` it.
+        keep: A bound on what the run keeps, for a training of months: the newest so many snapshots,
+            and as many older ones, spaced by the logarithm of their step, so that the beginning
+            stays dense. The first and the last always stay. None keeps all.
         strict: Raise when a snapshot is lost, instead of a warning.
 
     Raises:
@@ -68,20 +73,24 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     def __init__(
         self,
-        log_dir: str | os.PathLike[str],
+        log_dir: PlaceLike,
         *,
         layers: Selection = None,
         schedule: ScheduleLike = "epoch",
         existing: Existing = "error",
+        keep: int | None = None,
         strict: bool = False,
     ) -> None:
         super().__init__()
         if existing not in {"error", "replace"}:
             raise FiltertrackError(f"existing: expected 'error' or 'replace', got {existing!r}")
-        self.log_dir = Path(log_dir)
+        self.log_dir = place_of(log_dir)
         self._select = layers
         self._schedule = make_schedule(schedule)
         self._existing = existing
+        if keep is not None:
+            check_keep(keep)
+        self._keep = keep
         self._strict = strict
         if self._schedule.due is not None:
             # Keras pays for a batch hook each batch as soon as a class defines one.
@@ -90,10 +99,13 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._finished_epochs = 0
         self._finished_batches: int | None = 0
         self._recording: Recording | None = None
+        self._processes = Processes()  # whether there are others is not to be asked yet
         self._forget_fit()
 
     def _forget_fit(self) -> None:
         """Set everything that belongs to one call of ``fit``."""
+        self._under_way = False
+        self._is_needed = True
         self._tracked: TrackedLayers | None = None
         self._start: Moment | None = None
         self._stop_watching: Callable[[], None] = lambda: None
@@ -108,14 +120,16 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """Look at the model, before anything is trained."""
         self.close()
         self._forget_fit()
-        self._tracked = TrackedLayers(self.model, self._select)
+        self._processes = here()
+        if self._processes.takes_part:
+            self._tracked = TrackedLayers(self.model, self._select)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
         """Start with the first epoch: only now is it known which one that is.
 
         ``BackupAndRestore`` moves it after ``on_train_begin``.
         """
-        if self._start is None:
+        if self._start is None and self._processes.takes_part:
             self._begin(epoch)
         if self._finished_batches is not None:
             self._epoch_first_batch = self._finished_batches
@@ -157,7 +171,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """Take a snapshot by hand, in a training loop of your own.
 
         The first call opens the run: from step 0 the folder must hold none (see ``existing``);
-        from a later step it goes on with the one that is there.
+        from a later step it goes on with the one that is there. In several processes each calls
+        it, at the same steps; process 0 writes (under ``torchrun`` the others then do nothing).
 
         Args:
             step: The snapshot's place in the run, such as the batches seen. Take step 0 before
@@ -180,8 +195,13 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """
         if self.model is None:
             raise FiltertrackError("no model to take a snapshot of: call tracker.set_model(model)")
-        moment = Moment(step, epoch, None, _numbers(metrics), time.time())
-        if self._recording is None:
+        if not self._under_way:
+            self._processes = here()
+        if not self._processes.takes_part:
+            return
+        shown = _numbers(metrics) if self._processes.writes else {}
+        moment = Moment(step, epoch, None, shown, time.time())
+        if not self._under_way:
             self._begin_by_hand(moment)
         elif step <= self._last_step:
             raise FiltertrackError(f"step {step}: expected more than the last, {self._last_step}")
@@ -195,6 +215,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         hook then. Without it the end of the program waits for the snapshots all the same.
         """
         self._stop_watching()
+        self._under_way = False
         recording, self._recording = self._recording, None
         if recording is not None:
             with self._faults_reported("finish the run"):
@@ -210,21 +231,34 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """Check the folder, and take the snapshot that training starts from."""
         if self._tracked is None:  # hooks called without on_train_begin
             raise FiltertrackError("FilterTracker: on_train_begin was not called")
+        tracked = self._tracked
         again = self._seen_model() is self.model and self._finished_epochs > 0
         self._seen_model = weakref.ref(self.model)
+        counted = again and epoch in {0, self._finished_epochs}
         if again and epoch == 0:
             self._epoch_offset = self._finished_epochs
-        elif not again or epoch != self._finished_epochs:
-            self._finished_epochs = epoch
-            self._finished_batches = self._batches_before(epoch)
-        self._start = self._moment(None)
-        # Keras hands all callbacks of one fit the same params.
-        self._claim(self._start, session=self.params)
-        if self._tracked.ready:
-            self._open(self._tracked, self._start)
-            self._take(None)
         else:
-            self._stop_watching = self._tracked.watch_builds()
+            self._finished_epochs = epoch
+
+        def start() -> int | None:
+            if not counted:
+                self._finished_batches = self._batches_before(epoch)
+            self._start = self._moment(None)
+            # Keras hands all callbacks of one fit the same params.
+            self._claim(self._start, session=self.params)
+            if tracked.ready:
+                self._open(tracked, self._start)
+            return self._finished_batches
+
+        self._finished_batches = self._processes.begin(tracked, start)
+        self._start = self._start or self._moment(None)
+        self._under_way = True
+        if tracked.ready:
+            self._is_needed = self._processes.is_needed(tracked)
+            with self._faults_reported(_TAKE):
+                self._take(None)
+        elif self._processes.writes:
+            self._stop_watching = tracked.watch_builds()
 
     def _begin_by_hand(self, moment: Moment) -> None:
         self._forget_fit()
@@ -234,12 +268,23 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
                 f"model {self.model.name!r} is not built, so it has no weights yet: call "
                 f"model.build(input_shape) before the first snapshot"
             )
-        self._claim(moment, session=self)
-        self._open(self._tracked, moment)
+        tracked = self._tracked
+
+        def start() -> None:
+            self._claim(moment, session=self)
+            self._open(tracked, moment)
+
+        try:
+            self._processes.begin(tracked, start)
+        except BaseException:
+            self.close()
+            raise
+        self._under_way = True
+        self._is_needed = self._processes.is_needed(tracked)
 
     def _claim(self, start: Moment, session: object) -> None:
         """Claim the folder; from the beginning it must hold no run, or give way."""
-        recording = Recording(self.log_dir, session, strict=self._strict)
+        recording = Recording(self.log_dir, session, keep=self._keep, strict=self._strict)
         try:
             if start.step == 0 and start.epoch == 0:
                 recording.make_way(replace=self._existing == "replace")
@@ -273,6 +318,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         epochs = self._planned("epochs")
         left = epochs and max(0, epochs - start.epoch + self._epoch_offset)
         planned = left and self._schedule.planned(left, self._planned("steps"))
+        if planned and self._keep:
+            planned = min(planned, 2 * self._keep)
         announce(self.log_dir, tracked.infos, tracked.left_out, planned)
 
     def _open_late(self) -> None:
@@ -283,6 +330,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._stop_watching()
         tracked.finish()
         self._open(tracked, start)
+        self._is_needed = self._processes.is_needed(tracked)
+        if not self._processes.writes:
+            return
         first = tracked.first_weights()
         if first is not None and self._recording is not None:
             self._recording.put(Snapshot(start, first))
@@ -300,22 +350,36 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         by_batch = self._schedule.counts_batches
         return (self._finished_batches or 0) if by_batch else self._finished_epochs
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether the model was not built yet when training began."""
+        if self._recording is not None:
+            return not self._recording.is_open
+        return self._under_way and self._tracked is not None and not self._tracked.ready
+
     def _moment(self, logs: Logs) -> Moment:
         return Moment(
             self._step, self._finished_epochs, self._finished_batches, _numbers(logs), time.time()
         )
 
     def _take(self, logs: Logs) -> None:
-        if self._recording is not None and not self._recording.is_open:
+        if self._is_late:
             self._open_late()
-        self._put(self._moment(logs))
+        # A metric may be on a device that still works on it: only who writes it down waits.
+        self._put(self._moment(logs if self._processes.writes else None))
 
     def _put(self, moment: Moment) -> None:
         """Copy the weights and hand them over."""
-        _ = self.model  # on jax this brings the trained state back into the model's variables
-        if self._recording is not None and self._tracked is not None:
-            self._recording.put(Snapshot(moment, self._tracked.read()))
-            self._last_step = moment.step
+        if not self._under_way or self._tracked is None:
+            return
+        arrays = None
+        if self._is_needed:
+            _ = self.model  # on jax this brings the trained state back into the model's variables
+            arrays = self._processes.read(self._tracked, moment.step)
+        # Also if it cannot be written now: what is taken again, all processes must take again.
+        self._last_step = moment.step
+        if arrays is not None and self._recording is not None:
+            self._recording.put(Snapshot(moment, arrays))
 
     @contextmanager
     def _faults_reported(self, what: str) -> Iterator[None]:

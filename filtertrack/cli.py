@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from filtertrack.measurement import Measurement
     from filtertrack.store import Run
 
+_RUN = "what FilterTracker was given: a folder, or an address such as s3://bucket/run"
 _DAMAGED = 1
 _ARGUMENT_ERROR = 2
 _INTERRUPTED = 130
@@ -58,10 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_measure(commands.add_parser("measure", help="say in numbers what the filters are"))
     _add_view(commands.add_parser("view", help="open TensorBoard with the filters in front"))
     info = commands.add_parser("info", help="say what a run holds")
-    info.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
+    info.add_argument("run", metavar="RUN", help=_RUN)
     info.set_defaults(command=_info)
     verify = commands.add_parser("verify", help="read a run whole and list what is damaged")
-    verify.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
+    verify.add_argument("run", metavar="RUN", help=_RUN)
     verify.set_defaults(command=_verify)
     return parser
 
@@ -121,7 +122,7 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         "structure, unstructured), when they formed, which hardly moved and which repeat each "
         "other; of a single layer, also what each filter is."
     )
-    parser.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
+    parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument(
         "--layers", type=names, metavar="A,B", help="names, or patterns like 'block1/*' (all)"
     )
@@ -158,7 +159,7 @@ def _add_subject(
     parser: argparse.ArgumentParser, output: str, theme: str
 ) -> "argparse._ArgumentGroup":
     """Give a parser what the two kinds of picture have in common; return the group."""
-    parser.add_argument("run", metavar="RUN", help="the folder that FilterTracker was given")
+    parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument("-o", "--output", metavar="FILE", help=f"what to write (RUN/{output})")
     parser.set_defaults(name=output)
     what = parser.add_argument_group("what is shown")
@@ -230,7 +231,13 @@ def _filmstrip(arguments: argparse.Namespace) -> int:
 
 
 def _output(arguments: argparse.Namespace, run: "Run") -> Path:
-    return Path(arguments.output or run.path / arguments.name)
+    """Return the file to write: in the run's folder, or here if that is on object storage."""
+    if arguments.output:
+        return Path(arguments.output)
+    path = run.path
+    return (
+        path / arguments.name if isinstance(path, Path) else Path(f"{path.name}-{arguments.name}")
+    )
 
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -313,6 +320,7 @@ def _print_tables(measured: "Measurement", at: int | None) -> None:
 def _view(arguments: argparse.Namespace) -> int:
     import webbrowser  # noqa: PLC0415 - keeps --help fast
 
+    from filtertrack.places import place_of  # noqa: PLC0415
     from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415
     from filtertrack.viewing import serve  # noqa: PLC0415
 
@@ -323,7 +331,7 @@ def _view(arguments: argparse.Namespace) -> int:
             Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
     folder = arguments.run
-    found = Catalogue.of_flags(str(Path(folder).absolute()), None).find()
+    found = Catalogue.of_flags(str(place_of(folder).absolute()), None).find()
     if not found.runs:
         raise FiltertrackError(
             f"no run in {folder!r} or below: expected the folder that FilterTracker was given, "

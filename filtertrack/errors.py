@@ -1,4 +1,4 @@
-"""The one exception class of the package, and what checks and messages share."""
+"""What the package raises, and what checks and messages share."""
 
 from collections.abc import Iterable
 
@@ -15,6 +15,10 @@ class FiltertrackError(Exception):
         ...
         filtertrack.errors.FiltertrackError: no run in 'runs/exp1'
     """
+
+
+class UnreachableError(OSError):
+    """What lies on object storage could not be reached: of the file itself nothing is known."""
 
 
 def is_list(value: object) -> bool:

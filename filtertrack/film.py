@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from filtertrack.palette import (
     to_entries,
 )
 from filtertrack.panel import Look, Panel, check_look
+from filtertrack.places import Place
 from filtertrack.subject import Subject
 from filtertrack.timing import Timeline
 
@@ -210,7 +210,7 @@ def _titles(subject: Subject) -> list[tuple[str, int]]:
     ]
 
 
-def _short_names(paths: Sequence[Path]) -> list[str]:
+def _short_names(paths: Sequence[Place]) -> list[str]:
     """Return what tells paths apart: their ends, from the part in which they differ."""
     for length in range(1, max(len(path.parts) for path in paths)):
         ends = ["/".join(path.parts[-length:]) for path in paths]

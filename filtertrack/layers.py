@@ -158,8 +158,17 @@ class TrackedLayers:
             Member name (such as ``"conv1/kernel"``) to an array of its own: on some backends Keras
             hands out its live memory.
         """
+        return {member: copied(value) for member, value in self.weights().items()}
+
+    def weights(self) -> dict[str, Any]:
+        """Return every tracked kernel and bias as its layer holds it, nothing copied.
+
+        Returns:
+            Member name (such as ``"conv1/kernel"``) to Keras's variable, or to the backend's array
+            where a layer makes that itself.
+        """
         return {
-            member: _copy(_value(source.layer, attribute))
+            member: _value(source.layer, attribute)
             for source in self._sources
             for member, attribute in _members(source)
         }
@@ -216,7 +225,7 @@ class TrackedLayers:
                 for attribute in filter(None, (kernel.attribute, kernel.bias)):
                     value = _value(layer, attribute)
                     if value is not None:
-                        self._first[id(layer), attribute] = _copy(value)
+                        self._first[id(layer), attribute] = copied(value)
         except Exception as error:  # noqa: BLE001 - training comes first
             _log.warning("could not read the first weights of %s: %s", layer.name, error)
 
@@ -273,7 +282,8 @@ def _value(layer: Any, attribute: str) -> Any:
     return reduce(lambda owner, name: getattr(owner, name, None), attribute.split("."), layer)
 
 
-def _copy(value: Any) -> np.ndarray:
+def copied(value: Any) -> np.ndarray:
+    """Copy one array of the backend to the host."""
     return np.array(keras.ops.convert_to_numpy(value))
 
 

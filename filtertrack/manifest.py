@@ -4,11 +4,11 @@ import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import check_regular, damaged_file, write_whole
+from filtertrack.files import damaged_file, open_doubted, write_whole
+from filtertrack.places import Place
 from filtertrack.snapshot import LayerInfo
 
 MANIFEST = "manifest.json"
@@ -19,7 +19,7 @@ FORMAT = 1
 _MOST = 64 << 20
 
 
-def write_manifest(folder: Path, layers: Sequence[LayerInfo], software: Mapping[str, str]) -> None:
+def write_manifest(folder: Place, layers: Sequence[LayerInfo], software: Mapping[str, str]) -> None:
     """Write a run's manifest.
 
     Args:
@@ -40,7 +40,7 @@ def write_manifest(folder: Path, layers: Sequence[LayerInfo], software: Mapping[
     write_whole(folder / MANIFEST, lambda file: file.write(text))
 
 
-def read_manifest(folder: Path) -> tuple[dict[str, LayerInfo], dict[str, str]]:
+def read_manifest(folder: Place) -> tuple[dict[str, LayerInfo], dict[str, str]]:
     """Read a run's manifest.
 
     Args:
@@ -54,8 +54,9 @@ def read_manifest(folder: Path) -> tuple[dict[str, LayerInfo], dict[str, str]]:
     """
     path, run = folder / MANIFEST, str(folder.parent)
     try:
-        check_regular(path, _MOST)
-        manifest = json.loads(path.read_bytes())
+        file, _ = open_doubted(path, _MOST)
+        with file:
+            manifest = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         raise FiltertrackError(
             f"no run in {run!r}: expected {folder.name}/{MANIFEST} in that folder; "

@@ -15,8 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from zlib_ng.zlib_ng import crc32
 
-from filtertrack.errors import FiltertrackError
-from filtertrack.files import check_regular, damaged_file
+from filtertrack.errors import FiltertrackError, UnreachableError
+from filtertrack.files import OpenFile, damaged_file, open_doubted
+from filtertrack.places import Place
 
 # What zipfile and numpy raise over a damaged file. RuntimeError: a member that claims a password;
 # MemoryError: one that claims a size which the (sparse) file has.
@@ -39,6 +40,10 @@ _FIRST_DAY = 33  # 1 January 1980: the same arrays make the same file
 _IN_64_BITS = 0xFFFFFFFF
 _MANY = 0xFFFF
 _UTF_8 = 1 << 11
+
+# Of a file on object storage: what is fetched of its end to find the index there, and what is
+# fetched behind an array, should it be a text that is longer than the last one.
+_INDEX, _LONGER = 1 << 14, 1 << 8
 
 _ALIGNMENT = 16  # of any type that is stored, and what an allocator promises
 
@@ -127,7 +132,7 @@ class ArrayReader:
         self._places: dict[str, _Place] = {}
         self._entries = -1
 
-    def read(self, path: str, members: Mapping[str, int]) -> dict[str, np.ndarray]:
+    def read(self, path: str | Place, members: Mapping[str, int]) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked.
 
         Args:
@@ -140,22 +145,32 @@ class ArrayReader:
 
         Raises:
             FileNotFoundError: If there is no file.
+            UnreachableError: If it is on object storage, and that cannot be reached.
             FiltertrackError: If it cannot be read or is damaged; the message names it.
         """
         try:
-            size = check_regular(path)
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes as long again
+            file, size = open_doubted(path)
+            with file:
+                if not isinstance(file, io.FileIO):
+                    file.fetch(self._expected(members, size))
                 arrays = self._in_place(file, members, size)
                 return self._by_index(file, members, size) if arrays is None else arrays
-        except FileNotFoundError:
+        except (FileNotFoundError, UnreachableError):
             raise
         except _DAMAGE as error:
             raise damaged_file(path, error) from error
         except OSError as error:  # also a seek to where a damaged index points
-            raise FiltertrackError(f"cannot read {path!r}: {error.strerror}") from error
+            raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
+
+    def _expected(self, members: Mapping[str, int], size: int) -> list[tuple[int, int]]:
+        """Return which bytes of a file will be read if it is as the last one was."""
+        known = [self._places[name] for name in members if name in self._places]
+        # The text of the moment may be longer than the last one was.
+        ranges = [(place.start, place.start + place.size + _LONGER) for place in known]
+        return [*ranges, (size - (_END.size if known else _INDEX), size)]
 
     def _in_place(
-        self, file: io.FileIO, members: Mapping[str, int], size: int
+        self, file: OpenFile, members: Mapping[str, int], size: int
     ) -> dict[str, np.ndarray] | None:
         """Read arrays where they lay in the last file; None if anything there is not as it was."""
         if not _ends_well(file, size, self._entries):
@@ -170,7 +185,7 @@ class ArrayReader:
         return arrays
 
     def _by_index(
-        self, file: io.FileIO, members: Mapping[str, int], size: int
+        self, file: OpenFile, members: Mapping[str, int], size: int
     ) -> dict[str, np.ndarray]:
         """Read arrays where the file's index says they are, and remember the places."""
         arrays = {}
@@ -191,7 +206,7 @@ class ArrayReader:
         return arrays
 
 
-def _entry_at(file: io.FileIO, place: _Place, member: str, most: int) -> np.ndarray | None:
+def _entry_at(file: OpenFile, place: _Place, member: str, most: int) -> np.ndarray | None:
     """Read the bytes of an entry that is expected at a place; None if it is not, or damaged."""
     data = _load(file, place)
     if len(data) < _LOCAL.size + len(member) + _LOCAL_SIZES.size:
@@ -215,7 +230,7 @@ def _entry_at(file: io.FileIO, place: _Place, member: str, most: int) -> np.ndar
     return npy if len(npy) == size and crc32(npy) == checksum else None
 
 
-def _load(file: io.FileIO, place: _Place) -> np.ndarray:
+def _load(file: OpenFile, place: _Place) -> np.ndarray:
     """Read what is at a place into memory in which its values are aligned."""
     skew = -place.head % _ALIGNMENT
     data = np.empty(skew + place.size, np.uint8)[skew:]
@@ -223,7 +238,7 @@ def _load(file: io.FileIO, place: _Place) -> np.ndarray:
     return data[: file.readinto(data.data)]
 
 
-def _ends_well(file: io.FileIO, size: int, entries: int) -> bool:
+def _ends_well(file: OpenFile, size: int, entries: int) -> bool:
     """Whether a file ends with an index of so many entries that lies right before its end.
 
     So it is not cut off, and nothing was added that replaces what lies before.

@@ -7,6 +7,8 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import Snapshot
@@ -32,6 +34,7 @@ class Recorder:
 
     Args:
         sinks: What a sink keeps, such as ``"snapshots"``, to the function that keeps it.
+        finish: What is called after the last snapshot, on the same thread, named like the sinks.
         room: How many snapshots may wait. With all places taken ``put`` waits for one.
         strict: Raise a sink's failure in the thread that calls ``put`` or ``close``.
         patience: Seconds ``put`` waits for a place before it gives the snapshot up. After that it
@@ -40,12 +43,18 @@ class Recorder:
     Example:
         >>> kept = []
         >>> recorder = Recorder({"snapshots": kept.append}, room=2)
-        >>> recorder.put("any snapshot"); recorder.close(); kept
-        ['any snapshot']
+        >>> recorder.put("any snapshot"); recorder.close(), kept
+        (True, ['any snapshot'])
     """
 
     def __init__(
-        self, sinks: Mapping[str, Sink], *, room: int, strict: bool = False, patience: float = 10.0
+        self,
+        sinks: Mapping[str, Sink],
+        finish: Mapping[str, Callable[[], object]] | None = None,
+        *,
+        room: int,
+        strict: bool = False,
+        patience: float = 10.0,
     ) -> None:
         self._queue: queue.Queue[Snapshot | None] = queue.Queue(room)
         self._ledger = _Ledger(strict=strict)
@@ -55,7 +64,7 @@ class Recorder:
         # The thread holds no reference to this object, so that dropping it ends the thread.
         thread = threading.Thread(
             target=_work,
-            args=(self._queue, dict(sinks), self._ledger),
+            args=(self._queue, dict(sinks), dict(finish or {}), self._ledger),
             name="filtertrack",
             daemon=True,
         )
@@ -84,19 +93,24 @@ class Recorder:
         self._waited += time.monotonic() - start
         self._ledger.check()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Wait until everything is written, and say what was lost.
+
+        Returns:
+            Whether that ended: writing that hangs is given up.
 
         Raises:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
         """
-        if self._end.alive and self._end() is False:
+        left = self._end() if self._end.alive else 0
+        for _ in range(left or 0):
             self._ledger.note("snapshots", TimeoutError("writing did not finish"))
         if self._waited > _WORTH_SAYING:
             _log.warning("training waited %.1f s for snapshots to be written", self._waited)
             self._waited = 0.0
         self._ledger.report()
         self._ledger.check()
+        return not left
 
     def _wait(self) -> float:
         return 0.001 if self._gave_up else self._patience
@@ -134,19 +148,32 @@ def _describe(error: Exception) -> str:
 
 
 def _work(
-    waiting: queue.Queue[Snapshot | None], sinks: Mapping[str, Sink], ledger: _Ledger
+    waiting: queue.Queue[Snapshot | None],
+    sinks: Mapping[str, Sink],
+    finish: Mapping[str, Callable[[], object]],
+    ledger: _Ledger,
 ) -> None:
     while (snapshot := waiting.get()) is not None:
         for what, sink in sinks.items():
-            try:
-                sink(snapshot)
-            except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
-                ledger.note(what, error)
+            _try(ledger, what, partial(sink, snapshot))
         del snapshot
+    for what, end in finish.items():
+        _try(ledger, what, end)
 
 
-def _end(waiting: queue.Queue[Snapshot | None], thread: threading.Thread, patience: float) -> bool:
-    """Let the thread finish what waits; give up only when nothing has moved for some time."""
+def _try(ledger: _Ledger, what: str, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
+        ledger.note(what, error)
+
+
+def _end(waiting: queue.Queue[Snapshot | None], thread: threading.Thread, patience: float) -> int:
+    """Let the thread finish what waits; give up only when nothing has moved for some time.
+
+    Returns:
+        How many snapshots were not finished.
+    """
     left, since = waiting.qsize(), time.monotonic()
     told = False
     while thread.is_alive():
@@ -160,5 +187,15 @@ def _end(waiting: queue.Queue[Snapshot | None], thread: threading.Thread, patien
         if waiting.qsize() != left:
             left, since = waiting.qsize(), time.monotonic()
         elif time.monotonic() - since > 6 * patience:
-            return False
-    return True
+            return 1 + _given_up(waiting)
+    return 0
+
+
+def _given_up(waiting: queue.Queue[Snapshot | None]) -> int:
+    """Take out what waits, so that the thread ends once it moves again; return how many."""
+    count = 0
+    with suppress(queue.Empty):
+        while True:
+            count += waiting.get_nowait() is not None
+    waiting.put_nowait(None)
+    return count

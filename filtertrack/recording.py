@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -12,15 +11,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from filtertrack.errors import FiltertrackError
+from filtertrack.files import check_writable
+from filtertrack.places import Place
 from filtertrack.recorder import Recorder, room_for
 from filtertrack.snapshot import LayerInfo, Snapshot, total_bytes
 from filtertrack.store import FOLDER, Run
 from filtertrack.summaries import Summaries
+from filtertrack.thinning import ThinnedRun
 
 _log = logging.getLogger("filtertrack")
 _MUCH = 10**9
+_PICTURES = "pictures for TensorBoard"
 _LOCK = ".lock"
-_OPEN: "weakref.WeakValueDictionary[Path, Recording]" = weakref.WeakValueDictionary()
+_OPEN: "weakref.WeakValueDictionary[Place, Recording]" = weakref.WeakValueDictionary()
 """What this process has open: a lock alone does not say whose it is."""
 
 
@@ -28,22 +31,28 @@ class Recording:
     """Takes snapshots and sees to it that each is stored and drawn, in the background.
 
     Making one claims the folder: no other tracker can write there until it is closed, or its
-    process has ended, however it ended. ``open`` then starts a run or goes on with the one there.
+    process has ended, however it ended. (Object storage knows no locks: there only trackers of this
+    program are kept apart.) ``open`` then starts a run or goes on with the one there.
 
     Args:
         folder: What the user gave.
         session: What tells one training from another. In one thread a new training takes the
             folder over from an older one: that was interrupted, and Keras calls no hook then.
+        keep: How many of the newest snapshots are kept, and at most how many older ones; None for
+            all.
         strict: Raise when something is lost, instead of a warning.
 
     Raises:
         FiltertrackError: If the folder cannot be written, or another tracker writes there.
     """
 
-    def __init__(self, folder: Path, session: object, *, strict: bool) -> None:
+    def __init__(
+        self, folder: Place, session: object, *, keep: int | None = None, strict: bool = False
+    ) -> None:
         self._folder = folder
         self._session = session
         self._thread = threading.get_ident()
+        self._keep = keep
         self._strict = strict
         self._run: Run | None = None
         self._recorder: Recorder | None = None
@@ -97,9 +106,11 @@ class Recording:
             self._run.truncate(step)
         else:
             self._run = Run.create(self._folder, layers, software)
-        self._summaries = Summaries(self._run)
+        self._summaries = Summaries(self._run, keep=self._keep)
+        kept = self._run if self._keep is None else ThinnedRun(self._run, self._keep)
         self._recorder = Recorder(
-            {"snapshots": self._run.append, "pictures for TensorBoard": self._summaries.add},
+            {"snapshots": kept.append, _PICTURES: self._summaries.add},
+            {_PICTURES: self._summaries.finish},
             room=room_for(total_bytes(layers)),
             strict=self._strict,
         )
@@ -126,43 +137,57 @@ class Recording:
         recorder, self._recorder = self._recorder, None
         try:
             if recorder is not None and self._run is not None and self._summaries is not None:
-                recorder.close()
-                self._summaries.add_evolution(self._run)
+                if recorder.close():
+                    self._summaries.add_evolution(self._run)
+                    self._summaries.finish()
                 count, path = len(self._run.steps), shlex.quote(str(self._run.path))
                 _log.info(
                     "%d snapshots in %s. Animation: filtertrack animate %s", count, path, path
                 )
         finally:
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
-    def _claim(self) -> FileLock:
-        """Lock the folder; the operating system unlocks it when the process ends."""
-        path = (self._folder / FOLDER / _LOCK).resolve()
+    def _claim(self) -> FileLock | None:
+        """Keep other trackers out: those of this program, and on disk those of others as well."""
+        path = self._folder / FOLDER / _LOCK
+        path = path.resolve() if isinstance(path, Path) else path
         other = _OPEN.get(path)
-        if other is not None and other._is_over_for(self._session):  # noqa: SLF001 - its own kind
+        if other is not None and not other._makes_way_for(self._session):  # noqa: SLF001 - its own kind
+            raise self._taken()
+        lock = self._lock_file(path) if isinstance(path, Path) else None
+        _OPEN[path] = self
+        return lock
+
+    def _makes_way_for(self, session: object) -> bool:
+        """Close, if a new training shows that the one this belongs to was interrupted."""
+        if self._session is not session and self._thread == threading.get_ident():
             with suppress(FiltertrackError, OSError):
-                other.close()
+                self.close()
+        return self._closed
+
+    def _lock_file(self, path: Path) -> FileLock:
+        """Lock a file; the operating system unlocks it when the process ends."""
         lock = FileLock(path)
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            raise FiltertrackError(
-                f"another tracker is writing in {str(self._folder)!r}; give each its own folder"
-            ) from None
+            raise self._taken() from None
         except (OSError, NotImplementedError) as error:
             _log.warning("cannot lock %s, going on without: %s", path, error)
-        _OPEN[path] = self
         return lock
+
+    def _taken(self) -> FiltertrackError:
+        return FiltertrackError(
+            f"another tracker is writing in {str(self._folder)!r}; give each its own folder"
+        )
 
     def _taken_over(self) -> FiltertrackError:
         return FiltertrackError(f"another training has taken over {str(self._folder)!r}")
 
-    def _is_over_for(self, session: object) -> bool:
-        return self._session is not session and self._thread == threading.get_ident()
-
 
 def announce(
-    folder: Path,
+    folder: Place,
     layers: Sequence[LayerInfo],
     left_out: Mapping[str, Sequence[str]],
     planned: int | None,
@@ -209,12 +234,9 @@ def _show_log() -> None:
         _log.setLevel(logging.INFO)
 
 
-def _check_writable(folder: Path) -> None:
-    """Try to write a file, whatever the permissions say."""
+def _check_writable(folder: Place) -> None:
     try:
-        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder / FOLDER):
-            pass
+        check_writable(folder / FOLDER)
     except OSError as error:
         raise FiltertrackError(
             f"cannot write in {str(folder)!r}: {error.strerror}. Give FilterTracker another folder"

@@ -11,63 +11,43 @@ and ``meta``, a JSON text with the moment. The listing of the folder is the inde
 adding a snapshot does not grow with the number already there.
 """
 
-import json
-import math
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
+from filtertrack.ahead import Read, ReadAhead
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import damaged_file, write_whole
+from filtertrack.files import (
+    damaged_file,
+    make_folder,
+    names_in,
+    remove_folder,
+    remove_in,
+    stamps_in,
+    write_whole,
+)
 from filtertrack.manifest import MANIFEST, read_manifest, write_manifest
+from filtertrack.members import (
+    MOMENT,
+    Member,
+    bias_of,
+    kernel_of,
+    members_of,
+    moment_of,
+    weights_of,
+)
 from filtertrack.npz import ArrayReader, write_arrays
+from filtertrack.places import Place, PlaceLike, place_of
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
-_META = "meta"
 _SNAPSHOT_FILE = re.compile(r"([0-9]{12})\.npz")
-_MAX_META_CHARACTERS = 1 << 20
-_NPY_HEADER = 1 << 12
-_WIDEST = 8  # bytes a value takes at most: float64
-_NUMBERS = "fiub"  # numpy's kinds of types: floats, whole numbers, booleans
-
-
-class _Member(NamedTuple):
-    """An array of a snapshot's file.
-
-    Attributes:
-        name: What it is stored under.
-        shape: Its shape, or None where that is not known.
-        most: The bytes it may take.
-        kinds: What it may hold, as numpy's kinds of types.
-    """
-
-    name: str
-    shape: tuple[int, ...] | None
-    most: int
-    kinds: str = _NUMBERS
-
-
-_MOMENT = _Member(_META, (), 4 * _MAX_META_CHARACTERS + _NPY_HEADER, "U")
-
-
-def _kernel_of(info: LayerInfo) -> _Member:
-    return _Member(
-        info.kernel, info.kernel_shape, _WIDEST * math.prod(info.kernel_shape) + _NPY_HEADER
-    )
-
-
-def _bias_of(info: LayerInfo) -> _Member:
-    # A layer of the user's own may have a bias of any shape; none is larger than its kernel.
-    most = _WIDEST * max(math.prod(info.kernel_shape), info.filters) + _NPY_HEADER
-    return _Member(str(info.bias), None, most)
 
 
 class Run:
@@ -87,12 +67,14 @@ class Run:
         (4, 3, 3, 1)
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        given = Path(path)
-        self.path = given.parent if _is_filters_folder(given) else given
-        self.folder = self.path / FOLDER
+    def __init__(self, path: PlaceLike) -> None:
+        given = place_of(path)
+        self.path: Place = given.parent if _is_filters_folder(given) else given
+        self.folder: Place = self.path / FOLDER
         self._snapshots = self.folder / SNAPSHOTS
-        self._reader = ArrayReader()
+        self._listed: Mapping[int, int] = {}
+        reader = ArrayReader()
+        self._load = self._ahead(lambda step, members: reader.read(self._where(step), members))
         layers, software = read_manifest(self.folder)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
         self.software: Mapping[str, str] = MappingProxyType(software)
@@ -102,14 +84,14 @@ class Run:
         return f"Run({str(self.path)!r}: {len(self.layers)} layers, {len(self.steps)} snapshots)"
 
     @staticmethod
-    def exists(path: str | os.PathLike[str]) -> bool:
+    def exists(path: PlaceLike) -> bool:
         """Whether the folder holds a run."""
-        return (Path(path) / FOLDER / MANIFEST).exists()
+        return (place_of(path) / FOLDER / MANIFEST).exists()
 
     @classmethod
     def create(
         cls,
-        path: str | os.PathLike[str],
+        path: PlaceLike,
         layers: Sequence[LayerInfo],
         software: Mapping[str, str] | None = None,
     ) -> Self:
@@ -126,32 +108,38 @@ class Run:
         """
         if cls.exists(path):
             raise FiltertrackError(f"{str(path)!r} already holds a run")
-        folder = Path(path) / FOLDER
-        (folder / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
+        folder = place_of(path) / FOLDER
+        make_folder(folder / SNAPSHOTS)
         write_manifest(folder, layers, software or {})
         return cls(path)
 
     @classmethod
-    def delete(cls, path: str | os.PathLike[str]) -> None:
+    def delete(cls, path: PlaceLike) -> None:
         """Remove a run: its manifest, snapshots and TensorBoard events, and nothing else.
 
         Raises:
             OSError: If a file cannot be removed.
         """
-        folder = Path(path) / FOLDER
+        folder = place_of(path) / FOLDER
         (folder / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
-        for events in folder.glob("events.out.tfevents.*"):
-            events.unlink(missing_ok=True)
+        remove_folder(folder / SNAPSHOTS)
+        remove_in(folder, lambda name: name.startswith("events.out.tfevents."))
 
     @property
     def steps(self) -> list[int]:
         """Every snapshot's step, ascending, as the folder is now."""
-        # Half the time of Path.iterdir.
-        matches = map(_SNAPSHOT_FILE.fullmatch, os.listdir(self._snapshots))  # noqa: PTH208
-        return sorted(int(match[1]) for match in matches if match)
+        if isinstance(self._snapshots, Path):
+            return sorted(_steps_of(names_in(self._snapshots)))
+        return list(self.stamps())
 
-    def file(self, step: int) -> Path:
+    def stamps(self) -> dict[int, int]:
+        """Return every snapshot's step, ascending, with a number that changes with its file."""
+        stamps = stamps_in(self._snapshots)
+        listed = {step: stamps[_file_name(step)] for step in sorted(_steps_of(stamps))}
+        self._listed = listed
+        return listed
+
+    def file(self, step: int) -> Place:
         """Return the path of a snapshot's file, whether it is there or not."""
         return self._snapshots / _file_name(step)
 
@@ -183,7 +171,7 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         info = self.layer(layer)
-        return info.canonical(self._read(step, [_kernel_of(info)])[info.kernel])
+        return info.canonical(self._read(step, [kernel_of(info)])[info.kernel])
 
     def bias(self, layer: str, step: int) -> np.ndarray | None:
         """Return one layer's bias at one step, or None where the layer has none.
@@ -192,7 +180,7 @@ class Run:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
         """
         info = self.layer(layer)
-        return self._read(step, [_bias_of(info)])[info.bias] if info.bias else None
+        return self._read(step, [bias_of(info)])[info.bias] if info.bias else None
 
     def moment(self, step: int) -> Moment:
         """Return when a snapshot was taken and its metrics; no weights are read.
@@ -200,7 +188,7 @@ class Run:
         Raises:
             FiltertrackError: If there is no such step, or the file is damaged.
         """
-        return self._moment(step, self._read(step, [_MOMENT])[_META])
+        return self._moment(step, self._read(step, [MOMENT])[MOMENT.name])
 
     def snapshot(self, step: int, layers: Iterable[str] | None = None) -> Snapshot:
         """Return what one snapshot holds, all of it or of some layers.
@@ -216,13 +204,10 @@ class Run:
         return self._snapshot(step, infos)
 
     def _snapshot(
-        self, step: int, infos: Iterable[LayerInfo], reader: ArrayReader | None = None
+        self, step: int, infos: Iterable[LayerInfo], load: Read | None = None
     ) -> Snapshot:
-        members = [_MOMENT]
-        for info in infos:
-            members += [_kernel_of(info), _bias_of(info)] if info.bias else [_kernel_of(info)]
-        arrays = self._read(step, members, reader)
-        return Snapshot(self._moment(step, arrays.pop(_META)), arrays)
+        arrays = self._read(step, [MOMENT, *weights_of(infos)], load)
+        return Snapshot(self._moment(step, arrays.pop(MOMENT.name)), arrays)
 
     def history(self, layer: str, steps: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Yield one layer's filters step after step, one snapshot in memory at a time.
@@ -248,10 +233,16 @@ class Run:
             if info.kernel not in snapshot.arrays:
                 raise FiltertrackError(f"the snapshot holds no {info.kernel!r}")
             info.canonical(snapshot.arrays[info.kernel])
-        members = {n: _storable(n, a) for n, a in snapshot.arrays.items()}
-        # Last, as its length differs: so every other array lies where it lies in the other files.
-        members[_META] = np.array(_meta_text(snapshot.moment))
+        members = members_of(snapshot)
         write_whole(self.file(snapshot.step), lambda file: write_arrays(file, members))
+
+    def remove(self, step: int) -> None:
+        """Remove one snapshot, if it is there.
+
+        Raises:
+            OSError: If its file cannot be removed.
+        """
+        self.file(step).unlink(missing_ok=True)
 
     def truncate(self, step: int) -> None:
         """Remove every snapshot at or past a step: training starts again from there.
@@ -263,9 +254,8 @@ class Run:
         """
         for there in self.steps:
             if there >= step:
-                self.file(there).unlink(missing_ok=True)
-        for left_behind in self._snapshots.glob(".*.tmp"):
-            left_behind.unlink(missing_ok=True)
+                self.remove(there)
+        remove_in(self._snapshots, lambda name: name.startswith(".") and name.endswith(".tmp"))
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
         """Read every snapshot whole and say which are damaged.
@@ -277,77 +267,66 @@ class Run:
             Step to what is wrong with it; empty when all is well.
         """
         steps, damaged = self.steps, {}
+        # A reader that knows no places yet: so each file's index is checked as well.
+        load = self._ahead(lambda step, members: ArrayReader().read(self._where(step), members))
         for done, step in enumerate(steps, start=1):
             try:
-                # A reader that knows no places yet: so the file's index is checked as well.
-                self._snapshot(step, self.layers.values(), ArrayReader())
+                self._snapshot(step, self.layers.values(), load)
             except FiltertrackError as error:
                 damaged[step] = str(error)
             if progress:
                 progress(done, len(steps))
         return damaged
 
+    def _ahead(self, load: Read) -> Read:
+        """Read some steps beforehand, where reading waits for a connection."""
+        if isinstance(self.path, Path) or not self.path.concurrent:
+            return load
+        return ReadAhead(load, lambda: self._listed).read
+
+    def _where(self, step: int) -> str | Place:
+        if isinstance(self._snapshots, Path):  # to make another Path would take longer
+            return f"{self._snapshots}{os.sep}{_file_name(step)}"
+        return self.file(step)
+
     def _moment(self, step: int, text: np.ndarray) -> Moment:
         try:
-            moment = Moment(**json.loads(str(text)))
-        except (ValueError, TypeError, RecursionError, FiltertrackError) as error:
+            moment = moment_of(text)
+        except ValueError as error:
             raise damaged_file(self.file(step), error) from error
         if moment.step != step:
             raise damaged_file(self.file(step), f"it says it is step {moment.step}")
         return moment
 
     def _read(
-        self, step: int, members: Sequence[_Member], reader: ArrayReader | None = None
+        self, step: int, members: Sequence[Member], load: Read | None = None
     ) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked; refuse one of another shape or type."""
-        path = f"{self._snapshots}{os.sep}{_file_name(step)}"  # a Path would take longer to make
+        path = self._where(step)
         try:
-            arrays = (reader or self._reader).read(
-                path, {member.name: member.most for member in members}
-            )
+            arrays = (load or self._load)(step, {member.name: member.most for member in members})
         except FileNotFoundError:
             raise FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {shorten(self.steps)}"
             ) from None
-        for name, shape, _, kinds in members:
-            found = arrays[name]
-            if shape is not None and found.shape != shape:
-                raise damaged_file(path, f"{name} has the shape {found.shape}, expected {shape}")
-            if found.dtype.kind not in kinds:
-                raise damaged_file(path, f"{name} holds values of type {found.dtype}")
+        for member in members:
+            fault = member.fault_of(arrays[member.name])
+            if fault:
+                raise damaged_file(path, fault)
         return arrays
+
+
+def _steps_of(names: Iterable[str]) -> Iterator[int]:
+    matches = map(_SNAPSHOT_FILE.fullmatch, names)
+    return (int(match[1]) for match in matches if match)
 
 
 def _file_name(step: int) -> str:
     return f"{step:012d}.npz"
 
 
-def _is_filters_folder(path: Path) -> bool:
+def _is_filters_folder(path: Place) -> bool:
     return path.name == FOLDER and (path / MANIFEST).exists()
-
-
-def _storable(name: str, array: np.ndarray) -> np.ndarray:
-    """Widen what ``.npy`` cannot name (bfloat16: exactly, to float32); refuse what is no number."""
-    if array.dtype.kind in _NUMBERS:
-        return array
-    if array.dtype.name in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
-        return array.astype(np.float32)
-    raise FiltertrackError(f"{name}: cannot store values of type {array.dtype}")
-
-
-def _meta_text(moment: Moment) -> str:
-    meta = {
-        "step": moment.step,
-        "epoch": moment.epoch,
-        "batch": moment.batch,
-        # JSON has no NaN or infinity: as text, which float() reads back.
-        "metrics": {k: v if math.isfinite(v) else str(v) for k, v in moment.metrics.items()},
-        "wall_time": moment.wall_time,
-    }
-    text = json.dumps(meta, allow_nan=False)
-    if len(text) > _MAX_META_CHARACTERS:
-        raise FiltertrackError(f"the metrics of step {moment.step} take {len(text)} characters")
-    return text
 
 
 def shorten(steps: Sequence[int], most: int = 12) -> str:

@@ -1,17 +1,17 @@
 """What is shown: which layers of which runs, at which steps. Everything in it can be read."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from filtertrack.errors import FiltertrackError, is_list
+from filtertrack.places import PlaceLike
 from filtertrack.snapshot import Moment
 from filtertrack.store import Run
 
-RunLike: TypeAlias = Run | str | os.PathLike[str]
+RunLike: TypeAlias = Run | PlaceLike
 Steps: TypeAlias = Sequence[int] | Sequence[int | range]
 
 _log = logging.getLogger("filtertrack")
@@ -86,7 +86,7 @@ def choose(
     names = _matching(runs[0], layers)
     for other in runs[1:]:
         _check_comparable(runs[0], other, names)
-    wanted = [_present(each, steps) for each in runs]
+    wanted = [present(each, steps) for each in runs]
     common = sorted(set(wanted[0]).intersection(*wanted))
     if wanted[0] and not common:
         raise FiltertrackError(
@@ -139,7 +139,21 @@ def _check_comparable(run: Run, other: Run, layers: Sequence[str]) -> None:
             )
 
 
-def _present(run: Run, steps: Steps | None) -> list[int]:
+def present(run: Run, steps: Steps | None) -> list[int]:
+    """Return the steps that are asked for, ascending, each once; no snapshot is read.
+
+    Args:
+        run: The run.
+        steps: Numbers, which have to be there, and ranges, which mean those of their numbers that
+            are. None for all, which may be none.
+
+    Raises:
+        FiltertrackError: If one is not there, or none are chosen.
+
+    Example:
+        >>> present(Run("tests/golden/run-v1"), [2, range(1)])
+        [0, 2]
+    """
     there = run.steps
     if steps is None:
         return there

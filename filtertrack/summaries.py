@@ -1,24 +1,14 @@
-"""Write what TensorBoard shows: the only room that writes event files.
-
-TensorBoard's formats are used as they are, over a plain file. Its own writer would import
-tensorflow wherever it is installed, which takes seconds and is a surprise to people on another
-backend; and its checksum of a record takes longer than drawing the picture in it.
-"""
+"""What TensorBoard shows of a run: pictures, scalars, a table, the whole evolution."""
 
 import io
 import logging
 import math
-import os
-import socket
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
-from google_crc32c import value as crc32c
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -32,6 +22,7 @@ from filtertrack import measures
 from filtertrack.apng import ApngWriter
 from filtertrack.cells import explain, to_cells, to_channels, view_of
 from filtertrack.errors import FiltertrackError
+from filtertrack.events import events_in
 from filtertrack.film import Film
 from filtertrack.grid import PAGE, draw, to_png
 from filtertrack.panel import Look
@@ -40,6 +31,7 @@ from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.store import Run
 from filtertrack.strip import Strip, card_rows, spread_steps
 from filtertrack.subject import Subject, choose
+from filtertrack.thinning import count_taken, worth_drawing
 from filtertrack.timing import Pace, plan
 
 _log = logging.getLogger("filtertrack")
@@ -76,15 +68,21 @@ class Summaries:
     Args:
         run: The run they belong to; the events go into the same folder. Drift is measured from its
             first snapshot, or where it has none yet from the first that is added.
+        keep: Where the run forgets older snapshots, how many of the newest it keeps. Event files
+            forget nothing, so of many snapshots ever fewer are shown then.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, keep: int | None = None) -> None:
         self._layers = list(run.layers.values())
-        self._events = _EventFile(run.folder)
+        self._events = events_in(run.folder)
         self._last: Moment | None = None
         self._start: dict[str, np.ndarray] = {}
         self._before: dict[str, np.ndarray] = {}
-        first = run.steps[:1]
+        steps = run.steps
+        self._keep = keep
+        self._taken = 0 if keep is None else count_taken(steps, keep)
+        self._passed_over: Snapshot | None = None
+        first = steps[:1]
         if first:
             with suppress(FiltertrackError):  # damaged: then from the first that is added
                 self._start = {name: run.kernels(name, first[0]) for name in run.layers}
@@ -99,6 +97,14 @@ class Summaries:
         """
         if self._last is not None and snapshot.step <= self._last.step:
             return
+        self._taken += 1
+        if self._keep is not None and not worth_drawing(self._taken - 1, self._keep):
+            self._passed_over = snapshot
+            return
+        self._show(snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._passed_over = None
         values = [value for info in self._layers for value in self._values(info, snapshot)]
         if not self._events.started:
             self._events.start(snapshot.step)
@@ -138,6 +144,18 @@ class Summaries:
                 step, now = subject.steps[-1], time.time()
                 self._events.append(Event(step=step, wall_time=now, summary=Summary(value=values)))
 
+    def finish(self) -> None:
+        """See to it that the last snapshot is shown, and everything stored.
+
+        On object storage events are gathered for a while.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self._passed_over is not None:
+            self._show(self._passed_over)
+        self._events.finish()
+
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
         kernels = info.canonical(snapshot.arrays[info.kernel])
         start = self._start.setdefault(info.name, kernels)
@@ -157,76 +175,6 @@ class Summaries:
             finite = values[name][np.isfinite(values[name])]
             if len(finite):
                 yield _histogram(f"filter_distributions/{info.name}/{name}", finite, about)
-
-
-class _EventFile:
-    """One event file, opened anew for each record.
-
-    So nothing stays open when ``fit`` is interrupted, a folder that is gone is noticed, and a
-    record that a full disk cut off is written over by the next one, not followed by it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._path: Path | None = None
-        self._end = 0
-        self._described: set[str] = set()
-
-    @property
-    def started(self) -> bool:
-        """Whether the file exists."""
-        return self._path is not None
-
-    def start(self, step: int) -> None:
-        """Make the file: from this step on it replaces what earlier files of the folder say."""
-        now = time.time()
-        path = self._folder / f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
-        path.touch(exist_ok=False)
-        self._path, self._end, self._described = path, 0, set()
-        try:
-            self.append(Event(wall_time=now, file_version="brain.Event:2"))
-            # Tells the loaders to forget what an earlier session wrote at or past this step.
-            begin = SessionLog(status=SessionLog.START)
-            self.append(Event(wall_time=now, step=step, session_log=begin))
-        except OSError:
-            self._path = None  # to be tried again
-            path.unlink(missing_ok=True)
-            raise
-
-    def append(self, event: Event) -> None:
-        """Write one record."""
-        if self._path is None:
-            raise ValueError("the event file is not there yet")
-        self._leave_out_what_is_known(event)
-        record = _record(event.SerializeToString())
-        with self._path.open("r+b") as file:
-            file.truncate(self._end)
-            file.seek(self._end)
-            file.write(record)
-        self._end += len(record)
-        self._described.update(value.tag for value in event.summary.value)
-
-    def _leave_out_what_is_known(self, event: Event) -> None:
-        """Describe a tag once a file, as TensorBoard asks for, and not at every step."""
-        for value in event.summary.value:
-            if value.tag in self._described:
-                value.ClearField("metadata")
-
-
-def _record(data: bytes) -> bytes:
-    """Frame a record as in a TFRecord file: its length and itself, a checksum behind each.
-
-    The format is TensorFlow's ("TFRecord and tf.train.Example", TFRecords format details).
-    """
-    length = struct.pack("<Q", len(data))
-    return length + _masked(length) + data + _masked(data)
-
-
-def _masked(data: bytes) -> bytes:
-    """Return the CRC-32C, rotated by 15 bits and shifted, as the format asks for."""
-    checksum = crc32c(data)
-    rotated = checksum >> 15 | checksum << 17
-    return struct.pack("<L", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -1,16 +1,16 @@
 """TensorBoard, started in this process with the tab "Filters" in front."""
 
 import logging
-import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from importlib.metadata import entry_points
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from filtertrack.errors import FiltertrackError
+from filtertrack.places import PlaceLike, place_of
 
 _TAB = "filtertrack"
 _LAST_PORT = 0xFFFF
@@ -18,7 +18,7 @@ _log = logging.getLogger("filtertrack")
 
 
 def serve(
-    folder: str | os.PathLike[str],
+    folder: PlaceLike,
     opened: Callable[[str], object],
     *,
     host: str = "127.0.0.1",
@@ -71,7 +71,10 @@ def serve(
         )
 
     tensorboard = Quiet(plugins=_plugins(), server_class=listen)
-    tensorboard.configure(logdir=str(Path(folder).absolute()), host=host, port=port)
+    place = str(place_of(folder).absolute())
+    # TensorBoard does not know a bucket without the slash behind it.
+    logdir = f"{place}/" if re.fullmatch(r"[^/]+://[^/]+", place) else place
+    tensorboard.configure(logdir=logdir, host=host, port=port)
     tensorboard.main()
 
 

@@ -24,6 +24,8 @@ from filtertrack import LayerInfo, Moment, Run, Snapshot
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+collect_ignore = ["training_of_processes.py"]  # a program, which test_processes.py starts
+
 GOLDEN = Path(__file__).parent / "golden"
 
 # A shared machine stalls now and then; a slow example is no fault of the code.

@@ -15,11 +15,16 @@ MAY_IMPORT = {
     "errors": set(),
     "snapshot": {"errors"},
     "schedule": {"errors"},
-    "files": {"errors"},
-    "npz": {"errors", "files"},
+    "connection": {"errors"},
+    "remote": {"connection", "errors"},
+    "places": {"errors", "remote"},
+    "files": {"errors", "places", "remote"},
+    "npz": {"errors", "files", "places"},
     "png": set(),
-    "manifest": {"errors", "files", "snapshot"},
-    "store": {"errors", "files", "manifest", "npz", "snapshot"},
+    "manifest": {"errors", "files", "places", "snapshot"},
+    "ahead": set(),
+    "members": {"errors", "snapshot"},
+    "store": {"ahead", "errors", "files", "manifest", "members", "npz", "places", "snapshot"},
     "scaling": set(),
     "cells": {"errors", "snapshot"},
     "measures": set(),
@@ -30,7 +35,18 @@ MAY_IMPORT = {
     "legend": {"lettering", "palette"},
     "grid": {"cells", "png", "scaling"},
     "palette": {"errors", "grid", "measures"},
-    "subject": {"errors", "snapshot", "store"},
+    "subject": {"errors", "places", "snapshot", "store"},
+    "labelled": {
+        "errors",
+        "files",
+        "manifest",
+        "members",
+        "places",
+        "snapshot",
+        "store",
+        "subject",
+    },
+    "thinning": {"errors", "snapshot", "store"},
     "order": {"measures"},
     "panel": {"cells", "errors", "grid", "measures", "order", "palette", "scaling", "store"},
     "timing": {"errors", "snapshot"},
@@ -49,6 +65,7 @@ MAY_IMPORT = {
         "lettering",
         "palette",
         "panel",
+        "places",
         "subject",
         "timing",
     },
@@ -87,10 +104,12 @@ MAY_IMPORT = {
         "strip",
         "subject",
     },
+    "events": {"files", "places"},
     "summaries": {
         "apng",
         "cells",
         "errors",
+        "events",
         "film",
         "grid",
         "measures",
@@ -100,32 +119,48 @@ MAY_IMPORT = {
         "store",
         "strip",
         "subject",
+        "thinning",
         "timing",
     },
     "recorder": {"errors", "snapshot"},
     "selection": {"errors"},
     "layers": {"errors", "selection", "snapshot"},
-    "recording": {"errors", "recorder", "snapshot", "store", "summaries"},
+    "processes": {"errors", "layers"},
+    "recording": {
+        "errors",
+        "files",
+        "places",
+        "recorder",
+        "snapshot",
+        "store",
+        "summaries",
+        "thinning",
+    },
     "callback": {
         "errors",
         "layers",
+        "places",
+        "processes",
         "recording",
         "schedule",
         "selection",
         "snapshot",
         "store",
+        "thinning",
     },
-    "viewing": {"errors"},
+    "viewing": {"errors", "places"},
     "tensorboard_plugin": {
         "animation",
         "cells",
         "errors",
+        "files",
         "formats",
         "grid",
         "manifest",
         "measures",
         "order",
         "palette",
+        "places",
         "snapshot",
         "store",
     },
@@ -138,6 +173,7 @@ MAY_IMPORT = {
         "files",
         "measurement",
         "paper",
+        "places",
         "report",
         "store",
         "subject",
@@ -151,6 +187,7 @@ MAY_IMPORT = {
         "callback",
         "errors",
         "figure",
+        "labelled",
         "measurement",
         "snapshot",
         "store",
@@ -213,8 +250,8 @@ def test_the_plugin_imports_itself_one_way():
     subprocess.run([sys.executable, "-c", code + check], check=True)
 
 
-def test_frameworks_are_imported_in_two_rooms_only():
-    """Only discovery and the callback know Keras, and nothing else a framework."""
+def test_frameworks_are_imported_in_three_rooms_only():
+    """Discovery, the callback and what asks for other processes; only that knows jax and torch."""
     found = {
         file.stem: {name.split(".")[0] for name in imports_of(file)} & FRAMEWORKS
         for file in PACKAGE.glob("*.py")
@@ -222,6 +259,7 @@ def test_frameworks_are_imported_in_two_rooms_only():
     assert {room: names for room, names in found.items() if names} == {
         "layers": {"keras"},
         "callback": {"keras"},
+        "processes": {"jax", "keras", "torch"},
     }
 
 
@@ -249,6 +287,11 @@ def test_no_framework_is_loaded(run, code):
     loaded = loaded_by(code.format(run=run.path))
     assert "filtertrack" in loaded
     assert not loaded & FRAMEWORKS
+
+
+def test_xarray_and_dask_are_loaded_when_they_are_asked_for():
+    """No room loads them with it, not even the one that needs them."""
+    assert not loaded_by("from filtertrack import Run, to_xarray") & {"xarray", "dask", "pandas"}
 
 
 def test_import_loads_nothing_heavy():
@@ -306,7 +349,7 @@ def test_a_room_does_not_hide_a_public_name():
     code = (
         "import importlib, pathlib, filtertrack\n"
         "for file in pathlib.Path(filtertrack.__file__).parent.glob('*.py'):\n"
-        "    if file.stem not in ('__main__', '__init__', 'callback', 'layers'):\n"
+        "    if file.stem not in ('__main__', '__init__', 'callback', 'layers', 'processes'):\n"
         "        importlib.import_module(f'filtertrack.{file.stem}')\n"
         "from filtertrack import animate, filmstrip\n"
         "assert callable(animate) and callable(filmstrip)"

@@ -93,3 +93,41 @@ def test_how_many_may_wait_depends_on_their_size():
     """At most 256 MB and 32 snapshots wait, and at least 2."""
     assert [room_for(size) for size in (0, 1000, 100 << 20, 1 << 40)] == [32, 32, 2, 2]
     assert room_for(32 << 20) == 8
+
+
+def test_what_ends_a_run_comes_after_the_last_snapshot():
+    """On the same thread; what fails then is counted as a sink's failure is."""
+    seen = []
+
+    def fail():
+        raise OSError("no")
+
+    recorder = Recorder(
+        {"snapshots": seen.append}, {"a": lambda: seen.append("end"), "b": fail}, room=3
+    )
+    recorder.put("first")
+    recorder.put("second")
+    assert recorder.close() is True
+    assert seen == ["first", "second", "end"]
+    assert dict(recorder.lost) == {"b": 1}
+
+
+def test_writing_that_hangs_is_given_up_and_counted(caplog):
+    """Each snapshot that was not finished counts; the thread ends once it moves again."""
+    free, kept = threading.Event(), []
+
+    def hang(snapshot):
+        free.wait(20)
+        kept.append(snapshot)
+
+    recorder = Recorder({"snapshots": hang}, room=5, patience=0.05)
+    for number in range(4):
+        recorder.put(number)
+    assert recorder.close() is False
+    assert recorder.lost["snapshots"] == 4
+    assert "lost 4 snapshots; the last time: writing did not finish" in caplog.text
+    free.set()
+    for thread in threading.enumerate():
+        if thread.name == "filtertrack":
+            thread.join(5)
+    assert kept == [0]

@@ -1,7 +1,6 @@
 """What the tab asks of a run, answered: its layers, snapshots, cells, measures and animations."""
 
 import math
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from filtertrack import measures
 from filtertrack.animation import animate
 from filtertrack.cells import explain, to_channels, view_of
 from filtertrack.errors import FiltertrackError
+from filtertrack.files import stamp_of, version_of
 from filtertrack.grid import NOT_FINITE_RGB
 from filtertrack.manifest import MANIFEST
 from filtertrack.order import ORDERS, Order, arrange
@@ -75,18 +75,13 @@ def describe_steps(run: Run, known: str = "") -> dict[str, Any]:
         known: The ``version`` of what is known already; where that is still so, only it is
             returned.
     """
-    made = (run.folder / MANIFEST).stat().st_mtime_ns // 1000
-    # Adding, removing or replacing a file changes its folder; the count, in case clocks are coarse.
+    made = stamp_of(run.folder / MANIFEST)
+    # The count as well, in case clocks are coarse.
     steps = run.steps
-    version = f"{made:x}-{(run.folder / SNAPSHOTS).stat().st_mtime_ns:x}-{len(steps):x}"
+    version = f"{made:x}-{version_of(run.folder / SNAPSHOTS):x}-{len(steps):x}"
     if version == known:
         return {"version": version}
-    stamps = {}
-    for step in steps:
-        try:
-            stamps[step] = os.stat(run.file(step)).st_mtime_ns // 1000  # noqa: PTH116 - faster
-        except FileNotFoundError:  # removed since it was listed
-            continue
+    stamps = run.stamps()
     return {
         "version": version,
         "made": made,

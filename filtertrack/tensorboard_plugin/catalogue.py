@@ -1,23 +1,22 @@
 """Which runs lie below TensorBoard's log folders; nothing outside them is ever opened."""
 
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.manifest import MANIFEST
+from filtertrack.places import Place, is_address, place_of
 from filtertrack.store import FOLDER, SNAPSHOTS, Run
 
 _MOST_FOLDERS = 20_000
 _DEEPEST = 12
-_FRESH = 3.0
-"""Seconds for which a search is believed."""
-
-_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
+_FRESH, _FRESH_REMOTE = 3.0, 30.0
+"""Seconds for which a search is believed; one over a connection takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Found:
         notes: What was not searched or not shown, and why: a sentence each.
     """
 
-    runs: dict[str, Path]
+    runs: dict[str, Place]
     notes: tuple[str, ...] = ()
 
 
@@ -42,7 +41,7 @@ class Catalogue:
         notes: Which log folders cannot be searched, and why.
     """
 
-    roots: dict[str, Path]
+    roots: dict[str, Place]
     notes: tuple[str, ...] = ()
     _last: tuple[float, Found] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -61,13 +60,14 @@ class Catalogue:
             {'a': PosixPath('/logs/1'), '2': PosixPath('/logs/2')}
         """
         given = [("", logdir)] if logdir else [_named(part) for part in _parts(logdir_spec)]
-        roots: dict[str, Path] = {}
+        roots: dict[str, Place] = {}
         notes = []
         for name, folder in given:
-            if _REMOTE.match(folder):
-                notes.append(f"{folder} is not on this machine's disk: its runs are not shown.")
+            try:
+                path = _root(folder)
+            except (FiltertrackError, ImportError) as error:
+                notes.append(f"{error}: its runs are not shown.")
                 continue
-            path = Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - keeps unknown users
             label = name or ("" if logdir else path.name)
             number = 2
             while label in roots:
@@ -78,7 +78,7 @@ class Catalogue:
     def find(self) -> Found:
         """Search the log folders, unless that was done a moment ago or is being done."""
         last = self._last
-        if last and time.monotonic() - last[0] <= _FRESH:
+        if last and time.monotonic() - last[0] <= self._fresh:
             return last[1]
         # One at a time searches; the others go on with what is known, if anything is.
         if not self._lock.acquire(blocking=last is None):
@@ -103,26 +103,31 @@ class Catalogue:
         if folder is None:
             raise FiltertrackError(f"there is no run {name!r} below the log folder")
         # Once more, as it may have been replaced by a link since.
-        if not any(_inside(folder, root) for root in self.roots.values()):
+        if not any(_is_inside(folder, root) for root in self.roots.values()):
             raise FiltertrackError(f"run {name!r} leads out of the log folder; it is not read")
         return Run(folder)
 
+    @property
+    def _fresh(self) -> float:
+        local = all(isinstance(root, Path) for root in self.roots.values())
+        return _FRESH if local else _FRESH_REMOTE
+
     def _search(self) -> Found:
-        runs: dict[str, Path] = {}
+        runs: dict[str, Place] = {}
+        notes = list(self.notes)
         outside, left = 0, _MOST_FOLDERS
         for label, root in self.roots.items():
-            for folder in _folders(root):
-                left -= 1
-                if left < 0:
-                    break
-                if not _is_run(folder):
-                    continue
-                if _inside(folder, root):
-                    below = folder.relative_to(root).as_posix()
-                    runs[_join(label, below)] = folder
-                else:
-                    outside += 1
-        notes = list(self.notes)
+            try:
+                for below, folder in islice(_folders(root), left + 1):
+                    left -= 1
+                    if left < 0 or not _is_run(folder):
+                        continue
+                    if _is_inside(folder, root):
+                        runs[_join(label, below)] = folder
+                    else:
+                        outside += 1
+            except OSError as error:
+                notes.append(f"{root} cannot be searched for runs: {error.strerror}.")
         if left < 0:
             notes.append(f"Only the first {_MOST_FOLDERS:,} folders were searched for runs.")
         if outside:
@@ -133,6 +138,12 @@ class Catalogue:
         return Found(dict(sorted(runs.items())), tuple(notes))
 
 
+def _root(folder: str) -> Place:
+    if is_address(folder):
+        return place_of(folder)
+    return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - keeps unknown users
+
+
 def _parts(spec: str | None) -> list[str]:
     return [part.strip() for part in (spec or "").split(",") if part.strip()]
 
@@ -140,7 +151,7 @@ def _parts(spec: str | None) -> list[str]:
 def _named(part: str) -> tuple[str, str]:
     """Split ``name:path`` where TensorBoard does; not at the colon of a drive or of an address."""
     name, colon, path = part.partition(":")
-    whole = part.startswith("/") or _REMOTE.match(part) or os.path.splitdrive(part)[0]
+    whole = part.startswith("/") or is_address(part) or os.path.splitdrive(part)[0]
     return (name, path) if colon and not whole else ("", part)
 
 
@@ -148,12 +159,16 @@ def _join(label: str, below: str) -> str:
     return "/".join(filter(None, [label, "" if below == "." and label else below]))
 
 
-def _is_run(folder: Path) -> bool:
-    return os.path.isfile(folder / FOLDER / MANIFEST)  # noqa: PTH113 - never raises
+def _is_run(folder: Place) -> bool:
+    if isinstance(folder, Path):
+        return os.path.isfile(folder / FOLDER / MANIFEST)  # noqa: PTH113 - never raises
+    return Run.exists(folder)
 
 
-def _inside(folder: Path, root: Path) -> bool:
+def _is_inside(folder: Place, root: Place) -> bool:
     """Whether a run's files lie below a log folder, all links followed."""
+    if not isinstance(root, Path) or not isinstance(folder, Path):
+        return not isinstance(root, Path) and f"{folder}/".startswith(f"{root}/")
     real = Path(os.path.realpath(root))
     return all(
         Path(os.path.realpath(path)).is_relative_to(real)
@@ -161,37 +176,39 @@ def _inside(folder: Path, root: Path) -> bool:
     )
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """Yield a folder and those below it, level by level, each once; hidden ones are left out."""
+def _folders(root: Place) -> Iterator[tuple[str, Place]]:
+    """Yield a folder and those below it, level by level, each once; hidden ones are left out.
+
+    Each comes with its name below the root: ``.`` is the root's own.
+    """
     seen: set[str] = set()
-    level = [root]
+    level: list[tuple[str, Place]] = [(".", root)]
     for _ in range(_DEEPEST):
-        below: list[Path] = []
-        for folder in level:
-            real = os.path.realpath(folder)
+        further: list[tuple[str, Place]] = []
+        for below, folder in level:
+            real = os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
             if real in seen:
                 continue
             seen.add(real)
-            yield folder
-            below += _children(folder)
-        level = below
+            yield below, folder
+            further += [
+                (name if below == "." else f"{below}/{name}", folder / name)
+                for name in (_children(folder) if isinstance(folder, Path) else folder.folders())
+                if name != FOLDER and not name.startswith(".")
+            ]
+        level = further
 
 
-def _children(folder: Path) -> list[Path]:
+def _children(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
+            return sorted(entry.name for entry in entries if _is_folder(entry))
     except OSError:
         return []
-    return [folder / entry.name for entry in sorted(found, key=_name) if _is_folder(entry)]
-
-
-def _name(entry: "os.DirEntry[str]") -> str:
-    return entry.name
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
-        return entry.name != FOLDER and entry.is_dir()
+        return entry.is_dir()
     except OSError:  # such as a link to itself
         return False

@@ -50,9 +50,9 @@ def _layer(name: str, shape: tuple[int, ...], folder: Path, scale: Scale) -> lis
             writer.flush()
 
     took = in_turn({"ours": ours, "theirs": theirs}, 5 * scale.rounds)
-    mine = _event_bytes(run.folder) / next(steps)
+    mine = _event_bytes(Path(str(run.folder))) / next(steps)
     other = _event_bytes(folder / "theirs") / next(others)
-    picture = _picture_bytes(run.folder)
+    picture = _picture_bytes(Path(str(run.folder)))
     label = f"events of a snapshot, {name}"
     sizes = f"{picture / 1e3:.3g} against {other / 1e3:.3g} KB"
     more = f"{mine / 1e3:.3g} KB: also scalars and distributions"

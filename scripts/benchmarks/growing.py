@@ -45,7 +45,7 @@ def _by_snapshots(folder: Path, few: int, rounds: int) -> list[Row]:
             "one layer's history": lambda: list(run.history("conv1")),
             "info": lambda: _command("info", run),
             "verify": lambda: _command("verify", run),
-            "an animation": lambda: animate(run, run.path / "film.gif", fps=50),
+            "an animation": lambda: animate(run, f"{run.path}/film.gif", fps=50),
         }
 
     return _exponents("snapshots", costs(few), costs(10 * few), rounds)
@@ -69,7 +69,7 @@ def _by_shape(
             "drawing": lambda: grid_png(now),
             "TensorBoard's events": add,
             "every measure": lambda: measure_snapshot(now, start, before),
-            "an animation": lambda: animate(run, run.path / "film.gif"),
+            "an animation": lambda: animate(run, f"{run.path}/film.gif"),
         }
 
     return _exponents(what, costs(small), costs(large), rounds)

@@ -45,7 +45,7 @@ def subplots(run: Run) -> Iterator[np.ndarray]:
     losses = [run.moment(step).metrics.get("loss", np.nan) for step in run.steps]
     for step in run.steps:
         figure, axes = _figure(run, losses, step)
-        kernel = np.load(run.file(step))["conv1/kernel"]
+        kernel = np.load(str(run.file(step)))["conv1/kernel"]
         for number, axis in enumerate(axes):
             axis.imshow(_normalised(kernel[..., number]), cmap="gray")
         figure.canvas.draw()
@@ -58,13 +58,13 @@ def subplots_reused(run: Run) -> Iterator[np.ndarray]:
     losses = [run.moment(step).metrics.get("loss", np.nan) for step in run.steps]
     figure, axes = _figure(run, losses, 0)
     images = []
-    kernel = np.load(run.file(run.steps[0]))["conv1/kernel"]
+    kernel = np.load(str(run.file(run.steps[0])))["conv1/kernel"]
     for number, axis in enumerate(axes):
         images.append(axis.imshow(_normalised(kernel[..., number]), cmap="gray", vmin=0, vmax=1))
     marker = figure.axes[0].lines[-1]
     title = figure.texts[0]
     for step in run.steps:
-        kernel = np.load(run.file(step))["conv1/kernel"]
+        kernel = np.load(str(run.file(step)))["conv1/kernel"]
         for number, image in enumerate(images):
             image.set_data(_normalised(kernel[..., number]))
         marker.set_xdata([step, step])

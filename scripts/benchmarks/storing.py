@@ -54,7 +54,7 @@ def _appending(name: str, shapes: Shapes, folder: Path, rounds: int) -> list[Row
     run = make_wide_run(folder, shapes, 1)
     arrays = run.snapshot(0).arrays
     raw = b"".join(array.tobytes() for array in arrays.values())
-    stored = run.file(0).stat().st_size
+    stored = Path(str(run.file(0))).stat().st_size
 
     def append() -> None:
         run.append(Snapshot(Moment(1, 1), arrays))
@@ -123,14 +123,15 @@ def _places(run: Run, layer: str) -> list[tuple[str, int, int]]:
     size = 4 * int(np.prod(run.layers[layer].kernel_shape))
     places = []
     for step in run.steps:
-        with zipfile.ZipFile(run.file(step)) as archive:
+        path = Path(str(run.file(step)))
+        with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo(f"{member}.npy")
-        with run.file(step).open("rb") as file:
+        with path.open("rb") as file:
             file.seek(entry.header_offset)
             head = file.read(30)
             names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         start = entry.header_offset + 30 + names + entry.file_size - size
-        places.append((str(run.file(step)), start, size))
+        places.append((str(path), start, size))
     return places
 
 

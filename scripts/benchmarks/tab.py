@@ -37,7 +37,7 @@ def tab(folder: Path, scale: Scale) -> Iterator[Row]:
         return
     steps = _STEPS if scale.large else _FEW
     run = make_run(folder / "run", KERNELS["colour"], steps)
-    with _served(run.path) as address, _browser(browser) as chromium:
+    with _served(folder / "run") as address, _browser(browser) as chromium:
         rounds = [_opened(chromium, address) for _ in range(scale.rounds)]
         first, whole = (statistics.median(each[n] for each in rounds) for n in (0, 1))
         what = f"{steps} steps of 64 filters of 7×7×3"

@@ -1,0 +1,117 @@
+"""The arrays in a snapshot's file: what they are called, how large they may be, what they hold."""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.snapshot import LayerInfo, Moment, Snapshot
+
+_MOST_CHARACTERS = 1 << 20
+_HEADER = 1 << 12
+_WIDEST = 8  # bytes a value takes at most: float64
+
+NUMBERS = "fiub"
+"""What may be stored, as numpy's kinds of types: floats, whole numbers, booleans."""
+
+WIDENED = frozenset({"bfloat16", "float8_e4m3fn", "float8_e5m2"})
+"""Types that ``.npy`` cannot name: stored as float32, which holds each of their values exactly."""
+
+
+class Member(NamedTuple):
+    """An array of a snapshot's file.
+
+    Attributes:
+        name: What it is stored under.
+        shape: Its shape, or None where that is not known.
+        most: The bytes it may take.
+        kinds: What it may hold, as numpy's kinds of types.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    most: int
+    kinds: str = NUMBERS
+
+    def fault_of(self, array: np.ndarray) -> str | None:
+        """Return what is wrong with an array that was read as this one; None if nothing is."""
+        if self.shape is not None and array.shape != self.shape:
+            return f"{self.name} has the shape {array.shape}, expected {self.shape}"
+        if array.dtype.kind not in self.kinds:
+            return f"{self.name} holds values of type {array.dtype}"
+        return None
+
+
+MOMENT = Member("meta", (), 4 * _MOST_CHARACTERS + _HEADER, "U")
+"""When it was taken, as a JSON text."""
+
+
+def kernel_of(info: LayerInfo) -> Member:
+    """Return where a layer's kernel is."""
+    return Member(info.kernel, info.kernel_shape, _WIDEST * math.prod(info.kernel_shape) + _HEADER)
+
+
+def bias_of(info: LayerInfo) -> Member:
+    """Return where the bias is of a layer that has one."""
+    # A layer of the user's own may have a bias of any shape; none is larger than its kernel.
+    most = _WIDEST * max(math.prod(info.kernel_shape), info.filters) + _HEADER
+    return Member(str(info.bias), None, most)
+
+
+def weights_of(infos: Iterable[LayerInfo]) -> list[Member]:
+    """Return where the kernels and biases of layers are."""
+    return [
+        member
+        for info in infos
+        for member in ([kernel_of(info), bias_of(info)] if info.bias else [kernel_of(info)])
+    ]
+
+
+def members_of(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    """Return a snapshot as the arrays of its file.
+
+    Raises:
+        FiltertrackError: If an array holds no numbers, or the metrics are endless.
+    """
+    members = {name: _storable(name, array) for name, array in snapshot.arrays.items()}
+    # Last, as its length differs: so every other array lies where it lies in the other files.
+    members[MOMENT.name] = np.array(_text_of(snapshot.moment))
+    return members
+
+
+def moment_of(text: np.ndarray) -> Moment:
+    """Return the moment that a file's text describes.
+
+    Raises:
+        ValueError: If it describes none.
+    """
+    try:
+        return Moment(**json.loads(str(text)))
+    except (TypeError, RecursionError, FiltertrackError) as error:
+        raise ValueError(error) from error
+
+
+def _storable(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind in NUMBERS:
+        return array
+    if array.dtype.name in WIDENED:
+        return array.astype(np.float32)
+    raise FiltertrackError(f"{name}: cannot store values of type {array.dtype}")
+
+
+def _text_of(moment: Moment) -> str:
+    meta = {
+        "step": moment.step,
+        "epoch": moment.epoch,
+        "batch": moment.batch,
+        # JSON has no NaN or infinity: as text, which float() reads back.
+        "metrics": {k: v if math.isfinite(v) else str(v) for k, v in moment.metrics.items()},
+        "wall_time": moment.wall_time,
+    }
+    text = json.dumps(meta, allow_nan=False)
+    if len(text) > _MOST_CHARACTERS:
+        raise FiltertrackError(f"the metrics of step {moment.step} take {len(text)} characters")
+    return text
