@@ -22,12 +22,12 @@ import filtertrack
 from filtertrack.errors import FiltertrackError
 from filtertrack.layers import TrackedLayers
 from filtertrack.places import PlaceLike, place_of
+from filtertrack.position import Position, batches_before
 from filtertrack.processes import Processes, here
 from filtertrack.recording import Recording, announce
 from filtertrack.schedule import ScheduleLike, make_schedule
 from filtertrack.selection import Selection
 from filtertrack.snapshot import Moment, Snapshot
-from filtertrack.store import Run
 from filtertrack.thinning import check_keep
 
 Existing = Literal["error", "replace"]
@@ -96,8 +96,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             # Keras pays for a batch hook each batch as soon as a class defines one.
             self.on_train_batch_end = self._on_train_batch_end
         self._seen_model: Callable[[], Any] = lambda: None
-        self._finished_epochs = 0
-        self._finished_batches: int | None = 0
+        self._position = Position(by_batch=self._schedule.counts_batches)
         self._recording: Recording | None = None
         self._processes = Processes()  # whether there are others is not to be asked yet
         self._forget_fit()
@@ -109,8 +108,6 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._tracked: TrackedLayers | None = None
         self._start: Moment | None = None
         self._stop_watching: Callable[[], None] = lambda: None
-        self._epoch_offset = 0
-        self._epoch_first_batch = 0
         self._last_step = -1
         self._faults: Counter[str] = Counter()
 
@@ -131,27 +128,21 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """
         if self._start is None and self._processes.takes_part:
             self._begin(epoch)
-        if self._finished_batches is not None:
-            self._epoch_first_batch = self._finished_batches
+        self._position.start_epoch()
 
     def _on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        due, before = self._schedule.due, self._finished_batches or 0
+        due, before = self._schedule.due, self._position.batches or 0
         steps = self._planned("steps")
-        # With steps_per_execution Keras may report more batches than an epoch has.
-        of_epoch = min(batch + 1, steps or batch + 1)
-        upto = self._epoch_first_batch + of_epoch
-        self._finished_batches = upto
+        of_epoch = self._position.finish_batch(batch, steps)
+        upto = self._position.batches or 0
         ends_epoch = self._schedule.every_epoch and of_epoch == steps
         with self._faults_reported(_TAKE):
-            if due is not None and not ends_epoch and due(self._finished_epochs, before, upto):
+            if due is not None and not ends_epoch and due(self._position.epochs, before, upto):
                 self._take(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Take the epoch's snapshot."""
-        self._finished_epochs = self._epoch_offset + epoch + 1
-        if not self._schedule.counts_batches:
-            steps = self._planned("steps")
-            self._finished_batches = steps and steps * self._finished_epochs
+        self._position.finish_epoch(epoch, self._planned("steps"))
         if self._schedule.every_epoch:
             with self._faults_reported(_TAKE):
                 self._take(logs)
@@ -159,7 +150,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def on_train_end(self, logs: Logs = None) -> None:
         """Take the last snapshot where it is missing, and finish the files."""
         with self._faults_reported(_TAKE):
-            if self._last_step != self._step:
+            if self._last_step != self._position.step:
                 self._take(logs)
         self.close()
 
@@ -232,26 +223,23 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         if self._tracked is None:  # hooks called without on_train_begin
             raise FiltertrackError("FilterTracker: on_train_begin was not called")
         tracked = self._tracked
-        again = self._seen_model() is self.model and self._finished_epochs > 0
+        position = self._position
+        again = self._seen_model() is self.model and position.epochs > 0
         self._seen_model = weakref.ref(self.model)
-        counted = again and epoch in {0, self._finished_epochs}
-        if again and epoch == 0:
-            self._epoch_offset = self._finished_epochs
-        else:
-            self._finished_epochs = epoch
+        goes_on = position.start_fit(epoch, again=again)
 
         def start() -> int | None:
-            if not counted:
-                self._finished_batches = self._batches_before(epoch)
-            self._start = self._moment(None)
+            if not goes_on:
+                position.batches = batches_before(epoch, self._planned("steps"), self.log_dir)
+            self._start = position.moment({})
             # Keras hands all callbacks of one fit the same params.
             self._claim(self._start, session=self.params)
             if tracked.ready:
                 self._open(tracked, self._start)
-            return self._finished_batches
+            return position.batches
 
-        self._finished_batches = self._processes.begin(tracked, start)
-        self._start = self._start or self._moment(None)
+        position.batches = self._processes.begin(tracked, start)
+        self._start = self._start or position.moment({})
         self._under_way = True
         if tracked.ready:
             self._is_needed = self._processes.is_needed(tracked)
@@ -298,25 +286,12 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         number = (self.params or {}).get(what)
         return int(number) if number else None
 
-    def _batches_before(self, epoch: int) -> int | None:
-        """Return how many batches were seen before an epoch; None where nothing says it."""
-        steps = self._planned("steps")
-        if epoch == 0 or steps:
-            return epoch * (steps or 0)
-        if not Run.exists(self.log_dir):
-            return None
-        run = Run(self.log_dir)
-        known = [(m.epoch, m.batch) for m in map(run.moment, run.steps) if m.batch is not None]
-        at = [batch for there, batch in known if there == epoch]
-        before = [batch for there, batch in known if there < epoch]
-        return min(at) if at else max(before, default=None)
-
     def _open(self, tracked: TrackedLayers, start: Moment) -> None:
         if self._recording is None:
             return
         self._recording.open(tracked.infos, _software(), step=start.step)
         epochs = self._planned("epochs")
-        left = epochs and max(0, epochs - start.epoch + self._epoch_offset)
+        left = epochs and max(0, epochs - start.epoch + self._position.epochs_before_fit)
         planned = left and self._schedule.planned(left, self._planned("steps"))
         if planned and self._keep:
             planned = min(planned, 2 * self._keep)
@@ -346,27 +321,17 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     # Taking snapshots.
 
     @property
-    def _step(self) -> int:
-        by_batch = self._schedule.counts_batches
-        return (self._finished_batches or 0) if by_batch else self._finished_epochs
-
-    @property
     def _is_late(self) -> bool:
         """Whether the model was not built yet when training began."""
         if self._recording is not None:
             return not self._recording.is_open
         return self._under_way and self._tracked is not None and not self._tracked.ready
 
-    def _moment(self, logs: Logs) -> Moment:
-        return Moment(
-            self._step, self._finished_epochs, self._finished_batches, _numbers(logs), time.time()
-        )
-
     def _take(self, logs: Logs) -> None:
         if self._is_late:
             self._open_late()
         # A metric may be on a device that still works on it: only who writes it down waits.
-        self._put(self._moment(logs if self._processes.writes else None))
+        self._put(self._position.moment(_numbers(logs) if self._processes.writes else {}))
 
     def _put(self, moment: Moment) -> None:
         """Copy the weights and hand them over."""

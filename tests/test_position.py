@@ -1,0 +1,51 @@
+import pytest
+
+from filtertrack import Moment, Snapshot
+from filtertrack.position import Position, batches_before
+
+
+@pytest.mark.parametrize(("by_batch", "steps"), [(True, [0, 3, 6, 9]), (False, [0, 1, 2, 3])])
+def test_a_training_is_counted(by_batch, steps):
+    """Epochs and batches, whichever of them a step is; a second fit that starts at 0 goes on."""
+    position, seen = Position(by_batch=by_batch), []
+    for fit, epochs in enumerate((2, 1)):
+        position.start_fit(0, again=fit > 0)
+        seen = seen or [position.step]
+        for epoch in range(epochs):
+            position.start_epoch()
+            if by_batch:
+                assert [position.finish_batch(batch, 3) for batch in range(3)] == [1, 2, 3]
+            position.finish_epoch(epoch, 3)
+            seen.append(position.step)
+    assert seen == steps
+    assert (position.epochs, position.batches) == (3, 9)
+    assert position.moment({"loss": 1.0}).metrics == {"loss": 1.0}
+
+
+def test_batches_that_come_several_at_a_time():
+    """With ``steps_per_execution`` the last report may be past the epoch's end."""
+    position = Position(by_batch=True)
+    position.start_fit(0, again=False)
+    position.start_epoch()
+    assert [position.finish_batch(batch, 5) for batch in (1, 3, 5)] == [2, 4, 5]
+    assert position.batches == 5
+
+
+def test_what_is_not_known_stays_unknown():
+    """Where Keras does not say how many batches an epoch has, epochs are counted all the same."""
+    position = Position(by_batch=False)
+    position.start_fit(4, again=False)
+    position.finish_epoch(4, None)
+    assert (position.step, position.batches) == (5, None)
+
+
+def test_the_run_tells_how_many_batches_were_seen(make_run, tmp_path):
+    """Where Keras does not: those of the last snapshot before, or of the one at that epoch."""
+    run = make_run()  # ten batches an epoch, epochs 0 to 2
+    assert batches_before(0, None, run.path) == 0
+    assert batches_before(7, 5, run.path) == 35
+    assert batches_before(2, None, run.path) == 20
+    assert batches_before(9, None, run.path) == 20
+    assert batches_before(9, None, tmp_path / "none") is None
+    run.append(Snapshot(Moment(3, 2, 25), run.snapshot(0).arrays))
+    assert batches_before(2, None, run.path) == 20
