@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-jax test-torch bench accuracy illustrate check format clean
+.PHONY: demo test test-slow test-jax test-torch bench accuracy plan illustrate check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -22,6 +22,9 @@ bench: $(VENV)/.dev-installed ## measure it beside what people use today: half a
 
 accuracy: $(VENV)/.dev-installed ## plant filters, see whether their labels are found: docs/accuracy.md
 	$(BIN)/python scripts/accuracy.py --markdown docs/accuracy.md $(ACCURACY)
+
+plan: $(VENV)/.dev-installed ## what large runs take, on paper and measured: the table of docs/scale.md
+	$(BIN)/python scripts/plan.py --markdown docs/scale.md $(PLAN)
 
 illustrate: $(VENV)/.demo-installed ## draw the pictures of docs/measures.md from runs/demo
 	$(BIN)/python scripts/illustrate.py

@@ -48,7 +48,7 @@ def test_the_error_says_how_much_and_what_to_do():
         check_budget((20_000, 30_000), frames=50, bytes_a_pixel=3)
     assert str(caught.value) == (
         "50 frames of 30000x20000 pixels would take about 72.0 GB of memory and up to 90.0 GB of "
-        "disk; choose a smaller size or fewer steps, or allow it with huge=True (--huge)"
+        "disk; choose a smaller size, fewer steps or seconds, or allow it with huge=True (--huge)"
     )
 
 

@@ -1,0 +1,1 @@
+"""What would grow too large: each computed on paper, and simulated on this machine."""
