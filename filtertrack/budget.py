@@ -25,8 +25,8 @@ def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> Non
         Traceback (most recent call last):
         ...
         filtertrack.errors.FiltertrackError: 10 frames of 100000x100000 pixels would take about
-        400.0 GB of memory and up to 100.0 GB of disk; choose a smaller size, fewer steps or seconds, or
-        allow it with huge=True (--huge)
+        400.0 GB of memory and up to 100.0 GB of disk; choose a smaller size, fewer steps or
+        seconds, or allow it with huge=True (--huge)
     """
     height, width = shape
     picture = height * width * bytes_a_pixel
@@ -34,6 +34,6 @@ def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> Non
     if memory > _MOST_MEMORY or disk > _MOST_DISK:
         raise FiltertrackError(
             f"{frames} frames of {width}x{height} pixels would take about {memory / 1e9:.1f} GB of "
-            f"memory and up to {disk / 1e9:.1f} GB of disk; choose a smaller size, fewer steps or seconds, "
-            f"or allow it with huge=True (--huge)"
+            f"memory and up to {disk / 1e9:.1f} GB of disk; choose a smaller size, fewer "
+            f"steps or seconds, or allow it with huge=True (--huge)"
         )
