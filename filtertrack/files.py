@@ -200,13 +200,14 @@ def remove_in(folder: Place, is_meant: Callable[[str], bool]) -> None:
 
 
 def remove_folder(folder: Place) -> None:
-    """Remove a folder of files, if it is there, as far as it can be removed.
+    """Remove a folder of files, if it is there.
 
     Raises:
-        OSError: If it is on object storage and a file cannot be removed.
+        OSError: If it cannot be removed.
     """
     if isinstance(folder, Path):
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
     else:
         remove_in(folder, bool)
 

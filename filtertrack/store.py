@@ -121,9 +121,10 @@ class Run:
             OSError: If a file cannot be removed.
         """
         folder = place_of(path) / FOLDER
-        (folder / MANIFEST).unlink(missing_ok=True)
         remove_folder(folder / SNAPSHOTS)
         remove_in(folder, lambda name: name.startswith("events.out.tfevents."))
+        # Last: should anything fail, what is left is still a run, and not taken for a new one.
+        (folder / MANIFEST).unlink(missing_ok=True)
 
     @property
     def steps(self) -> list[int]:

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ def test_a_page_keeps_what_is_around_the_plan(plan):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory and open files are read from /proc")
 def test_every_plan_is_simulated(plan, tmp_path, capsys):
     """Far smaller, and real: training's own path, files, TensorBoard, a model of Keras."""
     page = tmp_path / "page.md"

@@ -539,3 +539,25 @@ def test_no_lock_and_no_process_is_named(line, run):
         if name.startswith("one/") and not name.endswith("manifest.json"):
             assert content(name) == content(name.replace("one/", "two/"))
     assert str(os.getpid()) not in "".join(names())
+
+
+def test_a_run_is_deleted_from_its_end(line, run, hurried):
+    """Should the connection be lost meanwhile, what is left is still a run."""
+    copied(run, "s3://bucket/run")
+    order = []
+    unlink = RemotePath.unlink
+
+    def unlink_two(path, **options):
+        if len(order) == 2:
+            line.cut()
+        order.append(path.name)
+        unlink(path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RemotePath, "unlink", unlink_two)
+        with pytest.raises(UnreachableError):
+            Run.delete("s3://bucket/run")
+    line.state = "open"
+    assert Run("s3://bucket/run").steps == [2]
+    Run.delete("s3://bucket/run")
+    assert not names()

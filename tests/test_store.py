@@ -404,3 +404,17 @@ def test_a_moment_that_does_not_fit_is_refused(run, meta):
     replace_member(run.file(0), "meta.npy", npy(np.array(meta)))
     with pytest.raises(FiltertrackError, match=str(run.file(0))):
         run.moment(0)
+
+
+def test_a_run_that_cannot_be_deleted_stays_a_run(run, monkeypatch):
+    """What is left is not mixed into a new run: the manifest goes last."""
+
+    def fail(folder):
+        (folder / "000000000000.npz").unlink()
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr("filtertrack.files.shutil.rmtree", fail)
+    with pytest.raises(PermissionError):
+        Run.delete(run.path)
+    assert Run.exists(run.path)
+    assert Run(run.path).steps == [1, 2]

@@ -17,8 +17,9 @@ _SNAPSHOTS = 20
 _BREAKS = (
     "nothing, as long as layers are chosen: what is not tracked is neither read nor copied. "
     "Without `layers` every snapshot is the whole model: at most four copies of it in memory (two "
-    "wait, one is written, one is copied), and bfloat16 takes twice its bytes on disk, because "
-    "`.npy` has no such type. The tracker says before the first batch what a snapshot takes."
+    "wait, one is written, one is copied), and of the one that is written another of twice the "
+    "size, because `.npy` has no bfloat16. The tracker says before the first batch what a snapshot "
+    "takes."
 )
 
 

@@ -207,7 +207,7 @@ def _animate(path: str, length: float | None, some: int | None = None) -> str:
     try:
         written = draw()
     except FiltertrackError as error:
-        return str(error)
+        return f"refused, *{error}*"
     return f"{written.frames:,} frames, {size(written.path.stat().st_size)}"
 
 

@@ -32,11 +32,12 @@ from plans.serving import SLOW, VIEW, serve
 
 _PLANNED = 301
 _BREAKS = (
-    "the disk: 28 GB of snapshots and 3 GB of events, which the tracker says before the first "
-    "batch. `keep=50` makes it 9.4 GB, `layers='first'` 11 MB. Then the background, if a snapshot "
-    "is due more often than it can be stored and drawn: when two wait, training waits, ten seconds "
-    "at most, and says so. Memory is bounded: two snapshots wait, one is written, one is copied. "
-    "TensorBoard's own tabs read all events at every start; the tab Filters does without."
+    "the disk: 28 GB of snapshots, which the tracker says before the first batch, and 3 GB of "
+    "events. `keep=50` makes it 9.4 GB, `layers='first'` 11 MB. Then the background, if snapshots "
+    "are due more often than they can be stored and drawn: when two wait, training waits ten "
+    "seconds at most, then a snapshot is given up, and counted. Memory is bounded: two wait, one "
+    "is written, one is copied. TensorBoard's own tabs read all events at every start; the tab "
+    "Filters does without."
 )
 
 
