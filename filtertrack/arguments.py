@@ -20,9 +20,11 @@ def names(text: str) -> list[str]:
 def numbers(text: str) -> list[int | range]:
     """Read ``0,1,5-20`` as two numbers and a range; both of its ends are meant.
 
+    ``0-900/100`` is a range of every hundredth.
+
     Example:
-        >>> numbers("0,1,5-20")
-        [0, 1, range(5, 21)]
+        >>> numbers("0,1,5-20,0-900/100")
+        [0, 1, range(5, 21), range(0, 901, 100)]
     """
     try:
         return [_number_or_range(part) for part in text.split(",")]
@@ -33,8 +35,11 @@ def numbers(text: str) -> list[int | range]:
 
 
 def _number_or_range(text: str) -> int | range:
-    first, dash, last = text.partition("-")
-    return range(int(first), int(last) + 1) if dash else int(first)
+    first, dash, rest = text.partition("-")
+    if not dash:
+        return int(first)
+    last, slash, every = rest.partition("/")
+    return range(int(first), int(last) + 1, int(every) if slash else 1)
 
 
 def channels(text: str) -> "Channels":

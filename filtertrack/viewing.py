@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from importlib.metadata import entry_points
 from io import StringIO
 from typing import Any
@@ -14,6 +14,7 @@ from filtertrack.places import PlaceLike, place_of
 
 _TAB = "filtertrack"
 _LAST_PORT = 0xFFFF
+_MOST_FILES = 1 << 16
 _log = logging.getLogger("filtertrack")
 
 
@@ -70,12 +71,24 @@ def serve(
             f"cannot listen on {host}: {reason.strip()}; choose another host or port"
         )
 
+    _allow_files()
     tensorboard = Quiet(plugins=_plugins(), server_class=listen)
     place = str(place_of(folder).absolute())
     # TensorBoard does not know a bucket without the slash behind it.
     logdir = f"{place}/" if re.fullmatch(r"[^/]+://[^/]+", place) else place
     tensorboard.configure(logdir=logdir, host=host, port=port)
     tensorboard.main()
+
+
+def _allow_files() -> None:
+    """Let a file be open for each run, as TensorBoard keeps them: the usual limit is 1,024."""
+    with suppress(ImportError, ValueError, OSError):  # no such thing on Windows
+        import resource  # noqa: PLC0415 - see above
+
+        allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(most, _MOST_FILES)
+        if allowed != resource.RLIM_INFINITY and allowed < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _plugins() -> list[Any]:

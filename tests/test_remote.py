@@ -69,6 +69,7 @@ class Line:
             while data := source.recv(1 << 16):
                 while self.state == "hangs":
                     time.sleep(0.01)
+                time.sleep(0.1 if self.state == "slow" else 0)
                 if target.getpeername() != self.server:
                     self.received += len(data)
                 target.sendall(data)
@@ -328,6 +329,22 @@ def test_a_connection_that_comes_back(tiny_model, data, line, way, caplog):
     fit(tiny_model, data, "s3://bucket/run", at_batch(3, lose), schedule=1)
     assert Run("s3://bucket/run").steps == list(range(13))
     assert "lost" not in caplog.text
+
+
+def test_a_slow_connection(tiny_model, data, line, caplog):
+    """Training does not wait for it: what is not stored when it ends is stored then."""
+    there = []
+
+    def count():
+        there.extend(name for name in names() if name.endswith(".npz"))
+
+    slow, last = (lambda: setattr(line, "state", "slow")), 12
+    callbacks = [at_batch(1, slow), at_batch(last, count)]
+    fit(tiny_model, data, "s3://bucket/run", *callbacks, schedule=1)
+    assert len(there) < 12
+    assert Run("s3://bucket/run").steps == list(range(13))
+    assert "lost" not in caplog.text
+    assert "training waited" not in caplog.text
 
 
 def test_no_connection_at_the_beginning(tiny_model, data, line, hurried):

@@ -117,3 +117,16 @@ def test_the_browser_is_sent_there(run, monkeypatch, capsys):
     monkeypatch.setattr(webbrowser, "open", browser)
     assert main(["view", str(run.path)]) == 0
     assert [capsys.readouterr().out] == [f"{address}\n" for address in where]
+
+
+@pytest.mark.parametrize(("bound", "expected"), [(65536, 3000), (1000, 1000), (100, 300)])
+def test_a_file_may_be_open_for_each_run(bound, expected):
+    """TensorBoard keeps one open a run: what the system allows is asked for, within reason."""
+    code = (
+        "import resource; from filtertrack import viewing\n"
+        f"limit = resource.RLIMIT_NOFILE; viewing._MOST_FILES = {bound}\n"
+        "resource.setrlimit(limit, (300, 3000)); viewing._allow_files()\n"
+        "print(*resource.getrlimit(limit))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout == f"{expected} 3000\n"

@@ -32,8 +32,8 @@ _BREAKS = (
     "TensorBoard itself, which keeps one file open a run: at about a thousand runs the usual limit "
     "of 1,024 open files is reached. Its fast loader then leaves runs out, with no more than a "
     "line in the log; with `--load_fast=false` nothing answers any more, the tab Filters neither. "
-    "`ulimit -n 8192` before it helps. The tab keeps no files open; it stops at 20,000 folders, "
-    "and says so."
+    "`filtertrack view` asks the system for more by itself; before `tensorboard`, `ulimit -n 8192` "
+    "helps. The tab keeps no files open; it stops at 20,000 folders, and says so."
 )
 
 
