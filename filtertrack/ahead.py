@@ -16,7 +16,8 @@ _KEPT = 256 << 20
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Read: TypeAlias = Callable[[int, Mapping[str, int]], Arrays]
-Wanted: TypeAlias = tuple[int, tuple[str, ...]]
+ReadStamped: TypeAlias = Callable[[int, Mapping[str, int]], tuple[Arrays, int]]
+Wanted: TypeAlias = tuple[int, int | None, tuple[str, ...]]
 
 
 class ReadAhead:
@@ -26,21 +27,24 @@ class ReadAhead:
 
     Args:
         read: Reads arrays of one snapshot: from its step and the arrays' names, each with the bytes
-            it may take. Called in several threads.
+            it may take. Returns also the stamp of the file they were read from. Called in several
+            threads.
         stamps: Returns the steps that may be asked for, ascending, each with a number that changes
             when its file is replaced.
 
     Example:
-        >>> ahead = ReadAhead(lambda step, members: {"step": np.array(step)}, lambda: {0: 7, 1: 7})
+        >>> def read(step, members):
+        ...     return {"step": np.array(step)}, 7
+        >>> ahead = ReadAhead(read, lambda: {0: 7, 1: 7})
         >>> [int(ahead.read(step, {"step": 8})["step"]) for step in (0, 1)]
         [0, 1]
     """
 
-    def __init__(self, read: Read, stamps: Callable[[], Mapping[int, int]]) -> None:
+    def __init__(self, read: ReadStamped, stamps: Callable[[], Mapping[int, int]]) -> None:
         self._read = read
         self._stamps = stamps
         self._pool: ThreadPoolExecutor | None = None
-        self._coming: dict[Wanted, Future[Arrays]] = {}
+        self._coming: dict[Wanted, Future[tuple[Arrays, int]]] = {}
         self._last: Wanted | None = None
         self._kept = _Kept()
         self._lock = threading.Lock()
@@ -56,39 +60,35 @@ class ReadAhead:
             The arrays by their names.
         """
         stamps = self._stamps()
-        wanted = (step, tuple(members))
+        wanted = (step, stamps.get(step), tuple(members))
         with self._lock:
-            known = self._kept.find(step, stamps.get(step), members)
+            known = self._kept.find(wanted)
             coming = self._coming.pop(wanted, None)
-            self._fetch(self._following(wanted, stamps), members, stamps)
+            self._fetch(self._following(wanted, stamps), members)
             self._last = wanted
         if known is not None:
             return known
-        arrays = self._read(step, members) if coming is None else coming.result()
+        arrays, stamp = self._read(step, members) if coming is None else coming.result()
         with self._lock:
-            self._kept.add(step, stamps.get(step), arrays)
+            self._kept.add(step, stamp, arrays)
         return arrays
 
-    def _following(self, wanted: Wanted, stamps: Mapping[int, int]) -> list[int]:
-        """Return the steps that come next if the way from the last one to this one goes on."""
-        if self._last is None or self._last[1] != wanted[1]:
+    def _following(self, wanted: Wanted, stamps: Mapping[int, int]) -> list[Wanted]:
+        """Return what comes next if the way from the last one to this one goes on."""
+        names = wanted[2]
+        if self._last is None or self._last[2] != names:
             return []
         steps = list(stamps)
         before, here = (bisect_left(steps, step) for step in (self._last[0], wanted[0]))
         stride = here - before
-        return steps[here + stride : here + stride * _AT_ONCE + 1 : stride] if stride > 0 else []
+        end = here + stride * _AT_ONCE + 1
+        following = steps[here + stride : end : stride] if stride > 0 else []
+        return [(step, stamps[step], names) for step in following]
 
-    def _fetch(
-        self, steps: list[int], members: Mapping[str, int], stamps: Mapping[int, int]
-    ) -> None:
+    def _fetch(self, following: list[Wanted], members: Mapping[str, int]) -> None:
         """Have these read, as far as memory allows; forget what else was on its way."""
-        names = tuple(members)
         most = max(1, _AHEAD // max(1, sum(members.values())))
-        wanted = [
-            (step, names)
-            for step in steps[:most]
-            if self._kept.find(step, stamps[step], members) is None
-        ]
+        wanted = [each for each in following[:most] if self._kept.find(each) is None]
         for each in set(self._coming).difference(wanted):
             self._coming.pop(each).cancel()
         for each in wanted:
@@ -108,8 +108,9 @@ class _Kept:
         self._arrays: OrderedDict[tuple[int, int | None, str], np.ndarray] = OrderedDict()
         self._size = 0
 
-    def find(self, step: int, stamp: int | None, names: Mapping[str, int]) -> Arrays | None:
+    def find(self, wanted: Wanted) -> Arrays | None:
         """Return these arrays, to be changed at will; None unless all of them are kept."""
+        step, stamp, names = wanted
         keys = {name: (step, stamp, name) for name in names}
         if stamp is None or not all(key in self._arrays for key in keys.values()):
             return None
@@ -117,9 +118,9 @@ class _Kept:
             self._arrays.move_to_end(key)
         return {name: self._arrays[key].copy() for name, key in keys.items()}
 
-    def add(self, step: int, stamp: int | None, arrays: Arrays) -> None:
+    def add(self, step: int, stamp: int, arrays: Arrays) -> None:
         """Keep these arrays, unless they are larger than all that may be kept."""
-        if stamp is None or sum(array.nbytes for array in arrays.values()) > _KEPT:
+        if sum(array.nbytes for array in arrays.values()) > _KEPT:
             return
         for name, array in arrays.items():
             before = self._arrays.pop((step, stamp, name), None)

@@ -35,6 +35,8 @@ Logs = Mapping[str, Any] | None
 
 _log = logging.getLogger("filtertrack")
 _TAKE = "take a snapshot"
+_PAUSE = 300.0
+"""Seconds until a run that could not be opened in mid-training is tried again."""
 
 
 class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
@@ -108,6 +110,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._tracked: TrackedLayers | None = None
         self._start: Moment | None = None
         self._stop_watching: Callable[[], None] = lambda: None
+        self._open_again = 0.0
         self._last_step = -1
         self._faults: Counter[str] = Counter()
 
@@ -329,6 +332,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     def _take(self, logs: Logs) -> None:
         if self._is_late:
+            if time.monotonic() < self._open_again:
+                raise FiltertrackError("the run could not be opened a moment ago")
+            # If that fails it may have taken long, and is not tried at each batch.
+            self._open_again = time.monotonic() + _PAUSE
             self._open_late()
         # A metric may be on a device that still works on it: only who writes it down waits.
         self._put(self._position.moment(_numbers(logs) if self._processes.writes else {}))

@@ -332,6 +332,8 @@ def _view(arguments: argparse.Namespace) -> int:
 
     folder = arguments.run
     found = Catalogue.of_flags(str(place_of(folder).absolute()), None).find()
+    if found.unreachable and not found.runs:
+        raise FiltertrackError(" ".join(found.notes))
     if not found.runs:
         raise FiltertrackError(
             f"no run in {folder!r} or below: expected the folder that FilterTracker was given, "

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,12 +18,15 @@ _SLOWEST = 100_000
 """Bytes a second: what is slower than that is lost."""
 _LONGEST_MESSAGE = 300
 
-_SECRET = re.compile("key|secret|token|passw|credential|signature|sas|auth", re.IGNORECASE)
+_SECRET = re.compile(
+    "key|secret|token|passw|credential|signature|sas|auth|conn(ection)?_?str", re.IGNORECASE
+)
 _VARIABLES = re.compile("AWS_|AZURE_|GOOGLE_|FSSPEC_")
 _SHORTEST_SECRET = 4
 _HIDDEN = "***"
 _LOOK_LIKE_SECRETS = (
-    re.compile(r"(?<=://)[^/\s@]+@"),
+    re.compile(r"(?<=://)[^/\s]+@"),
+    re.compile(r"(?i)\bAccountKey=[^;\s]+"),
     re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{12,}"),
     re.compile(r"(?i)\bAuthorization\b[^\n]*"),
     re.compile(
@@ -63,7 +67,11 @@ class Connection:
             options["timeout"] = _TIMEOUT + weight / _SLOWEST
         try:
             return getattr(self.files, method)(*args, **options)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+                # Some say so of what they cannot reach.
+                raise UnreachableError(errno.EIO, hide_secrets(cause, self._secrets)) from None
             raise FileNotFoundError(errno.ENOENT, "it is not there") from None
         except PermissionError as error:
             raise PermissionError(errno.EACCES, hide_secrets(error, self._secrets)) from None
@@ -87,7 +95,8 @@ class Connection:
             except UnreachableError:
                 now = self._last_try = time.monotonic()
                 self._lost_since = now if self._lost_since is None else self._lost_since
-                if now + pause - self._lost_since > _BOUND:
+                over = now + pause - self._lost_since > _BOUND
+                if over or not threading.main_thread().is_alive():  # the program ends
                     raise
             else:
                 self._lost_since = None

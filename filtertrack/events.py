@@ -103,6 +103,7 @@ class EventObjects:
 
     def __init__(self, folder: Place) -> None:
         self._folder = folder
+        self._session: list[bytes] = []
         self._records: list[bytes] = []
         self._described: set[str] = set()
         self._began: float | None = None
@@ -116,7 +117,8 @@ class EventObjects:
     def start(self, step: int) -> None:
         """Begin: from this step on it replaces what earlier files of the folder say."""
         self._began = time.monotonic()
-        self._records.append(_record(_session(step).SerializeToString()))
+        self._session = [_record(_session(step).SerializeToString())]
+        self._records = list(self._session)
 
     def append(self, event: Event) -> None:
         """Write one record, now or soon.
@@ -134,7 +136,8 @@ class EventObjects:
             self.finish()
         except OSError:  # tried again with the next one
             if size > _MOST:
-                self._records.clear()
+                # Not that what an earlier session wrote is to be forgotten.
+                self._records = list(self._session)
                 self._described.clear()
                 raise
 
@@ -147,7 +150,7 @@ class EventObjects:
         if self._records:
             content = b"".join([_record(_version().SerializeToString()), *self._records])
             write_whole(self._folder / _name(), lambda file: file.write(content))
-            self._records.clear()
+            self._records, self._session = [], []
         self._stored = time.monotonic()
 
     @property

@@ -206,8 +206,9 @@ def remove_folder(folder: Place) -> None:
         OSError: If it cannot be removed.
     """
     if isinstance(folder, Path):
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+        while folder.exists():
+            with suppress(FileNotFoundError):  # somebody else removes files there: go on
+                shutil.rmtree(folder)
     else:
         remove_in(folder, bool)
 

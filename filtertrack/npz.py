@@ -10,6 +10,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -148,18 +149,46 @@ class ArrayReader:
             UnreachableError: If it is on object storage, and that cannot be reached.
             FiltertrackError: If it cannot be read or is damaged; the message names it.
         """
+        return self.read_stamped(path, members)[0]
+
+    def read_stamped(
+        self, path: str | Place, members: Mapping[str, int]
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Read arrays as ``read`` does; return also a number that changes with the file.
+
+        On object storage only: of a file on disk it is 0. A file that is replaced there while it is
+        read looks damaged, as it is not held open: then it is read again.
+        """
+        for again in (True, True, False):
+            try:
+                file, size = open_doubted(path)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if isinstance(path, (str, Path)):
+                    raise FiltertrackError(f"cannot read {path!r}: {error.strerror}") from error
+                raise
+            try:
+                with file:
+                    return self._read_open(path, file, members, size), _stamp_of(file)
+            except (FiltertrackError, UnreachableError):
+                if isinstance(file, io.FileIO) or not (again and file.is_replaced()):
+                    raise
+        raise AssertionError("the last time it is not tried again")
+
+    def _read_open(
+        self, path: str | Place, file: OpenFile, members: Mapping[str, int], size: int
+    ) -> dict[str, np.ndarray]:
         try:
-            file, size = open_doubted(path)
-            with file:
-                if not isinstance(file, io.FileIO):
-                    file.fetch(self._expected(members, size))
-                arrays = self._in_place(file, members, size)
-                return self._by_index(file, members, size) if arrays is None else arrays
-        except (FileNotFoundError, UnreachableError):
-            raise
+            if not isinstance(file, io.FileIO):
+                file.fetch(self._expected(members, size))
+            arrays = self._in_place(file, members, size)
+            return self._by_index(file, members, size) if arrays is None else arrays
         except _DAMAGE as error:
             raise damaged_file(path, error) from error
         except OSError as error:  # also a seek to where a damaged index points
+            if not isinstance(file, io.FileIO):  # of the file itself nothing is known
+                raise
             raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
 
     def _expected(self, members: Mapping[str, int], size: int) -> list[tuple[int, int]]:
@@ -204,6 +233,10 @@ class ArrayReader:
                 self._places[name] = _Place(entry.header_offset, whole - array.nbytes, whole)
                 arrays[name] = array
         return arrays
+
+
+def _stamp_of(file: OpenFile) -> int:
+    return 0 if isinstance(file, io.FileIO) else file.stamp
 
 
 def _entry_at(file: OpenFile, place: _Place, member: str, most: int) -> np.ndarray | None:

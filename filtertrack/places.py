@@ -42,14 +42,15 @@ def place_of(given: Any) -> Place:
         >>> place_of("runs/exp1")
         PosixPath('runs/exp1')
     """
-    if isinstance(given, str) and not is_address(given):
-        return Path(_ON_DISK.sub("", given))
-    if isinstance(given, Path) or not (isinstance(given, str) or hasattr(given, "fs")):
-        if _FOLDED.match(os.fspath(given)):
-            raise FiltertrackError(
-                f"{os.fspath(given)!r}: a Path cannot hold an address; give it as text, with ://"
-            )
-        return Path(given)
+    if isinstance(given, (str, Path)) or not hasattr(given, "fs"):
+        text = os.fspath(given)
+        if not is_address(text):
+            path = Path(_ON_DISK.sub("", text))
+            if _FOLDED.match(path.as_posix()):
+                raise FiltertrackError(
+                    f"{text!r}: an address has '://', which a Path cannot hold; give it as text"
+                )
+            return path
     try:
         from filtertrack.remote import RemotePath  # noqa: PLC0415 - only for those who need it
     except ModuleNotFoundError as error:

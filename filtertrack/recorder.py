@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from enum import Enum
 from functools import partial
 
 from filtertrack.errors import FiltertrackError
@@ -19,6 +20,19 @@ _WORTH_SAYING = 0.1  # seconds
 _log = logging.getLogger("filtertrack")
 
 Sink = Callable[[Snapshot], object]
+
+_ALL: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
+"""Every recorder of this program."""
+
+
+class _Word(Enum):
+    """What is said to the thread, beside the snapshots that are handed to it."""
+
+    FINISH = "what can be finished for now"
+    END = "and end"
+
+
+Waiting = queue.Queue[Snapshot | _Word]
 
 
 def room_for(snapshot_bytes: int) -> int:
@@ -56,21 +70,24 @@ class Recorder:
         strict: bool = False,
         patience: float = 10.0,
     ) -> None:
-        self._queue: queue.Queue[Snapshot | None] = queue.Queue(room)
+        self._queue: Waiting = queue.Queue(room)
         self._ledger = _Ledger(strict=strict)
         self._patience = patience
         self._gave_up = False
         self._waited = 0.0
+        self._at_end: list[Callable[[], object]] = []
         # The thread holds no reference to this object, so that dropping it ends the thread.
         thread = threading.Thread(
             target=_work,
-            args=(self._queue, dict(sinks), dict(finish or {}), self._ledger),
+            args=(self._queue, dict(sinks), dict(finish or {}), self._ledger, self._at_end),
             name="filtertrack",
             daemon=True,
         )
         thread.start()
+        self._thread = thread
         # Also at the interpreter's exit: Keras calls no hook when fit raises or is interrupted.
-        self._end = weakref.finalize(self, _end, self._queue, thread, patience)
+        self._end = weakref.finalize(self, _end, self._queue, thread, patience, self._ledger)
+        _ALL.add(self)
 
     @property
     def lost(self) -> Mapping[str, int]:
@@ -103,14 +120,28 @@ class Recorder:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
         """
         left = self._end() if self._end.alive else 0
-        for _ in range(left or 0):
-            self._ledger.note("snapshots", TimeoutError("writing did not finish"))
         if self._waited > _WORTH_SAYING:
             _log.warning("training waited %.1f s for snapshots to be written", self._waited)
             self._waited = 0.0
-        self._ledger.report()
         self._ledger.check()
         return not left
+
+    def after(self, act: Callable[[], object]) -> None:
+        """Have something done when the thread has ended: one that was given up may still write."""
+        self._at_end.append(act)
+        self._thread.join(0.1)
+        if not self._thread.is_alive():
+            _do_all(self._at_end)
+
+    def settle(self) -> None:
+        """Wait until nothing waits, or nothing has moved for some time. More may still come."""
+        with suppress(queue.Full):
+            self._queue.put_nowait(_Word.FINISH)
+        left, since = self._queue.unfinished_tasks, time.monotonic()
+        while left and self._end.alive and time.monotonic() - since < 6 * self._patience:
+            time.sleep(0.01)
+            if self._queue.unfinished_tasks != left:
+                left, since = self._queue.unfinished_tasks, time.monotonic()
 
     def _wait(self) -> float:
         return 0.001 if self._gave_up else self._patience
@@ -148,38 +179,63 @@ def _describe(error: Exception) -> str:
 
 
 def _work(
-    waiting: queue.Queue[Snapshot | None],
+    waiting: Waiting,
     sinks: Mapping[str, Sink],
     finish: Mapping[str, Callable[[], object]],
     ledger: _Ledger,
+    at_end: list[Callable[[], object]],
 ) -> None:
-    while (snapshot := waiting.get()) is not None:
-        for what, sink in sinks.items():
-            _try(ledger, what, partial(sink, snapshot))
-        del snapshot
-    for what, end in finish.items():
-        _try(ledger, what, end)
+    while (came := waiting.get()) is not _Word.END:
+        if isinstance(came, _Word):
+            _try_all(finish, ledger)
+        else:
+            _try_all({what: partial(sink, came) for what, sink in sinks.items()}, ledger)
+        del came
+        waiting.task_done()
+    _try_all(finish, ledger)
+    _do_all(at_end)
 
 
-def _try(ledger: _Ledger, what: str, act: Callable[[], object]) -> None:
-    try:
-        act()
-    except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
-        ledger.note(what, error)
+def _do_all(acts: list[Callable[[], object]]) -> None:
+    with suppress(IndexError):  # the thread and its owner may both be here
+        while True:
+            acts.pop()()
 
 
-def _end(waiting: queue.Queue[Snapshot | None], thread: threading.Thread, patience: float) -> int:
-    """Let the thread finish what waits; give up only when nothing has moved for some time.
+def _try_all(acts: Mapping[str, Callable[[], object]], ledger: _Ledger) -> None:
+    for what, act in acts.items():
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
+            ledger.note(what, error)
+
+
+def _end(
+    waiting: Waiting,
+    thread: threading.Thread,
+    patience: float,
+    ledger: _Ledger,
+) -> int:
+    """Let the thread finish what waits, and say what was lost.
 
     Returns:
         How many snapshots were not finished.
     """
+    left = _finished(waiting, thread, patience)
+    for _ in range(left):
+        ledger.note("snapshots", TimeoutError("writing did not finish"))
+    ledger.report()
+    return left
+
+
+def _finished(waiting: Waiting, thread: threading.Thread, patience: float) -> int:
+    """Wait for the thread; give up only when nothing has moved for some time."""
     left, since = waiting.qsize(), time.monotonic()
     told = False
     while thread.is_alive():
         if not told:
             try:
-                waiting.put_nowait(None)
+                waiting.put_nowait(_Word.END)
                 told = True
             except queue.Full:
                 pass
@@ -191,11 +247,26 @@ def _end(waiting: queue.Queue[Snapshot | None], thread: threading.Thread, patien
     return 0
 
 
-def _given_up(waiting: queue.Queue[Snapshot | None]) -> int:
+def _given_up(waiting: Waiting) -> int:
     """Take out what waits, so that the thread ends once it moves again; return how many."""
     count = 0
     with suppress(queue.Empty):
         while True:
-            count += waiting.get_nowait() is not None
-    waiting.put_nowait(None)
+            count += not isinstance(waiting.get_nowait(), _Word)
+    waiting.put_nowait(_Word.END)
     return count
+
+
+def _settle_all() -> None:
+    for recorder in list(_ALL):
+        if recorder._end.alive:  # noqa: SLF001 - its own kind
+            recorder.settle()
+
+
+# At the program's end, before the threads end that other libraries work with: to reach object
+# storage takes some. Python has no public way to ask for that; without it, what waits on disk is
+# written all the same, as each recorder has an end of its own.
+with suppress(AttributeError, RuntimeError):
+    import concurrent.futures.thread  # noqa: F401 - its threads end in turn: ours comes first then
+
+    threading._register_atexit(_settle_all)  # type: ignore[attr-defined] # noqa: SLF001

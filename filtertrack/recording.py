@@ -58,6 +58,8 @@ class Recording:
         self._recorder: Recorder | None = None
         self._summaries: Summaries | None = None
         self._closed = False
+        self._was_open = False
+        self._released = False
         _check_writable(folder)
         self._lock = self._claim()
 
@@ -114,6 +116,7 @@ class Recording:
             room=room_for(total_bytes(layers)),
             strict=self._strict,
         )
+        self._was_open = True
 
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot over. Its arrays must not change any more.
@@ -135,18 +138,25 @@ class Recording:
         """
         self._closed = True
         recorder, self._recorder = self._recorder, None
+        if recorder is None or self._run is None or self._summaries is None:
+            if not self._was_open:
+                self._release()
+            return
         try:
-            if recorder is not None and self._run is not None and self._summaries is not None:
-                if recorder.close():
-                    self._summaries.add_evolution(self._run)
-                    self._summaries.finish()
-                count, path = len(self._run.steps), shlex.quote(str(self._run.path))
-                _log.info(
-                    "%d snapshots in %s. Animation: filtertrack animate %s", count, path, path
-                )
+            if not recorder.close():
+                return  # what does not answer is not asked for more
+            self._summaries.add_evolution(self._run)
+            self._summaries.finish()
+            count, path = len(self._run.steps), shlex.quote(str(self._run.path))
+            _log.info("%d snapshots in %s. Animation: filtertrack animate %s", count, path, path)
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            recorder.after(self._release)  # now; but what hung and was given up may still write
+
+    def _release(self) -> None:
+        """Let others write in the folder."""
+        self._released = True
+        if self._lock is not None:
+            self._lock.release()
 
     def _claim(self) -> FileLock | None:
         """Keep other trackers out: those of this program, and on disk those of others as well."""
@@ -164,11 +174,11 @@ class Recording:
         if self._session is not session and self._thread == threading.get_ident():
             with suppress(FiltertrackError, OSError):
                 self.close()
-        return self._closed
+        return self._released
 
     def _lock_file(self, path: Path) -> FileLock:
         """Lock a file; the operating system unlocks it when the process ends."""
-        lock = FileLock(path)
+        lock = FileLock(path, thread_local=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:

@@ -8,7 +8,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Self
 
 import fsspec
@@ -18,6 +18,11 @@ from filtertrack.errors import FiltertrackError
 
 _WHOLE_AT_ONCE = frozenset({"s3", "gs", "abfs", "az", "oss", "memory"})
 """Storages where a file that is put appears whole or not at all, and that know no folders."""
+
+_TIMES = (
+    *("mtime", "LastModified", "last_modified", "modified", "modify", "last_write_time"),
+    *("created", "updated"),
+)
 
 _ALIKE = {"s3a": "s3", "gcs": "gs", "abfss": "abfs"}
 
@@ -47,9 +52,11 @@ class RemotePath:
         Raises:
             FiltertrackError: If there is no such storage, or what it needs is not installed.
         """
-        userinfo = re.findall(r"(?<=://)[^/@]*(?=@)", str(given))
+        userinfo = re.findall(r"(?<=://)[^/]*(?=@)", str(given))
         secrets = [secret for whole in userinfo for secret in [whole, *whole.split(":")] if secret]
-        address = re.sub(r"(?<=://)[^/@]*@", "", str(given)).rstrip("/")
+        address = re.sub(r"(?<=://)[^/]*@", "", str(given))
+        if not address.endswith("://"):
+            address = address.rstrip("/")
         try:
             if isinstance(given, str):
                 files, path = fsspec.core.url_to_fs(given)
@@ -166,7 +173,8 @@ class RemotePath:
         Raises:
             OSError: If it is not there, or cannot be reached.
         """
-        return RemoteFile(self, self.size())
+        info = self._info()
+        return RemoteFile(self, int(info["size"] or 0), _stamp(info))
 
     def read_bytes(self) -> bytes:
         """Read a file whole.
@@ -218,7 +226,8 @@ class RemotePath:
         """
         probe = self / ".probe"
         self._call("pipe_file", probe.path, b"")
-        probe.unlink(missing_ok=True)
+        with suppress(PermissionError):  # to write is enough for a new run
+            probe.unlink(missing_ok=True)
 
     def mkdir(self) -> None:
         """Make a folder, and those above it, where there is such a thing as a folder.
@@ -288,11 +297,20 @@ class RemotePath:
 class RemoteFile(io.RawIOBase):
     """A file that is read in parts, each fetched when it is asked for."""
 
-    def __init__(self, path: RemotePath, size: int) -> None:
+    def __init__(self, path: RemotePath, size: int, stamp: int) -> None:
         self.size = size
+        self.stamp = stamp
         self._path = path
         self._at = 0
         self._held: list[tuple[int, bytes]] = []
+
+    def is_replaced(self) -> bool:
+        """Whether another file has taken its place since it was opened.
+
+        Raises:
+            OSError: If it cannot be reached.
+        """
+        return self._path.stamp() != self.stamp
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Fetch parts at once that will be read: from each start to before each end."""
@@ -345,5 +363,7 @@ class RemoteFile(io.RawIOBase):
 
 def _stamp(info: Any) -> int:
     """Return a number that changes when a file is replaced, from what its storage says of it."""
-    known = ("size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "created", "updated")
-    return zlib.crc32(repr([info.get(key) for key in known]).encode())
+    content = [info[key] for key in ("ETag", "etag", "md5Hash") if info.get(key)]
+    # Where the content has no name: when it was written, as each storage calls that.
+    known = content or [info.get(key) for key in _TIMES]
+    return zlib.crc32(repr([info.get("size"), *known]).encode())

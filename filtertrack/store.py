@@ -72,9 +72,8 @@ class Run:
         self.path: Place = given.parent if _is_filters_folder(given) else given
         self.folder: Place = self.path / FOLDER
         self._snapshots = self.folder / SNAPSHOTS
-        self._listed: Mapping[int, int] = {}
-        reader = ArrayReader()
-        self._load = self._ahead(lambda step, members: reader.read(self._where(step), members))
+        self._listed = _Listed()
+        self._load = self._loading(ArrayReader())
         layers, software = read_manifest(self.folder)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
         self.software: Mapping[str, str] = MappingProxyType(software)
@@ -103,13 +102,18 @@ class Run:
             software: Library name to version, for the record.
 
         Raises:
-            FiltertrackError: If the folder already holds a run.
+            FiltertrackError: If the folder already holds a run, or what is left of one.
             OSError: If the folder cannot be written.
         """
         if cls.exists(path):
             raise FiltertrackError(f"{str(path)!r} already holds a run")
         folder = place_of(path) / FOLDER
         make_folder(folder / SNAPSHOTS)
+        if any(True for _ in _steps_of(names_in(folder / SNAPSHOTS))):
+            raise FiltertrackError(
+                f"{str(folder)!r} holds snapshots of a run whose manifest is gone; give another "
+                f"folder, or remove this one"
+            )
         write_manifest(folder, layers, software or {})
         return cls(path)
 
@@ -137,7 +141,7 @@ class Run:
         """Return every snapshot's step, ascending, with a number that changes with its file."""
         stamps = stamps_in(self._snapshots)
         listed = {step: stamps[_file_name(step)] for step in sorted(_steps_of(stamps))}
-        self._listed = listed
+        self._listed.stamps = listed
         return listed
 
     def file(self, step: int) -> Place:
@@ -269,7 +273,7 @@ class Run:
         """
         steps, damaged = self.steps, {}
         # A reader that knows no places yet: so each file's index is checked as well.
-        load = self._ahead(lambda step, members: ArrayReader().read(self._where(step), members))
+        load = self._loading(None)
         for done, step in enumerate(steps, start=1):
             try:
                 self._snapshot(step, self.layers.values(), load)
@@ -279,16 +283,21 @@ class Run:
                 progress(done, len(steps))
         return damaged
 
-    def _ahead(self, load: Read) -> Read:
-        """Read some steps beforehand, where reading waits for a connection."""
-        if isinstance(self.path, Path) or not self.path.concurrent:
-            return load
-        return ReadAhead(load, lambda: self._listed).read
+    def _loading(self, reader: ArrayReader | None) -> Read:
+        """Return what reads arrays of a snapshot: with one reader, or each time with a new one."""
+        # Not of this object, which would never be freed then but by the collector of circles.
+        folder, listed = self._snapshots, self._listed
+        if isinstance(folder, Path):
+            return lambda step, members: (reader or ArrayReader()).read(
+                _where(folder, step), members
+            )
 
-    def _where(self, step: int) -> str | Place:
-        if isinstance(self._snapshots, Path):  # to make another Path would take longer
-            return f"{self._snapshots}{os.sep}{_file_name(step)}"
-        return self.file(step)
+        def load(step: int, members: Mapping[str, int]) -> tuple[dict[str, np.ndarray], int]:
+            return (reader or ArrayReader()).read_stamped(_where(folder, step), members)
+
+        if not folder.concurrent:
+            return lambda step, members: load(step, members)[0]
+        return ReadAhead(load, lambda: listed.stamps).read
 
     def _moment(self, step: int, text: np.ndarray) -> Moment:
         try:
@@ -303,7 +312,7 @@ class Run:
         self, step: int, members: Sequence[Member], load: Read | None = None
     ) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked; refuse one of another shape or type."""
-        path = self._where(step)
+        path = _where(self._snapshots, step)
         try:
             arrays = (load or self._load)(step, {member.name: member.most for member in members})
         except FileNotFoundError:
@@ -315,6 +324,19 @@ class Run:
             if fault:
                 raise damaged_file(path, fault)
         return arrays
+
+
+class _Listed:
+    """The snapshots that were there when the folder was listed last."""
+
+    def __init__(self) -> None:
+        self.stamps: Mapping[int, int] = {}
+
+
+def _where(folder: Place, step: int) -> str | Place:
+    if isinstance(folder, Path):  # to make another Path would take longer
+        return f"{folder}{os.sep}{_file_name(step)}"
+    return folder / _file_name(step)
 
 
 def _steps_of(names: Iterable[str]) -> Iterator[int]:

@@ -24,7 +24,8 @@ class Files:
         with self._lock:
             self.reads.append((step, tuple(members)))
         time.sleep(self.pause)
-        return {name: np.array([step, self.stamps[step]]) for name in members}
+        stamp = self.stamps[step]
+        return {name: np.array([step, stamp]) for name in members}, stamp
 
     def reader(self):
         """Return what reads them ahead."""
@@ -115,3 +116,28 @@ def test_what_fails_fails_where_it_is_asked_for():
         reader.read(2, {"a": 16})
     failing.clear()
     assert reader.read(2, {"a": 16})["a"].tolist() == [2, 1]
+
+
+def test_what_was_on_its_way_when_the_file_changed_is_not_believed():
+    """What is fetched beforehand counts for the file it was fetched of."""
+    files = Files(5)
+    reader = files.reader()
+    for step in (0, 1):
+        reader.read(step, {"a": 16})
+    time.sleep(0.1)
+    files.stamps = {**files.stamps, 2: 2}
+    for _ in range(2):
+        assert reader.read(2, {"a": 16})["a"].tolist() == [2, 2]
+
+
+def test_what_changed_without_a_new_listing_is_not_mixed():
+    """Arrays of the old file are not handed out as those of the new one."""
+    files = Files(3)
+    listed = dict(files.stamps)
+    reader = ReadAhead(files.read, lambda: listed)
+    reader.read(1, {"a": 16})
+    files.stamps = {**files.stamps, 1: 2}
+    reader.read(1, {"b": 16})
+    listed = files.stamps
+    found = reader.read(1, {"a": 16, "b": 16})
+    assert [array.tolist() for array in found.values()] == [[1, 2], [1, 2]]

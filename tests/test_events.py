@@ -137,6 +137,26 @@ def test_too_much_that_cannot_be_stored_is_lost(place, clock, tmp_path, monkeypa
     assert steps_read(place, tmp_path) == [2]
 
 
+def test_what_is_lost_is_not_that_a_session_began(place, clock, tmp_path, monkeypatch):
+    """Steps of an earlier session do not come up again between those of this one."""
+    first = EventObjects(place)
+    first.start(0)
+    for step in range(9):
+        first.append(event(step))
+    first.finish()
+    monkeypatch.setattr(events, "_MOST", 10)
+    clock.now += 100
+    second = EventObjects(place)
+    second.start(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "write_whole", fail)
+        with pytest.raises(OSError, match="no line"):
+            second.append(event(3))
+    clock.now += 100
+    second.append(event(4))
+    assert steps_read(place, tmp_path) == [0, 1, 2, 4]
+
+
 def test_a_second_session_takes_the_place_of_the_first(place, clock, tmp_path):
     """What lies at or past the step it starts from is forgotten."""
     for start in (0, 3):

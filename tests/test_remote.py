@@ -1,5 +1,6 @@
 """Runs on object storage: against a real S3 server on loopback, over a connection that can fail."""
 
+import gc
 import logging
 import os
 import socket
@@ -21,8 +22,15 @@ from filtertrack import connection as connections
 from filtertrack.cli import main
 from filtertrack.errors import UnreachableError
 from filtertrack.places import place_of
+from filtertrack.recorder import Recorder
 from filtertrack.remote import RemotePath
 from filtertrack.tensorboard_plugin.catalogue import Catalogue
+
+# Clients that are dropped with their connections open: those of others, and collected at any time.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 
 SECRET = "7bQ+very/secret"  # noqa: S105 - of a server that lives for some seconds
 BUCKET = "bucket"
@@ -76,6 +84,7 @@ class Line:
         except OSError:
             pass
         self._hang_up([source, target])
+        source.close()
 
     def _hang_up(self, ends):
         for end in list(ends):
@@ -94,6 +103,7 @@ def server():
     moto.start()
     yield moto.get_host_and_port()
     moto.stop()
+    gc.collect()
 
 
 @pytest.fixture
@@ -291,7 +301,7 @@ def hurried(monkeypatch):
     monkeypatch.setattr(connections, "_BOUND", 1.0)
     monkeypatch.setattr(connections, "_FIRST_PAUSE", 0.05)
     monkeypatch.setattr(connections, "_LONGEST_PAUSE", 0.3)
-    monkeypatch.setattr(connections, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(connections, "_TIMEOUT", 3.0)
 
 
 def test_a_connection_that_is_lost(tiny_model, data, line, hurried, caplog):
@@ -372,8 +382,12 @@ def test_a_lost_connection_is_not_damage(run, line, hurried, capsys):
         Run.exists(address)
 
 
-def test_what_ends_early_is_stored(line):
-    """An exception in ``fit``: everything taken is there when the program has ended."""
+def test_what_ends_early_is_stored(line, monkeypatch):
+    """An exception in ``fit``: everything taken is there when the program has ended.
+
+    Also over a new connection to a host that has a name: to look it up takes threads.
+    """
+    monkeypatch.setenv("AWS_ENDPOINT_URL", line.address.replace("127.0.0.1", "localhost"))
     program = (
         "import keras, numpy as np; from filtertrack import FilterTracker\n"
         "class Stop(keras.callbacks.Callback):\n"
@@ -522,7 +536,7 @@ def test_an_address_in_a_path_is_said(tmp_path):
     """``Path("s3://bucket")`` loses a slash: refused, not made as a folder here."""
     from pathlib import Path
 
-    with pytest.raises(FiltertrackError, match="a Path cannot hold an address"):
+    with pytest.raises(FiltertrackError, match="which a Path cannot hold"):
         Run(Path("s3://bucket/run"))
 
 
@@ -578,3 +592,109 @@ def test_a_run_is_deleted_from_its_end(line, run, hurried):
     assert Run("s3://bucket/run").steps == [2]
     Run.delete("s3://bucket/run")
     assert not names()
+
+
+def test_a_snapshot_that_is_replaced_while_it_is_read(run, line, monkeypatch):
+    """It is read again: not called damaged, whatever its size is now."""
+    copied(run, "s3://bucket/run")
+    arrays = run.snapshot(1).arrays
+    longer = Snapshot(Moment(1, 1, metrics={"a" * 500: 1.0}), arrays)
+    opened, writer = RemotePath.open, Run("s3://bucket/run")
+
+    def replaced(path):
+        file = opened(path)
+        if path.name.startswith("000000000001"):
+            monkeypatch.setattr(RemotePath, "open", opened)
+            writer.append(longer)
+        return file
+
+    monkeypatch.setattr(RemotePath, "open", replaced)
+    assert Run("s3://bucket/run").moment(1).metrics == {"a" * 500: 1.0}
+
+
+def test_what_may_not_be_read_is_not_damaged(run, line, monkeypatch):
+    """Such as with credentials that have expired meanwhile."""
+    other = copied(run, "s3://bucket/run")
+
+    def refuse(path, ranges):
+        raise PermissionError(13, "expired")
+
+    monkeypatch.setattr(RemotePath, "read_ranges", refuse)
+    with pytest.raises(PermissionError):
+        other.verify()
+
+
+def test_a_key_that_may_not_delete(tiny_model, data, line, monkeypatch):
+    """A new run needs none that may."""
+    monkeypatch.setattr(RemotePath, "unlink", lambda path, **_: (_ for _ in ()).throw(refusal()))
+    fit(tiny_model, data, "s3://bucket/run", epochs=1)
+    assert Run("s3://bucket/run").steps == [0, 1]
+
+
+def refusal():
+    return PermissionError(13, "no")
+
+
+def test_the_tab_keeps_what_it_found(run, line, hurried):
+    """While the connection is lost its runs stay known; that they are not reached is said."""
+    copied(run, "s3://bucket/logs/a")
+    catalogue = Catalogue.of_flags("s3://bucket/logs", "")
+    assert list(catalogue.find().runs) == ["a"]
+    assert catalogue.open("a") is catalogue.open("a")
+    catalogue._last = (0.0, catalogue._last[1])
+    line.cut()
+    found = catalogue.find()
+    assert list(found.runs) == ["a"]
+    assert found.unreachable
+    for name in ("a", "b"):
+        with pytest.raises(UnreachableError):
+            catalogue.open(name)
+    assert main(["view", "s3://bucket/logs", "--no-browser"]) == 2
+
+
+def test_what_was_given_up_does_not_write_into_the_next_run(tiny_model, data, line, monkeypatch):
+    """As long as an old writer may still write, a new training is refused."""
+    monkeypatch.setattr("filtertrack.recording.Recorder", impatient)
+    fit(tiny_model, data, "s3://bucket/run", at_batch(6, lambda: setattr(line, "state", "hangs")))
+    line.state = "open"
+    with pytest.raises(FiltertrackError, match="another tracker is writing"):
+        fit(tiny_model, data, "s3://bucket/run", existing="replace")
+    for thread in threading.enumerate():
+        if thread.name == "filtertrack":
+            thread.join(60)
+    fit(tiny_model, data, "s3://bucket/run", existing="replace", epochs=1)
+    assert Run("s3://bucket/run").steps == [0, 1]
+
+
+def impatient(*sinks, **options):
+    return Recorder(*sinks, **options, patience=0.05)
+
+
+def test_a_run_that_cannot_be_opened_in_mid_training(data, line, hurried, caplog):
+    """A model built by its first batch: it is not tried at each batch, and training goes on."""
+    import keras
+
+    model = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()])
+    model.compile("sgd", "mse")
+    target = np.zeros((len(data[0]), 4), "float32")
+
+    class Cut(keras.callbacks.Callback):
+        """Before the first batch."""
+
+        def on_epoch_begin(self, epoch, logs=None):
+            """Lose the connection once the tracker has begun."""
+            line.cut()
+
+    fit(model, (data[0], target), "s3://bucket/run", Cut(), schedule=1)
+    assert model.built
+    assert "13 times: could not take a snapshot" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://me:p@ss-word@127.0.0.1:9/run", "ftp://me:p@ss-word@127.0.0.1:9"]
+)
+def test_a_password_with_a_sign_in_it(address):
+    """The whole of it is hidden."""
+    with pytest.raises(FiltertrackError) as error:
+        Run(address)
+    assert "word" not in str(error.value)

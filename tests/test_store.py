@@ -418,3 +418,10 @@ def test_a_run_that_cannot_be_deleted_stays_a_run(run, monkeypatch):
         Run.delete(run.path)
     assert Run.exists(run.path)
     assert Run(run.path).steps == [1, 2]
+
+
+def test_snapshots_without_a_manifest_are_not_taken_over(run, conv_info):
+    """A new run does not begin in a folder with what is left of another."""
+    (run.folder / "manifest.json").unlink()
+    with pytest.raises(FiltertrackError, match="holds snapshots of a run whose manifest is gone"):
+        Run.create(run.path, [conv_info()])

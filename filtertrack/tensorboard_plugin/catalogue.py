@@ -1,5 +1,6 @@
 """Which runs lie below TensorBoard's log folders; nothing outside them is ever opened."""
 
+import errno
 import os
 import threading
 import time
@@ -8,13 +9,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, UnreachableError
+from filtertrack.files import stamp_of
 from filtertrack.manifest import MANIFEST
 from filtertrack.places import Place, is_address, place_of
 from filtertrack.store import FOLDER, SNAPSHOTS, Run
 
 _MOST_FOLDERS = 20_000
 _DEEPEST = 12
+_MOST_OPEN = 4
+"""Runs on object storage that are kept open; each may hold 256 MB of what it has read."""
 _FRESH, _FRESH_REMOTE = 3.0, 30.0
 """Seconds for which a search is believed; one over a connection takes longer."""
 
@@ -26,10 +30,13 @@ class Found:
     Attributes:
         runs: Each run's folder by its name, sorted by name.
         notes: What was not searched or not shown, and why: a sentence each.
+        unreachable: Whether a log folder could not be searched for now; of its runs, those are
+            still there that were found before.
     """
 
     runs: dict[str, Place]
     notes: tuple[str, ...] = ()
+    unreachable: bool = False
 
 
 @dataclass
@@ -45,6 +52,8 @@ class Catalogue:
     notes: tuple[str, ...] = ()
     _last: tuple[float, Found] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _runs: dict[tuple[str, int], Run] = field(default_factory=dict, init=False)
+    _lock_of_runs: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @classmethod
     def of_flags(cls, logdir: str | None, logdir_spec: str | None) -> "Catalogue":
@@ -78,7 +87,7 @@ class Catalogue:
     def find(self) -> Found:
         """Search the log folders, unless that was done a moment ago or is being done."""
         last = self._last
-        if last and time.monotonic() - last[0] <= self._fresh:
+        if last and time.monotonic() - last[0] <= self._fresh(last[1]):
             return last[1]
         # One at a time searches; the others go on with what is known, if anything is.
         if not self._lock.acquire(blocking=last is None):
@@ -101,21 +110,33 @@ class Catalogue:
         # What was found once is not searched for again: that may take long.
         folder = known if known and _is_run(known) else self.find().runs.get(name)
         if folder is None:
+            if self._last and self._last[1].unreachable:
+                raise UnreachableError(errno.EIO, f"run {name!r} cannot be searched for now")
             raise FiltertrackError(f"there is no run {name!r} below the log folder")
         # Once more, as it may have been replaced by a link since.
         if not any(_is_inside(folder, root) for root in self.roots.values()):
             raise FiltertrackError(f"run {name!r} leads out of the log folder; it is not read")
-        return Run(folder)
+        return Run(folder) if isinstance(folder, Path) else self._opened(folder)
 
-    @property
-    def _fresh(self) -> float:
+    def _opened(self, folder: Place) -> Run:
+        """Open a run on object storage; one that is open already knows what it has read."""
+        key = (str(folder), stamp_of(folder / FOLDER / MANIFEST))
+        with self._lock_of_runs:
+            run = self._runs.pop(key, None) or Run(folder)
+            self._runs[key] = run
+            while len(self._runs) > _MOST_OPEN:
+                del self._runs[next(iter(self._runs))]
+        return run
+
+    def _fresh(self, found: Found) -> float:
         local = all(isinstance(root, Path) for root in self.roots.values())
-        return _FRESH if local else _FRESH_REMOTE
+        return _FRESH if local or found.unreachable else _FRESH_REMOTE
 
     def _search(self) -> Found:
         runs: dict[str, Place] = {}
         notes = list(self.notes)
-        outside, left = 0, _MOST_FOLDERS
+        outside, left, unreachable = 0, _MOST_FOLDERS, False
+        before = self._last[1].runs if self._last else {}
         for label, root in self.roots.items():
             try:
                 for below, folder in islice(_folders(root), left + 1):
@@ -127,6 +148,8 @@ class Catalogue:
                     else:
                         outside += 1
             except OSError as error:
+                unreachable = True
+                runs |= {name: run for name, run in before.items() if _is_below(run, root)}
                 notes.append(f"{root} cannot be searched for runs: {error.strerror}.")
         if left < 0:
             notes.append(f"Only the first {_MOST_FOLDERS:,} folders were searched for runs.")
@@ -135,7 +158,7 @@ class Catalogue:
                 f"{outside} run{'s' * (outside > 1)} behind a link that leads out of the log "
                 f"folder: not shown. Start TensorBoard with --logdir_spec to name such folders."
             )
-        return Found(dict(sorted(runs.items())), tuple(notes))
+        return Found(dict(sorted(runs.items())), tuple(notes), unreachable)
 
 
 def _root(folder: str) -> Place:
@@ -168,12 +191,16 @@ def _is_run(folder: Place) -> bool:
 def _is_inside(folder: Place, root: Place) -> bool:
     """Whether a run's files lie below a log folder, all links followed."""
     if not isinstance(root, Path) or not isinstance(folder, Path):
-        return not isinstance(root, Path) and f"{folder}/".startswith(f"{root}/")
+        return _is_below(folder, root)
     real = Path(os.path.realpath(root))
     return all(
         Path(os.path.realpath(path)).is_relative_to(real)
         for path in (folder / FOLDER, folder / FOLDER / SNAPSHOTS)
     )
+
+
+def _is_below(folder: Place, root: Place) -> bool:
+    return type(folder) is type(root) and f"{folder}/".startswith(f"{root}/")
 
 
 def _folders(root: Place) -> Iterator[tuple[str, Place]]:
