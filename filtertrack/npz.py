@@ -5,6 +5,7 @@
 times as long as reading the array.
 """
 
+import errno
 import io
 import struct
 import zipfile
@@ -157,7 +158,8 @@ class ArrayReader:
         """Read arrays as ``read`` does; return also a number that changes with the file.
 
         On object storage only: of a file on disk it is 0. A file that is replaced there while it is
-        read looks damaged, as it is not held open: then it is read again.
+        read looks damaged, or is read in parts of both, as it is not held open: then it is read
+        again.
         """
         for again in (True, True, False):
             try:
@@ -170,11 +172,13 @@ class ArrayReader:
                 raise
             try:
                 with file:
-                    return self._read_open(path, file, members, size), _stamp_of(file)
+                    arrays = self._read_open(path, file, members, size)
+                if len(members) == 1 or not _is_mixed(file):
+                    return arrays, _stamp_of(file)
             except (FiltertrackError, UnreachableError):
                 if isinstance(file, io.FileIO) or not (again and file.is_replaced()):
                     raise
-        raise AssertionError("the last time it is not tried again")
+        raise UnreachableError(errno.EIO, "it is replaced again and again", str(path))
 
     def _read_open(
         self, path: str | Place, file: OpenFile, members: Mapping[str, int], size: int
@@ -233,6 +237,11 @@ class ArrayReader:
                 self._places[name] = _Place(entry.header_offset, whole - array.nbytes, whole)
                 arrays[name] = array
         return arrays
+
+
+def _is_mixed(file: OpenFile) -> bool:
+    """Whether parts may be of one file and others of the file that has taken its place."""
+    return not isinstance(file, io.FileIO) and file.fetched > 1 and file.is_replaced()
 
 
 def _stamp_of(file: OpenFile) -> int:

@@ -295,11 +295,18 @@ class RemotePath:
 
 
 class RemoteFile(io.RawIOBase):
-    """A file that is read in parts, each fetched when it is asked for."""
+    """A file that is read in parts, each fetched when it is asked for.
+
+    Attributes:
+        size: Bytes it had when it was opened.
+        stamp: A number that changes when it is replaced.
+        fetched: Parts that were fetched.
+    """
 
     def __init__(self, path: RemotePath, size: int, stamp: int) -> None:
         self.size = size
         self.stamp = stamp
+        self.fetched = 0
         self._path = path
         self._at = 0
         self._held: list[tuple[int, bytes]] = []
@@ -320,6 +327,7 @@ class RemoteFile(io.RawIOBase):
         wanted = [(start, end) for start, end in wanted if start < end]
         if wanted:
             starts = [start for start, _ in wanted]
+            self.fetched += len(wanted)
             read = zip(starts, self._path.read_ranges(wanted), strict=True)
             self._held = [*self._held[-1:], *read]
 

@@ -698,3 +698,28 @@ def test_a_password_with_a_sign_in_it(address):
     with pytest.raises(FiltertrackError) as error:
         Run(address)
     assert "word" not in str(error.value)
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_a_snapshot_that_is_replaced_between_two_parts(make_run, conv_info, line, before):
+    """What is read is all of one file, old or new, also where each part is one of either."""
+    infos = [conv_info(name, (3, 3, 64, 128), bias=False) for name in ("a", "b")]
+    copied(make_run(*infos, steps=(0, 1)), "s3://bucket/run")
+    reader, writer = Run("s3://bucket/run"), Run("s3://bucket/run")
+    moment, old = reader.moment(1), reader.snapshot(0).arrays  # it knows where arrays lie then
+    new = {name: array + 1 for name, array in old.items()}
+    read, replaced = RemotePath.read_ranges, []
+
+    def read_in_turn(path, ranges):
+        if replaced or not path.name.startswith("000000000001"):
+            return read(path, ranges)
+        first = read(path, ranges[:before])
+        replaced.append(path)
+        writer.append(Snapshot(moment, new))
+        return first + read(path, ranges[before:])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RemotePath, "read_ranges", read_in_turn)
+        found = reader.snapshot(1).arrays
+    assert replaced
+    assert all(np.array_equal(found[name], new[name]) for name in new)
