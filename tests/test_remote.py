@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -323,7 +324,9 @@ def test_a_connection_that_is_lost(tiny_model, data, line, hurried, caplog):
     assert steps == list(range(len(steps)))
     assert 1 <= len(steps) < 13
     assert run.verify() == {}
-    assert f"lost {13 - len(steps)} snapshots; the last time:" in caplog.text
+    lost = int(re.search(r"lost (\d+) snapshots; the last time:", caplog.text)[1])
+    # What arrived, but whose answer did not, is there and counts as lost all the same.
+    assert 13 - len(steps) <= lost <= 14 - len(steps)
     assert caplog.text.count("could not write snapshots, training goes on") == 1
     assert SECRET not in caplog.text
 
@@ -652,18 +655,28 @@ def test_the_tab_keeps_what_it_found(run, line, hurried):
     assert main(["view", "s3://bucket/logs", "--no-browser"]) == 2
 
 
-def test_what_was_given_up_does_not_write_into_the_next_run(tiny_model, data, line, monkeypatch):
+def test_what_was_given_up_does_not_write_into_the_next_run(tiny_model, data, monkeypatch):
     """As long as an old writer may still write, a new training is refused."""
-    monkeypatch.setattr("filtertrack.recording.Recorder", impatient)
-    fit(tiny_model, data, "s3://bucket/run", at_batch(6, lambda: setattr(line, "state", "hangs")))
-    line.state = "open"
+    address, moves = "memory://given-up/run", threading.Event()
+    append = Run.append
+
+    def hang(run, snapshot):
+        if snapshot.step == 2:
+            moves.wait(60)
+        append(run, snapshot)
+
+    monkeypatch.setattr(Run, "append", hang)
+    with monkeypatch.context() as patch:
+        patch.setattr("filtertrack.recording.Recorder", impatient)
+        fit(tiny_model, data, address)
     with pytest.raises(FiltertrackError, match="another tracker is writing"):
-        fit(tiny_model, data, "s3://bucket/run", existing="replace")
+        fit(tiny_model, data, address, existing="replace")
+    moves.set()
     for thread in threading.enumerate():
         if thread.name == "filtertrack":
             thread.join(60)
-    fit(tiny_model, data, "s3://bucket/run", existing="replace", epochs=1)
-    assert Run("s3://bucket/run").steps == [0, 1]
+    fit(tiny_model, data, address, existing="replace", epochs=1)
+    assert Run(address).steps == [0, 1]
 
 
 def impatient(*sinks, **options):
