@@ -687,6 +687,8 @@ def test_a_run_that_cannot_be_opened_in_mid_training(data, line, hurried, caplog
     """A model built by its first batch: it is not tried at each batch, and training goes on."""
     import keras
 
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("elsewhere it is built before the first batch")
     model = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()])
     model.compile("sgd", "mse")
     target = np.zeros((len(data[0]), 4), "float32")
