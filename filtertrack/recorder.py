@@ -17,6 +17,8 @@ from filtertrack.snapshot import Snapshot
 _MEMORY = 256 << 20
 _MOST_WAITING = 32
 _WORTH_SAYING = 0.1  # seconds
+_BOUND = 6
+"""How often its patience a recorder waits in the end while nothing moves."""
 _log = logging.getLogger("filtertrack")
 
 Sink = Callable[[Snapshot], object]
@@ -137,11 +139,7 @@ class Recorder:
         """Wait until nothing waits, or nothing has moved for some time. More may still come."""
         with suppress(queue.Full):
             self._queue.put_nowait(_Word.FINISH)
-        left, since = self._queue.unfinished_tasks, time.monotonic()
-        while left and self._end.alive and time.monotonic() - since < 6 * self._patience:
-            time.sleep(0.01)
-            if self._queue.unfinished_tasks != left:
-                left, since = self._queue.unfinished_tasks, time.monotonic()
+        _settled(self._queue, self._thread, self._patience)
 
     def _wait(self) -> float:
         return 0.001 if self._gave_up else self._patience
@@ -221,30 +219,29 @@ def _end(
     Returns:
         How many snapshots were not finished.
     """
-    left = _finished(waiting, thread, patience)
+    left = 0
+    if _settled(waiting, thread, patience):
+        with suppress(queue.Full):  # another thread of the program still puts snapshots
+            waiting.put(_Word.END, timeout=patience)
+        thread.join(_BOUND * patience)
+    if thread.is_alive():
+        left = 1 + _given_up(waiting)
     for _ in range(left):
         ledger.note("snapshots", TimeoutError("writing did not finish"))
     ledger.report()
     return left
 
 
-def _finished(waiting: Waiting, thread: threading.Thread, patience: float) -> int:
-    """Wait for the thread; give up only when nothing has moved for some time."""
-    left, since = waiting.qsize(), time.monotonic()
-    told = False
-    while thread.is_alive():
-        if not told:
-            try:
-                waiting.put_nowait(_Word.END)
-                told = True
-            except queue.Full:
-                pass
-        thread.join(timeout=0.01 if not told else 0.1)
-        if waiting.qsize() != left:
-            left, since = waiting.qsize(), time.monotonic()
-        elif time.monotonic() - since > 6 * patience:
-            return 1 + _given_up(waiting)
-    return 0
+def _settled(waiting: Waiting, thread: threading.Thread, patience: float) -> bool:
+    """Wait until everything that waits is done; False where nothing has moved for some time."""
+    left, since = waiting.unfinished_tasks, time.monotonic()
+    while left and thread.is_alive():
+        if time.monotonic() - since > _BOUND * patience:
+            return False
+        time.sleep(0.001)
+        if waiting.unfinished_tasks != left:
+            left, since = waiting.unfinished_tasks, time.monotonic()
+    return True
 
 
 def _given_up(waiting: Waiting) -> int:

@@ -58,7 +58,6 @@ class Recording:
         self._recorder: Recorder | None = None
         self._summaries: Summaries | None = None
         self._closed = False
-        self._was_open = False
         self._released = False
         _check_writable(folder)
         self._lock = self._claim()
@@ -108,15 +107,14 @@ class Recording:
             self._run.truncate(step)
         else:
             self._run = Run.create(self._folder, layers, software)
-        self._summaries = Summaries(self._run, keep=self._keep)
         kept = self._run if self._keep is None else ThinnedRun(self._run, self._keep)
+        self._summaries = Summaries(self._run, keep=self._keep)
         self._recorder = Recorder(
             {"snapshots": kept.append, _PICTURES: self._summaries.add},
             {_PICTURES: self._summaries.finish},
             room=room_for(total_bytes(layers)),
             strict=self._strict,
         )
-        self._was_open = True
 
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot over. Its arrays must not change any more.
@@ -138,9 +136,10 @@ class Recording:
         """
         self._closed = True
         recorder, self._recorder = self._recorder, None
-        if recorder is None or self._run is None or self._summaries is None:
-            if not self._was_open:
-                self._release()
+        if self._run is None or self._summaries is None:  # it was never open
+            self._release()
+            return
+        if recorder is None:  # closed before
             return
         try:
             if not recorder.close():
