@@ -88,7 +88,7 @@ class ReadAhead:
     def _fetch(self, following: list[Wanted], members: Mapping[str, int]) -> None:
         """Have these read, as far as memory allows; forget what else was on its way."""
         most = max(1, _AHEAD // max(1, sum(members.values())))
-        wanted = [each for each in following[:most] if self._kept.find(each) is None]
+        wanted = [each for each in following[:most] if not self._kept.holds(each)]
         for each in set(self._coming).difference(wanted):
             self._coming.pop(each).cancel()
         for each in wanted:
@@ -108,15 +108,19 @@ class _Kept:
         self._arrays: OrderedDict[tuple[int, int | None, str], np.ndarray] = OrderedDict()
         self._size = 0
 
+    def holds(self, wanted: Wanted) -> bool:
+        """Whether all of these arrays are kept."""
+        step, stamp, names = wanted
+        return stamp is not None and all((step, stamp, name) in self._arrays for name in names)
+
     def find(self, wanted: Wanted) -> Arrays | None:
         """Return these arrays, to be changed at will; None unless all of them are kept."""
-        step, stamp, names = wanted
-        keys = {name: (step, stamp, name) for name in names}
-        if stamp is None or not all(key in self._arrays for key in keys.values()):
+        if not self.holds(wanted):
             return None
-        for key in keys.values():
-            self._arrays.move_to_end(key)
-        return {name: self._arrays[key].copy() for name, key in keys.items()}
+        step, stamp, names = wanted
+        for name in names:
+            self._arrays.move_to_end((step, stamp, name))
+        return {name: self._arrays[step, stamp, name].copy() for name in names}
 
     def add(self, step: int, stamp: int, arrays: Arrays) -> None:
         """Keep these arrays, unless they are larger than all that may be kept."""
