@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -149,17 +148,6 @@ def check_writable(folder: Place) -> None:
         return
     with tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def version_of(folder: Place) -> int:
-    """Return a number that changes when a file is added to a folder, removed or replaced.
-
-    Raises:
-        OSError: If it is not there, or cannot be reached.
-    """
-    if isinstance(folder, Path):
-        return folder.stat().st_mtime_ns
-    return zlib.crc32(repr(sorted(folder.entries().items())).encode())
 
 
 def stamp_of(file: Place) -> int:

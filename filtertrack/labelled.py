@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import stamp_of, version_of
-from filtertrack.manifest import MANIFEST
 from filtertrack.members import NUMBERS, WIDENED
 from filtertrack.places import PlaceLike
 from filtertrack.snapshot import LayerInfo
@@ -157,9 +155,9 @@ def _stored(run: Run, layer: str, steps: Steps | None) -> _Stored:
     info = run.layer(layer)
     dtype = _dtype(info)
     place = run.path.absolute()  # a process that reads may have been started in another folder
-    state = _state(run)
+    version = run.version()
     chosen = np.array(present(run, steps), np.int64)
-    token = dask.base.tokenize(str(place), state, info.to_dict(), chosen)
+    token = dask.base.tokenize(str(place), version, info.to_dict(), chosen)
     return _Stored(place, layer, chosen, (len(chosen), *info.shape), dtype, token)
 
 
@@ -175,15 +173,6 @@ def _dtype(info: LayerInfo) -> np.dtype[Any]:
             f"expected one of numpy's types of numbers; Run.kernels reads it as it is"
         )
     return dtype
-
-
-def _state(run: Run) -> tuple[int, int]:
-    """Return what is another value once a snapshot was added, replaced or removed.
-
-    A name that comes or goes in the folder of snapshots sets the folder's time: there is no need to
-    look at every file.
-    """
-    return stamp_of(run.folder / MANIFEST), version_of(run.file(0).parent)
 
 
 def _attributes(run: Run, info: LayerInfo) -> dict[str, Any]:

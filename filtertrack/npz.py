@@ -12,14 +12,16 @@ import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from zlib_ng.zlib_ng import crc32
 
 from filtertrack.errors import FiltertrackError, UnreachableError
 from filtertrack.files import OpenFile, damaged_file, open_doubted
-from filtertrack.places import Place
+
+if TYPE_CHECKING:
+    from filtertrack.remote import RemotePath
 
 # What zipfile and numpy raise over a damaged file. RuntimeError: a member that claims a password;
 # MemoryError: one that claims a size which the (sparse) file has.
@@ -134,8 +136,8 @@ class ArrayReader:
         self._places: dict[str, _Place] = {}
         self._entries = -1
 
-    def read(self, path: str | Place, members: Mapping[str, int]) -> dict[str, np.ndarray]:
-        """Read arrays, their checksums checked.
+    def read(self, path: str | Path, members: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """Read arrays of a file on disk, their checksums checked.
 
         Args:
             path: The file.
@@ -147,41 +149,46 @@ class ArrayReader:
 
         Raises:
             FileNotFoundError: If there is no file.
-            UnreachableError: If it is on object storage, and that cannot be reached.
             FiltertrackError: If it cannot be read or is damaged; the message names it.
         """
-        return self.read_stamped(path, members)[0]
+        try:
+            file, size = open_doubted(path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        with file:
+            return self._read_open(path, file, members, size)
 
-    def read_stamped(
-        self, path: str | Place, members: Mapping[str, int]
+    def read_remote(
+        self, path: "RemotePath", members: Mapping[str, int]
     ) -> tuple[dict[str, np.ndarray], int]:
-        """Read arrays as ``read`` does; return also a number that changes with the file.
+        """Read arrays of a file on object storage, as ``read`` does.
 
-        On object storage only: of a file on disk it is 0. A file that is replaced there while it is
-        read looks damaged, or is read in parts of both, as it is not held open: then it is read
-        again.
+        A file that is replaced there while it is read looks damaged, or is read in parts of both,
+        as it is not held open: then it is read again.
+
+        Returns:
+            The arrays by their names, and a number that changes when the file is replaced.
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            FiltertrackError: If it is damaged; the message names it.
+            OSError: If it cannot be reached, or may not be read.
         """
         for again in (True, True, False):
+            file = path.open()
             try:
-                file, size = open_doubted(path)
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                if isinstance(path, (str, Path)):
-                    raise FiltertrackError(f"cannot read {path!r}: {error.strerror}") from error
-                raise
-            try:
-                with file:
-                    arrays = self._read_open(path, file, members, size)
-                if len(members) == 1 or not _is_mixed(file):
-                    return arrays, _stamp_of(file)
+                arrays = self._read_open(path, file, members, file.size)
+                if len(members) == 1 or file.fetched == 1 or not file.is_replaced():
+                    return arrays, file.stamp
             except (FiltertrackError, UnreachableError):
-                if isinstance(file, io.FileIO) or not (again and file.is_replaced()):
+                if not (again and file.is_replaced()):
                     raise
         raise UnreachableError(errno.EIO, "it is replaced again and again", str(path))
 
     def _read_open(
-        self, path: str | Place, file: OpenFile, members: Mapping[str, int], size: int
+        self, path: "str | Path | RemotePath", file: OpenFile, members: Mapping[str, int], size: int
     ) -> dict[str, np.ndarray]:
         try:
             if not isinstance(file, io.FileIO):
@@ -237,15 +244,6 @@ class ArrayReader:
                 self._places[name] = _Place(entry.header_offset, whole - array.nbytes, whole)
                 arrays[name] = array
         return arrays
-
-
-def _is_mixed(file: OpenFile) -> bool:
-    """Whether parts may be of one file and others of the file that has taken its place."""
-    return not isinstance(file, io.FileIO) and file.fetched > 1 and file.is_replaced()
-
-
-def _stamp_of(file: OpenFile) -> int:
-    return 0 if isinstance(file, io.FileIO) else file.stamp
 
 
 def _entry_at(file: OpenFile, place: _Place, member: str, most: int) -> np.ndarray | None:

@@ -17,6 +17,7 @@ class Position:
     Attributes:
         epochs: Finished epochs.
         batches: Batches seen; None where Keras does not say.
+        epochs_before_fit: Epochs finished before a ``fit`` that counts its own from 0 again.
 
     Example:
         >>> position = Position(by_batch=False)
@@ -31,18 +32,13 @@ class Position:
         self.epochs = 0
         self.batches: int | None = 0
         self._by_batch = by_batch
-        self._epochs_before_fit = 0
+        self.epochs_before_fit = 0
         self._batches_before_epoch = 0
 
     @property
     def step(self) -> int:
         """The step that a snapshot taken now has."""
         return (self.batches or 0) if self._by_batch else self.epochs
-
-    @property
-    def epochs_before_fit(self) -> int:
-        """Epochs finished before a ``fit`` that counts its own from 0 again."""
-        return self._epochs_before_fit
 
     def moment(self, metrics: Mapping[str, float]) -> Moment:
         """Return this moment, with these metrics."""
@@ -59,9 +55,9 @@ class Position:
             Whether it goes on where the last one ended: the batches before are known then.
         """
         goes_on = again and epoch in {0, self.epochs}
-        self._epochs_before_fit = self.epochs if again and epoch == 0 else 0
+        self.epochs_before_fit = self.epochs if again and epoch == 0 else 0
         self._batches_before_epoch = 0
-        self.epochs = self._epochs_before_fit or epoch
+        self.epochs = self.epochs_before_fit or epoch
         return goes_on
 
     def start_epoch(self) -> None:
@@ -91,7 +87,7 @@ class Position:
             epoch: Its number, as Keras counts.
             steps: Batches an epoch has; None where Keras does not say.
         """
-        self.epochs = self._epochs_before_fit + epoch + 1
+        self.epochs = self.epochs_before_fit + epoch + 1
         if not self._by_batch:
             self.batches = steps and steps * self.epochs
 

@@ -135,14 +135,6 @@ class RemotePath:
             return False
         return True
 
-    def size(self) -> int:
-        """Return how many bytes a file has.
-
-        Raises:
-            OSError: If it is not there, or cannot be reached.
-        """
-        return int(self._info()["size"] or 0)
-
     def stamp(self) -> int:
         """Return a number that changes when the file is replaced.
 
@@ -175,15 +167,6 @@ class RemotePath:
         """
         info = self._info()
         return RemoteFile(self, int(info["size"] or 0), _stamp(info))
-
-    def read_bytes(self) -> bytes:
-        """Read a file whole.
-
-        Raises:
-            OSError: If it is not there, or cannot be reached.
-        """
-        self._forget()
-        return bytes(self._call("cat_file", self._path))
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read parts of a file, all at once: from each start to before each end.

@@ -13,6 +13,7 @@ adding a snapshot does not grow with the number already there.
 
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +29,7 @@ from filtertrack.files import (
     names_in,
     remove_folder,
     remove_in,
+    stamp_of,
     stamps_in,
     write_whole,
 )
@@ -143,6 +145,20 @@ class Run:
         listed = {step: stamps[_file_name(step)] for step in sorted(_steps_of(stamps))}
         self._listed.stamps = listed
         return listed
+
+    def made(self) -> int:
+        """Return a number that changes when the run is made anew."""
+        return stamp_of(self.folder / MANIFEST)
+
+    def version(self) -> str:
+        """Return a text that changes when a snapshot is added, replaced or removed."""
+        if isinstance(self._snapshots, Path):
+            # Its time is that of its last change; the count as well, in case clocks are coarse.
+            changed, count = self._snapshots.stat().st_mtime_ns, len(self.steps)
+        else:
+            stamps = self.stamps()
+            changed, count = zlib.crc32(repr(stamps).encode()), len(stamps)
+        return f"{self.made():x}-{changed:x}-{count:x}"
 
     def file(self, step: int) -> Place:
         """Return the path of a snapshot's file, whether it is there or not."""
@@ -288,12 +304,13 @@ class Run:
         # Not of this object, which would never be freed then but by the collector of circles.
         folder, listed = self._snapshots, self._listed
         if isinstance(folder, Path):
+            # To make another Path would take longer.
             return lambda step, members: (reader or ArrayReader()).read(
-                _where(folder, step), members
+                f"{folder}{os.sep}{_file_name(step)}", members
             )
 
         def load(step: int, members: Mapping[str, int]) -> tuple[dict[str, np.ndarray], int]:
-            return (reader or ArrayReader()).read_stamped(_where(folder, step), members)
+            return (reader or ArrayReader()).read_remote(folder / _file_name(step), members)
 
         if not folder.concurrent:
             return lambda step, members: load(step, members)[0]
@@ -312,7 +329,6 @@ class Run:
         self, step: int, members: Sequence[Member], load: Read | None = None
     ) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked; refuse one of another shape or type."""
-        path = _where(self._snapshots, step)
         try:
             arrays = (load or self._load)(step, {member.name: member.most for member in members})
         except FileNotFoundError:
@@ -322,7 +338,7 @@ class Run:
         for member in members:
             fault = member.fault_of(arrays[member.name])
             if fault:
-                raise damaged_file(path, fault)
+                raise damaged_file(self.file(step), fault)
         return arrays
 
 
@@ -331,12 +347,6 @@ class _Listed:
 
     def __init__(self) -> None:
         self.stamps: Mapping[int, int] = {}
-
-
-def _where(folder: Place, step: int) -> str | Place:
-    if isinstance(folder, Path):  # to make another Path would take longer
-        return f"{folder}{os.sep}{_file_name(step)}"
-    return folder / _file_name(step)
 
 
 def _steps_of(names: Iterable[str]) -> Iterator[int]:

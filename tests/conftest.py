@@ -40,6 +40,14 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture
+def scripts(monkeypatch):
+    """Make what is in the folder of scripts importable; return the folder."""
+    folder = Path(__file__).parent.parent / "scripts"
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

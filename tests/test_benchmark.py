@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
-
 
 @pytest.fixture
-def sides(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
+def sides(scripts):
     from benchmarks import sides
 
     return sides

@@ -53,7 +53,7 @@ def files(place):
 def steps_read(place, tmp_path):
     """Read the files with TensorBoard's own loader, of a copy on disk."""
     for name in files(place):
-        (tmp_path / name).write_bytes((place / name).read_bytes())
+        (tmp_path / name).write_bytes((place / name).open().read())
     accumulator = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
     accumulator.Reload()
     return [each.step for each in accumulator.Scalars("tag")]

@@ -1,15 +1,11 @@
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
-
 
 @pytest.fixture
-def plan(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
+def plan(scripts):
     import plan
 
     return plan

@@ -52,15 +52,20 @@ def test_strict_raises_where_training_can_see_it():
     recorder.close()
 
 
+def hanging(free, kept):
+    """Return a sink that keeps what it is given, but hangs until something is set."""
+
+    def hang(snapshot):
+        free.wait(20)
+        kept.append(snapshot)
+
+    return hang
+
+
 def test_a_disk_that_hangs_costs_its_patience_once(caplog):
     """With all places taken ``put`` waits, gives the snapshot up, and does not wait again."""
     free, kept = threading.Event(), []
-
-    def slow(snapshot):
-        free.wait(10)
-        kept.append(snapshot)
-
-    recorder = Recorder({"snapshots": slow}, room=1, patience=0.2)
+    recorder = Recorder({"snapshots": hanging(free, kept)}, room=1, patience=0.2)
     for number in range(10):
         recorder.put(number)
     assert recorder.lost["snapshots"] >= 7
@@ -115,12 +120,7 @@ def test_what_ends_a_run_comes_after_the_last_snapshot():
 def test_writing_that_hangs_is_given_up_and_counted(caplog):
     """Each snapshot that was not finished counts; the thread ends once it moves again."""
     free, kept = threading.Event(), []
-
-    def hang(snapshot):
-        free.wait(20)
-        kept.append(snapshot)
-
-    recorder = Recorder({"snapshots": hang}, room=5, patience=0.05)
+    recorder = Recorder({"snapshots": hanging(free, kept)}, room=5, patience=0.05)
     for number in range(4):
         recorder.put(number)
     assert recorder.close() is False

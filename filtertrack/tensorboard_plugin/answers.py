@@ -12,13 +12,11 @@ from filtertrack import measures
 from filtertrack.animation import animate
 from filtertrack.cells import explain, to_channels, view_of
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import stamp_of, version_of
 from filtertrack.grid import NOT_FINITE_RGB
-from filtertrack.manifest import MANIFEST
 from filtertrack.order import ORDERS, Order, arrange
 from filtertrack.palette import THEMES, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
-from filtertrack.store import SNAPSHOTS, Run
+from filtertrack.store import Run
 from filtertrack.tensorboard_plugin.parts import MOST_ACROSS, is_cut, page_of, readable
 
 _MOST_READ = 256 << 20
@@ -75,16 +73,13 @@ def describe_steps(run: Run, known: str = "") -> dict[str, Any]:
         known: The ``version`` of what is known already; where that is still so, only it is
             returned.
     """
-    made = stamp_of(run.folder / MANIFEST)
-    # The count as well, in case clocks are coarse.
-    steps = run.steps
-    version = f"{made:x}-{version_of(run.folder / SNAPSHOTS):x}-{len(steps):x}"
+    version = run.version()
     if version == known:
         return {"version": version}
     stamps = run.stamps()
     return {
         "version": version,
-        "made": made,
+        "made": run.made(),
         "steps": list(stamps),
         "stamps": list(stamps.values()),
     }

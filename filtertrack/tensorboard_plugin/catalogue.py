@@ -74,7 +74,7 @@ class Catalogue:
         for name, folder in given:
             try:
                 path = _root(folder)
-            except (FiltertrackError, ImportError) as error:
+            except FiltertrackError as error:
                 notes.append(f"{error}: its runs are not shown.")
                 continue
             label = name or ("" if logdir else path.name)
