@@ -20,6 +20,7 @@ import numpy as np
 
 import filtertrack
 from filtertrack.errors import FiltertrackError
+from filtertrack.layer_kernels import EffectiveKernel
 from filtertrack.layers import TrackedLayers
 from filtertrack.places import PlaceLike, place_of
 from filtertrack.position import Position, batches_before
@@ -54,6 +55,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             ``keras.layers.Conv2D``), several of these, ``"first"``, a function of the layer, or
             None for every convolution. A function is also shown other layers that own a
             ``kernel`` of three to five axes, ordered as a convolution's.
+        kernel: A function of the layer that returns the array it convolves with, or None where that
+            is the layer's own variable: for weight normalization, masks, or a kernel under another
+            name. A layer may also name it itself, as an attribute ``effective_kernel``.
         schedule: ``"epoch"``: after each epoch. ``"log"``: also at log-spaced batches in the first
             epochs, when filters form. A whole number N: every N batches. A function of the finished
             ``(epoch, batch)`` that says whether to take one now.
@@ -78,6 +82,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         log_dir: PlaceLike,
         *,
         layers: Selection = None,
+        kernel: EffectiveKernel | None = None,
         schedule: ScheduleLike = "epoch",
         existing: Existing = "error",
         keep: int | None = None,
@@ -88,6 +93,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             raise FiltertrackError(f"existing: expected 'error' or 'replace', got {existing!r}")
         self.log_dir = place_of(log_dir)
         self._select = layers
+        self._kernel = kernel
         self._schedule = make_schedule(schedule)
         self._existing = existing
         if keep is not None:
@@ -122,7 +128,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._forget_fit()
         self._processes = here()
         if self._processes.takes_part:
-            self._tracked = TrackedLayers(self.model, self._select)
+            self._tracked = TrackedLayers(self.model, self._select, self._kernel)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
         """Start with the first epoch: only now is it known which one that is.
@@ -249,17 +255,15 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             with self._faults_reported(_TAKE):
                 self._take(None)
         elif self._processes.writes:
-            self._stop_watching = tracked.watch_builds()
+            self._stop_watching = tracked.watch_first_step()
 
     def _begin_by_hand(self, moment: Moment) -> None:
         self._forget_fit()
-        self._tracked = TrackedLayers(self.model, self._select)
-        if not self._tracked.ready:
-            raise FiltertrackError(
-                f"model {self.model.name!r} is not built, so it has no weights yet: call "
-                f"model.build(input_shape) before the first snapshot"
-            )
+        self._tracked = TrackedLayers(self.model, self._select, self._kernel)
         tracked = self._tracked
+        if not tracked.ready:
+            _check_built(tracked)
+            tracked.finish()
 
         def start() -> None:
             self._claim(moment, session=self)
@@ -292,13 +296,13 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def _open(self, tracked: TrackedLayers, start: Moment) -> None:
         if self._recording is None:
             return
-        self._recording.open(tracked.infos, _software(), step=start.step)
+        tracked.rename(self._recording.open(tracked.infos, _software(), step=start.step))
         epochs = self._planned("epochs")
         left = epochs and max(0, epochs - start.epoch + self._position.epochs_before_fit)
         planned = left and self._schedule.planned(left, self._planned("steps"))
         if planned and self._keep:
             planned = min(planned, 2 * self._keep)
-        announce(self.log_dir, tracked.infos, tracked.left_out, planned)
+        announce(self.log_dir, tracked.infos, tracked.remarks, planned)
 
     def _open_late(self) -> None:
         """Open now that a model without a declared input is built, its first weights seen."""
@@ -311,14 +315,14 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._is_needed = self._processes.is_needed(tracked)
         if not self._processes.writes:
             return
-        first = tracked.first_weights()
+        first = tracked.initial_weights()
         if first is not None and self._recording is not None:
             self._recording.put(Snapshot(start, first))
             self._last_step = start.step
         else:
-            _log.warning(
-                "the untrained weights could not be seen, because the model was built while it was "
-                "already training: call model.build(input_shape) before fit to have them too"
+            _log.info(
+                "step 0 is missing, because layers were made while the model was already training: "
+                "to have it, call the model, or each part of it, on one batch before fit"
             )
 
     # Taking snapshots.
@@ -365,6 +369,15 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             if self._faults[what] == 1:
                 bug = not isinstance(error, (FiltertrackError, OSError))
                 _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
+
+
+def _check_built(tracked: TrackedLayers) -> None:
+    unbuilt = tracked.unbuilt()
+    if unbuilt:
+        raise FiltertrackError(
+            f"{', '.join(unbuilt)}: not built, so without weights yet: call the model, or each "
+            f"part of it, on one batch before the first snapshot"
+        )
 
 
 def _numbers(logs: Logs) -> dict[str, float]:

@@ -1,82 +1,49 @@
-"""Find the convolutions of a Keras model and copy their weights: the only room that reads models.
-
-Keras orders a kernel's axes in three ways. Each is written down here once, so that nothing after
-this room needs to know Keras.
-"""
+"""The convolutions of one Keras model that are tracked: described once, copied at each snapshot."""
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import reduce, wraps
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
-from filtertrack.errors import printable
+from filtertrack.errors import FiltertrackError, printable
+from filtertrack.initial_weights import InitialWeights
+from filtertrack.layer_kernels import (
+    AxisOrder,
+    EffectiveKernel,
+    Kernel,
+    KernelFinder,
+    check_axes,
+    copied,
+    is_of_keras,
+)
+from filtertrack.layer_order import walk
 from filtertrack.selection import Candidate, Selection, choose, is_function
 from filtertrack.snapshot import LayerInfo, safe_names
 
-Order = Literal["convolution", "transposed", "depthwise"]
-
 _log = logging.getLogger("filtertrack")
 
-
-@dataclass(frozen=True, slots=True)
-class _Kernel:
-    """Where a class of layers keeps a kernel, and how its axes are ordered.
-
-    Attributes:
-        attribute: Such as ``"kernel"`` or ``"cell.kernel"``.
-        order: What follows the spatial axes: ``(channels, filters)`` for a convolution,
-            ``(filters, channels)`` for a transposed one, ``(channels, multiplier)`` for a depthwise
-            one, whose filters see one channel each.
-        bias: The attribute of the bias that belongs to its filters, or None.
-    """
-
-    attribute: str
-    order: Order
-    bias: str | None
-
-
-_K = keras.layers
-_KERNELS: tuple[tuple[tuple[type, ...], tuple[_Kernel, ...]], ...] = (
-    (
-        (_K.Conv1DTranspose, _K.Conv2DTranspose, _K.Conv3DTranspose),
-        (_Kernel("kernel", "transposed", "bias"),),
-    ),
-    ((_K.DepthwiseConv1D, _K.DepthwiseConv2D), (_Kernel("kernel", "depthwise", "bias"),)),
-    (
-        (_K.SeparableConv1D, _K.SeparableConv2D),
-        (
-            _Kernel("depthwise_kernel", "depthwise", None),
-            _Kernel("pointwise_kernel", "convolution", "bias"),
-        ),
-    ),
-    (
-        (_K.ConvLSTM1D, _K.ConvLSTM2D, _K.ConvLSTM3D),
-        (
-            _Kernel("cell.kernel", "convolution", "cell.bias"),
-            _Kernel("cell.recurrent_kernel", "convolution", None),
-        ),
-    ),
-    ((_K.Conv1D, _K.Conv2D, _K.Conv3D), (_Kernel("kernel", "convolution", "bias"),)),
-)
-
-
-_OWN = (_Kernel("kernel", "convolution", "bias"),)
-"""How a layer that is none of these keeps its kernel, where it has one: as a convolution does."""
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One tracked kernel of a built layer."""
+    """One tracked kernel of a built layer.
+
+    Attributes:
+        info: What is written about it.
+        layer: Its layer.
+        kernel: Where the layer keeps it.
+        variable: What it was when tracking began.
+    """
 
     info: LayerInfo
     layer: Any
-    kernel: _Kernel
+    kernel: Kernel
+    variable: Any
 
 
 class TrackedLayers:
@@ -86,36 +53,42 @@ class TrackedLayers:
         model: A Keras model.
         select: Which layers: a name, glob or class, several of these, ``"first"`` for the first
             convolution, a function of the layer, or None for every convolution. Only a function
-            may choose other layers that own a ``kernel`` of three to five axes, ordered as a
+            may choose other layers that own a kernel of three to five axes, ordered as a
             convolution's: space, input channels, filters.
+        effective: Names the array that a layer convolves with, where that is not its variable.
 
     Raises:
-        FiltertrackError: If nothing matches, or the model has no convolution. A model that is not
-            built yet may still make layers; then this waits for ``finish``.
+        FiltertrackError: If nothing matches, or the model has no convolution. A model that may
+            still make layers is not judged before ``finish``.
 
     Attributes:
-        infos: One description a kernel, in model order; empty until everything is built.
-        left_out: Why layers that have a kernel are not tracked, though nobody left them out by
-            choice: reason to paths.
+        infos: One description a kernel, in the order in which data flows; empty until everything
+            is built.
+        remarks: What the user should know about what is tracked, a sentence each.
     """
 
-    def __init__(self, model: Any, select: Selection = None) -> None:
+    def __init__(
+        self, model: Any, select: Selection = None, effective: EffectiveKernel | None = None
+    ) -> None:
         self._model = model
         self._select = select
-        self._first: dict[tuple[int, str], np.ndarray] = {}
+        self._finder = KernelFinder(effective)
+        self._by_function = is_function(select) or effective is not None
+        self._initial = InitialWeights(model, self._layers_with_kernels)
         self._sources: tuple[_Source, ...] = ()
-        self.left_out: dict[str, list[str]] = {}
-        # What a layer made later will be is not known; that of a Sequential model is all there,
-        # but only a built layer shows whether it owns a kernel, which a function may ask for.
-        if model.built or (isinstance(model, keras.Sequential) and not is_function(select)):
-            candidates = self._candidates()
-            wanted = choose(candidates, select)
-            if all(_is_built(candidate.layer) for candidate in wanted):
-                self._track(candidates, wanted)
+        self._replaced: set[str] = set()
+        self.remarks: list[str] = []
+        candidates = self._candidates()
+        if self._may_grow(candidates):
+            return  # what a layer made later will be is not known
+        wanted = choose(candidates, select)
+        built = [candidate for candidate in wanted if self._is_built(candidate.layer)]
+        if len(built) == len(wanted) or (model.built and built):
+            self._track(candidates, wanted)
 
     @property
     def infos(self) -> tuple[LayerInfo, ...]:
-        """One description a kernel, in model order; empty until everything is built."""
+        """One description a kernel, in the order in which data flows; empty until all is built."""
         return tuple(source.info for source in self._sources)
 
     @property
@@ -124,32 +97,51 @@ class TrackedLayers:
         return bool(self._sources)
 
     def finish(self) -> None:
-        """Describe the layers, now that they are built.
+        """Describe the layers as they are now.
 
         Raises:
-            FiltertrackError: If nothing matches the selection.
+            FiltertrackError: If nothing matches the selection, or nothing that does is built.
         """
         candidates = self._candidates()
         self._track(candidates, choose(candidates, self._select))
+        if not self.ready:
+            raise FiltertrackError(
+                f"the layers to track are not built, so they have no weights yet: "
+                f"{_listed(self.unbuilt())}; call the model, or each part of it, on one batch first"
+            )
 
-    def _track(self, candidates: list[Candidate], wanted: list[Candidate]) -> None:
-        chosen = [c for c in wanted if _is_built(c.layer)]
-        self.left_out = {
-            "never called, so without weights": [c.path for c in wanted if c not in chosen],
-            "no convolution of Keras (a function as layers can choose it)": [
-                c.path for c in candidates if c not in wanted and not c.convolution
-            ],
-        }
-        kernels = [
-            (owner.layer, member, path, kernel)
-            for owner, member in zip(chosen, safe_names(c.path for c in chosen), strict=True)
-            for kernel, path in _kernel_paths(owner)
-        ]
-        names = safe_names(path for _, _, path, _ in kernels)
+    def unbuilt(self) -> list[str]:
+        """Return the paths of layers that are to be tracked and have no weights yet."""
+        wanted = choose(self._candidates(), self._select)
+        return [candidate.path for candidate in wanted if not self._is_built(candidate.layer)]
+
+    def rename(self, infos: Sequence[LayerInfo]) -> None:
+        """Store the kernels as a run describes them that this training goes on with.
+
+        Args:
+            infos: One description a kernel, in the order of ``infos``.
+        """
         self._sources = tuple(
-            _Source(_describe(layer, kernel, name, member), layer, kernel)
-            for name, (layer, member, _, kernel) in zip(names, kernels, strict=True)
+            replace(source, info=info) for source, info in zip(self._sources, infos, strict=True)
         )
+
+    def watch_first_step(self) -> Callable[[], None]:
+        """Read the initial weights of layers that are built in the first training step.
+
+        Returns:
+            A function that ends it.
+        """
+        self._initial.watch()
+        return self._initial.stop
+
+    def initial_weights(self) -> dict[str, np.ndarray] | None:
+        """Return the untrained weights that ``watch_first_step`` read; None if some are missing."""
+        wanted = {}
+        for source in self._sources:
+            wanted[source.info.kernel] = (source.layer, source.kernel.attribute)
+            if source.info.bias:
+                wanted[source.info.bias] = (source.layer, str(source.kernel.bias))
+        return self._initial.arrays(wanted)
 
     def read(self) -> dict[str, np.ndarray]:
         """Copy every tracked kernel and bias to the host.
@@ -158,7 +150,12 @@ class TrackedLayers:
             Member name (such as ``"conv1/kernel"``) to an array of its own: on some backends Keras
             hands out its live memory.
         """
-        return {member: copied(value) for member, value in self.weights().items()}
+        arrays = {}
+        for source in self._sources:
+            arrays[source.info.kernel] = self._copied_kernel(source)
+            if source.info.bias:
+                arrays[source.info.bias] = copied(source.kernel.bias_of(source.layer))
+        return arrays
 
     def weights(self) -> dict[str, Any]:
         """Return every tracked kernel and bias as its layer holds it, nothing copied.
@@ -167,150 +164,147 @@ class TrackedLayers:
             Member name (such as ``"conv1/kernel"``) to Keras's variable, or to the backend's array
             where a layer makes that itself.
         """
-        return {
-            member: _value(source.layer, attribute)
-            for source in self._sources
-            for member, attribute in _members(source)
-        }
+        found = {}
+        for source in self._sources:
+            found[source.info.kernel] = source.kernel.of(source.layer)
+            if source.info.bias:
+                found[source.info.bias] = source.kernel.bias_of(source.layer)
+        return found
 
-    def watch_builds(self) -> Callable[[], None]:
-        """See the weights of layers that are not built yet at the moment they are made.
-
-        On TensorFlow a model without a declared input is built inside the first training step,
-        after every hook that comes before training. Each unbuilt layer's ``build`` is wrapped until
-        the returned function is called; what is built already is read at once.
-
-        Returns:
-            A function that takes the wrappers off again.
-        """
-        layers = [layer for layer in _all_layers(self._model) if _kernels_of(layer)]
-        watched = [layer for layer in layers if not _is_built(layer)]
-        for layer in layers:
-            self._copy_first(layer)
-        originals = [layer.build for layer in watched]
-        for layer, build in zip(watched, originals, strict=True):
-            layer.build = self._watching(layer, build)
-
-        def stop() -> None:
-            for layer, build in zip(watched, originals, strict=True):
-                layer.build = build
-
-        return stop
-
-    def first_weights(self) -> dict[str, np.ndarray] | None:
-        """Return what ``watch_builds`` saw, the untrained weights; None if some are missing."""
-        arrays = {
-            member: self._first.get((id(source.layer), attribute))
-            for source in self._sources
-            for member, attribute in _members(source)
-        }
-        found = {member: array for member, array in arrays.items() if array is not None}
-        return found if len(found) == len(arrays) else None
-
-    def _watching(self, layer: Any, build: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(build)  # Keras reads the signature to learn what to pass
-        def build_and_copy(*args: Any, **kwargs: Any) -> Any:
-            result = build(*args, **kwargs)
-            # TensorFlow is tracing here. In another thread it is not, and variables have values.
-            thread = threading.Thread(target=self._copy_first, args=(layer,))
-            thread.start()
-            thread.join()
-            return result
-
-        return build_and_copy
-
-    def _copy_first(self, layer: Any) -> None:
+    def _copied_kernel(self, source: _Source) -> np.ndarray:
+        """Copy a kernel, or its variable where something without a value was put in its place."""
+        held = source.kernel.of(source.layer)
         try:
-            for kernel in _kernels_of(layer):
-                for attribute in filter(None, (kernel.attribute, kernel.bias)):
-                    value = _value(layer, attribute)
-                    if value is not None:
-                        self._first[id(layer), attribute] = copied(value)
-        except Exception as error:  # noqa: BLE001 - training comes first
-            _log.warning("could not read the first weights of %s: %s", layer.name, error)
+            return copied(held)
+        except Exception:
+            if held is source.variable or not isinstance(source.variable, keras.Variable):
+                raise
+        if source.info.name not in self._replaced:
+            self._replaced.add(source.info.name)
+            _log.warning(
+                "%s: its kernel is replaced while the model runs, so its variable is kept, which "
+                "may not be what convolves: name that with FilterTracker(kernel=...)",
+                source.info.name,
+            )
+        return copied(source.variable)
+
+    def _may_grow(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether layers, or weights that a function chooses by, may still be made."""
+        model = self._model
+        if not candidates and not model.built and not isinstance(model, keras.Sequential):
+            return True
+        unbuilt = [(path, layer) for path, layer in walk(model) if not layer.built]
+        return any(_has_own_build(layer) or (self._by_function and path) for path, layer in unbuilt)
+
+    def _is_built(self, layer: Any) -> bool:
+        kernels = self._finder.kernels(layer)
+        return bool(layer.built) and all(kernel.of(layer) is not None for kernel in kernels)
 
     def _candidates(self) -> list[Candidate]:
-        """Return every layer that has a kernel, in model order."""
+        """Return every layer that has a kernel, in the order in which data flows."""
+        found = [
+            Candidate(
+                layer,
+                layer.name,
+                path or layer.name,
+                keras_path=_keras_path(self._model, layer),
+                convolution=self._finder.is_convolution(layer),
+            )
+            for path, layer in self._walk()
+            if self._finder.kernels(layer)
+        ]
+        shown = {id(each) for c in found if c.convolution for each in self._kernels_of(c.layer)}
         return [
-            Candidate(layer, layer.name, _path(self._model, layer), _is_convolution(layer))
-            for layer in _all_layers(self._model)
-            if _kernels_of(layer)
+            c
+            for c in found
+            if c.convolution or not shown.intersection(map(id, self._kernels_of(c.layer)))
         ]
 
+    def _walk(self) -> Iterator[tuple[str, Any]]:
+        return walk(
+            self._model,
+            first_builds=self._initial.first_builds,
+            is_whole=self._finder.names_kernel,
+        )
 
-def _all_layers(model: Any) -> Iterator[Any]:
-    """Yield every layer below a model in its order, however deep, each once."""
-    seen: set[int] = set()
-    for layer in model._flatten_layers(include_self=True):  # noqa: SLF001 - Keras has no public way
-        if id(layer) not in seen:
-            seen.add(id(layer))
-            yield layer
+    def _kernels_of(self, layer: Any) -> list[Any]:
+        return [kernel.of(layer) for kernel in self._finder.kernels(layer)]
+
+    def _layers_with_kernels(self) -> list[tuple[Any, tuple[Kernel, ...]]]:
+        return [(layer, self._finder.kernels(layer)) for _, layer in self._walk()]
+
+    def _track(self, candidates: list[Candidate], wanted: list[Candidate]) -> None:
+        chosen = [c for c in wanted if self._is_built(c.layer)]
+        members = safe_names(c.path for c in chosen)
+        kernels = [
+            (owner, member, path, kernel)
+            for owner, member in zip(chosen, members, strict=True)
+            for kernel, path in self._kernel_paths(owner)
+        ]
+        names = safe_names(path for _, _, path, _ in kernels)
+        self._sources = tuple(
+            _source(owner, kernel, name, member)
+            for name, (owner, member, _, kernel) in zip(names, kernels, strict=True)
+        )
+        self.remarks = list(self._remarks(candidates, wanted, chosen))
+
+    def _kernel_paths(self, owner: Candidate) -> Iterator[tuple[Kernel, str]]:
+        """Yield a layer's kernels and what each is called: as the layer where it has only one."""
+        kernels = self._finder.kernels(owner.layer)
+        for kernel in kernels:
+            several = len(kernels) > 1
+            yield kernel, f"{owner.path}/{_last(kernel.attribute)}" if several else owner.path
+
+    def _remarks(
+        self, candidates: list[Candidate], wanted: list[Candidate], chosen: list[Candidate]
+    ) -> Iterator[str]:
+        never_called = [c.path for c in wanted if c not in chosen]
+        if never_called:
+            yield f"not tracked: {_listed(never_called)}: never called, so without weights"
+        others = [c.path for c in candidates if c not in wanted and not c.convolution]
+        if others:
+            yield (
+                f"not tracked: {_listed(others)}: no convolution of Keras; if it is one, choose it "
+                f"with a function as layers, or name its kernel with kernel="
+            )
+        unsure = [c.path for c in chosen if self._finder.computes_itself(c.layer)]
+        if unsure:
+            yield (
+                f"{_listed(unsure)}: a class of its own computes the output; if it convolves with "
+                f"another array than its variable, name that with kernel="
+            )
 
 
-def _kernel_paths(owner: Candidate) -> Iterator[tuple[_Kernel, str]]:
-    """Yield a layer's kernels and what each is called: as the layer where there is only one."""
-    kernels = _kernels_of(owner.layer)
-    for kernel in kernels:
-        yield kernel, owner.path if len(kernels) == 1 else f"{owner.path}/{_last(kernel.attribute)}"
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
-def _kernels_of(layer: Any) -> tuple[_Kernel, ...]:
-    """Return where a layer keeps its kernels; nothing for a layer that has none to show."""
-    known = (kernels for classes, kernels in _KERNELS if isinstance(layer, classes))
-    return next(known, _OWN if _owns_kernel(layer) else ())
+def _has_own_build(layer: Any) -> bool:
+    """Whether a class that is not Keras's builds its layers: it may make others then."""
+    cls = type(layer)
+    # What Keras marks so is only inherited: it makes nothing.
+    return not is_of_keras(cls) and not getattr(cls.build, "_is_default", False)
 
 
-def _is_convolution(layer: Any) -> bool:
-    return any(isinstance(layer, classes) for classes, _ in _KERNELS)
-
-
-def _owns_kernel(layer: Any) -> bool:
-    """Whether a layer that is no convolution of Keras has a kernel that looks like one's."""
-    if _is_convolution(layer) or not layer.built:
-        return False
-    return len(getattr(_value(layer, "kernel"), "shape", ())) in {3, 4, 5}
-
-
-def _is_built(layer: Any) -> bool:
-    return bool(layer.built) and all(
-        _value(layer, kernel.attribute) is not None for kernel in _kernels_of(layer)
-    )
-
-
-def _value(layer: Any, attribute: str) -> Any:
-    """Return a weight, or None where the layer has none (yet)."""
-    return reduce(lambda owner, name: getattr(owner, name, None), attribute.split("."), layer)
-
-
-def copied(value: Any) -> np.ndarray:
-    """Copy one array of the backend to the host."""
-    return np.array(keras.ops.convert_to_numpy(value))
-
-
-def _path(model: Any, layer: Any) -> str:
-    """Return where a layer is, without the model's own name: Keras numbers that by itself."""
-    path = str(layer.path or layer.name)
-    return path.removeprefix(f"{model.name}/")
+def _keras_path(model: Any, layer: Any) -> str:
+    """Return the path that Keras gives to a layer, without the model's own name."""
+    return str(layer.path or layer.name).removeprefix(f"{model.name}/")
 
 
 def _last(attribute: str) -> str:
     return attribute.rpartition(".")[2]
 
 
-def _members(source: _Source) -> Iterator[tuple[str, str]]:
-    """Yield each stored array's name and the attribute it comes from."""
-    yield source.info.kernel, source.kernel.attribute
-    if source.info.bias and source.kernel.bias:
-        yield source.info.bias, source.kernel.bias
-
-
-def _describe(layer: Any, kernel: _Kernel, name: str, member: str) -> LayerInfo:
-    value = _value(layer, kernel.attribute)
-    kernel_shape = tuple(int(n) for n in value.shape)
+def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source:
+    """Describe one kernel of a layer that is built."""
+    layer, variable = owner.layer, kernel.of(owner.layer)
+    check_axes(owner.path, variable)
+    kernel_shape = tuple(int(n) for n in variable.shape)
     axes, shape = _one_order(kernel_shape, kernel.order)
-    biased = kernel.bias is not None and _value(layer, kernel.bias) is not None
-    owner = getattr(layer, "cell", layer)
-    return LayerInfo(
+    biased = kernel.bias is not None and kernel.bias_of(layer) is not None
+    described = getattr(layer, "cell", layer)
+    info = LayerInfo(
         name=name,
         path=printable(str(layer.path or layer.name)),
         class_name=type(layer).__name__,
@@ -319,11 +313,13 @@ def _describe(layer: Any, kernel: _Kernel, name: str, member: str) -> LayerInfo:
         kernel_shape=kernel_shape,
         axes=axes,
         shape=shape,
-        dtype=keras.backend.standardize_dtype(value.dtype),
-        strides=_numbers(getattr(owner, "strides", 1), len(kernel_shape) - 2),
-        dilation=_numbers(getattr(owner, "dilation_rate", 1), len(kernel_shape) - 2),
-        data_format=getattr(owner, "data_format", None) or "channels_last",
+        dtype=keras.backend.standardize_dtype(variable.dtype),
+        strides=_numbers(getattr(described, "strides", 1), len(kernel_shape) - 2),
+        dilation=_numbers(getattr(described, "dilation_rate", 1), len(kernel_shape) - 2),
+        data_format=getattr(described, "data_format", None) or "channels_last",
+        trainable=bool(layer.trainable),
     )
+    return _Source(info, layer, kernel, variable)
 
 
 def _numbers(value: Any, count: int) -> tuple[int, ...]:
@@ -331,7 +327,7 @@ def _numbers(value: Any, count: int) -> tuple[int, ...]:
 
 
 def _one_order(
-    kernel_shape: tuple[int, ...], order: Order
+    kernel_shape: tuple[int, ...], order: AxisOrder
 ) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
     """Return the order of axes, and the shape, that make ``(filters, height, width, channels)``.
 

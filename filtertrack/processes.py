@@ -18,7 +18,8 @@ import keras
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.layers import TrackedLayers, copied
+from filtertrack.layer_kernels import copied
+from filtertrack.layers import TrackedLayers
 
 _PATIENCE = 60.0
 """Seconds that a snapshot of sharded kernels waits for the other processes."""

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.files import check_writable
+from filtertrack.layer_matching import match_layers
 from filtertrack.places import Place
 from filtertrack.recorder import Recorder, room_for
 from filtertrack.snapshot import LayerInfo, Snapshot, total_bytes
@@ -87,13 +88,19 @@ class Recording:
             )
         Run.delete(self._folder)
 
-    def open(self, layers: Sequence[LayerInfo], software: Mapping[str, str], *, step: int) -> None:
+    def open(
+        self, layers: Sequence[LayerInfo], software: Mapping[str, str], *, step: int
+    ) -> list[LayerInfo]:
         """Start a run, or go on with the one in the folder.
 
         Args:
             layers: What each snapshot holds.
             software: Library name to version, for a new run's record.
             step: Where it starts: what lies at or past it is removed.
+
+        Returns:
+            What each snapshot to ``put`` holds, in the order of ``layers``: in a run that is gone
+            on with, layers keep the names that they have there.
 
         Raises:
             FiltertrackError: If the folder holds a run of other layers, or one that is damaged.
@@ -103,10 +110,11 @@ class Recording:
             raise self._taken_over()
         if Run.exists(self._folder):
             self._run = Run(self._folder)
-            _check_same_layers(self._run, layers)
+            held = _same_layers(self._run, layers)
             self._run.truncate(step)
         else:
             self._run = Run.create(self._folder, layers, software)
+            held = list(layers)
         kept = self._run if self._keep is None else ThinnedRun(self._run, self._keep)
         self._summaries = Summaries(self._run, keep=self._keep)
         self._recorder = Recorder(
@@ -115,6 +123,7 @@ class Recording:
             room=room_for(total_bytes(layers)),
             strict=self._strict,
         )
+        return held
 
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot over. Its arrays must not change any more.
@@ -198,7 +207,7 @@ class Recording:
 def announce(
     folder: Place,
     layers: Sequence[LayerInfo],
-    left_out: Mapping[str, Sequence[str]],
+    remarks: Sequence[str],
     planned: int | None,
 ) -> None:
     """Say what is tracked and what is not, what it will cost, and where to watch.
@@ -206,7 +215,7 @@ def announce(
     Args:
         folder: What the user gave.
         layers: What each snapshot holds.
-        left_out: Why layers that have a kernel are not tracked: reason to names.
+        remarks: What the user should know about the choice of layers, a sentence each.
         planned: About how many snapshots there will be; None where that is not known.
     """
     _show_log()
@@ -215,9 +224,8 @@ def announce(
     names = [info.name for info in layers]
     cost = f"{len(names)} kernels, {size / 1e6:.2f} MB a snapshot{whole}"
     _log.info("tracking %s in %s (%s)", _shortened(names), path, cost)
-    for reason, paths in left_out.items():
-        if paths:
-            _log.info("not tracked: %s: %s", _shortened(paths), reason)
+    for remark in remarks:
+        _log.info("%s", remark)
     if planned and size * planned > _MUCH:
         _log.warning(
             "this run will take about %.1f GB: track fewer layers (layers='first', or names) or "
@@ -252,11 +260,13 @@ def _check_writable(folder: Place) -> None:
         ) from error
 
 
-def _check_same_layers(run: Run, layers: Sequence[LayerInfo]) -> None:
-    there = {info.kernel: info.kernel_shape for info in run.layers.values()}
-    if there != {info.kernel: info.kernel_shape for info in layers}:
+def _same_layers(run: Run, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return what a run calls the layers of a model that goes on with it, in their order."""
+    held = match_layers(layers, list(run.layers.values()))
+    if held is None:
         raise FiltertrackError(
             f"{str(run.path)!r} holds a run of other layers ({', '.join(run.layers)}) than this "
             f"model's ({', '.join(info.name for info in layers)}); give FilterTracker another "
             f"folder"
         )
+    return held

@@ -1,4 +1,4 @@
-"""Which of a model's layers are tracked: what the user gave as ``layers``, applied."""
+"""Choose which of a model's layers are tracked, by what the user gave as ``layers``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,15 @@ class Candidate:
         layer: The layer.
         name: Its own name, such as ``"conv1"``.
         path: Where it is in the model, such as ``"encoder/conv1"``.
-        convolution: Whether it is a convolution of Keras, or else one that only owns a kernel.
+        convolution: Whether it is a convolution, or else a layer that only owns a kernel.
+        keras_path: The path that Keras gives it, which may lack the models that it is in.
     """
 
     layer: Any
     name: str
     path: str
     convolution: bool
+    keras_path: str = ""
 
 
 def is_function(select: Selection) -> bool:
@@ -100,7 +102,8 @@ def _matching(convolutions: list[Candidate], choice: Choice) -> list[Candidate]:
 
 
 def _is_called(candidate: Candidate, pattern: str) -> bool:
-    return fnmatchcase(candidate.name, pattern) or fnmatchcase(candidate.path, pattern)
+    names = candidate.name, candidate.path, candidate.keras_path
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def _paths(candidates: Sequence[Candidate]) -> str:

@@ -76,6 +76,7 @@ class LayerInfo:
         dilation: The layer's dilation, one for each spatial axis.
         data_format: ``"channels_last"`` or ``"channels_first"`` (of the layer's input; Keras
             stores kernels alike for both).
+        trainable: Whether training may change the kernel; False for a frozen layer.
 
     Raises:
         FiltertrackError: If the fields contradict each other.
@@ -93,6 +94,7 @@ class LayerInfo:
     strides: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     data_format: str = "channels_last"
+    trainable: bool = True
 
     def __post_init__(self) -> None:
         """Check everything once, so that no reader has to check again."""
@@ -105,6 +107,10 @@ class LayerInfo:
         for numbers in (self.kernel_shape, self.axes, self.shape, self.strides, self.dilation):
             if type(numbers) is not tuple or not all(type(n) is int and n >= 0 for n in numbers):
                 raise FiltertrackError(f"layer {self.name}: expected whole numbers, got {numbers}")
+        if type(self.trainable) is not bool:
+            raise FiltertrackError(
+                f"layer {self.name}: trainable: expected true or false, got {self.trainable!r}"
+            )
         if sorted(self.axes) != list(range(len(self.kernel_shape))):
             raise FiltertrackError(
                 f"layer {self.name}: axes {self.axes} do not order a kernel of {self.kernel_shape}"

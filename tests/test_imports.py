@@ -115,12 +115,24 @@ MAY_IMPORT = {
     },
     "recorder": {"errors", "snapshot"},
     "selection": {"errors"},
-    "layers": {"errors", "selection", "snapshot"},
+    "layer_order": set(),
+    "layer_kernels": {"errors"},
+    "initial_weights": {"layer_kernels", "layer_order"},
+    "layers": {
+        "errors",
+        "initial_weights",
+        "layer_kernels",
+        "layer_order",
+        "selection",
+        "snapshot",
+    },
+    "layer_matching": {"snapshot"},
     "position": {"places", "snapshot", "store"},
-    "processes": {"errors", "layers"},
+    "processes": {"errors", "layer_kernels", "layers"},
     "recording": {
         "errors",
         "files",
+        "layer_matching",
         "places",
         "recorder",
         "snapshot",
@@ -130,6 +142,7 @@ MAY_IMPORT = {
     },
     "callback": {
         "errors",
+        "layer_kernels",
         "layers",
         "places",
         "position",
@@ -242,13 +255,16 @@ def test_the_plugin_imports_itself_one_way():
     subprocess.run([sys.executable, "-c", code + check], check=True)
 
 
-def test_frameworks_are_imported_in_three_rooms_only():
-    """Discovery, the callback and what asks for other processes; only that knows jax and torch."""
+def test_frameworks_are_imported_where_models_are_read_only():
+    """What reads layers, the callback, and what asks for other processes, which knows jax and torch."""
     found = {
         file.stem: {name.split(".")[0] for name in imports_of(file)} & FRAMEWORKS
         for file in PACKAGE.glob("*.py")
     }
     assert {room: names for room, names in found.items() if names} == {
+        "initial_weights": {"keras"},
+        "layer_kernels": {"keras"},
+        "layer_order": {"keras"},
         "layers": {"keras"},
         "callback": {"keras"},
         "processes": {"jax", "keras", "torch"},
@@ -341,7 +357,8 @@ def test_a_room_does_not_hide_a_public_name():
     code = (
         "import importlib, pathlib, filtertrack\n"
         "for file in pathlib.Path(filtertrack.__file__).parent.glob('*.py'):\n"
-        "    if file.stem not in ('__main__', '__init__', 'callback', 'layers', 'processes'):\n"
+        "    if file.stem not in ('__main__', '__init__', 'callback', 'layers', 'processes',\n"
+        "    'layer_order', 'layer_kernels', 'initial_weights'):\n"
         "        importlib.import_module(f'filtertrack.{file.stem}')\n"
         "from filtertrack import animate, filmstrip\n"
         "assert callable(animate) and callable(filmstrip)"

@@ -1,0 +1,188 @@
+"""Where each class of Keras layers keeps its kernels, and how their axes are ordered.
+
+Keras orders a kernel's axes in three ways. Each is written down here once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Literal, TypeAlias
+
+import keras
+import numpy as np
+
+from filtertrack.errors import FiltertrackError
+
+AxisOrder = Literal["convolution", "transposed", "depthwise"]
+
+EffectiveKernel: TypeAlias = Callable[[Any], Any]
+"""Returns the array that a layer convolves with; None for what the layer's class says."""
+
+EFFECTIVE = "effective_kernel"
+"""The attribute or method with which a layer names the array that it convolves with."""
+
+_AXES = {3, 4, 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Where a layer keeps a kernel, and how its axes are ordered.
+
+    Attributes:
+        attribute: Such as ``"kernel"`` or ``"cell.kernel"``.
+        order: What follows the spatial axes: ``(channels, filters)`` for a convolution,
+            ``(filters, channels)`` for a transposed one, ``(channels, multiplier)`` for a depthwise
+            one, whose filters see one channel each.
+        bias: The attribute of the bias that belongs to its filters, or None.
+        compute: Returns the kernel of a layer where that is no weight of its own; else None.
+    """
+
+    attribute: str
+    order: AxisOrder
+    bias: str | None
+    compute: Callable[[Any], Any] | None = None
+
+    def of(self, layer: Any) -> Any:
+        """Return a layer's kernel, or None where it has none (yet)."""
+        return weight_of(layer, self.attribute) if self.compute is None else self.compute(layer)
+
+    def bias_of(self, layer: Any) -> Any:
+        """Return the bias that belongs to the kernel's filters, or None where there is none."""
+        return None if self.bias is None else weight_of(layer, self.bias)
+
+
+_K = keras.layers
+_CONVOLUTIONS: tuple[tuple[tuple[type, ...], tuple[Kernel, ...]], ...] = (
+    (
+        (_K.Conv1DTranspose, _K.Conv2DTranspose, _K.Conv3DTranspose),
+        (Kernel("kernel", "transposed", "bias"),),
+    ),
+    ((_K.DepthwiseConv1D, _K.DepthwiseConv2D), (Kernel("kernel", "depthwise", "bias"),)),
+    (
+        (_K.SeparableConv1D, _K.SeparableConv2D),
+        (
+            Kernel("depthwise_kernel", "depthwise", None),
+            Kernel("pointwise_kernel", "convolution", "bias"),
+        ),
+    ),
+    (
+        (_K.ConvLSTM1D, _K.ConvLSTM2D, _K.ConvLSTM3D),
+        (
+            Kernel("cell.kernel", "convolution", "cell.bias"),
+            Kernel("cell.recurrent_kernel", "convolution", None),
+        ),
+    ),
+    ((_K.Conv1D, _K.Conv2D, _K.Conv3D), (Kernel("kernel", "convolution", "bias"),)),
+)
+
+
+class KernelFinder:
+    """Says which kernels a layer has.
+
+    Args:
+        effective: What the user gave: names the array that a layer convolves with.
+    """
+
+    def __init__(self, effective: EffectiveKernel | None = None) -> None:
+        self._effective = effective
+
+    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
+        """Return where a layer keeps its kernels; nothing for a layer that has none to show."""
+        known = _known_kernels(layer)
+        compute = self._computed(layer)
+        if compute is not None:
+            order = known[0].order if known else "convolution"
+            return (Kernel(EFFECTIVE, order, known[-1].bias if known else "bias", compute),)
+        return known or _own_kernel(layer)
+
+    def is_convolution(self, layer: Any) -> bool:
+        """Whether a layer is a convolution of Keras, or names its effective kernel."""
+        return bool(_known_kernels(layer)) or self.names_kernel(layer)
+
+    def names_kernel(self, layer: Any) -> bool:
+        """Whether a layer's effective kernel is named; then it stands for the layers in it."""
+        return self._computed(layer) is not None
+
+    def computes_itself(self, layer: Any) -> bool:
+        """Whether a convolution's class, not of Keras, may convolve with more than its variable."""
+        if not _known_kernels(layer) or self.names_kernel(layer):
+            return False
+        own = [each for each in type(layer).__mro__ if not is_of_keras(each)]
+        return any({"call", "convolution_op", "kernel"} & vars(each).keys() for each in own)
+
+    def _computed(self, layer: Any) -> Callable[[Any], Any] | None:
+        """Return what computes a layer's effective kernel; None where none is named."""
+        if self._effective is not None and layer.built and self._asked(layer) is not None:
+            return self._asked
+        return _named_by_layer if hasattr(type(layer), EFFECTIVE) else None
+
+    def _asked(self, layer: Any) -> Any:
+        """Ask the user's function, which may look for attributes that only some layers have."""
+        if self._effective is None:
+            return None
+        try:
+            return self._effective(layer)
+        except AttributeError:
+            return None
+
+
+def _named_by_layer(layer: Any) -> Any:
+    """Return the effective kernel that a layer names; None before it is built."""
+    if not layer.built:
+        return None
+    named = getattr(layer, EFFECTIVE)
+    return named() if callable(named) else named
+
+
+def _known_kernels(layer: Any) -> tuple[Kernel, ...]:
+    return next((found for classes, found in _CONVOLUTIONS if isinstance(layer, classes)), ())
+
+
+def _own_kernel(layer: Any) -> tuple[Kernel, ...]:
+    """Return the kernel of a layer of the user's own that has one, as a convolution keeps it.
+
+    No layer of Keras that is not in the table convolves: what has a kernel of several axes there is
+    an attention, or repeats the kernel of a convolution in it.
+    """
+    if is_of_keras(type(layer)) or not layer.built:
+        return ()
+    names = [name for name, value in vars(layer).items() if _is_kernel_variable(value)]
+    names = ["kernel"] if _has_axes(weight_of(layer, "kernel")) else names
+    return (Kernel(names[0], "convolution", "bias"),) if len(names) == 1 else ()
+
+
+def _is_kernel_variable(value: Any) -> bool:
+    return isinstance(value, keras.Variable) and value.name == "kernel" and _has_axes(value)
+
+
+def _has_axes(value: Any) -> bool:
+    """Whether a value has as many axes as a kernel."""
+    return len(getattr(value, "shape", ())) in _AXES
+
+
+def is_of_keras(cls: type) -> bool:
+    """Whether a class is Keras's own."""
+    return cls.__module__.partition(".")[0] == "keras"
+
+
+def check_axes(path: str, kernel: Any) -> None:
+    """Refuse what cannot be a convolution's kernel.
+
+    Raises:
+        FiltertrackError: If it has no shape of three to five axes.
+    """
+    if not _has_axes(kernel):
+        raise FiltertrackError(
+            f"kernel of {path}: expected an array of 3 to 5 axes (space, input channels, filters), "
+            f"got {getattr(kernel, 'shape', type(kernel).__name__)}"
+        )
+
+
+def weight_of(layer: Any, attribute: str) -> Any:
+    """Return a weight, or None where the layer has none (yet)."""
+    return reduce(lambda owner, name: getattr(owner, name, None), attribute.split("."), layer)
+
+
+def copied(value: Any) -> np.ndarray:
+    """Copy one array of the backend to the host."""
+    return np.array(keras.ops.convert_to_numpy(value))
