@@ -1,7 +1,7 @@
 """The convolutions of one Keras model that are tracked: described once, copied at each snapshot."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -37,7 +37,7 @@ class _Source:
         info: What is written about it.
         layer: Its layer.
         kernel: Where the layer keeps it.
-        variable: What it was when tracking began.
+        variable: The layer's variable of that name; None where it has none.
     """
 
     info: LayerInfo
@@ -177,7 +177,7 @@ class TrackedLayers:
         try:
             return copied(held)
         except Exception:
-            if held is source.variable or not isinstance(source.variable, keras.Variable):
+            if source.variable is None:
                 raise
         if source.info.name not in self._replaced:
             self._replaced.add(source.info.name)
@@ -213,12 +213,12 @@ class TrackedLayers:
             for path, layer in self._walk()
             if self._finder.kernels(layer)
         ]
-        shown = {id(each) for c in found if c.convolution for each in self._kernels_of(c.layer)}
-        return [
-            c
-            for c in found
-            if c.convolution or not shown.intersection(map(id, self._kernels_of(c.layer)))
-        ]
+        shown = {id(weight) for c in found if c.convolution for weight in c.layer.variables}
+        return [c for c in found if c.convolution or not self._repeats(c.layer, shown)]
+
+    def _repeats(self, layer: Any, shown: Collection[int]) -> bool:
+        """Whether a layer's kernel is a variable of a convolution, which it may wrap."""
+        return any(id(kernel.of(layer)) in shown for kernel in self._finder.kernels(layer))
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         return walk(
@@ -226,9 +226,6 @@ class TrackedLayers:
             first_builds=self._initial.first_builds,
             is_whole=self._finder.names_kernel,
         )
-
-    def _kernels_of(self, layer: Any) -> list[Any]:
-        return [kernel.of(layer) for kernel in self._finder.kernels(layer)]
 
     def _layers_with_kernels(self) -> list[tuple[Any, tuple[Kernel, ...]]]:
         return [(layer, self._finder.kernels(layer)) for _, layer in self._walk()]
@@ -298,9 +295,9 @@ def _last(attribute: str) -> str:
 
 def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source:
     """Describe one kernel of a layer that is built."""
-    layer, variable = owner.layer, kernel.of(owner.layer)
-    check_axes(owner.path, variable)
-    kernel_shape = tuple(int(n) for n in variable.shape)
+    layer, held = owner.layer, kernel.of(owner.layer)
+    check_axes(owner.path, held)
+    kernel_shape = tuple(int(n) for n in held.shape)
     axes, shape = _one_order(kernel_shape, kernel.order)
     biased = kernel.bias is not None and kernel.bias_of(layer) is not None
     described = getattr(layer, "cell", layer)
@@ -313,12 +310,14 @@ def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source
         kernel_shape=kernel_shape,
         axes=axes,
         shape=shape,
-        dtype=keras.backend.standardize_dtype(variable.dtype),
+        dtype=keras.backend.standardize_dtype(held.dtype),
         strides=_numbers(getattr(described, "strides", 1), len(kernel_shape) - 2),
         dilation=_numbers(getattr(described, "dilation_rate", 1), len(kernel_shape) - 2),
         data_format=getattr(described, "data_format", None) or "channels_last",
         trainable=bool(layer.trainable),
     )
+    alike = (v for v in layer.variables if v.name == _last(kernel.attribute))
+    variable = next((v for v in alike if tuple(v.shape) == kernel_shape), None)
     return _Source(info, layer, kernel, variable)
 
 

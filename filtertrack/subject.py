@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
+import numpy as np
+
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.places import PlaceLike
 from filtertrack.snapshot import Moment
@@ -64,7 +66,8 @@ def choose(
 
     Args:
         run: A run or its folder.
-        layers: A layer's name or a pattern such as ``"block1/*"``, or several; None for the first.
+        layers: A layer's name or a pattern such as ``"block1/*"``, or several; None for the one
+            that ``default_layer`` returns.
         compare: A second run, or its folder.
         steps: Which snapshots: numbers, which have to be there, and ranges, which mean those of
             their numbers that are. None for all.
@@ -112,10 +115,45 @@ def choose(
     )
 
 
+def default_layer(run: Run) -> str:
+    """Return the layer that a picture shows by default: the first that is worth seeing.
+
+    That is the nearest to the input of those with kernels larger than 1×1 that training may change
+    and has changed. What no layer fulfils is not asked for.
+
+    Args:
+        run: The run; of some layers the first and the last snapshot are read.
+
+    Returns:
+        A key of ``run.layers``.
+
+    Example:
+        >>> default_layer(Run("tests/golden/run-v1"))
+        'conv1'
+    """
+    layers = list(run.layers.values())
+    spatial = [info for info in layers if info.shape[1] * info.shape[2] > 1] or layers
+    trainable = [info for info in spatial if info.trainable] or spatial
+    steps = run.steps
+    if len(steps) > 1:
+        moving = (info for info in trainable if _moves(run, info.name, steps[0], steps[-1]))
+        return next(moving, trainable[0]).name
+    return trainable[0].name
+
+
+def _moves(run: Run, layer: str, first: int, last: int) -> bool:
+    """Whether a layer differs between two snapshots; also where they cannot be read."""
+    try:
+        kernels = run.kernels(layer, first), run.kernels(layer, last)
+    except FiltertrackError:
+        return True
+    return not np.array_equal(kernels[0], kernels[1], equal_nan=True)
+
+
 def _matching(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the names that were asked for, in the order asked, each once."""
     if layers is None:
-        return tuple(run.layers)[:1]
+        return (default_layer(run),)
     if not isinstance(layers, str) and not is_list(layers):
         raise FiltertrackError(f"layers: expected a name or several, got {layers!r}")
     patterns = [layers] if isinstance(layers, str) else list(layers)

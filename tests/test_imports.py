@@ -256,7 +256,7 @@ def test_the_plugin_imports_itself_one_way():
 
 
 def test_frameworks_are_imported_where_models_are_read_only():
-    """What reads layers, the callback, and what asks for other processes, which knows jax and torch."""
+    """What reads layers, the callback, and what knows of other processes: that alone of jax."""
     found = {
         file.stem: {name.split(".")[0] for name in imports_of(file)} & FRAMEWORKS
         for file in PACKAGE.glob("*.py")

@@ -1,10 +1,11 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot
-from filtertrack.subject import choose
+from filtertrack.subject import choose, default_layer
 
 
 def damage(run, step):
@@ -27,6 +28,41 @@ def test_what_is_shown_when_nothing_is_asked(run):
     assert subject.layers == ("conv1",)
     assert subject.steps == (0, 1, 2)
     assert subject.moments == (tuple(run.moment(step) for step in (0, 1, 2)),)
+
+
+def test_the_default_layer_is_the_first_with_spatial_kernels(make_run, conv_info):
+    """A 1x1 kernel has nothing spatial to see; where there is no other, it is shown."""
+    point, deep = conv_info("point", (1, 1, 3, 4)), conv_info("deep", (3, 3, 4, 4))
+    run = make_run(point, deep, conv_info("deeper", (3, 3, 4, 4)))
+    assert default_layer(run) == "deep"
+    assert choose(run).layers == ("deep",)
+    assert default_layer(make_run(point, folder="points")) == "point"
+
+
+def test_the_default_layer_is_one_that_training_may_change(make_run, conv_info):
+    """A frozen layer is shown only where all are."""
+    frozen = replace(conv_info("frozen"), trainable=False)
+    assert default_layer(make_run(frozen, conv_info("head"))) == "head"
+    assert default_layer(make_run(frozen, folder="all")) == "frozen"
+
+
+def test_the_default_layer_is_one_that_has_changed(make_run, conv_info, caplog):
+    """As a teacher that is not frozen, but not trained either, has not."""
+    run = make_run(conv_info("teacher"), conv_info("student"))
+    first = run.snapshot(0).arrays
+    for step in run.steps[1:]:
+        snapshot = run.snapshot(step)
+        still = {name: first[name] for name in first if name.startswith("teacher")}
+        run.append(Snapshot(snapshot.moment, {**snapshot.arrays, **still}))
+    assert default_layer(run) == "student"
+    damage(run, 0)
+    assert default_layer(run) == "teacher"  # what cannot be compared is not passed over
+    assert not caplog.records
+
+
+def test_the_default_layer_of_a_run_without_snapshots(make_run, conv_info):
+    """Nothing is read that is not there."""
+    assert default_layer(make_run(conv_info("a"), conv_info("b"), steps=())) == "a"
 
 
 @pytest.mark.parametrize("given", [str, lambda path: path, lambda path: path / "filters"])
