@@ -333,3 +333,58 @@ def test_a_model_that_is_not_built_yet(keras):
     found.finish()
     assert found.ready
     assert [info.name for info in found.infos] == ["conv"]
+
+
+def test_a_pattern_that_matches_no_layer_of_built_sub_models(keras):
+    """An error before the first batch, though the model that holds them is not built."""
+
+    class Pair(keras.Model):
+        def __init__(self):
+            super().__init__()
+            layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)]
+            self.generator = keras.Sequential(layers)
+
+    model = Pair()
+    assert not model.built
+    with pytest.raises(FiltertrackError, match="no convolution matches 'generater/\\*'"):
+        TrackedLayers(model, "generater/*")
+    found = TrackedLayers(model, "generator/*")
+    assert [info.name for info in found.infos] == ["generator/conv2d"]
+    assert found.ready
+
+
+def test_a_layer_that_may_make_others_is_waited_for(keras):
+    """Its own ``build`` may make convolutions: nothing is refused before."""
+
+    class Block(keras.layers.Layer):
+        def build(self, shape):
+            self.conv = keras.layers.Conv2D(2, 3)
+            self.conv.build(shape)
+
+    block = Block()
+    model = keras.Sequential([block])
+    found = TrackedLayers(model, "block/*")
+    assert not found.ready
+    block.build((None, 8, 8, 3))
+    found.finish()
+    assert [info.name for info in found.infos] == ["block/conv"]
+
+
+def test_layers_are_found_by_the_paths_of_keras_too(keras):
+    """Which lack the models that a layer is in."""
+    inner = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="conv")], name="inner"
+    )
+    model = keras.Sequential([keras.Input((8, 8, 3)), inner])
+    for choice in ("conv", "inner/*", "inner/conv"):
+        assert [info.name for info in TrackedLayers(model, choice).infos] == ["inner/conv"]
+
+
+def test_frozen_layers_are_described_as_frozen(keras):
+    """So that pictures can prefer layers that training changes."""
+    frozen = keras.layers.Conv2D(2, 3, name="frozen", trainable=False)
+    found = tracked(keras, frozen, keras.layers.Conv2D(2, 3, name="free"))
+    assert [(info.name, info.trainable) for info in found.infos] == [
+        ("frozen", False),
+        ("free", True),
+    ]
