@@ -172,9 +172,10 @@ def check_axes(path: str, kernel: Any) -> None:
         FiltertrackError: If it has no shape of three to five axes.
     """
     if not _has_axes(kernel):
+        came = f"shape {tuple(kernel.shape)}" if hasattr(kernel, "shape") else repr(kernel)
         raise FiltertrackError(
             f"kernel of {path}: expected an array of 3 to 5 axes (space, input channels, filters), "
-            f"got {getattr(kernel, 'shape', type(kernel).__name__)}"
+            f"got {came}"
         )
 
 

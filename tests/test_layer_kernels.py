@@ -197,7 +197,7 @@ def test_a_class_that_computes_its_output_itself_is_remarked_upon(keras):
 def test_an_effective_kernel_of_other_axes_is_refused(keras):
     """Before training, with what came."""
     model = built(keras, keras.layers.Conv2D(4, 3, name="conv"))
-    with pytest.raises(FiltertrackError, match=r"kernel of conv: expected .* got \(3, 3\)"):
+    with pytest.raises(FiltertrackError, match=r"kernel of conv: expected .* got shape \(3, 3\)"):
         TrackedLayers(model, effective=lambda layer: layer.kernel[:, :, 0, 0])
 
 

@@ -140,7 +140,7 @@ def test_depthwise_filters_are_in_the_order_of_the_output(keras):
     output = keras.ops.convert_to_numpy(layer(picture))[0, 0, 0]
     filters = found.infos[0].canonical(found.read()[found.infos[0].kernel])
     by_hand = [(filters[k, :, :, 0] * picture[0, :, :, k // 2]).sum() for k in range(8)]
-    np.testing.assert_allclose(output, by_hand, rtol=1e-5)
+    np.testing.assert_allclose(output, by_hand, rtol=1e-5, atol=1e-6)
 
 
 def test_both_kernels_of_a_separable_convolution(keras):
