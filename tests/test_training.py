@@ -1,9 +1,10 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from filtertrack import FilterTracker, FiltertrackError, Run
+from filtertrack import FilterTracker, FiltertrackError, Run, Snapshot
 
 
 @pytest.fixture
@@ -293,3 +294,39 @@ def test_a_run_over_1_gb_is_warned_of(tmp_path, conv_info, caplog):
     assert "about 1.9 GB" in caplog.text
     assert "layers='first'" in caplog.text
     assert "schedule=N" in caplog.text
+
+
+def test_a_run_with_names_of_an_earlier_version_goes_on(keras, tmp_path, rng):
+    """It named nested layers by themselves, and listed them backwards; its names are kept."""
+
+    def model():
+        convs = [keras.layers.Conv2D(2, 3, name="c1"), keras.layers.Conv2D(2, 3, name="c2")]
+        encoder = keras.Sequential([keras.Input((8, 8, 2)), *convs], name="enc")
+        made = keras.Sequential([keras.Input((8, 8, 2)), encoder, keras.layers.Flatten()])
+        made.compile("sgd", "mse")
+        return made
+
+    tracker = FilterTracker(tmp_path / "today")
+    tracker.set_model(model())
+    tracker.snapshot(0)
+    tracker.close()
+    today = Run(tmp_path / "today")
+    earlier = [
+        replace(info, name=name, path=name, kernel=f"{name}/kernel", bias=f"{name}/bias")
+        for name, info in (("c2", today.layer("enc/c2")), ("c1", today.layer("enc/c1")))
+    ]
+    run = Run.create(tmp_path / "run", earlier)
+    first = today.snapshot(0)
+    arrays = {name.removeprefix("enc/"): array for name, array in first.arrays.items()}
+    run.append(Snapshot(first.moment, arrays))
+
+    loaded = model()
+    data = rng.random((4, 8, 8, 2)).astype("float32"), np.zeros((4, 32), "float32")
+    callbacks = [FilterTracker(tmp_path / "run")]
+    loaded.fit(*data, epochs=2, initial_epoch=1, verbose=0, callbacks=callbacks)
+    run = Run(tmp_path / "run")
+    assert (list(run.layers), run.steps[-1]) == (["c2", "c1"], 2)
+    for name in ("c1", "c2"):
+        layer = loaded.get_layer("enc").get_layer(name)
+        kernel = keras.ops.convert_to_numpy(layer.kernel)
+        np.testing.assert_array_equal(run.kernels(name, 2), run.layer(name).canonical(kernel))
