@@ -15,7 +15,7 @@ from typing import Protocol
 from google_crc32c import value as crc32c
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-from filtertrack.files import write_whole
+from filtertrack.files import open_to_change, write_whole
 from filtertrack.places import Place
 
 _SOONEST = 5.0
@@ -83,7 +83,7 @@ class EventFile:
             raise ValueError("the event file is not there yet")
         _leave_out(self._described, event)
         record = _record(event.SerializeToString())
-        with self._path.open("r+b") as file:
+        with open_to_change(self._path) as file:
             file.truncate(self._end)
             file.seek(self._end)
             file.write(record)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import damaged_file, open_doubted, write_whole
+from filtertrack.files import damaged_file, open_regular, write_whole
 from filtertrack.places import Place
 from filtertrack.snapshot import LayerInfo
 
@@ -54,7 +54,7 @@ def read_manifest(folder: Place) -> tuple[dict[str, LayerInfo], dict[str, str]]:
     """
     path, run = folder / MANIFEST, str(folder.parent)
     try:
-        file, _ = open_doubted(path, _MOST)
+        file, _ = open_regular(path, _MOST)
         with file:
             manifest = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):

@@ -18,7 +18,7 @@ import numpy as np
 from zlib_ng.zlib_ng import crc32
 
 from filtertrack.errors import FiltertrackError, UnreachableError
-from filtertrack.files import OpenFile, damaged_file, open_doubted
+from filtertrack.files import OpenFile, damaged_file, open_regular
 
 if TYPE_CHECKING:
     from filtertrack.remote import RemotePath
@@ -152,7 +152,7 @@ class ArrayReader:
             FiltertrackError: If it cannot be read or is damaged; the message names it.
         """
         try:
-            file, size = open_doubted(path)
+            file, size = open_regular(path)
         except FileNotFoundError:
             raise
         except OSError as error:

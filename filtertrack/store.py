@@ -25,6 +25,7 @@ from filtertrack.ahead import Read, ReadAhead
 from filtertrack.errors import FiltertrackError
 from filtertrack.files import (
     damaged_file,
+    is_temporary,
     make_folder,
     names_in,
     remove_folder,
@@ -49,6 +50,7 @@ from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
+_EVENTS = "events.out.tfevents."
 _SNAPSHOT_FILE = re.compile(r"([0-9]{12})\.npz")
 
 
@@ -128,7 +130,7 @@ class Run:
         """
         folder = place_of(path) / FOLDER
         remove_folder(folder / SNAPSHOTS)
-        remove_in(folder, lambda name: name.startswith("events.out.tfevents."))
+        remove_in(folder, lambda name: name.startswith(_EVENTS) or is_temporary(name))
         # Last: should anything fail, what is left is still a run, and not taken for a new one.
         (folder / MANIFEST).unlink(missing_ok=True)
 
@@ -276,7 +278,8 @@ class Run:
         for there in self.steps:
             if there >= step:
                 self.remove(there)
-        remove_in(self._snapshots, lambda name: name.startswith(".") and name.endswith(".tmp"))
+        for folder in (self.folder, self._snapshots):
+            remove_in(folder, is_temporary)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
         """Read every snapshot whole and say which are damaged.

@@ -124,6 +124,17 @@ def test_append_replaces_and_truncate_removes(run):
     assert run.steps == [0]
 
 
+def test_truncate_removes_what_a_killed_writer_left(run):
+    """Temporaries of any name, in both folders; nothing of the user's."""
+    run.file(9).with_name(".000000000009.npz.123.tmp").write_bytes(b"half")  # of an old version
+    (run.folder / ".manifest.json.0f3a55c1d2e4b697.tmp").write_bytes(b"half")
+    (run.folder / "thoughts.tmp").write_text("mine")
+    run.truncate(9)
+    assert not [name for name in run.path.rglob("*") if name.name.startswith(".")]
+    assert (run.folder / "thoughts.tmp").exists()
+    assert run.steps == [0, 1, 2]
+
+
 def test_history_yields_one_array_a_step(run):
     """All steps, or those that are asked for, in that order."""
     assert len(list(run.history("conv1"))) == 3
