@@ -76,7 +76,7 @@ def open_to_change(path: Path) -> io.BufferedRandom:
     Raises:
         OSError: If it is not there, is a link, or cannot be written.
     """
-    return open(path, "r+b", opener=_open_no_link)  # noqa: PTH123 - a Path takes no opener
+    return open(path, "r+b", opener=_open_no_link)
 
 
 def _open_no_link(path: str, flags: int) -> int:
@@ -128,7 +128,7 @@ def open_regular(
     # open, since it may have been replaced in between.
     _check_regular(path, os.stat(path))  # noqa: PTH116 - a Path takes as long again
     opener = _open_to_read if within is None else _opener_within(within)
-    file = open(path, "rb", buffering=0, opener=opener)  # noqa: PTH123, SIM115 - see above
+    file = open(path, "rb", buffering=0, opener=opener)  # noqa: SIM115 - see above
     try:
         status = os.fstat(file.fileno())
         _check_regular(path, status)

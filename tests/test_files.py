@@ -107,7 +107,7 @@ def test_a_file_that_is_swapped_for_a_pipe_does_not_block(tmp_path, monkeypatch)
     """Between the first look and the opening."""
     path = tmp_path / "file"
     path.write_bytes(b"a")
-    regular = os.stat(path)
+    regular = path.stat()
     path.unlink()
     os.mkfifo(path)
     monkeypatch.setattr(os, "stat", lambda path: regular)
