@@ -226,7 +226,11 @@ def stamps_in(folder: Place) -> dict[str, int]:
         stamps = {}
         for entry in entries:
             with suppress(FileNotFoundError):  # removed since it was listed
-                stamps[entry.name] = entry.stat().st_mtime_ns // 1000
+                try:
+                    status = entry.stat()
+                except OSError:  # a link to nothing, or to itself
+                    status = entry.stat(follow_symlinks=False)
+                stamps[entry.name] = status.st_mtime_ns // 1000
         return stamps
 
 
@@ -256,6 +260,20 @@ def remove_folder(folder: Place) -> None:
                 shutil.rmtree(folder)
     else:
         remove_in(folder, bool)
+
+
+def missing_file(path: Place) -> FiltertrackError | None:
+    """Return the error that explains why a file is not there that is in its folder's list.
+
+    Returns:
+        The error; None where the file is not in the list either.
+    """
+    if not isinstance(path, Path) or not path.is_symlink():
+        return None
+    return FiltertrackError(
+        f"{str(path)!r} is a link to a file that is not there; what keeps the files of this run, "
+        f"such as DVC or git-annex, has to fetch it"
+    )
 
 
 def damaged_file(path: str | Place, reason: object) -> FiltertrackError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import damaged_file, open_regular, write_whole
+from filtertrack.files import damaged_file, missing_file, open_regular, write_whole
 from filtertrack.places import Place
 from filtertrack.snapshot import LayerInfo
 
@@ -65,7 +65,7 @@ def read_manifest(
             manifest = json.loads(file.read())
         checksum = _checksum(manifest) if isinstance(manifest, dict) else None
     except (FileNotFoundError, NotADirectoryError):
-        raise FiltertrackError(
+        raise missing_file(path) or FiltertrackError(
             f"no run in {run!r}: expected {folder.name}/{MANIFEST} in that folder; "
             f"give the folder that FilterTracker was given"
         ) from None

@@ -50,6 +50,8 @@ class Member(NamedTuple):
         """Return what is wrong with an array that was read as this one; None if nothing is."""
         if self.shape is not None and array.shape != self.shape:
             return f"{self.name} has the shape {array.shape}, expected {self.shape}"
+        if math.prod(n or 1 for n in array.shape) * array.dtype.itemsize > self.most:
+            return f"{self.name} has the shape {array.shape}, more than is expected"
         if not (array.dtype.kind == "U" if self.is_text else array.dtype.name in PLAIN_TYPES):
             return f"{self.name} holds values of type {array.dtype}"
         return None

@@ -364,6 +364,8 @@ def _named(
     """Return the error that names the file, for what reading it has raised."""
     if isinstance(error, MemoryError):
         return FiltertrackError(f"cannot read {str(path)!r}: there is too little memory")
+    if isinstance(error, struct.error):  # it says only that there were too few bytes
+        return damaged_file(path, "it is cut off, or its index cannot be read")
     if not isinstance(error, OSError):
         return damaged_file(path, error)
     if not isinstance(file, io.FileIO):  # of the file itself nothing is known

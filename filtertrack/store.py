@@ -28,6 +28,7 @@ from filtertrack.files import (
     damaged_file,
     is_temporary,
     make_folder,
+    missing_file,
     names_in,
     remove_folder,
     remove_in,
@@ -300,7 +301,10 @@ class Run:
         for there in self.steps:
             if there >= step:
                 self.remove(there)
-        make_folder(self._snapshots)  # gone where the run was being deleted
+        try:
+            make_folder(self._snapshots)  # gone where the run was being deleted
+        except FileExistsError:
+            raise FiltertrackError(f"{str(self._snapshots)!r} is no folder; remove it") from None
         for folder in (self.folder, self._snapshots):
             remove_in(folder, is_temporary)
 
@@ -366,7 +370,7 @@ class Run:
         try:
             return read()
         except FileNotFoundError:
-            raise FiltertrackError(
+            raise missing_file(self.file(step)) or FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {shorten(self.steps)}"
             ) from None
 
