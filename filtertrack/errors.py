@@ -8,6 +8,7 @@ import logging
 import re
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 
 _SPACES = re.compile(r"\s*[\r\n\t]\s*")
 _LONGEST = 4000
@@ -74,10 +75,12 @@ class _Messages(logging.Filter):
     """Makes what is logged printable, the text of an exception as well."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = message_of(record.getMessage()), ()
-        if record.exc_info and record.exc_info[1]:
-            lines = "".join(traceback.format_exception(record.exc_info[1])).splitlines()
-            record.exc_text = "\n".join(map(printable, lines))
+        # What cannot be written as text is left to the handler, which reports it and goes on.
+        with suppress(Exception):
+            record.msg, record.args = message_of(record.getMessage()), ()
+            if record.exc_info and record.exc_info[1]:
+                lines = "".join(traceback.format_exception(record.exc_info[1])).splitlines()
+                record.exc_text = "\n".join(map(printable, lines))
         return True
 
 

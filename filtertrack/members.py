@@ -17,6 +17,8 @@ _MOST_CHARACTERS = 1 << 20
 _HEADER = 1 << 12
 _FIELDS = tuple(each.name for each in fields(Moment))
 _WIDEST = 8  # bytes a value takes at most: float64
+_NUMBERS = "".join({np.dtype(name).char for name in PLAIN_TYPES} | set("lLqQ"))
+"""The types that are stored, as numpy's letters; some have two."""
 
 
 class Described(Protocol):
@@ -48,11 +50,13 @@ class Member(NamedTuple):
 
     def fault_of(self, array: Described) -> str | None:
         """Return what is wrong with an array that was read as this one; None if nothing is."""
-        if self.shape is not None and array.shape != self.shape:
+        if self.shape is None:
+            size = math.prod(n or 1 for n in array.shape) * array.dtype.itemsize
+            if size > self.most:
+                return f"{self.name} has the shape {array.shape}, more than is expected"
+        elif array.shape != self.shape:
             return f"{self.name} has the shape {array.shape}, expected {self.shape}"
-        if math.prod(n or 1 for n in array.shape) * array.dtype.itemsize > self.most:
-            return f"{self.name} has the shape {array.shape}, more than is expected"
-        if not (array.dtype.kind == "U" if self.is_text else array.dtype.name in PLAIN_TYPES):
+        if array.dtype.char not in ("U" if self.is_text else _NUMBERS):
             return f"{self.name} holds values of type {array.dtype}"
         return None
 

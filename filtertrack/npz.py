@@ -240,7 +240,9 @@ class ArrayReader:
             OSError: If it is on object storage and cannot be reached.
         """
         if not isinstance(path, (str, Path)):
-            return _while_replaced(path, lambda file: self._check_open(path, file, members))[0]
+            return _while_replaced(
+                path, lambda file: self._check_open(path, file, members), alone=len(members) == 1
+            )[0]
         file, _ = self._opened(path)
         with file:
             return self._check_open(path, file, members)
@@ -261,7 +263,11 @@ class ArrayReader:
             FiltertrackError: If it is damaged; the message names it.
             OSError: If it cannot be reached, or may not be read.
         """
-        return _while_replaced(path, lambda file: self._read_open(path, file, members, file.size))
+        return _while_replaced(
+            path,
+            lambda file: self._read_open(path, file, members, file.size),
+            alone=len(members) == 1,
+        )
 
     def _opened(self, path: "str | Path | RemotePath") -> tuple[OpenFile, int]:
         try:
@@ -319,29 +325,26 @@ class ArrayReader:
         ]
 
     def _content(self, file: OpenFile, end: int, name: str, entry: _Entry) -> np.ndarray:
-        """Read an entry's content into memory in which an array's values are aligned."""
-        head = self._heads.get(name)
-        if head is None:
+        """Read an entry's content, its checksum checked."""
+        known = self._heads.get(name)
+        content = None if known is None else _load(file, end, name, entry, known)
+        if content is None:
             head = self._heads[name] = _head_at(file, end, name, entry)
-        whole = head + entry.size
-        skew = -head % _ALIGNMENT
-        data = np.empty(skew + whole, np.uint8)[skew:]
-        file.seek(entry.start)
-        if entry.start + whole > end or file.readinto(data.data) < whole:
-            raise EOFError(f"{name} is cut off")
-        if _head_size(data.data, name) != head:
-            del self._heads[name]  # here it is another than in the last file
-            return self._content(file, end, name, entry)
-        content = data[head:]
-        if crc32(content) != entry.checksum:
+            content = _load(file, end, name, entry, head)
+        if content is None or crc32(content) != entry.checksum:
             raise ValueError(f"the checksum of {name} does not fit its content")
         return content
 
 
 def _while_replaced(
-    path: "RemotePath", read: "Callable[[RemoteFile], _Read]"
+    path: "RemotePath", read: "Callable[[RemoteFile], _Read]", *, alone: bool
 ) -> tuple["_Read", int]:
     """Read a file on object storage, and again if it was replaced in between.
+
+    Args:
+        path: The file.
+        read: Reads it.
+        alone: Whether one array is read: its checksum shows that it is of one file.
 
     Returns:
         What was read, and a number that changes when the file is replaced.
@@ -350,7 +353,7 @@ def _while_replaced(
         file = path.open()
         try:
             found = read(file)
-            if file.fetched == 1 or not file.is_replaced():
+            if alone or file.fetched == 1 or not file.is_replaced():
                 return found, file.stamp
         except (FiltertrackError, UnreachableError):
             if not (again and file.is_replaced()):
@@ -523,6 +526,28 @@ def _sizes_at(index: memoryview, at: int) -> int | None:
             return at + _EXTRA.size
         at += _EXTRA.size + size
     return None
+
+
+def _load(file: OpenFile, end: int, name: str, entry: _Entry, head: int) -> np.ndarray | None:
+    """Read an entry's content into memory in which an array's values are aligned.
+
+    Args:
+        file: The file.
+        end: Where its entries end.
+        name: The array's name.
+        entry: Where it is.
+        head: Bytes that lie before the content, probably.
+
+    Returns:
+        The content; None if another number of bytes lies before it.
+    """
+    whole = head + entry.size
+    skew = -head % _ALIGNMENT
+    data = np.empty(skew + whole, np.uint8)[skew:]
+    file.seek(entry.start)
+    if entry.start + whole > end or file.readinto(data.data) < whole:
+        return None
+    return data[head:] if _head_size(data.data, name) == head else None
 
 
 def _head_at(file: OpenFile, end: int, name: str, entry: _Entry) -> int:

@@ -156,20 +156,28 @@ class Run:
         """Every snapshot's step, ascending, as the folder is now; none where it is gone."""
         if not isinstance(self._snapshots, Path):
             return list(self.stamps())
-        try:
-            return sorted(_steps_of(names_in(self._snapshots)))
-        except (FileNotFoundError, NotADirectoryError):  # such as of a run that was being deleted
-            return []
+        return sorted(_steps_of(self._listing(names_in, [])))
 
     def stamps(self) -> dict[int, int]:
         """Return every snapshot's step, ascending, with a number that changes with its file."""
-        try:
-            stamps = stamps_in(self._snapshots)
-        except (FileNotFoundError, NotADirectoryError):
-            stamps = {}
+        none: dict[str, int] = {}
+        stamps = self._listing(stamps_in, none)
         listed = {step: stamps[_file_name(step)] for step in sorted(_steps_of(stamps))}
         self._listed.stamps = listed
         return listed
+
+    def _listing(self, of: Callable[[Place], _Found], empty: _Found) -> _Found:
+        """List the snapshots' folder; it is empty where it is gone."""
+        try:
+            return of(self._snapshots)
+        except (FileNotFoundError, NotADirectoryError):  # such as of a run that was being deleted
+            return empty
+        except OSError as error:
+            if not isinstance(self._snapshots, Path):
+                raise
+            raise FiltertrackError(
+                f"cannot read {str(self._snapshots)!r}: {error.strerror}"
+            ) from error
 
     def made(self) -> int:
         """Return a number that changes when the run is made anew."""

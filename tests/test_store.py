@@ -503,6 +503,15 @@ def test_a_folder_that_has_vanished(run):
         run.kernels("conv1", 1)
 
 
+def test_a_folder_that_cannot_be_listed(run):
+    """An error that names it, whatever is asked."""
+    shutil.rmtree(run.folder / "snapshots")
+    (run.folder / "snapshots").symlink_to(run.folder / "snapshots")
+    for ask in (lambda: run.steps, run.stamps, run.verify, lambda: animate(run)):
+        with pytest.raises(FiltertrackError, match=r"cannot read .*snapshots': Too many levels"):
+            ask()
+
+
 def test_a_manifest_that_cannot_be_written(tmp_path, conv_info):
     """On a disk that is full, or read-only: one error that names the file."""
     (tmp_path / "filters" / "manifest.json").mkdir(parents=True)
