@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "members": {"errors", "snapshot"},
     "store": {"ahead", "errors", "files", "manifest", "members", "npz", "places", "snapshot"},
     "scaling": set(),
-    "cells": {"errors", "snapshot"},
+    "cells": {"errors", "measures", "snapshot"},
     "measures": set(),
     "measurement": {"cells", "errors", "measures", "snapshot", "store", "subject"},
     "report": {"caption", "files", "measurement", "snapshot"},

@@ -250,6 +250,21 @@ def test_any_walk_is_within_the_whole_range(run_of, tmp_path, positions):
         assert ((cells >= low - slack) & (cells <= high + slack)).all()
 
 
+@pytest.mark.parametrize("count", [2, 3, 16, 40])
+@pytest.mark.parametrize("scale", ["frame", "filter"])
+@pytest.mark.parametrize("delta", [False, True])
+def test_a_constant_filter_is_mid_grey(tmp_path, conv_info, count, scale, delta):
+    """Also as a pattern of channels that differ, between two snapshots, and as a delta of none."""
+    info = conv_info(kernel_shape=(5, 5, count, 2), bias=False)
+    weights = np.linspace(-0.3, 0.7, count, dtype=np.float32)
+    kernels = np.broadcast_to(weights, (2, 5, 5, count)).copy()
+    run = planted(tmp_path, info, [kernels] * 2)
+    made = panel(run, range(2), scale=scale, delta=delta, channels="strongest")
+    for group in made.walk([0, 0.3, 1]):
+        levels = to_levels(group[0], made.values(group))
+        np.testing.assert_array_equal(levels, round((LEVELS - 1) / 2))
+
+
 def test_between_two_infinities_there_is_nan(tmp_path, conv_info):
     """And between what is finite and what is not, what is not; without a warning of numpy's."""
     info = conv_info(kernel_shape=(1, 4, 1, 1), bias=False)

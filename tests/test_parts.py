@@ -78,6 +78,16 @@ def test_what_is_sent_is_what_is_drawn(make_run, conv_info, read, kernel_shape, 
             np.testing.assert_array_equal(array, expected)
 
 
+def test_a_constant_pattern_is_sent_without_rounding(tmp_path, conv_info, read):
+    """The page stretches from the lowest value to the highest."""
+    info = conv_info(kernel_shape=(5, 5, 16, 4), bias=False)
+    run = Run.create(tmp_path, [info])
+    kernel = np.broadcast_to(np.linspace(-1, 2, 16, dtype=np.float32)[:, None], (5, 5, 16, 4))
+    run.append(Snapshot(Moment(0, 0), {info.kernel: kernel.copy()}))
+    _, (cells,), _, _ = read(part_of(run))
+    assert (cells == cells[:, :1, :1]).all()
+
+
 @pytest.mark.parametrize(
     ("dtype", "sent"),
     [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("int8", "float32")],
