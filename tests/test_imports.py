@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "scaling": set(),
     "cells": {"errors", "measures", "snapshot"},
     "measures": set(),
-    "measurement": {"cells", "errors", "measures", "snapshot", "store", "subject"},
+    "measurement": {"budget", "cells", "errors", "measures", "snapshot", "store", "subject"},
     "report": {"caption", "files", "measurement", "snapshot"},
     "paper": {"files", "palette"},
     "trajectories": {"errors", "files", "measurement", "measures", "palette", "paper"},

@@ -65,6 +65,13 @@ def flat(kernels: np.ndarray) -> np.ndarray:
     return kernels.reshape(len(kernels), math.prod(kernels.shape[1:])).astype(np.float64)
 
 
+def largest(kernels: np.ndarray) -> float:
+    """Return the largest absolute weight: 0 where there is none, NaN where one is."""
+    if not kernels.size:
+        return 0.0
+    return max(float(kernels.max()), -float(kernels.min()))
+
+
 def lengths(rows: np.ndarray) -> np.ndarray:
     """Return the Euclidean length of each row; huge and tiny values neither over- nor underflow."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -172,7 +179,7 @@ def leading(filters: np.ndarray) -> np.ndarray:
         return np.stack([_leading_of_large(each) for each in filters])
     if channels < pixels:
         _, mixtures = np.linalg.eigh(filters.transpose(0, 2, 1) @ filters)
-        mixed: np.ndarray = (filters @ mixtures[:, :, -1:])[:, :, 0]
+        mixed: np.ndarray = (filters @ mixtures[:, :, -1:]).sum(axis=2)
         return mixed
     strengths, patterns = np.linalg.eigh(filters @ filters.transpose(0, 2, 1))
     scaled: np.ndarray = patterns[:, :, -1] * np.sqrt(strengths[:, -1:].clip(min=0.0))
