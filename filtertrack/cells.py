@@ -1,7 +1,7 @@
 """How a layer is looked at: its filters become cells that can be drawn.
 
-One input channel is drawn grey and three as colour. More cannot be shown as they are: each filter
-is collapsed to its strongest spatial pattern. A 1x1 kernel has no spatial pattern; it is one
+One input channel is drawn grey and three as colour. Other numbers cannot be shown as they are: each
+filter is collapsed to its strongest spatial pattern. A 1x1 kernel has no spatial pattern; it is one
 matrix, input channels down and filters across.
 """
 
@@ -63,7 +63,7 @@ def view_of(info: LayerInfo, channels: Channels = None) -> View:
         FiltertrackError: If it has no such channel, or is drawn as a matrix of all of them.
     """
     filters, height, width, count = info.shape
-    matrix = height * width == 1 and count > 1
+    matrix = height * width == 1
     if channels is not None:
         _check_channels(info, channels, matrix=matrix)
     if matrix:
@@ -122,8 +122,8 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
     A filter is a matrix W of pixels by channels. Its best rank-1 approximation
     :math:`\sigma_1 u v^T` is one spatial pattern u, weighted by v over the channels (Eckart and
     Young 1936; used for showing deep filters by Voss et al. 2021, "Visualizing Weights"). Drawn is
-    :math:`\sigma_1 u`. Its sign is the one in which the channel weights v sum to a positive number: light
-    then means "raises the output" for inputs that are all positive, as after a ReLU.
+    :math:`\sigma_1 u`. Its sign is the one in which the channel weights v sum to a positive number:
+    light then means "raises the output" for inputs that are all positive, as after a ReLU.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.

@@ -341,9 +341,7 @@ def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> di
         "repeated": float(filters["repeated"].sum()),
         "near_zero": float(filters["near_zero"].sum()),
     }
-    return whole | {
-        name: math.nan for name in too_large_for(kernels.shape) if name in whole
-    }
+    return whole | {name: math.nan for name in too_large_for(kernels.shape) if name in whole}
 
 
 def _stacked(tables: Sequence[Table]) -> Table:

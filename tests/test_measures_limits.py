@@ -1,7 +1,6 @@
 import math
 import subprocess
 import sys
-import time
 import tracemalloc
 
 import numpy as np
@@ -171,7 +170,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def megabytes(shape, folder):
     """Measure a run of two snapshots of a layer in a process of its own; return its peak."""
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n{PROGRAM}"
+    limited = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n{PROGRAM}"
+    )
     arguments = [sys.executable, "-c", limited, ",".join(map(str, shape)), str(folder)]
     done = subprocess.run(arguments, check=True, capture_output=True, text=True)
     return int(done.stdout) / 1024
@@ -194,7 +195,5 @@ def megabytes(shape, folder):
 )
 def test_a_large_layer_is_measured_in_a_gigabyte(shape, tmp_path):
     """All of the process, four snapshots of the layer among it."""
-    began = time.perf_counter()
     most = megabytes(shape, tmp_path)
-    print(f"{shape}: {most:.0f} MB, {time.perf_counter() - began:.0f} s")
     assert most < 1024 + max(0, 4 * math.prod(shape) * 4 / 2**20 - 300)

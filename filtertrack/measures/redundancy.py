@@ -15,7 +15,7 @@ _BY_CHANCE = 0.01
 _SMALLEST_ANGLE = 1e-7
 """Its cosine is the last below 1 by more than rounding."""
 
-_ROWS, _WEIGHTS = 1 << 11, 1 << 21
+_ROWS, _WEIGHTS = 1 << 9, 1 << 21
 """Filters, and weights, of each of the two blocks whose pairs are compared at once."""
 _MOST_PRODUCTS = 1 << 39
 """Multiplications for all pairs, or for all singular values: some ten seconds' each."""

@@ -109,7 +109,8 @@ def structure(kernels: np.ndarray, *, shuffles: int = _SHUFFLES, seed: int = 0) 
     if kernels.shape[1] * kernels.shape[2] < 2 or not can_be_tested(kernels.shape, shuffles):
         return Structure(roughness(kernels), np.ones(len(kernels)), shuffles)
     tested = partial(_tested, shuffles=shuffles, seed=seed)
-    return Structure(*by_blocks(tested, kernels, at_once=_AT_ONCE), shuffles)
+    ratio, p_value = by_blocks(tested, kernels, at_once=_AT_ONCE)
+    return Structure(ratio, p_value, shuffles)
 
 
 def _tested(kernels: np.ndarray, shuffles: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

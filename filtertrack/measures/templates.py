@@ -301,9 +301,7 @@ def _gabors(height: int, width: int) -> _Bank:
     for start in range(0, poses.shape[1], step):
         some = poses[:, start : start + step]
         weights[:, start : start + step] = _waves(height, width, some)
-    return _Bank(
-        weights.reshape(-1, height * width), 2, poses[1], np.degrees(poses[0])
-    )
+    return _Bank(weights.reshape(-1, height * width), 2, poses[1], np.degrees(poses[0]))
 
 
 def _all_over(side: int) -> np.ndarray:

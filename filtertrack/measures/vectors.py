@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,11 +35,11 @@ def blocks(kernels: np.ndarray, at_once: int = _AT_ONCE, beside: int = 0) -> Ite
         yield slice(start, start + step)
 
 
-Measured = TypeVar("Measured", bound=tuple[np.ndarray, ...])
-
-
 def by_blocks(
-    measure: Callable[..., Measured], *layers: np.ndarray, at_once: int = _AT_ONCE, beside: int = 0
+    measure: Callable[..., tuple[np.ndarray, ...]],
+    *layers: np.ndarray,
+    at_once: int = _AT_ONCE,
+    beside: int = 0,
 ) -> list[np.ndarray]:
     """Measure filters block by block, and put what is returned together.
 
@@ -193,7 +193,7 @@ def _leading_of_large(matrix: np.ndarray) -> np.ndarray:
     values are so close that either vector is as good, after a fixed number of steps. A step reads
     the matrix twice; nothing as large as the matrix is made.
     """
-    start = np.random.default_rng(0).normal(size=matrix.shape[1])
+    start = np.asarray(np.random.default_rng(0).normal(size=matrix.shape[1:]))
     basis = np.empty((_MOST_STEPS, len(start)))
     diagonal, beside = np.zeros(_MOST_STEPS), np.zeros(_MOST_STEPS)
     direction = start / np.linalg.norm(start)
