@@ -30,8 +30,8 @@ _LINE = 1.05
 """From one label to the next, in the font's size."""
 
 _MOST_PIXELS = 1 << 28
-_LONGEST_NAME = 120
-"""Characters of a name in the title: as many as those of layers have that are tracked."""
+_LONGEST_NAME = 60
+"""Characters of a layer's name in the title, at most."""
 
 
 def filmstrip(

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -110,6 +112,18 @@ def test_some_filters_alone(make_run, conv_info, read):
     _, arrays, _, _ = read(part_of(matrix, (2, 7)))
     expected = matrix.kernels("conv1", 0)[[2, 7]].reshape(2, 4).T
     np.testing.assert_array_equal(arrays[0][0, :, :, 0], expected)
+
+
+def test_one_answer_takes_little_beside_a_snapshot(make_run, conv_info):
+    """Whatever is asked for of a large layer, a difference too: only that is copied."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 512, 512), bias=False))
+    size = 3 * 3 * 512 * 512 * 4
+    for part in (part_of(run, range(8), delta=True), part_of(run, range(64), channels=3)):
+        tracemalloc.start()
+        cells_at(part, 0, 9)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 3.5 * size
 
 
 def test_a_long_history_comes_in_several_answers(make_run, conv_info, read, monkeypatch):
