@@ -248,12 +248,7 @@ def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:
         *("layers", "steps", "order", "scale", "zero_centred", "delta", "outline", "channels"),
         *("colormap", "theme"),
     )
-    filters = arguments.filters and [
-        number
-        for part in arguments.filters
-        for number in (part if isinstance(part, range) else [part])
-    ]
-    return {"run": Run(arguments.run), "filters": filters, **_named(arguments, options)}
+    return {"run": Run(arguments.run), **_named(arguments, ("filters", *options))}
 
 
 def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
