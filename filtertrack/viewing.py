@@ -1,13 +1,16 @@
 """TensorBoard, started in this process with the tab "Filters" in front."""
 
+import ipaddress
 import logging
 import re
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, suppress
 from importlib.metadata import entry_points
 from io import StringIO
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.places import PlaceLike, place_of
@@ -16,6 +19,9 @@ _TAB = "filtertrack"
 _LAST_PORT = 0xFFFF
 _MOST_FILES = 1 << 16
 _log = logging.getLogger("filtertrack")
+
+Application: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+"""A WSGI application."""
 
 
 def serve(
@@ -62,7 +68,7 @@ def serve(
         said = StringIO()
         try:
             with redirect_stderr(said):
-                return with_port_scanning(Server)(app, flags)
+                return with_port_scanning(Server)(only_for(host, app), flags)
         except TensorBoardServerException as error:
             reason = error.msg
         except (OSError, UnicodeError, SystemExit) as error:
@@ -78,6 +84,68 @@ def serve(
     logdir = f"{place}/" if re.fullmatch(r"[^/]+://[^/]+", place) else place
     tensorboard.configure(logdir=logdir, host=host, port=port)
     tensorboard.main()
+
+
+def only_for(host: str, app: Application) -> Application:
+    """Answer only to the names of the host that is listened on.
+
+    A page elsewhere may point a name of its own at this machine ("DNS rebinding"): the user's
+    browser would then let it read the log folder. It cannot do so with an address, or with a name
+    of this machine.
+
+    Args:
+        host: What is listened on: a name or an address.
+        app: What answers.
+
+    Returns:
+        The same, with status 403 and a sentence for another ``Host``.
+    """
+    listened = _address(host)
+    every = listened is not None and listened.is_unspecified
+    names = {"localhost", host.lower(), *_addresses(host)}
+    if every:
+        own = socket.gethostname().lower()
+        names |= {own, f"{own}.local", socket.getfqdn().lower()}
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        given = _host_of(environ.get("HTTP_HOST", ""))
+        address = _address(given)
+        if given in names or (address and (address.is_loopback or every)):
+            return app(environ, start)
+        text = (
+            f"filtertrack view does not answer to {given!r}: it listens on {host}. Open "
+            f"http://localhost:{environ.get('SERVER_PORT')}/ instead, or start it with --host and "
+            f"the name that it is to be reached by.\n"
+        ).encode()
+        head = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
+        start("403 Forbidden", head)
+        return [text]
+
+    return answer
+
+
+def _host_of(header: str) -> str:
+    """Return the name or address in a ``Host`` header; nothing where there is none."""
+    try:
+        parts = urlsplit(f"//{header}")
+    except ValueError:
+        return ""
+    return "" if "@" in parts.netloc else (parts.hostname or "").removesuffix(".")
+
+
+def _addresses(host: str) -> list[str]:
+    """Return the addresses of a name; none where it has none, which is said when it is bound."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, None)]
+    except (OSError, UnicodeError):
+        return []
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def _allow_files() -> None:

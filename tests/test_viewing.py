@@ -1,3 +1,4 @@
+import http.client
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 import webbrowser
 from contextlib import contextmanager
@@ -117,6 +119,46 @@ def test_the_browser_is_sent_there(run, monkeypatch, capsys):
     monkeypatch.setattr(webbrowser, "open", browser)
     assert main(["view", str(run.path)]) == 0
     assert [capsys.readouterr().out] == [f"{address}\n" for address in where]
+
+
+def status(address, host, path="data/plugin/filtertrack/runs"):
+    """Ask with a ``Host`` of one's own; return the status and the text of the answer."""
+    server = urllib.parse.urlsplit(address)
+    connection = http.client.HTTPConnection(server.hostname, server.port, timeout=60)
+    try:
+        connection.putrequest("GET", f"/{path}", skip_host=True)
+        if host is not None:
+            connection.putheader("Host", host.replace("PORT", str(server.port)))
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+def test_a_page_elsewhere_cannot_read_the_log_folder(run):
+    """A name that somebody points at this machine is refused, on every path; its own are not."""
+    with view(run.path, "--port", "0") as (_, address):
+        for host in ("localhost:PORT", "LOCALHOST", "localhost.", "127.0.0.1:PORT", "[::1]:PORT"):
+            assert status(address, host)[0] == 200, host
+        for path in ("", "data/logdir", "data/plugin/filtertrack/runs", "data/plugins_listing"):
+            code, text = status(address, "rebound.example:PORT", path)
+            assert code == 403
+            assert "'rebound.example'" in text
+            assert "localhost" in text
+            assert str(run.path) not in text
+        strange = ("10.0.0.1", "0", "localhost.evil.example", "evil@localhost", "[", "", None)
+        for host in strange:
+            assert status(address, host)[0] in {400, 403}, host
+
+
+def test_who_listens_to_all_is_reached_by_any_address_of_the_machine(run):
+    """By each number, which no page can point elsewhere, and by its own name; by no other name."""
+    with view(run.path, "--port", "0", "--host", "::") as (_, said):
+        address = f"http://127.0.0.1:{urllib.parse.urlsplit(said).port}/"
+        for host in ("127.0.0.1:PORT", "10.1.2.3:PORT", "[2001:db8::1]:PORT", socket.gethostname()):
+            assert status(address, host)[0] == 200, host
+        assert status(address, "rebound.example:PORT")[0] == 403
 
 
 @pytest.mark.parametrize(("bound", "expected"), [(65536, 3000), (1000, 1000), (100, 300)])
