@@ -1,16 +1,20 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +163,73 @@ def test_who_listens_to_all_is_reached_by_any_address_of_the_machine(run):
         for host in ("127.0.0.1:PORT", "10.1.2.3:PORT", "[2001:db8::1]:PORT", socket.gethostname()):
             assert status(address, host)[0] == 200, host
         assert status(address, "rebound.example:PORT")[0] == 403
+
+
+@pytest.fixture
+def viewed(make_run, conv_info):
+    """A run with a layer of 8 MB, served; its process and the address of its routes."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 472, 472), bias=False), steps=range(4))
+    with view(run.path, "--port", "0") as (process, address):
+        assert answer(address)["filtertrack"]["enabled"]
+        yield process, f"{address.partition('#')[0]}data/plugin/filtertrack"
+
+
+def memory_of(process):
+    """Return the bytes that a process has taken at most."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", text)[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_many_requests_at_once_take_no_more_memory_than_a_few(viewed):
+    """120 at once, each of which takes some 20 MB alone: all are answered, within the bound."""
+    process, routes = viewed
+    query = "run=.&layer=conv1&filters=0-63&channels=0&delta=1&first=0&last=3"
+
+    def ask(_):
+        with urllib.request.urlopen(f"{routes}/cells?{query}", timeout=300) as response:  # noqa: S310
+            return response.read()
+
+    expected = ask(0)
+    before = memory_of(process)
+    with ThreadPoolExecutor(120) as pool:
+        answers = set(pool.map(ask, range(120)))
+    assert answers == {expected}
+    assert memory_of(process) - before < 750 << 20
+
+
+def test_an_animation_is_not_drawn_on_for_nobody(viewed):
+    """The client goes away in mid-drawing: its process ends, and the next one is drawn."""
+    process, routes = viewed
+    server = urllib.parse.urlsplit(routes)
+    path = f"{server.path}/animation?run=.&layer=conv1&ending=.png"
+    with socket.create_connection((server.hostname, server.port)) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        wait(lambda: drawing_of(process))
+        with pytest.raises(urllib.error.HTTPError) as busy:
+            urllib.request.urlopen(f"{routes}/animation?run=.&layer=conv1&ending=.gif", timeout=60)  # noqa: S310
+        assert (busy.value.code, busy.value.headers["Retry-After"]) == (503, "2")
+        busy.value.close()
+    wait(lambda: not drawing_of(process))
+    url = f"{routes}/animation?run=.&layer=conv1&ending=.gif&filters=0-3"
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310
+        assert response.read().startswith(b"GIF89a")
+
+
+def drawing_of(process):
+    """Return the ids of the processes that draw for a server."""
+    children = Path(f"/proc/{process.pid}/task").glob("*/children")
+    ids = [number for file in children for number in file.read_text().split()]
+    commands = {number: Path(f"/proc/{number}/cmdline") for number in ids}
+    return [n for n, file in commands.items() if file.exists() and b"drawing" in file.read_bytes()]
+
+
+def wait(look):
+    """Wait until something is so."""
+    end = time.monotonic() + 60
+    while not look():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("bound", "expected"), [(65536, 3000), (1000, 1000), (100, 300)])

@@ -1,15 +1,11 @@
 """What the tab asks of a run, answered: its layers, snapshots, cells, measures and animations."""
 
 import math
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from filtertrack import measures
-from filtertrack.animation import animate
 from filtertrack.cells import explain, to_channels, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.grid import NOT_FINITE_RGB
@@ -134,12 +130,3 @@ def label(run: Run, info: LayerInfo, number: int, step: int) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def animation(runs: Sequence[Run], ending: str, options: dict[str, Any]) -> bytes:
-    """Draw an animation as ``filtertrack animate`` does, and return the file's bytes."""
-    with tempfile.TemporaryDirectory(prefix="filtertrack-") as folder:
-        target = Path(folder) / f"animation{ending}"
-        compare = runs[1] if len(runs) > 1 else None
-        animate(runs[0], target, compare=compare, **options)
-        return target.read_bytes()

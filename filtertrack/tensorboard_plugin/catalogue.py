@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ _MOST_FOLDERS = 20_000
 _DEEPEST = 12
 _MOST_OPEN = 4
 """Runs on object storage that are kept open; each may hold 256 MB of what it has read."""
+_ABSOLUTE = re.compile(r"""(['"])/(?:(?!\1)[^\n])*/""")
+"""The folder of an absolute path in quotes, as messages name files."""
 _FRESH, _FRESH_REMOTE = 3.0, 30.0
 """Seconds for which a search is believed; one over a connection takes longer."""
 
@@ -116,7 +119,29 @@ class Catalogue:
         # Once more, as it may have been replaced by a link since.
         if not any(_is_inside(folder, root) for root in self.roots.values()):
             raise FiltertrackError(f"run {name!r} leads out of the log folder; it is not read")
+        link = self._leading_out(folder) if isinstance(folder, Path) else None
+        if link:
+            raise FiltertrackError(
+                f"run {name!r} leads out of the log folder through the link {link!r}; it is not "
+                f"read. Give TensorBoard a folder that also holds what it leads to"
+            )
         return Run(folder) if isinstance(folder, Path) else self._opened(folder)
+
+    def relative(self, text: str) -> str:
+        """Name files in a message relative to the log folder; of others only the last part.
+
+        Example:
+            >>> Catalogue.of_flags("/logs", "").relative("damaged file '/logs/a/b.npz': cut off")
+            "damaged file 'a/b.npz': cut off"
+        """
+        for label, root in self.roots.items():
+            name = label.replace("\\", r"\\")
+            own = {str(root), os.path.realpath(root) if isinstance(root, Path) else str(root)}
+            for folder in sorted(own, key=len, reverse=True):
+                start = rf"(?<![\w./-]){re.escape(folder)}"
+                text = re.sub(f"{start}/", f"{name}/" if name else "", text)
+                text = re.sub(rf"{start}(?![\w.-])", name or "the log folder", text)
+        return _ABSOLUTE.sub(r"\1…/", text)
 
     def _opened(self, folder: Place) -> Run:
         """Open a run on object storage; one that is open already knows what it has read."""
@@ -127,6 +152,15 @@ class Catalogue:
             while len(self._runs) > _MOST_OPEN:
                 del self._runs[next(iter(self._runs))]
         return run
+
+    def _leading_out(self, folder: Path) -> str | None:
+        """Return the name of a file of a run that is a link out of every log folder."""
+        real = [os.path.realpath(root) for root in self.roots.values() if isinstance(root, Path)]
+        for name, path in (*_links(folder / FOLDER), *_links(folder / FOLDER / SNAPSHOTS)):
+            target = Path(os.path.realpath(path))
+            if not any(target.is_relative_to(root) for root in real):
+                return name
+        return None
 
     def _fresh(self, found: Found) -> float:
         local = all(isinstance(root, Path) for root in self.roots.values())
@@ -230,6 +264,15 @@ def _children(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if _is_folder(entry))
+    except OSError:
+        return []
+
+
+def _links(folder: Path) -> list[tuple[str, str]]:
+    """Return name and path of what is a link in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry.path) for entry in entries if entry.is_symlink()]
     except OSError:
         return []
 
