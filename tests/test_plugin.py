@@ -173,7 +173,9 @@ def looked_at(run, step, *, channels=None, filters=None, delta=False):
 def test_every_route_answers(run, tab):
     """For a run with two layers: what the page asks for from its start on."""
     assert tab.json("runs") == {"runs": ["run"], "notes": []}
-    described = tab.json("layers", run="run")["layers"]
+    found = tab.json("layers", run="run")
+    described = found["layers"]
+    assert found["default_layer"] == "conv1"
     assert [entry["name"] for entry in described] == ["conv1", "conv2"]
     assert [entry["kind"] for entry in described] == ["grey", "pattern"]
     assert described[0]["shape"] == [4, 3, 3, 1]

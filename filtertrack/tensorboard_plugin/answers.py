@@ -42,8 +42,16 @@ def colours(name: str) -> bytes:
 
 
 def describe_run(run: Run) -> dict[str, Any]:
-    """Return a run's layers: shapes, how they are looked at, how many filters make a page."""
-    return {"layers": [_describe_layer(info) for info in run.layers.values()]}
+    """Return a run's layers: shapes, how they are looked at, how many filters make a page.
+
+    And ``default_layer``: the name of the one that is worth showing first.
+    """
+    layers = [_describe_layer(info) for info in run.layers.values()]
+    return {"layers": layers, "default_layer": _default_layer(run)}
+
+
+def _default_layer(run: Run) -> str | None:
+    return next(iter(run.layers), None)
 
 
 def _describe_layer(info: LayerInfo) -> dict[str, Any]:
