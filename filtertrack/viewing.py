@@ -48,12 +48,16 @@ def serve(
     # megabytes, and needs it for nothing that is shown here. Its own switch, that a module
     # tensorboard.compat.notf can be imported, is not heeded by its debugger.
     sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type] # as Python documents it
-    from tensorboard.program import (  # noqa: PLC0415 - after the line above
-        TensorBoard,
-        TensorBoardServerException,
-        WerkzeugServer,
-        with_port_scanning,
-    )
+    try:
+        from tensorboard import default  # noqa: PLC0415 - after the line above
+        from tensorboard.program import (  # noqa: PLC0415
+            TensorBoard,
+            TensorBoardServerException,
+            WerkzeugServer,
+            with_port_scanning,
+        )
+    except Exception as error:
+        raise FiltertrackError(_cannot_start(error)) from error
 
     class Quiet(TensorBoard):  # type: ignore[misc] # TensorBoard has no types
         def _make_data_ingester(self) -> Any:
@@ -78,7 +82,7 @@ def serve(
         )
 
     _allow_files()
-    tensorboard = Quiet(plugins=_plugins(), server_class=listen)
+    tensorboard = Quiet(plugins=_plugins(default.get_static_plugins()), server_class=listen)
     place = str(place_of(folder).absolute())
     # TensorBoard does not know a bucket without the slash behind it.
     logdir = f"{place}/" if re.fullmatch(r"[^/]+://[^/]+", place) else place
@@ -159,11 +163,21 @@ def _allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def _plugins() -> list[Any]:
-    """Return what TensorBoard shows by default, without those that cannot be imported."""
-    from tensorboard import default  # noqa: PLC0415 - after tensorflow was taken out
+def _cannot_start(error: Exception) -> str:
+    """Say why TensorBoard cannot be imported, and what mends it."""
+    needs_old = isinstance(error, ImportError) and error.name == "pkg_resources"
+    advice = (
+        "it needs what setuptools no longer holds: pip install -U tensorboard, or pip install "
+        "'setuptools<82'"
+        if needs_old
+        else "see whether 'tensorboard --version' works, or pip install -U tensorboard"
+    )
+    return f"TensorBoard cannot start ({type(error).__name__}: {error}); {advice}"
 
-    plugins: list[Any] = default.get_static_plugins()
+
+def _plugins(own: list[Any]) -> list[Any]:
+    """Return TensorBoard's own plugins and those installed, without what cannot be imported."""
+    plugins = list(own)
     for found in entry_points(group="tensorboard_plugins"):
         try:
             plugins.append(found.load())

@@ -93,15 +93,62 @@ def test_what_cannot_be_listened_on_is_said_in_one_line(run, options, reason):
     assert reason.replace("TAKEN", port) in said
 
 
-@pytest.mark.parametrize("name", ["", "missing", "."])
-def test_a_folder_without_runs_is_refused(tmp_path, monkeypatch, capsys, name):
-    """One line that names it and says what is expected, whether it is there or not."""
-    monkeypatch.chdir(tmp_path)
-    assert main(["view", name or str(tmp_path)]) == 2
+@pytest.mark.parametrize("name", ["mistyped/exp1", "file", "file/exp1"])
+def test_a_folder_in_which_no_run_can_begin_is_refused(tmp_path, capsys, name):
+    """Neither it nor the folder above it is there: one line that says what is expected."""
+    (tmp_path / "file").write_text("text")
+    assert main(["view", str(tmp_path / name)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert repr(name or str(tmp_path)) in said
+    assert repr(str(tmp_path / name)) in said
     assert "expected the folder that FilterTracker was given" in said
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_run_to_come_is_waited_for(tmp_path, make_run, name):
+    """The folder is empty, or only the one above it is there: the run is shown once it begins."""
+    (tmp_path / "empty").mkdir()
+    with view(tmp_path / name, "--port", "0") as (process, address):
+        assert process.stderr.readline() == f"waiting for a run in {tmp_path / name}\n"
+        assert answer(address, "plugin/filtertrack/runs") == {"runs": [], "notes": []}
+        make_run(folder=f"{name}/exp1")
+        wait(lambda: answer(address, "plugin/filtertrack/runs")["runs"] == ["exp1"])
+
+
+def test_the_filters_folder_is_the_run_too(run):
+    """What is shown is the run, also when the folder in it was given."""
+    with view(run.folder, "--port", "0") as (_, address):
+        assert answer(address, "plugin/filtertrack/runs")["runs"] == ["."]
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "advice"),
+    [
+        (
+            "tensorboard.data.server_ingester",
+            "ModuleNotFoundError(\"No module named 'pkg_resources'\", name='pkg_resources')",
+            "pip install 'setuptools<82'",
+        ),
+        ("tensorboard.default", "TypeError('Descriptors cannot be created')", "tensorboard --vers"),
+    ],
+)
+def test_a_tensorboard_that_cannot_start_is_one_line(run, tmp_path, module, error, advice):
+    """As version 2.20 beside setuptools 82: what is wrong, and what to do."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Broken:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        f"            raise {error}\n"
+        "sys.meta_path.insert(0, Broken())\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with view(run.path, PYTHONPATH=path) as (process, address):
+        said = process.communicate(timeout=60)[1]
+    assert (process.returncode, address) == (2, "")
+    assert said.count("\n") == 1
+    assert said.startswith("filtertrack: TensorBoard cannot start (")
+    assert advice in said
 
 
 def test_the_browser_is_sent_there(run, monkeypatch, capsys):
