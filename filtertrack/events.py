@@ -160,7 +160,10 @@ class EventObjects:
 
 
 def _name() -> str:
-    return f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+    now = time.time()
+    host, process = socket.gethostname(), os.getpid()
+    # As TensorBoard's own writer names them: others find a program's files by second and host.
+    return f"events.out.tfevents.{int(now):010d}.{host}.{process}.{int(now % 1 * 1e6):06d}"
 
 
 def _version() -> Event:
