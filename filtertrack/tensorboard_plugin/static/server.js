@@ -1,6 +1,6 @@
 // What the tab asks of the server. Addresses are relative: they hold under --path_prefix.
 
-// Milliseconds until an answer must be there, whole: the server itself ends what takes it longer.
+// Milliseconds until an answer must be there, whole.
 const PATIENCE = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
 const USUAL = 60_000;
 
