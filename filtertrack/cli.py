@@ -81,12 +81,17 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     if further:
         if not getattr(arguments, "layers", None) or any(each.startswith("-") for each in further):
             parser.error(f"unrecognized arguments: {' '.join(further)}")
-        option = next(n for n, word in enumerate(words) if word.startswith("--l"))
+        option = next(n for n, word in enumerate(words) if _is_layers(word))
         if words.index(arguments.run) > option:  # argparse took the first word for the run
             further = [arguments.run, *further]
             arguments.run = further.pop()
         arguments.layers += [name for word in further for name in names(word)]
     return arguments
+
+
+def _is_layers(word: str) -> bool:
+    """Whether a word is the option ``--layers``, or cut off as argparse allows it."""
+    return word.startswith("--l") and "--layers".startswith(word.partition("=")[0])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -91,6 +91,7 @@ def test_the_name_of_many_options_is_cut(make_run, capsys):
         "--layers conv1 --layers conv2 RUN --delta",
         "RUN --layers=conv1 conv2",
         "RUN --lay conv1 conv2",
+        "--steps 0-9 RUN --layers conv1 conv2",
     ],
 )
 @pytest.mark.parametrize("command", ["animate", "measure"])
@@ -106,6 +107,12 @@ def test_layers_are_named_in_any_way(make_run, conv_info, tmp_path, *, command, 
         assert main(["measure", *words, "--csv", str(tmp_path / "a.csv")]) == 0
         rows = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
         assert {row["layer"] for row in rows} == {"conv1", "conv2"}
+
+
+def test_an_option_that_begins_alike_is_another(run, capsys):
+    """``--loop`` before the run."""
+    assert main(["animate", "--loop", "3", str(run.path), "--layers", "conv1", "conv2"]) == 0
+    assert capsys.readouterr().out == f"{run.path}/evolution-conv1+conv2-loop-3.gif\n"
 
 
 @pytest.mark.parametrize(

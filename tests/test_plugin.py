@@ -851,6 +851,24 @@ def test_markup_stays_text(tab, write_run, conv_info):
     assert (answer.status_code, answer.mimetype) == (400, "text/plain")
 
 
+def test_no_name_steers_the_terminal_through_the_log(make_run, tmp_path, caplog, monkeypatch):
+    """Of a file that cannot be read, and of an address that leads to a fault of ours."""
+    name = "a\x1b[2J"
+    run = make_run(folder=f"logs/{name}")
+    run.file(1).unlink()
+    run.file(1).mkdir()
+    tab = Tab(tmp_path / "logs")
+    query = {"run": name, "layer": "conv1", "filter": 0, "step": 1}
+    tab.ask("label", query)
+    monkeypatch.setattr(answers, "label", lambda *_: (_ for _ in ()).throw(OSError(name)))
+    assert tab.ask("label", query).status_code == 503
+    with caplog.at_level(logging.ERROR, "filtertrack"):
+        monkeypatch.setattr(FiltersPlugin, "_static", lambda *_: 1 / 0)
+        assert Tab(tmp_path / "logs").ask("static/%1b[2J").status_code == 500
+    assert "Filters" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
 def test_metrics_that_are_no_numbers_do_not_break_json(tab, write_run, layer):
     """They are left out."""
     info = layer("grey")

@@ -13,7 +13,7 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, printable
 from filtertrack.formats import FORMATS
 from filtertrack.snapshot import LayerInfo
 from filtertrack.store import Run
@@ -206,10 +206,10 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             except BusyError as error:
                 return refuse(request, error, _UNAVAILABLE)
             except OSError as error:
-                _log.warning("Filters: %s", error)
+                _log.warning("Filters: %s", printable(str(error)))
                 return refuse(request, OSError(f"cannot be read: {error}"), _UNAVAILABLE)
             except Exception:  # noqa: BLE001 - a page is better told so than left with a trace
-                _log.exception("Filters: %s", request.path)
+                _log.exception("Filters: %s", printable(request.path))
                 told = "this cannot be answered; TensorBoard's log says why"
                 return _respond(request, told, "text/plain", code=500)
 

@@ -33,7 +33,8 @@ export class Notices {
   }
 
   report(loaded, count, parts) {
-    const far = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${count} steps loaded` : `${count} steps`;
+    const steps = count === 1 ? "1 step" : `${count} steps`;
+    const far = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${steps} loaded` : steps;
     write(this.status, [far, ...parts].join(" · "));
     this.status.dataset.loaded = String(count > 0 && loaded === count);
     if (loaded === count) write(this.aloud, this.status.textContent);
