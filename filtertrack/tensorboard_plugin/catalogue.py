@@ -119,12 +119,6 @@ class Catalogue:
         # Once more, as it may have been replaced by a link since.
         if not any(_is_inside(folder, root) for root in self.roots.values()):
             raise FiltertrackError(f"run {name!r} leads out of the log folder; it is not read")
-        link = self._leading_out(folder) if isinstance(folder, Path) else None
-        if link:
-            raise FiltertrackError(
-                f"run {name!r} leads out of the log folder through the link {link!r}; it is not "
-                f"read. Give TensorBoard a folder that also holds what it leads to"
-            )
         return Run(folder) if isinstance(folder, Path) else self._opened(folder)
 
     def relative(self, text: str) -> str:
@@ -152,15 +146,6 @@ class Catalogue:
             while len(self._runs) > _MOST_OPEN:
                 del self._runs[next(iter(self._runs))]
         return run
-
-    def _leading_out(self, folder: Path) -> str | None:
-        """Return the name of a file of a run that is a link out of every log folder."""
-        real = [os.path.realpath(root) for root in self.roots.values() if isinstance(root, Path)]
-        for name, path in (*_links(folder / FOLDER), *_links(folder / FOLDER / SNAPSHOTS)):
-            target = Path(os.path.realpath(path))
-            if not any(target.is_relative_to(root) for root in real):
-                return name
-        return None
 
     def _fresh(self, found: Found) -> float:
         local = all(isinstance(root, Path) for root in self.roots.values())
@@ -264,15 +249,6 @@ def _children(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if _is_folder(entry))
-    except OSError:
-        return []
-
-
-def _links(folder: Path) -> list[tuple[str, str]]:
-    """Return name and path of what is a link in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return [(entry.name, entry.path) for entry in entries if entry.is_symlink()]
     except OSError:
         return []
 
