@@ -13,9 +13,11 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.files import check_target, write_whole
 from filtertrack.film import Film
 from filtertrack.formats import FORMATS, Writer, format_of
+from filtertrack.naming import default_output
 from filtertrack.order import Order
 from filtertrack.palette import GREY, ThemeName
 from filtertrack.panel import Filters, Look, Scale
+from filtertrack.store import Run
 from filtertrack.subject import RunLike, Steps, choose
 from filtertrack.timing import Pace, Time, plan
 
@@ -64,7 +66,7 @@ class Animation(os.PathLike[str]):
 
 def animate(
     run: RunLike,
-    output: str | os.PathLike[str] = "evolution.gif",
+    output: str | os.PathLike[str] | None = None,
     *,
     layers: str | Sequence[str] | None = None,
     compare: RunLike | None = None,
@@ -101,7 +103,9 @@ def animate(
     Args:
         run: A run or its folder.
         output: The file to write. Its ending says the format: ``.gif``, ``.png`` or ``.apng``,
-            ``.webp``, and with the extra ``filtertrack[video]`` ``.mp4`` and ``.webm``.
+            ``.webp``, and with the extra ``filtertrack[video]`` ``.mp4`` and ``.webm``. None for
+            ``evolution.gif`` in the run's folder, the options that are not the defaults in its
+            name, such as ``evolution-conv2-delta.gif``.
         layers: Which layer, or which layers, each with a grid of its own. None for the first.
         compare: A second run, or its folder, shown beside the first: the same layers at the same
             steps on the same scale.
@@ -153,6 +157,10 @@ def animate(
         >>> animate("runs/exp1", "evolution.gif", layers="conv1")  # doctest: +SKIP
         Animation(path=PosixPath('evolution.gif'), frames=31, seconds=6.1, shape=(733, 646))
     """
+    given = locals()
+    if output is None:
+        run = run if isinstance(run, Run) else Run(run)
+        output = default_output(run.path, "evolution.gif", animate, given)
     target = Path(output)
     check_target(target, FORMATS)
     form = format_of(target)

@@ -20,6 +20,8 @@ def names(text: str) -> list[str]:
 def numbers(text: str) -> list[int | range]:
     """Read ``0,1,5-20`` as two numbers and a range; both of its ends are meant.
 
+    A range stays one: it may hold more numbers than memory does.
+
     ``0-900/100`` is a range of every hundredth.
 
     Example:

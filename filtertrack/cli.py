@@ -1,8 +1,10 @@
-"""The command line: thin, it calls the other rooms and never imports a framework."""
+"""The command line: thin, it calls the other modules and never imports a framework."""
 
 import argparse
+import codecs
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +16,20 @@ from filtertrack.arguments import channels, names, numbers, two_numbers
 from filtertrack.errors import FiltertrackError, printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from filtertrack.measurement import Measurement
+    from filtertrack.places import Place
     from filtertrack.store import Run
 
 _RUN = "what FilterTracker was given: a folder, or an address such as s3://bucket/run"
 _DAMAGED = 1
 _ARGUMENT_ERROR = 2
 _INTERRUPTED = 130
+_MOST_NAMED = 8
+"""Runs that are named in a message, at most."""
+_PLAINER = {"×": "x", "–": "-", "—": "-", "·": "-", "…": "...", "°": " degrees"}
+"""What stands for a character where the terminal does not have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before numpy is loaded. Its products are small here: threads would wait for each other, and
     # where training keeps the cores busy, several times as long as they work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    arguments = _parser().parse_args(argv)
+    _print_anything()
+    arguments = _parsed(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
@@ -46,6 +56,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("filtertrack: interrupted", file=sys.stderr)
         return _INTERRUPTED
+
+
+def _print_anything() -> None:
+    """Let stdout replace what its encoding lacks, such as ``×`` in ASCII, instead of failing."""
+    codecs.register_error("filtertrack", _replaced)
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure and sys.stdout.errors in {"strict", "surrogateescape"}:
+        reconfigure(errors="filtertrack")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAINER.get(character, "?") for character in lacking), error.end
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; several names may follow ``--layers``, with the run before or behind."""
+    parser = _parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments, further = parser.parse_known_args(words)
+    if further:
+        if not getattr(arguments, "layers", None) or any(each.startswith("-") for each in further):
+            parser.error(f"unrecognized arguments: {' '.join(further)}")
+        option = next(n for n, word in enumerate(words) if _is_layers(word))
+        if words.index(arguments.run) > option:  # argparse took the first word for the run
+            further = [arguments.run, *further]
+            arguments.run = further.pop()
+        arguments.layers += [name for word in further for name in names(word)]
+    return arguments
+
+
+def _is_layers(word: str) -> bool:
+    """Whether a word is the option ``--layers``, or cut off as argparse allows it."""
+    return word.startswith("--l") and "--layers".startswith(word.partition("=")[0])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,9 +170,19 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument(
-        "--layers", type=names, metavar="A,B", help="names, or patterns like 'block1/*' (all)"
+        "--layers",
+        type=names,
+        action="extend",
+        metavar="A,B",
+        help="names, or patterns like 'block1/*' (all)",
     )
-    parser.add_argument("--steps", type=numbers, metavar="0,1,5-20", help="which snapshots (all)")
+    parser.add_argument(
+        "--steps",
+        type=numbers,
+        action="extend",
+        metavar="0,1,5-20",
+        help="which snapshots (all)",
+    )
     parser.add_argument(
         "--at", type=int, metavar="STEP", help="as it is at this step (the last one)"
     )
@@ -160,17 +216,26 @@ def _add_subject(
 ) -> "argparse._ArgumentGroup":
     """Give a parser what the two kinds of picture have in common; return the group."""
     parser.add_argument("run", metavar="RUN", help=_RUN)
-    parser.add_argument("-o", "--output", metavar="FILE", help=f"what to write (RUN/{output})")
-    parser.set_defaults(name=output)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help=f"what to write (RUN/{output}, the other options added to its name)",
+    )
     what = parser.add_argument_group("what is shown")
     what.add_argument(
         "--layers",
         type=names,
+        action="extend",
         metavar="A,B",
         help="names, or patterns like 'block1/*' (the first)",
     )
-    what.add_argument("--steps", type=numbers, metavar="0,1,5-20", help="which snapshots")
-    what.add_argument("--filters", type=numbers, metavar="0-15,20", help="which filters (all)")
+    what.add_argument(
+        "--steps", type=numbers, action="extend", metavar="0,1,5-20", help="which snapshots"
+    )
+    what.add_argument(
+        "--filters", type=numbers, action="extend", metavar="0-15,20", help="which filters (all)"
+    )
     what.add_argument(
         "--order",
         choices=("stored", "similarity", "orientation", "drift", "label"),
@@ -184,7 +249,12 @@ def _add_subject(
         help="dark to light spans each filter's weights in each frame, each filter's over all "
         "frames, or all of the layer's over all frames (frame; filter with --delta)",
     )
-    what.add_argument("--zero-centred", action="store_true", help="zero in the middle of the scale")
+    what.add_argument(
+        "--zero-centred",
+        "--zero-centered",
+        action="store_true",
+        help="zero in the middle of the scale",
+    )
     what.add_argument("--delta", action="store_true", help="difference from the first snapshot")
     what.add_argument(
         "--outline",
@@ -211,44 +281,83 @@ def _animate(arguments: argparse.Namespace) -> int:
     from filtertrack.animation import animate  # noqa: PLC0415 - keeps --help fast
 
     pace = ("fps", "seconds", "time", "between", "hold", "loop")
-    options = _named(arguments, (*pace, "compare", "columns", "size", "huge"))
-    chosen = _chosen(arguments)
-    output = _output(arguments, chosen["run"])
+    run = _run(arguments.run)
+    compare = None if arguments.compare is None else _run(arguments.compare)
+    options = {
+        **_options(arguments),
+        **_named(arguments, (*pace, "columns", "size", "huge")),
+        "compare": compare,
+    }
+    output = _output(arguments.output, run, "evolution.gif", animate, options)
     with _progress("drawing") as progress:
-        written = animate(output=output, progress=progress, **chosen, **options)
-    print(written)
+        written = animate(run, output, progress=progress, **options)
+    print(printable(str(written)))
     return 0
 
 
 def _filmstrip(arguments: argparse.Namespace) -> int:
     from filtertrack.figure import filmstrip  # noqa: PLC0415 - keeps --help fast
 
-    chosen = _chosen(arguments)
-    output = _output(arguments, chosen["run"])
-    filmstrip(output=output, **chosen, **_named(arguments, ("width", "height", "dpi")))
-    print(output)
+    run = _run(arguments.run)
+    options = {**_options(arguments), **_named(arguments, ("width", "height", "dpi"))}
+    output = _output(arguments.output, run, "filmstrip.pdf", filmstrip, options)
+    filmstrip(run, output, **options)
+    print(printable(str(output)))
     return 0
 
 
-def _output(arguments: argparse.Namespace, run: "Run") -> Path:
-    """Return the file to write: in the run's folder, or here if that is on object storage."""
-    if arguments.output:
-        return Path(arguments.output)
-    path = run.path
-    return (
-        path / arguments.name if isinstance(path, Path) else Path(f"{path.name}-{arguments.name}")
-    )
-
-
-def _chosen(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the two kinds of picture have in common, the run already open."""
+def _run(path: str) -> "Run":
+    """Open a run; where there is none, name those below."""
     from filtertrack.store import Run  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415
 
+    try:
+        return Run(path)
+    except FiltertrackError as error:
+        below = [] if Run.exists(path) else list(Catalogue.of_flags(path, None).find().runs)
+        if not below:
+            raise
+        more = f" and {len(below) - _MOST_NAMED} more" if len(below) > _MOST_NAMED else ""
+        known = ", ".join(f"{path.rstrip('/')}/{name}" for name in below[:_MOST_NAMED])
+        raise FiltertrackError(f"{error}; below it are the runs {known}{more}") from error
+
+
+def _output(
+    given: str | None, run: "Run", name: str, draw: Callable[..., Any], options: dict[str, Any]
+) -> Path:
+    """Return the file to write, which can be written."""
+    from filtertrack.naming import default_output  # noqa: PLC0415 - keeps --help fast
+
+    path = Path(given) if given else default_output(run.path, name, draw, options)
+    _check_writable(path, "-o")
+    return path
+
+
+def _check_writable(path: Path, option: str) -> None:
+    """Refuse a file that cannot be written before anything is drawn for it.
+
+    Whether the folder is there is checked by what writes the file.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FiltertrackError(
+            f"cannot write {path.name!r} into the folder {str(path.parent)!r}: {error.strerror}; "
+            f"give a file elsewhere with {option} FILE"
+        ) from error
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that the two kinds of picture have in common."""
     options = (
-        *("layers", "steps", "order", "scale", "zero_centred", "delta", "outline", "channels"),
-        *("colormap", "theme"),
+        *("layers", "steps", "filters", "order", "scale", "zero_centred", "delta", "outline"),
+        *("channels", "colormap", "theme"),
     )
-    return {"run": Run(arguments.run), **_named(arguments, ("filters", *options))}
+    return _named(arguments, options)
 
 
 def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -260,20 +369,22 @@ def _measure(arguments: argparse.Namespace) -> int:
     from filtertrack.measurement import measure_subject  # noqa: PLC0415
     from filtertrack.paper import FORMATS  # noqa: PLC0415
     from filtertrack.report import write_csv, write_json  # noqa: PLC0415
-    from filtertrack.store import Run  # noqa: PLC0415
     from filtertrack.subject import choose  # noqa: PLC0415
     from filtertrack.trajectories import check_trajectories, plot_trajectories  # noqa: PLC0415
 
     at = arguments.at
-    files: list[tuple[str | None, Sequence[str], Callable[[Measurement, Path], object]]] = [
-        (arguments.csv, [".csv"], lambda measured, path: write_csv(measured, path, at)),
-        (arguments.json, [".json"], lambda measured, path: write_json(measured, path, at)),
-        (arguments.plot, list(FORMATS), plot_trajectories),
+    files: list[tuple[str, Sequence[str], Callable[[Measurement, Path], object]]] = [
+        ("csv", [".csv"], lambda measured, path: write_csv(measured, path, at)),
+        ("json", [".json"], lambda measured, path: write_json(measured, path, at)),
+        ("plot", list(FORMATS), plot_trajectories),
     ]
-    wanted = [(Path(name), endings, write) for name, endings, write in files if name]
-    for path, endings, _ in wanted:  # refused before minutes of measuring
-        check_target(path, endings)
-    run = Run(arguments.run)
+    wanted = []
+    for option, endings, write in files:  # refused before minutes of measuring
+        if name := getattr(arguments, option):
+            check_target(Path(name), endings)
+            _check_writable(Path(name), f"--{option}")
+            wanted.append((Path(name), write))
+    run = _run(arguments.run)
     if at is not None:
         run.moment(at)
     steps = arguments.steps if arguments.steps is None or at is None else [*arguments.steps, at]
@@ -283,9 +394,9 @@ def _measure(arguments: argparse.Namespace) -> int:
         check_trajectories(len(subject.layers), len(subject.steps))
     with _progress("measuring") as progress:
         measured = measure_subject(subject, progress)
-    for path, _, write in wanted:
+    for path, write in wanted:
         write(measured, path)
-        print(path)
+        print(printable(str(path)))
     if not wanted:
         _print_tables(measured, at)
     return 0
@@ -293,29 +404,35 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 def _print_tables(measured: "Measurement", at: int | None) -> None:
     """Print a row a layer; of a single layer, a row a filter as well."""
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.report import each_filter, overview  # noqa: PLC0415 - keeps --help fast
 
-    from filtertrack.report import each_filter, overview  # noqa: PLC0415
-
-    console = Console(highlight=False, markup=False)
     tables = overview(measured, at)
     if len(measured.layers) == 1:
         tables += [each_filter(measured, name, at) for name in measured.layers]
-    # Rather wider than the terminal than with numbers cut off.
-    endless = console.options.update(max_width=1000)
-    console.width = max(
-        console.width, *(console.measure(t, options=endless).maximum for t in tables)
-    )
+    # Also in a terminal rather wider than it than with numbers cut off.
+    _print_whole(tables)
+    if len(measured.layers) > 1:
+        print("Each filter of a layer: --layers NAME")
+
+
+def _print_whole(tables: Sequence["Table"]) -> None:
+    """Print tables as wide as they are, whatever is said of the terminal."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    endless = console.options.update(max_width=100_000)
+    needed = (console.measure(table, options=endless).maximum for table in tables)
+    console.width = max(console.width, *needed)
     for table in tables:
         console.print(table)
-    if len(measured.layers) > 1:
-        console.print("Each filter of a layer: --layers NAME")
 
 
 def _view(arguments: argparse.Namespace) -> int:
     import webbrowser  # noqa: PLC0415 - keeps --help fast
 
+    from filtertrack.manifest import MANIFEST  # noqa: PLC0415
     from filtertrack.places import place_of  # noqa: PLC0415
+    from filtertrack.store import FOLDER  # noqa: PLC0415
     from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415
     from filtertrack.viewing import serve  # noqa: PLC0415
 
@@ -325,50 +442,71 @@ def _view(arguments: argparse.Namespace) -> int:
             # In a thread: a browser in the terminal returns only when it is closed.
             Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    folder = arguments.run
-    found = Catalogue.of_flags(str(place_of(folder).absolute()), None).find()
-    if found.unreachable and not found.runs:
+    place = place_of(arguments.run)
+    folder = place.parent if place.name == FOLDER and (place / MANIFEST).exists() else place
+    found = Catalogue.of_flags(str(folder.absolute()), None).find()
+    if found.notes and not found.runs:
         raise FiltertrackError(" ".join(found.notes))
     if not found.runs:
-        raise FiltertrackError(
-            f"no run in {folder!r} or below: expected the folder that FilterTracker was given, "
-            f"or one that holds such folders. {' '.join(found.notes)}"
-        )
+        _check_may_come(folder)
+        print(f"waiting for a run in {_plain(folder)}", file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt):  # the way to end it
         serve(folder, opened, host=arguments.host, port=arguments.port)
     return 0
+
+
+def _check_may_come(folder: "Place") -> None:
+    """Refuse a folder in which no training is likely to begin a run: its name was mistyped."""
+    if not isinstance(folder, Path) or folder.is_dir():
+        return
+    path = folder.absolute()
+    if path.exists() or not path.parent.is_dir():
+        what = "is not a folder" if path.exists() else "is not there, nor is the folder above it"
+        raise FiltertrackError(
+            f"no run in {str(folder)!r}, which {what}: expected the folder that FilterTracker was "
+            f"given or will be given, or one that holds such folders"
+        )
 
 
 def _info(arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
     from rich.table import Table  # noqa: PLC0415
 
-    from filtertrack.store import Run  # noqa: PLC0415
-
-    run = Run(arguments.run)
-    table = Table("layer", "class", "kernel", "filters", "channels", "type")
+    run = _run(arguments.run)
+    table = Table()
+    for name in ("layer", "class", "kernel", "filters", "channels", "type"):
+        table.add_column(name, overflow="fold")
     for info in run.layers.values():
         shape = "×".join(map(str, info.kernel_shape))
         numbers = (str(info.filters), str(info.shape[3]))
-        table.add_row(info.name, info.class_name, shape, *numbers, info.dtype)
+        table.add_row(info.name, _plain(info.class_name), shape, *numbers, info.dtype)
     steps = run.steps
-    span = f", step {steps[0]} to {steps[-1]}" if steps else ""
-    console = Console(highlight=False, markup=False)
-    console.print(f"{run.path}: {len(steps)} snapshots{span}", soft_wrap=True)
-    console.print(table)
+    span = (
+        f", step {steps[0]} to {steps[-1]}"
+        if len(steps) > 1
+        else "".join(f", step {step}" for step in steps)
+    )
+    print(f"{_plain(run.path)}: {_counted(len(steps), 'snapshot')}{span}")
+    console = Console(highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        console.print(table)
+    else:
+        _print_whole([table])
     return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from filtertrack.store import Run  # noqa: PLC0415 - keeps --help fast
-
-    run = Run(arguments.run)
+    run = _run(arguments.run)
     with _progress("reading") as progress:
         damaged = run.verify(progress)
     for reason in damaged.values():
         print(_plain(reason))
-    print(f"{len(run.steps)} snapshots, {len(damaged) or 'none'} damaged")
+    print(f"{_counted(len(run.steps), 'snapshot')}, {len(damaged) or 'none'} damaged")
     return _DAMAGED if damaged else 0
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _plain(text: object) -> str:

@@ -21,8 +21,7 @@ from filtertrack.places import Place
 
 _SOONEST = 5.0
 _SHARE = 0.01
-_SECOND = 1_000_000
-_TIME = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.(?:([0-9]{6})\.)?")
+_SECOND = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.")
 _MUCH = 1 << 20
 _MOST = 16 << 20
 
@@ -157,7 +156,7 @@ class EventObjects:
                 self._latest = _latest(self._folder)
             name = _name(self._latest)
             write_whole(self._folder / name, lambda file: file.write(content))
-            self._latest = _time_in(name)
+            self._latest = _second_in(name)
             self._records, self._session = [], []
         self._stored = time.monotonic()
 
@@ -168,40 +167,40 @@ class EventObjects:
 
 
 def _latest(folder: Place) -> int:
-    """Return the time in the name of the latest event file in a folder; 0 where there is none.
+    """Return the second in the name of the latest event file in a folder; 0 where there is none.
 
     Raises:
         OSError: If the folder is not there, or cannot be reached.
     """
-    return max(map(_time_in, names_in(folder)), default=0)
+    return max(map(_second_in, names_in(folder)), default=0)
 
 
-def _time_in(name: str) -> int:
-    """Return the time in an event file's name, in microseconds; 0 where there is none.
+def _second_in(name: str) -> int:
+    """Return the second in an event file's name; 0 where there is none.
 
     Example:
-        >>> _time_in("events.out.tfevents.1700000000.000002.host.1")
-        1700000000000002
+        >>> _second_in("events.out.tfevents.1700000000.host.1")
+        1700000000
     """
-    found = _TIME.match(name)
-    if not found:
-        return 0
-    # Where there are only seconds, what follows in the name sorts behind any digit.
-    return int(found[1]) * _SECOND + (int(found[2]) if found[2] else _SECOND - 1)
+    found = _SECOND.match(name)
+    return int(found[1]) if found else 0
 
 
 def _name(latest: int) -> str:
-    """Return a name for a new event file.
+    """Return a name for a new event file, made as TensorBoard's own writer makes it.
 
-    TensorBoard reads a folder's files in the order of their names, and never goes back to one that
-    sorts before another it has read. So the name sorts behind those that are there, also where the
-    clock has been set back since.
+    Other programs find a training's files by the second and the host in it. TensorBoard reads a
+    folder's files in the order of their names, and never goes back to one that sorts before another
+    it has read. So the second is later than in those that are there, also where two sessions share
+    one or the clock has been set back.
 
     Args:
-        latest: The time in the last of these names, in microseconds.
+        latest: The second in the last of these names.
     """
-    seconds, parts = divmod(max(time.time_ns() // 1000, latest + 1), _SECOND)
-    return f"events.out.tfevents.{seconds}.{parts:06d}.{socket.gethostname()}.{os.getpid()}"
+    now = time.time()
+    second = max(int(now), latest + 1)
+    host, process = socket.gethostname(), os.getpid()
+    return f"events.out.tfevents.{second:010d}.{host}.{process}.{int(now % 1 * 1e6):06d}"
 
 
 def _version() -> Event:

@@ -105,10 +105,11 @@ def choose(
     moments = [_readable_moments(each, names, common) for each in runs]
     readable = tuple(step for step in common if all(step in found for found in moments))
     if len(readable) < least:
+        more = "train for longer" if steps is None else "choose more steps"
         raise FiltertrackError(
             f"{' and '.join(map(_name, runs))} hold{'s' if len(runs) == 1 else ''} {len(readable)} "
             f"readable snapshot{'' if len(readable) == 1 else 's'} to show; it takes at least "
-            f"{least}: train for longer, or choose more steps"
+            f"{least}: {more}"
         )
     return Subject(
         runs, names, readable, tuple(tuple(found[s] for s in readable) for found in moments)
@@ -162,8 +163,21 @@ def _matching(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for pattern in patterns:
         found = [name for name in run.layers if fnmatchcase(name, pattern)]
-        names.update(dict.fromkeys(found or [run.layer(pattern).name]))
+        names.update(dict.fromkeys(found or [_named(run, pattern)]))
     return tuple(names)
+
+
+def _named(run: Run, name: str) -> str:
+    """Return a layer's name, or say which pattern would have found some."""
+    try:
+        return run.layer(name).name
+    except FiltertrackError as error:
+        near = [f"{name}*", f"*{name}*", f"*/{name}"]
+        patterns = (p for p in near if any(fnmatchcase(layer, p) for layer in run.layers))
+        pattern = next(patterns, None)
+        if pattern is None or not name:
+            raise
+        raise FiltertrackError(f"{error}; {pattern!r} matches some") from error
 
 
 def _check_comparable(run: Run, other: Run, layers: Sequence[str]) -> None:

@@ -187,10 +187,11 @@ class TensorBoard:
     Attributes:
         address: Where it answers, without a slash at its end.
         log: The file that it writes its messages to.
+        process: The one that serves.
     """
 
-    def __init__(self, address, log):
-        self.address, self.log = address, log
+    def __init__(self, address, log, process):
+        self.address, self.log, self.process = address, log, process
 
     def get(self, path, query=""):
         """Get a path below ``/data/`` over HTTP; the query is text or name to value."""
@@ -229,7 +230,7 @@ def tensorboard(tmp_path_factory):
         ):
             try:
                 said = _until(lambda: re.search(r"http://127\.0\.0\.1:\d+[\w/]*", log.read_text()))
-                yield TensorBoard(said[0].rstrip("/"), log)
+                yield TensorBoard(said[0].rstrip("/"), log, server)
             finally:
                 server.terminate()
 

@@ -34,6 +34,105 @@ def test_animate_writes_into_the_run_and_says_where(run, capsys):
         assert gif.n_frames == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ([], "evolution"),
+        (["--fps", "10", "--scale", "filter"], "evolution-scale-filter"),
+        (["--layers", "conv2"], "evolution-conv2"),
+        (["--layers", "conv1", "conv2"], "evolution-conv1+conv2"),
+        (["--layers", "*2", "--delta", "--fps", "2.5"], "evolution-%2A2-delta-fps-2.5"),
+        (["--steps", "0-2/2", "--order", "drift"], "evolution-steps-0-2~2-order-drift"),
+        (["--compare", "RUN2"], "evolution-vs-other"),
+        (["--hold", "0.5,2", "--huge"], "evolution-hold-0.5,2"),
+    ],
+    ids=str,
+)
+def test_a_picture_drawn_differently_replaces_no_other(make_run, capsys, options, name):
+    """The options are in its name; the same command writes the same file again."""
+    run, other = make_run(), make_run(folder="other")
+    command = ["animate", str(run.path), *(o.replace("RUN2", str(other.path)) for o in options)]
+    for _ in range(2):
+        assert main(command) == 0
+        assert capsys.readouterr().out == f"{run.path}/{name}.gif\n"
+    assert [path.name for path in run.path.glob("*.gif")] == [f"{name}.gif"]
+
+
+def test_python_and_the_command_line_name_pictures_alike(run, capsys):
+    """Also where the options come in other types."""
+    assert main(["animate", str(run.path), "--layers", "conv2", "--steps", "0,2"]) == 0
+    assert main(["filmstrip", str(run.path), "--layers", "conv2", "--width", "9cm"]) == 0
+    printed = capsys.readouterr().out.split()
+    assert printed[0] == str(animate(run, layers="conv2", steps=[0, 2]))
+    assert printed[1] == f"{run.path}/filmstrip-conv2-width-9cm.pdf"
+    assert str(animate(run.path)) == f"{run.path}/evolution.gif"
+
+
+def test_the_name_of_many_options_is_cut(make_run, capsys):
+    """So that the file system takes it; two that differ behind the cut are two."""
+    run = make_run(steps=range(300))
+    for steps in (range(0, 300, 2), range(1, 300, 2)):
+        chosen = ",".join(map(str, steps))
+        assert main(["animate", str(run.path), "--steps", chosen, "--size", "64"]) == 0
+    names = capsys.readouterr().out.split()
+    assert len(set(names)) == 2
+    assert all(len(Path(name).name) < 150 for name in names)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "RUN --layers conv1 --layers conv2",
+        "RUN --layers conv1 conv2",
+        "RUN --layers conv1 conv2 --delta",
+        "--layers conv1 conv2 RUN",
+        "--layers conv1 conv2 --delta RUN",
+        "--layers conv1,conv2 RUN",
+        "--layers conv1 --layers conv2 RUN --delta",
+        "RUN --layers=conv1 conv2",
+        "RUN --lay conv1 conv2",
+        "--steps 0-9 RUN --layers conv1 conv2",
+    ],
+)
+@pytest.mark.parametrize("command", ["animate", "measure"])
+def test_layers_are_named_in_any_way(make_run, conv_info, tmp_path, *, command, words):
+    """With commas, spaces or the option twice; the run stands before or behind."""
+    run = make_run(*(conv_info(f"conv{n}") for n in (1, 2, 3)))
+    words = [word.replace("RUN", str(run.path)) for word in words.split()]
+    if command == "animate":
+        assert main(["animate", *words]) == 0
+        assert len(list(run.path.glob("evolution-conv1+conv2*.gif"))) == 1
+    else:
+        words = [word for word in words if word != "--delta"]
+        assert main(["measure", *words, "--csv", str(tmp_path / "a.csv")]) == 0
+        rows = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+        assert {row["layer"] for row in rows} == {"conv1", "conv2"}
+
+
+def test_an_option_that_begins_alike_is_another(run, capsys):
+    """``--loop`` before the run."""
+    assert main(["animate", "--loop", "3", str(run.path), "--layers", "conv1", "conv2"]) == 0
+    assert capsys.readouterr().out == f"{run.path}/evolution-conv1+conv2-loop-3.gif\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["animate", "RUN", "stray"], ["info", "RUN", "b"], ["animate", "RUN", "--no"]]
+)
+def test_words_that_mean_nothing_are_refused(run, capsys, words):
+    """As argparse does; none of them is taken for a layer."""
+    with pytest.raises(SystemExit) as stop:
+        main([word.replace("RUN", str(run.path)) for word in words])
+    assert stop.value.code == 2
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--zero-centred", "--zero-centered"])
+def test_both_spellings_are_known(run, capsys, option):
+    """And mean the same."""
+    assert main(["animate", str(run.path), option]) == 0
+    assert capsys.readouterr().out == f"{run.path}/evolution-zero-centred.gif\n"
+
+
 def test_animate_takes_its_options(run, tmp_path):
     """Layer, size, speed, scale and output arrive where they belong."""
     output = tmp_path / "small.gif"
@@ -133,6 +232,169 @@ def test_help_is_quick_to_load():
     ).stdout
     for option in ("--between", "--compare", "--huge", "--zero-centred"):
         assert option in printed
+
+
+@pytest.mark.parametrize("command", ["info", "measure", "verify", "animate", "filmstrip"])
+def test_a_terminal_that_knows_only_ascii(make_run, command):
+    """What it lacks is replaced by something plainer, in tables, names and numbers alike."""
+    run = make_run(folder="r\u00e9sum\u00e9")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    words = [sys.executable, "-m", "filtertrack", command, run.path]
+    done = subprocess.run(words, capture_output=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    printed = done.stdout.decode("ascii")
+    if command == "info":
+        assert "3x3x4x6" in printed
+    if command in {"info", "animate", "filmstrip"}:
+        assert "r?sum?" in printed
+
+
+def test_a_progress_bar_in_ascii(make_run, tmp_path):
+    """Drawn on a real terminal without a fault."""
+    pty = pytest.importorskip("pty")
+    run = make_run(steps=range(60))
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "filtertrack", "verify", run.path]
+    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "ascii"}
+    with subprocess.Popen(command, stdout=slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):
+            while part := os.read(master, 4096):
+                shown += part
+    os.close(master)
+    assert process.returncode == 0
+    assert b"Error" not in shown
+    assert b"60 snapshots, none damaged" in shown
+
+
+def shown_by_info(run, columns):
+    """Return what ``info`` prints in a real terminal of some columns."""
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    command = [sys.executable, "-m", "filtertrack", "info", run.path]
+    with subprocess.Popen(command, stdout=slave, stderr=slave, env=environment):
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):
+            while part := os.read(master, 4096):
+                shown += part
+    os.close(master)
+    return shown.decode()
+
+
+def test_info_cuts_no_name(make_run, conv_info):
+    """In a pipe each is whole, on one line; in a terminal it goes on in the next one."""
+    names = [f"xception/block_{n}/separable_conv2d_of_a_long_name_{n}_depthwise" for n in (1, 2)]
+    run = make_run(*(conv_info(name, bias=False) for name in names), steps=[0])
+    command = [sys.executable, "-m", "filtertrack", "info", run.path]
+    environment = {**os.environ, "COLUMNS": "80"}
+    printed = subprocess.run(
+        command, check=True, capture_output=True, encoding="utf-8", env=environment
+    ).stdout
+    assert all(printed.count(name) == 1 for name in names)
+    assert "1 snapshot, step 0\n" in printed
+    lines = [line.strip() for line in shown_by_info(run, 80).splitlines()]
+    columns = [
+        [part.strip() for part in line.split("\u2502")] for line in lines if "\u2502" in line
+    ]
+    assert "".join(row[1] for row in columns) == "".join(names)
+
+
+def test_one_is_not_many(make_run, capsys):
+    """One snapshot, two snapshots, none."""
+    for count, text in ((0, "0 snapshots"), (1, "1 snapshot"), (2, "2 snapshots")):
+        run = make_run(steps=range(count), folder=f"run{count}")
+        assert main(["info", str(run.path)]) == 0
+        assert f"{run.path}: {text}" in capsys.readouterr().out
+        assert main(["verify", str(run.path)]) == 0
+        assert capsys.readouterr().out == f"{text}, none damaged\n"
+
+
+def in_read_only(folder, *words, **options):
+    """Run the real command where a folder can only be read; None where that cannot be had."""
+    command = [sys.executable, "-m", "filtertrack", *words]
+    if os.geteuid():
+        folder.chmod(0o555)
+    else:  # root may write everywhere but on what is mounted read-only
+        mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", mount, folder, *command]
+        if subprocess.run([*command[:6], "true"], check=False, capture_output=True).returncode:
+            pytest.skip("nothing can be mounted here")
+    return subprocess.run(command, check=False, capture_output=True, text=True, **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs a folder that can only be read")
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["animate", "RUN"], "-o"),
+        (["filmstrip", "RUN"], "-o"),
+        (["animate", "RUN", "-o", "RUN/a.png"], "-o"),
+        (["measure", "RUN", "--csv", "RUN/a.csv"], "--csv"),
+    ],
+    ids=str,
+)
+def test_a_run_that_can_only_be_read(make_run, tmp_path, words, option):
+    """One sentence that names its folder and the option, no temporary file; elsewhere it works."""
+    run = make_run()
+    words = [word.replace("RUN", str(run.path)) for word in words]
+    done = in_read_only(run.path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert f"into the folder {str(run.path)!r}" in done.stderr
+    assert f"give a file elsewhere with {option} FILE" in done.stderr
+    assert ".tmp" not in done.stderr
+    output = tmp_path / {"-o": "a.png", "--csv": "a.csv"}[option]
+    done = in_read_only(run.path, *words, option, str(output))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{output}\n"
+    assert output.exists()
+
+
+@pytest.mark.parametrize("command", ["animate", "filmstrip", "measure", "info", "verify"])
+def test_the_runs_below_are_named(make_run, tmp_path, capsys, command):
+    """Where a folder of runs was given; not all of very many."""
+    for number in range(10):
+        make_run(folder=f"runs/exp{number}", steps=[0])
+    assert main([command, str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"below it are the runs {tmp_path}/runs/exp0, {tmp_path}/runs/exp1, " in said
+    assert "and 2 more" in said
+    assert main(["animate", str(tmp_path / "runs/exp0"), "--compare", str(tmp_path / "runs")]) == 2
+    assert "below it are the runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--layers", "conv"], "'conv*' matches some"),
+        (["--layers", "2"], "'*2*' matches some"),
+        (["--steps", "1"], "it takes at least 2: choose more steps"),
+    ],
+)
+def test_hints_say_what_works(run, capsys, options, hint):
+    """A pattern where a name misses; more steps where few were chosen."""
+    assert main(["animate", str(run.path), *options]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_names_that_steer_a_terminal_are_printed_without_that(make_run, capsys):
+    """That of the folder, where a picture or a table went to, in every command."""
+    run = make_run(folder="a\x1b[2J\u202eb")
+    for words in (
+        ["info"],
+        ["animate"],
+        ["filmstrip"],
+        ["measure", "--csv", str(run.path / "a.csv")],
+        ["animate", "--layers", "x\x1b"],
+    ):
+        main([words[0], str(run.path), *words[1:]])
+        printed = "".join(capsys.readouterr())
+        assert "[2J" in printed
+        assert not {c for c in printed if not c.isprintable()} - {"\n"}
 
 
 def test_a_progress_bar_where_there_is_a_terminal(make_run, tmp_path):
@@ -546,3 +808,22 @@ def test_channels_are_chosen(make_run, conv_info, tmp_path, command):
     assert main([command, str(run.path), "--channels", "3"]) == 2
     with pytest.raises(SystemExit):
         main([command, str(run.path), "--channels", "red"])
+
+
+def test_a_huge_range_of_filters_is_refused_at_once(run):
+    """It is not written out as numbers, which memory would not hold."""
+    limit = 2 << 30
+    code = (
+        "import resource, sys; from filtertrack.cli import main\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    for command in ("animate", "filmstrip"):
+        words = [command, run.path, "--filters", "0-9999999999"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("filtertrack: ")
+        assert "filters" in done.stderr
+        assert done.stderr.count("\n") == 1

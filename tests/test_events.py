@@ -204,5 +204,5 @@ def test_names_sort_as_they_were_made(tmp_path):
     made, latest = [], 0
     for _ in range(3):
         made.append(events._name(latest))
-        latest = events._time_in(made[-1])
+        latest = events._second_in(made[-1])
     assert made == sorted(set(made))

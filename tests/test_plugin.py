@@ -2,6 +2,7 @@
 
 import argparse
 import gzip
+import io
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tensorboard.plugins import base_plugin
 from werkzeug.test import Client
 
@@ -29,7 +31,7 @@ from filtertrack.cells import to_cells, to_channels, view_of
 from filtertrack.order import ORDERS, arrange
 from filtertrack.palette import colormap_levels
 from filtertrack.summaries import Summaries
-from filtertrack.tensorboard_plugin import answers, catalogue, loader, parts
+from filtertrack.tensorboard_plugin import answers, catalogue, drawing, loader, memory, parts
 from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
 
 with warnings.catch_warnings():
@@ -173,7 +175,9 @@ def looked_at(run, step, *, channels=None, filters=None, delta=False):
 def test_every_route_answers(run, tab):
     """For a run with two layers: what the page asks for from its start on."""
     assert tab.json("runs") == {"runs": ["run"], "notes": []}
-    described = tab.json("layers", run="run")["layers"]
+    found = tab.json("layers", run="run")
+    described = found["layers"]
+    assert found["default_layer"] == "conv1"
     assert [entry["name"] for entry in described] == ["conv1", "conv2"]
     assert [entry["kind"] for entry in described] == ["grey", "pattern"]
     assert described[0]["shape"] == [4, 3, 3, 1]
@@ -716,6 +720,95 @@ def test_a_snapshot_that_is_a_link(make_run, tmp_path):
     assert len(cells) == 2
 
 
+def test_a_file_that_leads_out_of_the_log_folder_is_not_sent(make_run, tmp_path):
+    """A snapshot, by whatever way, is damaged, and the others come; a manifest is refused."""
+    run, other = make_run(folder="logs/run"), make_run(folder="other")
+    way = tmp_path / "logs" / "way"
+    way.symlink_to(other.file(1))
+    run.file(1).unlink()
+    run.file(1).symlink_to(way)
+    tab = Tab(tmp_path / "logs")
+    head, cells = tab.cells(filters="0", first=0, last=2)
+    assert list(head["damaged"]) == ["1"]
+    assert str(tmp_path) not in json.dumps(head)
+    assert len(cells) == 2
+    asked = {"run": "run", "layer": "conv1", "ending": ".gif"}
+    with Image.open(io.BytesIO(tab.ask("animation", asked).data)) as animation:
+        assert animation.n_frames == 2
+    (run.folder / "manifest.json").unlink()
+    (run.folder / "manifest.json").symlink_to(other.folder / "manifest.json")
+    for route in ("layers", "steps", "cells", "animation"):
+        answer = tab.ask(route, {**asked, "filters": "0", "first": 0, "last": 2})
+        assert answer.status_code == 400
+        assert str(tmp_path) not in answer.text
+
+
+def test_no_message_says_where_the_log_folder_is(run, tab, tmp_path):
+    """Files are named relative to it: in a refusal, in what is damaged, in a note."""
+    damaged = run.file(1)
+    damaged.write_bytes(b"damaged")
+    head, _ = tab.cells(filters="0", first=0, last=2)
+    assert "'run/filters/snapshots/000000000001.npz'" in head["damaged"]["1"]
+    label = {"run": "run", "layer": "conv1", "filter": 0, "step": 1}
+    tab.refused("label", label, "'run/filters/snapshots/000000000001.npz'")
+    tab.refused("label", {**label, "step": 9}, "no snapshot at step 9 in 'run'")
+    tab.refused("label", {**label, "layer": "x"}, "no layer 'x' in 'run'")
+    damaged.unlink()
+    damaged.mkdir()
+    answers = [tab.ask("label", label).text, tab.ask("label", {**label, "layer": "x"}).text]
+    (run.folder / "manifest.json").write_text("{")
+    answers += [tab.ask(route, label).text for route in ROUTES[3:]]
+    answers += [tab.ask("animation", {**label, "ending": ".gif", "compare": "nothing"}).text]
+    assert all(str(tmp_path) not in text for text in [*answers, json.dumps(head)])
+    named = Tab(spec=f"name:{tmp_path}")
+    named.refused("layers", {"run": "name/run"}, "'name/run/filters/manifest.json'")
+
+
+def test_a_request_that_waits_too_long_for_memory_is_told_to_come_again(run, tab):
+    """With how soon; those that need none are answered meanwhile, and then it is."""
+    tab.plugin._memory = memory.MemoryBudget(1000, patience=0.05)
+    query = {"run": "run", "layer": "conv1", "filters": "0", "first": 0, "last": 2}
+    query |= {"filter": 0, "step": 0, "order": "drift"}
+    heavy = ("cells", "order", "trajectory", "label")
+    with tab.plugin._memory.taking(1):
+        for route in heavy:
+            busy = tab.ask(route, query)
+            assert (busy.status_code, busy.mimetype) == (503, "text/plain")
+            assert "busy" in busy.text
+            assert int(busy.headers["Retry-After"]) > 0
+        assert tab.ask("steps", query).status_code == 200
+    for route in heavy:
+        assert tab.ask(route, query).status_code == 200
+
+
+def test_requests_get_memory_in_the_order_they_come():
+    """A large one is not overtaken for ever by small ones; all together stay within the bound."""
+    budget = memory.MemoryBudget(100, patience=30)
+    taken, most, order = 0, 0, []
+    lock = threading.Lock()
+
+    def take(size):
+        nonlocal taken, most
+        with budget.taking(size):
+            with lock:
+                order.append(size)
+                taken += min(size, 100)
+                most = max(most, taken)
+            time.sleep(0.02)
+            with lock:
+                taken -= min(size, 100)
+
+    sizes = [60, 1000, 30, 30, 30, 30, 30]
+    threads = [threading.Thread(target=take, args=[size]) for size in sizes]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.002)
+    for thread in threads:
+        thread.join()
+    assert order == sizes
+    assert most == 100
+
+
 def test_links_that_go_round_hide_nothing(run, tab, tmp_path):
     """One to itself beside the runs."""
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -784,6 +877,24 @@ def test_markup_stays_text(tab, write_run, conv_info):
     assert head["moments"][0]["metrics"] == shown
     answer = tab.ask("layers", {"run": HOSTILE})
     assert (answer.status_code, answer.mimetype) == (400, "text/plain")
+
+
+def test_no_name_steers_the_terminal_through_the_log(make_run, tmp_path, caplog, monkeypatch):
+    """Of a file that cannot be read, and of an address that leads to a fault of ours."""
+    name = "a\x1b[2J"
+    run = make_run(folder=f"logs/{name}")
+    run.file(1).unlink()
+    run.file(1).mkdir()
+    tab = Tab(tmp_path / "logs")
+    query = {"run": name, "layer": "conv1", "filter": 0, "step": 1}
+    tab.ask("label", query)
+    monkeypatch.setattr(answers, "label", lambda *_: (_ for _ in ()).throw(OSError(name)))
+    assert tab.ask("label", query).status_code == 503
+    with caplog.at_level(logging.ERROR, "filtertrack"):
+        monkeypatch.setattr(FiltersPlugin, "_static", lambda *_: 1 / 0)
+        assert Tab(tmp_path / "logs").ask("static/%1b[2J").status_code == 500
+    assert "Filters" in caplog.text
+    assert "\x1b" not in caplog.text
 
 
 def test_metrics_that_are_no_numbers_do_not_break_json(tab, write_run, layer):
@@ -1018,27 +1129,45 @@ def test_an_animation_that_cannot_be_drawn_is_refused(run, tab, wrong):
 
 def test_one_animation_is_drawn_at_a_time(run, tab, monkeypatch):
     """The second is asked to come again, also after a failure; then it is drawn."""
-    drawing, go_on = threading.Event(), threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
 
-    def slow(runs, ending, options):
-        drawing.set()
+    def slow(runs, ending, options, is_wanted):
+        begun.set()
         assert go_on.wait(30)
         return b"drawn"
 
-    monkeypatch.setattr(answers, "animation", slow)
+    monkeypatch.setattr(drawing, "draw", slow)
     query = {"run": "run", "layer": "conv1", "ending": ".gif"}
     came = []
     first = threading.Thread(target=lambda: came.append(tab.ask("animation", query)))
     first.start()
-    assert drawing.wait(30)
+    assert begun.wait(30)
     busy = tab.ask("animation", query)
     assert (busy.status_code, busy.mimetype) == (503, "text/plain")
     assert "another animation" in busy.text
+    assert int(busy.headers["Retry-After"]) > 0
     assert tab.ask("steps", {"run": "run"}).status_code == 200
     go_on.set()
     first.join()
     assert came[0].data == b"drawn"
     assert tab.ask("animation", query).data == b"drawn"
+
+
+def test_drawing_that_takes_too_long_is_ended(run, tab, monkeypatch):
+    """And said; the next one is drawn."""
+    query = {"run": "run", "layer": "conv1", "ending": ".gif"}
+    monkeypatch.setattr(drawing, "_LONGEST", 0.0)
+    tab.refused("animation", query, "drawing was ended after 0 seconds")
+    monkeypatch.setattr(drawing, "_LONGEST", 120.0)
+    assert tab.ask("animation", query).status_code == 200
+
+
+def test_drawing_imports_what_the_server_does(run, tab, tmp_path, monkeypatch):
+    """Not what lies in the folder that TensorBoard was started in."""
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    query = {"run": "run", "layer": "conv1", "ending": ".gif"}
+    assert tab.ask("animation", query).data.startswith(b"GIF89a")
 
 
 def test_no_file_is_left_behind(run, tab, tmp_path, monkeypatch):

@@ -1,6 +1,9 @@
 import errno
 import io
+import os
+import re
 import shutil
+import socket
 from collections import Counter
 
 import numpy as np
@@ -449,3 +452,12 @@ def test_values_that_differ_by_rounding_are_one_histogram(conv_info, tmp_path, r
     Summaries(run).add(run.snapshot(0))
     found = distributions(read_events(run.folder))
     assert buckets(found["filter_distributions/conv1/roughness", 0])[2].sum() == 4
+
+
+def test_event_files_are_named_as_tensorboards_own(run):
+    """By second and host: so others, such as wandb, know whose they are."""
+    Summaries(run).add(run.snapshot(0))
+    (file,) = run.folder.glob("events.out.tfevents.*")
+    host = re.escape(socket.gethostname())
+    name = rf"events\.out\.tfevents\.\d{{10}}\.{host}\.{os.getpid()}\.\d+"
+    assert re.fullmatch(name, file.name)

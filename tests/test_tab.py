@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,10 @@ x = np.random.default_rng(0).normal(size=(32, 8, 8, 3)).astype("float32")
 model.fit(x, np.ones((32, 4), "float32"), epochs=8, verbose=0,
           callbacks=[FilterTracker(sys.argv[1]), OnDemand()])
 """
+
+# What is read of a page, and read aloud.
+READABLE = """body => body.innerText + [...body.querySelectorAll("[title], [aria-label]")]
+  .map(each => each.title + each.getAttribute("aria-label")).join("")"""
 
 # Changes of what is drawn, counted as they come, for some seconds.
 COUNT = """seconds => new Promise(done => {
@@ -619,11 +624,12 @@ def test_a_run_without_a_manifest_it_can_read_leaves_the_others_alone(logs, tab,
 def test_a_run_that_begins_is_found_below_a_path_prefix(tensorboard, tab, tmp_path, conv_info):
     """First there is no run, and a sentence says so; then it is shown by itself."""
     tab = tab()
-    tab.expected = ["font-roboto"]  # TensorBoard's own: it asks for them without the prefix
+    # TensorBoard asks for its fonts without the prefix; its process ends before the page.
+    tab.expected = ["font-roboto", "ERR_CONNECTION_REFUSED"]
     with tensorboard("--logdir", tmp_path, "--path_prefix", "/some/prefix") as server:
         assert server.address.endswith("/some/prefix")
         tab.go(server.address)
-        tab.says(".alert", "There is no run of filtertrack below the log folder.")
+        tab.says(".alert", "There is no run of filtertrack below the log folder yet")
         run = write(tmp_path / "new", conv_info("rgb", (5, 5, 3, 4), bias=False), range(2))
         tab.drawn(1)
         tab.shows(tab.canvas, picture([run], "rgb", 1))
@@ -659,6 +665,71 @@ def test_markup_in_names_stays_text(logs, tab, conv_info):
         assert frame.locator("img[src='x']").count() == 0
     assert tab.at.locator("main b").count() == 0
     shutil.rmtree(logs.logdir / HOSTILE)
+
+
+def test_what_would_turn_a_line_round_is_shown_as_a_question_mark(logs, tab, conv_info):
+    """Characters that change a text's direction or steer a terminal, in names of any kind."""
+    name = "run\u202ekcab\x1b[2J\x07"
+    run = Run.create(logs.logdir / name, [conv_info("rgb", (5, 5, 3, 4), bias=False)])
+    for step in range(2):
+        snapshot = weights_at(run, step)
+        moment = Moment(step, step, 10 * step, {"lo\u2066ss\r": 1.0})
+        run.append(Snapshot(moment, snapshot.arrays))
+    logs.lists(name)
+    tab = tab().go(logs.address, runs=json.dumps([name])).drawn(1)
+    tab.button("filter 1").click()
+    shown = "run?kcab?[2J?"
+    tab.says("figcaption strong", shown)
+    tab.says("figcaption", "lo?ss? 1.000")
+    tab.says("details.runs summary", shown)
+    tab.choose_runs("exp1", shown)
+    read = tab.at.locator("body").evaluate(READABLE)
+    assert {c for c in read if not c.isprintable()} <= {"\n", "\xa0"}
+
+
+def test_the_layer_worth_seeing_is_opened(logs, tab, exp1):
+    """The server says which; one that the address names comes first."""
+
+    def other(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "default_layer": "deep"})
+
+    for look, layer in (({}, "deep"), ({"layer": "point"}, "point")):
+        opened = tab()
+        opened.page.route("**/layers?*", other)
+        opened.go(logs.address, runs='["exp1"]', **look).drawn(LAST)
+        assert opened.choice("layer").input_value() == layer
+
+
+def test_a_server_that_hangs_is_said_and_asked_again(logs, tensorboard, tab, exp1):
+    """A stopped process: after some seconds the page says so, and goes on when it answers again."""
+    with tensorboard("--logdir", logs.logdir) as server:
+        tab = tab().go(server.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+        tab.expected = ["ERR_CONNECTION_REFUSED"]  # its process ends before the page
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            tab.choice("difference from the start").check()
+            tab.says(".alert", "has not answered for 5 seconds; the page waits for it")
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        tab.at.locator(".alert").wait_for(state="hidden")
+        tab.loaded().shows(tab.canvas, picture([exp1], "rgb", LAST, delta=True, scale="frame"))
+
+
+def test_an_answer_that_never_comes_is_asked_for_again(logs, tab, exp1):
+    """A minute without an answer: the page says so, asks again, and shows what comes then."""
+    tab = tab()
+    held = []
+    tab.page.clock.install()
+    tab.page.route("**/cells?*", lambda each: each.continue_() if held else held.append(each))
+    tab.go(logs.address, runs='["exp1"]', layer="rgb")
+    tab.wait(lambda: held, "a question")
+    tab.page.clock.fast_forward(61_000)
+    tab.says(".alert", "TensorBoard did not answer for 60 seconds. (It is asked again")
+    tab.page.clock.fast_forward(4_000)
+    tab.drawn(LAST).loaded()
+    tab.at.locator(".alert").wait_for(state="hidden")
+    tab.shows(tab.canvas, picture([exp1], "rgb", LAST))
 
 
 def test_it_is_used_without_a_mouse(logs, tab):

@@ -1,15 +1,11 @@
 """What the tab asks of a run, answered: its layers, snapshots, cells, measures and animations."""
 
 import math
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from filtertrack import measures
-from filtertrack.animation import animate
 from filtertrack.cells import explain, to_channels, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.grid import NOT_FINITE_RGB
@@ -46,8 +42,16 @@ def colours(name: str) -> bytes:
 
 
 def describe_run(run: Run) -> dict[str, Any]:
-    """Return a run's layers: shapes, how they are looked at, how many filters make a page."""
-    return {"layers": [_describe_layer(info) for info in run.layers.values()]}
+    """Return a run's layers: shapes, how they are looked at, how many filters make a page.
+
+    And ``default_layer``: the name of the one that is worth showing first.
+    """
+    layers = [_describe_layer(info) for info in run.layers.values()]
+    return {"layers": layers, "default_layer": _default_layer(run)}
+
+
+def _default_layer(run: Run) -> str | None:
+    return next(iter(run.layers), None)
 
 
 def _describe_layer(info: LayerInfo) -> dict[str, Any]:
@@ -134,12 +138,3 @@ def label(run: Run, info: LayerInfo, number: int, step: int) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def animation(runs: Sequence[Run], ending: str, options: dict[str, Any]) -> bytes:
-    """Draw an animation as ``filtertrack animate`` does, and return the file's bytes."""
-    with tempfile.TemporaryDirectory(prefix="filtertrack-") as folder:
-        target = Path(folder) / f"animation{ending}"
-        compare = runs[1] if len(runs) > 1 else None
-        animate(runs[0], target, compare=compare, **options)
-        return target.read_bytes()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ _MOST_FOLDERS = 20_000
 _DEEPEST = 12
 _MOST_OPEN = 4
 """Runs on object storage that are kept open; each may hold 256 MB of what it has read."""
+_ABSOLUTE = re.compile(r"""(['"])/(?:(?!\1)[^\n])*/""")
+"""The folder of an absolute path in quotes, as messages name files."""
 _FRESH, _FRESH_REMOTE = 3.0, 30.0
 """Seconds for which a search is believed; one over a connection takes longer."""
 
@@ -120,6 +123,22 @@ class Catalogue:
         # Its files may be links as well.
         local = isinstance(folder, Path)
         return Run(folder, within=os.path.realpath(str(root))) if local else self._opened(folder)
+
+    def relative(self, text: str) -> str:
+        """Name files in a message relative to the log folder; of others only the last part.
+
+        Example:
+            >>> Catalogue.of_flags("/logs", "").relative("damaged file '/logs/a/b.npz': cut off")
+            "damaged file 'a/b.npz': cut off"
+        """
+        for label, root in self.roots.items():
+            name = label.replace("\\", r"\\")
+            own = {str(root), os.path.realpath(root) if isinstance(root, Path) else str(root)}
+            for folder in sorted(own, key=len, reverse=True):
+                start = rf"(?<![\w./-]){re.escape(folder)}"
+                text = re.sub(f"{start}/", f"{name}/" if name else "", text)
+                text = re.sub(rf"{start}(?![\w.-])", name or "the log folder", text)
+        return _ABSOLUTE.sub(r"\1…/", text)
 
     def _opened(self, folder: Place) -> Run:
         """Open a run on object storage; one that is open already knows what it has read."""

@@ -1,7 +1,7 @@
 """The part of a layer that is looked at, as it goes to the browser."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,13 +71,21 @@ def page_of(info: LayerInfo) -> int:
     return max(1, min(PAGE, _MOST_IN_A_SNAPSHOT // max(each, 1)))
 
 
-def cells_at(part: Part, first: int, last: int) -> tuple[bytes, bool]:
+def cells_at(
+    part: Part, first: int, last: int, say: Callable[[str], str] = str
+) -> tuple[bytes, bool]:
     """Pack the cells of a part of a layer at the snapshots from ``first`` to ``last``.
 
     As many as fit into one answer; the head says which: the ``moments`` of those that follow,
     ``damaged`` ones with the reason, and ``next``, the first that was not looked at.
 
     Rank-1 patterns have the sign of their own snapshot; the page lets them follow on.
+
+    Args:
+        part: The part of the layer.
+        first: The first step.
+        last: The last step.
+        say: Makes of a reason, which names files, what may be sent.
 
     Returns:
         The message, and whether every snapshot could be read: what could not may be soon.
@@ -89,7 +97,7 @@ def cells_at(part: Part, first: int, last: int) -> tuple[bytes, bool]:
     damaged: dict[int, str] = {}
     for step, moment, drawn in _drawn(part, asked[:most]):
         if moment is None:
-            damaged[step] = str(drawn)
+            damaged[step] = say(str(drawn))
             continue
         if arrays and not _fits(drawn, arrays):
             break

@@ -1,8 +1,11 @@
 """The tab's routes: read-only, checked, bounded."""
 
 import logging
+import math
+import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from importlib import resources
 from typing import Any, TypeAlias
 
@@ -10,19 +13,29 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, printable
 from filtertrack.formats import FORMATS
 from filtertrack.snapshot import LayerInfo
 from filtertrack.store import Run
-from filtertrack.tensorboard_plugin import answers, parts
+from filtertrack.tensorboard_plugin import answers, drawing, parts
 from filtertrack.tensorboard_plugin.catalogue import Catalogue
+from filtertrack.tensorboard_plugin.memory import BusyError, MemoryBudget
 from filtertrack.tensorboard_plugin.query import Query
 
 NAME = "filtertrack"
 
 _KEPT = 86_400
 """Seconds for which a browser keeps what does not change while its address is the same."""
+_MEMORY = 512 << 20
+"""Bytes that the answers being worked out take together, at most, or one of them alone."""
+_PATIENCE = 20.0
+"""Seconds that a request waits for memory, at most."""
+_RETRY = 2
+"""Seconds after which one that has waited in vain is worth asking again."""
+_EACH_WEIGHT, _TEMPLATES = 32, 128 << 20
+"""Bytes that an answer takes: four copies of a layer in ``float64``; and of a label besides."""
 _STATIC = {".js": "application/javascript", ".css": "text/css"}
+_UNAVAILABLE = 503
 _BINARY = "application/octet-stream"
 
 _log = logging.getLogger("filtertrack")
@@ -41,6 +54,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         spec = getattr(context.flags, "logdir_spec", "")
         self._catalogue = Catalogue.of_flags(context.logdir, spec)
         self._drawing = threading.Lock()
+        self._memory = MemoryBudget(_MEMORY, _PATIENCE)
         folder = resources.files("filtertrack.tensorboard_plugin") / "static"
         self._files = {
             file.name: (file.read_bytes(), _STATIC[ending])
@@ -74,7 +88,8 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             "/animation": self._animation,
         }
         return {
-            path: wrappers.Request.application(_checked(route)) for path, route in routes.items()
+            path: wrappers.Request.application(self._checked(route))
+            for path, route in routes.items()
         }
 
     def _static(self, request: wrappers.Request) -> Response:
@@ -93,7 +108,8 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
 
     def _runs(self, request: wrappers.Request) -> Response:
         found = self._catalogue.find()
-        return _json(request, {"runs": list(found.runs), "notes": found.notes})
+        notes = list(map(self._catalogue.relative, found.notes))
+        return _json(request, {"runs": list(found.runs), "notes": notes})
 
     def _layers(self, request: wrappers.Request) -> Response:
         run, _ = self._asked(request)
@@ -108,7 +124,9 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         part = parts.Part(
             run, info, query.numbers("filters"), query.channels("channels"), query.flag("delta")
         )
-        packed, whole = parts.cells_at(part, query.number("first"), query.number("last"))
+        first, last = query.number("first"), query.number("last")
+        with self._taking(info):
+            packed, whole = parts.cells_at(part, first, last, self._catalogue.relative)
         return _respond(
             request,
             packed,
@@ -119,19 +137,23 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
 
     def _order(self, request: wrappers.Request) -> Response:
         run, query, info = self._asked_layer(request)
-        return _json(request, answers.order(run, info, query.text("order")), query.kept(_KEPT))
+        with self._taking(info, 3 * 8 * info.filters**2):  # similarities are each with each
+            found = answers.order(run, info, query.text("order"))
+        return _json(request, found, query.kept(_KEPT))
 
     def _trajectory(self, request: wrappers.Request) -> Response:
         run, query, info = self._asked_layer(request)
         number = query.filter_of(info)
-        return _json(request, answers.trajectory(run, info, number), query.kept(_KEPT))
+        with self._taking(info):
+            found = answers.trajectory(run, info, number)
+        return _json(request, found, query.kept(_KEPT))
 
     def _label(self, request: wrappers.Request) -> Response:
         run, query, info = self._asked_layer(request)
-        number = query.filter_of(info)
-        return _json(
-            request, answers.label(run, info, number, query.number("step")), query.kept(_KEPT)
-        )
+        number, step = query.filter_of(info), query.number("step")
+        with self._taking(info, _TEMPLATES):
+            found = answers.label(run, info, number, step)
+        return _json(request, found, query.kept(_KEPT))
 
     def _animation(self, request: wrappers.Request) -> Response:
         run, query, info = self._asked_layer(request)
@@ -141,11 +163,12 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         ending = query.text("ending")
         if ending not in FORMATS:
             raise FiltertrackError(f"ending: expected one of {', '.join(FORMATS)}, got {ending!r}")
+        look = query.look(info)
         if not self._drawing.acquire(blocking=False):
-            busy = "another animation is being drawn; try again in a moment"
-            return _respond(request, busy, "text/plain", code=503)
+            raise BusyError("another animation is being drawn; try again in a moment")
         try:
-            drawn = answers.animation(runs, ending, query.look(info))
+            folders = [run.path for run in runs]
+            drawn = drawing.draw(folders, ending, look, lambda: _is_waiting(request))
         finally:
             self._drawing.release()
         name = f"{info.name.replace('/', '_')}{ending}"
@@ -160,27 +183,51 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         run, query = self._asked(request)
         return run, query, run.layer(query.text("layer"))
 
+    def _taking(self, info: LayerInfo, more: int = 0) -> AbstractContextManager[None]:
+        """Wait until there is memory for an answer about a layer, and give it back at the end."""
+        return self._memory.taking(_EACH_WEIGHT * math.prod(info.kernel_shape) + more)
 
-def _checked(route: Answer) -> Answer:
-    """Answer what is wrong with a question in a sentence, as text; never with a trace."""
+    def _checked(self, route: Answer) -> Answer:
+        """Answer what is wrong with a question in a sentence, as text; never with a trace."""
 
-    def answer(request: wrappers.Request) -> Response:
-        if request.method not in {"GET", "HEAD"}:
-            allowed = [("Allow", "GET, HEAD")]
-            return _respond(request, "only to be read", "text/plain", code=405, headers=allowed)
-        try:
-            return route(request)
-        except FiltertrackError as error:
-            return _respond(request, str(error), "text/plain", code=400)
-        except OSError as error:
-            _log.warning("Filters: %s", error)
-            return _respond(request, f"cannot be read: {error}", "text/plain", code=503)
-        except Exception:  # noqa: BLE001 - a page is better told so than left with a trace
-            _log.exception("Filters: %s", request.path)
-            told = "this cannot be answered; TensorBoard's log says why"
-            return _respond(request, told, "text/plain", code=500)
+        def refuse(request: wrappers.Request, error: Exception, code: int) -> Response:
+            retry = [("Retry-After", str(_RETRY))] if code == _UNAVAILABLE else []
+            text = self._catalogue.relative(str(error))
+            return _respond(request, text, "text/plain", code=code, headers=retry)
 
-    return answer
+        def answer(request: wrappers.Request) -> Response:
+            if request.method not in {"GET", "HEAD"}:
+                allowed = [("Allow", "GET, HEAD")]
+                return _respond(request, "only to be read", "text/plain", code=405, headers=allowed)
+            try:
+                return route(request)
+            except FiltertrackError as error:
+                return refuse(request, error, 400)
+            except BusyError as error:
+                return refuse(request, error, _UNAVAILABLE)
+            except OSError as error:
+                _log.warning("Filters: %s", printable(str(error)))
+                return refuse(request, OSError(f"cannot be read: {error}"), _UNAVAILABLE)
+            except Exception:  # noqa: BLE001 - a page is better told so than left with a trace
+                _log.exception("Filters: %s", printable(request.path))
+                told = "this cannot be answered; TensorBoard's log says why"
+                return _respond(request, told, "text/plain", code=500)
+
+        return answer
+
+
+def _is_waiting(request: wrappers.Request) -> bool:
+    """Whether the client's connection is still open, as far as can be known."""
+    connection = request.environ.get("werkzeug.socket")
+    at_once = getattr(socket, "MSG_DONTWAIT", None)  # not on Windows
+    if connection is None or at_once is None:  # or another server than TensorBoard's own
+        return True
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK | at_once))
+    except BlockingIOError:  # nothing is said: it waits
+        return True
+    except OSError:
+        return False
 
 
 def _json(request: wrappers.Request, value: Any, expires: int = 0) -> Response:

@@ -1,6 +1,6 @@
 // What the user chooses with: runs, layer, look; and saving.
 
-import {button, choice, dropDown, fill, make, toggle} from "./elements.js";
+import {button, choice, dropDown, fill, make, toggle, write} from "./elements.js";
 
 const SCALES = [
   ["frame", "each filter, at each step"],
@@ -54,7 +54,7 @@ export class Controls {
   /** List the runs there are, those chosen ticked. */
   listRuns(names, chosen) {
     this.search.hidden = names.length <= SEARCHABLE;
-    this.summary.textContent = chosen.length === 1 ? `run: ${chosen[0]}` : `${chosen.length} runs`;
+    write(this.summary, chosen.length === 1 ? `run: ${chosen[0]}` : `${chosen.length} runs`);
     const key = JSON.stringify([names, chosen]);
     if (key === this.listed) return;
     this.listed = key;
@@ -88,7 +88,7 @@ export class Controls {
     this.scale.querySelector("select").value = look.scale;
     const centred = this.centred.querySelector("input");
     [centred.checked, centred.disabled] = [look.centred || look.delta, look.delta];
-    this.about.textContent = describe(layer, look);
+    write(this.about, describe(layer, look));
     this.page(look, filters, layer);
   }
 

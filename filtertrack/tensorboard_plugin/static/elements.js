@@ -1,14 +1,27 @@
 // Building the page: every text goes in as text, never as markup.
 
+const SHOWN = ["title", "aria-label"]; // attributes that people read or hear
+
+/** A text without what would change its direction or its line: names come from files. */
+export function printable(text) {
+  return String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
+}
+
+/** Put a text into an element, unless it is there. */
+export function write(element, text) {
+  const shown = printable(text);
+  if (element.textContent !== shown) element.textContent = shown;
+}
+
 /** Make an element: make("button", {type: "button", "aria-label": "play"}, "▶"). */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (typeof value === "boolean") element.toggleAttribute(name, value);
-    else element.setAttribute(name, value);
+    else element.setAttribute(name, SHOWN.includes(name) ? printable(value) : value);
   }
-  element.append(...children.filter(child => child !== null));
+  element.append(...children.filter(child => child !== null).map(child => (typeof child === "string" ? printable(child) : child)));
   return element;
 }
 

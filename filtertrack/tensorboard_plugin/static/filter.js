@@ -1,6 +1,6 @@
 // One filter, large: its weights, its history, what it measures and what it is.
 
-import {button, icon, make, makeSvg, short} from "./elements.js";
+import {button, icon, make, makeSvg, printable, short, write} from "./elements.js";
 import {Layout} from "./layout.js";
 import {Painter} from "./paint.js";
 import {askJson} from "./server.js";
@@ -38,7 +38,7 @@ export class FilterView {
     this.element.hidden = number === null;
     this.blocks = [];
     if (number !== null) {
-      this.title.textContent = `Filter ${number}`;
+      write(this.title, `Filter ${number}`);
       this.blocks = shown.map(run => new Block(run, this.page, number));
     }
     this.runs.replaceChildren(...this.blocks.map(block => block.element));
@@ -85,7 +85,7 @@ class Block {
     this.element.classList.toggle("damaged", !snapshot?.cells);
     if (snapshot?.cells) {
       paintOne(this.painter, LARGE, this.shown, snapshot, values, this.place, this.page.inks);
-      this.canvas.setAttribute("aria-label", `Filter ${this.number} of ${this.shown.name} at step ${step}. Arrow keys read its weights.`);
+      this.canvas.setAttribute("aria-label", printable(`Filter ${this.number} of ${this.shown.name} at step ${step}. Arrow keys read its weights.`));
     }
     const near = this.near(step);
     for (const each of this.strip.children) each.setAttribute("aria-current", String(Number(each.dataset.step) === near));
@@ -153,7 +153,7 @@ class Block {
         const found = await askJson("label", {run: name, layer: layer.name, filter: this.number, step, version});
         if (this.asked === asked) this.label.replaceChildren(make("strong", {}, found.label), ` at step ${step}: ${evidence(found)}`);
       } catch (error) {
-        this.label.textContent = error.message;
+        write(this.label, error.message);
       }
     }, SETTLED);
   }
@@ -192,7 +192,7 @@ class Block {
   }
 
   read(text) {
-    if (this.readout.textContent !== text) this.readout.textContent = text;
+    write(this.readout, text);
   }
 
   numbers([row, column]) {
@@ -244,7 +244,7 @@ class Curve {
     this.element = make("figure", {class: "curve"}, make("figcaption", {}, this.title),
       makeSvg("svg", {viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", "aria-hidden": "true"}, this.line, this.marker));
     this.steps = [];
-    this.title.textContent = text;
+    write(this.title, text);
   }
 
   draw(found) {
@@ -273,6 +273,6 @@ class Curve {
     n = n < 0 ? this.steps.length - 1 : Math.max(0, n - 1);
     this.marker.setAttribute("x1", this.x(n));
     this.marker.setAttribute("x2", this.x(n));
-    this.title.textContent = `${this.text}: ${short(this.values[n])} (${this.span})`;
+    write(this.title, `${this.text}: ${short(this.values[n])} (${this.span})`);
   }
 }

@@ -1,6 +1,6 @@
 // The grid of one run's layer: its canvas, and over each cell a button for its filter.
 
-import {button, make, short, when} from "./elements.js";
+import {button, make, short, when, write} from "./elements.js";
 import {Layout} from "./layout.js";
 import {Painter} from "./paint.js";
 
@@ -76,12 +76,12 @@ export class Grid {
     this.say(damaged || snapshot?.absent || (snapshot ? "" : "loading …"));
     this.element.classList.toggle("damaged", Boolean(snapshot && !snapshot.cells));
     if (!snapshot?.cells) {
-      this.moment.textContent = `step ${step}`;
+      write(this.moment, `step ${step}`);
       return;
     }
     this.painter.draw(snapshot.cells, this.channels, values, places, inks);
     const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${short(value)}`);
-    this.moment.textContent = [when(snapshot.moment), ...metrics].join(" · ");
+    write(this.moment, [when(snapshot.moment), ...metrics].join(" · "));
     this.element.dataset.drawn = step;
   }
 
@@ -89,13 +89,13 @@ export class Grid {
   refuse(text) {
     this.stage.hidden = Boolean(text);
     if (text) {
-      this.moment.textContent = "";
+      write(this.moment, "");
       this.say(text);
     }
   }
 
   say(text) {
     this.note.hidden = !text;
-    if (this.note.textContent !== text) this.note.textContent = text;
+    write(this.note, text);
   }
 }

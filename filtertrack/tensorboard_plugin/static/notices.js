@@ -1,6 +1,6 @@
 // What is said to the user: troubles, each until it is over; and how far things are.
 
-import {make} from "./elements.js";
+import {make, write} from "./elements.js";
 
 export class Notices {
   constructor() {
@@ -17,7 +17,7 @@ export class Notices {
     else this.said.delete(source);
     const all = [...new Set(this.said.values())].join(" ");
     this.alert.hidden = !all;
-    if (this.alert.textContent !== all) this.alert.textContent = all;
+    write(this.alert, all);
   }
 
   /** Do something that may fail; returns undefined where it does. */
@@ -33,9 +33,10 @@ export class Notices {
   }
 
   report(loaded, count, parts) {
-    const far = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${count} steps loaded` : `${count} steps`;
-    this.status.textContent = [far, ...parts].join(" · ");
+    const steps = count === 1 ? "1 step" : `${count} steps`;
+    const far = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${steps} loaded` : steps;
+    write(this.status, [far, ...parts].join(" · "));
     this.status.dataset.loaded = String(count > 0 && loaded === count);
-    if (loaded === count && this.aloud.textContent !== this.status.textContent) this.aloud.textContent = this.status.textContent;
+    if (loaded === count) write(this.aloud, this.status.textContent);
   }
 }

@@ -67,7 +67,7 @@ export class Page {
     const {runs, notes} = await askJson("runs");
     this.names = runs;
     this.notes = notes;
-    this.notices.say("none", runs.length ? "" : ["There is no run of filtertrack below the log folder.", ...notes].join(" "));
+    this.notices.say("none", runs.length ? "" : ["There is no run of filtertrack below the log folder yet: the page waits for one.", ...notes].join(" "));
     await this.show();
   }
 
@@ -125,7 +125,8 @@ export class Page {
     const turn = this.turn = (this.turn ?? 0) + 1;
     const layers = [...new Set(this.runs.flatMap(run => [...run.layers.keys()]))];
     if (!layers.length) return;
-    if (!layers.includes(this.look.layer)) Object.assign(this.look, {layer: layers[0], channels: "", page: 0});
+    const usual = this.runs.find(run => run.layers.size).defaultLayer;
+    if (!layers.includes(this.look.layer)) Object.assign(this.look, {layer: usual, channels: "", page: 0});
     const first = this.runs.find(run => run.layers.has(this.look.layer));
     const layer = first.layers.get(this.look.layer);
     if (!hasChannels(layer, this.look.channels)) this.look.channels = "";

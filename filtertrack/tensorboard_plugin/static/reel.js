@@ -7,6 +7,7 @@ import {askCells} from "./server.js";
 
 const MOST_BYTES = 600e6;
 const PAUSE_AFTER_AN_ERROR = 3000;
+const SLOW = 5000; // milliseconds after which it is said that an answer takes long
 
 export class Reel {
   /**
@@ -79,7 +80,8 @@ export class Reel {
         this.error = null;
       } catch (error) {
         if (this.stopped.signal.aborted) return;
-        this.error = error.message;
+        this.error = `${error.message} (It is asked again in ${PAUSE_AFTER_AN_ERROR / 1000} seconds.)`;
+        this.changed();
         await new Promise(resolve => setTimeout(resolve, PAUSE_AFTER_AN_ERROR));
       }
       if (!this.stopped.signal.aborted) this.changed();
@@ -117,8 +119,10 @@ export class Reel {
     const stamps = this.stamps;
     const parts = this.part.delta ? [this.steps[0], ...asked] : asked;
     const version = parts.reduce((hash, step) => (Math.imul(hash, 31) + (stamps.get(step) % 2 ** 32)) | 0, 17);
+    const slow = setTimeout(() => this.wait(), SLOW);
     const got = await askCells(
-      {...this.part, first: asked[0], last: asked.at(-1), version: version >>> 0}, this.stopped.signal);
+      {...this.part, first: asked[0], last: asked.at(-1), version: version >>> 0}, this.stopped.signal)
+      .finally(() => clearTimeout(slow));
     const until = got.next ?? Infinity;
     const came = new Set(got.moments.map(moment => moment.step));
     got.moments.forEach((moment, n) => this.add(moment, got.arrays[n], got.shape, stamps));
@@ -129,6 +133,13 @@ export class Reel {
     }
     if (this.signed) this.follow(this.steps.findIndex(step => step >= asked[0]));
     this.forget();
+  }
+
+  /** Say that it takes long, instead of standing still without a word. */
+  wait() {
+    if (this.stopped.signal.aborted) return;
+    this.error ??= `TensorBoard has not answered for ${SLOW / 1000} seconds; the page waits for it.`;
+    this.changed();
   }
 
   add(moment, cells, shape, stamps) {

@@ -1,6 +1,8 @@
 // What the tab asks of the server. Addresses are relative: they hold under --path_prefix.
 
-const PATIENCE = 120_000; // milliseconds: an animation may take as long
+// Milliseconds until an answer must be there, whole.
+const PATIENCE = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
+const USUAL = 60_000;
 
 class ServerError extends Error {}
 
@@ -9,33 +11,43 @@ function address(route, query) {
   return `./${route}?${new URLSearchParams(given)}`;
 }
 
-async function ask(route, query, signal = null) {
-  let response;
+/** Ask, and read the answer; a signal ends it early. */
+async function ask(route, query, read, signal = null) {
+  const patience = PATIENCE[route] ?? USUAL;
+  const waiting = new AbortController();
+  const end = () => waiting.abort();
+  const timer = setTimeout(end, patience);
+  signal?.addEventListener("abort", end);
   try {
-    response = await fetch(address(route, query), {signal: signal ?? AbortSignal.timeout(PATIENCE)});
+    if (signal?.aborted) end();
+    const response = await fetch(address(route, query), {signal: waiting.signal});
+    if (response.ok) return await read(response);
+    throw new ServerError((await response.text()).slice(0, 1000) || `TensorBoard answered ${response.status}.`);
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ServerError("TensorBoard does not answer.");
+    if (error instanceof ServerError || signal?.aborted) throw error;
+    throw new ServerError(waiting.signal.aborted
+      ? `TensorBoard did not answer for ${patience / 1000} seconds.` : "TensorBoard does not answer.");
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
   }
-  if (response.ok) return response;
-  throw new ServerError((await response.text()).slice(0, 1000) || `TensorBoard answered ${response.status}.`);
 }
 
-export async function askJson(route, query = {}) {
-  return (await ask(route, query)).json();
+export function askJson(route, query = {}) {
+  return ask(route, query, response => response.json());
 }
 
-export async function askBlob(route, query) {
-  return (await ask(route, query)).blob();
+export function askBlob(route, query) {
+  return ask(route, query, response => response.blob());
 }
 
 export async function askPalette(colormap) {
-  return new Uint8Array(await (await ask("palette", {colormap})).arrayBuffer());
+  return new Uint8Array(await ask("palette", {colormap}, response => response.arrayBuffer()));
 }
 
 /** Ask for cells: {moments, damaged, next, shape, arrays}, an array of numbers a snapshot. */
 export async function askCells(query, signal) {
-  const bytes = new Uint8Array(await (await ask("cells", query, signal)).arrayBuffer());
+  const bytes = new Uint8Array(await ask("cells", query, response => response.arrayBuffer(), signal));
   const length = new DataView(bytes.buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   return {...head, arrays: unpack(bytes.subarray(4 + length), head)};

@@ -20,7 +20,8 @@ export class Shown {
     const found = await askJson("steps", {run: this.name, known: this.version});
     if (!found.steps) return false;
     if (found.made !== this.made) {
-      const {layers} = await askJson("layers", {run: this.name});
+      const {layers, default_layer} = await askJson("layers", {run: this.name});
+      this.defaultLayer = default_layer;
       this.layers = new Map(layers.map(layer => [layer.name, layer]));
       this.drop();
     }

@@ -1,6 +1,6 @@
 // The bar below: play, step, scrub; how fast; what is fetched and what is damaged.
 
-import {button, choice, icon, make, toggle} from "./elements.js";
+import {button, choice, icon, make, toggle, write} from "./elements.js";
 
 const SPEEDS = [1, 2, 5, 10, 20, 30, 60];
 
@@ -56,7 +56,7 @@ export class Transport {
     this.slider.max = String(Math.max(0, count - 1));
     this.slider.value = String(index);
     this.slider.setAttribute("aria-valuetext", text);
-    this.when.textContent = `step ${step} · ${index + 1} of ${count}`;
+    write(this.when, `step ${step} · ${index + 1} of ${count}`);
   }
 
   /** Mark on the line which steps are fetched, and which are damaged. */
