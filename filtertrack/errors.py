@@ -1,6 +1,8 @@
 """What the package raises, and what checks and messages share."""
 
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 
 class FiltertrackError(Exception):
@@ -31,6 +33,19 @@ def is_list(value: object) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str)
 
 
+def whole(value: Any) -> int | None:
+    """Return a whole number of any type, also numpy's, as Python's own; None for all else.
+
+    Example:
+        >>> whole(3), whole(True), whole(2.0)
+        (3, None, None)
+    """
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
 def printable(text: str) -> str:
     r"""Replace what would break a line or steer a terminal.
 
@@ -39,3 +54,14 @@ def printable(text: str) -> str:
         'conv?1 é'
     """
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things; of one thing without the plural's s.
+
+    Example:
+        >>> counted(1, "snapshots"), counted(3, "pictures for TensorBoard")
+        ('1 snapshot', '3 pictures for TensorBoard')
+    """
+    noun, space, rest = what.partition(" ")
+    return f"{number} {noun.removesuffix('s') if number == 1 else noun}{space}{rest}"

@@ -2,16 +2,19 @@
 
 import json
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 import numpy as np
+from zlib_ng.zlib_ng import crc32
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 _MOST_CHARACTERS = 1 << 20
 _HEADER = 1 << 12
+_FIELDS = frozenset(field.name for field in fields(Moment))
 _WIDEST = 8  # bytes a value takes at most: float64
 
 NUMBERS = "fiub"
@@ -83,15 +86,38 @@ def members_of(snapshot: Snapshot) -> dict[str, np.ndarray]:
 
 
 def moment_of(text: np.ndarray) -> Moment:
-    """Return the moment that a file's text describes.
+    """Return the moment that a file's text describes; fields of a later version are ignored.
 
     Raises:
         ValueError: If it describes none.
     """
     try:
-        return Moment(**json.loads(str(text)))
+        meta = json.loads(str(text))
+        return Moment(**{name: meta[name] for name in meta if name in _FIELDS})
     except (TypeError, RecursionError, FiltertrackError) as error:
         raise ValueError(error) from error
+
+
+def same_weights(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether two sets of arrays are stored as the same bytes under the same names."""
+    if one.keys() != other.keys():
+        return False
+    for name, array in one.items():
+        first, second = _storable(name, array), _storable(name, other[name])
+        if (first.dtype, first.shape) != (second.dtype, second.shape):
+            return False
+        if not np.array_equal(_bytes_of(first), _bytes_of(second)):
+            return False
+    return True
+
+
+def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Return a checksum of each array as it is stored: equal ones have equal bytes."""
+    return {name: crc32(_bytes_of(_storable(name, array))) for name, array in arrays.items()}
+
+
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
@@ -103,7 +129,7 @@ def _storable(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _text_of(moment: Moment) -> str:
-    meta = {
+    meta: dict[str, Any] = {
         "step": moment.step,
         "epoch": moment.epoch,
         "batch": moment.batch,
@@ -111,6 +137,9 @@ def _text_of(moment: Moment) -> str:
         "metrics": {k: v if math.isfinite(v) else str(v) for k, v in moment.metrics.items()},
         "wall_time": moment.wall_time,
     }
+    optional = ("epochs", "epoch_batch", "epoch_batches", "note")
+    values = {name: getattr(moment, name) for name in optional}
+    meta.update({name: value for name, value in values.items() if value not in {None, ""}})
     text = json.dumps(meta, allow_nan=False)
     if len(text) > _MOST_CHARACTERS:
         raise FiltertrackError(f"the metrics of step {moment.step} take {len(text)} characters")

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -83,6 +83,10 @@ class Run:
     def __repr__(self) -> str:
         """Name the folder, the layers and the number of snapshots."""
         return f"Run({str(self.path)!r}: {len(self.layers)} layers, {len(self.steps)} snapshots)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as the folder: what was read of it is read anew."""
+        return type(self), (self.path,)
 
     @staticmethod
     def exists(path: PlaceLike) -> bool:
