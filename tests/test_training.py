@@ -211,11 +211,14 @@ def test_train_on_batch_by_hand(keras, x, tmp_path):
         np.testing.assert_array_equal(run.snapshot(step).arrays["conv/kernel"], kernel)
     assert run.moment(3).metrics == {"loss": pytest.approx(0.7)}
     assert run.moment(3).epoch == 1
-    with pytest.raises(FiltertrackError, match="already holds a run"):
-        tracker.snapshot(0)
-    tracker.snapshot(3)
+    for step in (0, 3, 4):
+        with pytest.raises(FiltertrackError, match="already holds a run, up to step 4") as error:
+            tracker.snapshot(step)
+        for way in ("Go on from step 5", "another folder", "existing='new'", "existing='replace'"):
+            assert way in str(error.value)
+    tracker.snapshot(5)
     tracker.close()
-    assert run.steps == [0, 1, 2, 3]
+    assert run.steps == [0, 1, 2, 3, 4, 5]
 
 
 def test_by_hand_without_a_model_or_weights(keras, tmp_path):
