@@ -23,7 +23,7 @@ from filtertrack.recorder import Recorder, room_for
 from filtertrack.seen import SeenWeights
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
 from filtertrack.store import FOLDER, Run
-from filtertrack.summaries import Summaries
+from filtertrack.summaries import Summaries, event_bytes
 from filtertrack.thinning import ThinnedRun
 
 _log = logging.getLogger("filtertrack")
@@ -470,10 +470,10 @@ def announce(
         planned: About how many snapshots there will be; None where that is not known.
     """
     _show_log()
-    size, path = total_bytes(layers), shlex.quote(str(folder))
+    size, path = total_bytes(layers) + event_bytes(layers), shlex.quote(str(folder))
     whole = f"; about {planned} snapshots: {size * planned / 1e6:.1f} MB" if planned else ""
     names = [info.name for info in layers]
-    cost = f"{len(names)} kernels, {size / 1e6:.2f} MB a snapshot{whole}"
+    cost = f"{counted(len(names), 'kernels')}, {size / 1e6:.2f} MB a snapshot with pictures{whole}"
     _log.info("tracking %s in %s (%s)", _shortened(names), path, cost)
     for reason, paths in left_out.items():
         if paths:

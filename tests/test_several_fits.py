@@ -35,7 +35,7 @@ def test_seeds(tmp_path):
     """A folder each; the tracker says which."""
     printed = ran(tmp_path, blocks()[1])
     assert printed.count("runs/seeds-3") >= 2
-    assert steps_in(tmp_path) == dict.fromkeys(["seeds", "seeds-2", "seeds-3"], [0, 1, 2])
+    assert steps_in(tmp_path) == {name: [0, 1, 2] for name in ("seeds", "seeds-2", "seeds-3")}
 
 
 def test_keras_tuner(tmp_path):
