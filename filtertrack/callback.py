@@ -175,10 +175,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._position.start_epoch()
 
     def _on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        due, before = self._schedule.due, self._position.batches or 0
+        due, before = self._schedule.due, self._position.count
         steps = self._planned("steps")
         of_epoch = self._position.finish_batch(batch, steps)
-        upto = self._position.batches or 0
+        upto = self._position.count
         ends_epoch = self._schedule.every_epoch and of_epoch == steps
         with self._faults_reported(_TAKE):
             if due is not None and not ends_epoch and due(self._position.epochs, before, upto):
@@ -393,7 +393,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def _open(self, tracked: TrackedLayers, start: Moment) -> None:
         if self._recording is None:
             return
-        self._recording.open(tracked.infos, _software())
+        held = tracked.weights().items()
+        frozen = {member for member, weight in held if not getattr(weight, "trainable", True)}
+        self._recording.open(tracked.infos, _software(), frozen=frozen)
         epochs = self._planned("epochs")
         left = epochs and max(0, epochs - start.epoch + self._position.epochs_before_fit)
         planned = left and self._schedule.planned(left, self._planned("steps"))
@@ -515,7 +517,8 @@ def _after_all_callbacks(callback: FilterTracker, act: Callable[[], None]) -> No
     frame, callbacks = inspect.currentframe(), [callback]
     while frame is not None:
         caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList):
+        is_this_hook = frame.f_code.co_name == "on_train_end"
+        if is_this_hook and isinstance(caller, keras.callbacks.CallbackList):
             callbacks = caller.callbacks
             break
         frame = frame.f_back

@@ -4,7 +4,7 @@ import logging
 import shlex
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -63,6 +63,7 @@ class Recording:
         self._strict = strict
         self._run: Run | None = None
         self._seen = SeenWeights()
+        self._frozen: Collection[str] = ()
         self._recorder: Recorder | None = None
         self._summaries: Summaries | None = None
         self._closed = False
@@ -159,12 +160,19 @@ class Recording:
             run.truncate(step)
             _log.info("%s from step %d on deleted", counted(len(past), "snapshots"), step)
 
-    def open(self, layers: Sequence[LayerInfo], software: Mapping[str, str]) -> None:
+    def open(
+        self,
+        layers: Sequence[LayerInfo],
+        software: Mapping[str, str],
+        *,
+        frozen: Collection[str] = (),
+    ) -> None:
         """Start a run, or go on with the one in the folder.
 
         Args:
             layers: What each snapshot holds.
             software: Library name to version, for a new run's record.
+            frozen: The names of the arrays that are not trained.
 
         Raises:
             FiltertrackError: If the folder holds a run of other layers, or one that is damaged, or
@@ -172,6 +180,7 @@ class Recording:
         """
         if self._closed:
             raise self._taken_over()
+        self._frozen = frozen
         try:
             if Run.exists(self._folder):
                 self._run = Run(self._folder)
@@ -214,8 +223,9 @@ class Recording:
         """Be ready for snapshots, and store what training starts from unless it is there.
 
         Nothing of the run is overwritten. What lies past the epoch that training goes on from is
-        deleted only where that is trained again: from the very weights that the run holds of that
-        epoch, or where it holds none of it. Else it stays, and the steps go on after it.
+        deleted only where it is trained again: from the very weights that the run holds of that
+        epoch; or, where it holds none of it, if no further epoch was finished, as after a crash.
+        Else it stays, and the steps go on after it.
 
         Args:
             start: Where training starts; the step is what its place in the training asks for.
@@ -246,7 +256,7 @@ class Recording:
         self, run: Run, start: Moment, weights: Mapping[str, np.ndarray] | None, *, redo: bool
     ) -> Snapshot | None:
         """Delete what lies past the start, if it is trained again; return the last one left."""
-        past: list[int] = []
+        past: list[Moment] = []
         latest = last = None
         for step in reversed(run.steps):
             try:
@@ -256,22 +266,25 @@ class Recording:
             latest = latest or last
             if not _lies_past(last.moment, start):
                 break
-            past.append(step)
+            past.append(last.moment)
             last = None
         if not past:
             return last
+        if last is not None and _is_boundary(last.moment, start):
+            again = weights is not None and same_weights(last.arrays, weights)
+        else:
+            again = past[0].epoch == start.epoch
         number = counted(len(past), "snapshots")
-        is_there = last is not None and _is_boundary(last.moment, start)
-        if is_there and not redo and not (last and weights and same_weights(last.arrays, weights)):
-            _log.warning(
-                "training goes on from epoch %d, with other weights than %s holds of it: %s past "
-                "it stay, and steps go on after them (existing='replace' deletes them)",
-                *(start.epoch, self._folder, number),
-            )
-            return latest
-        run.truncate(past[-1])
-        _log.warning("training goes on from epoch %d: %s past it deleted", start.epoch, number)
-        return last
+        if redo or again:
+            run.truncate(past[-1].step)
+            _log.warning("training goes on from epoch %d: %s past it deleted", start.epoch, number)
+            return last
+        _log.warning(
+            "training goes on from epoch %d, with other weights than %s holds of it: %s past it "
+            "stay, and steps go on after them (existing='replace' deletes them)",
+            *(start.epoch, self._folder, number),
+        )
+        return latest
 
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot over. Its arrays must not change any more.
@@ -325,10 +338,15 @@ class Recording:
             recorder.after(self._release)  # now; but what hung and was given up may still write
 
     def _say_the_end(self, run: Run) -> None:
-        still = self._seen.still
-        names = [info.name for info in run.layers.values() if info.kernel in still]
-        if names and self._seen.count > 1:
-            _log.info("did not change: %s", _shortened(names))
+        still = self._seen.still if self._seen.count > 1 else ()
+        for why, is_frozen in (("", False), (" (frozen)", True)):
+            names = [
+                info.name
+                for info in run.layers.values()
+                if info.kernel in still and (info.kernel in self._frozen) == is_frozen
+            ]
+            if names:
+                _log.info("did not change%s: %s", why, _shortened(names))
         number, path = counted(len(run.steps), "snapshots"), shlex.quote(str(run.path))
         _log.info("%s in %s. Animation: filtertrack animate %s", number, path, path)
 

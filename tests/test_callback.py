@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -285,6 +286,28 @@ def test_weights_changed_between_two_fits_are_both_kept(tiny_model, data, tmp_pa
     assert run.moment(3).metrics
     assert not run.moment(4).metrics
     assert_stored(run, 7, weights_of(tiny_model))
+
+
+def test_a_run_without_the_boundary_deletes_no_finished_epoch(tiny_model, data, tmp_path):
+    """A snapshot each 3 of 4 batches: of an epoch that was interrupted they are taken again."""
+    saved = {}
+    options = {"batch_size": 8, "verbose": 0, "shuffle": False}
+    tracker = FilterTracker(tmp_path / "a", schedule=3)
+    tiny_model.fit(*data, epochs=4, callbacks=[tracker, keep_weights(saved)], **options)
+    copytree(tmp_path / "a", tmp_path / "crashed")
+    for step in (9, 12, 15, 16):
+        Run(tmp_path / "crashed").remove(step)  # as if it had ended within the second epoch
+    assert Run(tmp_path / "crashed").steps == [0, 3, 6]
+    before = Run(tmp_path / "a").file(3).read_bytes()
+    for name, steps in {
+        "a": [0, 3, 6, 9, 12, 15, 16, 17, 19, 21],
+        "crashed": [0, 3, 4, 6, 8],
+    }.items():
+        tiny_model.set_weights(saved[1])
+        tracker = FilterTracker(tmp_path / name, schedule=3)
+        tiny_model.fit(*data, initial_epoch=1, epochs=2, callbacks=[tracker], **options)
+        assert Run(tmp_path / name).steps == steps
+        assert Run(tmp_path / name).file(3).read_bytes() == before
 
 
 def test_another_schedule_goes_on_after_the_last_step(tiny_model, data, tmp_path):
@@ -715,15 +738,22 @@ def test_legacy_keras_is_refused_in_one_sentence(tmp_path):
 
 
 def test_layers_that_never_move_are_said_once(tiny_model, data, tmp_path, caplog):
-    """At the end, quietly; not those that moved."""
+    """At the end, quietly, and whether they are frozen; not those that moved."""
+    import keras
+
     caplog.set_level(logging.INFO, "filtertrack")
     tiny_model.get_layer("conv1").trainable = False
     tiny_model.compile("sgd", "mse")
     tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "a")])
     said = [r for r in caplog.records if "did not change" in r.getMessage()]
-    assert [(r.levelno, "conv1" in r.getMessage(), "conv2" in r.getMessage()) for r in said] == [
-        (logging.INFO, True, False)
+    assert [(r.levelno, r.getMessage()) for r in said] == [
+        (logging.INFO, "did not change (frozen): conv1")
     ]
+    caplog.clear()
+    tiny_model.compile(keras.optimizers.SGD(0.0), "mse")
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "c")])
+    assert "did not change: conv2" in caplog.text
+    assert "did not change (frozen): conv1" in caplog.text
     caplog.clear()
     tiny_model.get_layer("conv1").trainable = True
     tiny_model.compile("sgd", "mse")
