@@ -1,5 +1,6 @@
 """The callback: takes a snapshot when one is due and hands it to the background."""
 
+import inspect
 import logging
 import sys
 import time
@@ -7,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 try:
@@ -22,16 +24,17 @@ import filtertrack
 from filtertrack.errors import FiltertrackError
 from filtertrack.layer_kernels import EffectiveKernel
 from filtertrack.layers import TrackedLayers
-from filtertrack.places import PlaceLike, place_of
+from filtertrack.places import Place, PlaceLike, place_of
 from filtertrack.position import Position, batches_before
 from filtertrack.processes import Processes, here
-from filtertrack.recording import Recording, announce
+from filtertrack.recording import Recording, announce, last_of_numbered
 from filtertrack.schedule import ScheduleLike, make_schedule
 from filtertrack.selection import Selection
 from filtertrack.snapshot import Moment, Snapshot
+from filtertrack.store import Run
 from filtertrack.thinning import check_keep
 
-Existing = Literal["error", "replace"]
+Existing = Literal["error", "new", "replace"]
 Logs = Mapping[str, Any] | None
 
 _log = logging.getLogger("filtertrack")
@@ -45,7 +48,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     Step 0 is the untrained model. Each snapshot is stored under ``log_dir/filters`` and drawn for
     TensorBoard; ``filtertrack animate log_dir`` makes the animation. The training thread only
-    copies weights. No fault of this callback stops training, unless ``strict`` asks for that.
+    copies weights. No fault of this callback stops training, unless ``strict`` asks for that. Where
+    other callbacks or the optimizer change the weights at the end of ``fit``, the last snapshot is
+    what the model holds then. A copy, or what is read from a pickle, starts a run of its own.
 
     Args:
         log_dir: The run's folder; made where it is missing. Also what TensorBoard's ``--logdir``
@@ -62,7 +67,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             epochs, when filters form. A whole number N: every N batches. A function of the finished
             ``(epoch, batch)`` that says whether to take one now.
         existing: What to do when training starts from the beginning and the folder already holds a
-            run: ``"error"``, or ``"replace"`` it.
+            run: ``"error"``; ``"new"``: take the first of ``exp1-2``, ``exp1-3``, … that is free,
+            as notebooks, folds and tuners need (``run_dir`` tells which); ``"replace"`` it: the
+            only one that deletes anything.
         keep: A bound on what the run keeps, for a training of months: the newest so many snapshots,
             and as many older ones, spaced by the logarithm of their step, so that the beginning
             stays dense. The first and the last always stay. None keeps all.
@@ -89,25 +96,50 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         strict: bool = False,
     ) -> None:
         super().__init__()
-        if existing not in {"error", "replace"}:
-            raise FiltertrackError(f"existing: expected 'error' or 'replace', got {existing!r}")
+        if existing not in {"error", "new", "replace"}:
+            raise FiltertrackError(
+                f"existing: expected 'error', 'new' or 'replace', got {existing!r}"
+            )
         self.log_dir = place_of(log_dir)
         self._select = layers
         self._kernel = kernel
-        self._schedule = make_schedule(schedule)
+        self._asked = schedule
         self._existing = existing
         if keep is not None:
             check_keep(keep)
-        self._keep = keep
+        self._keep = keep and int(keep)
         self._strict = strict
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Set everything that is not what the user gave."""
+        given = set(vars(self))
+        self._schedule = make_schedule(self._asked)
         if self._schedule.due is not None:
             # Keras pays for a batch hook each batch as soon as a class defines one.
             self.on_train_batch_end = self._on_train_batch_end
         self._seen_model: Callable[[], Any] = lambda: None
         self._position = Position(by_batch=self._schedule.counts_batches)
         self._recording: Recording | None = None
+        self._run_dir: Place | None = None
         self._processes = Processes()  # whether there are others is not to be asked yet
         self._forget_fit()
+        self._not_given = frozenset(vars(self)) - given | {"_not_given"}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy what the user gave, and nothing of a training."""
+        given = {name: value for name, value in vars(self).items() if name not in self._not_given}
+        return {**given, "params": None, "_model": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Be a tracker that has seen no training yet."""
+        self.__dict__.update(state)
+        self._start_anew()
+
+    @property
+    def run_dir(self) -> Place:
+        """The run's folder: ``log_dir``, unless ``existing="new"`` has chosen one beside it."""
+        return self._run_dir or self.log_dir
 
     def _forget_fit(self) -> None:
         """Set everything that belongs to one call of ``fit``."""
@@ -119,6 +151,15 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._open_again = 0.0
         self._last_step = -1
         self._faults: Counter[str] = Counter()
+
+    def set_model(self, model: Any) -> None:
+        """Take the model; ``fit`` does that by itself.
+
+        Raises:
+            FiltertrackError: If it is no model of Keras 3.
+        """
+        _check_model(model)
+        super().set_model(model)
 
     # Keras calls these.
 
@@ -140,10 +181,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._position.start_epoch()
 
     def _on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        due, before = self._schedule.due, self._position.batches or 0
+        due, before = self._schedule.due, self._position.count
         steps = self._planned("steps")
         of_epoch = self._position.finish_batch(batch, steps)
-        upto = self._position.batches or 0
+        upto = self._position.count
         ends_epoch = self._schedule.every_epoch and of_epoch == steps
         with self._faults_reported(_TAKE):
             if due is not None and not ends_epoch and due(self._position.epochs, before, upto):
@@ -152,32 +193,49 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Take the epoch's snapshot."""
         self._position.finish_epoch(epoch, self._planned("steps"))
-        if self._schedule.every_epoch:
-            with self._faults_reported(_TAKE):
+        with self._faults_reported(_TAKE):
+            if self._schedule.every_epoch:
                 self._take(logs)
+            else:
+                self._note(logs)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Take the last snapshot where it is missing, and finish the files."""
+        """Take the last snapshot where it is missing, and finish the files.
+
+        Callbacks that come later in the list may still change the weights, as ``EarlyStopping``
+        does with ``restore_best_weights``. So this waits until the last one has ended.
+        """
+        _after_all_callbacks(self, lambda: self._end(logs))
+
+    def _end(self, logs: Logs) -> None:
         with self._faults_reported(_TAKE):
-            if self._last_step != self._position.step:
+            if self._is_late:
                 self._take(logs)
+            else:
+                self._take_last(logs)
         self.close()
 
     # The user calls these, in a training loop without ``fit``.
 
     def snapshot(
-        self, step: int, *, epoch: int = 0, metrics: Mapping[str, float] | None = None
+        self,
+        step: int,
+        *,
+        epoch: int = 0,
+        batch: int | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Take a snapshot by hand, in a training loop of your own.
 
-        The first call opens the run: from step 0 the folder must hold none (see ``existing``);
-        from a later step it goes on with the one that is there. In several processes each calls
-        it, at the same steps; process 0 writes (under ``torchrun`` the others then do nothing).
+        The first call opens the run. It goes on with the one that is there if that ends before this
+        step; else see ``existing``. In several processes each calls it, at the same steps; process
+        0 writes (under ``torchrun`` the others then do nothing).
 
         Args:
             step: The snapshot's place in the run, such as the batches seen. Take step 0 before
                 training; a later one must be higher than the last.
             epoch: Finished epochs.
+            batch: Batches seen since the start of training.
             metrics: Name to number, shown in the animation.
 
         Raises:
@@ -200,13 +258,13 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         if not self._processes.takes_part:
             return
         shown = _numbers(metrics) if self._processes.writes else {}
-        moment = Moment(step, epoch, None, shown, time.time())
+        moment = Moment(step, epoch, batch, shown, time.time())
         if not self._under_way:
             self._begin_by_hand(moment)
-        elif step <= self._last_step:
+        elif moment.step <= self._last_step:
             raise FiltertrackError(f"step {step}: expected more than the last, {self._last_step}")
         with self._faults_reported(_TAKE):
-            self._put(moment)
+            self._put(moment, moment.step)
 
     def close(self) -> None:
         """Wait until everything taken is on disk, and add pictures of the whole evolution.
@@ -235,27 +293,47 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         position = self._position
         again = self._seen_model() is self.model and position.epochs > 0
         self._seen_model = weakref.ref(self.model)
-        goes_on = position.start_fit(epoch, again=again)
+        goes_on = position.start_fit(epoch, again=again, planned=self._planned("epochs"))
 
         def start() -> int | None:
-            if not goes_on:
-                position.batches = batches_before(epoch, self._planned("steps"), self.log_dir)
-            self._start = position.moment({})
             # Keras hands all callbacks of one fit the same params.
-            self._claim(self._start, session=self.params)
+            self._recording = self._claim(session=self.params, again=again)
+            self._run_dir = self._recording.folder
+            if not goes_on:
+                steps = self._planned("steps")
+                position.start_from(batches_before(epoch, steps, self._recording.folder))
             if tracked.ready:
-                self._open(tracked, self._start)
+                self._open(tracked, position.moment({}))
             return position.batches
 
-        position.batches = self._processes.begin(tracked, start)
-        self._start = self._start or position.moment({})
+        try:
+            position.start_from(self._processes.begin(tracked, start))
+        except BaseException:
+            self.close()
+            raise
+        self._start = self._first_moment()
         self._under_way = True
         if tracked.ready:
             self._is_needed = self._processes.is_needed(tracked)
             with self._faults_reported(_TAKE):
-                self._take(None)
+                self._begin_from(self._start, self._read(position.count))
         elif self._processes.writes:
             self._stop_watching = tracked.watch_first_step()
+
+    def _first_moment(self) -> Moment:
+        moment = self._position.moment({})
+        if moment.step == 0 and _was_trained(self.model):
+            return replace(moment, note="after earlier training")
+        return moment
+
+    def _begin_from(self, start: Moment, weights: Mapping[str, np.ndarray] | None) -> None:
+        """Let the run go on from where training starts; that may make its steps later ones."""
+        self._last_step = start.step
+        if self._recording is not None:
+            redo = self._existing == "replace"
+            there = self._recording.begin_from(start, weights, redo=redo)
+            self._position.go_on_from(start, there, alone=self._processes.alone)
+            self._last_step = there.step
 
     def _begin_by_hand(self, moment: Moment) -> None:
         self._forget_fit()
@@ -266,8 +344,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             tracked.finish()
 
         def start() -> None:
-            self._claim(moment, session=self)
+            self._recording = self._claim_by_hand(moment.step)
+            self._run_dir = self._recording.folder
             self._open(tracked, moment)
+            self._recording.begin(by_hand=True)
 
         try:
             self._processes.begin(tracked, start)
@@ -277,16 +357,37 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._under_way = True
         self._is_needed = self._processes.is_needed(tracked)
 
-    def _claim(self, start: Moment, session: object) -> None:
-        """Claim the folder; from the beginning it must hold no run, or give way."""
+    def _claim(self, session: object, *, again: bool) -> Recording:
+        """Claim the folder for a ``fit``; from the beginning it must hold no run, or give way."""
+        if self._position.epochs > 0:
+            folder = self.run_dir if again else self._last_folder()
+            return Recording(folder, session, keep=self._keep, strict=self._strict)
+        if self._existing == "new":
+            return self._new_folder(session)
         recording = Recording(self.log_dir, session, keep=self._keep, strict=self._strict)
-        try:
-            if start.step == 0 and start.epoch == 0:
-                recording.make_way(replace=self._existing == "replace")
-        except BaseException:
-            recording.close()
-            raise
-        self._recording = recording
+        with _closed_on_error(recording):
+            recording.make_way(replace=self._existing == "replace")
+        return recording
+
+    def _claim_by_hand(self, step: int) -> Recording:
+        """Claim the folder for a loop by hand; what lies at or past its first step gives way."""
+        folder = self._last_folder()
+        if (
+            self._existing == "new"
+            and Run.exists(folder)
+            and max(Run(folder).steps, default=-1) >= step
+        ):
+            return self._new_folder(self)
+        recording = Recording(folder, self, keep=self._keep, strict=self._strict)
+        with _closed_on_error(recording):
+            recording.make_way_from(step, replace=self._existing == "replace")
+        return recording
+
+    def _last_folder(self) -> Place:
+        return last_of_numbered(self.log_dir) if self._existing == "new" else self.log_dir
+
+    def _new_folder(self, session: object) -> Recording:
+        return Recording.in_new_folder(self.log_dir, session, keep=self._keep, strict=self._strict)
 
     def _planned(self, what: str) -> int | None:
         """Return how many epochs, or steps an epoch, Keras plans; None where it does not say."""
@@ -296,13 +397,13 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def _open(self, tracked: TrackedLayers, start: Moment) -> None:
         if self._recording is None:
             return
-        tracked.rename(self._recording.open(tracked.infos, _software(), step=start.step))
+        tracked.rename(self._recording.open(tracked.infos, _software()))
         epochs = self._planned("epochs")
         left = epochs and max(0, epochs - start.epoch + self._position.epochs_before_fit)
         planned = left and self._schedule.planned(left, self._planned("steps"))
         if planned and self._keep:
             planned = min(planned, 2 * self._keep)
-        announce(self.log_dir, tracked.infos, tracked.remarks, planned)
+        announce(self._recording.folder, tracked.infos, tracked.remarks, planned)
 
     def _open_late(self) -> None:
         """Open now that a model without a declared input is built, its first weights seen."""
@@ -316,10 +417,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         if not self._processes.writes:
             return
         first = tracked.initial_weights()
-        if first is not None and self._recording is not None:
-            self._recording.put(Snapshot(start, first))
-            self._last_step = start.step
-        else:
+        self._begin_from(start, first)
+        if first is None:
             _log.info(
                 "step 0 is missing, because layers were made while the model was already training: "
                 "to have it, call the model, or each part of it, on one batch before fit"
@@ -341,21 +440,52 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             # If that fails it may have taken long, and is not tried at each batch.
             self._open_again = time.monotonic() + _PAUSE
             self._open_late()
-        # A metric may be on a device that still works on it: only who writes it down waits.
-        self._put(self._position.moment(_numbers(logs) if self._processes.writes else {}))
+        self._put(self._moment(logs), self._position.count)
 
-    def _put(self, moment: Moment) -> None:
+    def _moment(self, logs: Logs) -> Moment:
+        # A metric may be on a device that still works on it: only who writes it down waits.
+        return self._position.moment(_numbers(logs) if self._processes.writes else {})
+
+    def _put(self, moment: Moment, count: int) -> None:
         """Copy the weights and hand them over."""
         if not self._under_way or self._tracked is None:
             return
-        arrays = None
-        if self._is_needed:
-            _ = self.model  # on jax this brings the trained state back into the model's variables
-            arrays = self._processes.read(self._tracked, moment.step)
+        arrays = self._read(count)
         # Also if it cannot be written now: what is taken again, all processes must take again.
         self._last_step = moment.step
         if arrays is not None and self._recording is not None:
             self._recording.put(Snapshot(moment, arrays))
+
+    def _note(self, logs: Logs) -> None:
+        """Remember the weights that an epoch ends with, where it takes no snapshot of them."""
+        if not self._under_way or self._is_late:
+            return
+        arrays = self._read(self._position.count)
+        if arrays is not None and self._recording is not None:
+            self._recording.note(self._moment(logs), arrays)
+
+    def _take_last(self, logs: Logs) -> None:
+        """Hand over what the model holds in the end; it is stored if the run lacks it."""
+        if not self._under_way:
+            return
+        arrays = self._read(self._position.count)
+        if arrays is not None and self._recording is not None:
+            self._recording.put_last(
+                Snapshot(self._moment(logs), arrays),
+                after=self._last_step,
+                averaged=_averages(self.model.optimizer),
+            )
+
+    def _read(self, count: int) -> dict[str, np.ndarray] | None:
+        """Copy the weights; None where this process has nothing to write.
+
+        Args:
+            count: What tells this snapshot from others, the same in every process.
+        """
+        if self._tracked is None or not self._is_needed:
+            return None
+        _ = self.model  # on jax this brings the trained state back into the model's variables
+        return self._processes.read(self._tracked, count)
 
     @contextmanager
     def _faults_reported(self, what: str) -> Iterator[None]:
@@ -378,6 +508,91 @@ def _check_built(tracked: TrackedLayers) -> None:
             f"{', '.join(unbuilt)}: not built, so without weights yet: call the model, or each "
             f"part of it, on one batch before the first snapshot"
         )
+
+
+@contextmanager
+def _closed_on_error(recording: Recording) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        recording.close()
+        raise
+
+
+def _after_all_callbacks(callback: FilterTracker, act: Callable[[], None]) -> None:
+    """Call a function when the last callback's ``on_train_end`` has returned.
+
+    Keras tells a callback nothing of the list that it is in; but that list is what calls it. Where
+    it cannot be found, the function is called at once.
+    """
+    frame, callbacks = inspect.currentframe(), [callback]
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        is_this_hook = frame.f_code.co_name == "on_train_end"
+        if is_this_hook and isinstance(caller, keras.callbacks.CallbackList):
+            callbacks = caller.callbacks
+            break
+        frame = frame.f_back
+    if callbacks[-1] is callback:
+        act()
+    else:
+        callbacks.append(_Last(callbacks, act))
+
+
+class _Last(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+    """Stands at the end of a list of callbacks until its ``on_train_end`` was called.
+
+    Args:
+        callbacks: The list.
+        act: What is to be done then.
+    """
+
+    def __init__(self, callbacks: list[Any], act: Callable[[], None]) -> None:
+        super().__init__()
+        self._callbacks, self._act = callbacks, act
+
+    def on_train_end(self, logs: Logs = None) -> None:  # noqa: ARG002 - Keras's signature
+        """Do it; the last of several takes all of them out of the list, which Keras walks along."""
+        if self._callbacks[-1] is self:
+            while isinstance(self._callbacks[-1], _Last):
+                self._callbacks.pop()
+        self._act()
+
+
+def _averages(optimizer: Any) -> bool:
+    """Whether an optimizer, or one in it, replaces weights by their averages at the end."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return any(getattr(each, "use_ema", False) for each in getattr(inner, "optimizers", [inner]))
+
+
+def _was_trained(model: Any) -> bool:
+    """Whether a model's optimizer has made steps before, as far as it tells."""
+    with suppress(Exception):
+        return int(model.optimizer.iterations) > 0
+    return False
+
+
+def _check_model(model: Any) -> None:
+    """See to it that this is a model of Keras 3.
+
+    Raises:
+        FiltertrackError: If it is not; the message says what to do.
+    """
+    if model is None or isinstance(getattr(model, "module", model), keras.layers.Layer):
+        return  # the one in a torch wrapper such as DistributedDataParallel, too
+    kinds = {each.__module__.partition(".")[0] for each in type(model).__mro__}
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    if "tf_keras" in kinds or (kinds & {"keras"} and "tensorflow" in kinds):
+        raise FiltertrackError(
+            f"expected a model of Keras 3, got one of the older Keras 2 ({name}): unset "
+            f"TF_USE_LEGACY_KERAS, or make the model with the package keras"
+        )
+    if "torch" in kinds:
+        raise FiltertrackError(
+            f"expected a model of Keras, got one of plain PyTorch ({name}), which cannot be "
+            f"tracked yet: make it of Keras layers, with KERAS_BACKEND=torch"
+        )
+    raise FiltertrackError(f"expected a model of Keras 3, got {name}")
 
 
 def _numbers(logs: Logs) -> dict[str, float]:

@@ -20,7 +20,7 @@ from filtertrack.lettering import (
 )
 from filtertrack.palette import BACKGROUND, FIRST, TEXT
 from filtertrack.plot import Curve, Metric, Plot, metrics_of
-from filtertrack.snapshot import Moment
+from filtertrack.snapshot import Moment, describe
 
 _PLOT_LINES = 2.4
 _MISSING = "–"
@@ -177,19 +177,6 @@ class _Reading:
 def _value(curve: Curve, snapshot: int) -> str:
     known = snapshot >= curve.first
     return number_text(float(curve.values[snapshot])) if known else _MISSING
-
-
-def describe(moment: Moment) -> str:
-    """Say in a few words when a moment is.
-
-    Example:
-        >>> describe(Moment(step=0, epoch=0)), describe(Moment(step=3, epoch=0, batch=3))
-        ('before training', 'epoch 0 · batch 3')
-    """
-    if moment.step == 0:
-        return "before training"
-    batch = "" if moment.batch is None else f" · batch {moment.batch}"
-    return f"epoch {moment.epoch}{batch}"
 
 
 def number_text(value: float) -> str:

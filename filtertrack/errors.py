@@ -5,10 +5,12 @@ printable here, whether it is raised or logged.
 """
 
 import logging
+import operator
 import re
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 _SPACES = re.compile(r"\s*[\r\n\t]\s*")
 _LONGEST = 4000
@@ -46,6 +48,19 @@ def is_list(value: object) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str)
 
 
+def whole(value: Any) -> int | None:
+    """Return a whole number of any type, also numpy's, as Python's own; None for all else.
+
+    Example:
+        >>> whole(3), whole(True), whole(2.0)
+        (3, None, None)
+    """
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
 def printable(text: str) -> str:
     r"""Replace what would break a line or steer a terminal.
 
@@ -69,6 +84,17 @@ def message_of(text: object) -> str:
     if not whole.isprintable():
         whole = printable(_SPACES.sub(" ", whole))
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}…"
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things; of one thing without the plural's s.
+
+    Example:
+        >>> counted(1, "snapshots"), counted(3, "pictures for TensorBoard")
+        ('1 snapshot', '3 pictures for TensorBoard')
+    """
+    noun, space, rest = what.partition(" ")
+    return f"{number} {noun.removesuffix('s') if number == 1 else noun}{space}{rest}"
 
 
 class _Messages(logging.Filter):

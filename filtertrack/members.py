@@ -3,11 +3,12 @@
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from zlib_ng.zlib_ng import crc32
 
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.snapshot import PLAIN_TYPES, LayerInfo, Moment, Snapshot, stored_type
@@ -99,7 +100,7 @@ def members_of(snapshot: Snapshot) -> dict[str, np.ndarray]:
 
 
 def moment_of(text: np.ndarray) -> Moment:
-    """Return the moment that a file's text describes.
+    """Return the moment that a file's text describes; fields of a later version are ignored.
 
     Raises:
         ValueError: If it describes none.
@@ -108,8 +109,8 @@ def moment_of(text: np.ndarray) -> Moment:
         # Not by numpy, which lets through, or fails on, what are no characters.
         values = json.loads(text.tobytes().decode(_UTF_32).rstrip("\0"))
         known = {name: values[name] for name in _FIELDS if name in values}
-        metrics = known.get("metrics", {}).items()
-        return Moment(**{**known, "metrics": {printable(name): v for name, v in metrics}})
+        metrics = {printable(name): v for name, v in known.get("metrics", {}).items()}
+        return Moment(**{**known, "metrics": metrics, "note": printable(known.get("note", ""))})
     except (TypeError, AttributeError, RecursionError, FiltertrackError) as error:
         raise ValueError(error) from error
 
@@ -128,6 +129,28 @@ def check_storable(infos: Iterable[LayerInfo]) -> None:
             )
 
 
+def same_weights(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether two sets of arrays are stored as the same bytes under the same names."""
+    if one.keys() != other.keys():
+        return False
+    for name, array in one.items():
+        first, second = _storable(name, array), _storable(name, other[name])
+        if (first.dtype, first.shape) != (second.dtype, second.shape):
+            return False
+        if not np.array_equal(_bytes_of(first), _bytes_of(second)):
+            return False
+    return True
+
+
+def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Return a checksum of each array as it is stored: equal ones have equal bytes."""
+    return {name: crc32(_bytes_of(_storable(name, array))) for name, array in arrays.items()}
+
+
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
     stored = stored_type(array.dtype.name)
     if stored is None:
@@ -136,7 +159,7 @@ def _storable(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _text_of(moment: Moment) -> str:
-    meta = {
+    meta: dict[str, Any] = {
         "step": moment.step,
         "epoch": moment.epoch,
         "batch": moment.batch,
@@ -144,6 +167,9 @@ def _text_of(moment: Moment) -> str:
         "metrics": {k: v if math.isfinite(v) else str(v) for k, v in moment.metrics.items()},
         "wall_time": moment.wall_time,
     }
+    optional = ("epochs", "epoch_batch", "epoch_batches", "note")
+    values = {name: getattr(moment, name) for name in optional}
+    meta.update({name: value for name, value in values.items() if value not in {None, ""}})
     text = json.dumps(meta, allow_nan=False)
     if len(text) > _MOST_CHARACTERS:
         raise FiltertrackError(f"the metrics of step {moment.step} take {len(text)} characters")

@@ -42,10 +42,12 @@ class Processes:
     Attributes:
         writes: Whether this process claims the folder and writes the run.
         takes_part: Whether this process does anything at all.
+        alone: Whether no other process takes part.
     """
 
     writes = True
     takes_part = True
+    alone = True
 
     def begin(self, tracked: TrackedLayers, start: Callable[[], int | None]) -> int | None:  # noqa: ARG002
         """Begin a run: process 0 does it, and all learn how that went.
@@ -98,6 +100,8 @@ class JaxProcesses(Processes):
     Args:
         jax: The module, already in use by Keras.
     """
+
+    alone = False
 
     def __init__(self, jax: Any) -> None:
         self._jax = jax

@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, counted
 from filtertrack.snapshot import Snapshot
 
 _MEMORY = 256 << 20
@@ -22,6 +22,8 @@ _BOUND = 6
 _log = logging.getLogger("filtertrack")
 
 Sink = Callable[[Snapshot], object]
+Decision = Callable[[], Snapshot | None]
+"""Decides, when everything before it is done, what is handed to the sinks, if anything."""
 
 _ALL: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
 """Every recorder of this program."""
@@ -34,7 +36,7 @@ class _Word(Enum):
     END = "and end"
 
 
-Waiting = queue.Queue[Snapshot | _Word]
+Waiting = queue.Queue[Snapshot | Decision | _Word]
 
 
 def room_for(snapshot_bytes: int) -> int:
@@ -96,8 +98,12 @@ class Recorder:
         """How many snapshots each sink has lost."""
         return self._ledger.lost
 
-    def put(self, snapshot: Snapshot) -> None:
-        """Hand a snapshot over. Its arrays must not change any more.
+    def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> None:
+        """Hand a snapshot over, or what decides on one. Its arrays must not change any more.
+
+        Args:
+            snapshot: The snapshot, or a function that is called on the thread.
+            counts: Whether a snapshot is lost if there is no place for it.
 
         Raises:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
@@ -108,7 +114,8 @@ class Recorder:
             self._gave_up = False
         except queue.Full:
             self._gave_up = True
-            self._ledger.note("snapshots", TimeoutError("writing is slower than training"))
+            if counts:
+                self._ledger.note("snapshots", TimeoutError("writing is slower than training"))
         self._waited += time.monotonic() - start
         self._ledger.check()
 
@@ -146,10 +153,16 @@ class Recorder:
 
 
 class _Ledger:
-    """What was lost, and why."""
+    """What was lost, and why.
+
+    Attributes:
+        lost: How many each sink has lost.
+        at_work: What the thread is doing now: the sinks that have not got the last snapshot yet.
+    """
 
     def __init__(self, *, strict: bool) -> None:
         self.lost: Counter[str] = Counter()
+        self.at_work: set[str] = set()
         self._strict = strict
         self._failure: tuple[str, Exception] | None = None
         self._last: dict[str, Exception] = {}
@@ -169,7 +182,10 @@ class _Ledger:
 
     def report(self) -> None:
         for what, count in self.lost.items():
-            _log.warning("lost %d %s; the last time: %s", count, what, _describe(self._last[what]))
+            _log.warning("lost %s; the last time: %s", counted(count, what), self._reason(what))
+
+    def _reason(self, what: str) -> str:
+        return _describe(self._last[what])
 
 
 def _describe(error: Exception) -> str:
@@ -187,11 +203,21 @@ def _work(
         if isinstance(came, _Word):
             _try_all(finish, ledger)
         else:
-            _try_all({what: partial(sink, came) for what, sink in sinks.items()}, ledger)
+            _hand_on(came, sinks, ledger)
         del came
         waiting.task_done()
     _try_all(finish, ledger)
     _do_all(at_end)
+
+
+def _hand_on(came: Snapshot | Decision, sinks: Mapping[str, Sink], ledger: _Ledger) -> None:
+    try:
+        snapshot = came() if callable(came) else came
+    except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
+        ledger.note("snapshots", error)
+        return
+    if snapshot is not None:
+        _try_all({what: partial(sink, snapshot) for what, sink in sinks.items()}, ledger)
 
 
 def _do_all(acts: list[Callable[[], object]]) -> None:
@@ -201,11 +227,13 @@ def _do_all(acts: list[Callable[[], object]]) -> None:
 
 
 def _try_all(acts: Mapping[str, Callable[[], object]], ledger: _Ledger) -> None:
+    ledger.at_work = set(acts)
     for what, act in acts.items():
         try:
             act()
         except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
             ledger.note(what, error)
+        ledger.at_work.discard(what)
 
 
 def _end(
@@ -225,9 +253,11 @@ def _end(
             waiting.put(_Word.END, timeout=patience)
         thread.join(_BOUND * patience)
     if thread.is_alive():
-        left = 1 + _given_up(waiting)
-    for _ in range(left):
-        ledger.note("snapshots", TimeoutError("writing did not finish"))
+        gave_up = TimeoutError("writing did not finish")
+        waited = _given_up(waiting)
+        for what in [*sorted(ledger.at_work), *["snapshots"] * waited]:
+            ledger.note(what, gave_up)
+        left = 1 + waited
     ledger.report()
     return left
 

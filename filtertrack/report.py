@@ -12,10 +12,10 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as Grid
 
-from filtertrack.caption import describe, number_text
+from filtertrack.caption import number_text
 from filtertrack.files import write_whole
 from filtertrack.measurement import MeasuredLayer, Measurement
-from filtertrack.snapshot import Moment
+from filtertrack.snapshot import Moment, describe
 
 NOTHING = "–"
 """Where nothing can be said, or nothing is."""
@@ -165,7 +165,8 @@ def _grid(title: str, columns: Sequence[str]) -> Grid:
 
 
 def _when(moment: Moment) -> str:
-    return f"step {moment.step}, {describe(moment)}"
+    when, step = describe(moment), f"step {moment.step}"
+    return when if when.startswith(step) else f"{step}, {when}"
 
 
 def _finite(text: Callable[[float], str]) -> Callable[[float], str]:

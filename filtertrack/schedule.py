@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, whole
 
 LOG_STEPS_PER_DOUBLING = 4
 """The "log" schedule takes this many batches from each power of two to the next."""
@@ -66,8 +66,8 @@ def make_schedule(value: ScheduleLike) -> Schedule:
         return Schedule(every_epoch=True, planned=lambda epochs, _: epochs + 1)
     if value == "log":
         return Schedule(every_epoch=True, planned=_log_planned, due=_log_due)
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        every = value
+    every = whole(value)
+    if every is not None and every > 0:
         return Schedule(
             every_epoch=False,
             planned=lambda epochs, steps: steps and epochs * steps // every + 1,

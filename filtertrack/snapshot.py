@@ -1,7 +1,6 @@
 """What a snapshot is: the layers it covers, the moment it was taken, the weights it holds."""
 
 import math
-import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, printable, whole
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-/]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
@@ -24,7 +23,7 @@ _MOST_WEIGHTS, _MOST_WITHOUT_WEIGHTS = 1 << 40, 1 << 16
 _AXES_IN_3D = 5
 _MOST_STEPS = 10**12
 """Steps, epochs and batches are less: a snapshot's file has twelve digits for its step."""
-_MOST_METRICS, _LONGEST_METRIC = 4096, 200
+_MOST_METRICS, _LONGEST_METRIC, _LONGEST_NOTE = 4096, 200, 100
 
 PLAIN_TYPES = frozenset(
     ["bool", "float16", "float32", "float64"]
@@ -181,11 +180,11 @@ class LayerInfo:
         if not math.prod(self.kernel_shape):
             return not math.prod(self.shape)
         sizes = iter([self.kernel_shape[axis] for axis in self.axes])
-        for whole in self.shape:
+        for size in self.shape:
             joined = 1
-            while joined < whole:
-                joined *= next(sizes, whole + 1)
-            if joined != whole:
+            while joined < size:
+                joined *= next(sizes, size + 1)
+            if joined != size:
                 return False
         slices = self.kernel_shape[0] if len(self.kernel_shape) == _AXES_IN_3D else 1
         return set(sizes) <= {1} and self.shape[2] % slices == 0  # slices stand side by side
@@ -239,12 +238,19 @@ class Moment:
 
     Attributes:
         step: The snapshot's place in the run; 0 is the untrained model. Finished epochs with an
-            epoch schedule, batches seen with every other.
+            epoch schedule, batches seen with every other; more where a training went on from
+            weights that the run did not hold yet.
         epoch: Finished epochs.
         batch: Batches seen since the start of training, or None where Keras does not say.
         metrics: What Keras logged: name to value. Of more than 4,096 the first are kept, and of
             a longer name the first 200 characters.
         wall_time: Seconds since 1970.
+        epochs: Planned epochs, or None where they are not known.
+        epoch_batch: Batches of the running epoch that are finished; 0 between two epochs, None
+            where that is not known.
+        epoch_batches: Batches that an epoch has, or None where that is not known.
+        note: What the weights are, where they are not those that training had reached, such as
+            ``"restored: epoch 2"`` or ``"averaged"``; else empty.
 
     Raises:
         FiltertrackError: If a number is negative, not a number, or 10**12 or more.
@@ -255,13 +261,19 @@ class Moment:
     batch: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     wall_time: float = 0.0
+    epochs: int | None = None
+    epoch_batch: int | None = None
+    epoch_batches: int | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         """Check the numbers and freeze the metrics."""
-        object.__setattr__(self, "step", _whole(self.step, "step"))
-        object.__setattr__(self, "epoch", _whole(self.epoch, "epoch"))
-        if self.batch is not None:
-            object.__setattr__(self, "batch", _whole(self.batch, "batch"))
+        for name in ("step", "epoch"):
+            object.__setattr__(self, name, _whole(getattr(self, name), name))
+        for name in ("batch", "epochs", "epoch_batch", "epoch_batches"):
+            number = getattr(self, name)
+            if number is not None:
+                object.__setattr__(self, name, _whole(number, name))
         try:
             items = islice(self.metrics.items(), _MOST_METRICS)
             metrics = {str(name)[:_LONGEST_METRIC]: float(value) for name, value in items}
@@ -270,13 +282,71 @@ class Moment:
             raise FiltertrackError(f"a snapshot's metrics do not fit: {error}") from error
         if not math.isfinite(wall_time):
             raise FiltertrackError(f"wall_time: expected seconds since 1970, got {wall_time}")
+        if not isinstance(self.note, str) or len(self.note) > _LONGEST_NOTE:
+            raise FiltertrackError(
+                f"a snapshot's note: expected at most {_LONGEST_NOTE} characters"
+            )
         object.__setattr__(self, "metrics", MappingProxyType(metrics))
         object.__setattr__(self, "wall_time", wall_time)
+        object.__setattr__(self, "note", printable(self.note))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as plain values: the frozen metrics cannot be pickled."""
+        values = [getattr(self, f.name) for f in fields(self)]
+        return type(self), tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
 
     @property
     def counts_epochs(self) -> bool:
         """Whether the step counts epochs (else batches)."""
-        return self.step == self.epoch
+        if self.step == self.epoch:
+            return True
+        if self.epoch_batch != 0:
+            return False
+        return self.batch is None or abs(self.step - self.epoch) < abs(self.step - self.batch)
+
+
+def describe(moment: Moment) -> str:
+    """Say in a few words when a moment is, as Keras counts: while an epoch runs, that one.
+
+    Example:
+        >>> describe(Moment(0, 0)), describe(Moment(300, 0))
+        ('before training', 'step 300')
+        >>> describe(Moment(261, 1, 261, epochs=12, epoch_batch=108, epoch_batches=153))
+        'epoch 2 of 12, batch 108 of 153'
+        >>> describe(Moment(6, 5, epochs=12, epoch_batch=0, note="restored: epoch 2"))
+        'epoch 5 of 12 (restored: epoch 2)'
+    """
+    if not moment.note:
+        return _when(moment)
+    return f"{_when(moment)} ({moment.note})"
+
+
+def _when(moment: Moment) -> str:
+    if not (moment.step or moment.epoch or moment.batch):
+        return "start" if moment.note else "before training"
+    if moment.epoch_batch is None:
+        return _when_by_hand(moment)
+    if moment.epoch_batch == 0:
+        return f"epoch {_of(moment.epoch, moment.epochs)}"
+    batch = _of(moment.epoch_batch, moment.epoch_batches)
+    return f"epoch {_of(moment.epoch + 1, moment.epochs)}, batch {batch}"
+
+
+def _when_by_hand(moment: Moment) -> str:
+    """Describe a moment of a loop of the user's own, or of an older run: finished epochs, batches.
+
+    Nothing says there how far the running epoch is.
+    """
+    epoch = f"epoch {moment.epoch}"
+    if moment.batch is not None:
+        return f"{epoch} · batch {moment.batch}" if moment.epoch else f"batch {moment.batch}"
+    if not moment.epoch:
+        return f"step {moment.step}"
+    return epoch if moment.step == moment.epoch else f"{epoch}, step {moment.step}"
+
+
+def _of(number: int, total: int | None) -> str:
+    return f"{number} of {total}" if total and number <= total else str(number)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -298,12 +368,9 @@ class Snapshot:
 
 
 def _whole(value: object, what: str) -> int:
-    """Return a whole number from 0 on, numpy's among them; a bool is none."""
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = -1
-    if not 0 <= number < _MOST_STEPS:
+    """Return a whole number from 0 on as Python's own type."""
+    number = whole(value)
+    if number is None or not 0 <= number < _MOST_STEPS:
         raise FiltertrackError(
             f"{what}: expected a whole number from 0 to {_MOST_STEPS - 1}, got {value!r:.100}"
         )

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -93,6 +93,10 @@ class Run:
     def __repr__(self) -> str:
         """Name the folder, the layers and the number of snapshots."""
         return f"Run({str(self.path)!r}: {len(self.layers)} layers, {len(self.steps)} snapshots)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as the folder: what was read of it is read anew."""
+        return type(self), (self.path,)
 
     @staticmethod
     def exists(path: PlaceLike) -> bool:

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from statistics import median
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, whole
 from filtertrack.snapshot import Snapshot
 from filtertrack.store import Run
 
@@ -28,7 +28,7 @@ def check_keep(keep: object) -> None:
     Example:
         >>> check_keep(50)
     """
-    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 2:
+    if (whole(keep) or 0) < 2:
         raise FiltertrackError(
             f"keep: expected a whole number of snapshots from 2 on, got {keep!r}"
         )
@@ -83,7 +83,7 @@ class ThinnedRun:
     def __init__(self, run: Run, keep: int) -> None:
         self._run = run
         self._keep = keep
-        self._steps = run.steps
+        self._steps: list[int] = []
         self._failed = False
 
     def append(self, snapshot: Snapshot) -> None:
@@ -96,7 +96,9 @@ class ThinnedRun:
             OSError: If it cannot be written.
         """
         self._run.append(snapshot)
-        if snapshot.step not in self._steps[-1:]:
+        if not self._steps:
+            self._steps = self._run.steps
+        elif snapshot.step not in self._steps[-1:]:
             insort(self._steps, snapshot.step)
         going = surplus(self._steps, self._keep)
         if len(going) > 1:

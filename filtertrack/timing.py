@@ -189,11 +189,12 @@ def _knots(moments: Sequence[Moment], time: Time) -> np.ndarray:
 
 
 def _progress(moments: Sequence[Moment]) -> np.ndarray:
-    """Return how much training there was before each: batches, or epochs where none are known."""
+    """Return how much training there was before each: batches, epochs or steps, as far as known."""
     batches = [moment.batch for moment in moments if moment.batch is not None]
     if len(batches) == len(moments):
         return np.array(batches, np.float64)
-    return np.array([moment.epoch for moment in moments], np.float64)
+    epochs = [moment.epoch for moment in moments]
+    return np.array(epochs if any(epochs) else [moment.step for moment in moments], np.float64)
 
 
 class Clock:

@@ -1,10 +1,16 @@
+import copy
 import logging
+import pickle
 import re
+import subprocess
+import sys
+from shutil import copytree
 
 import numpy as np
 import pytest
 
-from filtertrack import FilterTracker, FiltertrackError, Run
+from filtertrack import FilterTracker, FiltertrackError, Moment, Run
+from filtertrack.snapshot import describe
 
 LAYERS = ("conv1", "conv2")
 
@@ -190,17 +196,155 @@ def test_replace_starts_a_new_run_and_keeps_what_is_not_ours(tiny_model, data, t
     assert new != old
 
 
-def test_a_later_initial_epoch_goes_on_with_the_run(tiny_model, data, tmp_path):
-    """``initial_epoch`` continues; what lay past the epoch it starts from is replaced."""
-    tiny_model.fit(*data, epochs=4, verbose=0, callbacks=[FilterTracker(tmp_path)])
-    before = Run(tmp_path).kernels("conv1", 1).copy()
-    weights = weights_of(tiny_model)
+def test_a_later_initial_epoch_trains_that_epoch_again(tiny_model, data, tmp_path, caplog):
+    """From the weights of epoch 2: that snapshot stays as it is, what lay past it is replaced."""
+    saved = {}
+    watch = keep_weights(saved)
+    tiny_model.fit(*data, epochs=4, verbose=0, callbacks=[FilterTracker(tmp_path), watch])
+    before = {step: Run(tmp_path).file(step).read_bytes() for step in (0, 1, 2)}
+    tiny_model.set_weights(saved[2])
     tiny_model.fit(*data, epochs=3, initial_epoch=2, verbose=0, callbacks=[FilterTracker(tmp_path)])
     run = Run(tmp_path)
     assert run.steps == [0, 1, 2, 3]
-    assert_stored(run, 2, weights)
+    assert {step: run.file(step).read_bytes() for step in (0, 1, 2)} == before
     assert_stored(run, 3, weights_of(tiny_model))
-    np.testing.assert_array_equal(run.kernels("conv1", 1), before)
+    assert "goes on from epoch 2: 2 snapshots past it deleted" in caplog.text
+
+
+def keep_weights(saved):
+    import keras
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            saved[epoch + 1] = self.model.get_weights()
+
+    return Keep()
+
+
+@pytest.mark.parametrize("existing", ["error", "new", "replace"])
+def test_other_weights_at_an_earlier_epoch_delete_nothing(
+    tiny_model, data, tmp_path, caplog, existing
+):
+    """Unless the user said so: what is there stays, and steps go on after it."""
+    tiny_model.fit(*data, epochs=4, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    before = {step: Run(tmp_path).file(step).read_bytes() for step in range(5)}
+    tiny_model.set_weights([2 * weight for weight in tiny_model.get_weights()])
+    held = weights_of(tiny_model)
+    tracker = FilterTracker(tmp_path, existing=existing)
+    tiny_model.fit(*data, epochs=4, initial_epoch=2, verbose=0, callbacks=[tracker])
+    run = Run(tmp_path)
+    if existing == "replace":
+        assert run.steps == [0, 1, 2, 3, 4, 5]
+        assert_stored(run, 3, held)
+        assert run.file(2).read_bytes() == before[2]
+    else:
+        assert run.steps == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert {step: run.file(step).read_bytes() for step in range(5)} == before
+        assert_stored(run, 5, held)
+        assert "2 snapshots past it stay" in caplog.text
+    last = run.moment(run.steps[-1])
+    assert (last.epoch, last.batch) == (4, 4)
+    assert_stored(run, run.steps[-1], weights_of(tiny_model))
+
+
+@pytest.mark.parametrize("how", ["again", "initial_epoch", "another program's"])
+@pytest.mark.parametrize("schedule", ["epoch", "log", 2])
+def test_the_boundary_of_two_fits_keeps_its_snapshot(tiny_model, data, tmp_path, how, schedule):
+    """Its metrics, bit for bit, whichever way the second fit goes on, and the steps do not jump."""
+    tracker = FilterTracker(tmp_path, schedule=schedule)
+    options = {"batch_size": 8, "verbose": 0}
+    tiny_model.fit(*data, epochs=3, callbacks=[tracker], **options)
+    run = Run(tmp_path)
+    last = run.steps[-1]
+    before = run.file(last).read_bytes()
+    assert "loss" in run.moment(last).metrics
+    first = 0 if how == "again" else 3
+    if how == "another program's":
+        tracker = FilterTracker(tmp_path, schedule=schedule)
+    tiny_model.fit(*data, initial_epoch=first, epochs=first + 2, callbacks=[tracker], **options)
+    assert run.file(last).read_bytes() == before
+    expected = 5 if schedule == "epoch" else 20
+    assert run.steps[-1] == expected
+    assert run.moment(expected).batch == 20
+    assert run.verify() == {}
+
+
+def test_weights_changed_between_two_fits_are_both_kept(tiny_model, data, tmp_path):
+    """The last of the first fit, with its metrics, and what the second starts from; in order."""
+    tracker = FilterTracker(tmp_path)
+    tiny_model.fit(*data, epochs=3, verbose=0, callbacks=[tracker])
+    ended = weights_of(tiny_model)
+    tiny_model.set_weights([2 * weight for weight in tiny_model.get_weights()])
+    changed = weights_of(tiny_model)
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[tracker])
+    tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[tracker])
+    run = Run(tmp_path)
+    assert run.steps == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert [run.moment(step).epoch for step in run.steps] == [0, 1, 2, 3, 3, 4, 5, 6]
+    assert_stored(run, 3, ended)
+    assert_stored(run, 4, changed)
+    assert run.moment(3).metrics
+    assert not run.moment(4).metrics
+    assert_stored(run, 7, weights_of(tiny_model))
+
+
+def test_a_run_without_the_boundary_deletes_no_finished_epoch(tiny_model, data, tmp_path):
+    """A snapshot each 3 of 4 batches: of an epoch that was interrupted they are taken again."""
+    saved = {}
+    options = {"batch_size": 8, "verbose": 0, "shuffle": False}
+    tracker = FilterTracker(tmp_path / "a", schedule=3)
+    tiny_model.fit(*data, epochs=4, callbacks=[tracker, keep_weights(saved)], **options)
+    copytree(tmp_path / "a", tmp_path / "crashed")
+    for step in (9, 12, 15, 16):
+        Run(tmp_path / "crashed").remove(step)  # as if it had ended within the second epoch
+    assert Run(tmp_path / "crashed").steps == [0, 3, 6]
+    before = Run(tmp_path / "a").file(3).read_bytes()
+    for name, steps in {
+        "a": [0, 3, 6, 9, 12, 15, 16, 17, 19, 21],
+        "crashed": [0, 3, 4, 6, 8],
+    }.items():
+        tiny_model.set_weights(saved[1])
+        tracker = FilterTracker(tmp_path / name, schedule=3)
+        tiny_model.fit(*data, initial_epoch=1, epochs=2, callbacks=[tracker], **options)
+        assert Run(tmp_path / name).steps == steps
+        assert Run(tmp_path / name).file(3).read_bytes() == before
+
+
+def test_another_schedule_goes_on_after_the_last_step(tiny_model, data, tmp_path):
+    """From batches to epochs: nothing of what is there is deleted."""
+    options = {"batch_size": 8, "verbose": 0}
+    tiny_model.fit(*data, epochs=2, callbacks=[FilterTracker(tmp_path, schedule=1)], **options)
+    tracker = FilterTracker(tmp_path)
+    tiny_model.fit(*data, initial_epoch=2, epochs=4, callbacks=[tracker], **options)
+    run = Run(tmp_path)
+    assert run.steps == [*range(11)]
+    assert [run.moment(step).epoch for step in (8, 9, 10)] == [1, 3, 4]
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # so Keras learns its length
+@pytest.mark.parametrize("schedule", ["epoch", "log", 2, 3])
+def test_resuming_a_dataset_of_unknown_length(tiny_model, data, tmp_path, schedule):
+    """Ten batches an epoch, which nothing tells: batch 10 stays step 10, and none is invented."""
+
+    def batches():
+        for _ in range(10):
+            yield data[0][:4], data[1][:4]
+
+    for first, last in ((0, 1), (1, 2)):
+        tracker = FilterTracker(tmp_path, schedule=schedule)
+        options = {"epochs": last, "shuffle": False, "verbose": 0, "callbacks": [tracker]}
+        tiny_model.fit(batches(), initial_epoch=first, **options)
+    run = Run(tmp_path)
+    if schedule == "epoch":
+        assert run.steps == [0, 1, 2]
+        assert [run.moment(step).batch for step in run.steps] == [0, None, None]
+        return
+    assert 10 in run.steps
+    assert run.steps[-1] == 20
+    assert run.moment(20).batch == 20
+    assert [run.moment(step).batch for step in run.steps] == run.steps
+    within = [run.moment(step) for step in run.steps if 10 < step < 20]
+    assert all(moment.epoch == 1 and moment.batch - moment.epoch_batch == 10 for moment in within)
 
 
 def test_a_second_fit_of_the_same_tracker_goes_on(tiny_model, data, tmp_path):
@@ -323,3 +467,307 @@ def test_the_log_says_what_is_tracked_and_how_to_see_all(tiny_model, data, tmp_p
     assert "filtertrack view " in text
     assert f"2 snapshots in {tmp_path}" in text
     assert f"filtertrack animate {tmp_path}" in text
+
+
+def getting_worse(model, data, tracker, place, **options):
+    """Train so that the loss rises from epoch 3 on: ``EarlyStopping`` restores epoch 2."""
+    import keras
+
+    class Rises(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["watched"] = abs(epoch - 1.0)
+
+    stop = keras.callbacks.EarlyStopping(
+        "watched", mode="min", patience=2, restore_best_weights=True
+    )
+    callbacks = [Rises(), stop]
+    callbacks.insert({"first": 0, "last": 2}[place], tracker)
+    model.fit(*data, epochs=9, verbose=0, callbacks=callbacks, **options)
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+@pytest.mark.parametrize("schedule", ["epoch", "log", 3])
+def test_weights_that_are_restored_in_the_end(tiny_model, data, tmp_path, place, schedule):
+    """The last snapshot is the model in hand, marked, with that epoch's metrics; in any order."""
+    tracker = FilterTracker(tmp_path, schedule=schedule)
+    getting_worse(tiny_model, data, tracker, place, batch_size=8)
+    run = Run(tmp_path)
+    last = run.moment(run.steps[-1])
+    assert_stored(run, last.step, weights_of(tiny_model))
+    assert last.note == "restored: epoch 2"
+    assert last.epoch == 4
+    assert last.step == {"epoch": 5, "log": 17, 3: 16}[schedule]
+    assert "loss" in last.metrics
+    if schedule != 3:
+        assert last.metrics == run.moment(2 if schedule == "epoch" else 8).metrics
+    assert describe(last) == "epoch 4 of 9 (restored: epoch 2)"
+
+
+def test_training_goes_on_after_weights_were_restored(tiny_model, data, tmp_path):
+    """From the snapshot that was added; nothing is deleted, and nothing is stored twice."""
+    tracker = FilterTracker(tmp_path)
+    getting_worse(tiny_model, data, tracker, "first")
+    before = {step: Run(tmp_path).file(step).read_bytes() for step in range(6)}
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[tracker])
+    other = FilterTracker(tmp_path)
+    tiny_model.fit(*data, epochs=8, initial_epoch=6, verbose=0, callbacks=[other])
+    run = Run(tmp_path)
+    assert run.steps == [*range(10)]
+    assert {step: run.file(step).read_bytes() for step in range(6)} == before
+    assert [run.moment(step).epoch for step in run.steps] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
+    assert [run.moment(step).note for step in run.steps[6:]] == [""] * 4
+
+
+@pytest.mark.parametrize("swap", [None, False, True])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_weights_that_are_averaged_in_the_end(tiny_model, data, tmp_path, swap, place):
+    """With ``use_ema`` the last snapshot is the model in hand, with SwapEMAWeights too."""
+    import keras
+
+    tiny_model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
+    callbacks = [] if swap is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=swap)]
+    callbacks.insert(len(callbacks) if place == "last" else 0, FilterTracker(tmp_path))
+    tiny_model.fit(*data, epochs=3, verbose=0, callbacks=callbacks)
+    run = Run(tmp_path)
+    assert_stored(run, run.steps[-1], weights_of(tiny_model))
+    averaged_before = swap and place == "last"
+    assert run.steps == ([0, 1, 2, 3] if averaged_before else [0, 1, 2, 3, 4])
+    assert run.moment(run.steps[-1]).note == ("" if averaged_before else "averaged")
+
+
+def test_weights_that_are_changed_in_the_end(tiny_model, data, tmp_path):
+    """By a callback of the user's own: said as it is. The log's last word comes after it."""
+    import keras
+
+    double = keras.callbacks.LambdaCallback(
+        on_train_end=lambda logs: tiny_model.set_weights(
+            [2 * weight for weight in tiny_model.get_weights()]
+        )
+    )
+    trackers = [FilterTracker(tmp_path / "a"), FilterTracker(tmp_path / "b", schedule="log")]
+    callbacks = [trackers[0], double, trackers[1], double]
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=callbacks)
+    for name in "ab":
+        run = Run(tmp_path / name)
+        assert run.steps == [0, 1, 2, 3]
+        assert_stored(run, 3, weights_of(tiny_model))
+        assert run.moment(3).note == "changed after the last epoch"
+
+
+def test_weights_that_stay_in_the_end_are_stored_once(tiny_model, data, tmp_path):
+    """An ``EarlyStopping`` that restores the last epoch adds nothing."""
+    import keras
+
+    stop = keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
+    tiny_model.fit(*data, epochs=3, verbose=0, callbacks=[FilterTracker(tmp_path), stop])
+    assert Run(tmp_path).steps == [0, 1, 2, 3]
+
+
+def test_the_list_of_callbacks_is_as_before(tiny_model, data, tmp_path):
+    """What waits for the end of ``fit`` stays in no list: a list that is used twice works twice."""
+    import keras
+
+    others = [keras.callbacks.LambdaCallback(), keras.callbacks.History()]
+    tracker = FilterTracker(tmp_path)
+    own = keras.callbacks.CallbackList([tracker, *others], model=tiny_model, add_history=True)
+    for _ in range(2):
+        tiny_model.fit(*data, epochs=1, verbose=0, callbacks=own)
+        assert own.callbacks == [tracker, *others]
+    assert Run(tmp_path).steps == [0, 1, 2]
+
+
+def test_a_hook_called_by_hand_ends_the_run(tiny_model, data, tmp_path):
+    """Where no list of Keras's calls it, ``on_train_end`` ends it at once."""
+    tracker = FilterTracker(tmp_path)
+    tracker.set_model(tiny_model)
+    tracker.on_train_begin()
+    tracker.on_epoch_begin(0)
+    tiny_model.train_on_batch(*data)
+    tracker.on_epoch_end(0)
+    tracker.on_train_end()
+    assert Run(tmp_path).steps == [0, 1]
+    assert tracker._recording is None
+
+
+def test_step_0_of_a_model_trained_before_says_so(tiny_model, data, tmp_path):
+    """A run that begins with a second ``fit`` does not claim to begin before training."""
+    for name in "ab":
+        tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[FilterTracker(tmp_path / name)])
+    first, second = (describe(Run(tmp_path / name).moment(0)) for name in "ab")
+    assert first == "before training"
+    assert second == "start (after earlier training)"
+
+
+def test_captions_count_as_keras_does(tiny_model, data, tmp_path):
+    """While an epoch runs, that epoch and its batch; after it, the epoch; both of how many."""
+    tracker = FilterTracker(tmp_path, schedule="log")
+    tiny_model.fit(*data, epochs=2, batch_size=8, verbose=0, callbacks=[tracker])
+    run = Run(tmp_path)
+    assert [describe(run.moment(step)) for step in run.steps] == [
+        "before training",
+        "epoch 1 of 2, batch 1 of 4",
+        "epoch 1 of 2, batch 2 of 4",
+        "epoch 1 of 2, batch 3 of 4",
+        "epoch 1 of 2",
+        "epoch 2 of 2, batch 1 of 4",
+        "epoch 2 of 2, batch 2 of 4",
+        "epoch 2 of 2, batch 3 of 4",
+        "epoch 2 of 2",
+    ]
+
+
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - made here
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("copied_by", "schedule"), [(pickled, "log"), (copy.deepcopy, "epoch")])
+def test_a_copy_of_a_tracker_begins_anew(tiny_model, data, tmp_path, after, copied_by, schedule):  # noqa: PLR0917
+    """By ``pickle`` and ``deepcopy``, before and after ``fit``: with a run of its own."""
+    tracker = FilterTracker(tmp_path / "run", schedule=schedule, layers="conv1", existing="new")
+    if after:
+        tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[tracker])
+    copied = copied_by(tracker)
+    tiny_model.fit(*data, epochs=2, batch_size=8, verbose=0, callbacks=[copied])
+    run = Run(copied.run_dir)
+    assert str(run.path) == str(tmp_path / ("run-2" if after else "run"))
+    assert list(run.layers) == ["conv1"]
+    assert run.steps[-1] == (2 if schedule == "epoch" else 8)
+    assert pickled(run).steps == run.steps
+    for value in (run.moment(0), run.layers["conv1"]):
+        assert pickled(value) == value
+        assert copy.deepcopy(value) == value
+
+
+def test_a_subclass_keeps_its_own_values_when_it_is_copied(tmp_path):
+    """Only what belongs to a run is left out."""
+    tracker = Named(tmp_path, name="mine")
+    tracker._position.epochs = 3
+    copied = pickled(tracker)
+    assert copied.name == "mine"
+    assert copied._position.epochs == 0
+
+
+class Named(FilterTracker):
+    """A tracker with a value of its own."""
+
+    def __init__(self, *args, name, **options):
+        super().__init__(*args, **options)
+        self.name = name
+
+
+def test_the_selection_cannot_change_within_a_run(tiny_model, data, tmp_path):
+    """Unfreezing with a function as layers: one line says which layers differ, and what to do."""
+    tiny_model.get_layer("conv2").trainable = False
+    tracker = FilterTracker(tmp_path, layers=lambda layer: layer.trainable)
+    tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[tracker])
+    tiny_model.get_layer("conv2").trainable = True
+    with pytest.raises(
+        FiltertrackError, match=r"other layers \(.*conv2.* only here\).*layers="
+    ) as error:
+        tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[tracker])
+    assert len(str(error.value)) < 400
+
+
+def test_many_layers_that_differ_are_not_all_named(tmp_path, conv_info):
+    """Of 53 three are named, and how many more there are."""
+    from filtertrack.recording import Recording
+
+    layers = [conv_info(f"conv{number}") for number in range(53)]
+    Run.create(tmp_path, layers[:1])
+    recording = Recording(tmp_path, None)
+    with pytest.raises(
+        FiltertrackError, match="conv1, conv2, conv3 and 49 more only here"
+    ) as error:
+        recording.open(layers, {})
+    recording.close()
+    assert "conv40" not in str(error.value)
+
+
+def test_numpy_integers_are_whole_numbers(tiny_model, data, tmp_path):
+    """As schedule, as ``keep``, as steps, epochs and batches of a loop by hand."""
+    tracker = FilterTracker(tmp_path, schedule=np.int64(2), keep=np.int32(50))
+    tiny_model.fit(*data, epochs=1, batch_size=8, verbose=0, callbacks=[tracker])
+    tracker.snapshot(np.int64(7), epoch=np.uint8(2), batch=np.int16(7))
+    tracker.close()
+    run = Run(tmp_path)
+    assert run.steps == [0, 2, 4, 7]
+    assert run.moment(7) == Moment(7, 2, 7, {}, run.moment(7).wall_time)
+
+
+@pytest.mark.parametrize("level", [logging.ERROR, logging.DEBUG])
+def test_the_level_that_the_user_has_set_stays(tiny_model, data, tmp_path, level):
+    """Also in a program that has set up no logging."""
+    code = (
+        "import logging, sys; import numpy as np, keras; from filtertrack import FilterTracker\n"
+        f"log = logging.getLogger('filtertrack'); log.setLevel({level})\n"
+        "model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3),\n"
+        "                          keras.layers.GlobalAveragePooling2D()])\n"
+        "model.compile('sgd', 'mse')\n"
+        f"model.fit(np.zeros((4, 8, 8, 3)), np.zeros((4, 2)), verbose=0,\n"
+        f"          callbacks=[FilterTracker({str(tmp_path / 'run')!r})])\n"
+        f"assert log.level == {level}, log.level"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("filtertrack: tracking" in done.stderr) == (level == logging.DEBUG)
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("tf_keras.src.engine.training", "unset TF_USE_LEGACY_KERAS"),
+        ("torch.nn.modules.container", "plain PyTorch .*KERAS_BACKEND=torch"),
+        ("elsewhere", "expected a model of Keras 3, got elsewhere.Other"),
+    ],
+)
+def test_a_model_of_another_package_is_refused_in_one_sentence(tmp_path, module, advice):
+    """One that is no model of Keras 3: the error says what to do."""
+    other = type("Other", (), {"__module__": module})()
+    with pytest.raises(FiltertrackError, match=advice):
+        FilterTracker(tmp_path).set_model(other)
+
+
+def test_legacy_keras_is_refused_in_one_sentence(tmp_path):
+    """In a real ``fit`` of Keras 2, before its first batch."""
+    keras = pytest.importorskip("tf_keras")
+    model = keras.Sequential([keras.layers.Conv2D(2, 3, input_shape=(8, 8, 3))])
+    model.compile("sgd", "mse")
+    with pytest.raises(FiltertrackError, match="unset TF_USE_LEGACY_KERAS"):
+        model.fit(np.zeros((4, 8, 8, 3)), verbose=0, callbacks=[FilterTracker(tmp_path)])
+
+
+def test_layers_that_never_move_are_said_once(tiny_model, data, tmp_path, caplog):
+    """At the end, quietly, and whether they are frozen; not those that moved."""
+    import keras
+
+    caplog.set_level(logging.INFO, "filtertrack")
+    tiny_model.get_layer("conv1").trainable = False
+    tiny_model.compile("sgd", "mse")
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "a")])
+    said = [r for r in caplog.records if "did not change" in r.getMessage()]
+    assert [(r.levelno, r.getMessage()) for r in said] == [
+        (logging.INFO, "did not change (frozen): conv1")
+    ]
+    caplog.clear()
+    tiny_model.compile(keras.optimizers.SGD(0.0), "mse")
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "c")])
+    assert "did not change: conv2" in caplog.text
+    assert "did not change (frozen): conv1" in caplog.text
+    caplog.clear()
+    tiny_model.get_layer("conv1").trainable = True
+    tiny_model.compile("sgd", "mse")
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "b")])
+    assert "did not change" not in caplog.text
+
+
+def test_a_disk_that_is_full_at_the_manifest(tiny_model, data, tmp_path, monkeypatch):
+    """An error of ours before the first batch, not a bare OSError."""
+    from filtertrack import store
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "write_manifest", full)
+    with pytest.raises(FiltertrackError, match="cannot start a run: .*No space left on device"):
+        tiny_model.fit(*data, verbose=0, callbacks=[FilterTracker(tmp_path)])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtertrack import Moment
-from filtertrack.caption import Caption, describe
+from filtertrack.caption import Caption
 from filtertrack.lettering import QUIET, line
 from filtertrack.palette import BACKGROUND, FIRST, SECOND, SHADES, TEXT, ramp_entry
 
@@ -240,13 +240,6 @@ def test_one_snapshot():
     """A run that has just begun has a caption like any other."""
     drawn = caption([{"loss": 1.0}])
     assert of_ramp(first_line(drawn, drawn.draw(0)), FIRST).any()
-
-
-def test_describe_says_when():
-    """The start is named; epochs and batches are counted as finished."""
-    assert describe(Moment(0, 0, 0)) == "before training"
-    assert describe(Moment(40, 2, 40)) == "epoch 2 · batch 40"
-    assert describe(Moment(3, 3)) == "epoch 3"
 
 
 def test_a_name_that_would_break_the_line():

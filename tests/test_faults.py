@@ -176,8 +176,16 @@ def test_a_full_disk(tmp_path):
 
 @pytest.mark.parametrize(
     ("end", "code"),
-    [("raise RuntimeError('mine')", 1), ("sys.exit(3)", 3), ("os.kill(os.getpid(), 2)", -2)],
-    ids=["exception", "sys.exit", "Ctrl-C"],
+    [
+        ("raise RuntimeError('mine')", 1),
+        ("sys.exit(3)", 3),
+        ("os.kill(os.getpid(), 2)", -2),
+        (
+            "import signal; signal.signal(15, lambda *_: sys.exit(143)); os.kill(os.getpid(), 15)",
+            143,
+        ),
+    ],
+    ids=["exception", "sys.exit", "Ctrl-C", "SIGTERM that exits"],
 )
 def test_a_training_that_ends_early(tmp_path, end, code):
     """Keras calls no hook, the program ends at once, and everything taken is on disk."""
@@ -192,6 +200,22 @@ def test_a_training_that_ends_early(tmp_path, end, code):
     assert result.returncode == code, result.stderr
     run = Run(tmp_path / "run")
     assert run.steps == [0, 1, 2, 3, 4, 5, 6]
+    assert not run.verify()
+
+
+def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path):
+    """Python runs nothing then: what was still waiting is gone, what was written is whole."""
+    result = run_child(
+        tmp_path,
+        """
+        def end():
+            os.kill(os.getpid(), 15)
+        train(FilterTracker("run"), at_epoch(epoch_6=end))
+        """,
+    )
+    assert result.returncode == -15, result.stderr
+    run = Run(tmp_path / "run")
+    assert run.steps == [*range(len(run.steps))]
     assert not run.verify()
 
 

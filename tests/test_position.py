@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from filtertrack import Moment, Snapshot
@@ -40,12 +41,55 @@ def test_what_is_not_known_stays_unknown():
 
 
 def test_the_run_tells_how_many_batches_were_seen(make_run, tmp_path):
-    """Where Keras does not: those of the last snapshot before, or of the one at that epoch."""
+    """Where Keras does not: of an older run, those of the first snapshot at that epoch."""
     run = make_run()  # ten batches an epoch, epochs 0 to 2
     assert batches_before(0, None, run.path) == 0
     assert batches_before(7, 5, run.path) == 35
     assert batches_before(2, None, run.path) == 20
-    assert batches_before(9, None, run.path) == 20
+    assert batches_before(9, None, run.path) is None
     assert batches_before(9, None, tmp_path / "none") is None
     run.append(Snapshot(Moment(3, 2, 25), run.snapshot(0).arrays))
     assert batches_before(2, None, run.path) == 20
+
+
+@pytest.mark.parametrize("every", [2, 3, 7])
+def test_an_epoch_begins_where_a_snapshot_within_it_says(make_run, every):
+    """Of epochs of ten batches with a snapshot every 2, 3 or 7: 10 and 20, whatever was taken."""
+    run = make_run(steps=())
+    arrays = {"conv1/kernel": (3, 3, 1, 4), "conv2/kernel": (3, 3, 4, 6)}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in arrays.items()}
+    position = Position(by_batch=True)
+    position.start_fit(0, again=False)
+    for epoch in range(3):
+        position.start_epoch()
+        for batch in range(10):
+            position.finish_batch(batch, None)
+            if position.count % every == 0:
+                run.append(Snapshot(position.moment({}), arrays))
+        position.finish_epoch(epoch, None)
+    assert [batches_before(epoch, None, run.path) for epoch in (0, 1, 2)] == [0, 10, 20]
+    assert batches_before(3, None, run.path) is None
+
+
+def test_batches_of_fits_that_differ_are_added_up():
+    """Three epochs of 10 batches and one of 20: 50, not four times 20."""
+    position = Position(by_batch=False)
+    for fit, (epochs, steps) in enumerate([(3, 10), (1, 20)]):
+        position.start_fit(0, again=fit > 0, planned=epochs)
+        for epoch in range(epochs):
+            position.start_epoch()
+            position.finish_epoch(epoch, steps)
+    moment = position.moment({})
+    assert (moment.epoch, moment.epochs, moment.batch) == (4, 4, 50)
+
+
+def test_steps_go_on_where_the_batches_before_are_not_known():
+    """They count from there; the moment does not claim to know the batches."""
+    position = Position(by_batch=True)
+    position.start_fit(5, again=False)
+    position.start_from(None)
+    position.offset = 40
+    position.start_epoch()
+    position.finish_batch(2, None)
+    moment = position.moment({})
+    assert (moment.step, moment.epoch, moment.batch, moment.epoch_batch) == (43, 5, None, 3)

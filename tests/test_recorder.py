@@ -131,3 +131,69 @@ def test_writing_that_hangs_is_given_up_and_counted(caplog):
         if thread.name == "filtertrack":
             thread.join(5)
     assert kept == [0]
+
+
+def test_a_picture_that_hangs_is_lost_without_its_snapshot(caplog):
+    """The snapshot is on disk: the end says that one picture was lost, and no snapshot."""
+    free, kept = threading.Event(), []
+    sinks = {"snapshots": kept.append, "pictures for TensorBoard": hanging(free, [])}
+    recorder = Recorder(sinks, room=5, patience=0.05)
+    recorder.put("only")
+    assert recorder.close() is False
+    assert kept == ["only"]
+    assert dict(recorder.lost) == {"pictures for TensorBoard": 1}
+    assert "lost 1 picture for TensorBoard; the last time: writing did not finish" in caplog.text
+    assert "snapshot" not in caplog.text
+    free.set()
+
+
+def test_a_snapshot_that_hangs_is_lost_with_its_picture():
+    """Neither was finished."""
+    free = threading.Event()
+    sinks = {"snapshots": hanging(free, []), "pictures": print}
+    recorder = Recorder(sinks, room=5, patience=0.05)
+    recorder.put("first")
+    recorder.put("second")
+    recorder.close()
+    assert dict(recorder.lost) == {"snapshots": 2, "pictures": 1}
+    free.set()
+
+
+def test_what_decides_is_asked_after_all_before_it():
+    """On the thread; what it returns is handed on, nothing if it returns nothing."""
+    kept = []
+    recorder = Recorder({"snapshots": kept.append}, room=9)
+    for number in range(3):
+        recorder.put(number)
+    recorder.put(lambda: list(kept))
+    recorder.put(lambda: None)
+    recorder.close()
+    assert kept == [0, 1, 2, [0, 1, 2]]
+
+
+def test_what_decides_may_fail(caplog):
+    """It costs that snapshot, and is said."""
+    kept = []
+
+    def fail():
+        raise ValueError("no")
+
+    recorder = Recorder({"snapshots": kept.append}, room=9)
+    recorder.put(fail)
+    recorder.put("next")
+    recorder.close()
+    assert kept == ["next"]
+    assert "lost 1 snapshot; the last time: no" in caplog.text
+
+
+def test_what_does_not_count_is_lost_without_a_word():
+    """Where there is no place for it."""
+    free = threading.Event()
+    recorder = Recorder({"snapshots": hanging(free, [])}, room=1, patience=0.05)
+    recorder.put("at work")
+    recorder.put("waits")
+    for _ in range(3):
+        recorder.put(lambda: None, counts=False)
+    assert not recorder.lost
+    free.set()
+    recorder.close()

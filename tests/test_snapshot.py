@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, LayerInfo, Moment
-from filtertrack.snapshot import safe_names, total_bytes
+from filtertrack.snapshot import describe, safe_names, total_bytes
 
 SAFE = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
 JSON = st.recursive(
@@ -166,6 +166,83 @@ def test_a_moments_metrics_are_frozen():
     assert moment.metrics == {"loss": 0.5}
     with pytest.raises(TypeError):
         moment.metrics["loss"] = 1
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"step": 0, "epoch": 0}, "before training"),
+        ({"step": 0, "epoch": 0, "batch": 0, "epoch_batch": 0, "epochs": 3}, "before training"),
+        (
+            {"step": 0, "epoch": 0, "note": "after earlier training"},
+            "start (after earlier training)",
+        ),
+        ({"step": 9, "epoch": 2, "epoch_batch": 0, "epochs": 12}, "epoch 2 of 12"),
+        ({"step": 9, "epoch": 2, "epoch_batch": 0}, "epoch 2"),
+        ({"step": 9, "epoch": 2, "epoch_batch": 0, "epochs": 1}, "epoch 2"),
+        (
+            {"step": 9, "epoch": 0, "epoch_batch": 9, "epoch_batches": 153},
+            "epoch 1, batch 9 of 153",
+        ),
+        ({"step": 9, "epoch": 0, "epoch_batch": 9, "epochs": 2}, "epoch 1 of 2, batch 9"),
+        ({"step": 6, "epoch": 5, "epoch_batch": 0, "note": "averaged"}, "epoch 5 (averaged)"),
+    ],
+)
+def test_a_moment_is_described_as_keras_counts(values, text):
+    """While an epoch runs, that epoch and its batch; totals that are not known are left out."""
+    assert describe(Moment(**values)) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"step": 300, "epoch": 0}, "step 300"),
+        ({"step": 300, "epoch": 2}, "epoch 2, step 300"),
+        ({"step": 3, "epoch": 3}, "epoch 3"),
+        ({"step": 300, "epoch": 0, "batch": 300}, "batch 300"),
+        ({"step": 40, "epoch": 2, "batch": 40}, "epoch 2 · batch 40"),
+    ],
+)
+def test_a_moment_of_a_loop_or_an_older_run_is_described(values, text):
+    """Never "epoch 0": what is known, epochs as finished and batches of the whole training."""
+    assert describe(Moment(**values)) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs"),
+    [
+        ({"step": 3, "epoch": 3}, True),
+        ({"step": 30, "epoch": 3, "batch": 30}, False),
+        ({"step": 4, "epoch": 3, "batch": 30, "epoch_batch": 0}, True),
+        ({"step": 31, "epoch": 3, "batch": 30, "epoch_batch": 0}, False),
+        ({"step": 4, "epoch": 3, "epoch_batch": 0}, True),
+        ({"step": 31, "epoch": 3, "batch": 30, "epoch_batch": 1}, False),
+        ({"step": 300, "epoch": 0}, False),
+    ],
+)
+def test_steps_that_count_epochs(values, epochs):
+    """Also where they are ahead of the epochs, as after weights that were restored."""
+    assert Moment(**values).counts_epochs is epochs
+
+
+def test_numbers_of_numpy_become_pythons():
+    """So that they can be stored as JSON."""
+    moment = Moment(np.int64(5), np.uint8(1), np.int32(5), epochs=np.int16(9))
+    values = (moment.step, moment.epoch, moment.batch, moment.epochs)
+    assert values == (5, 1, 5, 9)
+    assert {type(value) for value in values} == {int}
+
+
+@pytest.mark.parametrize("note", [3, None, "x" * 101])
+def test_a_note_that_does_not_fit_is_refused(note):
+    """It is a short text."""
+    with pytest.raises(FiltertrackError, match="note"):
+        Moment(0, 0, note=note)
+
+
+def test_control_characters_of_a_note_are_replaced():
+    """It is written to terminals and pages."""
+    assert Moment(1, 1, note="a\x1b[0mb").note == "a?[0mb"
 
 
 def test_total_bytes(conv_info):

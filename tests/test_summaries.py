@@ -18,7 +18,7 @@ from filtertrack.panel import Look
 from filtertrack.scaling import value_range
 from filtertrack.strip import Strip
 from filtertrack.subject import choose
-from filtertrack.summaries import Summaries
+from filtertrack.summaries import Summaries, event_bytes
 from filtertrack.timing import Pace, plan
 
 
@@ -461,3 +461,20 @@ def test_event_files_are_named_as_tensorboards_own(run):
     host = re.escape(socket.gethostname())
     name = rf"events\.out\.tfevents\.\d{{10}}\.{host}\.{os.getpid()}\.\d+"
     assert re.fullmatch(name, file.name)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(9, 9, 3, 32), (3, 3, 64, 64), (3, 3, 256, 256), (1, 1, 256, 256), (16, 16, 3, 256)],
+    ids=str,
+)
+def test_the_bytes_of_events_are_known_within_a_factor_of_two(tmp_path, conv_info, rng, shape):
+    """Of pictures in colour, of patterns, of many pages, of a matrix."""
+    info = conv_info("conv", shape, bias=False)
+    run = Run.create(tmp_path, [info])
+    summaries, sizes = Summaries(run), []
+    for step in range(2):
+        arrays = {info.kernel: rng.normal(size=shape).astype(np.float32)}
+        summaries.add(Snapshot(Moment(step, step), arrays))
+        sizes.append(sum(file.stat().st_size for file in run.folder.glob("events*")))
+    assert 0.5 < event_bytes([info]) / (sizes[1] - sizes[0]) < 2

@@ -337,7 +337,7 @@ def test_steps_play_and_scrub_with_both_loaders(loaded_by_each, tab):
     assert tab.at.locator(".when").inner_text() == f"step {LAST} · {LAST + 1} of {LAST + 1}"
     slider.fill("4")
     tab.drawn(4)
-    assert slider.get_attribute("aria-valuetext") == "step 4, epoch 4"
+    assert slider.get_attribute("aria-valuetext") == "step 4, epoch 4 of 8"
     for key, step in [("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)]:
         slider.press(key)
         tab.drawn(step)
@@ -740,7 +740,7 @@ def test_it_is_used_without_a_mouse(logs, tab):
         assert everything
         for each in everything:
             assert re.search(rf'- {role} "[^"]+"', each.aria_snapshot()), each.aria_snapshot()
-    assert tab.at.get_by_role("slider").get_attribute("aria-valuetext") == "step 8, epoch 8"
+    assert tab.at.get_by_role("slider").get_attribute("aria-valuetext") == "step 8, epoch 8 of 8"
     tab.button("filter 0").focus()
     stops = []
     for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "ArrowRight"):

@@ -127,6 +127,13 @@ def test_epochs_space_them_where_no_batches_are_known():
     assert plan(moments, Pace(time="log")).knots == pytest.approx([0, 1 / 4, 1 / 2, 3 / 4, 1])
 
 
+def test_steps_space_a_loop_that_knows_nothing_else():
+    """Where neither batches nor epochs are known: by themselves, and by their logarithm."""
+    moments = [Moment(step, 0) for step in (0, 1, 3, 7)]
+    assert plan(moments, Pace(time="epoch")).knots == pytest.approx([0, 1 / 7, 3 / 7, 1])
+    assert plan(moments, Pace(time="log")).knots == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
 @pytest.mark.parametrize("time", ["epoch", "log"])
 def test_a_batch_count_that_begins_anew_does_not_turn_time_back(time):
     """A run that was gone on with by another program counts from 0 again."""

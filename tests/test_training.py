@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from filtertrack import FilterTracker, FiltertrackError, Run, Snapshot
+from filtertrack.snapshot import describe
 
 
 @pytest.fixture
@@ -212,11 +213,14 @@ def test_train_on_batch_by_hand(keras, x, tmp_path):
         np.testing.assert_array_equal(run.snapshot(step).arrays["conv/kernel"], kernel)
     assert run.moment(3).metrics == {"loss": pytest.approx(0.7)}
     assert run.moment(3).epoch == 1
-    with pytest.raises(FiltertrackError, match="already holds a run"):
-        tracker.snapshot(0)
-    tracker.snapshot(3)
+    for step in (0, 3, 4):
+        with pytest.raises(FiltertrackError, match="already holds a run, up to step 4") as error:
+            tracker.snapshot(step)
+        for way in ("Go on from step 5", "another folder", "existing='new'", "existing='replace'"):
+            assert way in str(error.value)
+    tracker.snapshot(5)
     tracker.close()
-    assert run.steps == [0, 1, 2, 3]
+    assert run.steps == [0, 1, 2, 3, 4, 5]
 
 
 def test_by_hand_without_a_model_or_weights(keras, tmp_path):
@@ -251,7 +255,7 @@ def test_the_cost_is_said_before_training(keras, x, tmp_path, caplog):
     caplog.set_level(logging.INFO, "filtertrack")
     model = small(keras)
     model.fit(x, TARGETS, epochs=3, verbose=0, callbacks=[FilterTracker(tmp_path)])
-    assert "(1 kernels, 0.00 MB a snapshot; about 4 snapshots: 0.0 MB)" in caplog.text
+    assert "(1 kernel, 0.01 MB a snapshot with pictures; about 4 snapshots: 0.0 MB)" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:.*it looks like it has unbuilt state")  # as it is meant to
@@ -330,3 +334,239 @@ def test_a_run_with_names_of_an_earlier_version_goes_on(keras, tmp_path, rng):
         layer = loaded.get_layer("enc").get_layer(name)
         kernel = keras.ops.convert_to_numpy(layer.kernel)
         np.testing.assert_array_equal(run.kernels(name, 2), run.layer(name).canonical(kernel))
+
+
+# Loops by hand.
+
+
+def test_a_loop_by_hand_says_its_steps(keras, x, tmp_path):
+    """And batches where they are given; never "epoch 0"."""
+    model = small(keras)
+    tracker = FilterTracker(tmp_path)
+    tracker.set_model(model)
+    for step in (0, 100, 200):
+        tracker.snapshot(step)
+        model.train_on_batch(x, TARGETS)
+    tracker.snapshot(300, batch=1200)
+    tracker.snapshot(400, epoch=2)
+    tracker.close()
+    run = Run(tmp_path)
+    assert [describe(run.moment(step)) for step in run.steps] == [
+        "before training",
+        "step 100",
+        "step 200",
+        "batch 1200",
+        "epoch 2, step 400",
+    ]
+
+
+def test_a_loop_whose_model_does_not_change(keras, x, tmp_path, caplog):
+    """Said once, at the second snapshot, with what to do; not where something has changed."""
+    model = small(keras)
+    tracker = FilterTracker(tmp_path / "still")
+    tracker.set_model(model)
+    for step in range(4):
+        tracker.snapshot(step)
+    tracker.close()
+    said = [r for r in caplog.records if "no tracked weight has changed" in r.getMessage()]
+    assert len(said) == 1
+    assert "variable.assign(value)" in said[0].getMessage()
+    caplog.clear()
+    tracker = FilterTracker(tmp_path / "moving")
+    tracker.set_model(model)
+    for step in range(3):
+        tracker.snapshot(step)
+        model.train_on_batch(x, TARGETS)
+    tracker.close()
+    assert "no tracked weight" not in caplog.text
+
+
+@pytest.mark.parametrize("assigned", [False, True])
+def test_a_loop_of_jax_with_stateless_call(keras, x, tmp_path, caplog, assigned):
+    """The model's own variables stay at their start unless the state is assigned back."""
+    if keras.backend.backend() != "jax":
+        pytest.skip("stateless_call is how loops are written on jax")
+    import jax
+
+    model = small(keras)
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+
+    def loss_of(trainable, others):
+        predicted, others = model.stateless_call(trainable, others, x, training=True)
+        return keras.ops.mean((predicted - TARGETS) ** 2), others
+
+    trainable = [variable.value for variable in model.trainable_variables]
+    others = [variable.value for variable in model.non_trainable_variables]
+    state = [variable.value for variable in optimizer.variables]
+    tracker = FilterTracker(tmp_path)
+    tracker.set_model(model)
+    for step in range(3):
+        tracker.snapshot(step)
+        (_, others), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable, others)
+        trainable, state = optimizer.stateless_apply(state, gradients, trainable)
+        if assigned:
+            for variable, value in zip(model.trainable_variables, trainable, strict=True):
+                variable.assign(value)
+    tracker.close()
+    run = Run(tmp_path)
+    moved = (run.kernels("conv", 0) != run.kernels("conv", 2)).any()
+    assert moved == assigned
+    assert ("no tracked weight has changed" in caplog.text) == (not assigned)
+
+
+# Kinds of models and trainings that Keras's examples show.
+
+
+def halves(keras):
+    """Return a generator and a discriminator."""
+    generator = keras.Sequential(
+        [keras.Input((2, 2, 4)), keras.layers.Conv2DTranspose(3, 4, 4, name="up")]
+    )
+    return generator, small(keras)
+
+
+def test_an_adversarial_pair_in_a_loop_by_hand(keras, x, tmp_path):
+    """A tracker for each half: captions by step, both runs go on when the loop does."""
+    generator, discriminator = halves(keras)
+    combined = keras.Sequential([generator, discriminator])
+    combined.compile("sgd", "mse")
+    noise = np.ones((32, 2, 2, 4), "float32")
+    held_last = {}
+    for first in (0, 3):
+        trackers = {"g": generator, "d": discriminator}
+        trackers = {FilterTracker(tmp_path / name): model for name, model in trackers.items()}
+        for tracker, model in trackers.items():
+            tracker.set_model(model)
+        for step in range(first, first + 3):
+            for tracker in trackers:
+                tracker.snapshot(step, metrics={"step": step})
+            held_last = {"d": held(keras, discriminator).copy()}
+            discriminator.train_on_batch(x, TARGETS)
+            combined.train_on_batch(noise, TARGETS)
+        for tracker in trackers:
+            tracker.close()
+    for name, layer in (("g", "up"), ("d", "conv")):
+        run = Run(tmp_path / name)
+        assert run.steps == [*range(6)]
+        assert run.moment(5).metrics == {"step": 5}
+        assert all((run.kernels(layer, s) != run.kernels(layer, s + 1)).any() for s in range(5))
+    np.testing.assert_array_equal(
+        Run(tmp_path / "d").snapshot(5).arrays["conv/kernel"], held_last["d"]
+    )
+
+
+def test_a_distiller(keras, x, tmp_path, caplog):
+    """The frozen teacher is tracked beside the student, and the end says that it did not change."""
+    caplog.set_level(logging.INFO, "filtertrack")
+
+    class Distiller(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.student, self.teacher = small(keras), small(keras)
+            self.teacher.trainable = False
+
+        def call(self, x):
+            return self.student(x)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean((self.teacher(x, training=False) - y_pred) ** 2)
+
+    model = Distiller()
+    model.compile(keras.optimizers.SGD(0.1))
+    model(x)
+    model.fit(x, TARGETS, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    run = Run(tmp_path)
+    assert len(run.layers) == 2
+    moved = [(run.kernels(name, 0) != run.kernels(name, 2)).any() for name in run.layers]
+    assert sorted(moved) == [False, True]
+    (still,) = (name for name, moves in zip(run.layers, moved, strict=True) if not moves)
+    (said,) = (r.getMessage() for r in caplog.records if "did not change" in r.getMessage())
+    assert still in said
+    assert not [name for name in run.layers if name != still and f"{name}," in said]
+
+
+def test_three_fits_of_models_that_share_an_encoder(keras, x, tmp_path):
+    """As in contrastive learning: a baseline, pretraining, finetuning; one tracker, three runs."""
+
+    def encoder():
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 3)),
+                keras.layers.Conv2D(4, 3, name="conv"),
+                keras.layers.GlobalAveragePooling2D(),
+            ]
+        )
+
+    def headed(body, units):
+        model = keras.Sequential([keras.Input((8, 8, 3)), body, keras.layers.Dense(units)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        return model
+
+    tracker = FilterTracker(tmp_path / "run", existing="new")
+    shared = encoder()
+    folders = []
+    for body, units in ((encoder(), 4), (shared, 2), (shared, 4)):
+        targets = np.ones((32, units), "float32")
+        headed(body, units).fit(x, targets, epochs=2, verbose=0, callbacks=[tracker])
+        folders.append(tracker.run_dir)
+    assert [folder.name for folder in folders] == ["run", "run-2", "run-3"]
+    runs = [Run(folder) for folder in folders]
+    assert all(run.steps == [0, 1, 2] for run in runs)
+    (pretrained, finetuned), (name,) = runs[1:], runs[1].layers
+    np.testing.assert_array_equal(pretrained.kernels(name, 2), finetuned.kernels(name, 0))
+
+
+def test_a_train_step_of_ones_own(keras, x, tmp_path):
+    """With weights restored in the end: the last snapshot is the model in hand."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("this train_step is written for tensorflow")
+    import tensorflow as tf
+
+    class Own(keras.Model):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+            gradients = tape.gradient(loss, self.trainable_weights)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+            return {"loss": -loss}  # so that it seems to get worse
+
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    model = Own(inputs, keras.layers.GlobalAveragePooling2D()(hidden))
+    model.compile(keras.optimizers.SGD(0.1))
+    stop = keras.callbacks.EarlyStopping(
+        "loss", patience=2, mode="min", restore_best_weights=True, verbose=0
+    )
+    callbacks = [FilterTracker(tmp_path, schedule="log"), stop]
+    model.fit(x, TARGETS, epochs=9, batch_size=8, verbose=0, callbacks=callbacks)
+    run = Run(tmp_path)
+    last = run.moment(run.steps[-1])
+    assert last.note == "restored: epoch 1"
+    np.testing.assert_array_equal(run.snapshot(last.step).arrays["conv/kernel"], held(keras, model))
+
+
+def test_a_copy_of_the_network_that_averages(keras, x, tmp_path):
+    """An EMA copy that a callback updates after each epoch is tracked as any other model."""
+    network = small(keras)
+    average = keras.models.clone_model(network)
+    average.set_weights(network.get_weights())
+
+    class Update(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            pairs = zip(average.get_weights(), self.model.get_weights(), strict=True)
+            average.set_weights([0.5 * old + 0.5 * new for old, new in pairs])
+            tracker.snapshot(epoch + 1, epoch=epoch + 1)
+
+    tracker = FilterTracker(tmp_path / "average")
+    tracker.set_model(average)
+    tracker.snapshot(0)
+    callbacks = [FilterTracker(tmp_path / "network"), Update()]
+    network.fit(x, TARGETS, epochs=3, verbose=0, callbacks=callbacks)
+    tracker.close()
+    average, network = (Run(tmp_path / name) for name in ("average", "network"))
+    assert average.steps == network.steps == [0, 1, 2, 3]
+    mean = 0.5 * network.kernels("conv", 0) + 0.5 * network.kernels("conv", 1)
+    np.testing.assert_allclose(average.kernels("conv", 1), mean, rtol=1e-6)
+    assert describe(average.moment(2)) == "epoch 2"

@@ -13,6 +13,7 @@ from filtertrack.order import ORDERS, Order, arrange
 from filtertrack.palette import THEMES, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.store import Run
+from filtertrack.subject import default_layer
 from filtertrack.tensorboard_plugin.parts import MOST_ACROSS, is_cut, page_of, readable
 
 _MOST_READ = 256 << 20
@@ -47,11 +48,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     And ``default_layer``: the name of the one that is worth showing first.
     """
     layers = [_describe_layer(info) for info in run.layers.values()]
-    return {"layers": layers, "default_layer": _default_layer(run)}
-
-
-def _default_layer(run: Run) -> str | None:
-    return next(iter(run.layers), None)
+    return {"layers": layers, "default_layer": default_layer(run)}
 
 
 def _describe_layer(info: LayerInfo) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from filtertrack.cells import Channels, View, to_cells, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.grid import PAGE
-from filtertrack.snapshot import LayerInfo, Moment, total_bytes
+from filtertrack.snapshot import LayerInfo, Moment, describe, total_bytes
 from filtertrack.store import Run
 from filtertrack.tensorboard_plugin.wire import pack
 
@@ -159,7 +159,13 @@ def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None
 def _describe(moment: Moment) -> dict[str, Any]:
     finite = [(name, value) for name, value in moment.metrics.items() if math.isfinite(value)]
     metrics = {name[:_LONGEST]: value for name, value in finite[:_MOST_METRICS]}
-    return {"step": moment.step, "epoch": moment.epoch, "batch": moment.batch, "metrics": metrics}
+    return {
+        "step": moment.step,
+        "epoch": moment.epoch,
+        "batch": moment.batch,
+        "when": describe(moment),
+        "metrics": metrics,
+    }
 
 
 def readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:

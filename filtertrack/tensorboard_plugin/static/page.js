@@ -265,7 +265,7 @@ export class Page {
     }
     this.filter.draw(values);
     const moment = whole[0]?.moment;
-    this.transport.show(step, moment ? `step ${step}, epoch ${moment.epoch}` : `step ${step}`);
+    this.transport.show(step, sayWhen(step, moment));
     this.keep();
   }
 
@@ -345,6 +345,11 @@ export class Page {
     await this.notices.attempt("saving", () => saveAnimation(this, ending));
     this.saving = false;
   }
+}
+
+function sayWhen(step, moment) {
+  if (!moment) return `step ${step}`;
+  return moment.when.startsWith(`step ${step}`) ? moment.when : `step ${step}, ${moment.when}`;
 }
 
 function stored(layer) {
