@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 """The version of a run's layout. A reader refuses a newer one and reads every older one."""
 
-_MOST = 16 << 20
+_MOST = 8 << 20
 
 
 def write_manifest(folder: Place, layers: Sequence[LayerInfo], software: Mapping[str, str]) -> None:
