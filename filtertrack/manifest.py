@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 """The version of a run's layout. A reader refuses a newer one and reads every older one."""
 
-_MOST = 16 << 20
+_MOST = 8 << 20
 
 
 def write_manifest(folder: Place, layers: Sequence[LayerInfo], software: Mapping[str, str]) -> None:
@@ -29,6 +29,7 @@ def write_manifest(folder: Place, layers: Sequence[LayerInfo], software: Mapping
         software: Library name to version, for the record.
 
     Raises:
+        FiltertrackError: If it would be larger than one that is read.
         OSError: If it cannot be written.
     """
     manifest = {
@@ -38,6 +39,11 @@ def write_manifest(folder: Place, layers: Sequence[LayerInfo], software: Mapping
         "layers": [info.to_dict() for info in layers],
     }
     text = json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1).encode()
+    if len(text) > _MOST:
+        raise FiltertrackError(
+            f"{len(layers)} layers take a manifest of {len(text)} bytes, expected at most {_MOST}; "
+            f"track fewer layers (layers=)"
+        )
     write_whole(folder / MANIFEST, lambda file: file.write(text))
 
 

@@ -479,10 +479,9 @@ def _parse_index(content: np.ndarray, count: int) -> _Index:
     last = max(entries, key=lambda name: entries[name].start, default=b"")
     if entries:
         at = records[last]
-        sizes = _sizes_at(content.data, at)
+        first, end = _sizes_at(content.data, at)
         same[at + 20 : at + 28] = 0
-        if sizes is not None:
-            same[sizes : sizes + 16] = 0
+        same[first : min(first + 16, end)] = 0
     masked = (content & same).tobytes()
     return _Index(len(content), entries, records, last, same, masked)
 
@@ -503,29 +502,29 @@ def _entry_of(index: memoryview, at: int) -> _Entry:
     if flags & _ENCRYPTED:
         raise ValueError("it is encrypted")
     if _IN_64_BITS in (packed, size, start):
-        sizes = _sizes_at(index, at)
-        if sizes is None:
-            raise ValueError("its index names no sizes")
-        wide = struct.iter_unpack("<Q", index[sizes : sizes + 24])
-        size, packed, start = (
-            next(wide)[0] if value == _IN_64_BITS else value for value in (size, packed, start)
-        )
+        first, end = _sizes_at(index, at)
+        wide = (value for (value,) in struct.iter_unpack("<Q", index[first:end]))
+        narrow = (size, packed, start)
+        size, packed, start = (next(wide, -1) if n == _IN_64_BITS else n for n in narrow)
+        if min(size, packed, start) < 0:
+            raise ValueError("its index lacks a size")
     if method == _STORED and packed != size:
         raise ValueError(f"an entry claims {size} bytes, and {packed}")
     return _Entry(start, size, checksum, method)
 
 
-def _sizes_at(index: memoryview, at: int) -> int | None:
-    """Return where in the index the 64-bit sizes of an entry are; None where there are none."""
+def _sizes_at(index: memoryview, at: int) -> tuple[int, int]:
+    """Return where in the index the 64-bit sizes of an entry start and end."""
     *_, name, extra, _, _, _, _, _ = _CENTRAL.unpack_from(index, at)
     at += _CENTRAL.size + name
     end = at + extra
     while at < end:
         kind, size = _EXTRA.unpack_from(index, at)
+        at += _EXTRA.size
         if kind == _IN_64:
-            return at + _EXTRA.size
-        at += _EXTRA.size + size
-    return None
+            return at, min(at + size, end)
+        at += size
+    return end, end
 
 
 def _load(file: OpenFile, end: int, name: str, entry: _Entry, head: int) -> np.ndarray | None:

@@ -189,11 +189,11 @@ class Run:
 
     def version(self) -> str:
         """Return a text that changes when a snapshot is added, replaced or removed."""
-        changed = count = 0
         if isinstance(self._snapshots, Path):
             # Its time is that of its last change; the count as well, in case clocks are coarse.
+            changed, count = 0, len(self.steps)
             with suppress(FileNotFoundError, NotADirectoryError):
-                changed, count = self._snapshots.stat().st_mtime_ns, len(self.steps)
+                changed = self._snapshots.stat().st_mtime_ns
         else:
             stamps = self.stamps()
             changed, count = zlib.crc32(repr(stamps).encode()), len(stamps)

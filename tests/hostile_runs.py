@@ -210,7 +210,7 @@ def a_layer_with(folder, change):
     {"format": 10**400},
     {"created": float("nan")},
     {"extra": "x" * (20 << 20)},
-    {"extra": [[]] * 3_500_000},
+    {"extra": [[]] * 500_000},
 )
 def a_manifest_with(folder, change):
     write_run(folder, **change) if "layers" not in change else write_run(
@@ -459,6 +459,19 @@ def changed_record(folder, **fields):
 def an_index_that_claims(folder, fields):
     write_run(folder)
     changed_record(folder, **fields)
+
+
+@variant(0, 4, 8, 12, 0xFFF0)
+def an_index_that_lacks_a_size(folder, size):
+    write_run(folder)
+    with zipfile.ZipFile(snapshot(folder), "w") as archive:
+        for name, content in members([LAYER], 1).items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.extra = (
+                (1).to_bytes(2, "little") + size.to_bytes(2, "little") + bytes(min(size, 16))
+            )
+            archive.writestr(info, content)
+    changed_record(folder, size=0xFFFFFFFF, packed=0xFFFFFFFF, start=0xFFFFFFFF)
 
 
 @variant()
