@@ -192,23 +192,33 @@ def to_channels(view: View, kernels: np.ndarray) -> np.ndarray:
     return apart.transpose(0, 1, 3, 2, 4).reshape(filters, height, width // view.slices, -1)
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number of things.
+
+    Example:
+        >>> counted(1, "filter"), counted(3, "input channel")
+        ('1 filter', '3 input channels')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def explain(info: LayerInfo) -> str:
     """Say in words what a picture of this layer shows; the same for every snapshot of it."""
     view = view_of(info)
     filters, height, width, channels = info.shape
-    shape = "x".join(map(str, info.kernel_shape))
+    shape, of_them = "x".join(map(str, info.kernel_shape)), counted(filters, "filter")
     size = f"{height}x{width}"
     if view.slices > 1:
         size = f"{view.slices} slices of {height}x{width // view.slices}, side by side"
     what = {
-        "grey": f"{filters} filters of {size}, one input channel, in grey",
-        "colour": f"{filters} filters of {size}, three input channels as red, green, blue",
+        "grey": f"{of_them} of {size}, one input channel, in grey",
+        "colour": f"{of_them} of {size}, three input channels as red, green, blue",
         "pattern": (
-            f"{filters} filters of {size}, each collapsed from {channels} input channels to its "
+            f"{of_them} of {size}, each collapsed from {channels} input channels to its "
             f"strongest spatial pattern (rank 1)"
         ),
         "matrix": (
-            f"1x1 kernel as a matrix: {channels} input channels down, {filters} filters across"
+            f"1x1 kernel as a matrix: {counted(channels, 'input channel')} down, {of_them} across"
         ),
     }[view.kind]
     per = "the matrix" if view.kind == "matrix" else "each filter"

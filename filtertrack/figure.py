@@ -1,5 +1,6 @@
 """A run becomes a figure for a paper: a row a filter, a column a step."""
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,7 +30,9 @@ from filtertrack.subject import RunLike, Steps, Subject, choose
 _LINE = 1.05
 """From one label to the next, in the font's size."""
 
-_MOST_PIXELS = 1 << 28
+_MOST_MEMORY = 4e9
+_A_PIXEL, _A_WEIGHTS_PIXEL = 8, 125
+"""Bytes that matplotlib takes for each pixel of the figure, and of its largest image: measured."""
 _LONGEST_NAME = 60
 """Characters of a layer's name in the title, at most."""
 
@@ -117,11 +120,11 @@ def filmstrip(
     if not strip.rows:
         raise FiltertrackError(f"layer {subject.layers[0]} has no filters to draw")
     page = Page.fit(strip, sheet)
-    if page.shape[0] * page.shape[1] > _MOST_PIXELS:
+    memory = _A_PIXEL * math.prod(page.shape) + _A_WEIGHTS_PIXEL * math.prod(page.layout.shape)
+    if memory > _MOST_MEMORY:
         raise FiltertrackError(
-            f"width: {page.shape[1]}x{page.shape[0]} pixels would take about "
-            f"{size_text(page.shape[0] * page.shape[1] * 8)} of memory; choose a smaller width, "
-            f"height or dpi"
+            f"width: {page.shape[1]}x{page.shape[0]} pixels would take about {size_text(memory)} "
+            f"of memory; choose a smaller width, height or dpi"
         )
     with settings():
         figure = _drawn(subject, strip, page, look, dpi)

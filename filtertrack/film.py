@@ -33,6 +33,8 @@ from filtertrack.places import Place
 from filtertrack.subject import Subject
 from filtertrack.timing import Timeline
 
+_LEAST_HEAD = 40
+"""Pixels of a caption, at least."""
 _SAMPLES, _SAMPLED = 12_000, 24
 _LONGEST_NAME = 200
 """Characters of a layer's or a run's name, at most."""
@@ -89,8 +91,10 @@ class Film:
         grids = arrange_grids(
             views, across, side=side, columns=columns, even=even, outlined=look.outline
         )
-        if not huge:
-            check_budget(grids.shape, len(timeline.frames), 1 if self._indexed else 3)
+        height, width = grids.shape
+        frames, bytes_a_pixel = len(timeline.frames), 1 if self._indexed else 3
+        if not huge:  # before a caption of that width is laid out
+            check_budget((height + _LEAST_HEAD, width), frames, bytes_a_pixel)
         self._places, self._title, self.side = grids.places, grids.title, grids.side
         logs = [[moment.metrics for moment in run] for run in subject.moments]
         title = _headline(subject, look, timeline)
@@ -98,7 +102,9 @@ class Film:
         self._counted = look.outline and len(views) == 1
         self._legend = Legend(grids.shape[1], views[0].count if self._counted else None)
         self._head = self._caption.height + (self._legend.height if look.outline else 0)
-        self.shape = (self._head + grids.shape[0], grids.shape[1])
+        self.shape = (self._head + height, width)
+        if not huge:
+            check_budget(self.shape, frames, bytes_a_pixel)
         self._titles = _titles(subject) if self._title else []
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from filtertrack import measures
 from filtertrack.budget import size_text
-from filtertrack.cells import to_channels, view_of
+from filtertrack.cells import counted, to_channels, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
@@ -197,7 +197,7 @@ def _check_size(run: Run, subject: Subject) -> None:
     memory = filters * snapshots * _ROW
     if memory > _MOST_MEMORY:
         raise FiltertrackError(
-            f"the measures of {filters} filters at {snapshots} snapshot{'s' * (snapshots != 1)} "
+            f"the measures of {counted(filters, 'filter')} at {counted(snapshots, 'snapshot')} "
             f"would take about {size_text(memory)} of memory; choose fewer layers or steps"
         )
     for info in infos:

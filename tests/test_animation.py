@@ -2,6 +2,7 @@ import math
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -794,3 +795,15 @@ def test_a_size_too_small_for_outlines_names_one_that_is_enough(grey_run, tmp_pa
         animate(grey_run, tmp_path / "a.gif", size=36, outline=True)
     needed = int(str(error.value).split("at least ")[1].split(",")[0])
     assert animate(grey_run, tmp_path / "a.gif", size=needed, outline=True).frames == 6
+
+
+def test_what_a_long_kernel_takes_is_said_before_anything_is_drawn(make_run, conv_info, tmp_path):
+    """Its caption would be a million pixels wide, and its curves four times as many."""
+    run = make_run(conv_info(kernel_shape=(1, 1_000_000, 1, 1), bias=False), steps=range(2))
+    tracemalloc.start()
+    with pytest.raises(FiltertrackError, match=r"GB of memory .*--huge"):
+        animate(run, tmp_path / "a.png", delta=True, order="label")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30e6
+    assert not (tmp_path / "a.png").exists()

@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
-from filtertrack.budget import check_budget
+from filtertrack.budget import check_budget, size_text
 
 SIDES = st.integers(1, 100_000)
 
@@ -65,3 +65,20 @@ def test_less_of_what_is_allowed_is_allowed(height, width, frames, bytes_a_pixel
         check_budget((width, height), frames, bytes_a_pixel)
         check_budget((height, width), frames // 2, bytes_a_pixel)
         check_budget((height // 2, width), frames, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "1 kB"), (31_400_000, "31 MB"), (999_000_000, "999 MB"), (2_040_000_000, "2.0 GB")],
+)
+def test_bytes_have_a_unit_that_says_something(count, text):
+    """Never 0.0 GB."""
+    assert size_text(count) == text
+
+
+def test_a_small_part_of_what_is_refused_has_its_unit():
+    """Much memory and little disk, or the other way round."""
+    with pytest.raises(FiltertrackError, match=r"about 2\.0 GB of memory and up to 100 MB of disk"):
+        check_budget((5_001, 10_000), frames=2, bytes_a_pixel=1)
+    with pytest.raises(FiltertrackError, match=r"about 40 MB of memory and up to 20\.0 GB of disk"):
+        check_budget((1000, 1000), frames=20_001, bytes_a_pixel=1)

@@ -241,6 +241,8 @@ def test_grey_and_colour_are_the_weights(conv_info, rng):
         ((3, 3, 1, 4), ["3x3x1x4", "4 filters", "grey"]),
         ((3, 3, 64, 8), ["from 64 input channels", "strongest spatial pattern (rank 1)"]),
         ((1, 1, 64, 8), ["matrix", "64 input channels down, 8 filters across"]),
+        ((1, 1, 1, 9), ["matrix", "1 input channel down, 9 filters across"]),
+        ((5, 5, 3, 1), ["1 filter of 5x5"]),
     ],
     ids=str,
 )

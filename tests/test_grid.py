@@ -1,4 +1,5 @@
 import io
+import time
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from filtertrack import grid
 from filtertrack.cells import to_cells, view_of
 from filtertrack.grid import (
     LEVELS,
@@ -301,6 +303,25 @@ def test_more_than_64_filters_go_on_pages(conv_info, rng, count, expected):
         cell = drawn[page][top : top + step - layout.gap, left : left + step - layout.gap]
         np.testing.assert_array_equal(cell[:: layout.scale, :: layout.scale], levels)
     assert (drawn[-1] == SEPARATOR).sum() > (drawn[0] == SEPARATOR).sum() or count % PAGE == 0
+
+
+@pytest.mark.parametrize("size", [(3, 3), (1, 7), (9, 2)], ids=str)
+@pytest.mark.parametrize("count", [5000, 65_536, 10**6 + 3])
+def test_very_many_cells_are_laid_out_at_once(count, size):
+    """As when every number of columns is tried: about as wide as high, or up to twice."""
+    began = time.process_time()
+    layout = Layout.fit(count, *size, 640)
+    assert time.process_time() - began < 1
+    height, width = layout.rows * size[0], layout.columns * size[1]
+    assert 0.9 < width / height < 2.2
+    assert layout.rows * layout.columns - count < 0.01 * count
+
+
+def test_the_columns_of_many_cells_are_those_of_all_that_can_be_tried(monkeypatch):
+    """The few that are tried hold the best."""
+    found = {n: Layout.fit(n, 3, 3, 640).columns for n in (65, 500, 997, 4096)}
+    monkeypatch.setattr(grid, "_MOST_TRIED", 64)
+    assert {n: Layout.fit(n, 3, 3, 640).columns for n in found} == found
 
 
 def test_golden_grey(conv_info, golden):

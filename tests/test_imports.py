@@ -83,7 +83,7 @@ MAY_IMPORT = {
         "timing",
     },
     "strip": {"cells", "grid", "lettering", "palette", "panel", "subject"},
-    "page": {"errors", "grid", "palette", "strip"},
+    "page": {"cells", "errors", "grid", "palette", "strip"},
     "figure": {
         "budget",
         "cells",

@@ -1,9 +1,13 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from filtertrack import FiltertrackError
+from filtertrack import order as order_module
 from filtertrack.measures import LABELS, drift, label, norm, orientation, similarity
 from filtertrack.order import ORDERS, arrange
 
@@ -174,3 +178,32 @@ def test_label_is_that_of_the_end(moments):
     ranks = [LABELS.index(name) for name in label(end).names[numbers]]
     assert ranks == sorted(ranks)
     assert numbers.tolist() == arrange("label", end, end).tolist()
+
+
+def test_similarity_of_many_filters_is_that_of_few(rng, monkeypatch):
+    """Without a table of all cosines, which grows with the square of the filters."""
+    kernels = rng.normal(size=(200, 3, 3, 2))
+    expected = arrange("similarity", kernels, kernels).tolist()
+    monkeypatch.setattr(order_module, "_MOST_COSINES", 100)
+    assert arrange("similarity", kernels, kernels).tolist() == expected
+
+
+def test_similarity_of_many_filters_takes_little():
+    """A table of the cosines of 20,000 filters would take 3.2 GB."""
+    kernels = np.random.default_rng(0).normal(size=(6000, 3, 3, 1)).astype(np.float32)
+    tracemalloc.start()
+    found = arrange("similarity", kernels, kernels)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sorted(found.tolist()) == list(range(6000))
+    assert most < 20e6
+
+
+@pytest.mark.parametrize(
+    ("order", "count"), [("similarity", 200_000), ("drift", 2_000_000), ("stored", 10**9)]
+)
+def test_what_would_take_minutes_is_refused(order, count):
+    """The error says what to do; nothing is tried."""
+    kernels = np.broadcast_to(np.float32(0), (count, 3, 3, 1))
+    with pytest.raises(FiltertrackError, match=r"order: .*; choose"):
+        arrange(order, kernels, kernels)

@@ -3,13 +3,14 @@ import io
 import json
 import math
 import stat
+from importlib import import_module
 from itertools import chain
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from filtertrack import FiltertrackError, Moment, Run, Snapshot, measure
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, measure, report
 from filtertrack.report import NOTHING, each_filter, overview, write_csv, write_json
 
 STEPS = [0, 1, 2, 5, 10, 20]
@@ -274,3 +275,31 @@ def test_all_rows_of_a_table_are_there(make_run, conv_info):
     table = each_filter(measure(run), name)
     assert [row["filter"] for row in cells(table)] == [str(number) for number in range(200)]
     assert name in printed(table).replace("\n", ""), "a long title goes on below"
+
+
+def test_what_a_layer_is_too_large_for_is_said(make_run, conv_info, monkeypatch, tmp_path, caplog):
+    """In the log, below the tables and in JSON; where a number would stand there is a dash."""
+    for name in ("redundancy", "structure"):
+        monkeypatch.setattr(import_module(f"filtertrack.measures.{name}"), "_MOST_PRODUCTS", 1000)
+    measured = measure(make_run(conv_info("large", (5, 5, 1, 4)), conv_info("small", (5, 5, 1, 0))))
+    expected = "label, structured, p_value, twin, twin_cosine, repeated, orthogonality"
+    assert f"layer large is too large to measure its {expected}" in caplog.text
+    assert "small is too large" not in caplog.text
+    shown = printed(overview(measured)[1])
+    for word in expected.split(", "):
+        assert word in shown
+    whole = measured.layers["large"].whole
+    assert np.isnan([whole[name][-1] for name in ("structured", "repeated", "orthogonality")]).all()
+    assert whole["unknown"][-1] == 4
+    write_json(measured, tmp_path / "a.json")
+    held = json.loads((tmp_path / "a.json").read_text())["layers"]["large"]
+    assert ", ".join(held["too_large_for"]).startswith(expected)
+    assert held["layer"]["orthogonality"] == [None] * 3
+
+
+def test_a_long_table_is_cut(make_run, conv_info, monkeypatch):
+    """And says how many filters more there are, and where."""
+    monkeypatch.setattr(report, "_MOST_ROWS", 3)
+    grid = each_filter(measure(make_run(conv_info("conv", (3, 3, 1, 8)))), "conv")
+    assert len(grid.rows) == 3
+    assert "… and 5 more; a CSV or JSON file holds all" in printed(grid)
