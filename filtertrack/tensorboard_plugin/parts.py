@@ -150,6 +150,7 @@ def _describe(moment: Moment) -> dict[str, Any]:
         "epoch": moment.epoch,
         "batch": moment.batch,
         "when": describe(moment),
+        "note": moment.note,
         "metrics": metrics,
     }
 
