@@ -769,5 +769,5 @@ def test_a_disk_that_is_full_at_the_manifest(tiny_model, data, tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "write_manifest", full)
-    with pytest.raises(FiltertrackError, match="cannot start a run: .*No space left on device"):
+    with pytest.raises(FiltertrackError, match=r"cannot start a run: .*No space left on device"):
         tiny_model.fit(*data, verbose=0, callbacks=[FilterTracker(tmp_path)])

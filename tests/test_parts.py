@@ -178,6 +178,15 @@ def test_metrics_that_json_cannot_hold(tmp_path, conv_info):
     cells_at(part_of(run), 0, 0)
 
 
+def test_a_moment_says_when_it_is_and_what_it_holds():
+    """In the words of every caption, so that the page needs none of its own."""
+    moment = Moment(4, 3, epochs=9, epoch_batch=0, note="averaged")
+    described = parts._describe(moment)
+    assert described["when"] == "epoch 3 of 9 (averaged)"
+    assert described["note"] == "averaged"
+    assert parts._describe(Moment(300, 0))["when"] == "step 300"
+
+
 def test_metrics_beyond_what_can_be_shown():
     """Are left out, and long names are cut: so a head is as bounded as the weights."""
     moment = Moment(0, 0, 0, {f"{number} {'x' * 500}": 1.0 for number in range(50)})

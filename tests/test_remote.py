@@ -192,8 +192,9 @@ def test_going_on_and_starting_anew(tiny_model, data, line):
     tracker = FilterTracker(address)
     tiny_model.fit(*data, initial_epoch=2, epochs=4, verbose=0, callbacks=[tracker])
     assert Run(address).steps == [0, 1, 2, 3, 4]
-    tiny_model.fit(*data, initial_epoch=1, epochs=2, verbose=0, callbacks=[FilterTracker(address)])
-    assert Run(address).steps == [0, 1, 2]
+    tracker = FilterTracker(address, existing="replace")
+    tiny_model.fit(*data, initial_epoch=1, epochs=2, verbose=0, callbacks=[tracker])
+    assert Run(address).steps == [0, 1, 2, 3]
     fit(tiny_model, data, address, epochs=1, existing="replace")
     assert Run(address).steps == [0, 1]
     assert not [name for name in names() if name.endswith("000000000002.npz")]

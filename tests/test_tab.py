@@ -579,6 +579,22 @@ def test_a_snapshot_written_anew_is_drawn_anew(logs, tab, conv_info):
     assert tab.at.locator(".when").inner_text() == "step 1 · 2 of 3"
 
 
+def test_weights_that_are_not_those_of_the_training_are_marked(logs, tab, conv_info):
+    """What was restored in the end is the last step, and says what it is."""
+    run = write(logs.logdir / "z_restored", conv_info("rgb", (5, 5, 3, 4), bias=False), range(4))
+    moment = Moment(4, 3, epochs=9, epoch_batch=0, note="restored: epoch 1")
+    run.append(Snapshot(moment, run.snapshot(1).arrays))
+    logs.lists("z_restored")
+    tab = tab().go(logs.address, runs='["z_restored"]').drawn(4).loaded()
+    assert tab.at.locator(".when").inner_text() == "step 4 · 5 of 5 · restored: epoch 1"
+    slider = tab.at.get_by_role("slider", name="Step")
+    said = slider.get_attribute("aria-valuetext")
+    assert said == "step 4, epoch 3 of 9 (restored: epoch 1)"
+    slider.fill("3")
+    tab.drawn(3)
+    assert tab.at.locator(".when").inner_text() == "step 3 · 4 of 5"
+
+
 def test_damage_is_marked_and_explained(logs, tab, conv_info, tmp_path):
     """A damaged snapshot is red on the line and says why; the others are shown as ever."""
     run = write(logs.logdir / "z_broken", conv_info("rgb", (5, 5, 3, 4), bias=False), range(5))

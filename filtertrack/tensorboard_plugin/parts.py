@@ -164,6 +164,7 @@ def _describe(moment: Moment) -> dict[str, Any]:
         "epoch": moment.epoch,
         "batch": moment.batch,
         "when": describe(moment),
+        "note": moment.note,
         "metrics": metrics,
     }
 

@@ -265,7 +265,7 @@ export class Page {
     }
     this.filter.draw(values);
     const moment = whole[0]?.moment;
-    this.transport.show(step, sayWhen(step, moment));
+    this.transport.show(step, sayWhen(step, moment), moment?.note);
     this.keep();
   }
 

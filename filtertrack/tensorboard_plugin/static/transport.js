@@ -51,12 +51,13 @@ export class Transport {
     this.playButton.title = playing ? "Pause" : "Play";
   }
 
-  show(step, text) {
+  show(step, text, note) {
     const {index, count} = this.player;
     this.slider.max = String(Math.max(0, count - 1));
     this.slider.value = String(index);
     this.slider.setAttribute("aria-valuetext", text);
-    write(this.when, `step ${step} · ${index + 1} of ${count}`);
+    write(this.when, [`step ${step}`, `${index + 1} of ${count}`, ...(note ? [note] : [])].join(" · "));
+    this.when.title = text;
   }
 
   /** Mark on the line which steps are fetched, and which are damaged. */
