@@ -68,7 +68,9 @@ class ReadAhead:
             self._last = wanted
         if known is not None:
             return known
-        arrays, stamp = self._read(step, members) if coming is None else coming.result()
+        # What could not be read beforehand may be there now.
+        beforehand = None if coming is None or coming.exception() else coming.result()
+        arrays, stamp = beforehand or self._read(step, members)
         with self._lock:
             self._kept.add(step, stamp, arrays)
         return arrays

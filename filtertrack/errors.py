@@ -1,6 +1,18 @@
-"""What the package raises, and what checks and messages share."""
+"""What the package raises, and what checks and messages share.
 
+Names, paths and other packages' errors may hold anything. So every message of this package is made
+printable here, whether it is raised or logged.
+"""
+
+import logging
+import re
+import traceback
 from collections.abc import Iterable
+from contextlib import suppress
+
+_SPACES = re.compile(r"\s*[\r\n\t]\s*")
+_LONGEST = 4000
+"""Characters of a message, at most."""
 
 
 class FiltertrackError(Exception):
@@ -15,6 +27,9 @@ class FiltertrackError(Exception):
         ...
         filtertrack.errors.FiltertrackError: no run in 'runs/exp1'
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(message_of(message))
 
 
 class UnreachableError(OSError):
@@ -38,4 +53,35 @@ def printable(text: str) -> str:
         >>> printable("conv\n1 é")
         'conv?1 é'
     """
+    if text.isprintable():  # nearly always
+        return text
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def message_of(text: object) -> str:
+    r"""Return a text as a message that may be shown: in one line, printable, and not endless.
+
+    Example:
+        >>> message_of("cannot read 'a\x1b[2J':\n  no such file")
+        "cannot read 'a?[2J': no such file"
+    """
+    whole = str(text)
+    if not whole.isprintable():
+        whole = printable(_SPACES.sub(" ", whole))
+    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}…"
+
+
+class _Messages(logging.Filter):
+    """Makes what is logged printable, the text of an exception as well."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # What cannot be written as text is left to the handler, which reports it and goes on.
+        with suppress(Exception):
+            record.msg, record.args = message_of(record.getMessage()), ()
+            if record.exc_info and record.exc_info[1]:
+                lines = "".join(traceback.format_exception(record.exc_info[1])).splitlines()
+                record.exc_text = "\n".join(map(printable, lines))
+        return True
+
+
+logging.getLogger("filtertrack").addFilter(_Messages())

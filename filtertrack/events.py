@@ -6,6 +6,7 @@ backend; and its checksum of a record takes longer than drawing the picture in i
 """
 
 import os
+import re
 import socket
 import struct
 import time
@@ -15,11 +16,12 @@ from typing import Protocol
 from google_crc32c import value as crc32c
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-from filtertrack.files import write_whole
+from filtertrack.files import names_in, open_to_change, write_whole
 from filtertrack.places import Place
 
 _SOONEST = 5.0
 _SHARE = 0.01
+_TIME = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.")
 _MUCH = 1 << 20
 _MOST = 16 << 20
 
@@ -66,8 +68,8 @@ class EventFile:
 
     def start(self, step: int) -> None:
         """Make the file: from this step on it replaces what earlier files of the folder say."""
-        path = self._folder / _name()
-        path.touch(exist_ok=False)
+        path = self._folder / _name(_latest(self._folder))
+        path.touch(exist_ok=False)  # nothing that is there is opened, not even a link
         self._path, self._end, self._described = path, 0, set()
         try:
             self.append(_version())
@@ -83,7 +85,7 @@ class EventFile:
             raise ValueError("the event file is not there yet")
         _leave_out(self._described, event)
         record = _record(event.SerializeToString())
-        with self._path.open("r+b") as file:
+        with open_to_change(self._path) as file:
             file.truncate(self._end)
             file.seek(self._end)
             file.write(record)
@@ -108,6 +110,7 @@ class EventObjects:
         self._described: set[str] = set()
         self._began: float | None = None
         self._stored = 0.0
+        self._latest: int | None = None
 
     @property
     def started(self) -> bool:
@@ -149,7 +152,11 @@ class EventObjects:
         """
         if self._records:
             content = b"".join([_record(_version().SerializeToString()), *self._records])
-            write_whole(self._folder / _name(), lambda file: file.write(content))
+            if self._latest is None:
+                self._latest = _latest(self._folder)
+            name = _name(self._latest)
+            write_whole(self._folder / name, lambda file: file.write(content))
+            self._latest = _time_in(name)
             self._records, self._session = [], []
         self._stored = time.monotonic()
 
@@ -159,11 +166,39 @@ class EventObjects:
         return max(_SOONEST, _SHARE * elapsed)
 
 
-def _name() -> str:
-    now = time.time()
-    host, process = socket.gethostname(), os.getpid()
-    # As TensorBoard's own writer names them: others find a program's files by second and host.
-    return f"events.out.tfevents.{int(now):010d}.{host}.{process}.{int(now % 1 * 1e6):06d}"
+def _latest(folder: Place) -> int:
+    """Return the time in the name of the latest event file in a folder; 0 where there is none.
+
+    Raises:
+        OSError: If the folder is not there, or cannot be reached.
+    """
+    return max(map(_time_in, names_in(folder)), default=0)
+
+
+def _time_in(name: str) -> int:
+    """Return the time in an event file's name, in seconds; 0 where there is none.
+
+    Example:
+        >>> _time_in("events.out.tfevents.1700000000.host.1.0")
+        1700000000
+    """
+    found = _TIME.match(name)
+    return int(found[1]) if found else 0
+
+
+def _name(latest: int) -> str:
+    """Return a name for a new event file, as TensorBoard's own writer would give it.
+
+    Others, such as wandb, find a program's files by second and host. And TensorBoard reads a
+    folder's files in the order of their names, and never goes back to one that sorts before another
+    it has read: so the name is of a later second than those that are there, also where the clock
+    has been set back since.
+
+    Args:
+        latest: The time in the last of these names, in seconds.
+    """
+    seconds = max(int(time.time()), latest + 1)
+    return f"events.out.tfevents.{seconds:010d}.{socket.gethostname()}.{os.getpid()}.0"
 
 
 def _version() -> Event:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.members import NUMBERS, WIDENED
+from filtertrack.memory import check_memory
 from filtertrack.places import PlaceLike
-from filtertrack.snapshot import LayerInfo
+from filtertrack.snapshot import LayerInfo, stored_type, total_bytes
 from filtertrack.store import Run
 from filtertrack.subject import RunLike, Steps, present
 
@@ -154,6 +154,7 @@ def _stored(run: Run, layer: str, steps: Steps | None) -> _Stored:
         raise FiltertrackError(f"layer: expected one name, got {layer!r}")
     info = run.layer(layer)
     dtype = _dtype(info)
+    check_memory(total_bytes([info]), f"layer {info.name}: a snapshot of it takes")
     place = run.path.absolute()  # a process that reads may have been started in another folder
     version = run.version()
     chosen = np.array(present(run, steps), np.int64)
@@ -163,16 +164,13 @@ def _stored(run: Run, layer: str, steps: Steps | None) -> _Stored:
 
 def _dtype(info: LayerInfo) -> np.dtype[Any]:
     """Return the type in which a layer's values are stored, as the manifest has it."""
-    try:
-        dtype = np.dtype("float32" if info.dtype in WIDENED else info.dtype)
-    except (TypeError, ValueError, SyntaxError):
-        dtype = np.dtype(object)
-    if dtype.kind not in NUMBERS:
+    stored = stored_type(info.dtype)
+    if stored is None:
         raise FiltertrackError(
             f"layer {info.name}: the manifest says that its kernel is of type {info.dtype!r}, "
             f"expected one of numpy's types of numbers; Run.kernels reads it as it is"
         )
-    return dtype
+    return np.dtype(stored)
 
 
 def _attributes(run: Run, info: LayerInfo) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""What every snapshot of a run holds: written once, in its manifest, and doubted when read."""
+"""What every snapshot of a run holds: written once, in its manifest, and checked when read."""
 
 import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.files import damaged_file, open_doubted, write_whole
+from filtertrack.files import damaged_file, missing_file, open_regular, write_whole
 from filtertrack.places import Place
 from filtertrack.snapshot import LayerInfo
 
@@ -16,7 +17,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 """The version of a run's layout. A reader refuses a newer one and reads every older one."""
 
-_MOST = 64 << 20
+_MOST = 16 << 20
 
 
 def write_manifest(folder: Place, layers: Sequence[LayerInfo], software: Mapping[str, str]) -> None:
@@ -40,42 +41,56 @@ def write_manifest(folder: Place, layers: Sequence[LayerInfo], software: Mapping
     write_whole(folder / MANIFEST, lambda file: file.write(text))
 
 
-def read_manifest(folder: Place) -> tuple[dict[str, LayerInfo], dict[str, str]]:
+def read_manifest(
+    folder: Place, within: str | None = None
+) -> tuple[dict[str, LayerInfo], dict[str, str]]:
     """Read a run's manifest.
 
     Args:
         folder: The run's own folder.
+        within: A folder that no link may lead out of; None where links may lead anywhere.
 
     Returns:
         Layers by their names, and library name to version.
 
     Raises:
-        FiltertrackError: If there is none, or it is damaged or of a newer format.
+        FiltertrackError: If there is none, or it is damaged or of a newer format; the message names
+            the file.
+        OSError: If it is on object storage and cannot be reached.
     """
     path, run = folder / MANIFEST, str(folder.parent)
     try:
-        file, _ = open_doubted(path, _MOST)
+        file, _ = open_regular(path, _MOST, within)
         with file:
             manifest = json.loads(file.read())
+        checksum = _checksum(manifest) if isinstance(manifest, dict) else None
     except (FileNotFoundError, NotADirectoryError):
-        raise FiltertrackError(
+        raise missing_file(path) or FiltertrackError(
             f"no run in {run!r}: expected {folder.name}/{MANIFEST} in that folder; "
             f"give the folder that FilterTracker was given"
         ) from None
     except (ValueError, RecursionError) as error:
         raise damaged_file(path, error) from error
+    except OSError as error:
+        if not isinstance(path, Path):  # of the file itself nothing is known
+            raise
+        raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
         raise damaged_file(path, "it names no format version")
     if manifest["format"] > FORMAT:
         raise FiltertrackError(
-            f"{run!r} has format {manifest['format']}, newer than the {FORMAT} this version "
+            f"{run!r} has format {manifest['format']!r:.20}, newer than the {FORMAT} this version "
             f"of filtertrack reads; update filtertrack"
         )
-    if manifest.get("checksum") != _checksum(manifest):
+    if manifest.get("checksum") != checksum:
         raise damaged_file(path, "its checksum does not fit its content")
-    if not isinstance(manifest.get("software"), dict):
+    software = manifest.get("software")
+    if not isinstance(software, dict) or not all(isinstance(v, str) for v in software.values()):
         raise damaged_file(path, "it names no library versions")
-    return _layers(manifest), manifest["software"]
+    try:
+        return _layers(manifest), software
+    except FiltertrackError as error:
+        raise damaged_file(path, error) from error
 
 
 def _checksum(manifest: Mapping[str, Any]) -> int:
@@ -87,8 +102,13 @@ def _checksum(manifest: Mapping[str, Any]) -> int:
 def _layers(manifest: Mapping[str, Any]) -> dict[str, LayerInfo]:
     entries = manifest.get("layers")
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise FiltertrackError("the manifest holds no list of layers")
+        raise FiltertrackError("it holds no list of layers")
+    if not entries:
+        raise FiltertrackError("it names no layers")
     layers = {info.name: info for info in map(LayerInfo.from_dict, entries)}
     if len(layers) != len(entries):
-        raise FiltertrackError("the manifest names two layers alike")
+        raise FiltertrackError("it names two layers alike")
+    arrays = [name for info in layers.values() for name in (info.kernel, info.bias) if name]
+    if len(set(arrays)) != len(arrays):
+        raise FiltertrackError("it names two arrays alike")
     return layers

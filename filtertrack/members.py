@@ -2,23 +2,35 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import fields
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError
-from filtertrack.snapshot import LayerInfo, Moment, Snapshot
+from filtertrack.errors import FiltertrackError, printable
+from filtertrack.snapshot import PLAIN_TYPES, LayerInfo, Moment, Snapshot, stored_type
 
+_UTF_32 = "utf-32-le" if sys.byteorder == "little" else "utf-32-be"
 _MOST_CHARACTERS = 1 << 20
 _HEADER = 1 << 12
+_FIELDS = tuple(each.name for each in fields(Moment))
 _WIDEST = 8  # bytes a value takes at most: float64
+_NUMBERS = "".join({np.dtype(name).char for name in PLAIN_TYPES} | set("lLqQ"))
+"""The types that are stored, as numpy's letters; some have two."""
 
-NUMBERS = "fiub"
-"""What may be stored, as numpy's kinds of types: floats, whole numbers, booleans."""
 
-WIDENED = frozenset({"bfloat16", "float8_e4m3fn", "float8_e5m2"})
-"""Types that ``.npy`` cannot name: stored as float32, which holds each of their values exactly."""
+class Described(Protocol):
+    """What is known of an array: an array itself, or what its head says."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its values."""
 
 
 class Member(NamedTuple):
@@ -28,24 +40,28 @@ class Member(NamedTuple):
         name: What it is stored under.
         shape: Its shape, or None where that is not known.
         most: The bytes it may take.
-        kinds: What it may hold, as numpy's kinds of types.
+        is_text: Whether it holds a text; else numbers.
     """
 
     name: str
     shape: tuple[int, ...] | None
     most: int
-    kinds: str = NUMBERS
+    is_text: bool = False
 
-    def fault_of(self, array: np.ndarray) -> str | None:
+    def fault_of(self, array: Described) -> str | None:
         """Return what is wrong with an array that was read as this one; None if nothing is."""
-        if self.shape is not None and array.shape != self.shape:
+        if self.shape is None:
+            size = math.prod(n or 1 for n in array.shape) * array.dtype.itemsize
+            if size > self.most:
+                return f"{self.name} has the shape {array.shape}, more than is expected"
+        elif array.shape != self.shape:
             return f"{self.name} has the shape {array.shape}, expected {self.shape}"
-        if array.dtype.kind not in self.kinds:
+        if array.dtype.char not in ("U" if self.is_text else _NUMBERS):
             return f"{self.name} holds values of type {array.dtype}"
         return None
 
 
-MOMENT = Member("meta", (), 4 * _MOST_CHARACTERS + _HEADER, "U")
+MOMENT = Member("meta", (), 4 * _MOST_CHARACTERS + _HEADER, is_text=True)
 """When it was taken, as a JSON text."""
 
 
@@ -89,17 +105,34 @@ def moment_of(text: np.ndarray) -> Moment:
         ValueError: If it describes none.
     """
     try:
-        return Moment(**json.loads(str(text)))
-    except (TypeError, RecursionError, FiltertrackError) as error:
+        # Not by numpy, which lets through, or fails on, what are no characters.
+        values = json.loads(text.tobytes().decode(_UTF_32).rstrip("\0"))
+        known = {name: values[name] for name in _FIELDS if name in values}
+        metrics = known.get("metrics", {}).items()
+        return Moment(**{**known, "metrics": {printable(name): v for name, v in metrics}})
+    except (TypeError, AttributeError, RecursionError, FiltertrackError) as error:
         raise ValueError(error) from error
 
 
+def check_storable(infos: Iterable[LayerInfo]) -> None:
+    """See to it that the weights of layers can be stored so that they are read back exactly.
+
+    Raises:
+        FiltertrackError: If the kernel of one is of a type that cannot be stored.
+    """
+    for info in infos:
+        if stored_type(info.dtype) is None:
+            raise FiltertrackError(
+                f"layer {info.name}: its kernel is of type {info.dtype!r}, which cannot be stored "
+                f"without loss; leave it out with layers=, or cast it to float32"
+            )
+
+
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind in NUMBERS:
-        return array
-    if array.dtype.name in WIDENED:
-        return array.astype(np.float32)
-    raise FiltertrackError(f"{name}: cannot store values of type {array.dtype}")
+    stored = stored_type(array.dtype.name)
+    if stored is None:
+        raise FiltertrackError(f"{name}: cannot store values of type {array.dtype}")
+    return array.astype(stored, copy=False)
 
 
 def _text_of(moment: Moment) -> str:

@@ -159,8 +159,9 @@ class Recording:
 
     def _claim(self) -> FileLock | None:
         """Keep other trackers out: those of this program, and on disk those of others as well."""
-        path = self._folder / FOLDER / _LOCK
-        path = path.resolve() if isinstance(path, Path) else path
+        folder = self._folder / FOLDER
+        # Not the lock's own path: it may be a link, which is not followed.
+        path = (folder.resolve() if isinstance(folder, Path) else folder) / _LOCK
         other = _OPEN.get(path)
         if other is not None and not other._makes_way_for(self._session):  # noqa: SLF001 - its own kind
             raise self._taken()
@@ -177,6 +178,8 @@ class Recording:
 
     def _lock_file(self, path: Path) -> FileLock:
         """Lock a file; the operating system unlocks it when the process ends."""
+        if path.is_symlink():
+            path.unlink()
         lock = FileLock(path, thread_local=False)
         try:
             lock.acquire(blocking=False)

@@ -197,7 +197,7 @@ class RemotePath:
         if self._appears_whole:
             self._insist("pipe_file", self._path, data, weight=len(data))
             return
-        temporary = self.parent / f".{self.name}.{uuid.uuid4().hex[:8]}.tmp"
+        temporary = self.parent / f".{self.name}.{uuid.uuid4().hex}.tmp"
         self._insist("pipe_file", temporary.path, data, weight=len(data))
         self._insist("mv", temporary.path, self._path)
 
@@ -207,7 +207,7 @@ class RemotePath:
         Raises:
             OSError: If that cannot be done.
         """
-        probe = self / ".probe"
+        probe = self / f".{uuid.uuid4().hex}.tmp"  # no file or link of that name is there
         self._call("pipe_file", probe.path, b"")
         with suppress(PermissionError):  # to write is enough for a new run
             probe.unlink(missing_ok=True)

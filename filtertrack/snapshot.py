@@ -1,9 +1,11 @@
 """What a snapshot is: the layers it covers, the moment it was taken, the weights it holds."""
 
 import math
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -14,6 +16,45 @@ from filtertrack.errors import FiltertrackError
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-/]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
 _MAX_NAME = 120
+_LONGEST_NAME, _LONGEST_TEXT = 255, 4096
+"""Characters of a layer's name and of its other texts, at most."""
+_MOST_AXES = 32
+_MOST_WEIGHTS, _MOST_WITHOUT_WEIGHTS = 1 << 40, 1 << 16
+"""Weights of one kernel, at most; and the product of the other sizes where one of them is 0."""
+_AXES_IN_3D = 5
+_MOST_STEPS = 10**12
+"""Steps, epochs and batches are less: a snapshot's file has twelve digits for its step."""
+_MOST_METRICS, _LONGEST_METRIC = 4096, 200
+
+PLAIN_TYPES = frozenset(
+    ["bool", "float16", "float32", "float64"]
+    + [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+)
+"""Types that are stored as they are, as numpy calls them."""
+_NARROW = (
+    (re.compile(r"bfloat16|float[468]_\w+"), "float32"),
+    (re.compile(r"int[124]"), "int8"),
+    (re.compile(r"uint[124]"), "uint8"),
+)
+"""Types that ``.npy`` cannot name, and what holds each of their values exactly."""
+
+
+def stored_type(dtype: str) -> str | None:
+    """Return the type in which values of a type are stored without loss.
+
+    Args:
+        dtype: A type as Keras or numpy calls it.
+
+    Returns:
+        One of ``PLAIN_TYPES``; None if values of that type cannot be stored.
+
+    Example:
+        >>> [stored_type(name) for name in ("float16", "bfloat16", "uint4", "complex64")]
+        ['float16', 'float32', 'uint8', None]
+    """
+    if dtype in PLAIN_TYPES:
+        return dtype
+    return next((stored for narrow, stored in _NARROW if narrow.fullmatch(dtype)), None)
 
 
 def safe_names(paths: Iterable[str]) -> list[str]:
@@ -97,22 +138,51 @@ class LayerInfo:
     def __post_init__(self) -> None:
         """Check everything once, so that no reader has to check again."""
         for name in (self.name, self.kernel, *(() if self.bias is None else (self.bias,))):
-            if not isinstance(name, str) or not _is_safe(name):
-                raise FiltertrackError(f"not a safe layer name: {name!r}")
+            if not isinstance(name, str) or len(name) > _LONGEST_NAME or not _is_safe(name):
+                raise FiltertrackError(f"not a safe layer name: {name!r:.300}")
         for text in (self.path, self.class_name, self.dtype, self.data_format):
-            if not isinstance(text, str) or not text.isprintable():
-                raise FiltertrackError(f"layer {self.name}: expected plain text, got {text!r}")
+            if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not text.isprintable():
+                raise FiltertrackError(f"layer {self.name}: expected plain text, got {text!r:.300}")
         for numbers in (self.kernel_shape, self.axes, self.shape, self.strides, self.dilation):
-            if type(numbers) is not tuple or not all(type(n) is int and n >= 0 for n in numbers):
-                raise FiltertrackError(f"layer {self.name}: expected whole numbers, got {numbers}")
+            if (
+                type(numbers) is not tuple
+                or len(numbers) > _MOST_AXES
+                or not all(type(n) is int and 0 <= n <= _MOST_WEIGHTS for n in numbers)
+            ):
+                raise FiltertrackError(
+                    f"layer {self.name}: expected whole numbers, got {numbers!r:.300}"
+                )
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
         if sorted(self.axes) != list(range(len(self.kernel_shape))):
             raise FiltertrackError(
                 f"layer {self.name}: axes {self.axes} do not order a kernel of {self.kernel_shape}"
             )
-        if len(self.shape) != 4 or math.prod(self.shape) != math.prod(self.kernel_shape):
+        for sizes in (self.kernel_shape, self.shape):
+            # Of a kernel without weights no file's size says whether its shape is an honest one.
+            most = _MOST_WEIGHTS if math.prod(sizes) else _MOST_WITHOUT_WEIGHTS
+            if math.prod(n or 1 for n in sizes) > most:
+                raise FiltertrackError(f"layer {self.name}: a kernel of {sizes} is too large")
+        if len(self.shape) != 4 or not self._is_grouping():
             raise FiltertrackError(
-                f"layer {self.name}: a kernel of {self.kernel_shape} cannot be read as {self.shape}"
+                f"layer {self.name}: a kernel of {self.kernel_shape} in the order {self.axes} "
+                f"cannot be read as {self.shape}"
             )
+
+    def _is_grouping(self) -> bool:
+        """Whether ``shape`` joins neighbours of the ordered axes, and mixes no others."""
+        if not math.prod(self.kernel_shape):
+            return not math.prod(self.shape)
+        sizes = iter([self.kernel_shape[axis] for axis in self.axes])
+        for whole in self.shape:
+            joined = 1
+            while joined < whole:
+                joined *= next(sizes, whole + 1)
+            if joined != whole:
+                return False
+        slices = self.kernel_shape[0] if len(self.kernel_shape) == _AXES_IN_3D else 1
+        return set(sizes) <= {1} and self.shape[2] % slices == 0  # slices stand side by side
 
     @property
     def filters(self) -> int:
@@ -166,11 +236,12 @@ class Moment:
             epoch schedule, batches seen with every other.
         epoch: Finished epochs.
         batch: Batches seen since the start of training, or None where Keras does not say.
-        metrics: What Keras logged: name to value.
+        metrics: What Keras logged: name to value. Of more than 4,096 the first are kept, and of
+            a longer name the first 200 characters.
         wall_time: Seconds since 1970.
 
     Raises:
-        FiltertrackError: If a number is negative or not a number.
+        FiltertrackError: If a number is negative, not a number, or 10**12 or more.
     """
 
     step: int
@@ -181,14 +252,18 @@ class Moment:
 
     def __post_init__(self) -> None:
         """Check the numbers and freeze the metrics."""
-        for number in (self.step, self.epoch, 0 if self.batch is None else self.batch):
-            if type(number) is not int or number < 0:
-                raise FiltertrackError(f"expected a whole number from 0 on, got {number!r}")
+        object.__setattr__(self, "step", _whole(self.step, "step"))
+        object.__setattr__(self, "epoch", _whole(self.epoch, "epoch"))
+        if self.batch is not None:
+            object.__setattr__(self, "batch", _whole(self.batch, "batch"))
         try:
-            metrics = {str(name): float(value) for name, value in self.metrics.items()}
+            items = islice(self.metrics.items(), _MOST_METRICS)
+            metrics = {str(name)[:_LONGEST_METRIC]: float(value) for name, value in items}
             wall_time = float(self.wall_time)
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
             raise FiltertrackError(f"a snapshot's metrics do not fit: {error}") from error
+        if not math.isfinite(wall_time):
+            raise FiltertrackError(f"wall_time: expected seconds since 1970, got {wall_time}")
         object.__setattr__(self, "metrics", MappingProxyType(metrics))
         object.__setattr__(self, "wall_time", wall_time)
 
@@ -216,6 +291,19 @@ class Snapshot:
         return self.moment.step
 
 
+def _whole(value: object, what: str) -> int:
+    """Return a whole number from 0 on, numpy's among them; a bool is none."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if not 0 <= number < _MOST_STEPS:
+        raise FiltertrackError(
+            f"{what}: expected a whole number from 0 to {_MOST_STEPS - 1}, got {value!r:.100}"
+        )
+    return number
+
+
 def total_bytes(layers: Sequence[LayerInfo]) -> int:
     """Return how many bytes the kernels of one snapshot take (biases are left out: tiny).
 
@@ -227,5 +315,5 @@ def total_bytes(layers: Sequence[LayerInfo]) -> int:
 
 
 def _item_size(dtype: str) -> int:
-    """Return the bytes one stored value takes; bfloat16 is stored as float32."""
-    return {"bfloat16": 4, "float16": 2, "float64": 8, "int8": 1}.get(dtype, 4)
+    """Return the bytes one stored value takes; 4 where the type is not known."""
+    return np.dtype(stored_type(dtype) or "float32").itemsize

@@ -15,9 +15,10 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -25,7 +26,9 @@ from filtertrack.ahead import Read, ReadAhead
 from filtertrack.errors import FiltertrackError
 from filtertrack.files import (
     damaged_file,
+    is_temporary,
     make_folder,
+    missing_file,
     names_in,
     remove_folder,
     remove_in,
@@ -36,8 +39,10 @@ from filtertrack.files import (
 from filtertrack.manifest import MANIFEST, read_manifest, write_manifest
 from filtertrack.members import (
     MOMENT,
+    Described,
     Member,
     bias_of,
+    check_storable,
     kernel_of,
     members_of,
     moment_of,
@@ -49,6 +54,8 @@ from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
+_EVENTS = "events.out.tfevents."
+_Found = TypeVar("_Found")
 _SNAPSHOT_FILE = re.compile(r"([0-9]{12})\.npz")
 
 
@@ -57,6 +64,8 @@ class Run:
 
     Args:
         path: The folder the tracker was given, such as ``"runs/exp1"`` (or ``filters`` in it).
+        within: A folder that no link among the run's files may lead out of, its own path without
+            links; None, as for a user's own runs, where links to regular files are followed.
 
     Raises:
         FiltertrackError: If there is no run, or its manifest is damaged or of a newer format.
@@ -69,14 +78,15 @@ class Run:
         (4, 3, 3, 1)
     """
 
-    def __init__(self, path: PlaceLike) -> None:
+    def __init__(self, path: PlaceLike, *, within: str | None = None) -> None:
         given = place_of(path)
         self.path: Place = given.parent if _is_filters_folder(given) else given
         self.folder: Place = self.path / FOLDER
         self._snapshots = self.folder / SNAPSHOTS
         self._listed = _Listed()
-        self._load = self._loading(ArrayReader())
-        layers, software = read_manifest(self.folder)
+        self.within = within
+        self._load = self._loading(ArrayReader(within))
+        layers, software = read_manifest(self.folder, within)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
         self.software: Mapping[str, str] = MappingProxyType(software)
 
@@ -104,19 +114,28 @@ class Run:
             software: Library name to version, for the record.
 
         Raises:
-            FiltertrackError: If the folder already holds a run, or what is left of one.
-            OSError: If the folder cannot be written.
+            FiltertrackError: If the folder already holds a run, or what is left of one; if there is
+                no layer, or one of a type that cannot be stored; if the run cannot be written.
         """
         if cls.exists(path):
             raise FiltertrackError(f"{str(path)!r} already holds a run")
+        if not layers:
+            raise FiltertrackError(f"no layers to keep in {str(path)!r}: give at least one")
+        check_storable(layers)
         folder = place_of(path) / FOLDER
-        make_folder(folder / SNAPSHOTS)
-        if any(True for _ in _steps_of(names_in(folder / SNAPSHOTS))):
+        try:
+            make_folder(folder / SNAPSHOTS)
+            if any(True for _ in _steps_of(names_in(folder / SNAPSHOTS))):
+                raise FiltertrackError(
+                    f"{str(folder)!r} holds snapshots of a run whose manifest is gone; give "
+                    f"another folder, or remove this one"
+                )
+            write_manifest(folder, layers, software or {})
+        except OSError as error:
+            file = error.filename or folder / MANIFEST
             raise FiltertrackError(
-                f"{str(folder)!r} holds snapshots of a run whose manifest is gone; give another "
-                f"folder, or remove this one"
-            )
-        write_manifest(folder, layers, software or {})
+                f"cannot start a run: writing {str(file)!r} failed: {error.strerror}"
+            ) from error
         return cls(path)
 
     @classmethod
@@ -128,23 +147,37 @@ class Run:
         """
         folder = place_of(path) / FOLDER
         remove_folder(folder / SNAPSHOTS)
-        remove_in(folder, lambda name: name.startswith("events.out.tfevents."))
+        remove_in(folder, lambda name: name.startswith(_EVENTS) or is_temporary(name))
         # Last: should anything fail, what is left is still a run, and not taken for a new one.
         (folder / MANIFEST).unlink(missing_ok=True)
 
     @property
     def steps(self) -> list[int]:
-        """Every snapshot's step, ascending, as the folder is now."""
-        if isinstance(self._snapshots, Path):
-            return sorted(_steps_of(names_in(self._snapshots)))
-        return list(self.stamps())
+        """Every snapshot's step, ascending, as the folder is now; none where it is gone."""
+        if not isinstance(self._snapshots, Path):
+            return list(self.stamps())
+        return sorted(_steps_of(self._listing(names_in, [])))
 
     def stamps(self) -> dict[int, int]:
         """Return every snapshot's step, ascending, with a number that changes with its file."""
-        stamps = stamps_in(self._snapshots)
+        none: dict[str, int] = {}
+        stamps = self._listing(stamps_in, none)
         listed = {step: stamps[_file_name(step)] for step in sorted(_steps_of(stamps))}
         self._listed.stamps = listed
         return listed
+
+    def _listing(self, of: Callable[[Place], _Found], empty: _Found) -> _Found:
+        """List the snapshots' folder; it is empty where it is gone."""
+        try:
+            return of(self._snapshots)
+        except (FileNotFoundError, NotADirectoryError):  # such as of a run that was being deleted
+            return empty
+        except OSError as error:
+            if not isinstance(self._snapshots, Path):
+                raise
+            raise FiltertrackError(
+                f"cannot read {str(self._snapshots)!r}: {error.strerror}"
+            ) from error
 
     def made(self) -> int:
         """Return a number that changes when the run is made anew."""
@@ -152,9 +185,11 @@ class Run:
 
     def version(self) -> str:
         """Return a text that changes when a snapshot is added, replaced or removed."""
+        changed = count = 0
         if isinstance(self._snapshots, Path):
             # Its time is that of its last change; the count as well, in case clocks are coarse.
-            changed, count = self._snapshots.stat().st_mtime_ns, len(self.steps)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                changed, count = self._snapshots.stat().st_mtime_ns, len(self.steps)
         else:
             stamps = self.stamps()
             changed, count = zlib.crc32(repr(stamps).encode()), len(stamps)
@@ -224,10 +259,8 @@ class Run:
         infos = self.layers.values() if layers is None else map(self.layer, layers)
         return self._snapshot(step, infos)
 
-    def _snapshot(
-        self, step: int, infos: Iterable[LayerInfo], load: Read | None = None
-    ) -> Snapshot:
-        arrays = self._read(step, [MOMENT, *weights_of(infos)], load)
+    def _snapshot(self, step: int, infos: Iterable[LayerInfo]) -> Snapshot:
+        arrays = self._read(step, [MOMENT, *weights_of(infos)])
         return Snapshot(self._moment(step, arrays.pop(MOMENT.name)), arrays)
 
     def history(self, layer: str, steps: Sequence[int] | None = None) -> Iterator[np.ndarray]:
@@ -276,10 +309,15 @@ class Run:
         for there in self.steps:
             if there >= step:
                 self.remove(there)
-        remove_in(self._snapshots, lambda name: name.startswith(".") and name.endswith(".tmp"))
+        try:
+            make_folder(self._snapshots)  # gone where the run was being deleted
+        except FileExistsError:
+            raise FiltertrackError(f"{str(self._snapshots)!r} is no folder; remove it") from None
+        for folder in (self.folder, self._snapshots):
+            remove_in(folder, is_temporary)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
-        """Read every snapshot whole and say which are damaged.
+        """Read every snapshot whole and say which are damaged; it takes next to no memory.
 
         Args:
             progress: Called with the snapshots read and the snapshots there are, after each.
@@ -288,29 +326,33 @@ class Run:
             Step to what is wrong with it; empty when all is well.
         """
         steps, damaged = self.steps, {}
-        # A reader that knows no places yet: so each file's index is checked as well.
-        load = self._loading(None)
+        members = [MOMENT, *weights_of(self.layers.values())]
         for done, step in enumerate(steps, start=1):
             try:
-                self._snapshot(step, self.layers.values(), load)
+                self._check(step, members)
             except FiltertrackError as error:
                 damaged[step] = str(error)
             if progress:
                 progress(done, len(steps))
         return damaged
 
-    def _loading(self, reader: ArrayReader | None) -> Read:
-        """Return what reads arrays of a snapshot: with one reader, or each time with a new one."""
+    def _check(self, step: int, members: Sequence[Member]) -> None:
+        """Check the arrays of a snapshot without holding them in memory."""
+        reader, sizes = ArrayReader(self.within), {member.name: member.most for member in members}
+        heads = self._found(step, lambda: reader.check(self.file(step), sizes))
+        self._check_fit(step, members, heads)
+        self.moment(step)
+
+    def _loading(self, reader: ArrayReader) -> Read:
+        """Return what reads arrays of a snapshot."""
         # Not of this object, which would never be freed then but by the collector of circles.
         folder, listed = self._snapshots, self._listed
         if isinstance(folder, Path):
             # To make another Path would take longer.
-            return lambda step, members: (reader or ArrayReader()).read(
-                f"{folder}{os.sep}{_file_name(step)}", members
-            )
+            return lambda step, members: reader.read(f"{folder}{os.sep}{_file_name(step)}", members)
 
         def load(step: int, members: Mapping[str, int]) -> tuple[dict[str, np.ndarray], int]:
-            return (reader or ArrayReader()).read_remote(folder / _file_name(step), members)
+            return reader.read_remote(folder / _file_name(step), members)
 
         if not folder.concurrent:
             return lambda step, members: load(step, members)[0]
@@ -325,21 +367,28 @@ class Run:
             raise damaged_file(self.file(step), f"it says it is step {moment.step}")
         return moment
 
-    def _read(
-        self, step: int, members: Sequence[Member], load: Read | None = None
-    ) -> dict[str, np.ndarray]:
+    def _read(self, step: int, members: Sequence[Member]) -> dict[str, np.ndarray]:
         """Read arrays, their checksums checked; refuse one of another shape or type."""
+        sizes = {member.name: member.most for member in members}
+        arrays = self._found(step, lambda: self._load(step, sizes))
+        self._check_fit(step, members, arrays)
+        return arrays
+
+    def _found(self, step: int, read: Callable[[], _Found]) -> _Found:
         try:
-            arrays = (load or self._load)(step, {member.name: member.most for member in members})
+            return read()
         except FileNotFoundError:
-            raise FiltertrackError(
+            raise missing_file(self.file(step)) or FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {shorten(self.steps)}"
             ) from None
+
+    def _check_fit(
+        self, step: int, members: Sequence[Member], arrays: Mapping[str, Described]
+    ) -> None:
         for member in members:
             fault = member.fault_of(arrays[member.name])
             if fault:
                 raise damaged_file(self.file(step), fault)
-        return arrays
 
 
 class _Listed:

@@ -24,7 +24,8 @@ from filtertrack import LayerInfo, Moment, Run, Snapshot
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-collect_ignore = ["training_of_processes.py"]  # a program, which test_processes.py starts
+# Programs, which test_processes.py and test_hostile.py start.
+collect_ignore = ["training_of_processes.py", "hostile_runs.py"]
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -99,23 +99,45 @@ def test_large_snapshots_come_one_at_a_time(monkeypatch):
     assert sorted(step for step, _ in files.reads) == [0, 1, 2]
 
 
-def test_what_fails_fails_where_it_is_asked_for():
-    """An error of a snapshot that was read beforehand is raised when its turn comes, once."""
+@pytest.fixture
+def failing():
+    """Steps that cannot be read for now."""
+    return set()
+
+
+@pytest.fixture
+def unsteady(failing):
+    """A reader of five snapshots, of which some cannot be read for now."""
     files = Files(5)
-    failing = {2}
 
     def read(step, members):
         if step in failing:
             raise OSError("no")
         return files.read(step, members)
 
-    reader = ReadAhead(read, lambda: files.stamps)
+    return ReadAhead(read, lambda: files.stamps)
+
+
+def test_what_fails_fails_where_it_is_asked_for(unsteady, failing):
+    """An error of a snapshot that was read beforehand is raised when its turn comes."""
+    failing.add(2)
     for step in (0, 1):
-        reader.read(step, {"a": 16})
+        unsteady.read(step, {"a": 16})
     with pytest.raises(OSError, match="no"):
-        reader.read(2, {"a": 16})
+        unsteady.read(2, {"a": 16})
     failing.clear()
-    assert reader.read(2, {"a": 16})["a"].tolist() == [2, 1]
+    assert unsteady.read(2, {"a": 16})["a"].tolist() == [2, 1]
+
+
+def test_what_failed_beforehand_is_read_when_its_turn_comes(unsteady, failing):
+    """A connection that was lost for a moment costs nothing once it is back."""
+    failing.update((2, 3, 4))
+    for step in (0, 1):
+        unsteady.read(step, {"a": 16})
+    time.sleep(0.1)
+    failing.clear()
+    for step in (2, 3, 4):
+        assert unsteady.read(step, {"a": 16})["a"].tolist() == [step, 1]
 
 
 def test_what_was_on_its_way_when_the_file_changed_is_not_believed():

@@ -94,6 +94,25 @@ def test_a_run_replaced_by_a_link_is_refused(logs, make_run):
         runs.open("a")
 
 
+def test_files_of_a_run_that_are_links(logs, tmp_path):
+    """Those that lead out of the log folder are not read; others are, as a cache keeps them."""
+    run = at(logs).open("a")
+    (logs / "cache").mkdir()
+    for step, elsewhere in ((0, logs / "cache"), (1, tmp_path)):
+        run.file(step).rename(elsewhere / "object")
+        run.file(step).symlink_to(elsewhere / "object")
+    opened = at(logs).open("a")
+    assert opened.kernels("conv1", 0).shape == (4, 3, 3, 1)
+    with pytest.raises(FiltertrackError, match=r"0001\.npz' is a link that leads out of"):
+        opened.kernels("conv1", 1)
+    assert list(opened.verify()) == [1]
+    manifest = run.folder / "manifest.json"
+    manifest.rename(tmp_path / "manifest.json")
+    manifest.symlink_to(tmp_path / "manifest.json")
+    with pytest.raises(FiltertrackError, match=r"manifest\.json' is a link that leads out of"):
+        at(logs).open("a")
+
+
 def test_a_link_within_the_log_folder_is_fine(logs):
     """Its target is there once more; a link back up is no endless search."""
     (logs / "c").symlink_to(logs / "b")

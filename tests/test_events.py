@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
@@ -16,12 +14,16 @@ class Clock:
     """Time that passes when it is told to, for everybody."""
 
     def __init__(self):
-        self.now = 1000.0
+        self.now = 1_700_000_000.0
 
     def time(self):
         """Return what the clock shows."""
         self.now += 1e-5  # two files are never made at the same moment
         return self.now
+
+    def time_ns(self):
+        """Return the same in nanoseconds."""
+        return int(self.time() * 1e9)
 
     monotonic = time
 
@@ -168,10 +170,39 @@ def test_a_second_session_takes_the_place_of_the_first(place, clock, tmp_path):
     assert steps_read(place, tmp_path) == list(range(8))
 
 
-def test_names_sort_as_they_were_made():
+@pytest.mark.parametrize("kind", ["file", "objects"])
+def test_a_clock_that_was_set_back(kind, place, clock, tmp_path):
+    """The files of a later session sort behind those of an earlier one: else they are not shown."""
+    folder = tmp_path if kind == "file" else place
+    for start in (0, 3):
+        writer = events_in(folder)
+        writer.start(start)
+        for step in range(start, start + 5):
+            writer.append(event(step))
+            clock.now += 6
+        writer.finish()
+        clock.now -= 500_000
+    if kind == "objects":
+        assert steps_read(place, tmp_path) == list(range(8))
+    accumulator = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    assert [each.step for each in accumulator.Scalars("tag")] == list(range(8))
+
+
+@pytest.mark.parametrize(
+    "other", ["events.out.tfevents.1999999999.host.1", "events.out.tfevents.1999999999.999999.h.1"]
+)
+def test_a_name_sorts_behind_those_of_other_writers(tmp_path, other):
+    """Such as TensorFlow's, whose names have no parts of a second."""
+    (tmp_path / other).write_bytes(b"")
+    (tmp_path / "events.out.tfevents.nonsense").write_bytes(b"")
+    assert events._name(events._latest(tmp_path)) > other
+
+
+def test_names_sort_as_they_were_made(tmp_path):
     """TensorBoard reads the files of a folder in the order of their names."""
-    made = []
+    made, latest = [], 0
     for _ in range(3):
-        made.append(events._name())
-        time.sleep(0.001)
-    assert made == sorted(made)
+        made.append(events._name(latest))
+        latest = events._time_in(made[-1])
+    assert made == sorted(set(made))

@@ -1,5 +1,8 @@
 import json
+import os
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -7,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filtertrack import FiltertrackError, Run
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate, measure
+from filtertrack.recording import Recording
+from filtertrack.report import write_csv
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -59,19 +64,122 @@ def test_a_snapshot_of_anything(run, content):
     read_all(run.path)
 
 
-def test_links_out_of_the_folder_are_not_followed(run, tmp_path):
-    """Neither as a snapshot nor as the manifest."""
-    secret = tmp_path / "secret.npz"
-    secret.write_bytes(run.file(0).read_bytes())
-    run.file(0).unlink()
-    run.file(0).symlink_to(secret)
-    with pytest.raises(FiltertrackError, match="not a regular file"):
-        run.kernels("conv1", 0)
+def test_a_run_whose_files_are_links(run, tmp_path):
+    """As DVC, git-annex and caches keep them: read like any other."""
+    expected = Run(run.path).snapshot(0).arrays["conv1/kernel"]
+    for number, file in enumerate([run.file(0), run.folder / "manifest.json"]):
+        file.rename(tmp_path / f"object{number}")
+        file.symlink_to(tmp_path / f"object{number}")
+    linked = Run(run.path)
+    assert not linked.verify()
+    assert linked.snapshot(0).arrays["conv1/kernel"].tobytes() == expected.tobytes()
+
+
+def test_a_link_whose_file_was_not_fetched(run, tmp_path):
+    """As git-annex leaves them: said so, not that there is no such snapshot or run."""
+    run.file(1).unlink()
+    run.file(1).symlink_to(tmp_path / "nothing")
+    assert list(run.stamps()) == run.steps == [0, 1, 2]
+    assert "link to a file that is not there" in run.verify()[1]
     manifest = run.folder / "manifest.json"
-    manifest.rename(tmp_path / "elsewhere.json")
-    manifest.symlink_to(tmp_path / "elsewhere.json")
+    manifest.unlink()
+    manifest.symlink_to(tmp_path / "nothing")
+    with pytest.raises(FiltertrackError, match=r"manifest\.json' is a link to a file that is not"):
+        Run(run.path)
+
+
+def test_a_pipe_in_place_of_a_file(run):
+    """Refused at once, as a snapshot and as the manifest, also behind a link."""
+    for file in (run.file(0), run.file(1), run.folder / "manifest.json"):
+        file.unlink()
+    os.mkfifo(run.file(0))
+    run.file(1).symlink_to(run.file(0))
+    for step in (0, 1):
+        with pytest.raises(FiltertrackError, match="not a regular file"):
+            run.kernels("conv1", step)
+    assert list(run.verify()) == [0, 1]
+    os.mkfifo(run.folder / "manifest.json")
     with pytest.raises(FiltertrackError, match="not a regular file"):
         Run(run.path)
+
+
+def test_nothing_is_written_through_links_of_a_run(run, tmp_path):
+    """Whatever a run ships in the place of a file that is going to be written."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    names = [f".evolution.gif.{number}.tmp" for number in (1, os.getpid(), 32768)]
+    for name in (*names, "evolution.gif", "a.csv"):
+        (run.path / name).symlink_to(victim)
+    locked = run.folder / ".lock"
+    for link in (run.file(7), locked):
+        link.symlink_to(victim)
+    animate(run, run.path / "evolution.gif", size=50, steps=[0, 1])
+    write_csv(measure(run, steps=[0, 1]), run.path / "a.csv")
+    recording = Recording(run.path, None)
+    recording.open(list(run.layers.values()), {}, step=7)
+    recording.put(Snapshot(Moment(7, 7), run.snapshot(0).arrays))
+    recording.close()
+    assert run.steps == [0, 1, 2, 7]
+    assert victim.read_bytes() == b"mine"
+    assert not locked.is_symlink()
+
+
+def test_a_folder_of_snapshots_that_is_a_link(run, tmp_path):
+    """Read; and where the run is deleted, the link goes and what it points to stays."""
+    elsewhere = tmp_path / "elsewhere"
+    (run.folder / "snapshots").rename(elsewhere)
+    (run.folder / "snapshots").symlink_to(elsewhere)
+    assert not Run(run.path).verify()
+    Run.delete(run.path)
+    assert not Run.exists(run.path)
+    assert len(list(elsewhere.iterdir())) == 3
+
+
+READER = Path(__file__).parent / "hostile_runs.py"
+
+
+@pytest.fixture(
+    scope="module", params=["read", pytest.param("draw", marks=pytest.mark.slow)], name="hostile"
+)
+def hostile_runs(request, tmp_path_factory):
+    """What came out of each run of ``hostile_runs.py``, and the folder they lie in."""
+    folder = tmp_path_factory.mktemp("hostile")
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread takes memory
+    for what in ("make", request.param):
+        command = [sys.executable, READER, what, folder]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=500
+        )
+        assert done.returncode == 0, done.stderr
+    return folder, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_only_our_error_comes_out_of_hostile_runs(hostile):
+    """Of 150 and more: each way of reading succeeds, or ends in one printable error of ours."""
+    _, found = hostile
+    assert len(found) > 150
+    foreign = [
+        f"{run['name']}, {act}: {error}"
+        for run in found
+        for act, error in run["found"].items()
+        if error and not error.startswith("FiltertrackError: ")
+    ]
+    assert not foreign, "\n".join(foreign)
+
+
+def test_hostile_runs_take_bounded_memory_and_time(hostile):
+    """At most 1 GB in all, and no run more than a minute."""
+    _, found = hostile
+    assert max(run["peak"] for run in found) < 1e9
+    assert max(run["seconds"] for run in found) < 60
+
+
+def test_hostile_runs_write_nothing_outside(hostile):
+    """What lies beside them is what was there."""
+    folder, found = hostile
+    there = {path.name for path in folder.iterdir()}
+    assert there == {"victim", "elsewhere.npz", *map(str, range(len(found)))}
+    assert (folder / "victim").read_bytes() == b"mine"
 
 
 def test_a_member_larger_than_the_manifest_says(run):

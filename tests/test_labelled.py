@@ -1,3 +1,4 @@
+import json
 import pickle
 import subprocess
 import sys
@@ -16,7 +17,7 @@ dask = pytest.importorskip("dask")
 KINDS = {
     "Conv2D": {"kernel_shape": (3, 2, 4, 5)},
     "Conv1D": {"kernel_shape": (3, 2, 4), "axes": (2, 0, 1), "shape": (4, 3, 1, 2)},
-    "Conv3D": {"kernel_shape": (2, 3, 3, 1, 4), "axes": (4, 0, 1, 2, 3), "shape": (4, 6, 3, 1)},
+    "Conv3D": {"kernel_shape": (2, 3, 3, 1, 4), "axes": (4, 1, 0, 2, 3), "shape": (4, 3, 6, 1)},
     "DepthwiseConv2D": {"kernel_shape": (3, 3, 2, 2), "axes": (2, 3, 0, 1), "shape": (4, 3, 3, 1)},
     "Nothing": {"kernel_shape": (3, 3, 0, 2)},
 }
@@ -251,10 +252,24 @@ def test_a_file_of_another_type_never_loses_a_bit(make_run, conv_info):
 
 
 @pytest.mark.parametrize("declared", ["object", "str", "f4,f4", "complex64", "float7", "", "1,"])
-def test_a_manifest_of_a_strange_type_is_an_error_at_once(declared, make_run, conv_info):
+def test_a_manifest_of_a_strange_type_is_an_error_at_once(declared, run, forge_manifest):
     """Whatever numpy makes of it."""
+    file = run.folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["layers"][0]["dtype"] = declared
+    forge_manifest(file, manifest)
     with pytest.raises(FiltertrackError, match="the manifest says that its kernel is of type"):
-        to_xarray(make_run(conv_info(dtype=declared)), "conv1")
+        to_xarray(run.path, "conv1")
+
+
+def test_a_layer_that_does_not_fit_into_memory_is_refused(run, forge_manifest):
+    """Before anything of its size is made."""
+    file = run.folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["layers"][0] |= {"kernel_shape": [3, 3, 1, 10**10], "shape": [10**10, 3, 3, 1]}
+    forge_manifest(file, manifest)
+    with pytest.raises(FiltertrackError, match=r"layer conv1: a snapshot of it takes 360.0 GB"):
+        to_xarray(run.path, "conv1")
 
 
 def test_other_processes_can_read_it(long_run, in_chunks_of, monkeypatch):

@@ -78,6 +78,16 @@ def test_canonical_puts_the_filter_first(kernel_shape, axes, shape, one):
         {"kernel_shape": (3, 3, 1, -4)},
         {"strides": (True,)},
         {"dtype": 4},
+        {"name": "a" * 256},
+        {"path": "a" * 5000},
+        {"kernel_shape": (2, 6), "axes": (0, 1), "shape": (3, 4, 1, 1)},
+        {"kernel_shape": (3, 4, 1, 5), "shape": (5, 4, 3, 1)},
+        {"kernel_shape": (2, 3, 3, 1, 4), "axes": (4, 0, 1, 2, 3), "shape": (4, 6, 3, 1)},
+        {"kernel_shape": (3, 3, 2**20, 2**20), "shape": (2**20, 3, 3, 2**20)},
+        {"kernel_shape": (0, 3, 1, 10**9), "shape": (10**9, 0, 3, 1)},
+        {"kernel_shape": (0, 3, 1, 4), "shape": (0, 1, 1, 10**9)},
+        {"kernel_shape": (1,) * 33, "axes": tuple(range(33)), "shape": (1, 1, 1, 1)},
+        {"strides": (2**63,)},
     ],
     ids=str,
 )
@@ -120,6 +130,11 @@ def test_garbage_gives_only_our_error(fields, name, value):
         {"metrics": {"loss": "high"}},
         {"metrics": [1]},
         {"wall_time": None},
+        {"wall_time": float("nan")},
+        {"step": 10**12},
+        {"epoch": 10**400},
+        {"step": np.bool_(True)},
+        {"step": np.float32(1)},
     ],
     ids=str,
 )
@@ -127,6 +142,20 @@ def test_a_moment_that_does_not_fit_is_refused(bad):
     """Counts are whole numbers from 0 on, metrics are numbers."""
     with pytest.raises(FiltertrackError):
         Moment(**{"step": 0, "epoch": 0, **bad})
+
+
+def test_a_moment_of_numpys_whole_numbers():
+    """Loops by hand count with them; what is kept is Python's own."""
+    moment = Moment(np.int64(5), np.uint8(0), np.int32(7))
+    assert (moment.step, moment.epoch, moment.batch) == (5, 0, 7)
+    assert {type(n) for n in (moment.step, moment.epoch, moment.batch)} == {int}
+
+
+def test_metrics_without_end_are_cut():
+    """What a picture or a page could never show does not cost the snapshot its place on disk."""
+    moment = Moment(0, 0, metrics={f"{n}{'x' * 500_000}": n for n in range(3)})
+    assert list(moment.metrics) == [f"{n}{'x' * 199}" for n in range(3)]
+    assert len(Moment(0, 0, metrics=dict.fromkeys(map(str, range(40_000)), 1)).metrics) == 4096
 
 
 def test_a_moments_metrics_are_frozen():

@@ -1,18 +1,21 @@
 import io
 import json
 import random
+import re
+import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from filtertrack import FiltertrackError, Moment, Run, Snapshot
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate, measure, snapshot
 
 
 def everything(run):
@@ -47,18 +50,51 @@ def test_every_bit_comes_back(small_run, bits, data):
         assert file["conv1/kernel"].tobytes() == kernel.tobytes()
 
 
-def test_bfloat16_is_widened_exactly(make_run, conv_info):
-    """What ``.npy`` cannot name is stored as float32, which holds every bfloat16."""
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    every = np.arange(1 << 16, dtype=np.uint16).view(ml_dtypes.bfloat16).reshape(256, 256, 1, 1)
-    run = make_run(conv_info(kernel_shape=every.shape, bias=False), steps=[])
-    run.append(Snapshot(Moment(0, 0), {"conv1/kernel": every}))
+EXACT = [*snapshot.PLAIN_TYPES, "bfloat16"]
+EXACT += [name for name in dir(ml_dtypes) if re.match("float[468]_|u?int[0-9]", name)]
+
+
+@pytest.mark.parametrize("name", sorted(EXACT))
+def test_every_type_is_read_back_exactly(make_run, conv_info, name):
+    """Each value of a narrow type, some of a wide one: cast back it has the same bits."""
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    width = int(re.findall("[0-9]+", name)[0]) if name != "bool" else 1
+    if re.fullmatch("u?int[124]", name):
+        low = 0 if name.startswith("u") else -(1 << (width - 1))
+        values = np.arange(low, low + (1 << width)).astype(dtype)
+    else:
+        bits = np.arange(1 << min(16, width), dtype=f"u{dtype.itemsize}")
+        values = (bits << max(0, width - 16)).view(dtype)
+    kernel = values.reshape(-1, 1, 1, 1)
+    run = make_run(conv_info(kernel_shape=kernel.shape, bias=False, dtype=name), steps=[])
+    run.append(Snapshot(Moment(0, 0), {"conv1/kernel": kernel}))
+    assert not run.verify()
+    stored = Run(run.path).snapshot(0).arrays["conv1/kernel"]
+    assert stored.dtype.name == snapshot.stored_type(name)
+    assert stored.nbytes == snapshot.total_bytes([run.layer("conv1")])
     with np.load(run.file(0)) as file:
-        stored = file["conv1/kernel"]
-    assert stored.dtype == np.float32
-    number = ~np.isnan(stored)
-    back = stored[number].astype(ml_dtypes.bfloat16)
-    np.testing.assert_array_equal(back.view(np.uint16), every.view(np.uint16)[number], strict=True)
+        np.testing.assert_array_equal(file["conv1/kernel"], stored)
+    with np.errstate(invalid="ignore"):
+        number = stored == stored  # noqa: PLR0124 - not so of NaN, which may have another sign
+        assert (np.isnan(kernel.astype(np.float64)) == ~number).all()
+    back = stored[number].astype(dtype)
+    assert back.tobytes() == kernel[number].tobytes()
+
+
+@pytest.mark.parametrize("name", ["complex64", "complex128", "float128", "string", "object", "V1"])
+def test_a_type_that_cannot_be_stored_is_refused_before_training(tmp_path, conv_info, name):
+    """Not snapshot after snapshot, when it is too late."""
+    with pytest.raises(FiltertrackError, match=f"layer conv1: its kernel is of type '{name}'"):
+        Run.create(tmp_path, [conv_info(dtype=name)])
+    assert not Run.exists(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["complex64", "longdouble", "S4", "object"])
+def test_values_that_cannot_be_stored_are_refused(run, name):
+    """Whatever the manifest says of them."""
+    arrays = {**run.snapshot(0).arrays, "conv1/kernel": np.zeros((3, 3, 1, 4), name)}
+    with pytest.raises(FiltertrackError, match="conv1/kernel: cannot store values of type"):
+        run.append(Snapshot(Moment(9, 9), arrays))
 
 
 def test_kernels_come_in_the_one_order(run):
@@ -122,6 +158,17 @@ def test_append_replaces_and_truncate_removes(run):
     np.testing.assert_array_equal(run.snapshot(1).arrays["conv1/kernel"], other["conv1/kernel"])
     run.truncate(1)
     assert run.steps == [0]
+
+
+def test_truncate_removes_what_a_killed_writer_left(run):
+    """Temporaries of any name, in both folders; nothing of the user's."""
+    run.file(9).with_name(".000000000009.npz.123.tmp").write_bytes(b"half")  # of an old version
+    (run.folder / ".manifest.json.0f3a55c1d2e4b697.tmp").write_bytes(b"half")
+    (run.folder / "thoughts.tmp").write_text("mine")
+    run.truncate(9)
+    assert not [name for name in run.path.rglob("*") if name.name.startswith(".")]
+    assert (run.folder / "thoughts.tmp").exists()
+    assert run.steps == [0, 1, 2]
 
 
 def test_history_yields_one_array_a_step(run):
@@ -355,23 +402,26 @@ def test_a_kernel_of_no_numbers_is_damage(run, dtype, warm):
         run.kernels("conv1", 0)
 
 
-def test_what_replaces_an_entry_counts(run):
-    """A zip file may hold a name twice: the later is meant, also by a run that read the first."""
-    old = run.kernels("conv1", 0)
+def test_an_entry_that_is_there_twice_is_damage(run):
+    """Programs differ in which of the two they read; also to a run that has read the first."""
+    run.kernels("conv1", 0)
     with zipfile.ZipFile(run.file(0), "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("conv1/kernel.npy", npy(np.full((3, 3, 1, 4), 7, np.float32)))
-    assert (old != 7).all()
-    assert (run.kernels("conv1", 0) == 7).all()
-    assert (Run(run.path).kernels("conv1", 0) == 7).all()
+    for each in (run, Run(run.path)):
+        with pytest.raises(FiltertrackError, match="twice"):
+            each.kernels("conv1", 0)
+    assert list(run.verify()) == [0]
 
 
-def test_verify_reads_the_index_too(run):
-    """What this run can read in place, other programs could not: it is named all the same."""
+def test_what_the_index_says_counts(run):
+    """A run that has read others like it notices, too, what other programs could not read."""
     run.snapshot(0)
     data = bytearray(run.file(0).read_bytes())
     data[data.rindex(b"PK\1\2") + 16] ^= 1  # a checksum in the index
     run.file(0).write_bytes(data)
-    run.snapshot(0)
+    for each in (run, Run(run.path)):
+        with pytest.raises(FiltertrackError, match="checksum of meta"):
+            each.snapshot(0)
     assert list(run.verify()) == [0]
 
 
@@ -425,3 +475,131 @@ def test_snapshots_without_a_manifest_are_not_taken_over(run, conv_info):
     (run.folder / "manifest.json").unlink()
     with pytest.raises(FiltertrackError, match="holds snapshots of a run whose manifest is gone"):
         Run.create(run.path, [conv_info()])
+
+
+def test_a_run_that_was_being_deleted(run, conv_info):
+    """Its snapshots gone, its manifest still there: a run without snapshots, that can go on."""
+    arrays = run.snapshot(0).arrays
+    shutil.rmtree(run.folder / "snapshots")
+    left = Run(run.path)
+    assert left.steps == []
+    assert left.stamps() == {}
+    assert not left.verify()
+    assert "0 snapshots" in repr(left)
+    assert left.version()
+    for show in (animate, measure):
+        with pytest.raises(FiltertrackError, match="0 readable snapshots"):
+            show(left)
+    left.truncate(0)
+    left.append(Snapshot(Moment(0, 0), arrays))
+    assert Run(run.path).steps == [0]
+
+
+def test_a_folder_that_has_vanished(run):
+    """The run can still be printed, and says what is missing."""
+    shutil.rmtree(run.path)
+    assert "0 snapshots" in repr(run)
+    with pytest.raises(FiltertrackError, match="no snapshot at step 1"):
+        run.kernels("conv1", 1)
+
+
+def test_a_folder_that_cannot_be_listed(run):
+    """An error that names it, whatever is asked."""
+    shutil.rmtree(run.folder / "snapshots")
+    (run.folder / "snapshots").symlink_to(run.folder / "snapshots")
+    for ask in (lambda: run.steps, run.stamps, run.verify, lambda: animate(run)):
+        with pytest.raises(FiltertrackError, match=r"cannot read .*snapshots': Too many levels"):
+            ask()
+
+
+def test_a_manifest_that_cannot_be_written(tmp_path, conv_info):
+    """On a disk that is full, or read-only: one error that names the file."""
+    (tmp_path / "filters" / "manifest.json").mkdir(parents=True)
+    (tmp_path / "filters" / "manifest.json").rename(tmp_path / "filters" / "elsewhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(FiltertrackError, match=r"manifest\.json' failed: No space left"):
+            Run.create(tmp_path, [conv_info()])
+    assert not list((tmp_path / "filters").glob(".*"))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FiltertrackError, match="cannot start a run"):
+        Run.create(tmp_path / "file", [conv_info()])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "damaged file"),
+        (b'{"format": 1, "layers": []}', "damaged file"),
+        (None, "cannot read"),
+    ],
+)
+def test_errors_about_a_manifest_name_it(run, content, said):
+    """Whatever is wrong with it."""
+    file = run.folder / "manifest.json"
+    file.unlink()
+    if content is None:
+        file.symlink_to(file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(FiltertrackError, match=f"{said}.*{file}"):
+        Run(run.path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": []},
+        {"software": {"keras": 3}},
+        {"software": []},
+        "two arrays alike",
+    ],
+    ids=str,
+)
+def test_a_manifest_whose_content_does_not_fit_is_refused(run, forge_manifest, change):
+    """Its checksum right; the file is named."""
+    file = run.folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    if change == "two arrays alike":
+        manifest["layers"][0]["kernel"] = manifest["layers"][1]["kernel"]
+    else:
+        manifest |= change
+    forge_manifest(file, manifest)
+    with pytest.raises(FiltertrackError, match=f"damaged file.*{file}"):
+        Run(run.path)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [[0x110000], [0xFFFFFFFF], [0xD800, 0xDC00]],
+    ids=["beyond", "far beyond", "surrogates"],
+)
+def test_a_moment_of_no_characters_is_damage(run, codes):
+    """Numpy fails on them in an error of Python's own; ``verify`` goes on to the others."""
+    text = np.array([*map(ord, "{}"), *codes], np.uint32).view(f"<U{len(codes) + 2}").reshape(())
+    replace_member(run.file(0), "meta.npy", header_of(text) + text.tobytes())
+    with pytest.raises(FiltertrackError, match=str(run.file(0))):
+        run.moment(0)
+    assert list(run.verify()) == [0]
+
+
+def header_of(array):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+    return stream.getvalue()
+
+
+def test_what_is_not_printable_in_a_moment(run):
+    """Names of metrics come from somebody's program: read, they steer no terminal."""
+    meta = {"step": 0, "epoch": 0, "metrics": {"a\x1b[2J": 1.0, "\ud800": 2.0, "é\u202e": 3.0}}
+    meta["of a later version"] = 1
+    replace_member(run.file(0), "meta.npy", npy(np.array(json.dumps(meta))))
+    assert dict(run.moment(0).metrics) == {"a?[2J": 1.0, "?": 2.0, "é?": 3.0}
+
+
+@pytest.mark.parametrize("dtype", ["float128", ">c8"])
+def test_a_kernel_of_a_wide_type_is_damage(run, dtype):
+    """It would fail only where it is measured, in numpy's words."""
+    replace_member(run.file(0), "conv1/kernel.npy", npy(np.zeros((3, 3, 1, 4), dtype)))
+    with pytest.raises(FiltertrackError, match="holds values of type"):
+        run.kernels("conv1", 0)

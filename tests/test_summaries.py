@@ -5,13 +5,12 @@ import re
 import shutil
 import socket
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from filtertrack import Moment, Run, Snapshot, measures
+from filtertrack import Moment, Run, Snapshot, events, measures
 from filtertrack.cells import to_cells, to_channels, view_of
 from filtertrack.film import Film
 from filtertrack.grid import draw, to_image
@@ -216,7 +215,7 @@ def test_values_that_are_not_finite_do_not_stop_it(run, read_events):
     assert {"filters/conv1", "filters/conv2", "filters_layers"} == tags
 
 
-WHOLE = Path.open
+WHOLE = events.open_to_change
 
 
 def on_a_full_disk(path, *args):
@@ -237,7 +236,7 @@ def test_a_record_that_was_cut_off_is_written_over(run, read_events, monkeypatch
     summaries = Summaries(run)
     summaries.add(run.snapshot(0))
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", on_a_full_disk)
+        patch.setattr(events, "open_to_change", on_a_full_disk)
         with pytest.raises(OSError, match="No space"):
             summaries.add(run.snapshot(1))
     nothing = {name: np.zeros_like(a) for name, a in run.snapshot(2).arrays.items()}
@@ -301,7 +300,7 @@ def test_what_was_lost_with_the_first_records_is_written_again(run, before, read
         return on_a_full_disk(path, *args) if opened > before else WHOLE(path, *args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "open", full_at_last)
+        patch.setattr(events, "open_to_change", full_at_last)
         with pytest.raises(OSError, match="No space"):
             summaries.add(run.snapshot(0))
     summaries.add(run.snapshot(1))

@@ -117,9 +117,12 @@ class Catalogue:
                 raise UnreachableError(errno.EIO, f"run {name!r} cannot be searched for now")
             raise FiltertrackError(f"there is no run {name!r} below the log folder")
         # Once more, as it may have been replaced by a link since.
-        if not any(_is_inside(folder, root) for root in self.roots.values()):
+        root = next((root for root in self.roots.values() if _is_inside(folder, root)), None)
+        if root is None:
             raise FiltertrackError(f"run {name!r} leads out of the log folder; it is not read")
-        return Run(folder) if isinstance(folder, Path) else self._opened(folder)
+        # Its files may be links as well.
+        local = isinstance(folder, Path)
+        return Run(folder, within=os.path.realpath(str(root))) if local else self._opened(folder)
 
     def relative(self, text: str) -> str:
         """Name files in a message relative to the log folder; of others only the last part.

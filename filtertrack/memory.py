@@ -1,0 +1,62 @@
+"""How much memory this process may take."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from filtertrack.errors import FiltertrackError
+
+_SMALL = 1 << 26
+_SHARE = 4
+"""What is read at once may take a fourth of the memory: what is done with weights takes some copies
+of them. Where it is small, nothing is looked up."""
+_UNKNOWN = 8 << 30
+_LIMITS_OF_A_CONTAINER = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def machine_memory() -> int:
+    """Return the bytes that this process can have: the machine's, or less where that is limited.
+
+    Limits of a container and of the process count; what others take now does not. Where nothing
+    says it, 8 GiB.
+
+    Example:
+        >>> machine_memory() > 1 << 20
+        True
+    """
+    limits = []
+    with suppress(AttributeError, ValueError, OSError):  # not on Windows
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for file in _LIMITS_OF_A_CONTAINER:
+        with suppress(OSError, ValueError):  # no such limit, or "max"
+            limits.append(int(file.read_text()))
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        limits += [
+            resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+        ]
+    return min((limit for limit in limits if limit > 0), default=_UNKNOWN)
+
+
+def check_memory(size: int, what: str) -> None:
+    """Refuse to read what takes more than a fourth of the memory.
+
+    Args:
+        size: Bytes it takes.
+        what: What takes them, as the beginning of a sentence.
+
+    Raises:
+        FiltertrackError: If that is too much.
+
+    Example:
+        >>> check_memory(1000, "the file 'a.npz' takes")
+    """
+    if size > _SMALL and size > (most := machine_memory() // _SHARE):
+        raise FiltertrackError(
+            f"{what} {size / 1e9:.1f} GB, expected at most {most / 1e9:.1f} GB, a fourth of this "
+            f"machine's memory; read fewer layers at a time"
+        )
