@@ -16,7 +16,7 @@ from filtertrack.formats import FORMATS, Writer, format_of
 from filtertrack.naming import default_output
 from filtertrack.order import Order
 from filtertrack.palette import GREY, ThemeName
-from filtertrack.panel import Look, Scale
+from filtertrack.panel import Filters, Look, Scale
 from filtertrack.store import Run
 from filtertrack.subject import RunLike, Steps, choose
 from filtertrack.timing import Pace, Time, plan
@@ -71,7 +71,7 @@ def animate(
     layers: str | Sequence[str] | None = None,
     compare: RunLike | None = None,
     steps: Steps | None = None,
-    filters: Sequence[int] | None = None,
+    filters: Filters | None = None,
     order: Order = "stored",
     scale: Scale | None = None,
     zero_centred: bool = False,
@@ -111,7 +111,7 @@ def animate(
             steps on the same scale.
         steps: Which snapshots: numbers, which have to be there, and ranges, which mean those of
             their numbers that are. None for all.
-        filters: Numbers of the filters to draw, in this order; None for all.
+        filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
         order: In which order filters come. ``"stored"``: as in the kernel. ``"similarity"``: like
             beside like, by what they have become. ``"orientation"``: by the direction of their
             edges. ``"drift"``: the one that has turned farthest from its start first. ``"label"``:

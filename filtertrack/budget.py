@@ -1,11 +1,25 @@
 """What an animation would take, and where to stop and ask."""
 
+import math
+
 from filtertrack.errors import FiltertrackError
 
 _FRAMES_AT_ONCE = 40
 """Pictures in memory at a time, with what compressors make of them: measured; video takes most."""
 _MOST_MEMORY = 2e9
 _MOST_DISK = 20e9
+
+
+def size_text(count: float) -> str:
+    """Write a number of bytes in the unit that suits it.
+
+    Example:
+        >>> size_text(2_400_000_000), size_text(31_400_000), size_text(900)
+        ('2.4 GB', '31 MB', '1 kB')
+    """
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 
 
 def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> None:
@@ -33,7 +47,7 @@ def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> Non
     memory, disk = picture * _FRAMES_AT_ONCE, picture * frames
     if memory > _MOST_MEMORY or disk > _MOST_DISK:
         raise FiltertrackError(
-            f"{frames} frames of {width}x{height} pixels would take about {memory / 1e9:.1f} GB of "
-            f"memory and up to {disk / 1e9:.1f} GB of disk; choose a smaller size, fewer "
+            f"{frames} frames of {width}x{height} pixels would take about {size_text(memory)} of "
+            f"memory and up to {size_text(disk)} of disk; choose a smaller size, fewer "
             f"steps or seconds, or allow it with huge=True (--huge)"
         )

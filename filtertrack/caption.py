@@ -10,6 +10,7 @@ from PIL import ImageFont
 from filtertrack.errors import printable
 from filtertrack.lettering import (
     QUIET,
+    cut,
     font,
     font_size,
     line,
@@ -23,6 +24,8 @@ from filtertrack.snapshot import Moment
 
 _PLOT_LINES = 2.4
 _MISSING = "–"
+_MOST_METRICS, _LONGEST_NAME = 32, 200
+"""How many metrics are shown, and how many characters of a name are looked at."""
 
 
 class Caption:
@@ -30,7 +33,8 @@ class Caption:
 
     Every metric that occurs anywhere in the run has its own place from the first frame on, wide
     enough for all of its values, so nothing jumps or is cut off while the animation plays. Where a
-    snapshot has no value of its own, the last one logged stays.
+    snapshot has no value of its own, the last one logged stays. Of more than 32 metrics the first
+    are shown, and how many more there are.
 
     Args:
         title: What is shown, such as the layer's name.
@@ -58,11 +62,12 @@ class Caption:
         self._line = line_height(size)
         self._room = width - 2 * self._margin
         when = max(map(self._bold.getlength, map(describe, moments)), default=0)
-        below = when + 2 * size + self._plain.getlength(title) > self._room
         self._title = shortened(title, self._plain, self._room)
+        below = when + 2 * size + self._plain.getlength(self._title) > self._room
         end = width - self._margin - math.ceil(self._plain.getlength(self._title))
         self._title_at = (self._margin + self._line, self._margin) if below else (self._margin, end)
-        metrics = metrics_of(logs)
+        metrics, more = metrics_of(logs, _MOST_METRICS)
+        self._more = f"… and {more} more" if more else ""
         self._readings = [_Reading(metric, self._plain, self._room) for metric in metrics]
         top = self._margin + (1 + below) * self._line
         self._columns, place = self._places(size)
@@ -78,6 +83,8 @@ class Caption:
         end = self._tops[-1] + self._line if self._tops else top
         if self._rows == 1:
             end += plot[0]
+        self._more_at = (end, self._margin)
+        end += self._line if more else 0
         height = end + self._margin
         self.height = height + height % 2
 
@@ -102,6 +109,8 @@ class Caption:
         for number, reading in enumerate(self._readings):
             row, column = divmod(number, self._columns)
             reading.write(strip, (self._tops[row], self._lefts[column]), snapshot)
+        if self._more:
+            paste(strip, self._more_at, line(self._more, self._plain, TEXT, QUIET))
         turn = float(np.interp(position, np.arange(len(self._knots)), self._knots))
         for plot, left in zip(self._plots, self._lefts, strict=False):
             paste(strip, (self._tops[0] + self._line, left), plot.draw(turn))
@@ -136,7 +145,9 @@ class _Reading:
         labels = [f"{curve.label} " if curve.label else "" for curve in metric.curves]
         values = [self._widest(curve) for curve in metric.curves]
         taken = sum(map(face.getlength, labels)) + sum(values) + space * (len(values) - 1)
-        name = shortened(f"{printable(metric.name)} ", face, max(room - taken, 0))
+        name = shortened(
+            f"{printable(cut(metric.name, _LONGEST_NAME))} ", face, max(room - taken, 0)
+        )
         self._still = [(0, name)]
         self._places = []
         at = face.getlength(name)

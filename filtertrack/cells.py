@@ -1,7 +1,7 @@
 """How a layer is looked at: its filters become cells that can be drawn.
 
-One input channel is drawn grey and three as colour. More cannot be shown as they are: each filter
-is collapsed to its strongest spatial pattern. A 1x1 kernel has no spatial pattern; it is one
+One input channel is drawn grey and three as colour. Other numbers cannot be shown as they are: each
+filter is collapsed to its strongest spatial pattern. A 1x1 kernel has no spatial pattern; it is one
 matrix, input channels down and filters across.
 """
 
@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
+from filtertrack.measures.vectors import blocks, leading
 from filtertrack.snapshot import LayerInfo
 
 Kind = Literal["grey", "colour", "pattern", "matrix"]
@@ -21,6 +22,8 @@ alone by its number, or None for what suits their number."""
 
 _COLOUR_CHANNELS = 3
 _AXES_IN_3D = 5
+_ROUNDING = 1e-12
+"""Share of a pattern's largest value below which differences are rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def view_of(info: LayerInfo, channels: Channels = None) -> View:
         FiltertrackError: If it has no such channel, or is drawn as a matrix of all of them.
     """
     filters, height, width, count = info.shape
-    matrix = height * width == 1 and count > 1
+    matrix = height * width == 1
     if channels is not None:
         _check_channels(info, channels, matrix=matrix)
     if matrix:
@@ -119,9 +122,8 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
     A filter is a matrix W of pixels by channels. Its best rank-1 approximation
     :math:`\sigma_1 u v^T` is one spatial pattern u, weighted by v over the channels (Eckart and
     Young 1936; used for showing deep filters by Voss et al. 2021, "Visualizing Weights"). Drawn is
-    :math:`\sigma_1 u`, from the eigenvectors of W Wᵀ, whose size does not depend on the number of
-    channels. Its sign is the one in which the channel weights v sum to a positive number: light
-    then means "raises the output" for inputs that are all positive, as after a ReLU.
+    :math:`\sigma_1 u`. Its sign is the one in which the channel weights v sum to a positive number:
+    light then means "raises the output" for inputs that are all positive, as after a ReLU.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
@@ -137,27 +139,40 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
         >>> np.allclose(pattern[0, :, :, 0], spatial)
         True
     """
+    filters, height, width, _ = kernels.shape
+    patterns = np.zeros((filters, height, width, 1))
+    if not patterns.size:
+        return patterns
+    for part in blocks(kernels):
+        before = None if like is None else like[part].reshape(-1, height * width)
+        patterns[part] = _patterns(kernels[part], before).reshape(-1, height, width, 1)
+    return patterns
+
+
+def _patterns(kernels: np.ndarray, like: np.ndarray | None) -> np.ndarray:
+    """Return the patterns of a few filters: ``(filters, pixels)``."""
     filters, height, width, channels = kernels.shape
-    if not height * width:
-        return np.zeros((filters, height, width, 1))
-    flat = kernels.reshape(filters, height * width, channels).astype(np.float64)
+    flat = kernels.reshape(filters, height * width, channels).astype(np.float64, order="C")
     broken = ~np.isfinite(flat).all(axis=(1, 2))
     flat[broken] = 0.0
     # To unit size, so that the squares in the product neither overflow nor vanish.
-    size = np.abs(flat).max(axis=(1, 2), initial=0.0)
+    size = np.maximum(flat.max(axis=(1, 2), initial=0.0), -flat.min(axis=(1, 2), initial=0.0))
     size[size == 0] = 1.0
     flat /= size[:, np.newaxis, np.newaxis]
-    strengths, vectors = np.linalg.eigh(flat @ flat.transpose(0, 2, 1))
-    pattern: np.ndarray = vectors[:, :, -1] * np.sqrt(np.maximum(strengths[:, -1:], 0.0))
+    pattern = leading(flat)
     summed = (pattern[:, np.newaxis, :] @ flat).sum(axis=(1, 2))
     if like is None:
         toward = summed
     else:
-        toward = np.einsum("fp,fp->f", pattern, np.nan_to_num(like.reshape(filters, -1)))
+        toward = np.einsum("fp,fp->f", pattern, np.nan_to_num(like))
         toward = np.where(toward == 0, summed, toward)  # as after a snapshot of zeros
+    # What rounding left of a constant pattern would be drawn as noise from dark to light.
+    low, high = pattern.min(axis=1), pattern.max(axis=1)
+    constant = high - low <= _ROUNDING * np.maximum(-low, high)
+    pattern[constant] = pattern[constant].mean(axis=1, keepdims=True)
     pattern *= np.where(toward < 0, -size, size)[:, np.newaxis]
     pattern[broken] = np.nan
-    return pattern.reshape(filters, height, width, 1)
+    return pattern
 
 
 def to_channels(view: View, kernels: np.ndarray) -> np.ndarray:

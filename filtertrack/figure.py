@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
+from filtertrack.budget import size_text
 from filtertrack.cells import Channels
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.files import check_target
 from filtertrack.grid import Layout
+from filtertrack.lettering import cut
 from filtertrack.order import Order
 from filtertrack.page import FONT, POINT, Page, Sheet, legend_columns
 from filtertrack.palette import GREY, OUTLINED, THEMES, ThemeName
-from filtertrack.panel import Look, Scale
+from filtertrack.panel import Filters, Look, Scale
 from filtertrack.paper import FORMATS, PaperFigure, colour, save, settings
 from filtertrack.store import Run
 from filtertrack.strip import Strip, spread_steps
@@ -28,6 +30,8 @@ _LINE = 1.05
 """From one label to the next, in the font's size."""
 
 _MOST_PIXELS = 1 << 28
+_LONGEST_NAME = 60
+"""Characters of a layer's name in the title, at most."""
 
 
 def filmstrip(
@@ -36,7 +40,7 @@ def filmstrip(
     *,
     layers: str | Sequence[str] | None = None,
     steps: Steps | None = None,
-    filters: Sequence[int] | None = None,
+    filters: Filters | None = None,
     order: Order = "stored",
     scale: Scale | None = None,
     zero_centred: bool = False,
@@ -61,7 +65,7 @@ def filmstrip(
         layers: Which layer, by its name or a pattern; None for the first.
         steps: Which snapshots, as for ``animate``; None for a few, most of them early: see
             ``strip.spread_steps``.
-        filters: Numbers of the filters to draw, in this order; None for all.
+        filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
         order: In which order filters come; see ``animate``.
         scale: What dark and light mean; see ``animate``.
         zero_centred: Widen each range so that zero is in its middle.
@@ -116,7 +120,7 @@ def filmstrip(
     if page.shape[0] * page.shape[1] > _MOST_PIXELS:
         raise FiltertrackError(
             f"width: {page.shape[1]}x{page.shape[0]} pixels would take about "
-            f"{page.shape[0] * page.shape[1] * 8 / 1e9:.1f} GB of memory; choose a smaller width, "
+            f"{size_text(page.shape[0] * page.shape[1] * 8)} of memory; choose a smaller width, "
             f"height or dpi"
         )
     with settings():
@@ -222,4 +226,4 @@ def _title(subject: Subject, look: Look) -> str:
         *look.described,
         "columns: epochs" if subject.counts_epochs else "columns: batches",
     ]
-    return printable(" · ".join(filter(None, parts)))
+    return printable(" · ".join(cut(part, _LONGEST_NAME) for part in parts))

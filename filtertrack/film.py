@@ -17,7 +17,7 @@ from filtertrack.caption import Caption
 from filtertrack.errors import printable
 from filtertrack.grid import SEPARATOR, to_levels
 from filtertrack.legend import Legend
-from filtertrack.lettering import PLAIN, QUIET, font, font_size, line, paste, shortened
+from filtertrack.lettering import PLAIN, QUIET, cut, font, font_size, line, paste, shortened
 from filtertrack.palette import (
     BACKGROUND,
     FIRST,
@@ -34,6 +34,8 @@ from filtertrack.subject import Subject
 from filtertrack.timing import Timeline
 
 _SAMPLES, _SAMPLED = 12_000, 24
+_LONGEST_NAME = 200
+"""Characters of a layer's or a run's name, at most."""
 
 
 class Film:
@@ -194,12 +196,12 @@ def _headline(subject: Subject, look: Look, timeline: Timeline) -> str:
     parts += look.described
     if any(frame.position % 1 for frame in timeline.frames):
         parts.append("interpolated")
-    return " · ".join(map(printable, parts))
+    return " · ".join(printable(cut(part, _LONGEST_NAME)) for part in parts)
 
 
 def _titles(subject: Subject) -> list[tuple[str, int]]:
     """Return each grid's title and the ramp of its colour: that of the run's curves."""
-    layers = [printable(layer) for layer in subject.layers]
+    layers = [printable(cut(layer, _LONGEST_NAME)) for layer in subject.layers]
     if len(subject.runs) == 1:
         return [(layer, TEXT) for layer in layers]
     names = _short_names([run.path.absolute() for run in subject.runs])

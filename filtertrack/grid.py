@@ -30,6 +30,8 @@ SEPARATOR_RGB = (40, 52, 74)
 OUTLINED_GAP = 3
 """Pixels between outlined cells, at least: a line around each, and one between."""
 
+_MOST_TRIED = 4096
+
 PAGE = 64
 """Cells on one page: more are too small to see on a TensorBoard card."""
 
@@ -196,7 +198,10 @@ def _columns(count: int, height: int, width: int) -> int:
         stretch = max(ratio / 2, 1 / ratio, 1.0) - 1
         return 4 * stretch + (rows * columns - count) / count, columns
 
-    return min(range(1, count + 1), key=cost)
+    # Of very many cells only what is about as wide as high, or twice: the rest costs more.
+    square = math.sqrt(count * max(height, 1) / max(width, 1))
+    low, high = (1, count) if count <= _MOST_TRIED else (int(square / 2), int(3 * square))
+    return min(range(max(1, low), min(count, high) + 1), key=cost, default=count)
 
 
 def _lines(cells: int, weights: int, scale: int, gap: int, slices: int = 1) -> np.ndarray:
@@ -228,9 +233,11 @@ def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:
         ``uint8`` array of shape ``(cells, height, width)``.
     """
     unit = normalise(cells[..., 0], values)
-    return np.where(np.isnan(unit), NOT_FINITE, np.rint(np.nan_to_num(unit) * (LEVELS - 1))).astype(
-        np.uint8
-    )
+    broken = np.isnan(unit)
+    unit *= LEVELS - 1
+    np.rint(unit, out=unit)
+    unit[broken] = NOT_FINITE
+    return unit.astype(np.uint8)
 
 
 def to_rgb(cells: np.ndarray, values: ValueRange) -> np.ndarray:
@@ -244,8 +251,11 @@ def to_rgb(cells: np.ndarray, values: ValueRange) -> np.ndarray:
         ``uint8`` array of shape ``(cells, height, width, 3)``.
     """
     unit = normalise(cells, values)
-    bad = np.isnan(unit).any(axis=-1, keepdims=True)
-    return np.where(bad, NOT_FINITE_RGB, np.rint(np.nan_to_num(unit) * 255)).astype(np.uint8)
+    broken = np.isnan(unit).any(axis=-1)
+    unit *= 255
+    np.rint(unit, out=unit)
+    unit[broken] = NOT_FINITE_RGB
+    return unit.astype(np.uint8)
 
 
 def palette() -> np.ndarray:

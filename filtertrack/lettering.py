@@ -2,6 +2,7 @@
 
 import math
 import re
+from bisect import bisect_left
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from filtertrack.palette import BACKGROUND, SHADES, TEXT, ramp_entry
 
 _SMALLEST, _LARGEST = 11, 20
+_MOST_CHARACTERS = 1000
+"""Characters of a line, at most: wider than any picture in the smallest font."""
 _NUMBER = re.compile(r"((?:(?<=\s)|(?<![\s\S]))[0-9.]+(?=\s|$))")
 """A number on its own. What it stands beside is a space: a letter may reach out of its width."""
 
@@ -83,12 +86,27 @@ def _drawn(text: str, face: ImageFont.FreeTypeFont, ramp: int, strength: float) 
     return np.where(shades > 0, ramp_entry(ramp, 0) + shades, BACKGROUND).astype(np.uint8)
 
 
+def cut(text: str, most: int) -> str:
+    """Cut the front of a text that has more characters: the end tells more.
+
+    Example:
+        >>> cut("encoder/block_7/conv", 7), cut("conv", 7)
+        ('…7/conv', 'conv')
+    """
+    return text if len(text) <= most else f"…{text[len(text) - most + 1 :]}"
+
+
 def shortened(text: str, face: ImageFont.FreeTypeFont, room: float) -> str:
-    """Cut the front of a text that is wider than its room: the end tells more."""
+    """Cut the front of a text that is wider than its room; empty where nothing fits.
+
+    What is longer than a picture is wide is never measured: a name may have any length.
+    """
+    text = cut(text, _MOST_CHARACTERS)
     if face.getlength(text) <= room:
         return text
-    cut = (f"…{text[n:]}" for n in range(len(text)))
-    return next((end for end in cut if face.getlength(end) <= room), "")
+    ends = range(len(text))
+    start = bisect_left(ends, True, key=lambda n: face.getlength(f"…{text[n:]}") <= room)
+    return f"…{text[start:]}" if start < len(text) else ""
 
 
 def paste(picture: np.ndarray, at: tuple[int, int], part: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """A run in numbers: what its filters have become, and when."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -8,15 +9,23 @@ from types import MappingProxyType
 import numpy as np
 
 from filtertrack import measures
+from filtertrack.budget import size_text
 from filtertrack.cells import to_channels, view_of
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import LABELS, finite_mean
+from filtertrack.measures.limits import too_large_for
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.store import Run, shorten
 from filtertrack.subject import RunLike, Steps, Subject, choose
 
 Table = dict[str, np.ndarray]
 """Columns of one length, by name: what ``pandas.DataFrame`` takes as it is."""
+
+_MOST_MEMORY = 2e9
+_ROW = 260
+"""Bytes of a filter's measures at one snapshot."""
+_MOST_WEIGHTS = 1 << 24
+"""Weights of a filter: some copies of one are in memory at a time."""
 
 _log = logging.getLogger("filtertrack")
 
@@ -34,6 +43,7 @@ class MeasuredLayer:
         half_formed: The step by which half of the filters had formed; NaN where they have not.
         mostly_formed: The step by which nine in ten had.
         at_rest: The step after which the layer hardly moves; NaN where it still does.
+        too_large_for: What could not be measured of so large a layer, by its name; NaN there.
     """
 
     info: LayerInfo
@@ -44,6 +54,7 @@ class MeasuredLayer:
     half_formed: float
     mostly_formed: float
     at_rest: float
+    too_large_for: tuple[str, ...] = ()
 
     def place(self, step: int | None) -> int:
         """Return the number of the snapshot at a step; None for the last."""
@@ -133,8 +144,9 @@ def measure(
     """Measure a run's filters at its snapshots: what they are, when they formed, which repeat.
 
     Drift and change are counted from the run's first snapshot. A damaged snapshot is left out, with
-    a warning in the log. Four snapshots of one layer's weights are in memory at a time; the tables
-    grow with snapshots and filters.
+    a warning in the log. Four snapshots of one layer's weights are in memory at a time, and less
+    than 1 GB beside them; the tables grow with snapshots and filters. What would take more, or
+    minutes a snapshot, of a very large layer is left out: see ``MeasuredLayer.too_large_for``.
 
     Args:
         run: A run or its folder.
@@ -148,7 +160,8 @@ def measure(
         The measures, as tables.
 
     Raises:
-        FiltertrackError: If there is no run, no such layer or step, or no snapshot.
+        FiltertrackError: If there is no run, no such layer or step, or no snapshot, or if the
+            tables would take more than 2 GB.
 
     Example:
         >>> import pandas  # doctest: +SKIP
@@ -163,6 +176,7 @@ def measure_subject(
 ) -> Measurement:
     """Measure what has been chosen: see ``measure``."""
     opened = subject.runs[0]
+    _check_size(opened, subject)
     total = len(subject.layers) * len(subject.steps)
     measured = {}
     for number, name in enumerate(subject.layers):
@@ -176,6 +190,25 @@ def measure_subject(
     return Measurement(opened, subject.moments[0], MappingProxyType(measured))
 
 
+def _check_size(run: Run, subject: Subject) -> None:
+    """Refuse what would take much more memory than the snapshots themselves."""
+    infos = [run.layer(name) for name in subject.layers]
+    filters, snapshots = sum(info.filters for info in infos), len(subject.steps)
+    memory = filters * snapshots * _ROW
+    if memory > _MOST_MEMORY:
+        raise FiltertrackError(
+            f"the measures of {filters} filters at {snapshots} snapshot{'s' * (snapshots != 1)} "
+            f"would take about {size_text(memory)} of memory; choose fewer layers or steps"
+        )
+    for info in infos:
+        weights = math.prod(info.shape[1:])
+        if weights > _MOST_WEIGHTS:
+            raise FiltertrackError(
+                f"layer {info.name}: its filters have {weights} weights each, more than the "
+                f"{_MOST_WEIGHTS} that can be measured; choose other layers"
+            )
+
+
 def _measured_layer(
     run: Run, name: str, steps: tuple[int, ...], report: Callable[[int], None]
 ) -> MeasuredLayer:
@@ -183,17 +216,23 @@ def _measured_layer(
     view = view_of(info)
     start = to_channels(view, _start(run, name, steps))
     end = to_channels(view, run.kernels(name, steps[-1]))
+    left_out = too_large_for(start.shape)
+    if left_out:
+        _log.warning("layer %s is too large to measure its %s", name, ", ".join(left_out))
     before: np.ndarray | None = None
-    filters, whole, to_the_end = [], [], []
-    for done, kernels in enumerate(run.history(name, steps), start=1):
+    columns: Table = {}
+    whole, to_the_end = [], []
+    for done, kernels in enumerate(run.history(name, steps)):
         now = to_channels(view, kernels)
         of_filters, of_layer = measure_snapshot(now, start, before, rgb=view.coloured)
-        filters.append(of_filters)
+        for key, values in of_filters.items():
+            if not done:
+                columns[key] = np.empty((len(steps), len(values)), values.dtype)
+            columns[key][done] = values
         whole.append(of_layer)
         to_the_end.append(measures.rotation(now, end))
         before = now
-        report(done)
-    columns = {key: np.stack([each[key] for each in filters]) for key in filters[0]}
+        report(done + 1)
     formed = measures.formed_at(columns["structured"], steps)
     return MeasuredLayer(
         info,
@@ -204,6 +243,7 @@ def _measured_layer(
         measures.formed_by(formed, 0.5),
         measures.formed_by(formed, 0.9),
         measures.settled_at(np.array(to_the_end), steps),
+        left_out,
     )
 
 
@@ -284,7 +324,7 @@ def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> di
     _, height, width, channels = kernels.shape
     slices = len(kernels) * channels
     counts: dict[str, float] = {name: float((filters["label"] == name).sum()) for name in LABELS}
-    return {
+    whole = {
         "structured": finite_mean(filters["structured"]),
         **counts,
         "norm": finite_mean(filters["norm"]),
@@ -301,6 +341,7 @@ def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> di
         "repeated": float(filters["repeated"].sum()),
         "near_zero": float(filters["near_zero"].sum()),
     }
+    return whole | {name: math.nan for name in too_large_for(kernels.shape) if name in whole}
 
 
 def _stacked(tables: Sequence[Table]) -> Table:

@@ -1,13 +1,24 @@
 """In which order filters are drawn: those that belong together side by side."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
+from filtertrack.errors import FiltertrackError
 from filtertrack.measures import LABELS, drift, label, norm, orientation, similarity
+from filtertrack.measures.vectors import blocks, flat, unit
 
 Order = Literal["stored", "similarity", "orientation", "drift", "label"]
+MOST_FILTERS = 1 << 20
+"""Filters that are ordered or drawn together, at most."""
+
+_MOST_COSINES = 4096
+"""Filters of which all cosines are in memory at once."""
+_MOST_PRODUCTS = 10**11
+"""Multiplications to find each filter's next one: a minute's."""
+
 ORDERS: tuple[Order, ...] = ("stored", "similarity", "orientation", "drift", "label")
 
 
@@ -27,12 +38,19 @@ def arrange(order: Order, start: np.ndarray, end: np.ndarray, *, rgb: bool = Tru
     Returns:
         The filters' numbers in their order: ``int`` array of shape ``(filters,)``.
 
+    Raises:
+        FiltertrackError: If there are so many filters that it would take minutes or gigabytes.
+
     Example:
         >>> start = np.array([[[[1.0, 0.0]]], [[[1.0, 0.0]]]])
         >>> end = np.array([[[[1.0, 0.1]]], [[[0.1, 1.0]]]])
         >>> arrange("drift", start, end).tolist()
         [1, 0]
     """
+    if len(end) > MOST_FILTERS:
+        raise FiltertrackError(
+            f"order: expected at most {MOST_FILTERS} filters, got {len(end)}; choose some of them"
+        )
     ways: dict[Order, Callable[[], np.ndarray]] = {
         "stored": lambda: np.arange(len(end)),
         "similarity": lambda: _chain(end),
@@ -57,12 +75,28 @@ def _by_label(kernels: np.ndarray, *, rgb: bool) -> np.ndarray:
 
 def _chain(kernels: np.ndarray) -> np.ndarray:
     """Go from the strongest filter always to the one most like it that is left."""
-    alike = similarity(kernels)
+    alike = _alike(kernels)
     left = np.ones(len(kernels), bool)
     here = int(np.nan_to_num(norm(kernels), posinf=0.0).argmax()) if len(kernels) else 0
     chain = []
     for _ in kernels:
         chain.append(here)
         left[here] = False
-        here = int(np.where(left, alike[here], -np.inf).argmax())
+        here = int(np.where(left, alike(here), -np.inf).argmax())
     return np.array(chain, np.intp)
+
+
+def _alike(kernels: np.ndarray) -> Callable[[int], np.ndarray]:
+    """Return what gives the cosines of one filter with each: from a table, where it is small."""
+    count, weights = len(kernels), math.prod(kernels.shape[1:])
+    if count <= _MOST_COSINES:
+        return similarity(kernels).__getitem__
+    if count * count * weights > _MOST_PRODUCTS:
+        raise FiltertrackError(
+            f"order: to compare {count} filters of {weights} weights each would take minutes; "
+            f"choose another order than similarity and label, or some of the filters"
+        )
+    rows = np.empty((count, weights), np.float32)
+    for part in blocks(kernels):
+        rows[part] = np.nan_to_num(unit(flat(kernels[part])))
+    return lambda number: rows @ rows[number]

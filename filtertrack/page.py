@@ -161,7 +161,7 @@ class Page:
         view, rows = strip.view, math.ceil(strip.rows / blocks)
         blocks = math.ceil(strip.rows / rows)
         size = font * POINT * sheet.dpi
-        number = _DIGIT * len(str(max(strip.numbers, default=0))) + 0.9
+        number = _DIGIT * len(str(strip.highest)) + 0.9
         left = math.ceil(size * (0.3 if strip.view.kind == "matrix" else number))
         title = 2.2 * FONT * POINT * sheet.dpi
         top = math.ceil((label if upright else 1) * size + size / 2 + title)

@@ -1,10 +1,11 @@
 """One layer's filters as cells, at any moment of a run, on the scale that was asked for."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from typing import Literal
+from functools import cached_property, reduce
+from operator import index
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -12,13 +13,16 @@ from filtertrack.cells import Channels, View, is_channels, to_cells, to_channels
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.grid import to_levels, to_rgb
 from filtertrack.measures import label
-from filtertrack.order import ORDERS, Order, arrange
+from filtertrack.order import MOST_FILTERS, ORDERS, Order, arrange
 from filtertrack.palette import GREY, THEMES, ThemeName
 from filtertrack.scaling import Span, ValueRange, value_range
 from filtertrack.store import Run
 
 Scale = Literal["frame", "filter", "layer"]
 SCALES: tuple[Scale, ...] = ("frame", "filter", "layer")
+
+Filters: TypeAlias = Iterable[int | range]
+"""Numbers of filters, and ranges of them: any iterable, such as ``range(16)`` or an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class Look:
         zero_centred: Whether that range is widened so that zero is in its middle.
         delta: Whether the difference from the first snapshot is drawn, zero-centred.
         order: In which order filters come: see ``order.arrange``.
-        filters: Numbers of the filters to draw, in this order; None for all.
+        filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
+            They become a tuple of ranges.
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: Colours around the weights.
         outline: Whether each filter has a line around it that says its label.
@@ -47,7 +52,7 @@ class Look:
     zero_centred: bool = False
     delta: bool = False
     order: Order = "stored"
-    filters: Sequence[int] | None = None
+    filters: Filters | None = None
     colormap: str = GREY
     theme: ThemeName = "dark"
     outline: bool = False
@@ -69,10 +74,8 @@ class Look:
                 f"channels: expected 'strongest' or a channel's number, got {self.channels!r}; "
                 f"leave it out for what suits their number"
             )
-        if self.filters is not None and not is_list(self.filters):
-            raise FiltertrackError(f"filters: expected numbers in a list, got {self.filters!r}")
-        if self.filters is not None and not len(self.filters):
-            raise FiltertrackError("filters: none are chosen; leave it out for all of them")
+        if self.filters is not None:
+            object.__setattr__(self, "filters", _ranges(self.filters))
         if self.filters is not None and self.order != "stored":
             raise FiltertrackError(
                 f"filters are drawn in the order given; choose them or order={self.order!r}, "
@@ -89,6 +92,29 @@ class Look:
         if self.delta:
             parts.append("difference from the start")
         return parts
+
+
+def _ranges(filters: Filters) -> tuple[range, ...]:
+    """Return numbers and ranges as ranges, without one that is empty; none of them is expanded."""
+    if not is_list(filters):
+        raise FiltertrackError(f"filters: expected numbers in a list, got {filters!r}")
+    ranges: list[range] = []
+    for part in [filters] if isinstance(filters, range) else filters:
+        try:
+            ranges.append(part if isinstance(part, range) else _only(index(part)))
+        except TypeError:
+            raise FiltertrackError(
+                f"filters: expected whole numbers and ranges, got {part!r}"
+            ) from None
+        if len(ranges) > MOST_FILTERS:  # as of a generator without an end
+            raise FiltertrackError(f"filters: expected at most {MOST_FILTERS} of them")
+    if not any(ranges):
+        raise FiltertrackError("filters: none are chosen; leave it out for all of them")
+    return tuple(part for part in ranges if part)
+
+
+def _only(number: int) -> range:
+    return range(number, number + 1)
 
 
 def check_look(look: Look, views: Sequence[View]) -> None:
@@ -134,26 +160,50 @@ class Panel:
         self._runs, self._steps, self._look = runs, list(steps), look
         self.view: View = view_of(info, look.channels)
         self._natural = view_of(info)
-        self._chosen_numbers = self._arranged(info.filters)
-        if self._chosen_numbers is not None:
-            shown = len(self._chosen_numbers)
+        self._filters = info.filters
+        self._asked = None if look.filters is None else self._checked(look)
+        shown = info.filters if self._asked is None else len(self._asked)
+        if shown > MOST_FILTERS:
+            raise FiltertrackError(
+                f"filters: at most {MOST_FILTERS} are drawn together, and layer {layer} has "
+                f"{info.filters}; choose some"
+            )
+        if self._asked is not None:
             matrix = self.view.kind == "matrix"
             self.view = replace(
                 self.view,
                 count=self.view.count if matrix else shown,
                 width=shown if matrix else self.view.width,
             )
-        self._starts = [self._start(run) for run in runs]
         self._scale = look.scale or ("filter" if look.delta else "frame")
-        self.whole_range = None if self._scale == "frame" else self._over_the_run()
+
+    # Read from the run when first needed: by then it is known that it is not too large to draw.
+
+    @cached_property
+    def whole_range(self) -> ValueRange | None:
+        """The range of the whole run, or None where each frame has its own."""
+        return None if self._scale == "frame" else self._over_the_run()
+
+    @cached_property
+    def _starts(self) -> list[np.ndarray | None]:
+        return [self._start(run) for run in self._runs]
+
+    @cached_property
+    def _chosen_numbers(self) -> np.ndarray | None:
+        return self._arranged() if self._asked is None else self._asked
 
     @property
     def numbers(self) -> list[int]:
         """The filters that are drawn, by their numbers in the kernel, in their order."""
         if self._chosen_numbers is None:
-            return list(range(self._runs[0].layer(self.name).filters))
+            return list(range(self._filters))
         numbers: list[int] = self._chosen_numbers.tolist()
         return numbers
+
+    @property
+    def highest(self) -> int:
+        """The highest of these numbers, whatever their order; 0 where there are none."""
+        return max(0, self._filters - 1) if self._asked is None else int(self._asked.max())
 
     def walk(self, positions: Sequence[float]) -> Iterator[list[np.ndarray]]:
         """Yield the cells at one position after another, ascending.
@@ -234,7 +284,7 @@ class Panel:
             kernels = self._chosen(run.kernels(self.name, step))
             if start is not None:
                 with np.errstate(invalid="ignore", over="ignore"):
-                    kernels = kernels - start
+                    kernels = np.subtract(kernels, start, dtype=np.float64)
             cells.append(to_cells(self.view, kernels, None if like is None else like[number]))
         return cells
 
@@ -242,20 +292,29 @@ class Panel:
         """Return what is taken off every snapshot: the first one; None where nothing is."""
         if not self._look.delta:
             return None
-        return self._chosen(run.kernels(self.name, self._steps[0])).astype(np.float64)
+        return self._chosen(run.kernels(self.name, self._steps[0]))
 
     def _chosen(self, kernels: np.ndarray) -> np.ndarray:
         return kernels if self._chosen_numbers is None else kernels[self._chosen_numbers]
 
-    def _arranged(self, count: int) -> np.ndarray | None:
-        """Return the numbers of the filters that are drawn, in their order; None for all."""
-        if self._look.filters is not None:
-            wrong = [number for number in self._look.filters if number not in range(count)]
-            if wrong:
+    def _checked(self, look: Look) -> np.ndarray:
+        """Return the numbers of the filters that were asked for; refuse one that is not there."""
+        ranges = cast("tuple[range, ...]", look.filters)
+        there = range(self._filters)
+        for part in ranges:
+            if part[0] not in there or part[-1] not in there:
+                inside = range(part[0], self._filters if part.step > 0 else -1, part.step)
+                wrong = part[len(inside) if part[0] in there else 0]
                 raise FiltertrackError(
-                    f"filters: layer {self.name} has the filters 0 to {count - 1}, got {wrong[0]}"
+                    f"filters: layer {self.name} has the filters 0 to {self._filters - 1}, got "
+                    f"{wrong}"
                 )
-            return np.array(self._look.filters, np.intp)
+        if sum(map(len, ranges)) > MOST_FILTERS:
+            raise FiltertrackError(f"filters: expected at most {MOST_FILTERS} of them")
+        return np.array([number for part in ranges for number in part], np.intp)
+
+    def _arranged(self) -> np.ndarray | None:
+        """Return the numbers of all filters in the order asked; None for that of the kernel."""
         if self._look.order == "stored":
             return None
         start, end = (

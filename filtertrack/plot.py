@@ -56,34 +56,45 @@ class Metric:
     curves: tuple[Curve, ...]
 
 
-def metrics_of(logs: Sequence[Sequence[Mapping[str, float]]]) -> list[Metric]:
+def metrics_of(
+    logs: Sequence[Sequence[Mapping[str, float]]], most: int
+) -> tuple[list[Metric], int]:
     """Collect what was logged: the loss first, then the others as they come.
 
     Args:
         logs: For each of one or two runs, each snapshot's metrics.
+        most: How many metrics, at most.
 
     Returns:
-        For one run, one entry for each metric with its validation; for two, one for each name.
+        For one run, one entry for each metric with its validation; for two, one for each name. And
+        how many more metrics there are.
 
     Example:
-        >>> loss, accuracy = metrics_of([[{"accuracy": 0.5, "loss": 2.0, "val_loss": 3.0}]])
+        >>> metrics, more = metrics_of([[{"accuracy": 0.5, "loss": 2.0, "val_loss": 3.0}]], 9)
+        >>> loss, accuracy = metrics
         >>> loss.name, [(c.label, float(c.values[0])) for c in loss.curves], accuracy.name
         ('loss', [('', 2.0), ('val', 3.0)], 'accuracy')
     """
-    names = list(dict.fromkeys(name for run in logs for log in run for name in log))
-    names.sort(key=lambda name: name.removeprefix(_VALIDATION) != "loss")  # stable
+    there = dict.fromkeys(name for run in logs for log in run for name in log)
+    names = sorted(there, key=lambda name: name.removeprefix(_VALIDATION) != "loss")  # stable
     if len(logs) > 1:
-        return [Metric(name, tuple(Curve.of("", run, name) for run in logs)) for name in names]
+        metrics = [
+            Metric(name, tuple(Curve.of("", run, name) for run in logs)) for name in names[:most]
+        ]
+        return metrics, len(names) - len(metrics)
+    # One's validation is shown beside it.
+    names = [
+        name
+        for name in names
+        if not (name.startswith(_VALIDATION) and name.removeprefix(_VALIDATION) in there)
+    ]
     metrics = []
-    for name in names:
-        validation = _VALIDATION + name
-        if name.startswith(_VALIDATION) and name.removeprefix(_VALIDATION) in names:
-            continue  # shown beside the metric itself
+    for name in names[:most]:
         curves = [Curve.of("", logs[0], name)]
-        if validation in names:
-            curves.append(Curve.of("val", logs[0], validation))
+        if _VALIDATION + name in there:
+            curves.append(Curve.of("val", logs[0], _VALIDATION + name))
         metrics.append(Metric(name, tuple(curves)))
-    return metrics
+    return metrics, len(names) - len(metrics)
 
 
 class Plot:

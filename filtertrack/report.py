@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -22,6 +22,8 @@ NOTHING = "–"
 
 Values = Mapping[str, Any]
 
+_MOST_ROWS = 2048
+"""Filters in a table for a terminal: what is longer is for a file."""
 _ORIENTED = 0.2
 """Selectivity below which a direction says little."""
 
@@ -49,7 +51,18 @@ def overview(measured: Measurement, step: int | None = None) -> list[Grid]:
         }
         kinds.add_row(*(text(values) for text in _KINDS.values()))
         whole.add_row(*(text(values) for text in _WHOLE.values()))
+    whole.caption = _too_large(measured) or None
     return [kinds, whole]
+
+
+def _too_large(measured: Measurement) -> str:
+    """Say of which layers not everything is measured; nothing where there is none."""
+    lines = [
+        f"{layer.info.name} is too large to measure its {', '.join(layer.too_large_for)}"
+        for layer in measured.layers.values()
+        if layer.too_large_for
+    ]
+    return "\n".join(lines)
 
 
 def each_filter(measured: Measurement, name: str, step: int | None = None) -> Grid:
@@ -64,7 +77,10 @@ def each_filter(measured: Measurement, name: str, step: int | None = None) -> Gr
     place = layer.place(step)
     grid = _grid(f"The filters of {name}: {_when(measured.moments[place])}", list(_FILTER))
     rows = layer.rows([place])
-    for number in range(layer.info.filters):
+    shown = min(layer.info.filters, _MOST_ROWS)
+    if shown < layer.info.filters:
+        grid.caption = f"… and {layer.info.filters - shown} more; a CSV or JSON file holds all"
+    for number in range(shown):
         values = {key: column[number] for key, column in rows.items()}
         grid.add_row(*(text(values) for text in _FILTER.values()))
     return grid
@@ -82,12 +98,23 @@ def write_csv(measured: Measurement, path: Path, step: int | None = None) -> Non
         FiltertrackError: If that step was not measured.
         OSError: If the file cannot be written.
     """
-    table = measured.history() if step is None else measured.filters(step)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*map(_plain, table.values()), strict=True))
-    write_whole(path, lambda file: file.write(text.getvalue().encode()))
+    parts = [
+        (layer, place)
+        for layer in measured.layers.values()
+        for place in (range(len(layer.steps)) if step is None else [layer.place(step)])
+    ]
+
+    def write(file: BinaryIO) -> None:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        for number, (layer, place) in enumerate(parts):  # a snapshot at a time, for little memory
+            table = layer.rows([place])
+            if not number:
+                writer.writerow(table)
+            writer.writerows(zip(*map(_plain, table.values()), strict=True))
+        text.detach()
+
+    write_whole(path, write)
 
 
 def write_json(measured: Measurement, path: Path, step: int | None = None) -> None:
@@ -115,6 +142,7 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
         "half_formed": _value(layer.half_formed),
         "mostly_formed": _value(layer.mostly_formed),
         "at_rest": _value(layer.at_rest),
+        "too_large_for": list(layer.too_large_for),
         "formed": _plain(layer.formed),
         "steps": list(layer.steps),
         "layer": {key: _plain(values) for key, values in layer.whole.items()},
@@ -128,6 +156,7 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
 
 def _grid(title: str, columns: Sequence[str]) -> Grid:
     grid = Grid(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    grid.caption_justify = "left"
     grid.padding = (0, 0, 0, 1)
     for name in columns:
         left = name in {"layer", "label"}
@@ -144,10 +173,7 @@ def _finite(text: Callable[[float], str]) -> Callable[[float], str]:
     return lambda value: text(value) if math.isfinite(value) else NOTHING
 
 
-def _count(value: float) -> str:
-    return str(int(value)) if value else NOTHING
-
-
+_count = _finite(lambda value: f"{value:.0f}" if value else NOTHING)
 _step = _finite("{:.0f}".format)
 _number = _finite("{:.2f}".format)
 _share = _finite("{:.0%}".format)

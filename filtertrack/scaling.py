@@ -57,9 +57,14 @@ def value_range(cells: np.ndarray, span: Span = "cell") -> ValueRange:
         (-1.0, 3.0)
     """
     flat = cells.reshape(len(cells), math.prod(cells.shape[1:]))
-    finite = np.isfinite(flat)
-    low = np.where(finite, flat, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(finite, flat, -np.inf).max(axis=1, initial=-np.inf)
+    if not flat.shape[1]:
+        flat = np.full((len(flat), 1), np.nan)
+    real = np.result_type(flat.dtype, 0.0)
+    low, high = flat.min(axis=1).astype(real), flat.max(axis=1).astype(real)
+    for number in np.flatnonzero(~(np.isfinite(low) & np.isfinite(high))):
+        finite = flat[number][np.isfinite(flat[number])]
+        low[number] = finite.min(initial=np.inf)
+        high[number] = finite.max(initial=-np.inf)
     if span == "layer":
         low = np.full_like(low, low.min(initial=np.inf))
         high = np.full_like(high, high.max(initial=-np.inf))
@@ -87,7 +92,13 @@ def normalise(cells: np.ndarray, values: ValueRange) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # a cell without finite values: inf - inf
         width = high - low
         flat = ~(width > 0)
-        shifted = cells.astype(np.float64) / 2 - low[column]
-    scaled = shifted / np.where(flat, 1.0, width)[column]
-    scaled = np.where(flat[column], 0.5, np.clip(scaled, 0.0, 1.0))
-    return np.where(np.isfinite(cells), scaled, np.nan)
+        scaled = cells.astype(np.float64)
+        broken = ~np.isfinite(scaled)
+        # In place: a matrix of thousands of filters and channels is one cell.
+        scaled /= 2
+        scaled -= low[column]
+        scaled /= np.where(flat, 1.0, width)[column]
+        np.clip(scaled, 0.0, 1.0, out=scaled)
+    scaled[flat] = 0.5
+    scaled[broken] = np.nan
+    return scaled

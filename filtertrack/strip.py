@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -67,29 +68,47 @@ class Strip:
     """
 
     def __init__(self, subject: Subject, look: Look) -> None:
-        panel = Panel(subject.runs, subject.layers[0], subject.steps, look)
-        check_look(look, [panel.view])
+        self._panel = Panel(subject.runs, subject.layers[0], subject.steps, look)
+        check_look(look, [self._panel.view])
         self._palette = film_palette(look.theme, colormap_levels(look.colormap))
-        self.view = panel.view
-        self.numbers = panel.numbers
+        self.view = self._panel.view
         self.steps = subject.steps
-        self._cells = np.stack(list(self._painted(panel)), axis=1)
         self.outlined = look.outline
-        self._outlines = self._palette[self._labelled(panel)] if look.outline else None
 
-    def _painted(self, panel: Panel) -> Iterator[np.ndarray]:
-        for group in panel.walk(range(len(self.steps))):
-            yield panel.paint(group[0], panel.values(group), self._palette)
+    # Drawn when first needed: by then it is known that there is a pixel for each weight.
 
-    def _labelled(self, panel: Panel) -> np.ndarray:
+    @cached_property
+    def _cells(self) -> np.ndarray:
+        """The colours of all cells: ``(rows, columns, height, width, 3)``."""
+        return np.stack(list(self._painted()), axis=1)
+
+    @cached_property
+    def _outlines(self) -> np.ndarray | None:
+        return self._palette[self._labelled()] if self.outlined else None
+
+    def _painted(self) -> Iterator[np.ndarray]:
+        for group in self._panel.walk(range(len(self.steps))):
+            yield self._panel.paint(group[0], self._panel.values(group), self._palette)
+
+    def _labelled(self) -> np.ndarray:
         """Return the entry of each cell's outline: ``(rows, columns)``."""
-        columns = [panel.labels(number)[0] for number in range(len(self.steps))]
+        columns = [self._panel.labels(number)[0] for number in range(len(self.steps))]
         return outline_entries(np.stack(columns, axis=1))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The filters that are drawn, by their numbers in the kernel: see the class."""
+        return self._panel.numbers
+
+    @property
+    def highest(self) -> int:
+        """The highest of these numbers; 0 where there are none."""
+        return self._panel.highest
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return len(self._cells)
+        return self.view.count
 
     @property
     def columns(self) -> int:

@@ -13,6 +13,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.files import check_target
+from filtertrack.lettering import cut
 from filtertrack.measurement import MeasuredLayer, Measurement
 from filtertrack.measures import LABELS
 from filtertrack.palette import OUTLINED, THEMES, ThemeName
@@ -101,8 +102,7 @@ def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeN
         _structure(row[0], layer, theme)
         _drift(row[1], layer, theme)
         _labels(row[2], layer, theme)
-        name = printable(layer.info.name)
-        name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"  # the end tells more
+        name = printable(cut(layer.info.name, _NAME))
         row[0].set_ylabel(name, fontsize=_FONT, color=ink, weight="bold")
         for axes in row:
             _dressed(axes, ink, ground)

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 
 from filtertrack import Moment
 from filtertrack.caption import Caption, describe
+from filtertrack.lettering import QUIET, line
 from filtertrack.palette import BACKGROUND, FIRST, SECOND, SHADES, TEXT, ramp_entry
 
 
@@ -113,9 +116,9 @@ def test_a_metric_that_comes_later_has_its_place_from_the_start():
     log = [{}, {"loss": 1.0}, {"loss": 1.0, "other": 2.0}]
     drawn = caption(log)
     lines = [first_line(drawn, drawn.draw(step)) for step in range(3)]
-    for line in lines[1:]:
-        np.testing.assert_array_equal(of_ramp(line, TEXT), of_ramp(lines[0], TEXT))
-    dash, dashes = (of_ramp(line, FIRST).sum() for line in (lines[1], lines[0]))
+    for other in lines[1:]:
+        np.testing.assert_array_equal(of_ramp(other, TEXT), of_ramp(lines[0], TEXT))
+    dash, dashes = (of_ramp(other, FIRST).sum() for other in (lines[1], lines[0]))
     assert 0 < dashes < dash < of_ramp(lines[2], FIRST).sum()
 
 
@@ -252,3 +255,39 @@ def test_a_name_that_would_break_the_line():
     expected = caption([{"lo?ss?": 1.0}])
     assert strange.height == caption([{"loss": 1.0}]).height
     np.testing.assert_array_equal(strange.draw(0), expected.draw(0))
+
+
+def test_many_metrics_are_cut_to_the_first():
+    """The loss, which comes last, among them; the others are counted, below."""
+    began = time.process_time()
+    log = values(**{f"metric_{number}": number for number in range(40_000)}, loss=1.0)
+    many, some = caption(log), caption([{**dict(list(each.items())[:31]), **each} for each in log])
+    assert time.process_time() - began < 10
+    assert len(many._readings) == 32
+    assert many._readings[0]._metric.name == "loss"
+    assert many._more == "… and 39969 more"
+    assert many.height < 1000
+    strip = many.draw(1)
+    assert not touches_border(strip)
+    top, left = many._more_at
+    text = line(many._more, many._plain, TEXT, QUIET)
+    np.testing.assert_array_equal(strip[top : top + len(text), left : left + text.shape[1]], text)
+    assert some.height == many.height
+
+
+def test_of_few_metrics_all_are_shown():
+    """Nothing is said of more."""
+    drawn = caption(values(**{f"metric_{number}": number for number in range(32)}))
+    assert (len(drawn._readings), drawn._more) == (32, "")
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_long_names_are_cut(runs):
+    """Of a metric and of a layer: their ends are shown, and nothing else suffers."""
+    began = time.process_time()
+    log = values(**{"x" * 500_000 + "_accuracy": 0.5}, loss=1.0)
+    drawn = caption(*[log] * runs, title="block/" * 100_000 + "conv")
+    assert time.process_time() - began < 2
+    assert drawn._title.endswith("block/conv")
+    assert drawn._readings[1]._still[0][1].endswith("xx_accuracy ")
+    assert not touches_border(drawn.draw(1))

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +23,7 @@ KERNELS = st.tuples(*[st.integers(1, 4)] * 4).flatmap(
         ((3, 3, 512, 7), View("pattern", 7, 3, 3)),
         ((1, 1, 16, 7), View("matrix", 1, 16, 7)),
         ((1, 1, 3, 7), View("matrix", 1, 3, 7)),
-        ((1, 1, 1, 7), View("grey", 7, 1, 1)),
+        ((1, 1, 1, 7), View("matrix", 1, 1, 7)),
     ],
     ids=str,
 )
@@ -61,11 +63,11 @@ def test_a_channel_of_slices(conv_info, rng):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kernels=KERNELS, data=st.data())
 def test_any_channel_of_any_kernel(conv_info, kernels, data):
-    """Its weights bit for bit; a 1x1 kernel of several channels has no such view."""
+    """Its weights bit for bit; a 1x1 kernel has no such view."""
     filters, height, width, count = kernels.shape
     info = conv_info(kernel_shape=(height, width, count, filters))
     channel = data.draw(st.integers(0, count - 1))
-    if height * width == 1 and count > 1:
+    if height * width == 1:
         with pytest.raises(FiltertrackError, match="one matrix of all its channels"):
             view_of(info, channel)
         return
@@ -107,6 +109,80 @@ def test_the_pattern_is_the_best_of_rank_1(kernels):
         np.testing.assert_allclose(pattern.ravel(), along, atol=1e-5)
         weights = np.sign(pattern.ravel() @ left[:, 0]) * right[0]
         assert weights.sum() > -1e-6, "light raises the output"
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        *[((2, 12, 13, 5), size) for size in (1.0, 1e-300, 1e150)],
+        *[((2, 5, 6, 200), size) for size in (1.0, 1e-300, 1e150)],
+        ((1, 33, 32, 1025), 1e-300),
+        ((1, 40, 40, 1200), 1.0),
+    ],
+    ids=str,
+)
+def test_the_pattern_is_that_of_the_singular_value_decomposition(rng, shape, size):
+    """Whichever of pixels and channels are more, also where both are many; and its sign."""
+    kernels = rng.normal(size=shape) * np.geomspace(1, 0.2, shape[-1])
+    for kernel, pattern in zip(kernels, strongest_pattern(kernels * size), strict=True):
+        left, strength, right = np.linalg.svd(kernel.reshape(-1, shape[-1]), full_matrices=False)
+        expected = left[:, 0] * strength[0] * np.sign(right[0].sum()) * size
+        np.testing.assert_allclose(pattern.ravel(), expected, rtol=0, atol=1e-9 * np.ptp(expected))
+
+
+def test_a_large_filter_of_which_nothing_stands_out(rng):
+    """Noise, whose singular values lie close together: as strong as the strongest."""
+    kernels = rng.normal(size=(1, 40, 40, 1200))
+    strongest = np.linalg.svd(kernels.reshape(-1, 1200), compute_uv=False)[0]
+    assert np.linalg.norm(strongest_pattern(kernels)) == pytest.approx(strongest, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 40, 1200), (2, 9, 9, 2), (2, 3, 3, 9)], ids=str)
+def test_a_large_filter_that_is_strange(rng, shape):
+    """Zeros stay zeros, one weight alone keeps its place, one that is not finite spoils all."""
+    kernels = np.zeros(shape)
+    assert not strongest_pattern(kernels).any()
+    kernels[0, 1, 2, 1] = -3.0
+    found = strongest_pattern(kernels)
+    assert found[0, 1, 2, 0] == pytest.approx(-3.0)
+    assert np.count_nonzero(np.abs(found) > 1e-12) == 1
+    kernels[0, 0, 0, 0] = np.inf
+    assert np.isnan(strongest_pattern(kernels)[0]).all()
+
+
+@pytest.mark.parametrize("shape", [(768, 32, 32, 4), (768, 16, 16, 4), (1, 64, 64, 1500)], ids=str)
+def test_the_patterns_take_at_most_four_times_the_layer(shape):
+    """However many pixels there are: their Gram matrix takes the square of them."""
+    kernels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    tracemalloc.start()
+    strongest_pattern(kernels)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * kernels.nbytes + (8 << 20)
+
+
+CONSTANT = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(4, 9)).flatmap(
+    lambda shape: st.tuples(
+        st.just(shape), arrays(np.float32, shape[-1], elements=st.floats(-1, 1, width=32))
+    )
+)
+
+
+@given(CONSTANT)
+def test_the_pattern_of_a_constant_filter_is_constant(given):
+    """Exactly, as rounding would be drawn from dark to light; channels may differ."""
+    (height, width, channels), weights = given
+    kernels = np.broadcast_to(weights, (2, height, width, channels))
+    for pattern in strongest_pattern(kernels):
+        assert (pattern == pattern[0, 0]).all()
+
+
+def test_a_single_weight_that_differs_is_no_rounding():
+    """A constant filter with one weight that is larger by as little as float32 can tell."""
+    kernels = np.full((1, 5, 5, 64), 0.1, np.float32)
+    kernels[0, 2, 2, 0] = np.nextafter(np.float32(0.1), np.float32(1))
+    (pattern,) = strongest_pattern(kernels)
+    assert pattern[2, 2, 0] == pattern.max() > pattern.min()
 
 
 def test_the_sign_follows_the_snapshot_before(rng):

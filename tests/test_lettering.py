@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,6 +114,15 @@ def test_a_text_is_cut_to_its_room(text, room, size):
         assert face.getlength(f"…{longer}") > room
     else:
         assert room < face.getlength(f"…{text[-1:]}")
+
+
+@pytest.mark.parametrize("length", [10_000, 1_000_000])
+def test_a_text_of_any_length_is_cut_at_once(length):
+    """It is not measured whole, nor from every character on."""
+    face, began = font(14), time.process_time()
+    text = "x" * (length - 9) + "_accuracy"
+    assert shortened(text, face, 200) == shortened(text[-200:], face, 200)
+    assert time.process_time() - began < 1
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 6), st.integers(0, 6))

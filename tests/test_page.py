@@ -17,7 +17,7 @@ SHEETS = st.builds(
     height=st.none() | st.floats(2, 30),
     dpi=st.sampled_from([72, 100, 150, 300, 600]),
 )
-KERNELS = [(1, 1, 1), (3, 3, 1), (3, 3, 3), (5, 9, 1), (11, 11, 1)]
+KERNELS = [(2, 1, 1), (3, 3, 1), (3, 3, 3), (5, 9, 1), (11, 11, 1)]
 
 
 @pytest.fixture

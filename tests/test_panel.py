@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filtertrack import FiltertrackError, Moment, Run, Snapshot
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, measure
 from filtertrack.cells import strongest_pattern, to_cells, to_channels, view_of
 from filtertrack.grid import LEVELS, NOT_FINITE_RGB, to_levels, to_rgb
 from filtertrack.measures import label
@@ -81,6 +83,65 @@ def test_a_filter_that_is_not_there(run_of, filters):
     wrong = next(number for number in filters if not 0 <= number < 4)
     with pytest.raises(FiltertrackError, match=rf"conv1 has the filters 0 to 3, got {wrong}"):
         panel(run_of(), filters=filters)
+
+
+@pytest.mark.parametrize(
+    ("filters", "wrong"),
+    [
+        (range(10**30), 4),
+        (range(2, 10**30, 3), 5),
+        (range(3, -(10**30), -2), -1),
+        (range(10**30, 0, -1), 10**30),
+        ([0, range(-3, 2)], -3),
+        ([10**30], 10**30),
+        (itertools.count(3), 4),
+    ],
+    ids=str,
+)
+def test_filters_are_checked_before_they_are_expanded(run_of, filters, wrong):
+    """The error names the first that is not there, or says that there are too many."""
+    with pytest.raises(FiltertrackError) as caught:
+        panel(run_of(), filters=filters)
+    if isinstance(filters, itertools.count):
+        assert str(caught.value) == "filters: expected at most 1048576 of them"
+    else:
+        assert str(caught.value) == f"filters: layer conv1 has the filters 0 to 3, got {wrong}"
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        (n for n in (2, 0, 1, 2)),
+        np.array([2, 0, 1, 2]),
+        [np.uint8(2), range(2), 2],
+        iter([range(2, 3), range(0), 0, range(1, 3)]),
+    ],
+    ids=["generator", "array", "numpy and range", "iterator"],
+)
+def test_filters_may_be_any_iterable(run_of, filters):
+    """Of whole numbers and ranges, read once."""
+    assert panel(run_of(), filters=filters).numbers == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "filters", [[1.0], ["1"], [None], [[0]], "0", 3, [np.float32(1)]], ids=repr
+)
+def test_filters_that_are_no_numbers(run_of, filters):
+    """The error says what is expected."""
+    with pytest.raises(FiltertrackError, match="filters: expected"):
+        panel(run_of(), filters=filters)
+
+
+def test_a_layer_of_very_many_filters(tmp_path, conv_info):
+    """A kernel of no weights may claim any number; some of them can be drawn."""
+    info = conv_info(kernel_shape=(3, 0, 1, 10**9), bias=False)
+    run = Run.create(tmp_path, [info])
+    run.append(Snapshot(Moment(0, 0), {info.kernel: np.zeros(info.kernel_shape, np.float32)}))
+    with pytest.raises(FiltertrackError, match=r"at most 1048576 are drawn .* 1000000000; choose"):
+        panel(run, [0])
+    assert shown(panel(run, [0], filters=range(5)), [0])[0].shape == (5, 3, 0, 1)
+    with pytest.raises(FiltertrackError, match=r"take about 260\.0 GB of memory; choose fewer"):
+        measure(run)
 
 
 def test_filters_may_be_numbers_from_numpy(run_of):
@@ -248,6 +309,21 @@ def test_any_walk_is_within_the_whole_range(run_of, tmp_path, positions):
         low, high = (v[:, None, None, None] for v in (made.whole_range.low, made.whole_range.high))
         slack = 1e-6 * (high - low)
         assert ((cells >= low - slack) & (cells <= high + slack)).all()
+
+
+@pytest.mark.parametrize("count", [2, 3, 16, 40])
+@pytest.mark.parametrize("scale", ["frame", "filter"])
+@pytest.mark.parametrize("delta", [False, True])
+def test_a_constant_filter_is_mid_grey(tmp_path, conv_info, count, scale, delta):
+    """Also as a pattern of channels that differ, between two snapshots, and as a delta of none."""
+    info = conv_info(kernel_shape=(5, 5, count, 2), bias=False)
+    weights = np.linspace(-0.3, 0.7, count, dtype=np.float32)
+    kernels = np.broadcast_to(weights, (2, 5, 5, count)).copy()
+    run = planted(tmp_path, info, [kernels] * 2)
+    made = panel(run, range(2), scale=scale, delta=delta, channels="strongest")
+    for group in made.walk([0, 0.3, 1]):
+        levels = to_levels(group[0], made.values(group))
+        np.testing.assert_array_equal(levels, round((LEVELS - 1) / 2))
 
 
 def test_between_two_infinities_there_is_nan(tmp_path, conv_info):

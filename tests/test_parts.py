@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,16 @@ def test_what_is_sent_is_what_is_drawn(make_run, conv_info, read, kernel_shape, 
             np.testing.assert_array_equal(array, expected)
 
 
+def test_a_constant_pattern_is_sent_without_rounding(tmp_path, conv_info, read):
+    """The page stretches from the lowest value to the highest."""
+    info = conv_info(kernel_shape=(5, 5, 16, 4), bias=False)
+    run = Run.create(tmp_path, [info])
+    kernel = np.broadcast_to(np.linspace(-1, 2, 16, dtype=np.float32)[:, None], (5, 5, 16, 4))
+    run.append(Snapshot(Moment(0, 0), {info.kernel: kernel.copy()}))
+    _, (cells,), _, _ = read(part_of(run))
+    assert (cells == cells[:, :1, :1]).all()
+
+
 @pytest.mark.parametrize(
     ("dtype", "sent"),
     [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("int8", "float32")],
@@ -100,6 +112,18 @@ def test_some_filters_alone(make_run, conv_info, read):
     _, arrays, _, _ = read(part_of(matrix, (2, 7)))
     expected = matrix.kernels("conv1", 0)[[2, 7]].reshape(2, 4).T
     np.testing.assert_array_equal(arrays[0][0, :, :, 0], expected)
+
+
+def test_one_answer_takes_little_beside_a_snapshot(make_run, conv_info):
+    """Whatever is asked for of a large layer, a difference too: only that is copied."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 512, 512), bias=False))
+    size = 3 * 3 * 512 * 512 * 4
+    for part in (part_of(run, range(8), delta=True), part_of(run, range(64), channels=3)):
+        tracemalloc.start()
+        cells_at(part, 0, 9)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 3.5 * size
 
 
 def test_a_long_history_comes_in_several_answers(make_run, conv_info, read, monkeypatch):

@@ -40,13 +40,13 @@ def middle(picture, ramp=1):
 def test_the_loss_comes_first():
     """The others stay in the order in which they were logged, whenever that was."""
     logs = [{}, {"accuracy": 1, "auc": 1}, {"accuracy": 1, "f1": 1, "loss": 1}]
-    assert [metric.name for metric in metrics_of([logs])] == ["loss", "accuracy", "auc", "f1"]
+    assert [metric.name for metric in metrics_of([logs], 9)[0]] == ["loss", "accuracy", "auc", "f1"]
 
 
 def test_a_validation_is_paired_with_its_metric():
     """Training first, validation second; a validation alone is a metric of its own."""
     logs = [{"val_loss": 3.0, "loss": 2.0, "acc": 0.5, "val_auc": 0.7}]
-    loss, *others = metrics_of([logs])
+    loss, *others = metrics_of([logs], 9)[0]
     assert [curve.label for curve in loss.curves] == ["", "val"]
     assert [curve.values.tolist() for curve in loss.curves] == [[2.0], [3.0]]
     assert [metric.name for metric in others] == ["acc", "val_auc"]
@@ -55,12 +55,13 @@ def test_a_validation_is_paired_with_its_metric():
 
 def test_a_validation_of_the_loss_alone_comes_first():
     """The loss is the first to be seen, also where only that of the validation was logged."""
-    assert [m.name for m in metrics_of([[{"acc": 1.0, "val_loss": 2.0}]])] == ["val_loss", "acc"]
+    metrics, more = metrics_of([[{"acc": 1.0, "val_loss": 2.0}]], 2)
+    assert ([metric.name for metric in metrics], more) == (["val_loss", "acc"], 0)
 
 
 def test_two_runs_have_a_curve_each():
     """For every name that either logged; a validation is a metric like any other."""
-    metrics = metrics_of([[{"a": 1.0, "loss": 2.0}], [{"loss": 3.0, "val_loss": 4.0}]])
+    metrics, _ = metrics_of([[{"a": 1.0, "loss": 2.0}], [{"loss": 3.0, "val_loss": 4.0}]], 9)
     assert [metric.name for metric in metrics] == ["loss", "val_loss", "a"]
     assert {len(metric.curves) for metric in metrics} == {2}
     loss, validation, _ = metrics
@@ -70,8 +71,17 @@ def test_two_runs_have_a_curve_each():
 
 def test_nothing_logged_is_no_metric():
     """Neither in one run nor in two."""
-    assert metrics_of([[{}, {}]]) == []
-    assert metrics_of([[{}], [{}]]) == []
+    assert metrics_of([[{}, {}]], 9) == ([], 0)
+    assert metrics_of([[{}], [{}]], 9) == ([], 0)
+
+
+def test_of_many_metrics_the_first_are_taken():
+    """And the others are counted, a validation with its metric, or those of both runs."""
+    log = {"acc": 1.0, "val_acc": 1.0, "f1": 1.0, "loss": 1.0, "val_loss": 1.0}
+    metrics, more = metrics_of([[log]], 2)
+    assert ([metric.name for metric in metrics], more) == (["loss", "acc"], 1)
+    metrics, more = metrics_of([[log], [log]], 2)
+    assert ([metric.name for metric in metrics], more) == (["loss", "val_loss"], 3)
 
 
 @given(ANY)

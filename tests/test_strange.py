@@ -1,11 +1,13 @@
 import logging
+import time
 import zipfile
 
 import numpy as np
 import pytest
 
-from filtertrack import FilterTracker, Moment, Run, Snapshot, animate
+from filtertrack import FilterTracker, Moment, Run, Snapshot, animate, filmstrip, measure
 from filtertrack.summaries import Summaries
+from filtertrack.trajectories import plot_trajectories
 
 STRANGE = {
     "NaN": np.nan,
@@ -44,6 +46,24 @@ def test_a_layer_without_filters(make_run, conv_info):
         summaries.add(run.snapshot(step))
     summaries.add_evolution(run)
     animate(run, run.path / "a.gif")
+
+
+def test_a_layer_name_of_any_length(make_run, conv_info, tmp_path):
+    """As a hostile manifest may hold one: each picture is drawn at once, the name cut."""
+    name = "block/" * 20_000 + "conv"
+    run = make_run(
+        conv_info(name, kernel="conv/kernel", bias=False), conv_info("other", bias=False)
+    )
+    began = time.process_time()
+    animate(run, tmp_path / "a.gif", layers=[name], outline=True)
+    animate(run, tmp_path / "b.gif", layers=[name, "other"])
+    animate(run, tmp_path / "c.gif", layers=[name, "other"], compare=run)
+    figure = filmstrip(run, tmp_path / "a.png", layers=name)
+    assert figure.texts[0].get_text().endswith("block/conv · columns: epochs")
+    assert len(figure.texts[0].get_text()) < 100
+    curves = plot_trajectories(measure(run), tmp_path / "b.png")
+    assert curves.axes[0].get_ylabel().endswith("block/conv")
+    assert time.process_time() - began < 20
 
 
 NAMES = [

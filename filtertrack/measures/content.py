@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from filtertrack.measures.vectors import flat
+from filtertrack.measures.vectors import by_blocks, flat
 
 _NEXT_TO_NOTHING = 0.01
 
@@ -30,9 +30,7 @@ def colour_share(kernels: np.ndarray) -> np.ndarray:
     """
     if kernels.shape[3] != _COLOUR_CHANNELS:
         return np.full(len(kernels), np.nan)
-    values = _scaled(kernels)
-    luminance = np.square(values.sum(axis=3)).sum(axis=(1, 2)) / _COLOUR_CHANNELS
-    return 1.0 - _share(luminance, values)
+    return by_blocks(_colour, kernels)[0]
 
 
 def flat_share(kernels: np.ndarray) -> np.ndarray:
@@ -52,12 +50,9 @@ def flat_share(kernels: np.ndarray) -> np.ndarray:
         >>> flat_share(np.array([[[[1.0], [1.0]]], [[[1.0], [-1.0]]]])).tolist()
         [1.0, 0.0]
     """
-    pixels = kernels.shape[1] * kernels.shape[2]
-    if pixels < 2:
+    if kernels.shape[1] * kernels.shape[2] < 2:
         return np.full(len(kernels), np.nan)
-    values = _scaled(kernels)
-    means = np.square(values.sum(axis=(1, 2))).sum(axis=1) / pixels
-    return _share(means, values)
+    return by_blocks(_flat, kernels)[0]
 
 
 def near_zero(kernels: np.ndarray) -> np.ndarray:
@@ -77,11 +72,24 @@ def near_zero(kernels: np.ndarray) -> np.ndarray:
         >>> near_zero(np.array([[[[1.0]]], [[[0.001]]]])).tolist()
         [False, True]
     """
-    largest = np.abs(flat(kernels)).max(axis=1, initial=0.0)
+    (largest,) = by_blocks(lambda part: (np.abs(flat(part)).max(axis=1, initial=0.0),), kernels)
     finite = np.isfinite(largest)
     highest = largest[finite].max(initial=0.0)
     small = largest < _NEXT_TO_NOTHING * highest if highest else largest == 0
     return np.asarray(small & finite)
+
+
+def _colour(kernels: np.ndarray) -> tuple[np.ndarray]:
+    values = _scaled(kernels)
+    luminance = np.square(values.sum(axis=3)).sum(axis=(1, 2)) / _COLOUR_CHANNELS
+    return (1.0 - _share(luminance, values),)
+
+
+def _flat(kernels: np.ndarray) -> tuple[np.ndarray]:
+    values = _scaled(kernels)
+    pixels = kernels.shape[1] * kernels.shape[2]
+    means = np.square(values.sum(axis=(1, 2))).sum(axis=1) / pixels
+    return (_share(means, values),)
 
 
 def _share(part: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from filtertrack.measures.content import colour_share, flat_share
-from filtertrack.measures.structure import Structure, structure
+from filtertrack.measures.structure import Structure, can_be_tested, structure
 from filtertrack.measures.templates import Fits, fit_templates
+from filtertrack.measures.vectors import by_blocks
 
 Label = Literal["edge", "blob", "colour blob", "other structure", "unstructured", "unknown"]
 LABELS: tuple[Label, ...] = (
@@ -72,7 +73,8 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     of what chance leaves, it is ``"other structure"``; so is a flat tone.
 
     What is not structured is ``"unstructured"``; but ``"unknown"`` where it has fewer than 25
-    pixels, so that a clear pattern could have gone unnoticed, or values that are not finite.
+    pixels, so that a clear pattern could have gone unnoticed, or values that are not finite, or
+    where the layer is too large to be tested.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
@@ -96,14 +98,14 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     patterned = (smooth.p_value <= _EXTREME) | (fits.p_value <= _BY_CHANCE)
     mostly_flat = flat >= max(_MOSTLY, _flat_by_chance(pixels, kernels.shape[3]))
     named = patterned & (np.maximum(gabor, blob) >= _GOOD_FIT)
-    finite = np.isfinite(kernels).all(axis=(1, 2, 3))
+    (finite,) = by_blocks(lambda part: (np.isfinite(part).all(axis=(1, 2, 3)),), kernels)
     structured = (patterned | mostly_flat) & finite
     conditions: dict[Label, np.ndarray] = {
         "edge": named & (gabor >= blob),
         "colour blob": named & (colour > _MOSTLY),
         "blob": named,
         "other structure": structured,
-        "unstructured": finite & (pixels >= _FEWEST_PIXELS),
+        "unstructured": finite & (pixels >= _FEWEST_PIXELS) & can_be_tested(kernels.shape),
     }
     names = np.select(list(conditions.values()), list(conditions), "unknown")
     return Labels(names, structured, smooth, fits, colour, flat)

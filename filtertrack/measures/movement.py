@@ -1,8 +1,10 @@
 """How filters move: their length, and how far they have come."""
 
+import math
+
 import numpy as np
 
-from filtertrack.measures.vectors import flat, lengths, unit
+from filtertrack.measures.vectors import blocks, by_blocks, flat, largest, lengths, unit
 
 UNMOVED = 0.01
 """Drift up to which a filter has hardly moved: an angle of 8 degrees."""
@@ -21,7 +23,7 @@ def norm(kernels: np.ndarray) -> np.ndarray:
         >>> norm(np.array([[[[3.0, 4.0]]]])).tolist()
         [5.0]
     """
-    return lengths(flat(kernels))
+    return by_blocks(lambda part: (lengths(flat(part)),), kernels)[0]
 
 
 def drift(kernels: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -42,7 +44,7 @@ def drift(kernels: np.ndarray, start: np.ndarray) -> np.ndarray:
         >>> drift(w, np.array([[[[2.0, 0.0]]], [[[0.0, 1.0]]]])).tolist()
         [0.0, 1.0]
     """
-    return _turned(flat(kernels), flat(start))
+    return by_blocks(_turned, kernels, start)[0]
 
 
 def rotation(kernels: np.ndarray, start: np.ndarray) -> float:
@@ -63,9 +65,18 @@ def rotation(kernels: np.ndarray, start: np.ndarray) -> float:
         >>> round(rotation(w, np.array([[[[1.0, 0.0]]]])), 3)
         0.293
     """
-    if not kernels.size:
-        return float("nan")
-    return float(_turned(flat(kernels).reshape(1, -1), flat(start).reshape(1, -1))[0])
+    scales = _scales(kernels), _scales(start)
+    if not all(0 < scale < math.inf for both in scales for scale in both):
+        return math.nan
+    distance = 0.0
+    for part in blocks(kernels):
+        now, then = (
+            flat(layer[part]) / size / length
+            for layer, (size, length) in zip((kernels, start), scales, strict=True)
+        )
+        # Half the squared distance of the two ends: the same, but exact where they meet.
+        distance += float(np.square(now - then).sum()) / 2
+    return min(max(distance, 0.0), 2.0)
 
 
 def relative_change(kernels: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -85,14 +96,25 @@ def relative_change(kernels: np.ndarray, before: np.ndarray) -> np.ndarray:
         >>> relative_change(np.array([[[[3.0, 0.0]]]]), np.array([[[[2.0, 0.0]]]])).tolist()
         [0.5]
     """
+    return by_blocks(_changed, kernels, before)[0]
+
+
+def _turned(kernels: np.ndarray, start: np.ndarray) -> tuple[np.ndarray]:
+    distance = np.square(unit(flat(kernels)) - unit(flat(start))).sum(axis=1) / 2
+    return (distance.clip(0.0, 2.0),)
+
+
+def _changed(kernels: np.ndarray, before: np.ndarray) -> tuple[np.ndarray]:
     now, then = flat(kernels), flat(before)
     with np.errstate(invalid="ignore", over="ignore"):
         moved, length = lengths(now - then), lengths(then)
-        share: np.ndarray = moved / np.where(length > 0, length, np.nan)
-    return share
+        return (moved / np.where(length > 0, length, np.nan),)
 
 
-def _turned(now: np.ndarray, then: np.ndarray) -> np.ndarray:
-    # Half the squared distance of the two ends: the same, but exact where they meet.
-    distance: np.ndarray = np.square(unit(now) - unit(then)).sum(axis=1) / 2
-    return distance.clip(0.0, 2.0)
+def _scales(kernels: np.ndarray) -> tuple[float, float]:
+    """Return a layer's largest weight, and its length as a vector where that is 1."""
+    size = largest(kernels)
+    if not 0 < size < math.inf:
+        return size, math.nan
+    (each,) = by_blocks(lambda part: (lengths(flat(part) / size),), kernels)
+    return size, float(np.sqrt(np.square(each).sum()))

@@ -1,18 +1,44 @@
 """Whether the filters of a layer repeat each other, or hold nothing."""
 
 import math
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.measures.vectors import flat, unit
+from filtertrack.measures.vectors import blocks, by_blocks, flat, largest, unit
 
 _SLICE_THRESHOLD = 0.01
 _ALIKE = 0.95
 _BY_CHANCE = 0.01
 _SMALLEST_ANGLE = 1e-7
 """Its cosine is the last below 1 by more than rounding."""
+
+_ROWS, _WEIGHTS = 1 << 9, 1 << 21
+"""Filters, and weights, of each of the two blocks whose pairs are compared at once."""
+_MOST_PRODUCTS = 1 << 39
+"""Multiplications for all pairs, or for all singular values: some ten seconds' each."""
+_BESIDE = 64
+"""What a pair takes beside its multiplications, in those."""
+_LARGEST_GRAM = 4608
+"""Rows of a Gram matrix whose eigenvalues are computed, at most: those of 3x3 weights of 512
+channels."""
+
+
+def can_be_compared(shape: tuple[int, ...]) -> bool:
+    """Whether a layer is small enough to compare each two filters: see ``twins``.
+
+    Args:
+        shape: ``(filters, height, width, channels)``.
+    """
+    return shape[0] ** 2 * (math.prod(shape[1:]) + _BESIDE) <= _MOST_PRODUCTS
+
+
+def can_be_decomposed(rows: int, columns: int) -> bool:
+    """Whether a matrix is small enough for its singular values: see ``variances``."""
+    small = min(rows, columns)
+    return small <= _LARGEST_GRAM and rows * columns * small <= _MOST_PRODUCTS
 
 
 def similarity(kernels: np.ndarray) -> np.ndarray:
@@ -24,17 +50,48 @@ def similarity(kernels: np.ndarray) -> np.ndarray:
     Returns:
         Array of shape ``(filters, filters)`` in [-1, 1]; 0 with a filter that has no direction.
     """
-    rows = np.nan_to_num(unit(flat(kernels)))
-    cosines: np.ndarray = np.clip(rows @ rows.T, -1.0, 1.0)
+    cosines = np.empty((len(kernels), len(kernels)))
+    for one, other, alike in _similarities(kernels):
+        cosines[one, other] = alike
+        cosines[other, one] = alike.T
     return cosines
+
+
+def _similarities(kernels: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yield how alike each two filters are, block by block: see ``_products``."""
+    for one, other, product in _products(kernels, lambda part: np.nan_to_num(unit(flat(part)))):
+        yield one, other, np.clip(product, -1.0, 1.0, out=product)
+
+
+def _products(
+    kernels: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yield the products of each two filters, block by block, of each two blocks once.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+        prepare: Makes rows of some filters.
+
+    Yields:
+        Two ranges of filters, the second not before the first, both ascending; and the products
+        of their rows.
+    """
+    size = max(1, min(_ROWS, _WEIGHTS // max(1, math.prod(kernels.shape[1:]))))
+    parts = [slice(start, start + size) for start in range(0, len(kernels), size)]
+    for number, one in enumerate(parts):
+        rows = prepare(kernels[one])
+        yield one, one, rows @ rows.T
+        for other in parts[number + 1 :]:
+            yield one, other, rows @ prepare(kernels[other]).T
 
 
 class Twins(NamedTuple):
     """Which filters repeat each other.
 
     Attributes:
-        number: ``(filters,)``: the filter most like each one; -1 where there is no other, or where
-            a filter is all zero or not finite.
+        number: ``(filters,)``: the filter most like each one; -1 where there is no other, where a
+            filter is all zero or not finite, or where the layer is too large to compare all of
+            them: see ``can_be_compared``.
         cosine: ``(filters,)``: how alike the two are, in [-1, 1]; NaN there.
         threshold: From where on two filters are near-duplicates.
     """
@@ -73,14 +130,28 @@ def twins(kernels: np.ndarray) -> Twins:
     """
     filters, weights = len(kernels), math.prod(kernels.shape[1:])
     threshold = max(_ALIKE, _chance_cosine(filters, weights))
-    if filters < 2:
-        return Twins(np.full(filters, -1), np.full(filters, np.nan), threshold)
-    alike = similarity(kernels)
-    known = alike.diagonal() > 0  # 0 where a filter has no direction
-    np.fill_diagonal(alike, -2.0)
-    number = alike.argmax(axis=1)
-    cosine = alike[np.arange(filters), number]
+    number, cosine = np.full(filters, -1), np.full(filters, -2.0)
+    known = np.zeros(filters, bool)
+    if filters > 1 and can_be_compared(kernels.shape):
+        for one, other, alike in _similarities(kernels):
+            if one == other:
+                known[one] = alike.diagonal() > 0  # 0 where a filter has no direction
+                np.fill_diagonal(alike, -2.0)
+            else:
+                _keep_nearest(number, cosine, other, one, alike.T)
+            _keep_nearest(number, cosine, one, other, alike)
     return Twins(np.where(known, number, -1), np.where(known, cosine, np.nan), threshold)
+
+
+def _keep_nearest(
+    number: np.ndarray, cosine: np.ndarray, one: slice, other: slice, alike: np.ndarray
+) -> None:
+    """Keep for some filters the nearest of some others, if it is nearer than any before."""
+    nearest = alike.argmax(axis=1)
+    reached = alike[np.arange(len(alike)), nearest]
+    nearer = reached > cosine[one]
+    number[one][nearer] = nearest[nearer] + other.start
+    cosine[one][nearer] = reached[nearer]
 
 
 @lru_cache(maxsize=256)
@@ -115,11 +186,12 @@ def sparsity(kernels: np.ndarray) -> float:
         >>> sparsity(np.array([[[[1.0, 0.001]]], [[[0.5, 0.0]]]]))
         0.5
     """
-    largest = np.abs(kernels).max(axis=(1, 2), initial=0.0).astype(np.float64)
-    highest = largest.max(initial=0.0)
-    if not largest.size or not np.isfinite(highest):
+    (slices,) = by_blocks(lambda part: (np.abs(part).max(axis=(1, 2), initial=0.0),), kernels)
+    slices = slices.astype(np.float64)
+    highest = slices.max(initial=0.0)
+    if not slices.size or not np.isfinite(highest):
         return math.nan
-    return float((largest < _SLICE_THRESHOLD * highest).mean()) if highest else 1.0
+    return float((slices < _SLICE_THRESHOLD * highest).mean()) if highest else 1.0
 
 
 def orthogonality(kernels: np.ndarray) -> float:
@@ -132,19 +204,22 @@ def orthogonality(kernels: np.ndarray) -> float:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A number from 0 to 1; NaN for fewer than two filters, or values that are not finite. A
-        filter of zeros counts as at right angles to all.
+        A number from 0 to 1; NaN for fewer than two filters, values that are not finite, or a
+        layer too large to compare all of them. A filter of zeros counts as at right angles to all.
 
     Example:
         >>> orthogonality(np.array([[[[1.0, 0.0]]], [[[0.0, 2.0]]]]))
         1.0
     """
     count = len(kernels)
-    if count < 2 or not np.isfinite(kernels).all():
+    if count < 2 or not math.isfinite(largest(kernels)) or not can_be_compared(kernels.shape):
         return math.nan
-    alike = similarity(kernels)
-    np.fill_diagonal(alike, 0.0)
-    return float(1.0 - np.abs(alike).sum() / (count * (count - 1)))
+    total = 0.0
+    for one, other, alike in _similarities(kernels):
+        if one == other:
+            np.fill_diagonal(alike, 0.0)
+        total += float(np.abs(alike).sum()) * (1 if one == other else 2)
+    return 1.0 - total / (count * (count - 1))
 
 
 def effective_rank(kernels: np.ndarray) -> float:
@@ -157,27 +232,36 @@ def effective_rank(kernels: np.ndarray) -> float:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A number from 1 to the smaller of filters and weights a filter; NaN for a layer of zeros or
-        one that holds a value that is not finite.
+        A number from 1 to the smaller of filters and weights a filter; NaN for a layer of zeros,
+        one that holds a value that is not finite, or one that is too large.
 
     Example:
         >>> round(effective_rank(np.eye(4).reshape(4, 2, 2, 1)), 6)
         4.0
     """
-    rows = flat(kernels)
-    largest = np.abs(rows).max(initial=0.0)
-    if not np.isfinite(largest) or not largest:
+    filters, weights = len(kernels), math.prod(kernels.shape[1:])
+    size = largest(kernels)
+    if not 0 < size < math.inf or not can_be_decomposed(filters, weights):
         return math.nan
-    values = np.sqrt(variances(rows / largest))
+    if filters <= weights:
+        gram = np.empty((filters, filters))
+        for one, other, product in _products(kernels, lambda part: flat(part) / size):
+            gram[one, other] = product
+            gram[other, one] = product.T
+    else:
+        gram = np.zeros((weights, weights))
+        for part in blocks(kernels, _WEIGHTS):
+            rows = flat(kernels[part]) / size
+            gram += rows.T @ rows
+    values = np.sqrt(variances(gram))
     # The root of what rounding left of a zero is no direction.
     values[values < values.max() * 1e-7] = 0.0
     return math.exp(entropy(values))
 
 
-def variances(rows: np.ndarray) -> np.ndarray:
-    """Return the squares of the singular values of rows, from the smaller of the two products."""
-    small = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
-    values: np.ndarray = np.linalg.eigvalsh(small).clip(min=0.0)
+def variances(gram: np.ndarray) -> np.ndarray:
+    """Return the squares of a matrix's singular values, from the smaller of its Gram matrices."""
+    values: np.ndarray = np.linalg.eigvalsh(gram).clip(min=0.0)
     return values
 
 

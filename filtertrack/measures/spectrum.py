@@ -4,10 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.measures.vectors import centred, fewer_channels
+from filtertrack.measures.vectors import by_blocks, centred, fewer_channels
 
 _SPECTRUM = 32
 """Points a side of a power spectrum, at least: fine enough for directions to a degree."""
+_LONGEST_PADDED = 512
+"""Pixels a side up to which a filter's opposite sides are kept apart by padding; in a larger one
+they are a small share of it."""
+_AT_ONCE = 1 << 21
+"""Numbers in memory at once, about."""
 
 _NO_DIRECTION = 1e-9
 """A selectivity below this is rounding."""
@@ -52,8 +57,20 @@ def orientation(kernels: np.ndarray) -> Orientation:
         >>> orientation(vertical_edge).degrees.round(1).tolist()
         [90.0]
     """
-    # One pixel has no frequencies; padded it would seem to have all of them.
-    size = [max(_SPECTRUM, 2 * side) if side > 1 else 1 for side in kernels.shape[1:3]]
+    size = [_points(side) for side in kernels.shape[1:3]]
+    spectrum = size[0] * (size[1] // 2 + 1)
+    return Orientation(*by_blocks(_oriented, kernels, at_once=_AT_ONCE, beside=8 * spectrum))
+
+
+def _points(side: int) -> int:
+    """Return the points of a power spectrum along a side."""
+    if side < 2:
+        return 1  # one pixel has no frequencies; padded it would seem to have all of them
+    return max(_SPECTRUM, 2 * side) if side <= _LONGEST_PADDED else side
+
+
+def _oriented(kernels: np.ndarray) -> Orientation:
+    size = [_points(side) for side in kernels.shape[1:3]]
     pixels = fewer_channels(centred(kernels).pixels)
     values = pixels.reshape(*kernels.shape[:3], pixels.shape[2])
     power = np.zeros((len(values), size[0], size[1] // 2 + 1))

@@ -1,11 +1,13 @@
 """Whether filters have spatial structure, or are noise."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
-from filtertrack.measures.vectors import Centred, centred
+from filtertrack.measures.vectors import Centred, by_blocks, centred
 
 _LARGEST_PRODUCT = 121
 """Pixels up to which all shuffles are one matrix product; its size grows with their square."""
@@ -16,6 +18,10 @@ _FEWEST = 9
 _AT_ONCE = 1 << 21
 """Numbers in memory at once, about."""
 
+_MOST_PRODUCTS, _MOST_MOVES = 1 << 40, 1 << 31
+"""Multiplications, and weights that are moved, for a whole layer: about half a minute's."""
+_SHUFFLES = 599
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Structure:
@@ -24,7 +30,8 @@ class Structure:
     Attributes:
         ratio: ``(filters,)``: a filter's roughness: see ``roughness``.
         p_value: ``(filters,)``: how likely a shuffle is as far from the other shuffles, on either
-            side: as smooth, or as rough; at best 2 / (shuffles + 1). 1 where nothing can be said.
+            side: as smooth, or as rough; at best 2 / (shuffles + 1). 1 where nothing can be said,
+            and in a layer too large to be tested: see ``can_be_tested``.
         shuffles: How many shuffles each filter was compared with.
     """
 
@@ -53,11 +60,31 @@ def roughness(kernels: np.ndarray) -> np.ndarray:
         >>> roughness(ramp).round(2).tolist()
         [0.06]
     """
+    return by_blocks(_roughness, kernels)[0]
+
+
+def _roughness(kernels: np.ndarray) -> tuple[np.ndarray]:
     filters = centred(kernels)
-    return _ratio(filters, _between(filters.pixels, *_neighbours(*kernels.shape[1:3])), kernels)
+    return (_ratio(filters, _between(filters.pixels, *_neighbours(*kernels.shape[1:3])), kernels),)
 
 
-def structure(kernels: np.ndarray, *, shuffles: int = 599, seed: int = 0) -> Structure:
+def can_be_tested(shape: tuple[int, ...], shuffles: int = _SHUFFLES) -> bool:
+    """Whether a layer is small enough to be compared with shuffles in about half a minute.
+
+    Args:
+        shape: ``(filters, height, width, channels)``.
+        shuffles: How many there are.
+    """
+    filters, height, width, channels = shape
+    pixels = height * width
+    if pixels <= _LARGEST_PRODUCT:
+        return filters * pixels * (pixels + 1) // 2 * shuffles <= _MOST_PRODUCTS
+    # To make an order of pixels, for each block, takes as long as to move four weights.
+    orders = math.ceil(filters / max(1, _AT_ONCE // max(1, pixels * channels)))
+    return shuffles * pixels * (filters * channels + 4 * orders) <= _MOST_MOVES
+
+
+def structure(kernels: np.ndarray, *, shuffles: int = _SHUFFLES, seed: int = 0) -> Structure:
     """Test each filter for spatial structure against its own weights shuffled.
 
     Shuffling the pixel positions (all channels together) keeps the weights and destroys the
@@ -79,17 +106,23 @@ def structure(kernels: np.ndarray, *, shuffles: int = 599, seed: int = 0) -> Str
         >>> [found.p_value.mean().round(2).item() for found in map(structure, (edge, noise))]
         [0.0, 0.51]
     """
+    if kernels.shape[1] * kernels.shape[2] < 2 or not can_be_tested(kernels.shape, shuffles):
+        return Structure(roughness(kernels), np.ones(len(kernels)), shuffles)
+    tested = partial(_tested, shuffles=shuffles, seed=seed)
+    ratio, p_value = by_blocks(tested, kernels, at_once=_AT_ONCE)
+    return Structure(ratio, p_value, shuffles)
+
+
+def _tested(kernels: np.ndarray, shuffles: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the roughness of some filters, and its p-value."""
     height, width = kernels.shape[1:3]
     filters = centred(kernels)
     own = _between(filters.pixels, *_neighbours(height, width))
-    ratio = _ratio(filters, own, kernels)
-    if height * width < 2:
-        return Structure(ratio, np.ones(len(kernels)), shuffles)
     null = _by_product if height * width <= _LARGEST_PRODUCT else _by_pixels
     as_smooth, as_rough = null(filters.pixels, own, (height, width), shuffles, seed)
     as_far = np.minimum(as_smooth, as_rough)
     p_value = np.where(filters.known, np.minimum(2 * (1 + as_far) / (shuffles + 1), 1.0), 1.0)
-    return Structure(ratio, p_value, shuffles)
+    return _ratio(filters, own, kernels), p_value
 
 
 def _ratio(filters: Centred, own: np.ndarray, kernels: np.ndarray) -> np.ndarray:
@@ -155,7 +188,7 @@ def _laplacians(
     np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
     rows, columns = np.triu_indices(size)
     both = np.where(rows == columns, 1.0, 2.0)  # i, j stands for j, i as well
-    place = np.argsort(_orders(height, width, shuffles, seed), axis=1)
+    place = np.argsort(list(_orders(height, width, shuffles, seed)), axis=1)
     return rows, columns, (laplacian[place[:, rows], place[:, columns]] * both).T.copy()
 
 
@@ -164,17 +197,13 @@ def _by_pixels(
 ) -> np.ndarray:
     """Count as ``_by_product`` does, one shuffle after another: for large kernels."""
     counts = np.zeros((2, len(pixels)), np.int64)
-    orders = _orders(*shape, shuffles, seed)
-    step = max(1, _AT_ONCE // max(1, pixels.shape[1] * pixels.shape[2]))
-    for start in range(0, len(pixels), step):
-        part = slice(start, start + step)
-        # Filters last: a pixel that is moved is a row.
-        rows = np.ascontiguousarray(pixels[part].transpose(1, 2, 0))
-        for order in orders:
-            grid = rows[order].reshape(*shape, *rows.shape[1:])
-            null = np.square(np.diff(grid, axis=0)).sum(axis=(0, 1, 2))
-            null += np.square(np.diff(grid, axis=1)).sum(axis=(0, 1, 2))
-            counts[:, part] += _as_far(null, own[part])
+    # Filters last: a pixel that is moved is a row.
+    rows = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    for order in _orders(*shape, shuffles, seed):
+        grid = rows[order].reshape(*shape, *rows.shape[1:])
+        null = np.square(np.diff(grid, axis=0)).sum(axis=(0, 1, 2))
+        null += np.square(np.diff(grid, axis=1)).sum(axis=(0, 1, 2))
+        counts += _as_far(null, own)
     return counts
 
 
@@ -185,20 +214,23 @@ def _as_far(null: np.ndarray, own: np.ndarray) -> np.ndarray:
     return np.stack([null <= own + margin, null >= own - margin])
 
 
-def _orders(height: int, width: int, shuffles: int, seed: int) -> np.ndarray:
-    """Return so many orders of pixels: ``(shuffles, pixels)``.
+def _orders(height: int, width: int, shuffles: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield so many orders of pixels.
 
     One that only turns or mirrors the filter, or leaves it as it is, is no shuffle: no filter could
-    be smoother than it. Fewer than nine pixels have hardly any other, and prove nothing.
+    be smoother than it. Fewer than nine pixels have hardly any other, and prove nothing;
+    among many pixels it does not happen.
     """
     size = height * width
     rng = np.random.default_rng(seed)
-    first, second = _neighbours(height, width)
+    checked = _FEWEST <= size <= _LARGEST_PRODUCT
+    first, second = _neighbours(height, width) if checked else (np.arange(0), np.arange(0))
     neighbours = np.sort(first * size + second)
-    orders: list[np.ndarray] = []
-    while len(orders) < shuffles:
+    while shuffles:
         order = rng.permutation(size)
-        low, high = np.sort([order[first], order[second]], axis=0)
-        if size < _FEWEST or (np.sort(low * size + high) != neighbours).any():
-            orders.append(order)
-    return np.stack(orders)
+        if checked:
+            low, high = np.sort([order[first], order[second]], axis=0)
+            if (np.sort(low * size + high) == neighbours).all():
+                continue
+        yield order
+        shuffles -= 1

@@ -5,13 +5,15 @@ the bank that explains most of its variance. Small filters fit some template by 
 fit is made of each filter's own weights, shuffled, and of noise of the same size.
 """
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.measures.vectors import centred, strongest_pattern
+from filtertrack.measures.vectors import by_blocks, centred, strongest_pattern
 
 _SHUFFLES = 19
 _NOISE, _NOISE_AT_ONCE = 10_000, 500
@@ -40,8 +42,12 @@ _FIELD = 0.45
 _PATTERNS_AT_ONCE = 512
 """Few enough for what they explain to stay in cache, and many enough for the threads of BLAS, which
 wait for each other in each product."""
-_AT_ONCE = 1 << 21
+_AT_ONCE = 1 << 19
 """Weights of templates made at once."""
+_LARGEST_BANK = 1 << 24
+"""Weights of a bank of Gabors, about: those of filters of 43x43 pixels. Larger ones are shrunk."""
+_MOST_PRODUCTS = 1 << 39
+"""Multiplications for a whole layer: about half a minute's."""
 
 _PERFECT = 1e-6
 """What float32 leaves of 1 - R² where even shuffled weights fit perfectly."""
@@ -110,13 +116,17 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     bank, for filters, shuffles and noise alike. Between two poses of the bank the true best is
     higher: of perfect Gabors of 5x5 by up to 0.15, of 11x11 mostly by less than 0.15, some by 0.4.
 
+    Filters of more than about 43x43 pixels are shrunk first, by the mean of squares of so many
+    pixels a side that they are smaller; noise stays noise. Stripes finer than such a square are
+    lost.
+
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
         seed: Of the shuffles; 19 of each filter.
 
     Returns:
         The fits; NaN where nothing can be said: less than three pixels a side, a constant filter,
-        values that are not finite.
+        values that are not finite, a layer too large to be fitted (see ``can_be_fitted``).
 
     Example:
         >>> y, x = np.mgrid[-3:4, -3:4]
@@ -125,16 +135,15 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
         >>> fits.blob.r2.round(2).tolist(), fits.gabor.r2.round(2).tolist()
         ([1.0], [0.63])
     """
-    height, width = kernels.shape[1:3]
-    filters = centred(kernels)
-    known = filters.known
-    if min(height, width) < _SMALLEST:
-        known = np.zeros_like(known)
+    square = _square(*kernels.shape[1:3])
+    height, width = (side // square for side in kernels.shape[1:3])
+    patterns, known = np.empty(0), np.zeros(len(kernels), bool)
+    if can_be_fitted(kernels.shape):
+        patterns, known = by_blocks(partial(_patterns, square=square), kernels)
     if not known.any():
         nothing = np.full(len(kernels), np.nan)
         fit = Fit(nothing, nothing, nothing, nothing)
         return Fits(fit, fit, np.ones(len(kernels)))
-    patterns = strongest_pattern(filters).pixels.astype(np.float32)
     orders = np.random.default_rng(seed).permuted(
         np.tile(np.arange(height * width), (_SHUFFLES, 1)), axis=1
     )
@@ -145,7 +154,59 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     by_noise = _noise_p_value(height, width, best)
     by_shuffles = (null >= best).mean(axis=0)
     p_value = np.where(known, np.maximum(by_noise, by_shuffles), 1.0)
-    return Fits(found[0], found[1], p_value)
+    gabor, blob = (fit._replace(size=fit.size * square) for fit in found)
+    return Fits(gabor, blob, p_value)
+
+
+def can_be_fitted(shape: tuple[int, ...]) -> bool:
+    """Whether filters have a shape to be fitted, and can all be in about half a minute.
+
+    Args:
+        shape: ``(filters, height, width, channels)``.
+    """
+    filters, *sides, _ = shape
+    square = _square(*sides)
+    height, width = (side // square for side in sides)
+    products = filters * (1 + _SHUFFLES) * _bank_size(height, width)
+    return is_a_shape(height, width) and products <= _MOST_PRODUCTS
+
+
+def is_a_shape(height: int, width: int) -> bool:
+    """Whether so many pixels can have a shape."""
+    return min(height, width) >= _SMALLEST
+
+
+def _bank_size(height: int, width: int) -> int:
+    """Return about how many weights a bank of Gabors has."""
+    posed = _DIRECTIONS * _WAVELENGTHS * len(_ENVELOPES) * len(_CENTRES) ** 2
+    all_over = math.pi / 2 * (2 * max(height, width) / _SHORTEST_WAVE) ** 2
+    return round(2 * (posed + all_over) * height * width)
+
+
+def _square(height: int, width: int) -> int:
+    """Return how many pixels a side become one, so that a bank is not too large."""
+    return next(
+        square
+        for square in count(1)
+        if _bank_size(height // square, width // square) <= _LARGEST_BANK
+    )
+
+
+def _patterns(kernels: np.ndarray, square: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return some filters' strongest patterns, as ``float32`` rows, and which are known."""
+    filters, height, width, channels = kernels.shape
+    if square > 1:
+        finite = np.isfinite(kernels).all(axis=(1, 2, 3))
+        down, across = height // square, width // square
+        # From the middle: what is left over at the edges is less than a square.
+        top, left = (height - down * square) // 2, (width - across * square) // 2
+        middle = kernels[:, top : top + down * square, left : left + across * square]
+        squares = middle.reshape(filters, down, square, across, square, channels)
+        with np.errstate(invalid="ignore", over="ignore"):
+            kernels = squares.mean(axis=(2, 4), dtype=np.float64)
+        kernels[~finite] = np.nan
+    centre = centred(kernels)
+    return strongest_pattern(centre).pixels.astype(np.float32), centre.known
 
 
 def _fit(
@@ -218,7 +279,7 @@ def _noise_fits(height: int, width: int) -> np.ndarray:
     return np.sort(np.maximum(*(_excess(each, each.mean()) for each in r2)))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=3)
 def _gabors(height: int, width: int) -> _Bank:
     side = max(height, width)
     waves = np.geomspace(_SHORTEST_WAVE, _LONGEST_WAVE * side, _WAVELENGTHS)
@@ -233,15 +294,14 @@ def _gabors(height: int, width: int) -> _Bank:
     angle, wave, kind, left, top = (each.ravel() for each in pose)
     across, along = np.array(_ENVELOPES)[kind.astype(np.intp)].T
     sigma = np.maximum(_THINNEST, across * np.minimum(wave, side))
-    some = np.stack([angle, wave, sigma, along * sigma, left, top])
-    poses = np.concatenate([some, _all_over(side)], axis=1)
+    posed = np.stack([angle, wave, sigma, along * sigma, left, top])
+    poses = np.concatenate([posed, _all_over(side)], axis=1)
     step = max(1, _AT_ONCE // (height * width))
-    blocks = [
-        _waves(height, width, poses[:, start : start + step])
-        for start in range(0, poses.shape[1], step)
-    ]
-    weights = np.concatenate(blocks, axis=1).reshape(2 * poses.shape[1], height * width)
-    return _Bank(weights, 2, poses[1], np.degrees(poses[0]))
+    weights = np.empty((2, poses.shape[1], height * width), np.float32)
+    for start in range(0, poses.shape[1], step):
+        some = poses[:, start : start + step]
+        weights[:, start : start + step] = _waves(height, width, some)
+    return _Bank(weights.reshape(-1, height * width), 2, poses[1], np.degrees(poses[0]))
 
 
 def _all_over(side: int) -> np.ndarray:
@@ -272,7 +332,7 @@ def _waves(height: int, width: int, poses: np.ndarray) -> np.ndarray:
     return _orthonormal(window * np.cos(turn), window * np.sin(turn))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=3)
 def _blobs(height: int, width: int) -> _Bank:
     x, y = _coordinates(height, width)
     widths = np.geomspace(_NARROWEST_BLOB, _WIDEST_BLOB * max(height, width), _BLOB_WIDTHS)

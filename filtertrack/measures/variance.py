@@ -5,10 +5,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from filtertrack.measures.redundancy import entropy, variances
+from filtertrack.measures.redundancy import can_be_decomposed, entropy, variances
+from filtertrack.measures.vectors import blocks, largest
 
 _LAYERS = 100
 """Random layers whose least varied one is the threshold."""
+_LARGEST = 1024
+"""Rows of the Gram matrices of these layers, at most: it takes half a minute then."""
+_AT_ONCE = 1 << 21
+"""Weights in memory at once."""
 
 _PUBLISHED_SIZE = 9
 _PUBLISHED = (1.2618047, 2.30436435, 0.88767525, -0.31050834)
@@ -27,7 +32,7 @@ def variance_entropy(kernels: np.ndarray) -> float:
 
     Returns:
         A number from 0 to the logarithm of the number of pixels (0.954 for 3x3); NaN where there
-        is no variance, or a single pixel.
+        is no variance, a single pixel, or a layer that is too large.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(size=(64, 3, 3, 32))
@@ -35,15 +40,39 @@ def variance_entropy(kernels: np.ndarray) -> float:
         0.95
     """
     filters, height, width, channels = kernels.shape
-    slices = kernels.transpose(0, 3, 1, 2).reshape(filters * channels, height * width)
-    largest = np.abs(slices).max(initial=0.0)
-    if not np.isfinite(largest) or not largest or height * width < 2:
+    slices, pixels = filters * channels, height * width
+    size = largest(kernels)
+    if not 0 < size < math.inf or pixels < 2 or not can_be_decomposed(slices, pixels):
         return math.nan
-    slices = slices.astype(np.float64) / largest
-    slices -= slices.mean(axis=0)
-    values = variances(slices)
+    values = variances((_by_slices if slices <= pixels else _by_pixels)(kernels, size))
     # What rounding left of no variance at all is none.
-    return _decades(values) if values.sum() > 1e-24 * slices.size else math.nan
+    return _decades(values) if values.sum() > 1e-24 * slices * pixels else math.nan
+
+
+def _by_slices(kernels: np.ndarray, size: float) -> np.ndarray:
+    """Return the products of each two slices about their mean: of few slices."""
+    filters, height, width, channels = kernels.shape
+    rows = kernels.transpose(0, 3, 1, 2).reshape(filters * channels, height * width)
+    gram = np.zeros((len(rows), len(rows)))
+    for part in blocks(rows.T, _AT_ONCE):
+        some = rows[:, part].astype(np.float64) / size
+        some -= some.mean(axis=0)
+        gram += some @ some.T
+    return gram
+
+
+def _by_pixels(kernels: np.ndarray, size: float) -> np.ndarray:
+    """Return the products of each two pixels of all slices about their mean: of many slices."""
+    filters, height, width, channels = kernels.shape
+    total, gram = np.zeros(height * width), np.zeros((height * width, height * width))
+    for part in blocks(kernels, _AT_ONCE):
+        total += (kernels[part].astype(np.float64) / size).sum(axis=(0, 3)).ravel()
+    mean = total / (filters * channels)
+    for part in blocks(kernels, _AT_ONCE):
+        some = kernels[part].transpose(1, 2, 0, 3).reshape(height * width, -1)
+        some = some.astype(np.float64) / size - mean[:, np.newaxis]
+        gram += some @ some.T
+    return gram
 
 
 @lru_cache(maxsize=256)
@@ -61,7 +90,8 @@ def entropy_threshold(slices: int, height: int, width: int) -> float:
         width: Of a slice.
 
     Returns:
-        A number of the same kind as ``variance_entropy``; NaN for fewer than two slices or pixels.
+        A number of the same kind as ``variance_entropy``; NaN for fewer than two slices or pixels,
+        and where both are too many.
 
     Example:
         >>> round(entropy_threshold(1024, 3, 3), 3)
@@ -73,9 +103,17 @@ def entropy_threshold(slices: int, height: int, width: int) -> float:
     if (height, width) == (3, 3):
         top, middle, slope, bottom = _PUBLISHED
         return top / (1 + math.exp(-slope * (math.log2(slices) - middle))) + bottom
+    if not can_have_threshold(slices, pixels):
+        return math.nan
     rng = np.random.default_rng(0)
     scatters = (_scatter(rng, slices - 1, pixels) for _ in range(_LAYERS))
     return min(_decades(np.linalg.eigvalsh(each).clip(min=0.0)) for each in scatters)
+
+
+def can_have_threshold(slices: int, pixels: int) -> bool:
+    """Whether random layers of that size can be simulated in about half a minute."""
+    small = min(slices, pixels)
+    return pixels == _PUBLISHED_SIZE or (small <= _LARGEST and small * pixels <= _AT_ONCE)
 
 
 def _scatter(rng: np.random.Generator, freedom: int, pixels: int) -> np.ndarray:

@@ -123,7 +123,9 @@ def _fits(drawn: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
 def _drawn(part: Part, steps: Sequence[int]) -> Iterator[tuple[int, Moment | None, Any]]:
     """Yield step, moment and cells of each snapshot; without a moment, why it cannot be read."""
     view = view_of(part.info, part.channels)
-    start = readable(part.run, part.info, part.run.steps).astype(np.float64) if part.delta else None
+    start = None
+    if part.delta:
+        start = _chosen(part, readable(part.run, part.info, part.run.steps)).astype(np.float64)
     for step in steps:
         try:
             snapshot = part.run.snapshot(step, [part.info.name])
@@ -134,14 +136,18 @@ def _drawn(part: Part, steps: Sequence[int]) -> Iterator[tuple[int, Moment | Non
         yield step, snapshot.moment, _cells(part, view, kernels, start)
 
 
+def _chosen(part: Part, kernels: np.ndarray) -> np.ndarray:
+    """Return the weights that are asked for, without a copy of the others."""
+    if is_cut(part.info, view_of(part.info)):
+        kernels = kernels[..., :MOST_ACROSS]
+    return kernels[list(part.filters)] if len(part.filters) < part.info.filters else kernels
+
+
 def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None) -> np.ndarray:
+    kernels = _chosen(part, kernels)
     if start is not None:
         with np.errstate(invalid="ignore", over="ignore"):
             kernels = kernels - start
-    if is_cut(part.info, view):
-        kernels = kernels[..., :MOST_ACROSS]
-    if len(part.filters) < part.info.filters:
-        kernels = kernels[list(part.filters)]
     if view.kind == "matrix":
         view = replace(view, height=kernels.shape[-1], width=len(kernels))
     drawn = to_cells(view, kernels)
