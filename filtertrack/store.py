@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
@@ -84,7 +85,7 @@ class Run:
         self.folder: Place = self.path / FOLDER
         self._snapshots = self.folder / SNAPSHOTS
         self._listed = _Listed()
-        self._within = within
+        self.within = within
         self._load = self._loading(ArrayReader(within))
         layers, software = read_manifest(self.folder, within)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
@@ -96,7 +97,7 @@ class Run:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as the folder: what was read of it is read anew."""
-        return type(self), (self.path,)
+        return partial(type(self), within=self.within), (self.path,)
 
     @staticmethod
     def exists(path: PlaceLike) -> bool:
@@ -342,7 +343,7 @@ class Run:
 
     def _check(self, step: int, members: Sequence[Member]) -> None:
         """Check the arrays of a snapshot without holding them in memory."""
-        reader, sizes = ArrayReader(self._within), {member.name: member.most for member in members}
+        reader, sizes = ArrayReader(self.within), {member.name: member.most for member in members}
         heads = self._found(step, lambda: reader.check(self.file(step), sizes))
         self._check_fit(step, members, heads)
         self.moment(step)

@@ -18,7 +18,7 @@ from typing import Any
 
 from filtertrack.animation import animate
 from filtertrack.errors import FiltertrackError
-from filtertrack.places import Place
+from filtertrack.store import Run
 
 _LONGEST = 120.0
 """Seconds that drawing may take."""
@@ -28,12 +28,12 @@ _REFUSED, _UNREADABLE = 2, 3
 
 
 def draw(
-    runs: Sequence[Place], ending: str, options: dict[str, Any], is_wanted: Callable[[], bool]
+    runs: Sequence[Run], ending: str, options: dict[str, Any], is_wanted: Callable[[], bool]
 ) -> bytes:
     """Draw an animation as ``filtertrack animate`` does, and return the file's bytes.
 
     Args:
-        runs: The folder of a run, or of two that are compared.
+        runs: A run, or two that are compared.
         ending: That of the file, such as ``".gif"``.
         options: Those of ``animate``, as JSON can hold them.
         is_wanted: Whether somebody still waits for it; asked several times a second.
@@ -44,7 +44,8 @@ def draw(
     """
     with tempfile.TemporaryDirectory(prefix="filtertrack-") as folder:
         target, said = Path(folder) / f"animation{ending}", Path(folder) / "said"
-        asked = {"runs": list(map(str, runs)), "output": str(target), "options": options}
+        folders = [(str(run.path), run.within) for run in runs]
+        asked = {"runs": folders, "output": str(target), "options": options}
         code = _ended(json.dumps(asked), said, is_wanted)
         if code == 0:
             return target.read_bytes()
@@ -95,9 +96,9 @@ def _ended(asked: str, said: Path, is_wanted: Callable[[], bool]) -> int:
 def _main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the server's terminal: without a word
     asked = json.load(sys.stdin)
-    run, *compared = asked["runs"]
-    compare = compared[0] if compared else None
     try:
+        run, *compared = [Run(path, within=within) for path, within in asked["runs"]]
+        compare = compared[0] if compared else None
         animate(run, asked["output"], compare=compare, **asked["options"])
     except FiltertrackError as error:
         print(error)  # noqa: T201 - to the process that asked

@@ -167,8 +167,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         if not self._drawing.acquire(blocking=False):
             raise BusyError("another animation is being drawn; try again in a moment")
         try:
-            folders = [run.path for run in runs]
-            drawn = drawing.draw(folders, ending, look, lambda: _is_waiting(request))
+            drawn = drawing.draw(runs, ending, look, lambda: _is_waiting(request))
         finally:
             self._drawing.release()
         name = f"{info.name.replace('/', '_')}{ending}"
