@@ -578,11 +578,12 @@ def _check_model(model: Any) -> None:
     Raises:
         FiltertrackError: If it is not; the message says what to do.
     """
-    if model is None or isinstance(getattr(model, "module", model), keras.layers.Layer):
-        return  # the one in a torch wrapper such as DistributedDataParallel, too
+    wrapped = getattr(model, "module", None)  # by torch's DistributedDataParallel
+    if model is None or any(isinstance(each, keras.layers.Layer) for each in (model, wrapped)):
+        return
     kinds = {each.__module__.partition(".")[0] for each in type(model).__mro__}
     name = f"{type(model).__module__}.{type(model).__qualname__}"
-    if "tf_keras" in kinds or (kinds & {"keras"} and "tensorflow" in kinds):
+    if "tf_keras" in kinds:
         raise FiltertrackError(
             f"expected a model of Keras 3, got one of the older Keras 2 ({name}): unset "
             f"TF_USE_LEGACY_KERAS, or make the model with the package keras"

@@ -148,6 +148,20 @@ def test_a_killed_training_started_again(tmp_path):
         np.testing.assert_array_equal(run.kernels("conv", step), kernel)
 
 
+def test_a_disk_that_is_full_from_the_beginning(tmp_path):
+    """The manifest cannot be written: an error of ours before the first batch."""
+    result = run_child(
+        tmp_path,
+        """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        train(FilterTracker("run"), at_epoch(epoch_0=lambda: print("trained")))
+        """,
+    )
+    assert result.returncode == 1
+    assert "FiltertrackError: cannot write in 'run': File too large" in result.stderr
+    assert "trained" not in result.stdout
+
+
 def test_a_full_disk(tmp_path):
     """No byte can be written in epochs 3 to 5: training ends alike, the rest is stored and said."""
     result = run_child(
