@@ -33,8 +33,8 @@ from filtertrack.places import Place
 from filtertrack.subject import Subject
 from filtertrack.timing import Timeline
 
-_LEAST_HEAD = 40
-"""Pixels of a caption, at least."""
+_HEAD = 150
+"""Pixels of a caption in a wide frame, about."""
 _SAMPLES, _SAMPLED = 12_000, 24
 _LONGEST_NAME = 200
 """Characters of a layer's or a run's name, at most."""
@@ -94,7 +94,7 @@ class Film:
         height, width = grids.shape
         frames, bytes_a_pixel = len(timeline.frames), 1 if self._indexed else 3
         if not huge:  # before a caption of that width is laid out
-            check_budget((height + _LEAST_HEAD, width), frames, bytes_a_pixel)
+            check_budget((height + _HEAD, width), frames, bytes_a_pixel)
         self._places, self._title, self.side = grids.places, grids.title, grids.side
         logs = [[moment.metrics for moment in run] for run in subject.moments]
         title = _headline(subject, look, timeline)
