@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, counted
 from filtertrack.measures.vectors import blocks, leading
 from filtertrack.snapshot import LayerInfo
 
@@ -192,21 +192,11 @@ def to_channels(view: View, kernels: np.ndarray) -> np.ndarray:
     return apart.transpose(0, 1, 3, 2, 4).reshape(filters, height, width // view.slices, -1)
 
 
-def counted(count: int, noun: str) -> str:
-    """Write a number of things.
-
-    Example:
-        >>> counted(1, "filter"), counted(3, "input channel")
-        ('1 filter', '3 input channels')
-    """
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def explain(info: LayerInfo) -> str:
     """Say in words what a picture of this layer shows; the same for every snapshot of it."""
     view = view_of(info)
     filters, height, width, channels = info.shape
-    shape, of_them = "x".join(map(str, info.kernel_shape)), counted(filters, "filter")
+    shape, of_them = "x".join(map(str, info.kernel_shape)), counted(filters, "filters")
     size = f"{height}x{width}"
     if view.slices > 1:
         size = f"{view.slices} slices of {height}x{width // view.slices}, side by side"
@@ -218,7 +208,7 @@ def explain(info: LayerInfo) -> str:
             f"strongest spatial pattern (rank 1)"
         ),
         "matrix": (
-            f"1x1 kernel as a matrix: {counted(channels, 'input channel')} down, {of_them} across"
+            f"1x1 kernel as a matrix: {counted(channels, 'input channels')} down, {of_them} across"
         ),
     }[view.kind]
     per = "the matrix" if view.kind == "matrix" else "each filter"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import filtertrack
 from filtertrack.arguments import channels, names, numbers, two_numbers
-from filtertrack.errors import FiltertrackError, printable
+from filtertrack.errors import FiltertrackError, counted, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -486,7 +486,7 @@ def _info(arguments: argparse.Namespace) -> int:
         if len(steps) > 1
         else "".join(f", step {step}" for step in steps)
     )
-    print(f"{_plain(run.path)}: {_counted(len(steps), 'snapshot')}{span}")
+    print(f"{_plain(run.path)}: {counted(len(steps), 'snapshots')}{span}")
     console = Console(highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         console.print(table)
@@ -501,12 +501,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         damaged = run.verify(progress)
     for reason in damaged.values():
         print(_plain(reason))
-    print(f"{_counted(len(run.steps), 'snapshot')}, {len(damaged) or 'none'} damaged")
+    print(f"{counted(len(run.steps), 'snapshots')}, {len(damaged) or 'none'} damaged")
     return _DAMAGED if damaged else 0
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _plain(text: object) -> str:

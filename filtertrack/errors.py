@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 _SPACES = re.compile(r"\s*[\r\n\t]\s*")
+_PLURAL = re.compile(r"s\b")
 _LONGEST = 4000
 """Characters of a message, at most."""
 
@@ -93,8 +94,7 @@ def counted(number: int, what: str) -> str:
         >>> counted(1, "snapshots"), counted(3, "pictures for TensorBoard")
         ('1 snapshot', '3 pictures for TensorBoard')
     """
-    noun, space, rest = what.partition(" ")
-    return f"{number} {noun.removesuffix('s') if number == 1 else noun}{space}{rest}"
+    return f"{number} {_PLURAL.sub('', what, count=1) if number == 1 else what}"
 
 
 class _Messages(logging.Filter):

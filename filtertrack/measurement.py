@@ -10,8 +10,8 @@ import numpy as np
 
 from filtertrack import measures
 from filtertrack.budget import size_text
-from filtertrack.cells import counted, to_channels, view_of
-from filtertrack.errors import FiltertrackError
+from filtertrack.cells import to_channels, view_of
+from filtertrack.errors import FiltertrackError, counted
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
 from filtertrack.snapshot import LayerInfo, Moment
@@ -197,7 +197,7 @@ def _check_size(run: Run, subject: Subject) -> None:
     memory = filters * snapshots * _ROW
     if memory > _MOST_MEMORY:
         raise FiltertrackError(
-            f"the measures of {counted(filters, 'filter')} at {counted(snapshots, 'snapshot')} "
+            f"the measures of {counted(filters, 'filters')} at {counted(snapshots, 'snapshots')} "
             f"would take about {size_text(memory)} of memory; choose fewer layers or steps"
         )
     for info in infos:

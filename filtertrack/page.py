@@ -5,8 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from filtertrack.cells import counted
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, counted
 from filtertrack.grid import OUTLINED_GAP, Layout
 from filtertrack.palette import OUTLINED
 from filtertrack.strip import Strip
@@ -135,8 +134,8 @@ class Page:
         if best is None:
             raise FiltertrackError(
                 f"width: {sheet.width:.3g} x {sheet.height:.3g} inches at {sheet.dpi} dpi are too "
-                f"few for one pixel a weight of {counted(strip.rows, 'filter')} at "
-                f"{counted(strip.columns, 'step')}; "
+                f"few for one pixel a weight of {counted(strip.rows, 'filters')} at "
+                f"{counted(strip.columns, 'steps')}; "
                 f"choose fewer filters or steps, or a larger width, height or dpi"
             )
         return best

@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "places": {"errors", "remote"},
     "files": {"errors", "places", "remote"},
     "memory": {"errors"},
-    "npz": {"errors", "files", "memory", "remote"},
+    "zip_format": {"files"},
+    "npz": {"errors", "files", "memory", "remote", "zip_format"},
     "png": set(),
     "manifest": {"errors", "files", "places", "snapshot"},
     "ahead": set(),
@@ -83,7 +84,7 @@ MAY_IMPORT = {
         "timing",
     },
     "strip": {"cells", "grid", "lettering", "palette", "panel", "subject"},
-    "page": {"cells", "errors", "grid", "palette", "strip"},
+    "page": {"errors", "grid", "palette", "strip"},
     "figure": {
         "budget",
         "cells",

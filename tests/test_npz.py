@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
 from filtertrack import FiltertrackError, npz
 from filtertrack.npz import ArrayReader, write_arrays
+from filtertrack.zip_format import entry_records, file_end
 
 NAMES = st.from_regex(r"[A-Za-z0-9_.\-]{1,20}(/[A-Za-z0-9_.\-]{1,20}){0,3}", fullmatch=True)
 ARRAYS = arrays(
@@ -98,7 +99,7 @@ def test_the_index_of_the_second_file_is_not_parsed(save, rng, monkeypatch, writ
     reader = ArrayReader()
     paths = [save(str(n), each, write) for n, each in enumerate([first, second, third])]
     same(read(reader, paths[0], ["b", "meta"]), {"b": first["b"], "meta": first["meta"]})
-    monkeypatch.setattr(npz, "_parse_index", None)
+    monkeypatch.setattr(npz, "parse_index", None)
     for path, expected in zip(paths, [first, second, third], strict=True):
         found = read(reader, path, ["b", "meta"])
         same(found, {"b": expected["b"], "meta": expected["meta"]})
@@ -293,18 +294,11 @@ def sparse(path, size):
     """Make a file whose one array of so many float64 zeros takes no room on disk."""
     head = npz._npy_head(np.dtype("f8"), (size,))
     whole = len(head) + 8 * size
-    member = b"a.npy"
-    sizes = (npz._IN_64_BITS, npz._IN_64_BITS, len(member))
-    common = (npz._VERSION, 0, 0, 0, npz._FIRST_DAY, 0, *sizes)
+    before, record = entry_records(b"a.npy", whole, 0, 0)
     with path.open("wb") as file:
-        file.write(npz._LOCAL.pack(b"PK\3\4", *common, npz._LOCAL_SIZES.size) + member)
-        file.write(npz._LOCAL_SIZES.pack(1, 16, whole, whole) + head)
+        file.write(before + head)
         file.seek(8 * size, 1)
-        start = file.tell()
-        entry = (*common, npz._CENTRAL_SIZES.size, 0, 0, 0, 0, npz._IN_64_BITS)
-        index = npz._CENTRAL.pack(b"PK\1\2", npz._VERSION, *entry) + member
-        index += npz._CENTRAL_SIZES.pack(1, 24, whole, whole, 0)
-        file.write(index + npz._end(1, len(index), start))
+        file.write(record + file_end(1, len(record), file.tell()))
     return whole
 
 
