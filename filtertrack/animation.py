@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filtertrack.cells import Channels
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.files import check_target, write_whole
 from filtertrack.film import Film
 from filtertrack.formats import FORMATS, Writer, format_of
@@ -157,6 +157,7 @@ def animate(
         >>> animate("runs/exp1", "evolution.gif", layers="conv1")  # doctest: +SKIP
         Animation(path=PosixPath('evolution.gif'), frames=31, seconds=6.1, shape=(733, 646))
     """
+    layers, steps, filters = map(repeatable, (layers, steps, filters))
     given = locals()
     if output is None:
         run = run if isinstance(run, Run) else Run(run)

@@ -8,11 +8,14 @@ import logging
 import operator
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 _SPACES = re.compile(r"\s*[\r\n\t]\s*")
+_MOST_ITEMS = 1_000_001
+"""Items that are taken from an iterator, at most: it may have no end."""
 _PLURAL = re.compile(r"s\b")
 _LONGEST = 4000
 """Characters of a message, at most."""
@@ -47,6 +50,16 @@ def is_list(value: object) -> bool:
         (True, True, False, False)
     """
     return isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def repeatable(value: Any) -> Any:
+    """Return what can be iterated over more than once: an iterator as a list.
+
+    Example:
+        >>> repeatable(n for n in (1, 2)), repeatable("ab"), repeatable(range(3)), repeatable(None)
+        ([1, 2], 'ab', range(0, 3), None)
+    """
+    return list(islice(value, _MOST_ITEMS)) if isinstance(value, Iterator) else value
 
 
 def whole(value: Any) -> int | None:

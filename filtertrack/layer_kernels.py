@@ -124,6 +124,11 @@ class KernelFinder:
             return self._effective(layer)
         except AttributeError:
             return None
+        except Exception as error:
+            raise FiltertrackError(
+                f"kernel: the function raised {type(error).__name__} for layer {layer.name!r}: "
+                f"{error}; it must return None for layers that convolve with their own variable"
+            ) from error
 
 
 def _named_by_layer(layer: Any) -> Any:

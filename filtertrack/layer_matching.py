@@ -6,21 +6,25 @@ made again, and a model that was saved and loaded has other paths.
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from filtertrack.snapshot import LayerInfo
+from filtertrack.snapshot import LayerInfo, name_parts
 
 
 def match_layers(
-    layers: Sequence[LayerInfo], stored: Sequence[LayerInfo]
+    layers: Sequence[LayerInfo],
+    stored: Sequence[LayerInfo],
+    others: Sequence[LayerInfo] = (),
 ) -> list[LayerInfo] | None:
     """Find for each kernel of a model the one in a run that it goes on with.
 
-    Two may be the same only if they have the same shape and order of axes. Of those it is the one
-    of the same name, else of the same path in Keras, else of the same last part of the name. The
-    numbers that Keras adds to names need not agree, only their order.
+    Two may be the same only if they have the same shape and order of axes, and both a bias or none.
+    Of those it is the one of the same name, else of the same path in Keras. A stored kernel that no
+    layer of the model is named like may be that of the same last part of the name; the numbers that
+    Keras adds to names need not agree then, only their order.
 
     Args:
-        layers: The kernels of a model.
+        layers: The kernels of a model that are tracked.
         stored: The kernels that a run holds.
+        others: The kernels of the model that are not tracked.
 
     Returns:
         The run's descriptions in the order of ``layers``; None unless each has exactly one.
@@ -33,7 +37,13 @@ def match_layers(
         open_places = [place for place in range(len(layers)) if place not in found]
         found.update(_matched(layers, open_places, left, key))
         left = [info for info in left if all(info is not taken for taken in found.values())]
+        if key is _by_keras_path and any(_is_named(info, others) for info in left):
+            return None  # the run holds a layer that the model has, too, and that is not tracked
     return None if left else [found[place] for place in range(len(layers))]
+
+
+def _is_named(info: LayerInfo, others: Sequence[LayerInfo]) -> bool:
+    return any(info.kernel == other.kernel or info.path == other.path for other in others)
 
 
 _Key = Callable[[LayerInfo], tuple[Hashable, int]]
@@ -67,7 +77,7 @@ def _grouped(keyed: Sequence[tuple[tuple[Hashable, int], int]]) -> Mapping[Hasha
 
 
 def _like(info: LayerInfo) -> tuple[Hashable, ...]:
-    return info.kernel_shape, info.axes, info.kernel.rpartition("/")[2]
+    return info.kernel_shape, info.axes, info.kernel.rpartition("/")[2], info.bias is None
 
 
 def _by_member(info: LayerInfo) -> tuple[Hashable, int]:
@@ -83,10 +93,8 @@ def _by_last_part(info: LayerInfo) -> tuple[Hashable, int]:
 
 
 def _by_stem(info: LayerInfo) -> tuple[Hashable, int]:
-    stem, _, number = info.path.rpartition("/")[2].rpartition("_")
-    numbered = bool(stem) and number.isdecimal()
-    last = stem if numbered else info.path.rpartition("/")[2]
-    return (last, _like(info)), int(number) if numbered else 0
+    stem, number = name_parts(info.path.rpartition("/")[2])
+    return (stem, _like(info)), number
 
 
 def _owner(info: LayerInfo) -> str:

@@ -1,7 +1,7 @@
 """Walk the layers of a Keras model in the order in which data flows, each with its path.
 
-A path says where a layer hangs. It does not depend on whether the model is built, was saved and
-loaded, or how many models the program has made before.
+A path names a layer's position in the model. It does not depend on whether the model is built, was
+saved and loaded, or how many models the program has made before.
 """
 
 import re
@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
+
+from filtertrack.snapshot import name_parts
 
 _NOT_ATTRIBUTES = ("_layers", "_modules", "_self_")
 """Where Keras, torch and TensorFlow list the layers in a layer, whatever attribute holds them."""
@@ -32,7 +34,7 @@ def walk(
     Args:
         model: A Keras model or layer. It is yielded first, with an empty path.
         first_builds: In which order layers were built, where that was seen.
-        is_whole: Whether a layer stands for the layers in it too: they are not yielded.
+        is_whole: Whether the layers inside a layer are skipped.
 
     Yields:
         The path, such as ``"encoder/conv1"``, and the layer.
@@ -147,17 +149,6 @@ def _note(value: Any, name: str, found: dict[int, str]) -> None:
     elif isinstance(value, (list, tuple)):
         for number, each in enumerate(value):
             _note(each, f"{name}/{number}", found)
-
-
-def name_parts(name: str) -> tuple[str, int]:
-    """Split a name into its stem and the number that Keras adds from the second layer on.
-
-    Example:
-        >>> name_parts("conv2d"), name_parts("conv2d_12")
-        (('conv2d', 0), ('conv2d', 12))
-    """
-    match = re.fullmatch(r"(.+?)_([0-9]+)", name)
-    return (match[1], int(match[2])) if match else (name, 0)
 
 
 def _stem_of(layer: Any) -> str:

@@ -65,6 +65,7 @@ class TrackedLayers:
         infos: One description a kernel, in the order in which data flows; empty until everything
             is built.
         remarks: What the user should know about what is tracked, a sentence each.
+        others: Descriptions of the kernels that are not tracked.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class TrackedLayers:
         self._model = model
         self._select = select
         self._finder = KernelFinder(effective)
-        self._by_function = is_function(select) or effective is not None
+        self._by_name = effective is not None
+        self._by_function = is_function(select) or self._by_name
         self._initial = InitialWeights(model, self._layers_with_kernels)
         self._sources: tuple[_Source, ...] = ()
         self._replaced: set[str] = set()
         self.remarks: list[str] = []
+        self.others: list[LayerInfo] = []
         candidates = self._candidates()
         if self._may_grow(candidates):
             return  # what a layer made later will be is not known
@@ -232,18 +235,29 @@ class TrackedLayers:
 
     def _track(self, candidates: list[Candidate], wanted: list[Candidate]) -> None:
         chosen = [c for c in wanted if self._is_built(c.layer)]
-        members = safe_names(c.path for c in chosen)
+        if self._by_name and not any(self._finder.names_kernel(c.layer) for c in chosen):
+            raise FiltertrackError(
+                "kernel: the function named no kernel of the tracked layers: expected an array for "
+                "one of them at least, got None or an AttributeError for each"
+            )
+        self._sources = self._sources_of(chosen)
+        others = [c for c in candidates if c not in chosen and self._is_built(c.layer)]
+        self.others = [source.info for source in self._sources_of(others)]
+        self.remarks = list(self._remarks(candidates, wanted, chosen))
+
+    def _sources_of(self, owners: Sequence[Candidate]) -> tuple[_Source, ...]:
+        """Describe the kernels of layers that are built, each under a name of its own."""
+        members = safe_names(owner.path for owner in owners)
         kernels = [
             (owner, member, path, kernel)
-            for owner, member in zip(chosen, members, strict=True)
+            for owner, member in zip(owners, members, strict=True)
             for kernel, path in self._kernel_paths(owner)
         ]
         names = safe_names(path for _, _, path, _ in kernels)
-        self._sources = tuple(
+        return tuple(
             _source(owner, kernel, name, member)
             for name, (owner, member, _, kernel) in zip(names, kernels, strict=True)
         )
-        self.remarks = list(self._remarks(candidates, wanted, chosen))
 
     def _kernel_paths(self, owner: Candidate) -> Iterator[tuple[Kernel, str]]:
         """Yield a layer's kernels and what each is called: as the layer where it has only one."""

@@ -42,12 +42,13 @@ def machine_memory() -> int:
     return min((limit for limit in limits if limit > 0), default=_UNKNOWN)
 
 
-def check_memory(size: int, what: str) -> None:
-    """Refuse to read what takes more than a fourth of the memory.
+def check_memory(size: int, what: str, share: int = _SHARE) -> None:
+    """Refuse what takes more than a share of the memory.
 
     Args:
         size: Bytes it takes.
         what: What takes them, as the beginning of a sentence.
+        share: Which part of the memory it may take: 4 for a fourth.
 
     Raises:
         FiltertrackError: If that is too much.
@@ -55,8 +56,7 @@ def check_memory(size: int, what: str) -> None:
     Example:
         >>> check_memory(1000, "the file 'a.npz' takes")
     """
-    if size > _SMALL and size > (most := machine_memory() // _SHARE):
+    if size > _SMALL and size > (most := machine_memory() // share):
         raise FiltertrackError(
-            f"{what} {size / 1e9:.1f} GB, expected at most {most / 1e9:.1f} GB, a fourth of this "
-            f"machine's memory; read fewer layers at a time"
+            f"{what} {size / 1e9:.1f} GB, expected at most {most / 1e9:.1f} GB on this machine"
         )

@@ -1,7 +1,8 @@
-"""The file for a picture where none is named: its name says how it was drawn."""
+"""Default names of output files, made from the options that are not the defaults."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def _is_same(value: Any, default: Any) -> bool:
 def _from(place: Place, other: Any) -> str:
     """Name another run as it is seen from beside this one."""
     if isinstance(place, Path) and isinstance(other, (str, Path)):
-        return Path(os.path.relpath(other, place.absolute().parent)).as_posix()
+        with suppress(ValueError):  # on another drive
+            return Path(os.path.relpath(other, place.absolute().parent)).as_posix()
     return str(other)
 
 

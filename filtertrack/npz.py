@@ -214,7 +214,9 @@ class ArrayReader:
             if last is None or count != len(last.entries) or not last.is_like(content):
                 last = self._index = parse_index(content, count)
                 self._heads = {}
-            entries = _wanted(path, last, content, start, members)
+            entries = _wanted(last, content, start, members)
+            size = sum(entry.size for entry in entries.values())
+            check_memory(size, f"cannot read {str(path)!r}: its arrays take")
             return {
                 name: _parse(self._content(file, start, name, entry))
                 for name, entry in entries.items()
@@ -228,7 +230,9 @@ class ArrayReader:
         try:
             content, count, start = read_index(file, file.seek(0, io.SEEK_END))
             index = parse_index(content, count)
-            wanted = _wanted(path, index, content, start, members)
+            wanted = _wanted(index, content, start, members)
+            for entry in wanted.values():  # in parts; but no more than can have been written
+                check_memory(entry.size, f"cannot read {str(path)!r}: an array takes", share=1)
             heads = {name: _check_entry(file, start, name, each) for name, each in wanted.items()}
             check_covered(file, start, index)
         except _DAMAGE as error:
@@ -305,7 +309,6 @@ def _file_name(name: str) -> bytes:
 
 
 def _wanted(
-    path: "str | Path | RemotePath",
     index: ZipIndex,
     content: np.ndarray,
     end: int,
@@ -323,7 +326,6 @@ def _wanted(
         if entry.size > most or total > end:
             raise ValueError(f"{name} claims {entry.size} bytes")
         entries[name] = entry
-    check_memory(total, f"cannot read {str(path)!r}: its arrays take")
     return entries
 
 

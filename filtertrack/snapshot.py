@@ -88,6 +88,17 @@ def safe_names(paths: Iterable[str]) -> list[str]:
     return names
 
 
+def name_parts(name: str) -> tuple[str, int]:
+    """Split a name into its stem and the number that Keras adds from the second layer on.
+
+    Example:
+        >>> name_parts("conv2d"), name_parts("conv2d_12")
+        (('conv2d', 0), ('conv2d', 12))
+    """
+    match = re.fullmatch(r"(.+?)_([0-9]+)", name)
+    return (match[1], int(match[2])) if match else (name, 0)
+
+
 def _is_safe(name: str) -> bool:
     """Whether a name may be a tag and a file's member: it leads nowhere else."""
     return bool(_SAFE_NAME.fullmatch(name)) and all(part.strip(".") for part in name.split("/"))

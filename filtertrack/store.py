@@ -309,7 +309,7 @@ class Run:
         Also what a writer that was killed left half written.
 
         Raises:
-            OSError: If a file cannot be removed.
+            OSError: If a snapshot cannot be removed.
         """
         for there in self.steps:
             if there >= step:
@@ -319,7 +319,8 @@ class Run:
         except FileExistsError:
             raise FiltertrackError(f"{str(self._snapshots)!r} is no folder; remove it") from None
         for folder in (self.folder, self._snapshots):
-            remove_in(folder, is_temporary)
+            with suppress(OSError):  # it takes room, and harms nothing
+                remove_in(folder, is_temporary)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
         """Read every snapshot whole and say which are damaged; it takes next to no memory.

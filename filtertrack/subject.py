@@ -10,11 +10,14 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.places import PlaceLike
-from filtertrack.snapshot import Moment
+from filtertrack.snapshot import LayerInfo, Moment, total_bytes
 from filtertrack.store import Run
 
 RunLike: TypeAlias = Run | PlaceLike
 Steps: TypeAlias = Sequence[int] | Sequence[int | range]
+
+_MOST_COMPARED, _LARGEST_COMPARED = 64, 32 << 20
+"""Layers that are compared to find one that has changed, and bytes of the largest of them."""
 
 _log = logging.getLogger("filtertrack")
 
@@ -123,7 +126,8 @@ def default_layer(run: Run) -> str:
     and has changed. What no layer fulfils is not asked for.
 
     Args:
-        run: The run; of some layers the first and the last snapshot are read.
+        run: The run; of the first such layers, up to 64, the first and the last snapshot are
+            compared. A layer of more than 32 MB is taken to have changed.
 
     Returns:
         A key of ``run.layers``.
@@ -137,15 +141,19 @@ def default_layer(run: Run) -> str:
     trainable = [info for info in spatial if info.trainable] or spatial
     steps = run.steps
     if len(steps) > 1:
-        moving = (info for info in trainable if _moves(run, info.name, steps[0], steps[-1]))
+        moving = (
+            info for info in trainable[:_MOST_COMPARED] if _moves(run, info, steps[0], steps[-1])
+        )
         return next(moving, trainable[0]).name
     return trainable[0].name
 
 
-def _moves(run: Run, layer: str, first: int, last: int) -> bool:
-    """Whether a layer differs between two snapshots; also where they cannot be read."""
+def _moves(run: Run, info: LayerInfo, first: int, last: int) -> bool:
+    """Whether a layer differs between two snapshots; also where they cannot be compared."""
+    if total_bytes([info]) > _LARGEST_COMPARED:
+        return True
     try:
-        kernels = run.kernels(layer, first), run.kernels(layer, last)
+        kernels = run.kernels(info.name, first), run.kernels(info.name, last)
     except FiltertrackError:
         return True
     return not np.array_equal(kernels[0], kernels[1], equal_nan=True)

@@ -807,3 +807,10 @@ def test_what_a_long_kernel_takes_is_said_before_anything_is_drawn(make_run, con
     tracemalloc.stop()
     assert most < 30e6
     assert not (tmp_path / "a.png").exists()
+
+
+def test_options_may_be_iterators(run):
+    """They name the file and choose what is drawn: each is read twice."""
+    made = animate(run, filters=(n for n in (0, 1)), steps=iter([0, 2]), layers=iter(["conv1"]))
+    assert made.path.name == "evolution-conv1-steps-0,2-filters-0,1.gif"
+    assert made.frames == 2

@@ -158,7 +158,8 @@ def test_a_disk_that_is_full_from_the_beginning(tmp_path):
         """,
     )
     assert result.returncode == 1
-    assert "FiltertrackError: cannot write in 'run': File too large" in result.stderr
+    said = "FiltertrackError: cannot start a run: writing 'run/filters/manifest.json' failed"
+    assert said in result.stderr
     assert "trained" not in result.stdout
 
 

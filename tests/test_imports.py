@@ -123,7 +123,7 @@ MAY_IMPORT = {
     "recorder": {"errors", "snapshot"},
     "seen": {"members", "snapshot"},
     "selection": {"errors"},
-    "layer_order": set(),
+    "layer_order": {"snapshot"},
     "layer_kernels": {"errors"},
     "initial_weights": {"layer_kernels", "layer_order"},
     "layers": {

@@ -229,3 +229,17 @@ def test_a_wrapper_that_replaces_the_kernel_loses_no_snapshot(keras, tmp_path, c
     np.testing.assert_array_equal(run.kernels("wn/conv", 3), info.canonical(variable))
     said = [r.message for r in caplog.records if "its kernel is replaced" in r.message]
     assert len(said) == 1
+
+
+def test_a_function_that_names_no_kernel_is_refused(keras):
+    """A misspelt attribute would otherwise leave the variables drawn, without a word."""
+    model = built(keras, keras.layers.Conv2D(2, 3, name="conv"))
+    with pytest.raises(FiltertrackError, match="named no kernel of the tracked layers"):
+        TrackedLayers(model, effective=lambda layer: layer.kernle * 2)
+
+
+def test_an_error_of_the_function_names_the_layer(keras):
+    """It is asked of every layer."""
+    model = built(keras, keras.layers.Conv2D(2, 3, name="conv"))
+    with pytest.raises(FiltertrackError, match=r"KeyError for layer '\w+': .*must return None"):
+        TrackedLayers(model, effective=lambda layer: {"conv": 0}[layer.name])

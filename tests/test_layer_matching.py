@@ -1,5 +1,7 @@
 """Which kernels of a run a model goes on with, by names of today and of earlier versions."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +84,19 @@ def test_each_kernel_goes_on_with_exactly_one(order, first):
     ours = [info(f"conv2d_{n}", f"conv2d_{first + n}") for n in range(6)]
     stored = [info(f"conv2d_{n}") for n in order]
     assert matched(ours, stored) == [f"conv2d_{n}" for n in range(6)]
+
+
+def test_a_layer_that_the_model_still_has_is_not_mistaken_for_another():
+    """The run holds it, training tracks another one now: that is no run to go on with."""
+    stored = [info("conv2d_1")]
+    assert match_layers([info("conv2d")], stored, [info("conv2d_1"), info("conv2d_2")]) is None
+    stored = [info("enc_a/conv1", "conv1")]
+    others = [info("enc_a/conv1", "conv1_a")]
+    assert match_layers([info("enc_b/conv1", "conv1_b")], stored, others) is None
+
+
+def test_a_kernel_with_a_bias_does_not_go_on_with_one_without():
+    """The run's snapshots hold one, or do not."""
+    biased = replace(info("a"), bias="a/bias")
+    assert match_layers([info("a")], [biased]) is None
+    assert match_layers([biased], [info("a")]) is None

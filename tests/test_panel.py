@@ -1,11 +1,12 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filtertrack import FiltertrackError, Moment, Run, Snapshot, measure
+from filtertrack import FiltertrackError, Moment, Run, Snapshot
 from filtertrack.cells import strongest_pattern, to_cells, to_channels, view_of
 from filtertrack.grid import LEVELS, NOT_FINITE_RGB, to_levels, to_rgb
 from filtertrack.measures import label
@@ -133,15 +134,13 @@ def test_filters_that_are_no_numbers(run_of, filters):
 
 
 def test_a_layer_of_very_many_filters(tmp_path, conv_info):
-    """A kernel of no weights may claim any number; some of them can be drawn."""
-    info = conv_info(kernel_shape=(3, 0, 1, 10**9), bias=False)
+    """Not all of them are drawn at once; some of them can be."""
+    info = replace(conv_info(bias=False), kernel_shape=(2, 1, 1, 2 << 20), shape=(2 << 20, 2, 1, 1))
     run = Run.create(tmp_path, [info])
-    run.append(Snapshot(Moment(0, 0), {info.kernel: np.zeros(info.kernel_shape, np.float32)}))
-    with pytest.raises(FiltertrackError, match=r"at most 1048576 are drawn .* 1000000000; choose"):
+    run.append(Snapshot(Moment(0, 0), {info.kernel: np.zeros(info.kernel_shape, np.float16)}))
+    with pytest.raises(FiltertrackError, match=r"at most 1048576 are drawn .* 2097152; choose"):
         panel(run, [0])
-    assert shown(panel(run, [0], filters=range(5)), [0])[0].shape == (5, 3, 0, 1)
-    with pytest.raises(FiltertrackError, match=r"take about 260\.0 GB of memory; choose fewer"):
-        measure(run)
+    assert shown(panel(run, [0], filters=range(5)), [0])[0].shape == (5, 2, 1, 1)
 
 
 def test_filters_may_be_numbers_from_numpy(run_of):

@@ -759,7 +759,7 @@ def test_a_request_that_waits_too_long_for_memory_is_told_to_come_again(run, tab
     tab.plugin._memory = memory.MemoryBudget(1000, patience=0.05)
     query = {"run": "run", "layer": "conv1", "filters": "0", "first": 0, "last": 2}
     query |= {"filter": 0, "step": 0, "order": "drift"}
-    heavy = ("cells", "order", "trajectory", "label")
+    heavy = ("layers", "cells", "order", "trajectory", "label")
     with tab.plugin._memory.taking(1):
         for route in heavy:
             busy = tab.ask(route, query)

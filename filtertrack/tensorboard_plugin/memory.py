@@ -1,4 +1,4 @@
-"""What requests take of memory together stays within one bound; the others wait in line."""
+"""A shared memory limit for concurrent requests; further requests wait."""
 
 import threading
 from collections import deque

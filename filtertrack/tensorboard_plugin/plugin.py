@@ -32,7 +32,7 @@ _PATIENCE = 20.0
 """Seconds that a request waits for memory, at most."""
 _RETRY = 2
 """Seconds after which one that has waited in vain is worth asking again."""
-_EACH_WEIGHT, _TEMPLATES = 32, 128 << 20
+_EACH_WEIGHT, _TEMPLATES, _LAYERS = 32, 128 << 20, 96 << 20
 """Bytes that an answer takes: four copies of a layer in ``float64``; and of a label besides."""
 _STATIC = {".js": "application/javascript", ".css": "text/css"}
 _UNAVAILABLE = 503
@@ -113,7 +113,9 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
 
     def _layers(self, request: wrappers.Request) -> Response:
         run, _ = self._asked(request)
-        return _json(request, answers.describe_run(run))
+        with self._memory.taking(_LAYERS):
+            found = answers.describe_run(run)
+        return _json(request, found)
 
     def _steps(self, request: wrappers.Request) -> Response:
         run, query = self._asked(request)

@@ -9,6 +9,7 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import LayerInfo
 
 _LONGEST = 4096
+_MOST_NUMBERS = 1 << 16
 _MOST_DIGITS = 12
 
 
@@ -43,6 +44,8 @@ class Query:
             if not 0 <= high - low < _LONGEST:
                 raise FiltertrackError(f"{name}: expected ranges such as 0-63, got {part!r}")
             numbers += range(low, high + 1)
+            if len(numbers) > _MOST_NUMBERS:
+                raise FiltertrackError(f"{name}: expected at most {_MOST_NUMBERS} numbers")
         if len(set(numbers)) < len(numbers):
             raise FiltertrackError(f"{name}: expected each number once")
         return tuple(numbers)
