@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import ImageFont
@@ -19,7 +19,7 @@ from filtertrack.lettering import (
     shortened,
 )
 from filtertrack.palette import BACKGROUND, FIRST, TEXT
-from filtertrack.plot import Curve, Metric, Plot, metrics_of
+from filtertrack.plot import Curve, Log, Metric, Plot, metrics_of
 from filtertrack.snapshot import Moment, describe
 
 _PLOT_LINES = 2.4
@@ -51,7 +51,7 @@ class Caption:
         self,
         title: str,
         moments: Sequence[Moment],
-        logs: Sequence[Sequence[Mapping[str, float]]],
+        logs: Sequence[Sequence[Log]],
         knots: np.ndarray,
         width: int,
     ) -> None:
@@ -175,7 +175,7 @@ class _Reading:
 
 
 def _value(curve: Curve, snapshot: int) -> str:
-    known = snapshot >= curve.first
+    known = curve.known[snapshot]
     return number_text(float(curve.values[snapshot])) if known else _MISSING
 
 

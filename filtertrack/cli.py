@@ -430,7 +430,6 @@ def _print_whole(tables: Sequence["Table"]) -> None:
 def _view(arguments: argparse.Namespace) -> int:
     import webbrowser  # noqa: PLC0415 - keeps --help fast
 
-    from filtertrack.manifest import MANIFEST  # noqa: PLC0415
     from filtertrack.places import place_of  # noqa: PLC0415
     from filtertrack.store import FOLDER  # noqa: PLC0415
     from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415
@@ -443,28 +442,31 @@ def _view(arguments: argparse.Namespace) -> int:
             Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
     place = place_of(arguments.run)
-    folder = place.parent if place.name == FOLDER and (place / MANIFEST).exists() else place
+    folder = place.parent if place.name == FOLDER else place
     found = Catalogue.of_flags(str(folder.absolute()), None).find()
     if found.notes and not found.runs:
         raise FiltertrackError(" ".join(found.notes))
     if not found.runs:
         _check_may_come(folder)
-        print(f"waiting for a run in {_plain(folder)}", file=sys.stderr, flush=True)
+        there = (
+            "" if not isinstance(folder, Path) or folder.is_dir() else ", which is not there yet"
+        )
+        print(f"waiting for a run in {_plain(folder)}{there}", file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt):  # the way to end it
         serve(folder, opened, host=arguments.host, port=arguments.port)
     return 0
 
 
 def _check_may_come(folder: "Place") -> None:
-    """Refuse a folder in which no training is likely to begin a run: its name was mistyped."""
-    if not isinstance(folder, Path) or folder.is_dir():
+    """Refuse a path in which no run can begin."""
+    if not isinstance(folder, Path):
         return
     path = folder.absolute()
-    if path.exists() or not path.parent.is_dir():
-        what = "is not a folder" if path.exists() else "is not there, nor is the folder above it"
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if not there.is_dir():
         raise FiltertrackError(
-            f"no run in {str(folder)!r}, which {what}: expected the folder that FilterTracker was "
-            f"given or will be given, or one that holds such folders"
+            f"{str(folder)!r} can hold no run, as {str(there)!r} is not a folder: expected the "
+            f"folder that FilterTracker was given or will be given, or one that holds such folders"
         )
 
 

@@ -170,7 +170,7 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
         across = _labelled(strip.columns, wide + layout.gap, text if page.upright else 0)
         axes.set_xticks(
             _middles(layout, across, wide),
-            [str(strip.steps[column]) for column in across],
+            [strip.marks[column] for column in across],
             rotation=90 if page.upright else 0,
         )
         count = 0 if strip.view.kind == "matrix" else len(rows)
@@ -226,7 +226,7 @@ def _fit(text: Text, right: float) -> None:
 def _title(subject: Subject, look: Look) -> str:
     parts = [
         subject.layers[0],
-        *look.described,
-        "columns: epochs" if subject.counts_epochs else "columns: batches",
+        *look.described([subject.runs[0].layer(subject.layers[0])]),
+        f"columns: {subject.unit}",
     ]
     return printable(" · ".join(cut(part, _LONGEST_NAME) for part in parts))

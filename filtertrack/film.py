@@ -96,7 +96,11 @@ class Film:
         if not huge:  # before a caption of that width is laid out
             check_budget((height + _HEAD, width), frames, bytes_a_pixel)
         self._places, self._title, self.side = grids.places, grids.title, grids.side
-        logs = [[moment.metrics for moment in run] for run in subject.moments]
+        # Weights that training did not reach: what was logged before them is of others.
+        logs = [
+            [None if moment.note and not moment.metrics else moment.metrics for moment in run]
+            for run in subject.moments
+        ]
         title = _headline(subject, look, timeline)
         self._caption = Caption(title, subject.moments[0], logs, timeline.knots, grids.shape[1])
         self._counted = look.outline and len(views) == 1
@@ -199,7 +203,7 @@ def _headline(subject: Subject, look: Look, timeline: Timeline) -> str:
         parts = [subject.layers[0]]
     else:
         parts = ["two runs" if len(subject.runs) > 1 else subject.runs[0].path.absolute().name]
-    parts += look.described
+    parts += look.described([subject.runs[0].layer(name) for name in subject.layers])
     if any(frame.position % 1 for frame in timeline.frames):
         parts.append("interpolated")
     return " · ".join(printable(cut(part, _LONGEST_NAME)) for part in parts)

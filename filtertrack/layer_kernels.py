@@ -3,6 +3,7 @@
 Keras orders a kernel's axes in three ways. Each is written down here once.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -165,6 +166,16 @@ def _has_axes(value: Any) -> bool:
     return len(getattr(value, "shape", ())) in _AXES
 
 
+def changes_kernels(layer: Any) -> bool:
+    """Whether the ``call`` of a class that is not Keras's reads or sets kernels of layers in it.
+
+    As one that masks or normalizes them. Told from the names in its code.
+    """
+    call = inspect.unwrap(type(layer).call)
+    names = getattr(getattr(call, "__code__", None), "co_names", ())
+    return not is_of_keras(type(layer)) and not {"kernel", "_kernel"}.isdisjoint(names)
+
+
 def is_of_keras(cls: type) -> bool:
     """Whether a class is Keras's own."""
     return cls.__module__.partition(".")[0] == "keras"
@@ -180,7 +191,7 @@ def check_axes(path: str, kernel: Any) -> None:
         came = f"shape {tuple(kernel.shape)}" if hasattr(kernel, "shape") else repr(kernel)
         raise FiltertrackError(
             f"kernel of {path}: expected an array of 3 to 5 axes (space, input channels, filters), "
-            f"got {came}"
+            f"got {came}; kernel= must return None for layers that are no convolutions"
         )
 
 

@@ -16,6 +16,7 @@ from filtertrack.layer_kernels import (
     EffectiveKernel,
     Kernel,
     KernelFinder,
+    changes_kernels,
     check_axes,
     copied,
     is_of_keras,
@@ -52,9 +53,9 @@ class TrackedLayers:
     Args:
         model: A Keras model.
         select: Which layers: a name, glob or class, several of these, ``"first"`` for the first
-            convolution, a function of the layer, or None for every convolution. Only a function
-            may choose other layers that own a kernel of three to five axes, ordered as a
-            convolution's: space, input channels, filters.
+            convolution, a function of the layer, or None for every convolution. Other layers that
+            own a kernel of three to five axes, ordered as a convolution's (space, input channels,
+            filters), are chosen only where they are meant.
         effective: Names the array that a layer convolves with, where that is not its variable.
 
     Raises:
@@ -276,13 +277,20 @@ class TrackedLayers:
         if others:
             yield (
                 f"not tracked: {_listed(others)}: no convolution of Keras; if it is one, choose it "
-                f"with a function as layers, or name its kernel with kernel="
+                f"with layers=, or name its kernel with kernel="
             )
-        unsure = [c.path for c in chosen if self._finder.computes_itself(c.layer)]
+        changing = tuple(
+            f"{path}/" for path, layer in self._walk() if path and changes_kernels(layer)
+        )
+        unsure = [
+            c.path
+            for c in chosen
+            if self._finder.computes_itself(c.layer) or c.path.startswith(changing)
+        ]
         if unsure:
             yield (
                 f"{_listed(unsure)}: a class of its own computes the output; if it convolves with "
-                f"another array than its variable, name that with kernel="
+                f"another array than the variable, name that with kernel="
             )
 
 

@@ -143,7 +143,7 @@ class Page:
     @classmethod
     def _of(cls, strip: Strip, sheet: Sheet, blocks: int) -> Self | None:
         """Return the page of so many blocks; None where a weight would have less than a pixel."""
-        label = _DIGIT * max(len(str(step)) for step in strip.steps)  # in sizes of the font
+        label = _DIGIT * max(map(len, strip.marks))  # in sizes of the font
         font = 0.8 * sheet.width / blocks / strip.columns / POINT / label
         font = min(FONT, max(_SMALLEST_FONT, font))
         page = cls._with(strip, sheet, blocks, font, label, upright=False)

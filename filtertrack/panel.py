@@ -10,12 +10,13 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 
 from filtertrack.cells import Channels, View, is_channels, to_cells, to_channels, view_of
-from filtertrack.errors import FiltertrackError, is_list
+from filtertrack.errors import FiltertrackError, counted, is_list
 from filtertrack.grid import to_levels, to_rgb
 from filtertrack.measures import label
 from filtertrack.order import MOST_FILTERS, ORDERS, Order, arrange
 from filtertrack.palette import GREY, THEMES, ThemeName
 from filtertrack.scaling import Span, ValueRange, value_range
+from filtertrack.snapshot import LayerInfo
 from filtertrack.store import Run
 
 Scale = Literal["frame", "filter", "layer"]
@@ -82,13 +83,20 @@ class Look:
                 f"not both"
             )
 
-    @property
-    def described(self) -> list[str]:
-        """Say what was done to the weights before they were drawn; nothing where nothing was."""
+    def described(self, infos: Sequence[LayerInfo]) -> list[str]:
+        """Say what is done to the weights before they are drawn; nothing where nothing is.
+
+        Args:
+            infos: The layers that are drawn.
+        """
         parts = []
-        if self.channels is not None:
-            alone = f"channel {self.channels}"
-            parts.append("strongest pattern" if self.channels == "strongest" else alone)
+        if isinstance(self.channels, int):
+            parts.append(f"channel {self.channels}")
+        patterns = [info for info in infos if view_of(info, self.channels).kind == "pattern"]
+        if len(infos) == 1 and patterns:
+            parts.append(f"strongest pattern of {counted(infos[0].shape[3], 'channels')}")
+        elif patterns:
+            parts.append("strongest patterns")
         if self.delta:
             parts.append("difference from the start")
         return parts

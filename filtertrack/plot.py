@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,6 +16,10 @@ _FAINT = 1
 _DIM = 2
 
 
+Log: TypeAlias = Mapping[str, float] | None
+"""A snapshot's metrics; None where those of the snapshot before do not hold for its weights."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """One line of a plot.
@@ -24,23 +28,24 @@ class Curve:
         label: What tells it from the plot's other curve; may be empty.
         values: Array of shape ``(snapshots,)``: the value logged last, at each snapshot.
         logged: Which snapshots have a value of their own.
-        first: Number of the first snapshot that has one; all of them where none has.
+        known: Of which snapshots the value logged last may be said: not of those before the first
+            one, nor of weights of which nothing was logged.
     """
 
     label: str
     values: np.ndarray
     logged: np.ndarray
-    first: int
+    known: np.ndarray
 
     @classmethod
-    def of(cls, label: str, logs: Sequence[Mapping[str, float]], name: str) -> Self:
+    def of(cls, label: str, logs: Sequence[Log], name: str) -> Self:
         """Collect one metric from each snapshot's metrics."""
-        logged = np.array([name in log for log in logs], bool)
-        values = np.array([log.get(name, np.nan) for log in logs], np.float64)
-        numbers = np.flatnonzero(logged)
-        first = int(numbers[0]) if len(numbers) else len(logs)
+        held = [log or {} for log in logs]
+        logged = np.array([name in log for log in held], bool)
+        values = np.array([log.get(name, np.nan) for log in held], np.float64)
+        known = np.logical_or.accumulate(logged) & [log is not None for log in logs]
         before = np.maximum.accumulate(np.where(logged, np.arange(len(logs)), 0))
-        return cls(label, values[before], logged, first)
+        return cls(label, values[before], logged, known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,13 +61,12 @@ class Metric:
     curves: tuple[Curve, ...]
 
 
-def metrics_of(
-    logs: Sequence[Sequence[Mapping[str, float]]], most: int
-) -> tuple[list[Metric], int]:
+def metrics_of(logs: Sequence[Sequence[Log]], most: int) -> tuple[list[Metric], int]:
     """Collect what was logged: the loss first, then the others as they come.
 
     Args:
-        logs: For each of one or two runs, each snapshot's metrics.
+        logs: For each of one or two runs, each snapshot's metrics; None where those of the snapshot
+            before do not hold for its weights.
         most: How many metrics, at most.
 
     Returns:
@@ -75,7 +79,7 @@ def metrics_of(
         >>> loss.name, [(c.label, float(c.values[0])) for c in loss.curves], accuracy.name
         ('loss', [('', 2.0), ('val', 3.0)], 'accuracy')
     """
-    there = dict.fromkeys(name for run in logs for log in run for name in log)
+    there = dict.fromkeys(name for run in logs for log in run for name in log or {})
     names = sorted(there, key=lambda name: name.removeprefix(_VALIDATION) != "loss")  # stable
     if len(logs) > 1:
         metrics = [

@@ -44,8 +44,8 @@ def choose(candidates: Sequence[Candidate], select: Selection) -> list[Candidate
     Args:
         candidates: Every layer that has a kernel.
         select: A name, glob or class, several of these, ``"first"`` for the first convolution, a
-            function of the layer, or None for every convolution. Only a function is shown layers
-            that are no convolutions of Keras.
+            function of the layer, or None for every convolution. Layers that are no convolutions
+            of Keras are chosen by a name, glob or class that means no convolution, or a function.
 
     Returns:
         The chosen ones: at least one.
@@ -67,8 +67,8 @@ def choose(candidates: Sequence[Candidate], select: Selection) -> list[Candidate
             )
         return chosen
     convolutions = [candidate for candidate in candidates if candidate.convolution]
-    if not convolutions:
-        hint = f" Choose {_paths(candidates)} with a function of the layer." if candidates else ""
+    if not convolutions and (select is None or not candidates):
+        hint = f" Choose {_paths(candidates)} by name, class or function." if candidates else ""
         raise FiltertrackError(
             f"the model has no convolution to track: none of its layers is a Conv, DepthwiseConv, "
             f"SeparableConv or ConvLSTM.{hint}"
@@ -78,16 +78,22 @@ def choose(candidates: Sequence[Candidate], select: Selection) -> list[Candidate
     choices = [select] if isinstance(select, (str, type)) else list(select)
     if not choices:
         raise FiltertrackError("layers: the list is empty; leave it out for every convolution")
-    chosen = [found for choice in choices for found in _matching(convolutions, choice)]
-    return [candidate for candidate in convolutions if candidate in chosen]
+    chosen = [found for choice in choices for found in _matching(candidates, choice)]
+    return [candidate for candidate in candidates if candidate in chosen]
 
 
-def _matching(convolutions: list[Candidate], choice: Choice) -> list[Candidate]:
-    """Return the layers that a name, a glob or a class means: at least one."""
+def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate]:
+    """Return the layers that a name, a glob or a class means: at least one.
+
+    Convolutions where any is meant, else layers that only own a kernel.
+    """
+    convolutions = [candidate for candidate in candidates if candidate.convolution]
     if isinstance(choice, type):
-        found = [candidate for candidate in convolutions if isinstance(candidate.layer, choice)]
+        found = [candidate for candidate in candidates if isinstance(candidate.layer, choice)]
+        found = [each for each in found if each.convolution] or found
     elif isinstance(choice, str):
-        found = [candidate for candidate in convolutions if _is_called(candidate, choice)]
+        found = [candidate for candidate in candidates if _is_called(candidate, choice)]
+        found = [each for each in found if each.convolution] or found
         found = found or (convolutions[:1] if choice == _FIRST else [])
     else:
         raise FiltertrackError(f"layers: expected names or classes, got {choice!r}")

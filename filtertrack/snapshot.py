@@ -332,6 +332,37 @@ def describe(moment: Moment) -> str:
     return f"{_when(moment)} ({moment.note})"
 
 
+def unit_of(moments: Sequence[Moment]) -> str:
+    """Say what the numbers along an axis of moments count: epochs, batches or steps.
+
+    Example:
+        >>> unit_of([Moment(0, 0), Moment(1, 1)]), unit_of([Moment(0, 0), Moment(300, 0)])
+        ('epochs', 'steps')
+    """
+    if all(moment.counts_epochs or moment.note for moment in moments):
+        return "epochs"
+    return "steps" if any(moment.batch is None for moment in moments) else "batches"
+
+
+def mark_of(moment: Moment, unit: str) -> str:
+    """Write a moment on an axis: its number, or what its weights are where training had no part.
+
+    Args:
+        moment: The moment.
+        unit: What numbers count, as ``unit_of`` returns it.
+
+    Example:
+        >>> mark_of(Moment(3, 3), "epochs"), mark_of(Moment(40, 3, 40), "batches")
+        ('3', '40')
+        >>> mark_of(Moment(6, 5, epoch_batch=0, note="restored: epoch 2"), "epochs")
+        'restored'
+    """
+    if moment.note and moment.step:
+        return moment.note.partition(" ")[0].rstrip(":")
+    numbers = {"epochs": moment.epoch, "batches": moment.batch, "steps": moment.step}
+    return str(numbers[unit])
+
+
 def _when(moment: Moment) -> str:
     if not (moment.step or moment.epoch or moment.batch):
         return "start" if moment.note else "before training"

@@ -60,6 +60,7 @@ class Strip:
         view: How the layer is looked at.
         outlined: Whether each cell has a line around it that says its filter's label.
         steps: Each column's step.
+        marks: How each column's step is written above it.
         numbers: The filters that are drawn, by their numbers in the kernel: each row's, or each
             column's of a matrix.
 
@@ -73,6 +74,7 @@ class Strip:
         self._palette = film_palette(look.theme, colormap_levels(look.colormap))
         self.view = self._panel.view
         self.steps = subject.steps
+        self.marks = subject.marks
         self.outlined = look.outline
 
     # Drawn when first needed: by then it is known that there is a pixel for each weight.
@@ -166,8 +168,8 @@ class Strip:
         size = font_size(side)
         labels = np.full((line_height(size), grid.shape[1]), BACKGROUND, np.uint8)
         pitch = (grid.shape[1] - fitted.gap) / self.columns
-        for number, step in enumerate(self.steps):
-            text = line(_short(step), font(size), TEXT, QUIET)
+        for number, mark in enumerate(self.marks):
+            text = line(_short(mark), font(size), TEXT, QUIET)
             middle = fitted.gap / 2 + (number + 0.5) * pitch
             paste(labels, (0, max(0, round(middle - text.shape[1] / 2))), text)
         return np.concatenate([self._palette[labels], grid])
@@ -178,13 +180,14 @@ def card_rows(view: View, columns: int) -> int:
     return max(1, columns * view.width // max(1, view.height))
 
 
-def _short(step: int) -> str:
-    """Write a step in at most four characters, or nearly.
+def _short(mark: str) -> str:
+    """Write a number in at most four characters, or nearly.
 
     Example:
-        >>> _short(1836), _short(12_345), _short(3_000_000)
-        ('1836', '12k', '3M')
+        >>> _short("1836"), _short("12345"), _short("3000000"), _short("restored")
+        ('1836', '12k', '3M', 'restored')
     """
-    if step >= 10**6:
-        return f"{step // 10**6}M"
-    return f"{step // 10**3}k" if step >= 10**4 else str(step)
+    number = int(mark) if mark.isdecimal() else 0
+    if number >= 10**6:
+        return f"{number // 10**6}M"
+    return f"{number // 10**3}k" if number >= 10**4 else mark

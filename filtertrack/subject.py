@@ -10,7 +10,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.places import PlaceLike
-from filtertrack.snapshot import LayerInfo, Moment, total_bytes
+from filtertrack.snapshot import LayerInfo, Moment, mark_of, total_bytes, unit_of
 from filtertrack.store import Run
 
 RunLike: TypeAlias = Run | PlaceLike
@@ -39,9 +39,14 @@ class Subject:
     moments: tuple[tuple[Moment, ...], ...]
 
     @property
-    def counts_epochs(self) -> bool:
-        """Whether steps count epochs (else batches)."""
-        return all(moment.counts_epochs for moment in self.moments[0])
+    def unit(self) -> str:
+        """What the numbers of the steps count: epochs, batches or steps."""
+        return unit_of(self.moments[0])
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """How each step is written on an axis."""
+        return tuple(mark_of(moment, self.unit) for moment in self.moments[0])
 
     def at(self, steps: Sequence[int]) -> "Subject":
         """Return the same at those of the given steps that it has, ascending."""

@@ -492,5 +492,5 @@ def test_a_long_title_ends_within_the_figure(make_run, conv_info, width):
     run = make_run(conv_info("a_rather_long_name", kernel_shape=(3, 3, 3, 4)), steps=range(4))
     figure = filmstrip(run, channels="strongest", delta=True, width=width)
     (title,) = figure.texts
-    assert "strongest pattern · difference from the start" in title.get_text()
+    assert "strongest pattern of 3 channels · difference from the start" in title.get_text()
     assert title.get_window_extent().x1 <= figure.bbox.width

@@ -140,6 +140,8 @@ def test_a_kernel_under_another_attribute_is_found(keras):
     np.testing.assert_array_equal(
         chosen.read()["eq/w"], keras.ops.convert_to_numpy(model.layers[-1].w)
     )
+    for choice in ("eq", "e*", type(model.layers[-1]), ["eq"]):
+        assert names(TrackedLayers(model, choice)) == ["eq"]
     named = TrackedLayers(model, effective=lambda layer: layer.w)
     assert names(named) == ["conv", "eq"]
 
@@ -147,7 +149,7 @@ def test_a_kernel_under_another_attribute_is_found(keras):
 def test_a_model_of_such_layers_alone_says_what_to_do(keras):
     """The error names the layers."""
     model = built(keras, equalized(keras)(5, name="eq"))
-    with pytest.raises(FiltertrackError, match="Choose eq with a function of the layer"):
+    with pytest.raises(FiltertrackError, match="Choose eq by name, class or function"):
         TrackedLayers(model)
 
 
@@ -187,6 +189,10 @@ def test_a_class_that_computes_its_output_itself_is_remarked_upon(keras):
     tracked = TrackedLayers(built(keras, standardized(keras)(4, 3, name="ws")))
     (remark,) = tracked.remarks
     assert remark.startswith("ws: a class of its own computes the output")
+
+    inside = TrackedLayers(built(keras, masked(keras)(name="pixel")))
+    (remark,) = inside.remarks
+    assert remark.startswith("pixel/conv: a class of its own computes the output")
 
     class Same(keras.layers.Conv2D):
         pass

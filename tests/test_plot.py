@@ -66,7 +66,7 @@ def test_two_runs_have_a_curve_each():
     assert {len(metric.curves) for metric in metrics} == {2}
     loss, validation, _ = metrics
     assert [curve.values.tolist() for curve in loss.curves] == [[2.0], [3.0]]
-    assert [curve.first for curve in validation.curves] == [1, 0]
+    assert [curve.known.tolist() for curve in validation.curves] == [[False], [True]]
 
 
 def test_nothing_logged_is_no_metric():
@@ -94,7 +94,15 @@ def test_the_value_logged_last_stays(values):
         expected.append(last)
     np.testing.assert_array_equal(curve.values, expected)
     assert curve.logged.tolist() == [value is not None for value in values]
-    assert curve.first == next((n for n, v in enumerate(values) if v is not None), len(values))
+    assert curve.known.tolist() == np.logical_or.accumulate(curve.logged).tolist()
+
+
+def test_of_weights_of_which_nothing_was_logged_no_metric_is_known():
+    """As of averaged ones: what was logged last is of other weights."""
+    logs = [{}, {"loss": 2.0}, {}, None, {"loss": 1.0}]
+    curve = Curve.of("", logs, "loss")
+    assert curve.known.tolist() == [False, True, True, False, True]
+    assert curve.values.tolist()[1:] == [2.0, 2.0, 2.0, 1.0]
 
 
 def test_the_marker_moves_from_left_to_right():

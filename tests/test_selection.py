@@ -69,7 +69,9 @@ def test_what_is_not_there(select, message):
 
 def test_no_convolution_at_all():
     """The error names layers that a function could choose."""
-    with pytest.raises(FiltertrackError, match=r"no convolution to track.*Choose own with a func"):
+    with pytest.raises(
+        FiltertrackError, match=r"no convolution to track.*Choose own by name, class"
+    ):
         choose(candidates()[-1:], None)
     with pytest.raises(FiltertrackError, match="no convolution to track"):
         choose([], None)

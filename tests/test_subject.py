@@ -262,9 +262,19 @@ def test_some_of_the_steps(make_run):
     assert subject.at(subject.steps) == subject
 
 
-def test_whether_steps_count_epochs(run):
-    """They do with the epoch schedule; one snapshot within an epoch says that they do not."""
-    assert choose(run).counts_epochs
-    run.append(Snapshot(Moment(40, 3, 40), run.snapshot(0).arrays))
-    assert not choose(run).counts_epochs
-    assert choose(run).at([0, 1]).counts_epochs
+def test_what_steps_count(run):
+    """Epochs with the epoch schedule; with one snapshot within an epoch batches; else steps."""
+    arrays = run.snapshot(0).arrays
+    assert (choose(run).unit, choose(run).marks) == ("epochs", ("0", "1", "2"))
+    run.append(Snapshot(Moment(40, 3, 40), arrays))
+    assert (choose(run).unit, choose(run).marks) == ("batches", ("0", "10", "20", "40"))
+    assert choose(run).at([0, 1]).unit == "epochs"
+    run.append(Snapshot(Moment(50, 0), arrays))
+    assert (choose(run).unit, choose(run).marks[-1]) == ("steps", "50")
+
+
+def test_weights_that_training_did_not_reach_are_marked_as_what_they_are(run):
+    """Their step is none that training had."""
+    last = Moment(3, 2, 20, epoch_batch=0, note="restored: epoch 1")
+    run.append(Snapshot(last, run.snapshot(1).arrays))
+    assert (choose(run).unit, choose(run).marks) == ("epochs", ("0", "1", "2", "restored"))

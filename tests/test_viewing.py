@@ -93,23 +93,23 @@ def test_what_cannot_be_listened_on_is_said_in_one_line(run, options, reason):
     assert reason.replace("TAKEN", port) in said
 
 
-@pytest.mark.parametrize("name", ["mistyped/exp1", "file", "file/exp1"])
+@pytest.mark.parametrize("name", ["file", "file/exp1"])
 def test_a_folder_in_which_no_run_can_begin_is_refused(tmp_path, capsys, name):
-    """Neither it nor the folder above it is there: one line that says what is expected."""
+    """A file is in its place, or above it: one line that says what is expected."""
     (tmp_path / "file").write_text("text")
     assert main(["view", str(tmp_path / name)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert repr(str(tmp_path / name)) in said
-    assert "expected the folder that FilterTracker was given" in said
+    assert "FilterTracker was given" in said
 
 
-@pytest.mark.parametrize("name", ["empty", "missing"])
+@pytest.mark.parametrize("name", ["empty", "new/runs/exp1"])
 def test_a_run_to_come_is_waited_for(tmp_path, make_run, name):
-    """The folder is empty, or only the one above it is there: the run is shown once it begins."""
+    """The folder is empty, or not there, nor those above it: the run is shown once it begins."""
     (tmp_path / "empty").mkdir()
     with view(tmp_path / name, "--port", "0") as (process, address):
-        assert process.stderr.readline() == f"waiting for a run in {tmp_path / name}\n"
+        assert process.stderr.readline().startswith(f"waiting for a run in {tmp_path / name}")
         assert answer(address, "plugin/filtertrack/runs") == {"runs": [], "notes": []}
         make_run(folder=f"{name}/exp1")
         wait(lambda: answer(address, "plugin/filtertrack/runs")["runs"] == ["exp1"])
