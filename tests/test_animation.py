@@ -223,7 +223,11 @@ def test_delta_starts_from_nothing(grey_run, tmp_path):
 
 @pytest.mark.parametrize(
     ("channels", "title"),
-    [(None, "conv1"), (2, "conv1 · channel 2"), ("strongest", "conv1 · strongest pattern of 3 channels")],
+    [
+        (None, "conv1"),
+        (2, "conv1 · channel 2"),
+        ("strongest", "conv1 · strongest pattern of 3 channels"),
+    ],
     ids=str,
 )
 def test_the_headline_says_which_channels(colour_run, channels, title):
