@@ -27,9 +27,6 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """How a file is opened so that a pipe in its place does not block."""
 
-_LONGEST = 64
-"""Characters of a file's name that its temporary's name repeats: names are bounded."""
-
 
 def write_whole(path: Place, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that its name appears only once its content is stored.
@@ -46,7 +43,7 @@ def write_whole(path: Place, write: Callable[[BinaryIO], object]) -> None:
         path.write_whole(write)
         return
     # No other can know the name beforehand, and "x" opens nothing that is there, not even a link.
-    temporary = path.with_name(f".{path.name[:_LONGEST]}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".filtertrack.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             write(file)
@@ -64,7 +61,7 @@ def is_temporary(name: str) -> bool:
     """Whether a file of that name is what a killed writer left behind.
 
     Example:
-        >>> is_temporary(".manifest.json.0f3a55c1d2e4b697.tmp"), is_temporary("manifest.json")
+        >>> is_temporary(".filtertrack.0f3a55c1d2e4b697.tmp"), is_temporary("manifest.json")
         (True, False)
     """
     return name.startswith(".") and name.endswith(".tmp")
