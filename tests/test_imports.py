@@ -135,7 +135,7 @@ MAY_IMPORT = {
         "snapshot",
     },
     "layer_matching": {"snapshot"},
-    "position": {"places", "snapshot", "store"},
+    "position": {"errors", "places", "snapshot", "store"},
     "processes": {"errors", "layer_kernels", "layers"},
     "recording": {
         "errors",
