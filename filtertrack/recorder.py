@@ -98,12 +98,15 @@ class Recorder:
         """How many snapshots each sink has lost."""
         return self._ledger.lost
 
-    def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> None:
+    def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> bool:
         """Hand a snapshot over, or what decides on one. Its arrays must not change any more.
 
         Args:
             snapshot: The snapshot, or a function that is called on the thread.
             counts: Whether a snapshot is lost if there is no place for it.
+
+        Returns:
+            Whether there was a place for it.
 
         Raises:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
@@ -118,6 +121,7 @@ class Recorder:
                 self._ledger.note("snapshots", TimeoutError("writing is slower than training"))
         self._waited += time.monotonic() - start
         self._ledger.check()
+        return not self._gave_up
 
     def close(self) -> bool:
         """Wait until everything is written, and say what was lost.

@@ -286,20 +286,6 @@ def test_a_convolution_that_is_never_called(keras, x, tmp_path, caplog):
     assert "forgotten: never called" in caplog.text
 
 
-def test_a_run_over_1_gb_is_warned_of(tmp_path, conv_info, caplog):
-    """With the remedy; below that there is no warning."""
-    from filtertrack.recording import announce
-
-    caplog.set_level(logging.WARNING, "filtertrack")
-    large = conv_info(kernel_shape=(3, 3, 512, 512))
-    announce(tmp_path, [large], {}, planned=100)
-    assert not caplog.records
-    announce(tmp_path, [large], {}, planned=200)
-    assert "about 1.9 GB" in caplog.text
-    assert "layers='first'" in caplog.text
-    assert "schedule=N" in caplog.text
-
-
 def test_a_run_with_names_of_an_earlier_version_goes_on(keras, tmp_path, rng):
     """It named nested layers by themselves, and listed them backwards; its names are kept."""
 
