@@ -116,7 +116,8 @@ def test_nothing_is_written_through_links_of_a_run(run, tmp_path):
     animate(run, run.path / "evolution.gif", size=50, steps=[0, 1])
     write_csv(measure(run, steps=[0, 1]), run.path / "a.csv")
     recording = Recording(run.path, None)
-    recording.open(list(run.layers.values()), {}, step=7)
+    recording.open(list(run.layers.values()), {})
+    recording.begin()
     recording.put(Snapshot(Moment(7, 7), run.snapshot(0).arrays))
     recording.close()
     assert run.steps == [0, 1, 2, 7]

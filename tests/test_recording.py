@@ -87,7 +87,7 @@ def test_only_the_weights_of_the_boundary_are_read(keras, tiny_model, data, tmp_
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_the_last_weights_are_tried_again(keras, tiny_model, data, tmp_path, frozen):
+def test_the_last_weights_are_tried_again(keras, tiny_model, data, tmp_path, caplog, frozen):  # noqa: PLR0917
     """The disk was full at the last epoch and is not at the end: stored, with its metrics."""
     if frozen:
         tiny_model.compile(keras.optimizers.SGD(0.0), "mse")
@@ -114,6 +114,8 @@ def test_the_last_weights_are_tried_again(keras, tiny_model, data, tmp_path, fro
     assert (run.moment(3).note, list(run.moment(3).metrics)) == ("", ["loss"])
     kernel = keras.ops.convert_to_numpy(tiny_model.get_layer("conv1").kernel)
     np.testing.assert_array_equal(run.snapshot(3).arrays["conv1/kernel"], kernel)
+    assert "could not write snapshots, training goes on" in caplog.text
+    assert "lost" not in caplog.text
 
 
 def test_the_last_weights_are_tried_again_where_there_was_no_place(
