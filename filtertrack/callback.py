@@ -1,15 +1,13 @@
 """The callback: takes a snapshot when one is due and hands it to the background."""
 
-import inspect
 import logging
 import sys
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 try:
     import keras
@@ -21,20 +19,23 @@ except ModuleNotFoundError as error:
 import numpy as np
 
 import filtertrack
+from filtertrack.after_callbacks import after_all_callbacks
+from filtertrack.announcement import announce
 from filtertrack.errors import FiltertrackError
+from filtertrack.fault_reports import FaultReports
+from filtertrack.folder_choice import Existing, FolderChoice
 from filtertrack.layer_kernels import EffectiveKernel
 from filtertrack.layers import TrackedLayers
+from filtertrack.model_checks import averages_weights, check_model, was_trained
 from filtertrack.places import Place, PlaceLike, place_of
 from filtertrack.position import Position, batches_before
 from filtertrack.processes import Processes, here
-from filtertrack.recording import Recording, announce, last_of_numbered
+from filtertrack.recording import Recording
 from filtertrack.schedule import ScheduleLike, make_schedule
 from filtertrack.selection import Selection
 from filtertrack.snapshot import Moment, Snapshot
-from filtertrack.store import Run
 from filtertrack.thinning import check_keep
 
-Existing = Literal["error", "new", "replace"]
 Logs = Mapping[str, Any] | None
 
 _log = logging.getLogger("filtertrack")
@@ -67,9 +68,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             epochs, when filters form. A whole number N: every N batches. A function of the finished
             ``(epoch, batch)`` that says whether to take one now.
         existing: What to do when training starts from the beginning and the folder already holds a
-            run: ``"error"``; ``"new"``: take the first of ``exp1-2``, ``exp1-3``, … that is free,
-            as notebooks, folds and tuners need (``run_dir`` tells which); ``"replace"`` it: the
-            only one that deletes anything.
+            run: ``"error"``; ``"new"``: take the next of ``exp1-2``, ``exp1-3``, … after the last
+            one in use, as notebooks, folds and tuners need (``run_dir`` tells which); ``"replace"``
+            it. Nothing of a run is overwritten or deleted unless this is ``"replace"`` or
+            ``initial_epoch`` trains the very weights again that the run holds of that epoch.
         keep: A bound on what the run keeps, for a training of months: the newest so many snapshots,
             and as many older ones, spaced by the logarithm of their step, so that the beginning
             stays dense. The first and the last always stay. None keeps all.
@@ -108,7 +110,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         if keep is not None:
             check_keep(keep)
         self._keep = keep and int(keep)
-        self._strict = strict
+        self._folders = FolderChoice(self.log_dir, existing, self._keep, strict)
+        self._faults = FaultReports(strict=strict)
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -147,10 +150,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._is_needed = True
         self._tracked: TrackedLayers | None = None
         self._start: Moment | None = None
+        self._initial: Mapping[str, np.ndarray] | None = None
         self._stop_watching: Callable[[], None] = lambda: None
         self._open_again = 0.0
         self._last_step = -1
-        self._faults: Counter[str] = Counter()
 
     def set_model(self, model: Any) -> None:
         """Take the model; ``fit`` does that by itself.
@@ -158,7 +161,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         Raises:
             FiltertrackError: If it is no model of Keras 3.
         """
-        _check_model(model)
+        check_model(model)
         super().set_model(model)
 
     # Keras calls these.
@@ -186,14 +189,14 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         of_epoch = self._position.finish_batch(batch, steps)
         upto = self._position.count
         ends_epoch = self._schedule.every_epoch and of_epoch == steps
-        with self._faults_reported(_TAKE):
+        with self._faults.caught(_TAKE):
             if due is not None and not ends_epoch and due(self._position.epochs, before, upto):
                 self._take(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Take the epoch's snapshot."""
         self._position.finish_epoch(epoch, self._planned("steps"))
-        with self._faults_reported(_TAKE):
+        with self._faults.caught(_TAKE):
             if self._schedule.every_epoch:
                 self._take(logs)
             else:
@@ -205,10 +208,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         Callbacks that come later in the list may still change the weights, as ``EarlyStopping``
         does with ``restore_best_weights``. So this waits until the last one has ended.
         """
-        _after_all_callbacks(self, lambda: self._end(logs))
+        after_all_callbacks(self, lambda: self._end(logs))
 
     def _end(self, logs: Logs) -> None:
-        with self._faults_reported(_TAKE):
+        with self._faults.caught(_TAKE):
             if self._is_late:
                 self._take(logs)
             else:
@@ -263,8 +266,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             self._begin_by_hand(moment)
         elif moment.step <= self._last_step:
             raise FiltertrackError(f"step {step}: expected more than the last, {self._last_step}")
-        with self._faults_reported(_TAKE):
-            self._put(moment, moment.step)
+        with self._faults.caught(_TAKE):
+            self._put(moment, self._read(moment.step))
 
     def close(self) -> None:
         """Wait until everything taken is on disk, and add pictures of the whole evolution.
@@ -276,12 +279,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._under_way = False
         recording, self._recording = self._recording, None
         if recording is not None:
-            with self._faults_reported("finish the run"):
+            with self._faults.caught("finish the run"):
                 recording.close()
-        for what, count in self._faults.items():
-            if count > 1:
-                _log.warning("%d times: could not %s", count, what)
-        self._faults.clear()
+        self._faults.report()
 
     # Beginning.
 
@@ -291,8 +291,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             raise FiltertrackError("FilterTracker: on_train_begin was not called")
         tracked = self._tracked
         position = self._position
-        again = self._seen_model() is self.model and position.epochs > 0
-        self._seen_model = weakref.ref(self.model)
+        again = self._seen_model() is self.model
         goes_on = position.start_fit(epoch, again=again, planned=self._planned("epochs"))
 
         def start() -> int | None:
@@ -301,7 +300,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             self._run_dir = self._recording.folder
             if not goes_on:
                 steps = self._planned("steps")
-                position.start_from(batches_before(epoch, steps, self._recording.folder))
+                position.start_from(batches_before(epoch, steps, self.run_dir))
             if tracked.ready:
                 self._open(tracked, position.moment({}))
             return position.batches
@@ -311,29 +310,32 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         except BaseException:
             self.close()
             raise
+        self._seen_model = weakref.ref(self.model)
         self._start = self._first_moment()
         self._under_way = True
         if tracked.ready:
             self._is_needed = self._processes.is_needed(tracked)
-            with self._faults_reported(_TAKE):
-                self._begin_from(self._start, self._read(position.count))
+            with self._faults.caught(_TAKE):
+                self._initial = self._read(position.count)
+                self._begin_from(self._start)
         elif self._processes.writes:
             self._stop_watching = tracked.watch_first_step()
 
     def _first_moment(self) -> Moment:
         moment = self._position.moment({})
-        if moment.step == 0 and _was_trained(self.model):
+        if moment.step == 0 and was_trained(self.model):
             return replace(moment, note="after earlier training")
         return moment
 
-    def _begin_from(self, start: Moment, weights: Mapping[str, np.ndarray] | None) -> None:
+    def _begin_from(self, start: Moment) -> None:
         """Let the run go on from where training starts; that may make its steps later ones."""
         self._last_step = start.step
         if self._recording is not None:
             redo = self._existing == "replace"
-            there = self._recording.begin_from(start, weights, redo=redo)
+            there = self._recording.begin_from(start, self._initial, redo=redo)
             self._position.go_on_from(start, there, alone=self._processes.alone)
             self._last_step = there.step
+        self._initial = None
 
     def _begin_by_hand(self, moment: Moment) -> None:
         self._forget_fit()
@@ -344,7 +346,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             tracked.finish()
 
         def start() -> None:
-            self._recording = self._claim_by_hand(moment.step)
+            self._recording = self._folders.by_hand(self, moment.step)
             self._run_dir = self._recording.folder
             self._open(tracked, moment)
             self._recording.begin(by_hand=True)
@@ -358,36 +360,11 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._is_needed = self._processes.is_needed(tracked)
 
     def _claim(self, session: object, *, again: bool) -> Recording:
-        """Claim the folder for a ``fit``; from the beginning it must hold no run, or give way."""
-        if self._position.epochs > 0:
-            folder = self.run_dir if again else self._last_folder()
-            return Recording(folder, session, keep=self._keep, strict=self._strict)
-        if self._existing == "new":
-            return self._new_folder(session)
-        recording = Recording(self.log_dir, session, keep=self._keep, strict=self._strict)
-        with _closed_on_error(recording):
-            recording.make_way(replace=self._existing == "replace")
-        return recording
-
-    def _claim_by_hand(self, step: int) -> Recording:
-        """Claim the folder for a loop by hand; what lies at or past its first step gives way."""
-        folder = self._last_folder()
-        if (
-            self._existing == "new"
-            and Run.exists(folder)
-            and max(Run(folder).steps, default=-1) >= step
-        ):
-            return self._new_folder(self)
-        recording = Recording(folder, self, keep=self._keep, strict=self._strict)
-        with _closed_on_error(recording):
-            recording.make_way_from(step, replace=self._existing == "replace")
-        return recording
-
-    def _last_folder(self) -> Place:
-        return last_of_numbered(self.log_dir) if self._existing == "new" else self.log_dir
-
-    def _new_folder(self, session: object) -> Recording:
-        return Recording.in_new_folder(self.log_dir, session, keep=self._keep, strict=self._strict)
+        if again:
+            return self._folders.at(self.run_dir, session)
+        if self._position.epochs == 0:
+            return self._folders.for_fit(session)
+        return self._folders.at(self._folders.latest(), session)
 
     def _planned(self, what: str) -> int | None:
         """Return how many epochs, or steps an epoch, Keras plans; None where it does not say."""
@@ -397,7 +374,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def _open(self, tracked: TrackedLayers, start: Moment) -> None:
         if self._recording is None:
             return
-        tracked.rename(self._recording.open(tracked.infos, _software()))
+        held = self._recording.open(tracked.infos, _software(), tracked.others)
+        tracked.rename(held)
         epochs = self._planned("epochs")
         left = epochs and max(0, epochs - start.epoch + self._position.epochs_before_fit)
         planned = left and self._schedule.planned(left, self._planned("steps"))
@@ -405,60 +383,78 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             planned = min(planned, 2 * self._keep)
         announce(self._recording.folder, tracked.infos, tracked.remarks, planned)
 
-    def _open_late(self) -> None:
-        """Open now that a model without a declared input is built, its first weights seen."""
-        tracked, start = self._tracked, self._start
-        if tracked is None or start is None:
+    def _finish_late(self) -> None:
+        """Describe the layers of a model without a declared input, now that they are built."""
+        tracked = self._tracked
+        if tracked is None or tracked.ready:
             return
-        self._stop_watching()
-        tracked.finish()
-        self._open(tracked, start)
+        with self._tried_seldom():
+            self._stop_watching()
+            tracked.finish()
         self._is_needed = self._processes.is_needed(tracked)
         if not self._processes.writes:
             return
-        first = tracked.initial_weights()
-        self._begin_from(start, first)
-        if first is None:
+        self._initial = tracked.initial_weights()
+        if self._initial is None:
             _log.info(
                 "step 0 is missing, because layers were made while the model was already training: "
                 "to have it, call the model, or each part of it, on one batch before fit"
             )
 
+    def _open_late(self) -> None:
+        """Open the run now, where that could not be done when training began."""
+        tracked, start, recording = self._tracked, self._start, self._recording
+        if tracked is None or start is None or recording is None or recording.is_open:
+            return
+        with self._tried_seldom():
+            self._open(tracked, start)
+            self._begin_from(start)
+
+    @contextmanager
+    def _tried_seldom(self) -> Iterator[None]:
+        """Do what may take long when it fails: then it is not tried again at each batch."""
+        if time.monotonic() < self._open_again:
+            raise FiltertrackError("the run could not be opened a moment ago")
+        try:
+            yield
+        except Exception:
+            self._open_again = time.monotonic() + _PAUSE
+            raise
+
     # Taking snapshots.
 
     @property
     def _is_late(self) -> bool:
-        """Whether the model was not built yet when training began."""
+        """Whether the run is not open, although training has begun."""
         if self._recording is not None:
             return not self._recording.is_open
         return self._under_way and self._tracked is not None and not self._tracked.ready
 
     def _take(self, logs: Logs) -> None:
-        if self._is_late:
-            if time.monotonic() < self._open_again:
-                raise FiltertrackError("the run could not be opened a moment ago")
-            # If that fails it may have taken long, and is not tried at each batch.
-            self._open_again = time.monotonic() + _PAUSE
+        if not self._under_way:
+            return
+        self._finish_late()
+        count = self._position.count
+        try:
             self._open_late()
-        self._put(self._moment(logs), self._position.count)
+        finally:
+            # Also where it cannot be opened: to read sharded kernels takes every process.
+            arrays = self._read(count)
+        self._put(self._moment(logs), arrays)
 
     def _moment(self, logs: Logs) -> Moment:
         # A metric may be on a device that still works on it: only who writes it down waits.
         return self._position.moment(_numbers(logs) if self._processes.writes else {})
 
-    def _put(self, moment: Moment, count: int) -> None:
-        """Copy the weights and hand them over."""
-        if not self._under_way or self._tracked is None:
-            return
-        arrays = self._read(count)
-        # Also if it cannot be written now: what is taken again, all processes must take again.
+    def _put(self, moment: Moment, arrays: Mapping[str, np.ndarray] | None) -> None:
+        """Hand the weights of a moment over, where this process has any."""
         self._last_step = moment.step
         if arrays is not None and self._recording is not None:
             self._recording.put(Snapshot(moment, arrays))
 
     def _note(self, logs: Logs) -> None:
         """Remember the weights that an epoch ends with, where it takes no snapshot of them."""
-        if not self._under_way or self._is_late:
+        if not self._under_way or self._tracked is None or not self._tracked.ready:
             return
         arrays = self._read(self._position.count)
         if arrays is not None and self._recording is not None:
@@ -473,7 +469,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             self._recording.put_last(
                 Snapshot(self._moment(logs), arrays),
                 after=self._last_step,
-                averaged=_averages(self.model.optimizer),
+                averaged=averages_weights(self.model.optimizer),
             )
 
     def _read(self, count: int) -> dict[str, np.ndarray] | None:
@@ -487,19 +483,6 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         _ = self.model  # on jax this brings the trained state back into the model's variables
         return self._processes.read(self._tracked, count)
 
-    @contextmanager
-    def _faults_reported(self, what: str) -> Iterator[None]:
-        """Training comes first: turn any fault of ours into a warning, the first time it occurs."""
-        try:
-            yield
-        except Exception as error:
-            if self._strict:
-                raise
-            self._faults[what] += 1
-            if self._faults[what] == 1:
-                bug = not isinstance(error, (FiltertrackError, OSError))
-                _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
-
 
 def _check_built(tracked: TrackedLayers) -> None:
     unbuilt = tracked.unbuilt()
@@ -508,92 +491,6 @@ def _check_built(tracked: TrackedLayers) -> None:
             f"{', '.join(unbuilt)}: not built, so without weights yet: call the model, or each "
             f"part of it, on one batch before the first snapshot"
         )
-
-
-@contextmanager
-def _closed_on_error(recording: Recording) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        recording.close()
-        raise
-
-
-def _after_all_callbacks(callback: FilterTracker, act: Callable[[], None]) -> None:
-    """Call a function when the last callback's ``on_train_end`` has returned.
-
-    Keras tells a callback nothing of the list that it is in; but that list is what calls it. Where
-    it cannot be found, the function is called at once.
-    """
-    frame, callbacks = inspect.currentframe(), [callback]
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        is_this_hook = frame.f_code.co_name == "on_train_end"
-        if is_this_hook and isinstance(caller, keras.callbacks.CallbackList):
-            callbacks = caller.callbacks
-            break
-        frame = frame.f_back
-    if callbacks[-1] is callback:
-        act()
-    else:
-        callbacks.append(_Last(callbacks, act))
-
-
-class _Last(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
-    """Stands at the end of a list of callbacks until its ``on_train_end`` was called.
-
-    Args:
-        callbacks: The list.
-        act: What is to be done then.
-    """
-
-    def __init__(self, callbacks: list[Any], act: Callable[[], None]) -> None:
-        super().__init__()
-        self._callbacks, self._act = callbacks, act
-
-    def on_train_end(self, logs: Logs = None) -> None:  # noqa: ARG002 - Keras's signature
-        """Do it; the last of several takes all of them out of the list, which Keras walks along."""
-        if self._callbacks[-1] is self:
-            while isinstance(self._callbacks[-1], _Last):
-                self._callbacks.pop()
-        self._act()
-
-
-def _averages(optimizer: Any) -> bool:
-    """Whether an optimizer, or one in it, replaces weights by their averages at the end."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return any(getattr(each, "use_ema", False) for each in getattr(inner, "optimizers", [inner]))
-
-
-def _was_trained(model: Any) -> bool:
-    """Whether a model's optimizer has made steps before, as far as it tells."""
-    with suppress(Exception):
-        return int(model.optimizer.iterations) > 0
-    return False
-
-
-def _check_model(model: Any) -> None:
-    """See to it that this is a model of Keras 3.
-
-    Raises:
-        FiltertrackError: If it is not; the message says what to do.
-    """
-    wrapped = getattr(model, "module", None)  # by torch's DistributedDataParallel
-    if model is None or any(isinstance(each, keras.layers.Layer) for each in (model, wrapped)):
-        return
-    kinds = {each.__module__.partition(".")[0] for each in type(model).__mro__}
-    name = f"{type(model).__module__}.{type(model).__qualname__}"
-    if "tf_keras" in kinds:
-        raise FiltertrackError(
-            f"expected a model of Keras 3, got one of the older Keras 2 ({name}): unset "
-            f"TF_USE_LEGACY_KERAS, or make the model with the package keras"
-        )
-    if "torch" in kinds:
-        raise FiltertrackError(
-            f"expected a model of Keras, got one of plain PyTorch ({name}), which cannot be "
-            f"tracked yet: make it of Keras layers, with KERAS_BACKEND=torch"
-        )
-    raise FiltertrackError(f"expected a model of Keras 3, got {name}")
 
 
 def _numbers(logs: Logs) -> dict[str, float]:

@@ -8,7 +8,7 @@ import logging
 import operator
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -108,6 +108,17 @@ def counted(number: int, what: str) -> str:
         ('1 snapshot', '3 pictures for TensorBoard')
     """
     return f"{number} {_PLURAL.sub('', what, count=1) if number == 1 else what}"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Write names in a message: the first, and how many more there are.
+
+    Example:
+        >>> listed(["conv1", "conv2", "conv3"]), listed(["conv1", "conv2", "conv3"], most=1)
+        ('conv1, conv2, conv3', 'conv1 and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class _Messages(logging.Filter):

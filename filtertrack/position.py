@@ -1,8 +1,10 @@
 """How far a training has come: epochs and batches that are finished, as Keras's hooks tell."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
+from filtertrack.errors import FiltertrackError
 from filtertrack.places import Place
 from filtertrack.snapshot import Moment
 from filtertrack.store import Run
@@ -82,10 +84,14 @@ class Position:
             Whether it goes on where the last one ended: the batches before are known then.
         """
         goes_on = again and epoch in {0, self.epochs}
+        if self._of_epoch and epoch:  # a fit that was interrupted: its epoch is trained again
+            self._seen = self._before_epoch
+        if epoch or not again:
+            self._of_epoch = 0
         self.epochs_before_fit = self.epochs if again and epoch == 0 else 0
         self.epochs = self.epochs_before_fit or epoch
         self._planned = planned and planned + self.epochs_before_fit
-        self.offset = self._of_epoch = 0
+        self.offset = 0
         return goes_on
 
     def start_from(self, batches: int | None) -> None:
@@ -111,7 +117,7 @@ class Position:
 
     def start_epoch(self) -> None:
         """Note that an epoch starts."""
-        self._before_epoch = self._seen
+        self._before_epoch, self._of_epoch = self._seen, 0
 
     def finish_batch(self, batch: int, steps: int | None) -> int:
         """Note that a batch is finished.
@@ -148,18 +154,24 @@ def batches_before(epoch: int, steps: int | None, folder: Place) -> int | None:
     Args:
         epoch: The epoch.
         steps: Batches an epoch has; None where Keras does not say. Then the run tells.
-        folder: Where the run is.
+        folder: Where the run is. Snapshots of it that cannot be read are left out.
 
     Raises:
-        FiltertrackError: If the run that is there is damaged.
+        FiltertrackError: If its manifest is damaged.
     """
     if epoch == 0 or steps:
         return epoch * (steps or 0)
     if not Run.exists(folder):
         return None
     run = Run(folder)
-    moments = [moment for moment in map(run.moment, run.steps) if moment.epoch == epoch]
+    moments = [moment for moment in _moments(run) if moment.epoch == epoch]
     exact = [m.batch - m.epoch_batch for m in moments if m.batch and m.epoch_batch is not None]
     # Older runs do not tell how far an epoch was: the first snapshot after it is the best guess.
     guess = min((m.batch for m in moments if m.batch is not None), default=None)
     return exact[-1] if exact else guess
+
+
+def _moments(run: Run) -> Iterator[Moment]:
+    for step in run.steps:
+        with suppress(FiltertrackError):
+            yield run.moment(step)

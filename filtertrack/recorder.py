@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 import weakref
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
@@ -98,12 +98,15 @@ class Recorder:
         """How many snapshots each sink has lost."""
         return self._ledger.lost
 
-    def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> None:
+    def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> bool:
         """Hand a snapshot over, or what decides on one. Its arrays must not change any more.
 
         Args:
             snapshot: The snapshot, or a function that is called on the thread.
             counts: Whether a snapshot is lost if there is no place for it.
+
+        Returns:
+            Whether there was a place for it.
 
         Raises:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
@@ -115,9 +118,11 @@ class Recorder:
         except queue.Full:
             self._gave_up = True
             if counts:
-                self._ledger.note("snapshots", TimeoutError("writing is slower than training"))
+                error = TimeoutError("writing is slower than training")
+                self._ledger.note("snapshots", error, _key_of(snapshot))
         self._waited += time.monotonic() - start
         self._ledger.check()
+        return not self._gave_up
 
     def close(self) -> bool:
         """Wait until everything is written, and say what was lost.
@@ -155,25 +160,35 @@ class Recorder:
 class _Ledger:
     """What was lost, and why.
 
+    A snapshot that is handed over again counts once, and not at all if it is kept then.
+
     Attributes:
-        lost: How many each sink has lost.
         at_work: What the thread is doing now: the sinks that have not got the last snapshot yet.
     """
 
     def __init__(self, *, strict: bool) -> None:
-        self.lost: Counter[str] = Counter()
+        self._lost: defaultdict[str, set[object]] = defaultdict(set)
         self.at_work: set[str] = set()
         self._strict = strict
         self._failure: tuple[str, Exception] | None = None
         self._last: dict[str, Exception] = {}
 
-    def note(self, what: str, error: Exception) -> None:
-        self.lost[what] += 1
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many each sink has lost."""
+        return {what: len(keys) for what, keys in self._lost.items() if keys}
+
+    def note(self, what: str, error: Exception, key: object = None) -> None:
+        is_first = what not in self._last
+        self._lost[what].add(object() if key is None else key)
         self._last[what] = error
         if self._strict:
             self._failure = self._failure or (what, error)
-        elif self.lost[what] == 1:
+        elif is_first:
             _log.warning("could not write %s, training goes on: %s", what, _describe(error))
+
+    def kept(self, what: str, key: object) -> None:
+        self._lost[what].discard(key)
 
     def check(self) -> None:
         if self._failure:
@@ -217,7 +232,13 @@ def _hand_on(came: Snapshot | Decision, sinks: Mapping[str, Sink], ledger: _Ledg
         ledger.note("snapshots", error)
         return
     if snapshot is not None:
-        _try_all({what: partial(sink, snapshot) for what, sink in sinks.items()}, ledger)
+        acts = {what: partial(sink, snapshot) for what, sink in sinks.items()}
+        _try_all(acts, ledger, _key_of(snapshot))
+
+
+def _key_of(snapshot: Snapshot | Decision) -> object:
+    """Return what tells one snapshot from others; a decision is told from all others."""
+    return getattr(snapshot, "step", None)
 
 
 def _do_all(acts: list[Callable[[], object]]) -> None:
@@ -226,13 +247,14 @@ def _do_all(acts: list[Callable[[], object]]) -> None:
             acts.pop()()
 
 
-def _try_all(acts: Mapping[str, Callable[[], object]], ledger: _Ledger) -> None:
+def _try_all(acts: Mapping[str, Callable[[], object]], ledger: _Ledger, key: object = None) -> None:
     ledger.at_work = set(acts)
     for what, act in acts.items():
         try:
             act()
+            ledger.kept(what, key)
         except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
-            ledger.note(what, error)
+            ledger.note(what, error, key)
         ledger.at_work.discard(what)
 
 

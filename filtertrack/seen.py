@@ -1,4 +1,4 @@
-"""Checksums of the weights that a training had: what changed, what stayed, what came back."""
+"""Checksums of past weights, to detect unchanged, changed and restored weights."""
 
 from collections.abc import Mapping
 

@@ -105,6 +105,15 @@ class Run:
         return (place_of(path) / FOLDER / MANIFEST).exists()
 
     @classmethod
+    def is_free(cls, path: PlaceLike) -> bool:
+        """Whether a run may be made in the folder: it holds none, and no snapshots of a former one.
+
+        Raises:
+            OSError: If that cannot be told.
+        """
+        return not cls.exists(path) and not _holds_snapshots(place_of(path) / FOLDER / SNAPSHOTS)
+
+    @classmethod
     def create(
         cls,
         path: PlaceLike,
@@ -130,7 +139,7 @@ class Run:
         folder = place_of(path) / FOLDER
         try:
             make_folder(folder / SNAPSHOTS)
-            if any(True for _ in _steps_of(names_in(folder / SNAPSHOTS))):
+            if _holds_snapshots(folder / SNAPSHOTS):
                 raise FiltertrackError(
                     f"{str(folder)!r} holds snapshots of a run whose manifest is gone; give "
                     f"another folder, or remove this one"
@@ -402,6 +411,12 @@ class _Listed:
 
     def __init__(self) -> None:
         self.stamps: Mapping[int, int] = {}
+
+
+def _holds_snapshots(folder: Place) -> bool:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return any(True for _ in _steps_of(names_in(folder)))
+    return False
 
 
 def _steps_of(names: Iterable[str]) -> Iterator[int]:

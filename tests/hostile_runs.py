@@ -25,6 +25,7 @@ import numpy as np
 sys.modules.setdefault("tensorflow", None)  # it takes more address space than is allowed here
 from filtertrack import (  # noqa: E402 - after the line above
     FiltertrackError,
+    Moment,
     Run,
     animate,
     filmstrip,
@@ -590,7 +591,8 @@ def going_on(run):
 
     recording = Recording(run.path, None)
     try:
-        recording.open(list(run.layers.values()), {}, step=10**6)
+        recording.open(list(run.layers.values()), {})
+        recording.begin_from(Moment(0, 0), None)
     finally:
         recording.close()
 

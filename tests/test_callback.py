@@ -288,8 +288,8 @@ def test_weights_changed_between_two_fits_are_both_kept(tiny_model, data, tmp_pa
     assert_stored(run, 7, weights_of(tiny_model))
 
 
-def test_a_run_without_the_boundary_deletes_no_finished_epoch(tiny_model, data, tmp_path):
-    """A snapshot each 3 of 4 batches: of an epoch that was interrupted they are taken again."""
+def test_a_run_without_the_boundary_deletes_nothing(tiny_model, data, tmp_path):
+    """A snapshot each 3 of 4 batches: also of an epoch that was interrupted they stay."""
     saved = {}
     options = {"batch_size": 8, "verbose": 0, "shuffle": False}
     tracker = FilterTracker(tmp_path / "a", schedule=3)
@@ -298,16 +298,17 @@ def test_a_run_without_the_boundary_deletes_no_finished_epoch(tiny_model, data, 
     for step in (9, 12, 15, 16):
         Run(tmp_path / "crashed").remove(step)  # as if it had ended within the second epoch
     assert Run(tmp_path / "crashed").steps == [0, 3, 6]
-    before = Run(tmp_path / "a").file(3).read_bytes()
+    before = {step: Run(tmp_path / "a").file(step).read_bytes() for step in (0, 3, 6)}
     for name, steps in {
         "a": [0, 3, 6, 9, 12, 15, 16, 17, 19, 21],
-        "crashed": [0, 3, 4, 6, 8],
+        "crashed": [0, 3, 6, 7, 9, 11],
     }.items():
         tiny_model.set_weights(saved[1])
         tracker = FilterTracker(tmp_path / name, schedule=3)
         tiny_model.fit(*data, initial_epoch=1, epochs=2, callbacks=[tracker], **options)
-        assert Run(tmp_path / name).steps == steps
-        assert Run(tmp_path / name).file(3).read_bytes() == before
+        run = Run(tmp_path / name)
+        assert run.steps == steps
+        assert {step: run.file(step).read_bytes() for step in before} == before
 
 
 def test_another_schedule_goes_on_after_the_last_step(tiny_model, data, tmp_path):
@@ -563,41 +564,6 @@ def test_weights_that_stay_in_the_end_are_stored_once(tiny_model, data, tmp_path
     assert Run(tmp_path).steps == [0, 1, 2, 3]
 
 
-def test_the_list_of_callbacks_is_as_before(tiny_model, data, tmp_path):
-    """What waits for the end of ``fit`` stays in no list: a list that is used twice works twice."""
-    import keras
-
-    others = [keras.callbacks.LambdaCallback(), keras.callbacks.History()]
-    tracker = FilterTracker(tmp_path)
-    own = keras.callbacks.CallbackList([tracker, *others], model=tiny_model, add_history=True)
-    for _ in range(2):
-        tiny_model.fit(*data, epochs=1, verbose=0, callbacks=own)
-        assert own.callbacks == [tracker, *others]
-    assert Run(tmp_path).steps == [0, 1, 2]
-
-
-def test_a_hook_called_by_hand_ends_the_run(tiny_model, data, tmp_path):
-    """Where no list of Keras's calls it, ``on_train_end`` ends it at once."""
-    tracker = FilterTracker(tmp_path)
-    tracker.set_model(tiny_model)
-    tracker.on_train_begin()
-    tracker.on_epoch_begin(0)
-    tiny_model.train_on_batch(*data)
-    tracker.on_epoch_end(0)
-    tracker.on_train_end()
-    assert Run(tmp_path).steps == [0, 1]
-    assert tracker._recording is None
-
-
-def test_step_0_of_a_model_trained_before_says_so(tiny_model, data, tmp_path):
-    """A run that begins with a second ``fit`` does not claim to begin before training."""
-    for name in "ab":
-        tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[FilterTracker(tmp_path / name)])
-    first, second = (describe(Run(tmp_path / name).moment(0)) for name in "ab")
-    assert first == "before training"
-    assert second == "start (after earlier training)"
-
-
 def test_captions_count_as_keras_does(tiny_model, data, tmp_path):
     """While an epoch runs, that epoch and its batch; after it, the epoch; both of how many."""
     tracker = FilterTracker(tmp_path, schedule="log")
@@ -656,34 +622,6 @@ class Named(FilterTracker):
         self.name = name
 
 
-def test_the_selection_cannot_change_within_a_run(tiny_model, data, tmp_path):
-    """Unfreezing with a function as layers: one line says which layers differ, and what to do."""
-    tiny_model.get_layer("conv2").trainable = False
-    tracker = FilterTracker(tmp_path, layers=lambda layer: layer.trainable)
-    tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[tracker])
-    tiny_model.get_layer("conv2").trainable = True
-    with pytest.raises(
-        FiltertrackError, match=r"other layers \(.*conv2.* only here\).*layers="
-    ) as error:
-        tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[tracker])
-    assert len(str(error.value)) < 400
-
-
-def test_many_layers_that_differ_are_not_all_named(tmp_path, conv_info):
-    """Of 53 three are named, and how many more there are."""
-    from filtertrack.recording import Recording
-
-    layers = [conv_info(f"conv{number}") for number in range(53)]
-    Run.create(tmp_path, layers[:1])
-    recording = Recording(tmp_path, None)
-    with pytest.raises(
-        FiltertrackError, match="conv1, conv2, conv3 and 49 more only here"
-    ) as error:
-        recording.open(layers, {})
-    recording.close()
-    assert "conv40" not in str(error.value)
-
-
 def test_numpy_integers_are_whole_numbers(tiny_model, data, tmp_path):
     """As schedule, as ``keep``, as steps, epochs and batches of a loop by hand."""
     tracker = FilterTracker(tmp_path, schedule=np.int64(2), keep=np.int32(50))
@@ -713,36 +651,6 @@ def test_the_level_that_the_user_has_set_stays(tiny_model, data, tmp_path, level
     assert ("filtertrack: tracking" in done.stderr) == (level == logging.DEBUG)
 
 
-@pytest.mark.parametrize(
-    ("module", "advice"),
-    [
-        ("tf_keras.src.engine.training", "unset TF_USE_LEGACY_KERAS"),
-        ("torch.nn.modules.container", "plain PyTorch .*KERAS_BACKEND=torch"),
-        ("elsewhere", "expected a model of Keras 3, got elsewhere.Other"),
-    ],
-)
-def test_a_model_of_another_package_is_refused_in_one_sentence(tmp_path, module, advice):
-    """One that is no model of Keras 3: the error says what to do."""
-    other = type("Other", (), {"__module__": module})()
-    with pytest.raises(FiltertrackError, match=advice):
-        FilterTracker(tmp_path).set_model(other)
-
-
-def test_a_model_may_have_anything_as_module(tiny_model, tmp_path):
-    """Only torch's wrappers keep the model itself there."""
-    tiny_model.module = "head"
-    FilterTracker(tmp_path).set_model(tiny_model)
-
-
-def test_legacy_keras_is_refused_in_one_sentence(tmp_path):
-    """In a real ``fit`` of Keras 2, before its first batch."""
-    keras = pytest.importorskip("tf_keras")
-    model = keras.Sequential([keras.layers.Conv2D(2, 3, input_shape=(8, 8, 3))])
-    model.compile("sgd", "mse")
-    with pytest.raises(FiltertrackError, match="unset TF_USE_LEGACY_KERAS"):
-        model.fit(np.zeros((4, 8, 8, 3)), verbose=0, callbacks=[FilterTracker(tmp_path)])
-
-
 def test_layers_that_never_move_are_said_once(tiny_model, data, tmp_path, caplog):
     """At the end, quietly, and whether they are frozen; not those that moved."""
     import keras
@@ -765,3 +673,51 @@ def test_layers_that_never_move_are_said_once(tiny_model, data, tmp_path, caplog
     tiny_model.compile("sgd", "mse")
     tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "b")])
     assert "did not change" not in caplog.text
+
+
+@pytest.mark.parametrize("again", [0, 1])
+@pytest.mark.parametrize("batch", [4, 18])
+@pytest.mark.parametrize("schedule", [3, "log", "epoch"])
+def test_a_fit_after_ctrl_c_goes_on(tiny_model, data, tmp_path, schedule, batch, again):  # noqa: PLR0917
+    """With the same tracker: steps ascend, and nothing is deleted, replaced or stored twice."""
+    import keras
+
+    class Stop(keras.callbacks.Callback):
+        seen = 0
+
+        def on_train_batch_end(self, number, logs=None):
+            self.seen += 1
+            if self.seen == batch + 1:
+                raise KeyboardInterrupt
+
+    options = {"batch_size": 4, "verbose": 0}
+    tracker = FilterTracker(tmp_path, schedule=schedule)
+    x, y = (np.concatenate([each, each[:8]]) for each in data)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_model.fit(x, y, epochs=3, callbacks=[tracker, Stop()], **options)
+    tracker.close()
+    run = Run(tmp_path)
+    before = {step: run.file(step).read_bytes() for step in run.steps}
+    if schedule == 3:
+        assert list(before) == [*range(0, batch + 2, 3)]
+    first = again if batch > 9 else 0
+    tiny_model.fit(x, y, initial_epoch=first, epochs=first + 2, callbacks=[tracker], **options)
+    assert {step: run.file(step).read_bytes() for step in before} == before
+    new = [step for step in run.steps if step not in before]
+    assert min(new) > max(before)
+    moments = [run.moment(step) for step in run.steps]
+    assert [m.epoch for m in moments] == sorted(m.epoch for m in moments)
+    assert_stored(run, new[-1], weights_of(tiny_model))
+    if schedule == 3 and not first:
+        assert new[:2] == {4: [5, 6], 18: [19, 21]}[batch]
+        assert run.moment(new[0]).epoch_batch == {4: 5, 18: 9}[batch]
+
+
+def test_a_fit_that_was_refused_is_not_gone_on_with(tiny_model, data, tmp_path):
+    """Its folder holds the run of another training: refused again."""
+    tiny_model.fit(*data, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    tracker = FilterTracker(tmp_path)
+    for _ in range(2):
+        with pytest.raises(FiltertrackError, match="already holds a run"):
+            tiny_model.fit(*data, verbose=0, callbacks=[tracker])
+    assert Run(tmp_path).steps == [0, 1]

@@ -93,3 +93,31 @@ def test_steps_go_on_where_the_batches_before_are_not_known():
     position.finish_batch(2, None)
     moment = position.moment({})
     assert (moment.step, moment.epoch, moment.batch, moment.epoch_batch) == (43, 5, None, 3)
+
+
+def test_a_snapshot_that_cannot_be_read_does_not_keep_the_others_from_telling(make_run):
+    """One that is damaged, or a link to a file that is not there."""
+    run = make_run()
+    run.file(0).unlink()
+    run.file(0).symlink_to("not fetched")
+    run.file(1).write_bytes(b"damaged")
+    assert batches_before(2, None, run.path) == 20
+    assert batches_before(1, None, run.path) is None
+
+
+@pytest.mark.parametrize(("first", "expected"), [(0, (19, 1, 9)), (1, (10, 1, 0))])
+def test_a_fit_that_was_interrupted_in_mid_epoch(first, expected):
+    """The next one goes on from there, or trains that epoch again where it says so."""
+    position = Position(by_batch=True)
+    position.start_fit(0, again=False)
+    for epoch, batches in enumerate((10, 9)):
+        position.start_epoch()
+        for batch in range(batches):
+            position.finish_batch(batch, 10)
+        if batches == 10:
+            position.finish_epoch(epoch, 10)
+    assert position.start_fit(first, again=True)
+    moment = position.moment({})
+    assert (moment.batch, moment.epoch, moment.epoch_batch) == expected
+    position.start_epoch()
+    assert position.moment({}).epoch_batch == 0

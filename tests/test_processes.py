@@ -111,6 +111,13 @@ def test_what_process_0_finds_in_the_folder_stops_both(together):
         assert seen[1][what] == seen[0][what]
 
 
+def test_a_run_that_process_0_cannot_open_keeps_nobody_waiting(together):
+    """Process 0 says why, and both read their parts at each snapshot, epoch's end and the end."""
+    seen = [saw(together, "together", rank)["unopened"] for rank in (0, 1)]
+    assert any("snapshots' is no folder; remove it" in line for line in seen[0])
+    assert not [line for lines in seen for line in lines if "not all of them came" in line]
+
+
 def test_schedules_fire_at_the_same_batches(together):
     """A function is asked for each batch in each process, and they agree."""
     seen = [saw(together, "together", rank)["batches"] for rank in (0, 1)]

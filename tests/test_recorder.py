@@ -197,3 +197,32 @@ def test_what_does_not_count_is_lost_without_a_word():
     assert not recorder.lost
     free.set()
     recorder.close()
+
+
+def test_a_snapshot_that_is_handed_over_again_counts_once(caplog):
+    """Lost twice it is one; kept the second time it is none."""
+
+    class Step:
+        def __init__(self, step):
+            self.step = step
+
+    fails = True
+
+    def sink(snapshot):
+        if fails:
+            raise OSError("full")
+
+    recorder = Recorder({"snapshots": sink}, room=9)
+    for step in (1, 2, 2):
+        recorder.put(Step(step))
+    recorder.settle()
+    assert recorder.lost == {"snapshots": 2}
+    fails = False
+    recorder.put(lambda: Step(2))
+    recorder.settle()
+    assert recorder.lost == {"snapshots": 1}
+    recorder.put(Step(1))
+    recorder.close()
+    assert not recorder.lost
+    assert caplog.text.count("could not write snapshots") == 1
+    assert "lost" not in caplog.text

@@ -286,20 +286,6 @@ def test_a_convolution_that_is_never_called(keras, x, tmp_path, caplog):
     assert "forgotten: never called" in caplog.text
 
 
-def test_a_run_over_1_gb_is_warned_of(tmp_path, conv_info, caplog):
-    """With the remedy; below that there is no warning."""
-    from filtertrack.recording import announce
-
-    caplog.set_level(logging.WARNING, "filtertrack")
-    large = conv_info(kernel_shape=(3, 3, 512, 512))
-    announce(tmp_path, [large], {}, planned=100)
-    assert not caplog.records
-    announce(tmp_path, [large], {}, planned=200)
-    assert "about 1.9 GB" in caplog.text
-    assert "layers='first'" in caplog.text
-    assert "schedule=N" in caplog.text
-
-
 def test_a_run_with_names_of_an_earlier_version_goes_on(keras, tmp_path, rng):
     """It named nested layers by themselves, and listed them backwards; its names are kept."""
 
@@ -570,3 +556,24 @@ def test_a_copy_of_the_network_that_averages(keras, x, tmp_path):
     mean = 0.5 * network.kernels("conv", 0) + 0.5 * network.kernels("conv", 1)
     np.testing.assert_allclose(average.kernels("conv", 1), mean, rtol=1e-6)
     assert describe(average.moment(2)) == "epoch 2"
+
+
+def test_another_choice_of_like_layers_does_not_go_on_with_the_run(keras, x, tmp_path):
+    """Its kernels have the same shape, but are no others' history."""
+
+    def model():
+        convs = [keras.layers.Conv2D(3, 3, padding="same") for _ in range(2)]
+        return keras.Sequential(
+            [keras.Input((8, 8, 3)), *convs, keras.layers.GlobalAveragePooling2D()]
+        )
+
+    made = model()
+    made.compile("sgd", "mse")
+    targets = np.zeros((32, 3), "float32")
+    made.fit(x, targets, verbose=0, callbacks=[FilterTracker(tmp_path, layers="conv2d_1")])
+    first = made.layers[0]
+    for select in (first.name, lambda layer: layer is first):
+        again = FilterTracker(tmp_path, layers=select)
+        with pytest.raises(FiltertrackError, match="holds a run of other layers"):
+            made.fit(x, targets, epochs=2, initial_epoch=1, verbose=0, callbacks=[again])
+    assert list(Run(tmp_path).layers) == ["conv2d_1"]

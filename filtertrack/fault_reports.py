@@ -1,0 +1,51 @@
+"""Turns faults while training into warnings: the first of a kind in full, the rest counted."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filtertrack.errors import FiltertrackError
+
+_log = logging.getLogger("filtertrack")
+
+
+class FaultReports:
+    """Turns faults into warnings, so that training goes on.
+
+    Args:
+        strict: Raise each fault instead.
+
+    Example:
+        >>> reports = FaultReports()
+        >>> with reports.caught("take a snapshot"):
+        ...     raise OSError("disk full")
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
+        self._counts: Counter[str] = Counter()
+
+    @contextmanager
+    def caught(self, what: str) -> Iterator[None]:
+        """Turn any error into a warning the first time it occurs, and count it.
+
+        Args:
+            what: What could not be done, such as ``"take a snapshot"``.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self._strict:
+                raise
+            self._counts[what] += 1
+            if self._counts[what] == 1:
+                bug = not isinstance(error, (FiltertrackError, OSError))
+                _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
+
+    def report(self) -> None:
+        """Log how often what failed more than once, and count anew."""
+        for what, count in self._counts.items():
+            if count > 1:
+                _log.warning("%d times: could not %s", count, what)
+        self._counts.clear()

@@ -1,0 +1,111 @@
+"""Chooses the folder of a training as ``existing`` says, and claims it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from filtertrack.existing_run import check_or_delete_from, check_or_delete_run
+from filtertrack.folder_lock import TakenError
+from filtertrack.places import Place
+from filtertrack.recording import Recording
+from filtertrack.run_folders import last_numbered, next_numbered
+from filtertrack.store import Run
+
+_log = logging.getLogger("filtertrack")
+
+Existing = Literal["error", "new", "replace"]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChoice:
+    """Chooses and claims the folders of one tracker's runs.
+
+    Attributes:
+        folder: What the user gave.
+        existing: What happens to a run that is there: see ``FilterTracker``.
+        keep: How many snapshots a run keeps; None for all.
+        strict: Raise when something is lost, instead of a warning.
+    """
+
+    folder: Place
+    existing: Existing = "error"
+    keep: int | None = None
+    strict: bool = False
+
+    def for_fit(self, session: object) -> Recording:
+        """Claim the folder of a ``fit`` that starts from the beginning: no run is left in it.
+
+        Raises:
+            FiltertrackError: If it holds a run, cannot be written, or another tracker writes there.
+            OSError: If a run that is to be replaced cannot be deleted.
+        """
+        if self.existing == "new":
+            return self.new(session)
+        recording = self.at(self.folder, session)
+        with _closed_on_error(recording):
+            check_or_delete_run(self.folder, replace=self.existing == "replace")
+        return recording
+
+    def by_hand(self, session: object, step: int) -> Recording:
+        """Claim the folder of a loop by hand: no snapshot at or past its first step is left in it.
+
+        Raises:
+            FiltertrackError: If there is one, the folder cannot be written, or another tracker
+                writes there.
+            OSError: If what is to be replaced cannot be deleted.
+        """
+        folder = self.latest()
+        if self.existing == "new" and _reaches(folder, step):
+            return self.new(session)
+        recording = self.at(folder, session)
+        with _closed_on_error(recording):
+            check_or_delete_from(folder, step, replace=self.existing == "replace")
+        return recording
+
+    def latest(self) -> Place:
+        """Return the folder of the run that a training goes on with."""
+        return last_numbered(self.folder) if self.existing == "new" else self.folder
+
+    def at(self, folder: Place, session: object) -> Recording:
+        """Claim a folder, whatever it holds.
+
+        Raises:
+            FiltertrackError: If it cannot be written, or another tracker writes there.
+        """
+        return Recording(folder, session, keep=self.keep, strict=self.strict)
+
+    def new(self, session: object) -> Recording:
+        """Claim the next of ``exp1``, ``exp1-2``, ``exp1-3``, … after the highest one in use.
+
+        In use is a folder that holds a run or snapshots of one, or in which another tracker writes.
+        Two processes never get the same one, except on object storage, which has no locks.
+
+        Raises:
+            FiltertrackError: If it cannot be written.
+        """
+        for candidate in next_numbered(self.folder):
+            try:
+                recording = self.at(candidate, session)
+            except TakenError:
+                continue
+            if Run.is_free(candidate):  # else another process has made a run there just now
+                if candidate != self.folder:
+                    _log.info("%s is taken: this run is in %s", self.folder, candidate)
+                return recording
+            recording.close()
+        raise AssertionError("the numbers do not end")
+
+
+def _reaches(folder: Place, step: int) -> bool:
+    return Run.exists(folder) and max(Run(folder).steps, default=-1) >= step
+
+
+@contextmanager
+def _closed_on_error(recording: Recording) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        recording.close()
+        raise
