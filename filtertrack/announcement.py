@@ -4,8 +4,8 @@ import logging
 import shlex
 from collections.abc import Sequence
 
-from filtertrack.budget import size_text
 from filtertrack.errors import counted, listed
+from filtertrack.memory import size_text
 from filtertrack.places import Place
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.summaries import event_bytes

@@ -1,25 +1,12 @@
 """What an animation would take, and where to stop and ask."""
 
-import math
-
 from filtertrack.errors import FiltertrackError
+from filtertrack.memory import size_text
 
 _FRAMES_AT_ONCE = 40
 """Pictures in memory at a time, with what compressors make of them: measured; video takes most."""
 _MOST_MEMORY = 2e9
 _MOST_DISK = 20e9
-
-
-def size_text(count: float) -> str:
-    """Write a number of bytes in the unit that suits it.
-
-    Example:
-        >>> size_text(2_400_000_000), size_text(31_400_000), size_text(900)
-        ('2.4 GB', '31 MB', '1 kB')
-    """
-    if count >= 1e9:
-        return f"{count / 1e9:,.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 
 
 def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> None:

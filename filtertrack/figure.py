@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from filtertrack.budget import size_text
 from filtertrack.cells import Channels
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.files import check_target
 from filtertrack.grid import Layout
 from filtertrack.lettering import cut
+from filtertrack.memory import size_text
 from filtertrack.order import Order
 from filtertrack.page import FONT, POINT, Page, Sheet, legend_columns
 from filtertrack.palette import GREY, OUTLINED, THEMES, ThemeName

@@ -9,11 +9,11 @@ from types import MappingProxyType
 import numpy as np
 
 from filtertrack import measures
-from filtertrack.budget import size_text
 from filtertrack.cells import to_channels, view_of
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
+from filtertrack.memory import size_text
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.store import Run, shorten
 from filtertrack.subject import RunLike, Steps, Subject, choose

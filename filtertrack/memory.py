@@ -1,5 +1,6 @@
 """How much memory this process may take."""
 
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,18 @@ _LIMITS_OF_A_CONTAINER = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+
+
+def size_text(count: float) -> str:
+    """Write a number of bytes in the unit that suits it.
+
+    Example:
+        >>> size_text(2_400_000_000), size_text(31_400_000), size_text(900)
+        ('2.4 GB', '31 MB', '1 kB')
+    """
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 
 
 def machine_memory() -> int:
@@ -58,5 +71,6 @@ def check_memory(size: int, what: str, share: int = _SHARE) -> None:
     """
     if size > _SMALL and size > (most := machine_memory() // share):
         raise FiltertrackError(
-            f"{what} {size / 1e9:.1f} GB, expected at most {most / 1e9:.1f} GB on this machine"
+            f"{what} {size_text(size)}, expected at most {size_text(most)}: a share of this "
+            f"machine's memory"
         )

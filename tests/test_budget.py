@@ -3,7 +3,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
-from filtertrack.budget import check_budget, size_text
+from filtertrack.budget import check_budget
+from filtertrack.memory import size_text
 
 SIDES = st.integers(1, 100_000)
 

@@ -255,7 +255,7 @@ def test_the_cost_is_said_before_training(keras, x, tmp_path, caplog):
     caplog.set_level(logging.INFO, "filtertrack")
     model = small(keras)
     model.fit(x, TARGETS, epochs=3, verbose=0, callbacks=[FilterTracker(tmp_path)])
-    assert "(1 kernel, 0.01 MB a snapshot with pictures; about 4 snapshots: 0.0 MB)" in caplog.text
+    assert "(1 kernel, 6 kB a snapshot with pictures; about 4 snapshots: 23 kB)" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:.*it looks like it has unbuilt state")  # as it is meant to
