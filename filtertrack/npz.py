@@ -34,6 +34,7 @@ from filtertrack.zip_format import (
     parse_index,
     read_bytes,
     read_index,
+    read_into,
 )
 
 if TYPE_CHECKING:
@@ -345,8 +346,7 @@ def _load(file: OpenFile, end: int, name: str, entry: Entry, head: int) -> np.nd
     whole = head + entry.size
     skew = -head % _ALIGNMENT
     data = np.empty(skew + whole, np.uint8)[skew:]
-    file.seek(entry.start)
-    if entry.start + whole > end or file.readinto(data.data) < whole:
+    if entry.start + whole > end or read_into(file, entry.start, data) < whole:
         return None
     return data[head:] if head_size(data.data, _file_name(name)) == head else None
 

@@ -120,6 +120,18 @@ class ZipIndex(NamedTuple):
         return Entry(known.start, known.size, checksum, known.method)
 
 
+def read_into(file: OpenFile, start: int, buffer: np.ndarray) -> int:
+    """Read bytes of a file into memory, and return how many there are.
+
+    One call of the operating system reads less than is asked for, such as 2 GB at most.
+    """
+    file.seek(start)
+    done = 0
+    while done < len(buffer) and (count := file.readinto(buffer[done:].data)):
+        done += count
+    return done
+
+
 def read_bytes(file: OpenFile, start: int, size: int) -> np.ndarray:
     """Read bytes of a file.
 
@@ -127,8 +139,7 @@ def read_bytes(file: OpenFile, start: int, size: int) -> np.ndarray:
         EOFError: If it has not so many.
     """
     data = np.empty(size, np.uint8)
-    file.seek(start)
-    if file.readinto(data.data) < size:
+    if read_into(file, start, data) < size:
         raise EOFError("it is cut off")
     return data
 

@@ -349,6 +349,22 @@ def test_another_byte_order_is_brought_into_this_machines(save):
     assert str(found["t"]) == "text"
 
 
+@pytest.mark.parametrize("act", ["read", "check"])
+def test_a_file_that_is_read_in_parts(save, monkeypatch, act):
+    """One call may read less than is asked for, as of more than 2 GB."""
+    path, arrays = save("a", {"a": np.arange(1000.0), "b": np.arange(3)}), {}
+    whole = io.FileIO.readinto
+
+    class Parts(io.FileIO):
+        def readinto(self, buffer):
+            return whole(self, memoryview(buffer)[:7])
+
+    monkeypatch.setattr("filtertrack.files.open", lambda file, *_, **__: Parts(file), raising=False)
+    for _ in range(2):
+        arrays = getattr(ArrayReader(), act)(str(path), {"a": 9000, "b": 900})
+    assert arrays["a"].shape == (1000,)
+
+
 @pytest.mark.slow
 def test_more_than_four_gigabytes(tmp_path):
     """The fields that hold sizes and places have 64 bits."""

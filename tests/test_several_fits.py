@@ -9,6 +9,8 @@ import pytest
 
 from filtertrack import Run
 
+pytestmark = pytest.mark.slow  # keras-tuner and scikit-learn take 40 seconds
+
 PAGE = Path(__file__).parent.parent / "docs" / "several-fits.md"
 
 
