@@ -3,6 +3,7 @@
 import logging
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -111,7 +112,8 @@ class Recording:
             OSError: If a file cannot be read or deleted.
         """
         run = self._opened()
-        run.truncate(_next_step(run))  # what a killed writer left half written
+        with suppress(PermissionError):  # to write is enough: what may not be removed is harmless
+            run.truncate(_next_step(run))  # what a killed writer left half written
         kept = run if self._keep is None else ThinnedRun(run, self._keep)
         self._writer = SnapshotWriter(kept, by_hand=by_hand)
         self._summaries = Summaries(run, keep=self._keep)
