@@ -34,7 +34,6 @@ from filtertrack.recording import Recording
 from filtertrack.schedule import ScheduleLike, make_schedule
 from filtertrack.selection import Selection
 from filtertrack.snapshot import Moment, Snapshot
-from filtertrack.thinning import check_keep
 
 Logs = Mapping[str, Any] | None
 
@@ -98,20 +97,12 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         strict: bool = False,
     ) -> None:
         super().__init__()
-        if existing not in {"error", "new", "replace"}:
-            raise FiltertrackError(
-                f"existing: expected 'error', 'new' or 'replace', got {existing!r}"
-            )
         self.log_dir = place_of(log_dir)
         self._select = layers
         self._kernel = kernel
         self._asked = schedule
-        self._existing = existing
-        if keep is not None:
-            check_keep(keep)
-        self._keep = keep and int(keep)
-        self._folders = FolderChoice(self.log_dir, existing, self._keep, strict)
-        self._faults = FaultReports(strict=strict)
+        self._strict = strict
+        self._folders = FolderChoice(self.log_dir, existing, keep, strict)
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -126,6 +117,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._recording: Recording | None = None
         self._run_dir: Place | None = None
         self._processes = Processes()  # whether there are others is not to be asked yet
+        self._faults = FaultReports(strict=self._strict)
         self._forget_fit()
         self._not_given = frozenset(vars(self)) - given | {"_not_given"}
 
@@ -296,7 +288,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
         def start() -> int | None:
             # Keras hands all callbacks of one fit the same params.
-            self._recording = self._claim(session=self.params, again=again)
+            run_dir = self._run_dir if again else None
+            self._recording = self._folders.for_fit(self.params, position.epochs, run_dir)
             self._run_dir = self._recording.folder
             if not goes_on:
                 steps = self._planned("steps")
@@ -331,7 +324,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """Let the run go on from where training starts; that may make its steps later ones."""
         self._last_step = start.step
         if self._recording is not None:
-            redo = self._existing == "replace"
+            redo = self._folders.replaces
             there = self._recording.begin_from(start, self._initial, redo=redo)
             self._position.go_on_from(start, there, alone=self._processes.alone)
             self._last_step = there.step
@@ -359,13 +352,6 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._under_way = True
         self._is_needed = self._processes.is_needed(tracked)
 
-    def _claim(self, session: object, *, again: bool) -> Recording:
-        if again:
-            return self._folders.at(self.run_dir, session)
-        if self._position.epochs == 0:
-            return self._folders.for_fit(session)
-        return self._folders.at(self._folders.latest(), session)
-
     def _planned(self, what: str) -> int | None:
         """Return how many epochs, or steps an epoch, Keras plans; None where it does not say."""
         number = (self.params or {}).get(what)
@@ -379,8 +365,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         epochs = self._planned("epochs")
         left = epochs and max(0, epochs - start.epoch + self._position.epochs_before_fit)
         planned = left and self._schedule.planned(left, self._planned("steps"))
-        if planned and self._keep:
-            planned = min(planned, 2 * self._keep)
+        if planned and self._folders.keep:
+            planned = min(planned, 2 * self._folders.keep)
         announce(self._recording.folder, tracked.infos, tracked.remarks, planned)
 
     def _finish_late(self) -> None:

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from filtertrack.errors import FiltertrackError
 from filtertrack.existing_run import check_or_delete_from, check_or_delete_run
 from filtertrack.folder_lock import TakenError
 from filtertrack.places import Place
 from filtertrack.recording import Recording
 from filtertrack.run_folders import last_numbered, next_numbered
 from filtertrack.store import Run
+from filtertrack.thinning import check_keep
 
 _log = logging.getLogger("filtertrack")
 
@@ -27,6 +29,9 @@ class FolderChoice:
         existing: What happens to a run that is there: see ``FilterTracker``.
         keep: How many snapshots a run keeps; None for all.
         strict: Raise when something is lost, instead of a warning.
+
+    Raises:
+        FiltertrackError: If ``existing`` or ``keep`` do not fit.
     """
 
     folder: Place
@@ -34,18 +39,41 @@ class FolderChoice:
     keep: int | None = None
     strict: bool = False
 
-    def for_fit(self, session: object) -> Recording:
-        """Claim the folder of a ``fit`` that starts from the beginning: no run is left in it.
+    def __post_init__(self) -> None:
+        """Check what the user gave."""
+        if self.existing not in {"error", "new", "replace"}:
+            raise FiltertrackError(
+                f"existing: expected 'error', 'new' or 'replace', got {self.existing!r}"
+            )
+        if self.keep is not None:
+            check_keep(self.keep)
+            object.__setattr__(self, "keep", int(self.keep))
+
+    @property
+    def replaces(self) -> bool:
+        """Whether what is trained again is deleted, whatever its weights are."""
+        return self.existing == "replace"
+
+    def for_fit(self, session: object, epoch: int, run_dir: Place | None = None) -> Recording:
+        """Claim the folder of a ``fit``; where that starts from the beginning, no run is left.
+
+        Args:
+            session: What tells one training from another.
+            epoch: The first epoch, counted from the training's beginning.
+            run_dir: The folder of the run that it goes on with, where that is known.
 
         Raises:
-            FiltertrackError: If it holds a run, cannot be written, or another tracker writes there.
+            FiltertrackError: If it cannot be written, another tracker writes there, or it holds a
+                run and training starts from the beginning.
             OSError: If a run that is to be replaced cannot be deleted.
         """
+        if run_dir is not None or epoch > 0:
+            return self.at(run_dir or self.latest(), session)
         if self.existing == "new":
             return self.new(session)
         recording = self.at(self.folder, session)
         with _closed_on_error(recording):
-            check_or_delete_run(self.folder, replace=self.existing == "replace")
+            check_or_delete_run(self.folder, replace=self.replaces)
         return recording
 
     def by_hand(self, session: object, step: int) -> Recording:
@@ -61,7 +89,7 @@ class FolderChoice:
             return self.new(session)
         recording = self.at(folder, session)
         with _closed_on_error(recording):
-            check_or_delete_from(folder, step, replace=self.existing == "replace")
+            check_or_delete_from(folder, step, replace=self.replaces)
         return recording
 
     def latest(self) -> Place:

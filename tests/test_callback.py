@@ -721,3 +721,36 @@ def test_a_fit_that_was_refused_is_not_gone_on_with(tiny_model, data, tmp_path):
         with pytest.raises(FiltertrackError, match="already holds a run"):
             tiny_model.fit(*data, verbose=0, callbacks=[tracker])
     assert Run(tmp_path).steps == [0, 1]
+
+
+def test_a_run_that_can_be_opened_only_later_has_its_start(
+    tiny_model, data, tmp_path, caplog, monkeypatch
+):
+    """The weights that training started from are stored once that is possible."""
+    import keras
+
+    monkeypatch.setattr("filtertrack.callback._PAUSE", 0.0)
+    tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[FilterTracker(tmp_path / "run")])
+    tiny_model.set_weights([2 * weight for weight in tiny_model.get_weights()])
+    start = weights_of(tiny_model)
+    snapshots = tmp_path / "run" / "filters" / "snapshots"
+    snapshots.rename(tmp_path / "away")
+    snapshots.write_text("in the way")
+
+    def free(epoch, logs):
+        if epoch == 2:
+            snapshots.unlink()
+            (tmp_path / "away").rename(snapshots)
+
+    callbacks = [
+        FilterTracker(tmp_path / "run"),
+        keras.callbacks.LambdaCallback(on_epoch_begin=free),
+    ]
+    caplog.set_level(logging.INFO, "filtertrack")
+    tiny_model.fit(*data, initial_epoch=1, epochs=3, verbose=0, callbacks=callbacks)
+    run = Run(tmp_path / "run")
+    assert run.steps == [0, 1, 2, 4]
+    assert_stored(run, 2, start)
+    assert_stored(run, 4, weights_of(tiny_model))
+    assert "is no folder; remove it" in caplog.text
+    assert "step 0 is missing" not in caplog.text

@@ -158,8 +158,8 @@ def test_a_disk_that_is_full_from_the_beginning(tmp_path):
         """,
     )
     assert result.returncode == 1
-    said = "FiltertrackError: cannot start a run: writing 'run/filters/manifest.json' failed"
-    assert said in result.stderr
+    expected = "cannot start a run: writing 'run/filters/manifest.json' failed: File too large"
+    assert f"FiltertrackError: {expected}" in result.stderr
     assert "trained" not in result.stdout
 
 

@@ -166,12 +166,14 @@ MAY_IMPORT = {
     },
     "run_folders": {"errors", "files", "places", "store"},
     "folder_choice": {
+        "errors",
         "existing_run",
         "folder_lock",
         "places",
         "recording",
         "run_folders",
         "store",
+        "thinning",
     },
     "after_callbacks": set(),
     "model_checks": {"errors"},
@@ -192,7 +194,6 @@ MAY_IMPORT = {
         "schedule",
         "selection",
         "snapshot",
-        "thinning",
     },
     "viewing": {"errors", "places"},
     "tensorboard_plugin": {
