@@ -189,10 +189,12 @@ def other_layers(keras, mine):
 
 def breaks(keras):
     """Return a callback that takes the folder away from under the writer."""
+    from filtertrack import recorder
 
     class Breaks(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if RANK == 0 and epoch == 1:
+                recorder._settle_all()  # else what waits to be written is lost as well
                 shutil.rmtree(FOLDER / "lost" / "filters")
                 (FOLDER / "lost" / "filters").write_text("in the way")
 
