@@ -335,8 +335,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._tracked = TrackedLayers(self.model, self._select, self._kernel)
         tracked = self._tracked
         if not tracked.ready:
-            _check_built(tracked)
-            tracked.finish()
+            tracked.finish(whole=True)
 
         def start() -> None:
             self._recording = self._folders.by_hand(self, moment.step)
@@ -468,15 +467,6 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             return None
         _ = self.model  # on jax this brings the trained state back into the model's variables
         return self._processes.read(self._tracked, count)
-
-
-def _check_built(tracked: TrackedLayers) -> None:
-    unbuilt = tracked.unbuilt()
-    if unbuilt:
-        raise FiltertrackError(
-            f"{', '.join(unbuilt)}: not built, so without weights yet: call the model, or each "
-            f"part of it, on one batch before the first snapshot"
-        )
 
 
 def _numbers(logs: Logs) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, printable
+from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.initial_weights import InitialWeights
 from filtertrack.layer_kernels import (
     AxisOrder,
@@ -26,8 +26,6 @@ from filtertrack.selection import Candidate, Selection, choose, is_function
 from filtertrack.snapshot import LayerInfo, safe_names
 
 _log = logging.getLogger("filtertrack")
-
-_MOST_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +98,25 @@ class TrackedLayers:
         """Whether every tracked layer is built, so that its weights can be read."""
         return bool(self._sources)
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool = False) -> None:
         """Describe the layers as they are now.
 
+        Args:
+            whole: Refuse a model in which a layer to track has no weights yet; else only one in
+                which none has.
+
         Raises:
-            FiltertrackError: If nothing matches the selection, or nothing that does is built.
+            FiltertrackError: If nothing matches the selection, or weights are missing.
         """
         candidates = self._candidates()
-        self._track(candidates, choose(candidates, self._select))
-        if not self.ready:
+        wanted = choose(candidates, self._select)
+        unbuilt = [each.path for each in wanted if not self._is_built(each.layer)]
+        if len(unbuilt) == len(wanted) or (whole and unbuilt):
             raise FiltertrackError(
-                f"the layers to track are not built, so they have no weights yet: "
-                f"{_listed(self.unbuilt())}; call the model, or each part of it, on one batch first"
+                f"{listed(unbuilt)}: not built, so without weights yet: call the model, or each "
+                f"part of it, on one batch first"
             )
-
-    def unbuilt(self) -> list[str]:
-        """Return the paths of layers that are to be tracked and have no weights yet."""
-        wanted = choose(self._candidates(), self._select)
-        return [candidate.path for candidate in wanted if not self._is_built(candidate.layer)]
+        self._track(candidates, wanted)
 
     def rename(self, infos: Sequence[LayerInfo]) -> None:
         """Store the kernels as a run describes them that this training goes on with.
@@ -272,11 +271,11 @@ class TrackedLayers:
     ) -> Iterator[str]:
         never_called = [c.path for c in wanted if c not in chosen]
         if never_called:
-            yield f"not tracked: {_listed(never_called)}: never called, so without weights"
+            yield f"not tracked: {listed(never_called)}: never called, so without weights"
         others = [c.path for c in candidates if c not in wanted and not c.convolution]
         if others:
             yield (
-                f"not tracked: {_listed(others)}: no convolution of Keras; if it is one, choose it "
+                f"not tracked: {listed(others)}: no convolution of Keras; if it is one, choose it "
                 f"with layers=, or name its kernel with kernel="
             )
         changing = tuple(
@@ -289,14 +288,9 @@ class TrackedLayers:
         ]
         if unsure:
             yield (
-                f"{_listed(unsure)}: a class of its own computes the output; if it convolves with "
+                f"{listed(unsure)}: a class of its own computes the output; if it convolves with "
                 f"another array than the variable, name that with kernel="
             )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _has_own_build(layer: Any) -> bool:
