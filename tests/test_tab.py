@@ -590,6 +590,7 @@ def test_weights_that_are_not_those_of_the_training_are_marked(logs, tab, conv_i
     slider = tab.at.get_by_role("slider", name="Step")
     said = slider.get_attribute("aria-valuetext")
     assert said == "step 4, epoch 3 of 9 (restored: epoch 1)"
+    assert tab.at.locator(".moment").inner_text().startswith("epoch 3 of 9 (restored: epoch 1)")
     slider.fill("3")
     tab.drawn(3)
     assert tab.at.locator(".when").inner_text() == "step 3 · 4 of 5"

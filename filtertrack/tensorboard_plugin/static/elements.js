@@ -100,9 +100,3 @@ export function short(value) {
   const text = value && (size < 1e-3 || size >= 1e4) ? value.toExponential(1) : value.toFixed(size < 10 ? 3 : 1);
   return text.replace("-", "−");
 }
-
-/** When a snapshot was taken. */
-export function when({step, epoch, batch}) {
-  if (step === 0) return "before training";
-  return batch === null ? `epoch ${epoch}` : `epoch ${epoch} · batch ${batch}`;
-}

@@ -1,6 +1,6 @@
 // The grid of one run's layer: its canvas, and over each cell a button for its filter.
 
-import {button, make, short, when, write} from "./elements.js";
+import {button, make, short, write} from "./elements.js";
 import {Layout} from "./layout.js";
 import {Painter} from "./paint.js";
 
@@ -81,7 +81,7 @@ export class Grid {
     }
     this.painter.draw(snapshot.cells, this.channels, values, places, inks);
     const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${short(value)}`);
-    write(this.moment, [when(snapshot.moment), ...metrics].join(" · "));
+    write(this.moment, [snapshot.moment.when, ...metrics].join(" · "));
     this.element.dataset.drawn = step;
   }
 
