@@ -60,7 +60,7 @@ def draw(
 
 
 def _ended(request: Path, said: Path, is_wanted: Callable[[], bool]) -> int:
-    """Run the process, and end it where nobody waits for it any more; return its exit code."""
+    """Run the process, end it where the client has disconnected, and return its exit code."""
     # What this process imports, and not what happens to lie in the current folder.
     environment = {
         "OPENBLAS_NUM_THREADS": "1",  # as on the command line
@@ -81,7 +81,7 @@ def _ended(request: Path, said: Path, is_wanted: Callable[[], bool]) -> int:
         try:
             while process.poll() is None:
                 if not is_wanted():
-                    raise FiltertrackError("nobody waits for the animation any more")
+                    raise FiltertrackError("the client has disconnected")
                 if time.monotonic() > until:
                     raise FiltertrackError(
                         f"drawing was ended after {_LONGEST:.0f} seconds; choose fewer filters, "
