@@ -23,7 +23,7 @@ _log = logging.getLogger("filtertrack")
 def check_or_delete_run(folder: Place, *, replace: bool) -> None:
     """Refuse, or delete, the run in the folder of a training that starts from the beginning.
 
-    One without any snapshot is deleted: it holds nothing that could be lost.
+    One without any snapshot is continued, as what a training leaves that ended before its first.
 
     Args:
         folder: The run's folder.
@@ -35,7 +35,9 @@ def check_or_delete_run(folder: Place, *, replace: bool) -> None:
     """
     if not Run.exists(folder):
         return
-    if not replace and Run(folder).steps:
+    if not replace:
+        if not Run(folder).steps:
+            return
         raise FiltertrackError(
             f"{str(folder)!r} already holds a run, and training starts from the "
             f"beginning. Give FilterTracker another folder, existing='new' for a new one "

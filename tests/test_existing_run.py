@@ -72,3 +72,15 @@ def test_many_layers_that_differ_are_not_all_named(tmp_path, conv_info):
         recording.open(layers, {})
     recording.close()
     assert "conv40" not in str(error.value)
+
+
+def test_a_run_without_a_snapshot_is_continued(tiny_model, data, tmp_path):
+    """As what a training leaves that ended before its first one; nothing is deleted."""
+    tiny_model.fit(*data, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    run = Run(tmp_path)
+    for step in run.steps:
+        run.remove(step)
+    manifest = (run.folder / "manifest.json").read_bytes()
+    tiny_model.fit(*data, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    assert run.steps == [0, 1]
+    assert (run.folder / "manifest.json").read_bytes() == manifest
