@@ -61,8 +61,8 @@ class Recorder:
     Example:
         >>> kept = []
         >>> recorder = Recorder({"snapshots": kept.append}, room=2)
-        >>> recorder.put("any snapshot"); recorder.close(), kept
-        (True, ['any snapshot'])
+        >>> recorder.put("any snapshot"), recorder.close(), kept
+        (True, True, ['any snapshot'])
     """
 
     def __init__(
