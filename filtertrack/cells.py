@@ -21,7 +21,6 @@ Channels: TypeAlias = Literal["strongest"] | int | None
 alone by its number, or None for what suits their number."""
 
 _COLOUR_CHANNELS = 3
-_AXES_IN_3D = 5
 _ROUNDING = 1e-12
 """Share of a pattern's largest value below which differences are rounding."""
 
@@ -68,13 +67,12 @@ def view_of(info: LayerInfo, channels: Channels = None) -> View:
         _check_channels(info, channels, matrix=matrix)
     if matrix:
         return View("matrix", 1, count, filters)
-    slices = max(1, info.kernel_shape[0]) if len(info.kernel_shape) == _AXES_IN_3D else 1
     if isinstance(channels, int):
-        return View("grey", filters, height, width, slices, channels)
+        return View("grey", filters, height, width, info.slices, channels)
     kinds: dict[int, Kind] = {1: "grey"}
     if channels is None:
         kinds[_COLOUR_CHANNELS] = "colour"
-    return View(kinds.get(count, "pattern"), filters, height, width, slices)
+    return View(kinds.get(count, "pattern"), filters, height, width, info.slices)
 
 
 def is_channels(value: object) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import filtertrack
 from filtertrack.arguments import channels, names, numbers, two_numbers
-from filtertrack.errors import FiltertrackError, counted, printable
+from filtertrack.errors import FiltertrackError, counted, listed, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +26,6 @@ _RUN = "what FilterTracker was given: a folder, or an address such as s3://bucke
 _DAMAGED = 1
 _ARGUMENT_ERROR = 2
 _INTERRUPTED = 130
-_MOST_NAMED = 8
 """Runs that are named in a message, at most."""
 _PLAINER = {"×": "x", "–": "-", "—": "-", "·": "-", "…": "...", "°": " degrees"}
 """What stands for a character where the terminal does not have it."""
@@ -317,9 +316,8 @@ def _run(path: str) -> "Run":
         below = [] if Run.exists(path) else list(Catalogue.of_flags(path, None).find().runs)
         if not below:
             raise
-        more = f" and {len(below) - _MOST_NAMED} more" if len(below) > _MOST_NAMED else ""
-        known = ", ".join(f"{path.rstrip('/')}/{name}" for name in below[:_MOST_NAMED])
-        raise FiltertrackError(f"{error}; below it are the runs {known}{more}") from error
+        known = listed([f"{path.rstrip('/')}/{name}" for name in below])
+        raise FiltertrackError(f"{error}; below it are the runs {known}") from error
 
 
 def _output(

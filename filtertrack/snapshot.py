@@ -197,8 +197,12 @@ class LayerInfo:
                 joined *= next(sizes, size + 1)
             if joined != size:
                 return False
-        slices = self.kernel_shape[0] if len(self.kernel_shape) == _AXES_IN_3D else 1
-        return set(sizes) <= {1} and self.shape[2] % slices == 0  # slices stand side by side
+        return set(sizes) <= {1} and self.shape[2] % self.slices == 0  # they stand side by side
+
+    @property
+    def slices(self) -> int:
+        """How many slices of a 3-D kernel stand side by side in the width; else 1."""
+        return max(1, self.kernel_shape[0]) if len(self.kernel_shape) == _AXES_IN_3D else 1
 
     @property
     def filters(self) -> int:

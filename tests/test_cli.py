@@ -258,14 +258,20 @@ def test_a_progress_bar_in_ascii(make_run, tmp_path):
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "ascii"}
     with subprocess.Popen(command, stdout=slave, stderr=slave, env=environment) as process:
         os.close(slave)
-        shown = b""
-        with suppress(OSError):
-            while part := os.read(master, 4096):
-                shown += part
-    os.close(master)
+        shown = all_of(master)
     assert process.returncode == 0
     assert b"Error" not in shown
     assert b"60 snapshots, none damaged" in shown
+
+
+def all_of(terminal):
+    """Return what is written to a terminal until its other side is closed."""
+    shown = b""
+    with suppress(OSError):
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    return shown
 
 
 def shown_by_info(run, columns):
@@ -276,11 +282,7 @@ def shown_by_info(run, columns):
     command = [sys.executable, "-m", "filtertrack", "info", run.path]
     with subprocess.Popen(command, stdout=slave, stderr=slave, env=environment):
         os.close(slave)
-        shown = b""
-        with suppress(OSError):
-            while part := os.read(master, 4096):
-                shown += part
-    os.close(master)
+        shown = all_of(master)
     return shown.decode()
 
 
