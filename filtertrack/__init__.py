@@ -13,15 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from filtertrack.animation import Animation, animate
-    from filtertrack.callback import FilterTracker
+    from filtertrack.capture.callback import FilterTracker
     from filtertrack.errors import FiltertrackError
-    from filtertrack.figure import filmstrip
-    from filtertrack.labelled import to_xarray
-    from filtertrack.measurement import Measurement, measure
+    from filtertrack.outputs.animation import Animation, animate
+    from filtertrack.outputs.curves import plot_trajectories
+    from filtertrack.outputs.filmstrip_figure import filmstrip
+    from filtertrack.outputs.measurement import Measurement, measure
+    from filtertrack.outputs.xarray_export import to_xarray
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
-    from filtertrack.store import Run
-    from filtertrack.trajectories import plot_trajectories
+    from filtertrack.storage.run import Run
 
 __version__ = "0.1.0"
 
@@ -41,28 +41,28 @@ __all__ = [
     "to_xarray",
 ]
 
-_ROOMS = {
-    "Animation": "animation",
-    "FilterTracker": "callback",
+_MODULES = {
+    "Animation": "outputs.animation",
+    "FilterTracker": "capture.callback",
     "FiltertrackError": "errors",
     "LayerInfo": "snapshot",
-    "Measurement": "measurement",
+    "Measurement": "outputs.measurement",
     "Moment": "snapshot",
-    "Run": "store",
+    "Run": "storage.run",
     "Snapshot": "snapshot",
-    "animate": "animation",
-    "filmstrip": "figure",
-    "measure": "measurement",
-    "plot_trajectories": "trajectories",
-    "to_xarray": "labelled",
+    "animate": "outputs.animation",
+    "filmstrip": "outputs.filmstrip_figure",
+    "measure": "outputs.measurement",
+    "plot_trajectories": "outputs.curves",
+    "to_xarray": "outputs.xarray_export",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: importing the package stays light."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from filtertrack.cells import Channels
+    from filtertrack.render.cells import Channels
 
 
 def names(text: str) -> list[str]:

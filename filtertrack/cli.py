@@ -18,9 +18,9 @@ from filtertrack.errors import FiltertrackError, counted, listed, printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from filtertrack.measurement import Measurement
-    from filtertrack.places import Place
-    from filtertrack.store import Run
+    from filtertrack.outputs.measurement import Measurement
+    from filtertrack.storage.paths import Place
+    from filtertrack.storage.run import Run
 
 _RUN = "what FilterTracker was given: a folder, or an address such as s3://bucket/run"
 _DAMAGED = 1
@@ -277,7 +277,7 @@ def _add_subject(
 
 
 def _animate(arguments: argparse.Namespace) -> int:
-    from filtertrack.animation import animate  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.animation import animate  # noqa: PLC0415 - keeps --help fast
 
     pace = ("fps", "seconds", "time", "between", "hold", "loop")
     run = _run(arguments.run)
@@ -295,7 +295,7 @@ def _animate(arguments: argparse.Namespace) -> int:
 
 
 def _filmstrip(arguments: argparse.Namespace) -> int:
-    from filtertrack.figure import filmstrip  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415 - keeps --help fast
 
     run = _run(arguments.run)
     options = {**_options(arguments), **_named(arguments, ("width", "height", "dpi"))}
@@ -307,8 +307,8 @@ def _filmstrip(arguments: argparse.Namespace) -> int:
 
 def _run(path: str) -> "Run":
     """Open a run; where there is none, name those below."""
-    from filtertrack.store import Run  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415
+    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.tensorboard_plugin.logdir import Catalogue  # noqa: PLC0415
 
     try:
         return Run(path)
@@ -324,7 +324,7 @@ def _output(
     given: str | None, run: "Run", name: str, draw: Callable[..., Any], options: dict[str, Any]
 ) -> Path:
     """Return the file to write, which can be written."""
-    from filtertrack.naming import default_output  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.output_names import default_output  # noqa: PLC0415 - keeps --help fast
 
     path = Path(given) if given else default_output(run.path, name, draw, options)
     _check_writable(path, "-o")
@@ -363,12 +363,12 @@ def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from filtertrack.files import check_target  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.measurement import measure_subject  # noqa: PLC0415
-    from filtertrack.paper import FORMATS  # noqa: PLC0415
-    from filtertrack.report import write_csv, write_json  # noqa: PLC0415
-    from filtertrack.subject import choose  # noqa: PLC0415
-    from filtertrack.trajectories import check_trajectories, plot_trajectories  # noqa: PLC0415
+    from filtertrack.outputs.curves import check_trajectories, plot_trajectories  # noqa: PLC0415
+    from filtertrack.outputs.matplotlib_figure import FORMATS  # noqa: PLC0415
+    from filtertrack.outputs.measurement import measure_subject  # noqa: PLC0415
+    from filtertrack.outputs.run_selection import choose  # noqa: PLC0415
+    from filtertrack.outputs.tables import write_csv, write_json  # noqa: PLC0415
+    from filtertrack.storage.files import check_target  # noqa: PLC0415 - keeps --help fast
 
     at = arguments.at
     files: list[tuple[str, Sequence[str], Callable[[Measurement, Path], object]]] = [
@@ -402,7 +402,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 def _print_tables(measured: "Measurement", at: int | None) -> None:
     """Print a row a layer; of a single layer, a row a filter as well."""
-    from filtertrack.report import each_filter, overview  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.tables import each_filter, overview  # noqa: PLC0415 - keeps --help fast
 
     tables = overview(measured, at)
     if len(measured.layers) == 1:
@@ -428,10 +428,10 @@ def _print_whole(tables: Sequence["Table"]) -> None:
 def _view(arguments: argparse.Namespace) -> int:
     import webbrowser  # noqa: PLC0415 - keeps --help fast
 
-    from filtertrack.places import place_of  # noqa: PLC0415
-    from filtertrack.store import FOLDER  # noqa: PLC0415
-    from filtertrack.tensorboard_plugin.catalogue import Catalogue  # noqa: PLC0415
-    from filtertrack.viewing import serve  # noqa: PLC0415
+    from filtertrack.storage.paths import place_of  # noqa: PLC0415
+    from filtertrack.storage.run import FOLDER  # noqa: PLC0415
+    from filtertrack.tensorboard_plugin.logdir import Catalogue  # noqa: PLC0415
+    from filtertrack.tensorboard_plugin.server import serve  # noqa: PLC0415
 
     def opened(address: str) -> None:
         print(address, flush=True)

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from filtertrack import Run, filmstrip, measure, measures, plot_trajectories
-from filtertrack.paper import PaperFigure, settings
+from filtertrack.outputs.matplotlib_figure import PaperFigure, settings
 
 SIDE, FONT = 1.0, 8.0
 """Inches of a filter with its caption, and points."""

@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Programs, which test_processes.py and test_hostile.py start.
-collect_ignore = ["training_of_processes.py", "hostile_runs.py"]
+collect_ignore = ["capture/distributed_training.py", "storage/hostile_runs.py"]
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -15,11 +15,11 @@ from PIL import Image
 import filtertrack
 from filtertrack import animate, filmstrip, measure, plot_trajectories
 from filtertrack.cli import _parser, main
-from filtertrack.order import ORDERS
-from filtertrack.palette import GREY, THEMES
-from filtertrack.panel import SCALES
-from filtertrack.report import write_csv, write_json
-from filtertrack.timing import TIMES
+from filtertrack.outputs.layer_cells import SCALES
+from filtertrack.outputs.tables import write_csv, write_json
+from filtertrack.outputs.timeline import TIMES
+from filtertrack.render.filter_order import ORDERS
+from filtertrack.render.palette import GREY, THEMES
 
 ROOT = Path(__file__).parent.parent
 

@@ -295,7 +295,9 @@ def test_the_plugin_imports_itself_one_way():
     }
     list(TopologicalSorter(graph).static_order())
     code = "import filtertrack.tensorboard_plugin.loader, sys; "
-    check = "assert not [m for m in sys.modules if m in ('numpy', 'PIL', 'filtertrack.store')]"
+    check = (
+        "assert not [m for m in sys.modules if m in ('numpy', 'PIL', 'filtertrack.storage.run')]"
+    )
     subprocess.run([sys.executable, "-c", code + check], check=True)
 
 
@@ -331,7 +333,7 @@ def loaded_by(code):
     [
         "import filtertrack",
         "from filtertrack import Run, Snapshot, LayerInfo, Moment, FiltertrackError, animate",
-        "import filtertrack.measures, filtertrack.summaries",
+        "import filtertrack.measures, filtertrack.tensorboard_plugin.summaries",
         "from filtertrack.cli import main; main(['animate', '{run}'])",
         "from filtertrack.cli import main; main(['info', '{run}'])",
     ],
@@ -363,7 +365,8 @@ def test_a_command_loads_no_matplotlib_for_grey(run, command):
 def test_writing_events_loads_no_framework_where_it_is_installed(run):
     """TensorBoard's own writer would import tensorflow; ours does not."""
     code = (
-        "from filtertrack import Run; from filtertrack.summaries import Summaries; "
+        "from filtertrack import Run; "
+        "from filtertrack.tensorboard_plugin.summaries import Summaries; "
         f"run = Run({str(run.path)!r}); s = Summaries(run); "
         "[s.add(run.snapshot(step)) for step in run.steps]; s.add_evolution(run)"
     )

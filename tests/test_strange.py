@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from filtertrack import FilterTracker, Moment, Run, Snapshot, animate, filmstrip, measure
-from filtertrack.summaries import Summaries
-from filtertrack.trajectories import plot_trajectories
+from filtertrack.outputs.curves import plot_trajectories
+from filtertrack.tensorboard_plugin.summaries import Summaries
 
 STRANGE = {
     "NaN": np.nan,

@@ -14,13 +14,15 @@ from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
 from filtertrack.errors import FiltertrackError, printable
-from filtertrack.formats import FORMATS
+from filtertrack.render.encoders.formats import FORMATS
 from filtertrack.snapshot import LayerInfo
-from filtertrack.store import Run
-from filtertrack.tensorboard_plugin import answers, drawing, parts
-from filtertrack.tensorboard_plugin.catalogue import Catalogue
-from filtertrack.tensorboard_plugin.memory import BusyError, MemoryBudget
+from filtertrack.storage.run import Run
+from filtertrack.tensorboard_plugin import animation_process as drawing
+from filtertrack.tensorboard_plugin.logdir import Catalogue
 from filtertrack.tensorboard_plugin.query import Query
+from filtertrack.tensorboard_plugin.request_memory import BusyError, MemoryBudget
+from filtertrack.web import page_api as answers
+from filtertrack.web import payload as parts
 
 NAME = "filtertrack"
 
@@ -55,7 +57,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         self._catalogue = Catalogue.of_flags(context.logdir, spec)
         self._drawing = threading.Lock()
         self._memory = MemoryBudget(_MEMORY, _PATIENCE)
-        folder = resources.files("filtertrack.tensorboard_plugin") / "static"
+        folder = resources.files("filtertrack.web") / "page"
         self._files = {
             file.name: (file.read_bytes(), _STATIC[ending])
             for file in folder.iterdir()

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filtertrack.cells import Channels
 from filtertrack.errors import FiltertrackError
+from filtertrack.render.cells import Channels
 from filtertrack.snapshot import LayerInfo
 
 _LONGEST = 4096

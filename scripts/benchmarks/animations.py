@@ -32,11 +32,12 @@ from benchmarks.sides import (
     timed,
     times_faster,
 )
-from filtertrack import Run, animate, gif
-from filtertrack.film import Film
-from filtertrack.panel import Look
-from filtertrack.subject import choose
-from filtertrack.timing import Pace, plan
+from filtertrack import Run, animate
+from filtertrack.outputs.frames import Film
+from filtertrack.outputs.layer_cells import Look
+from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.render.encoders import gif
 
 FPS = 10
 _ROUNDS = 3

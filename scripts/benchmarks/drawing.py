@@ -10,11 +10,11 @@ import numpy as np
 from benchmarks.made import KERNELS, describe
 from benchmarks.recipes import COLUMNS, plot_to_image
 from benchmarks.sides import Row, Scale, Side, apart, in_turn, times_faster, times_the_cost
-from filtertrack.cells import to_cells, view_of
-from filtertrack.grid import draw, to_png
-from filtertrack.measurement import measure_snapshot
 from filtertrack.measures import drift, norm, roughness
-from filtertrack.scaling import value_range
+from filtertrack.outputs.measurement import measure_snapshot
+from filtertrack.render.cells import to_cells, view_of
+from filtertrack.render.grid import draw, to_png
+from filtertrack.render.value_range import value_range
 
 SIDE = 320
 
@@ -32,7 +32,7 @@ def grid(kernels: np.ndarray) -> list[np.ndarray]:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A picture each page, as ``filtertrack.grid.draw`` returns them.
+        A picture each page, as ``filtertrack.render.grid.draw`` returns them.
     """
     filters, height, width, channels = kernels.shape
     view = view_of(describe("conv1", (height, width, channels, filters)))

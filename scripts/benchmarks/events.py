@@ -16,8 +16,8 @@ from benchmarks.drawing import grid
 from benchmarks.made import KERNELS, make_run
 from benchmarks.sides import Row, Scale, apart, at_most, in_turn, times_the_cost
 from filtertrack import Moment, Run, Snapshot
-from filtertrack.grid import to_image
-from filtertrack.summaries import Summaries
+from filtertrack.render.grid import to_image
+from filtertrack.tensorboard_plugin.summaries import Summaries
 
 SHAPES = {**KERNELS, "64 channels": (3, 3, 64, 64), "1×1": (1, 1, 64, 256)}
 _FRAME = 16

@@ -12,8 +12,8 @@ from benchmarks.made import make_run
 from benchmarks.sides import Row, Scale, Side, apart, in_turn, median, seconds
 from filtertrack import Moment, Run, Snapshot, animate
 from filtertrack.cli import main
-from filtertrack.measurement import measure_snapshot
-from filtertrack.summaries import Summaries
+from filtertrack.outputs.measurement import measure_snapshot
+from filtertrack.tensorboard_plugin.summaries import Summaries
 
 _LINEAR, _CONSTANT = 1.1, 0.2
 """Exponents of 1 and 0 are linear and constant; so little above is caches and noise."""

@@ -28,7 +28,8 @@ from benchmarks.sides import (
     times_faster,
     times_the_cost,
 )
-from filtertrack import Run, recorder
+from filtertrack import Run
+from filtertrack.capture import background_writer as recorder
 
 _HOOKS = ("on_train_begin", "on_epoch_begin", "on_train_batch_end", "on_epoch_end", "on_train_end")
 _MOST_ADDED = {"epoch": 1.0, "log": 5.0}

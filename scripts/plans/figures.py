@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filtertrack.cells import view_of
+from filtertrack.render.cells import view_of
 from filtertrack.snapshot import LayerInfo
 
 # A small process that forks: each call begins alike, and does not import everything anew.

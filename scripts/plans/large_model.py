@@ -79,7 +79,7 @@ def _track(folder: Path, wide: int, last: int) -> _Tracked:
     import keras  # noqa: PLC0415 - only in this process
 
     from filtertrack import FilterTracker  # noqa: PLC0415
-    from filtertrack.layers import TrackedLayers  # noqa: PLC0415
+    from filtertrack.capture.tracked_layers import TrackedLayers  # noqa: PLC0415
 
     before = memory("VmRSS")
     model = _model(keras, wide, last)

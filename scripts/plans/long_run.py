@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.made import describe
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate, measure
 from filtertrack.cli import main
-from filtertrack.labelled import to_xarray
-from filtertrack.summaries import Summaries
-from filtertrack.tensorboard_plugin.answers import describe_steps
-from filtertrack.tensorboard_plugin.parts import Part, cells_at
+from filtertrack.outputs.xarray_export import to_xarray
+from filtertrack.tensorboard_plugin.summaries import Summaries
+from filtertrack.web.page_api import describe_steps
+from filtertrack.web.payload import Part, cells_at
 from plans.figures import (
     Cost,
     Plan,

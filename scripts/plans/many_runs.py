@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.made import make_run
 from filtertrack.snapshot import LayerInfo
-from filtertrack.summaries import Summaries
-from filtertrack.tensorboard_plugin.catalogue import Catalogue
+from filtertrack.tensorboard_plugin.logdir import Catalogue
+from filtertrack.tensorboard_plugin.summaries import Summaries
 from plans.figures import (
     Plan,
     Row,

@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.made import describe
 from benchmarks.storing import Shapes, resnet50
 from filtertrack import Moment, Run, Snapshot, animate
+from filtertrack.capture.background_writer import Recorder, room_for
 from filtertrack.cli import main
-from filtertrack.recorder import Recorder, room_for
 from filtertrack.snapshot import total_bytes
-from filtertrack.summaries import Summaries
+from filtertrack.tensorboard_plugin.summaries import Summaries
 from plans.figures import (
     Plan,
     Row,

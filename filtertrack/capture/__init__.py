@@ -1,0 +1,1 @@
+"""From a model to snapshots: finds the kernels, copies them, and writes the run."""

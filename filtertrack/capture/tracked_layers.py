@@ -1,0 +1,361 @@
+"""The convolutions of one Keras model that are tracked: described once, copied at each snapshot."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+
+from filtertrack.capture.initial_weights import InitialWeights
+from filtertrack.capture.layer_kernels import (
+    AxisOrder,
+    EffectiveKernel,
+    Kernel,
+    KernelFinder,
+    changes_kernels,
+    check_axes,
+    copied,
+    is_of_keras,
+)
+from filtertrack.capture.layer_order import walk
+from filtertrack.capture.layer_selection import Candidate, Selection, choose, is_function
+from filtertrack.errors import FiltertrackError, listed, printable
+from filtertrack.snapshot import LayerInfo, safe_names
+
+_log = logging.getLogger("filtertrack")
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One tracked kernel of a built layer.
+
+    Attributes:
+        info: What is written about it.
+        layer: Its layer.
+        kernel: Where the layer keeps it.
+        variable: The layer's variable of that name; None where it has none.
+    """
+
+    info: LayerInfo
+    layer: Any
+    kernel: Kernel
+    variable: Any
+
+
+class TrackedLayers:
+    """The convolutions of one model that are tracked.
+
+    Args:
+        model: A Keras model.
+        select: Which layers: a name, glob or class, several of these, ``"first"`` for the first
+            convolution, a function of the layer, or None for every convolution. Other layers that
+            own a kernel of three to five axes, ordered as a convolution's (space, input channels,
+            filters), are chosen only where they are meant.
+        effective: Names the array that a layer convolves with, where that is not its variable.
+
+    Raises:
+        FiltertrackError: If nothing matches, or the model has no convolution. A model that may
+            still make layers is not judged before ``finish``.
+
+    Attributes:
+        infos: One description a kernel, in the order in which data flows; empty until everything
+            is built.
+        remarks: What the user should know about what is tracked, a sentence each.
+        others: Descriptions of the kernels that are not tracked.
+    """
+
+    def __init__(
+        self, model: Any, select: Selection = None, effective: EffectiveKernel | None = None
+    ) -> None:
+        self._model = model
+        self._select = select
+        self._finder = KernelFinder(effective)
+        self._by_name = effective is not None
+        self._by_function = is_function(select) or self._by_name
+        self._initial = InitialWeights(model, self._layers_with_kernels)
+        self._sources: tuple[_Source, ...] = ()
+        self._replaced: set[str] = set()
+        self.remarks: list[str] = []
+        self.others: list[LayerInfo] = []
+        candidates = self._candidates()
+        if self._may_grow(candidates):
+            return  # what a layer made later will be is not known
+        wanted = choose(candidates, select)
+        built = [candidate for candidate in wanted if self._is_built(candidate.layer)]
+        if len(built) == len(wanted) or (model.built and built):
+            self._track(candidates, wanted)
+
+    @property
+    def infos(self) -> tuple[LayerInfo, ...]:
+        """One description a kernel, in the order in which data flows; empty until all is built."""
+        return tuple(source.info for source in self._sources)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every tracked layer is built, so that its weights can be read."""
+        return bool(self._sources)
+
+    def finish(self, *, whole: bool = False) -> None:
+        """Describe the layers as they are now.
+
+        Args:
+            whole: Refuse a model in which a layer to track has no weights yet; else only one in
+                which none has.
+
+        Raises:
+            FiltertrackError: If nothing matches the selection, or weights are missing.
+        """
+        candidates = self._candidates()
+        wanted = choose(candidates, self._select)
+        unbuilt = [each.path for each in wanted if not self._is_built(each.layer)]
+        if len(unbuilt) == len(wanted) or (whole and unbuilt):
+            raise FiltertrackError(
+                f"{listed(unbuilt)}: not built, so without weights yet: call the model, or each "
+                f"part of it, on one batch first"
+            )
+        self._track(candidates, wanted)
+
+    def rename(self, infos: Sequence[LayerInfo]) -> None:
+        """Store the kernels as a run describes them that this training goes on with.
+
+        Args:
+            infos: One description a kernel, in the order of ``infos``.
+        """
+        self._sources = tuple(
+            replace(source, info=info) for source, info in zip(self._sources, infos, strict=True)
+        )
+
+    def watch_first_step(self) -> Callable[[], None]:
+        """Read the initial weights of layers that are built in the first training step.
+
+        Returns:
+            A function that ends it.
+        """
+        self._initial.watch()
+        return self._initial.stop
+
+    def initial_weights(self) -> dict[str, np.ndarray] | None:
+        """Return the untrained weights that ``watch_first_step`` read; None if some are missing."""
+        wanted = {}
+        for source in self._sources:
+            wanted[source.info.kernel] = (source.layer, source.kernel.attribute)
+            if source.info.bias:
+                wanted[source.info.bias] = (source.layer, str(source.kernel.bias))
+        return self._initial.arrays(wanted)
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Copy every tracked kernel and bias to the host.
+
+        Returns:
+            Member name (such as ``"conv1/kernel"``) to an array of its own: on some backends Keras
+            hands out its live memory.
+        """
+        arrays = {}
+        for source in self._sources:
+            arrays[source.info.kernel] = self._copied_kernel(source)
+            if source.info.bias:
+                arrays[source.info.bias] = copied(source.kernel.bias_of(source.layer))
+        return arrays
+
+    def weights(self) -> dict[str, Any]:
+        """Return every tracked kernel and bias as its layer holds it, nothing copied.
+
+        Returns:
+            Member name (such as ``"conv1/kernel"``) to Keras's variable, or to the backend's array
+            where a layer makes that itself.
+        """
+        found = {}
+        for source in self._sources:
+            found[source.info.kernel] = source.kernel.of(source.layer)
+            if source.info.bias:
+                found[source.info.bias] = source.kernel.bias_of(source.layer)
+        return found
+
+    def _copied_kernel(self, source: _Source) -> np.ndarray:
+        """Copy a kernel, or its variable where something without a value was put in its place."""
+        held = source.kernel.of(source.layer)
+        try:
+            return copied(held)
+        except Exception:
+            if source.variable is None:
+                raise
+        if source.info.name not in self._replaced:
+            self._replaced.add(source.info.name)
+            _log.warning(
+                "%s: its kernel is replaced while the model runs, so its variable is kept, which "
+                "may not be what convolves: name that with FilterTracker(kernel=...)",
+                source.info.name,
+            )
+        return copied(source.variable)
+
+    def _may_grow(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether layers, or weights that a function chooses by, may still be made."""
+        model = self._model
+        if not candidates and not model.built and not isinstance(model, keras.Sequential):
+            return True
+        unbuilt = [(path, layer) for path, layer in walk(model) if not layer.built]
+        return any(_has_own_build(layer) or (self._by_function and path) for path, layer in unbuilt)
+
+    def _is_built(self, layer: Any) -> bool:
+        kernels = self._finder.kernels(layer)
+        return bool(layer.built) and all(kernel.of(layer) is not None for kernel in kernels)
+
+    def _candidates(self) -> list[Candidate]:
+        """Return every layer that has a kernel, in the order in which data flows."""
+        found = [
+            Candidate(
+                layer,
+                layer.name,
+                path or layer.name,
+                keras_path=_keras_path(self._model, layer),
+                convolution=self._finder.is_convolution(layer),
+            )
+            for path, layer in self._walk()
+            if self._finder.kernels(layer)
+        ]
+        shown = {id(weight) for c in found if c.convolution for weight in c.layer.variables}
+        return [c for c in found if c.convolution or not self._repeats(c.layer, shown)]
+
+    def _repeats(self, layer: Any, shown: Collection[int]) -> bool:
+        """Whether a layer's kernel is a variable of a convolution, which it may wrap."""
+        return any(id(kernel.of(layer)) in shown for kernel in self._finder.kernels(layer))
+
+    def _walk(self) -> Iterator[tuple[str, Any]]:
+        return walk(
+            self._model,
+            first_builds=self._initial.first_builds,
+            is_whole=self._finder.names_kernel,
+        )
+
+    def _layers_with_kernels(self) -> list[tuple[Any, tuple[Kernel, ...]]]:
+        return [(layer, self._finder.kernels(layer)) for _, layer in self._walk()]
+
+    def _track(self, candidates: list[Candidate], wanted: list[Candidate]) -> None:
+        chosen = [c for c in wanted if self._is_built(c.layer)]
+        if self._by_name and not any(self._finder.names_kernel(c.layer) for c in chosen):
+            raise FiltertrackError(
+                "kernel: the function named no kernel of the tracked layers: expected an array for "
+                "one of them at least, got None or an AttributeError for each"
+            )
+        self._sources = self._sources_of(chosen)
+        others = [c for c in candidates if c not in chosen and self._is_built(c.layer)]
+        self.others = [source.info for source in self._sources_of(others)]
+        self.remarks = list(self._remarks(candidates, wanted, chosen))
+
+    def _sources_of(self, owners: Sequence[Candidate]) -> tuple[_Source, ...]:
+        """Describe the kernels of layers that are built, each under a name of its own."""
+        members = safe_names(owner.path for owner in owners)
+        kernels = [
+            (owner, member, path, kernel)
+            for owner, member in zip(owners, members, strict=True)
+            for kernel, path in self._kernel_paths(owner)
+        ]
+        names = safe_names(path for _, _, path, _ in kernels)
+        return tuple(
+            _source(owner, kernel, name, member)
+            for name, (owner, member, _, kernel) in zip(names, kernels, strict=True)
+        )
+
+    def _kernel_paths(self, owner: Candidate) -> Iterator[tuple[Kernel, str]]:
+        """Yield a layer's kernels and what each is called: as the layer where it has only one."""
+        kernels = self._finder.kernels(owner.layer)
+        for kernel in kernels:
+            several = len(kernels) > 1
+            yield kernel, f"{owner.path}/{_last(kernel.attribute)}" if several else owner.path
+
+    def _remarks(
+        self, candidates: list[Candidate], wanted: list[Candidate], chosen: list[Candidate]
+    ) -> Iterator[str]:
+        never_called = [c.path for c in wanted if c not in chosen]
+        if never_called:
+            yield f"not tracked: {listed(never_called)}: never called, so without weights"
+        others = [c.path for c in candidates if c not in wanted and not c.convolution]
+        if others:
+            yield (
+                f"not tracked: {listed(others)}: no convolution of Keras; if it is one, choose it "
+                f"with layers=, or name its kernel with kernel="
+            )
+        changing = tuple(
+            f"{path}/" for path, layer in self._walk() if path and changes_kernels(layer)
+        )
+        unsure = [
+            c.path
+            for c in chosen
+            if self._finder.computes_itself(c.layer) or c.path.startswith(changing)
+        ]
+        if unsure:
+            yield (
+                f"{listed(unsure)}: a class of its own computes the output; if it convolves with "
+                f"another array than the variable, name that with kernel="
+            )
+
+
+def _has_own_build(layer: Any) -> bool:
+    """Whether a class that is not Keras's builds its layers: it may make others then."""
+    cls = type(layer)
+    # What Keras marks so is only inherited: it makes nothing.
+    return not is_of_keras(cls) and not getattr(cls.build, "_is_default", False)
+
+
+def _keras_path(model: Any, layer: Any) -> str:
+    """Return the path that Keras gives to a layer, without the model's own name."""
+    return str(layer.path or layer.name).removeprefix(f"{model.name}/")
+
+
+def _last(attribute: str) -> str:
+    return attribute.rpartition(".")[2]
+
+
+def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source:
+    """Describe one kernel of a layer that is built."""
+    layer, held = owner.layer, kernel.of(owner.layer)
+    check_axes(owner.path, held)
+    kernel_shape = tuple(int(n) for n in held.shape)
+    axes, shape = _one_order(kernel_shape, kernel.order)
+    biased = kernel.bias is not None and kernel.bias_of(layer) is not None
+    described = getattr(layer, "cell", layer)
+    info = LayerInfo(
+        name=name,
+        path=printable(str(layer.path or layer.name)),
+        class_name=type(layer).__name__,
+        kernel=f"{member}/{_last(kernel.attribute)}",
+        bias=f"{member}/{_last(kernel.bias)}" if biased and kernel.bias else None,
+        kernel_shape=kernel_shape,
+        axes=axes,
+        shape=shape,
+        dtype=keras.backend.standardize_dtype(held.dtype),
+        strides=_numbers(getattr(described, "strides", 1), len(kernel_shape) - 2),
+        dilation=_numbers(getattr(described, "dilation_rate", 1), len(kernel_shape) - 2),
+        data_format=getattr(described, "data_format", None) or "channels_last",
+        trainable=bool(layer.trainable),
+    )
+    alike = (v for v in layer.variables if v.name == _last(kernel.attribute))
+    variable = next((v for v in alike if tuple(v.shape) == kernel_shape), None)
+    return _Source(info, layer, kernel, variable)
+
+
+def _numbers(value: Any, count: int) -> tuple[int, ...]:
+    return tuple(map(int, value)) if isinstance(value, (tuple, list)) else (int(value),) * count
+
+
+def _one_order(
+    kernel_shape: tuple[int, ...], order: AxisOrder
+) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
+    """Return the order of axes, and the shape, that make ``(filters, height, width, channels)``.
+
+    A kernel along one axis is one row high; the slices of a 3-D one stand side by side.
+    """
+    space = len(kernel_shape) - 2
+    filters, channels = {
+        "convolution": ((space + 1,), (space,)),
+        "transposed": ((space,), (space + 1,)),
+        "depthwise": ((space, space + 1), ()),
+    }[order]
+    down, across = {1: ((), (0,)), 2: ((0,), (1,)), 3: ((1,), (0, 2))}[space]
+    groups = (filters, down, across, channels)
+    sizes = [prod(kernel_shape[axis] for axis in group) for group in groups]
+    axes = tuple(axis for group in groups for axis in group)
+    return axes, (sizes[0], sizes[1], sizes[2], sizes[3])

@@ -1,0 +1,1 @@
+"""A run in; animations, figures, curves and tables out."""

@@ -1,0 +1,215 @@
+"""What was measured of a run as curves over training: structure, drift, labels."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from filtertrack.errors import FiltertrackError, printable
+from filtertrack.measures import LABELS
+from filtertrack.outputs.matplotlib_figure import (
+    FORMATS,
+    Colour,
+    PaperFigure,
+    colour,
+    save,
+    settings,
+)
+from filtertrack.outputs.measurement import MeasuredLayer, Measurement
+from filtertrack.render.palette import OUTLINED, THEMES, ThemeName
+from filtertrack.render.text import cut
+from filtertrack.storage.files import check_target
+
+_WIDTH, _ROW, _EDGE = 6.7, 1.75, 0.75
+"""Inches: of the figure, of a layer, and of title and legend together."""
+_FONT = 8.0
+_MOST_LAYERS = 16
+_NAME = 22
+"""Characters of a layer's name, at most, beside its row."""
+_UNNAMED = {"unstructured": 0.62, "unknown": 0.82}
+"""How far from the text's colour to the background's the labels without an outline are drawn."""
+
+
+def plot_trajectories(
+    measured: Measurement,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    theme: ThemeName = "light",
+) -> Figure:
+    """Draw what was measured over training: a row a layer.
+
+    At the left the share of structured filters and the mean roughness; a mark where half of them
+    had formed. In the middle how far filters have turned from their start: the median, and where
+    the middle half and all of them lie. At the right how many have which label. Steps that count
+    batches are on a logarithmic axis, since filters form early.
+
+    Args:
+        measured: The run.
+        output: The file to write, or None. Its ending says the format: ``.png``, ``.pdf`` or
+            ``.svg``.
+        theme: ``"light"`` or ``"dark"``.
+
+    Returns:
+        A matplotlib figure, to be changed further; in a notebook it displays itself.
+
+    Raises:
+        FiltertrackError: If there are more than 16 layers or fewer than two steps, or the output
+            ends otherwise.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> from filtertrack.outputs.measurement import measure
+        >>> figure = plot_trajectories(measure("tests/golden/run-v1"))
+        >>> [axes.get_title(loc="left") for axes in figure.axes[:3]]
+        ['structure', 'drift', 'labels']
+    """
+    target = None if output is None else Path(output)
+    if target is not None:
+        check_target(target, FORMATS)
+    if theme not in THEMES:
+        raise FiltertrackError(f"theme: expected one of {', '.join(THEMES)}, got {theme!r}")
+    layers = list(measured.layers.values())
+    check_trajectories(len(layers), len(measured.moments))
+    with settings():
+        figure = _drawn(measured, layers, theme)
+    if target is not None:
+        save(figure, target)
+    return figure
+
+
+def check_trajectories(layers: int, steps: int) -> None:
+    """See to it that so much can be drawn, before it is measured.
+
+    Raises:
+        FiltertrackError: If there are more than 16 layers or fewer than two steps.
+    """
+    if layers > _MOST_LAYERS:
+        raise FiltertrackError(
+            f"layers: a figure shows at most {_MOST_LAYERS}, got {layers}; choose some"
+        )
+    if steps < 2:
+        raise FiltertrackError(f"steps: curves take at least two snapshots, got {steps}")
+
+
+def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeName) -> Figure:
+    look = THEMES[theme]
+    ink, ground = colour(look.text), colour(look.background)
+    size = (_WIDTH, _EDGE + _ROW * len(layers))
+    figure = PaperFigure(figsize=size, dpi=200, facecolor=ground, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(layers), 3, squeeze=False, sharex=True)
+    epochs = all(moment.counts_epochs for moment in measured.moments)
+    for row, layer in zip(grid, layers, strict=True):
+        _structure(row[0], layer, theme)
+        _drift(row[1], layer, theme)
+        _labels(row[2], layer, theme)
+        name = printable(cut(layer.info.name, _NAME))
+        row[0].set_ylabel(name, fontsize=_FONT, color=ink, weight="bold")
+        for axes in row:
+            _dressed(axes, ink, ground)
+            if not epochs:
+                axes.set_xscale("symlog", linthresh=1)
+                axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.set_xlim(layer.steps[0], layer.steps[-1])
+    for axes, title in zip(grid[0], ("structure", "drift", "labels"), strict=True):
+        axes.set_title(title, fontsize=_FONT, color=ink, loc="left", weight="bold")
+    for axes in grid[-1]:
+        axes.set_xlabel("epochs" if epochs else "batches", fontsize=_FONT, color=ink)
+    named = _legend(grid.ravel())
+    figure.legend(
+        list(named.values()),
+        list(named),
+        loc="outside lower center",
+        ncols=5,
+        frameon=False,
+        fontsize=_FONT - 1,
+        labelcolor=ink,
+    )
+    return figure
+
+
+def _structure(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
+    look = THEMES[theme]
+    axes.plot(
+        layer.steps, layer.whole["structured"], color=colour(look.first), label="share structured"
+    )
+    axes.plot(
+        layer.steps,
+        layer.whole["roughness"],
+        color=colour(look.second),
+        linestyle=(0, (4, 1.5)),
+        label="mean roughness (noise: 1)",
+    )
+    roughness = layer.whole["roughness"]
+    axes.set_ylim(0, max(1.15, 1.05 * np.nanmax(roughness, initial=0.0)))
+    if np.isfinite(layer.half_formed):
+        axes.axvline(
+            layer.half_formed,
+            color=colour(look.text),
+            linewidth=0.8,
+            linestyle=":",
+            label="half had formed",
+        )
+
+
+def _drift(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
+    drift = layer.filters["drift"]
+    known = np.isfinite(drift).any(axis=1)
+    shade = colour(THEMES[theme].second)
+    if known.any():
+        steps = np.array(layer.steps)[known]
+        low, first, middle, third, high = np.nanquantile(
+            drift[known], [0, 0.25, 0.5, 0.75, 1], axis=1
+        )
+        axes.plot(steps, middle, color=shade, label="median drift")
+        bands = (("middle half", first, third, 0.35), ("all filters", low, high, 0.15))
+        for name, below, above, alpha in bands:
+            axes.fill_between(
+                steps, below, above, color=shade, alpha=alpha, linewidth=0, label=name
+            )
+    axes.set_ylim(bottom=0)
+
+
+def _labels(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
+    counts = [layer.whole[name] for name in LABELS]
+    axes.stackplot(
+        layer.steps, counts, labels=LABELS, colors=_label_colours(theme), linewidth=0, step="mid"
+    )
+    axes.set_ylim(0, max(1, layer.info.filters))
+
+
+def _label_colours(theme: ThemeName) -> list[Colour]:
+    look = THEMES[theme]
+    named: dict[str, Colour] = dict(zip(OUTLINED, map(colour, look.outlines), strict=True))
+    ink, ground = np.array(colour(look.text)), np.array(colour(look.background))
+    for name, share in _UNNAMED.items():
+        red, green, blue = ink + share * (ground - ink)
+        named[name] = (red, green, blue)
+    return [named[name] for name in LABELS]
+
+
+def _legend(grid: Iterable[Axes]) -> dict[str, Artist]:
+    """Return each name that is drawn anywhere, once, and what it stands for."""
+    named: dict[str, Artist] = {}
+    for axes in grid:
+        handles, names = axes.get_legend_handles_labels()
+        for name, handle in zip(names, handles, strict=True):
+            named.setdefault(name, handle)
+    return named
+
+
+def _dressed(axes: Axes, ink: Colour, ground: Colour) -> None:
+    axes.set_facecolor(ground)
+    axes.tick_params(labelsize=_FONT - 1, colors=ink, length=2, width=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_edgecolor(ink)
+        spine.set_linewidth(0.5)
+    for line in axes.lines:
+        line.set_linewidth(1.2)

@@ -1,0 +1,1 @@
+"""Arrays in, pixels and bytes out; nothing here opens a run."""

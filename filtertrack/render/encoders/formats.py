@@ -1,0 +1,103 @@
+"""Which file format an animation is written in: its file's ending says it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Protocol, TypeAlias
+
+import numpy as np
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.render.encoders.apng import ApngWriter
+from filtertrack.render.encoders.gif import GifWriter
+from filtertrack.render.encoders.video import VideoWriter, check_encoder
+from filtertrack.render.encoders.webp import WebpWriter
+
+
+class Writer(Protocol):
+    """Takes the frames of one animation."""
+
+    def add(self, frame: np.ndarray, seconds: float) -> None:
+        """Add a frame that is shown for so long."""
+
+
+Open: TypeAlias = Callable[
+    [BinaryIO, tuple[int, int], np.ndarray | None], AbstractContextManager[Writer]
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format.
+
+    Attributes:
+        mime: Its media type.
+        make: Starts a file: from the file, the frames' shape, their palette or None, and for a
+            picture format how often it plays.
+        longest: Pixels a side, at most.
+        palette: Whether a frame holds at most 256 colours.
+        video: Whether it is a video: colour for every second pixel only, and the player decides how
+            often it plays.
+    """
+
+    mime: str
+    make: Callable[..., AbstractContextManager[Writer]]
+    longest: int
+    palette: bool = False
+    video: bool = False
+
+    def opener(self, loop: int | None) -> Open:
+        """Return what starts a file.
+
+        Args:
+            loop: How often it plays; 0 for ever. None for the format's own way.
+
+        Raises:
+            FiltertrackError: If this cannot be asked of the format, or its encoder is missing.
+        """
+        if not self.video:
+            loop = 0 if loop is None else loop
+            if not isinstance(loop, int) or not 0 <= loop < 1 << 16:
+                raise FiltertrackError(f"loop: expected 0 (for ever) to 65535, got {loop}")
+            return partial(self.make, loop=loop)
+        check_encoder()
+        if loop is not None:
+            raise FiltertrackError(
+                "loop: how often a video plays is up to its player; leave it out, or write a GIF, "
+                "PNG or WebP"
+            )
+        return self.make
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        """Refuse frames that the format cannot hold.
+
+        Raises:
+            FiltertrackError: If a side is too long; the message says how long it may be.
+        """
+        if max(shape) > self.longest:
+            raise FiltertrackError(
+                f"size: frames of {shape[1]}x{shape[0]} pixels do not fit; {self.mime} holds at "
+                f"most {self.longest} a side"
+            )
+
+
+FORMATS: dict[str, Format] = {
+    ".gif": Format("image/gif", GifWriter, (1 << 16) - 1, palette=True),
+    ".png": Format("image/png", ApngWriter, (1 << 31) - 1),
+    ".apng": Format("image/png", ApngWriter, (1 << 31) - 1),
+    ".webp": Format("image/webp", WebpWriter, (1 << 14) - 1),
+    ".mp4": Format("video/mp4", partial(VideoWriter, container="mp4"), 1 << 14, video=True),
+    ".webm": Format("video/webm", partial(VideoWriter, container="webm"), 1 << 14, video=True),
+}
+
+
+def format_of(path: Path) -> Format:
+    """Return the format that a file's ending asks for; it is one of ``FORMATS``.
+
+    Example:
+        >>> format_of(Path("evolution.webp")).mime
+        'image/webp'
+    """
+    return FORMATS[path.suffix.lower()]

@@ -1,0 +1,143 @@
+"""Write an MP4 or a WebM frame by frame: the smallest files, for lectures and web pages.
+
+Video is not exact: it keeps colour for every second pixel only, and rounds. Whoever draws for it
+lets everything begin and end at even pixels. Then a weight of 8 pixels or more a side comes out
+within a few levels of its own colour.
+"""
+
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self, cast
+
+import numpy as np
+
+from filtertrack.errors import FiltertrackError
+from filtertrack.outputs.timeline import Clock
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+Container = Literal["mp4", "webm"]
+
+# Constant quality: 18 and 24 are where neither codec's loss can be seen in flat squares.
+_CODECS: dict[Container, tuple[str, dict[str, str]]] = {
+    # Without B-frames: with them the muxer loses the time of a picture that is shown for long.
+    "mp4": ("libx264", {"crf": "18", "preset": "medium", "bf": "0"}),
+    "webm": (
+        "libvpx-vp9",
+        {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
+    ),
+}
+_TICKS = 1000
+_NOMINAL_RATE = 50
+_THREADS = 2
+_BT709, _LIMITED = 1, 1
+"""How colour is coded, said in the file: where nothing says it, players guess, by the size."""
+
+
+class VideoWriter:
+    """A video: H.264 in MP4, which everything plays, or VP9 in WebM.
+
+    Each picture is one frame, shown for as long as asked: the frame rate varies.
+
+    Args:
+        file: Where to write, from its beginning; it can seek, and stays open.
+        shape: Height and width of every frame; both are even.
+        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None where the
+            frames themselves hold colours.
+        container: ``"mp4"`` or ``"webm"``.
+
+    Raises:
+        FiltertrackError: If PyAV is not installed; the message names the extra.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        shape: tuple[int, int],
+        colours: np.ndarray | None,
+        container: Container = "mp4",
+    ) -> None:
+        check_encoder()
+        import av  # noqa: PLC0415 - an extra
+
+        self._colours = colours
+        self._clock = Clock(_TICKS, 1 << 31)
+        self._at = 0
+        codec, options = _CODECS[container]
+        # Without "bitexact" a WebM holds random numbers, and is another file each time.
+        self._container: OutputContainer = av.open(
+            file, "w", format=container, options={"fflags": "+bitexact"}
+        )
+        stream = self._container.add_stream(codec, rate=_NOMINAL_RATE, options=options)
+        self._stream = cast("VideoStream", stream)
+        self._stream.height, self._stream.width = shape
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        self._stream.time_base = context.time_base = Fraction(1, _TICKS)
+        context.flags |= av.codec.context.Flags.frame_duration
+        context.thread_count = _THREADS
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Encode what is still under way, unless something went wrong; end the file."""
+        try:
+            if error is None:
+                self._container.mux(self._stream.encode())
+        finally:
+            self._container.close()
+
+    def add(self, frame: np.ndarray, seconds: float) -> None:
+        """Add a frame.
+
+        Args:
+            frame: ``uint8`` array of the writer's shape, entries of the palette; or with a last
+                axis of 3.
+            seconds: How long it is shown.
+        """
+        picture = self._converted(frame)
+        ticks = self._clock.ticks(seconds)
+        picture.pts, picture.duration = self._at, ticks
+        picture.time_base = Fraction(1, _TICKS)
+        self._at += ticks
+        self._container.mux(self._stream.encode(picture))
+
+    def _converted(self, frame: np.ndarray) -> "VideoFrame":
+        import av  # noqa: PLC0415 - an extra
+
+        pixels = frame if self._colours is None else self._colours[frame]
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        # "AREA" takes the mean of each two by two pixels; others look beyond them, across edges.
+        return picture.reformat(
+            format="yuv420p",
+            interpolation="AREA",
+            dst_colorspace="ITU709",
+            dst_color_range="MPEG",
+        )
+
+
+def check_encoder() -> None:
+    """See to it that video can be written.
+
+    Raises:
+        FiltertrackError: If PyAV is not installed; the message names the extra.
+    """
+    try:
+        import av  # noqa: F401, PLC0415 - an extra
+    except ImportError as error:
+        raise FiltertrackError(
+            "MP4 and WebM need PyAV: pip install 'filtertrack[video]'; GIF, PNG and WebP need "
+            "nothing more"
+        ) from error

@@ -1,0 +1,305 @@
+"""What TensorBoard shows of a run: pictures, scalars, a table, the whole evolution."""
+
+import io
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_STRING
+from tensorboard.plugins.histogram.metadata import create_summary_metadata as histogram_metadata
+from tensorboard.plugins.image.metadata import create_summary_metadata as image_metadata
+from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
+from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
+
+from filtertrack import measures
+from filtertrack.errors import FiltertrackError
+from filtertrack.outputs.filmstrip_picture import Strip, card_rows, spread_steps
+from filtertrack.outputs.frames import Film
+from filtertrack.outputs.layer_cells import Look
+from filtertrack.outputs.run_selection import Subject, choose
+from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.render.cells import explain, to_cells, to_channels, view_of
+from filtertrack.render.encoders.apng import ApngWriter
+from filtertrack.render.grid import PAGE, draw, to_png
+from filtertrack.render.value_range import value_range
+from filtertrack.snapshot import LayerInfo, Moment, Snapshot
+from filtertrack.storage.retention import count_taken, worth_drawing
+from filtertrack.storage.run import Run
+from filtertrack.tensorboard_plugin.event_files import events_in
+
+_log = logging.getLogger("filtertrack")
+
+_CARD = 320
+"""A TensorBoard card is about 350 pixels wide; a wider picture would lose its lines."""
+
+_MOST_FRAMES, _FEWEST_FRAMES, _ALL_FRAMES = 60, 12, 600
+_PACE = Pace(fps=8.0)
+
+_MEASURES = {
+    "drift": (
+        "Mean over filters of 1 - cos(w, w0): how far each filter has turned away from its start. "
+        "0 is the start's direction, 1 at right angles to it."
+    ),
+    "norm": "Mean over filters of the Euclidean length of a filter's weights.",
+    "roughness": (
+        "Mean over filters of the squared difference between neighbouring pixels, over that "
+        "between any two. 1 is noise; edges and blobs are smooth, well below 1."
+    ),
+}
+_DISTRIBUTIONS = {
+    "drift": "How far each filter has turned away from its start: 1 - cos(w, w0).",
+    "roughness": "How rough each filter is: 1 is noise, edges and blobs are well below 1.",
+}
+_BUCKETS = 30
+
+_BYTES_A_LAYER, _BYTES_A_PAGE, _BYTES_A_VALUE = 3000, 2000, 1.2
+"""What a snapshot takes in an event file, measured on random kernels of 3x3x3x32 to 16x16x3x768."""
+_ROUNDING = 1e-9
+"""Values that differ by less, in shares of the largest, are one."""
+
+
+class Summaries:
+    """TensorBoard's side of one run: pictures and scalars of each snapshot, a table, a timelapse.
+
+    Args:
+        run: The run they belong to; the events go into the same folder. Drift is measured from its
+            first snapshot, or where it has none yet from the first that is added.
+        keep: Where the run forgets older snapshots, how many of the newest it keeps. Event files
+            forget nothing, so of many snapshots ever fewer are shown then.
+    """
+
+    def __init__(self, run: Run, keep: int | None = None) -> None:
+        self._layers = list(run.layers.values())
+        self._events = events_in(run.folder)
+        self._last: Moment | None = None
+        self._start: dict[str, np.ndarray] = {}
+        self._before: dict[str, np.ndarray] = {}
+        steps = run.steps
+        self._keep = keep
+        self._taken = 0 if keep is None else count_taken(steps, keep)
+        self._passed_over: Snapshot | None = None
+        first = steps[:1]
+        if first:
+            with suppress(FiltertrackError):  # damaged: then from the first that is added
+                self._start = {name: run.kernels(name, first[0]) for name in run.layers}
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Write one snapshot's pictures and scalars, and see to it that they are on disk.
+
+        A second snapshot of the same step is left out: TensorBoard would show both.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        if self._last is not None and snapshot.step <= self._last.step:
+            return
+        self._taken += 1
+        if self._keep is not None and not worth_drawing(self._taken - 1, self._keep):
+            self._passed_over = snapshot
+            return
+        self._show(snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._passed_over = None
+        values = [value for info in self._layers for value in self._values(info, snapshot)]
+        if not self._events.started:
+            self._events.start(snapshot.step)
+        if self._last is None:
+            values.insert(0, _text("filters_layers", _table(self._layers)))
+        summary = Summary(value=values)
+        moment = snapshot.moment
+        self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
+        self._last = moment
+
+    def add_evolution(self, run: Run) -> None:
+        """Write two pictures a layer that show the whole evolution: a moving one and a filmstrip.
+
+        TensorBoard keeps ten steps of a tag and hands an image's bytes to the browser as they are,
+        so an animated PNG shows what the slider cannot.
+
+        A layer that cannot be drawn, such as one that would be too large, is left out with a
+        warning in the log.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        steps = run.steps
+        if self._last is None or not steps:
+            return
+        most = max(_FEWEST_FRAMES, min(_MOST_FRAMES, _ALL_FRAMES // len(self._layers)))
+        moving = _spread(steps, most)
+        still = spread_steps(steps, epochs=self._last.counts_epochs)
+        for info in self._layers:
+            try:
+                subject = choose(run, layers=[info.name], steps=[*moving, *still], least=0)
+                values = _evolution(info, subject.at(moving), subject.at(still))
+            except FiltertrackError as error:
+                _log.warning("no picture of the evolution of %s: %s", info.name, error)
+                continue
+            if values:
+                step, now = subject.steps[-1], time.time()
+                self._events.append(Event(step=step, wall_time=now, summary=Summary(value=values)))
+
+    def finish(self) -> None:
+        """See to it that the last snapshot is shown, and everything stored.
+
+        On object storage events are gathered for a while.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self._passed_over is not None:
+            self._show(self._passed_over)
+        self._events.finish()
+
+    def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
+        kernels = info.canonical(snapshot.arrays[info.kernel])
+        start = self._start.setdefault(info.name, kernels)
+        view = view_of(info)
+        cells = to_cells(view, kernels, like=self._before.get(info.name))
+        if view.kind == "pattern":
+            self._before[info.name] = cells
+        pages = draw(view, cells, value_range(cells), _CARD)
+        shape = pages[0].shape[:2]
+        yield _image(f"filters/{info.name}", map(to_png, pages), shape, explain(info))
+        values = _measure(to_channels(view, kernels), to_channels(view, start))
+        for name, about in _MEASURES.items():
+            mean = measures.finite_mean(values[name])
+            if math.isfinite(mean):
+                yield _scalar(f"filter_measures/{info.name}/{name}", mean, about)
+        for name, about in _DISTRIBUTIONS.items():
+            finite = values[name][np.isfinite(values[name])]
+            if len(finite):
+                yield _histogram(f"filter_distributions/{info.name}/{name}", finite, about)
+
+
+def event_bytes(layers: Sequence[LayerInfo]) -> int:
+    """Return about how many bytes the events of one snapshot take: within a factor of two.
+
+    Example:
+        >>> event_bytes([])
+        0
+    """
+    size = 0.0
+    for view in map(view_of, layers):
+        values = view.count * view.height * view.width * (3 if view.coloured else 1)
+        pages = 1 if view.kind == "matrix" else math.ceil(view.count / PAGE)
+        size += _BYTES_A_LAYER + _BYTES_A_PAGE * pages + _BYTES_A_VALUE * values
+    return round(size)
+
+
+def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Return what is measured of each filter while training runs: what takes next to no time."""
+    return {
+        "drift": measures.drift(kernels, start),
+        "norm": measures.norm(kernels),
+        "roughness": measures.roughness(kernels),
+    }
+
+
+def _evolution(info: LayerInfo, moving: Subject, still: Subject) -> list[Summary.Value]:
+    """Draw what there is to draw of a whole run: nothing of one snapshot."""
+    if len(moving.steps) < 2:
+        return []
+    values = [_timelapse(moving, info)]
+    if len(still.steps) > 1 and view_of(info).kind != "matrix":  # side by side those are unreadable
+        values.append(_filmstrip(still, info))
+    return values
+
+
+def _timelapse(subject: Subject, info: LayerInfo) -> Summary.Value:
+    view = view_of(info)
+    look = Look(filters=range(PAGE)) if view.count > PAGE else Look()
+    film = Film(subject, plan(subject.moments[0], _PACE), look, side=_CARD)
+    file = io.BytesIO()
+    with ApngWriter(file, film.shape, film.colours) as png:
+        for frame, picture in zip(film.timeline.frames, film.pictures(), strict=True):
+            png.add(picture, frame.seconds)
+    first = f"the first {PAGE} filters, " if view.count > PAGE else ""
+    about = (
+        f"Animation of {len(subject.steps)} snapshots, {first}from the start of training. "
+        f"{explain(info)}"
+    )
+    return _image(f"filters_timelapse/{info.name}", [file.getvalue()], film.shape, about)
+
+
+def _filmstrip(subject: Subject, info: LayerInfo) -> Summary.Value:
+    view = view_of(info)
+    rows = min(view.count, card_rows(view, len(subject.steps)))
+    picture = Strip(subject, Look(filters=range(rows)) if rows else Look()).card(_CARD)
+    about = (
+        f"Filmstrip: filters from the first one down, steps from the start across. {explain(info)}"
+    )
+    return _image(f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about)
+
+
+def _spread(steps: Sequence[int], most: int) -> list[int]:
+    """Pick at most so many steps, evenly, the first and the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[round(n * (len(steps) - 1) / (most - 1))] for n in range(most)]
+
+
+def _image(
+    tag: str, files: Iterator[bytes] | Sequence[bytes], shape: tuple[int, ...], description: str
+) -> Summary.Value:
+    height, width = shape
+    texts = [str(width).encode(), str(height).encode(), *files]
+    metadata = image_metadata(None, description, converted_to_tensor=True)
+    return _value(
+        tag,
+        TensorProto(dtype=DT_STRING, string_val=texts, tensor_shape=_shape(len(texts))),
+        metadata,
+    )
+
+
+def _scalar(tag: str, value: float, description: str) -> Summary.Value:
+    tensor = TensorProto(dtype=DT_FLOAT, float_val=[value], tensor_shape=TensorShapeProto())
+    return _value(tag, tensor, scalar_metadata(None, description))
+
+
+def _histogram(tag: str, values: np.ndarray, description: str) -> Summary.Value:
+    low, high = float(values.min()), float(values.max())
+    edges = np.full(_BUCKETS + 1, low)
+    if high - low > _ROUNDING * max(abs(low), abs(high)):
+        edges = np.linspace(low, high, _BUCKETS + 1)
+        counts, _ = np.histogram(values, edges)
+    else:  # one value, as the drift at the start: a bucket without width
+        counts = np.eye(_BUCKETS, dtype=np.int64)[-1] * len(values)
+    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in buckets.shape])
+    tensor = TensorProto(dtype=DT_DOUBLE, double_val=buckets.ravel().tolist(), tensor_shape=shape)
+    return _value(tag, tensor, histogram_metadata(None, description))
+
+
+def _text(tag: str, text: str) -> Summary.Value:
+    tensor = TensorProto(
+        dtype=DT_STRING, string_val=[text.encode()], tensor_shape=TensorShapeProto()
+    )
+    return _value(tag, tensor, text_metadata(None, "The tracked layers."))
+
+
+def _value(tag: str, tensor: TensorProto, metadata: SummaryMetadata) -> Summary.Value:
+    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+
+
+def _shape(length: int) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=length)])
+
+
+def _table(layers: Sequence[LayerInfo]) -> str:
+    """Return the tracked layers as a Markdown table."""
+    rows = [
+        f"| `{info.name}` | {info.class_name} | {'×'.join(map(str, info.kernel_shape))} "
+        f"| {info.filters} | {info.shape[3]} | {'×'.join(map(str, info.strides))} | {info.dtype} |"
+        for info in layers
+    ]
+    head = "| layer | class | kernel | filters | channels | strides | type |"
+    return "\n".join([head, "|---|---|---|--:|--:|---|---|", *rows])

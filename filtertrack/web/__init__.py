@@ -1,0 +1,1 @@
+"""The interactive page: its JavaScript in ``page/``, and what it asks for."""

@@ -1,0 +1,364 @@
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot
+from filtertrack.capture.run_writer import Recording
+from filtertrack.tensorboard_plugin.summaries import Summaries
+
+WRITER = """
+import sys
+import numpy as np
+from filtertrack import LayerInfo, Moment, Run, Snapshot
+from filtertrack.tensorboard_plugin.summaries import Summaries
+
+def snapshot(step):
+    rng = np.random.default_rng(step)
+    arrays = {"conv1/kernel": rng.normal(size=(3, 3, 3, 16)).astype(np.float32),
+              "conv1/bias": rng.normal(size=16).astype(np.float32)}
+    return Snapshot(Moment(step, 0, step, {"loss": step}), arrays)
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    if Run.exists(folder):
+        run = Run(folder)
+        start = max(run.steps, default=-1) + 1
+        run.truncate(start)
+    else:
+        info = LayerInfo("conv1", "conv1", "Conv2D", "conv1/kernel", "conv1/bias", (3, 3, 3, 16),
+                         (3, 0, 1, 2), (16, 3, 3, 3), "float32")
+        run, start = Run.create(folder, [info]), 0
+    summaries = Summaries(run)
+    for step in range(start, 1_000_000):
+        run.append(snapshot(step))
+        print(step, flush=True)
+        summaries.add(snapshot(step))
+"""
+
+TRAINING = """
+import os, resource, sys, time
+import numpy as np
+import keras
+from filtertrack import FilterTracker
+
+def train(*callbacks):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"),
+        keras.layers.GlobalAveragePooling2D()])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
+    model.fit(x, np.ones((8, 4), "float32"), epochs=10, verbose=0, callbacks=list(callbacks))
+    return b"".join(w.tobytes() for w in model.get_weights())
+
+def at_epoch(**actions):
+    def act(epoch, logs):
+        actions.get(f"epoch_{epoch}", lambda: None)()
+    return keras.callbacks.LambdaCallback(on_epoch_begin=act)
+"""
+
+
+def run_child(tmp_path, program, **environment):
+    """Run a training in a process of its own."""
+    script = tmp_path / "child.py"
+    script.write_text(TRAINING + textwrap.dedent(program))
+    return subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def survive_kills(tmp_path, read_events, kills):
+    """Kill a writer again and again, each time at a random moment; after each all is sound."""
+    (tmp_path / "writer.py").write_text(WRITER)
+    sys.path.insert(0, str(tmp_path))
+    import writer
+
+    sys.path.pop(0)
+    folder, chance, reported = tmp_path / "run", random.Random(0), set()
+    for number in range(kills):
+        child = subprocess.Popen(
+            [sys.executable, tmp_path / "writer.py", folder], stdout=subprocess.PIPE, text=True
+        )
+        with child:
+            if number % 4:  # else it may die before its first snapshot
+                reported.add(int(child.stdout.readline()))
+                time.sleep(chance.uniform(0, 0.05))
+            else:
+                time.sleep(chance.uniform(0, 0.6))
+            child.kill()
+            reported.update(int(line) for line in child.stdout if line.endswith("\n"))
+        if not Run.exists(folder):
+            assert not reported
+            continue
+        run = Run(folder)
+        assert reported <= set(run.steps)
+        assert not run.verify()
+        for step in run.steps[-30:]:
+            expected = writer.snapshot(step).arrays
+            for name, array in run.snapshot(step).arrays.items():
+                assert array.tobytes() == expected[name].tobytes()
+    assert len(reported) > kills
+    events = [step for step, value in read_events(run.folder) if value.tag == "filters/conv1"]
+    assert len(set(events)) > len(reported) / 2
+    assert set(events) <= set(run.steps)
+
+
+def test_20_kills(tmp_path, read_events):
+    """What was reported as stored is there bit for bit; nothing half-written is seen."""
+    survive_kills(tmp_path, read_events, 20)
+
+
+@pytest.mark.slow
+def test_100_kills(tmp_path, read_events):
+    """The same, a hundred times."""
+    survive_kills(tmp_path, read_events, 100)
+
+
+def test_a_killed_training_started_again(tmp_path):
+    """SIGKILL in mid-training, then the same program again: one continuous run."""
+    program = """
+        kill = lambda: os.environ["KILL"] and os.kill(os.getpid(), 9)
+        train(keras.callbacks.BackupAndRestore("backup"), FilterTracker("run"),
+              at_epoch(epoch_6=kill))
+        """
+    assert run_child(tmp_path, program, KILL="yes").returncode == -signal.SIGKILL
+    early = {step: Run(tmp_path / "run").kernels("conv", step) for step in (0, 1, 2)}
+    again = run_child(tmp_path, program, KILL="")
+    assert again.returncode == 0, again.stderr
+    run = Run(tmp_path / "run")
+    assert run.steps == list(range(11))
+    assert not run.verify()
+    for step, kernel in early.items():
+        np.testing.assert_array_equal(run.kernels("conv", step), kernel)
+
+
+def test_a_disk_that_is_full_from_the_beginning(tmp_path):
+    """The manifest cannot be written: an error of ours before the first batch."""
+    result = run_child(
+        tmp_path,
+        """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        train(FilterTracker("run"), at_epoch(epoch_0=lambda: print("trained")))
+        """,
+    )
+    assert result.returncode == 1
+    expected = "cannot start a run: writing 'run/filters/manifest.json' failed: File too large"
+    assert f"FiltertrackError: {expected}" in result.stderr
+    assert "trained" not in result.stdout
+
+
+def test_a_full_disk(tmp_path):
+    """No byte can be written in epochs 3 to 5: training ends alike, the rest is stored and said."""
+    result = run_child(
+        tmp_path,
+        """
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        def limit(size):
+            time.sleep(1)  # what is in the background's hands is written, or lost, before
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+        full, free = lambda: limit(0), lambda: limit(hard)
+        tracked = train(FilterTracker("run"), at_epoch(epoch_3=full, epoch_6=free))
+        assert tracked == train()
+        """,
+    )
+    assert result.returncode == 0, result.stderr
+    steps = Run(tmp_path / "run").steps
+    assert {0, 1, 7, 8, 9, 10} <= set(steps)
+    assert not {4, 5} & set(steps)
+    assert not Run(tmp_path / "run").verify()
+    warnings = [line for line in result.stderr.splitlines() if "could not write snapshots" in line]
+    assert len(warnings) == 1
+    assert "File too large" in warnings[0]
+    assert f"lost {11 - len(steps)} snapshots" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("raise RuntimeError('mine')", 1),
+        ("sys.exit(3)", 3),
+        ("os.kill(os.getpid(), 2)", -2),
+        (
+            "import signal; signal.signal(15, lambda *_: sys.exit(143)); os.kill(os.getpid(), 15)",
+            143,
+        ),
+    ],
+    ids=["exception", "sys.exit", "Ctrl-C", "SIGTERM that exits"],
+)
+def test_a_training_that_ends_early(tmp_path, end, code):
+    """Keras calls no hook, the program ends at once, and everything taken is on disk."""
+    result = run_child(
+        tmp_path,
+        f"""
+        def end():
+            {end}
+        train(FilterTracker("run"), at_epoch(epoch_6=end))
+        """,
+    )
+    assert result.returncode == code, result.stderr
+    run = Run(tmp_path / "run")
+    assert run.steps == [0, 1, 2, 3, 4, 5, 6]
+    assert not run.verify()
+
+
+def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path):
+    """Python runs nothing then: what was still waiting is gone, what was written is whole."""
+    result = run_child(
+        tmp_path,
+        """
+        def end():
+            os.kill(os.getpid(), 15)
+        train(FilterTracker("run"), at_epoch(epoch_6=end))
+        """,
+    )
+    assert result.returncode == -15, result.stderr
+    run = Run(tmp_path / "run")
+    assert run.steps == [*range(len(run.steps))]
+    assert not run.verify()
+
+
+def test_no_thread_and_no_file_is_left(tiny_model, data, tmp_path):
+    """After ``fit`` nothing of ours runs on or stays open."""
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "run")])
+    assert not [t for t in threading.enumerate() if t.name == "filtertrack"]
+    if Path("/proc/self/fd").exists():
+        files = [file for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+        links = [str(file.readlink()) for file in files]
+        assert not [link for link in links if str(tmp_path) in link]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs another user in a child process")
+def test_a_folder_that_is_read_only(tmp_path):
+    """Said before training, with the folder's name; also to root's child who is nobody."""
+    tmp_path.chmod(0o555)
+    for parent in tmp_path.parents:
+        if os.access(parent, os.W_OK) and str(parent).count("/") > 1:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    code = (
+        "import os, pathlib, sys\n"
+        "from filtertrack import FiltertrackError\n"
+        "from filtertrack.capture.run_writer import Recording\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"
+        f"try: Recording(pathlib.Path({str(tmp_path / 'run')!r}), None, strict=False)\n"
+        "except FiltertrackError as error: print(error)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    tmp_path.chmod(0o755)
+    assert "cannot write in" in result.stdout
+    assert "Permission denied" in result.stdout
+
+
+# Two trackers on one folder.
+
+
+def test_two_trackers_in_one_fit(tiny_model, data, tmp_path):
+    """The second is refused before its first batch; the first one's run is whole."""
+    before = tiny_model.get_weights()
+    trackers = [FilterTracker(tmp_path), FilterTracker(tmp_path)]
+    with pytest.raises(FiltertrackError, match="another tracker is writing"):
+        tiny_model.fit(*data, verbose=0, callbacks=trackers)
+    for old, new in zip(before, tiny_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    trackers[0].close()
+    assert Run(tmp_path).steps == [0]
+
+
+def test_another_process_and_a_stale_lock(tmp_path):
+    """While another process writes the folder is refused; once that is killed it is free."""
+    code = (
+        "import pathlib, sys, time\n"
+        "from filtertrack.capture.run_writer import Recording\n"
+        "held = Recording(pathlib.Path(sys.argv[1]), None, strict=False)\n"
+        "print('held', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(FiltertrackError, match="another tracker is writing"):
+            Recording(tmp_path, None, strict=False)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    Recording(tmp_path, None, strict=False).close()
+
+
+def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path):
+    """In a notebook: Ctrl-C, then the same cell again with a new tracker."""
+    import keras
+
+    def interrupt(epoch, logs):
+        raise KeyboardInterrupt
+
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=interrupt)
+    first = FilterTracker(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_model.fit(*data, verbose=0, callbacks=[first, stop])
+    again = FilterTracker(tmp_path, existing="replace")
+    tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[again])
+    assert Run(tmp_path).steps == [0, 1, 2]
+    first.close()
+    assert Run(tmp_path).steps == [0, 1, 2]
+
+
+def test_a_tracker_whose_folder_was_taken_over(tiny_model, tmp_path, caplog):
+    """By hand, in one program: the second tracker has the folder, and the first one says so."""
+    caplog.set_level(logging.WARNING, "filtertrack")
+    first, second = (FilterTracker(tmp_path, existing="replace") for _ in range(2))
+    for tracker in (first, second):
+        tracker.set_model(tiny_model)
+        tracker.snapshot(0)
+    first.snapshot(1)
+    second.snapshot(2)
+    second.close()
+    first.close()
+    assert Run(tmp_path).steps == [0, 2]
+    assert "another training has taken over" in caplog.text
+
+
+@pytest.mark.slow
+def test_soak(tmp_path, conv_info):
+    """10,000 snapshots: the last costs what the first did, and memory stays flat."""
+    import resource
+
+    info = conv_info(kernel_shape=(3, 3, 3, 32), bias=False)
+    run = Run.create(tmp_path, [info])
+    summaries = Summaries(run)
+    kernel = np.random.default_rng(0).normal(size=info.kernel_shape).astype(np.float32)
+    times, memory = [], {}
+    for step in range(10_000):
+        snapshot = Snapshot(Moment(step, step), {info.kernel: kernel + step})
+        start = time.perf_counter()
+        run.append(snapshot)
+        times.append(time.perf_counter() - start)
+        summaries.add(snapshot)
+        if step in {1000, 9999}:
+            memory[step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    first, last = np.median(times[100:1100]), np.median(times[-1000:])
+    start = time.perf_counter()
+    Run(tmp_path).kernels("conv1", 9_999)
+    opening = time.perf_counter() - start
+    growth = memory[9999] / memory[1000]
+    figures = f"{1e3 * first:.2f} -> {1e3 * last:.2f} ms, memory x{growth:.3f}, {opening:.4f} s"
+    sys.stdout.write(f"append {figures} to open and read\n")  # pytest -rP shows it
+    assert last < 1.5 * first
+    assert growth < 1.05
+    assert opening < 0.1

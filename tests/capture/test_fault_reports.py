@@ -1,0 +1,35 @@
+import pytest
+
+from filtertrack.capture.fault_reports import FaultReports
+
+
+def test_the_first_fault_is_a_warning_and_the_rest_are_counted(caplog):
+    """Each kind by itself; after the report counting begins anew."""
+    reports = FaultReports()
+    for what in ("take a snapshot", "take a snapshot", "finish the run"):
+        with reports.caught(what):
+            raise OSError("disk full")
+    reports.report()
+    reports.report()
+    assert [record.getMessage() for record in caplog.records] == [
+        "could not take a snapshot, training goes on: disk full",
+        "could not finish the run, training goes on: disk full",
+        "2 times: could not take a snapshot",
+    ]
+
+
+def test_only_a_bug_is_logged_with_its_trace(caplog):
+    """What users can act on is one line."""
+    reports = FaultReports()
+    for what, error in (("a", OSError("full")), ("b", ZeroDivisionError())):
+        with reports.caught(what):
+            raise error
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True]
+
+
+def test_strict_raises_and_nothing_hides_ctrl_c():
+    """Ctrl-C is no fault."""
+    with pytest.raises(OSError, match="full"), FaultReports(strict=True).caught("a"):
+        raise OSError("full")
+    with pytest.raises(KeyboardInterrupt), FaultReports().caught("a"):
+        raise KeyboardInterrupt

@@ -1,0 +1,251 @@
+"""Which kernels a layer has: Keras's own, those a layer or the user names, and what is left out."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from filtertrack import FilterTracker, FiltertrackError, Run
+from filtertrack.capture.tracked_layers import TrackedLayers
+
+
+@pytest.fixture(scope="module")
+def keras():
+    import keras
+
+    return keras
+
+
+def built(keras, *layers, shape=(8, 8, 3)):
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def names(tracked):
+    return [info.name for info in tracked.infos]
+
+
+def standardized(keras, **names):
+    """A convolution with weight standardization, which may name its effective kernel."""
+
+    class Standardized(keras.layers.Conv2D):
+        def call(self, x):
+            return keras.ops.conv(x, self.standard(), padding="valid") + self.bias
+
+        def standard(self):
+            mean = keras.ops.mean(self.kernel, axis=(0, 1, 2), keepdims=True)
+            return (self.kernel - mean) / keras.ops.std(self.kernel, axis=(0, 1, 2), keepdims=True)
+
+    if names:
+        Standardized.effective_kernel = property(Standardized.standard)
+    return Standardized
+
+
+def test_a_layer_names_its_effective_kernel(keras, tmp_path):
+    """That is what is stored at every step; the layer keeps its name."""
+    layer = standardized(keras, named=True)(4, 3, name="ws")
+    model = built(keras, layer, keras.layers.GlobalAveragePooling2D())
+    model.compile("sgd", "mse")
+    data = np.ones((4, 8, 8, 3), "float32"), np.ones((4, 4), "float32")
+    model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    run = Run(tmp_path)
+    (info,) = run.layers.values()
+    assert (info.name, info.kernel, info.bias) == ("ws", "ws/effective_kernel", "ws/bias")
+    drawn = run.kernels("ws", 2)
+    np.testing.assert_allclose(drawn.mean(axis=(1, 2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(drawn.std(axis=(1, 2, 3)), 1, rtol=1e-4)
+    expected = keras.ops.convert_to_numpy(layer.standard())
+    np.testing.assert_allclose(info.canonical(expected), drawn, rtol=1e-5)
+
+
+def test_an_effective_kernel_may_be_a_method(keras):
+    """It is called."""
+
+    class Binary(keras.layers.Conv2D):
+        def effective_kernel(self):
+            return keras.ops.sign(self.kernel)
+
+    tracked = TrackedLayers(built(keras, Binary(4, 3, name="sign")))
+    (values,) = (v for k, v in tracked.read().items() if "kernel" in k)
+    assert set(np.unique(values)) <= {-1.0, 0.0, 1.0}
+
+
+def test_the_user_names_the_kernels_of_layers_that_convolve_with_another_array(keras):
+    """A function of the layer; of others it may return None or look for what they lack."""
+    layer = standardized(keras)(4, 3, name="ws")
+    model = built(keras, layer, keras.layers.Conv2D(2, 3, name="plain"))
+    tracked = TrackedLayers(model, effective=lambda each: each.standard())
+    assert names(tracked) == ["ws", "plain"]
+    expected = keras.ops.convert_to_numpy(layer.standard())
+    np.testing.assert_allclose(tracked.read()["ws/effective_kernel"], expected, rtol=1e-6)
+    assert tracked.remarks == []
+
+
+def masked(keras):
+    """A layer as in Keras's PixelCNN example: it masks the kernel of a convolution in it."""
+
+    class Masked(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.conv = keras.layers.Conv2D(4, 3, padding="same")
+
+        def build(self, shape):
+            self.conv.build(shape)
+            self.mask = np.ones(self.conv.kernel.shape, "float32")
+            self.mask[2:] = 0
+
+        def call(self, x):
+            self.conv.kernel.assign(self.conv.kernel * self.mask)
+            return self.conv(x)
+
+    return Masked
+
+
+def test_a_layer_with_an_effective_kernel_stands_for_the_layers_in_it(keras):
+    """The masked kernel is drawn once, not also the raw one below it."""
+    cls = masked(keras)
+    cls.effective_kernel = property(lambda self: self.conv.kernel * self.mask)
+    tracked = TrackedLayers(built(keras, cls(name="pixel")))
+    assert names(tracked) == ["pixel"]
+    assert not tracked.read()["pixel/effective_kernel"][2:].any()
+    raw = TrackedLayers(built(keras, masked(keras)(name="pixel")))
+    assert names(raw) == ["pixel/conv"]
+
+
+def equalized(keras):
+    """StyleGAN's convolution: ``kernel`` is a size, and the weight another attribute."""
+
+    class EqualizedConv(keras.layers.Layer):
+        def __init__(self, filters, kernel=3, **options):
+            super().__init__(**options)
+            self.filters, self.kernel = filters, kernel
+
+        def build(self, shape):
+            shape = (self.kernel, self.kernel, shape[-1], self.filters)
+            self.w = self.add_weight(shape=shape, name="kernel", initializer="glorot_uniform")
+            self.b = self.add_weight(shape=(self.filters,), name="bias")
+
+        def call(self, x):
+            return keras.ops.conv(x, self.w, padding="same") + self.b
+
+    return EqualizedConv
+
+
+def test_a_kernel_under_another_attribute_is_found(keras):
+    """It is offered, and chosen by a function, or named."""
+    model = built(keras, keras.layers.Conv2D(2, 3, name="conv"), equalized(keras)(5, name="eq"))
+    offered = TrackedLayers(model)
+    assert names(offered) == ["conv"]
+    assert "eq: no convolution of Keras" in offered.remarks[0]
+    chosen = TrackedLayers(model, lambda layer: layer.name == "eq")
+    np.testing.assert_array_equal(
+        chosen.read()["eq/w"], keras.ops.convert_to_numpy(model.layers[-1].w)
+    )
+    for choice in ("eq", "e*", type(model.layers[-1]), ["eq"]):
+        assert names(TrackedLayers(model, choice)) == ["eq"]
+    named = TrackedLayers(model, effective=lambda layer: layer.w)
+    assert names(named) == ["conv", "eq"]
+
+
+def test_a_model_of_such_layers_alone_says_what_to_do(keras):
+    """The error names the layers."""
+    model = built(keras, equalized(keras)(5, name="eq"))
+    with pytest.raises(FiltertrackError, match="Choose eq by name, class or function"):
+        TrackedLayers(model)
+
+
+def test_nothing_is_offered_that_is_no_convolution(keras):
+    """No cell of a ConvLSTM, no wrapped convolution, no attention, no wrapper of the user's."""
+
+    class Wrapper(keras.layers.Wrapper):
+        def build(self, shape):
+            super().build(shape)
+            self.kernel = self.layer.kernel
+
+        def call(self, x):
+            return self.layer(x)
+
+    lstm = keras.layers.ConvLSTM2D(3, 3, padding="same", name="lstm")
+    normalized = keras.layers.SpectralNormalization(
+        keras.layers.Conv2D(3, 3, name="conv"), name="sn"
+    )
+    wrapped = Wrapper(keras.layers.Conv2D(2, 3, name="inner"), name="wrapper")
+    model = built(keras, lstm, normalized, wrapped, shape=(2, 8, 8, 3))
+    tracked = TrackedLayers(model)
+    assert names(tracked) == [
+        *("lstm/kernel", "lstm/recurrent_kernel"),
+        *("sn/conv", "wrapper/inner"),
+    ]
+    assert tracked.remarks == []
+    inputs = keras.Input((4, 6))
+    attention = keras.layers.MultiHeadAttention(2, 3)(inputs, inputs)
+    model = keras.Model(inputs, keras.layers.Conv1D(2, 3, name="conv")(attention))
+    tracked = TrackedLayers(model, lambda _: True)
+    assert names(tracked) == ["conv"]
+    assert tracked.remarks == []
+
+
+def test_a_class_that_computes_its_output_itself_is_remarked_upon(keras):
+    """What it convolves with cannot be known: the user is told how to name it."""
+    tracked = TrackedLayers(built(keras, standardized(keras)(4, 3, name="ws")))
+    (remark,) = tracked.remarks
+    assert remark.startswith("ws: a class of its own computes the output")
+
+    inside = TrackedLayers(built(keras, masked(keras)(name="pixel")))
+    (remark,) = inside.remarks
+    assert remark.startswith("pixel/conv: a class of its own computes the output")
+
+    class Same(keras.layers.Conv2D):
+        pass
+
+    assert TrackedLayers(built(keras, Same(4, 3))).remarks == []
+
+
+def test_an_effective_kernel_of_other_axes_is_refused(keras):
+    """Before training, with what came."""
+    model = built(keras, keras.layers.Conv2D(4, 3, name="conv"))
+    with pytest.raises(FiltertrackError, match=r"kernel of conv: expected .* got shape \(3, 3\)"):
+        TrackedLayers(model, effective=lambda layer: layer.kernel[:, :, 0, 0])
+
+
+def test_a_wrapper_that_replaces_the_kernel_loses_no_snapshot(keras, tmp_path, caplog):
+    """What it puts in its place has no value after tracing: the variable is kept, and said."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("only TensorFlow leaves a traced value behind")
+
+    class WeightNorm(keras.layers.Wrapper):
+        def build(self, shape):
+            self.layer.build(shape)
+            self.v = self.layer._kernel
+
+        def call(self, x):
+            norm = keras.ops.sqrt(keras.ops.sum(keras.ops.square(self.v), (0, 1, 2)))
+            self.layer._kernel = self.v / norm
+            return self.layer(x)
+
+    wrapper = WeightNorm(keras.layers.Conv2D(4, 3, name="conv"), name="wn")
+    model = built(keras, wrapper, keras.layers.GlobalAveragePooling2D())
+    model.compile("sgd", "mse")
+    data = np.ones((4, 8, 8, 3), "float32"), np.ones((4, 4), "float32")
+    with caplog.at_level(logging.INFO, "filtertrack"):
+        model.fit(*data, epochs=3, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    run = Run(tmp_path)
+    assert run.steps == [0, 1, 2, 3]
+    (info,) = run.layers.values()
+    variable = keras.ops.convert_to_numpy(wrapper.v)
+    np.testing.assert_array_equal(run.kernels("wn/conv", 3), info.canonical(variable))
+    said = [r.message for r in caplog.records if "its kernel is replaced" in r.message]
+    assert len(said) == 1
+
+
+def test_a_function_that_names_no_kernel_is_refused(keras):
+    """A misspelt attribute would otherwise leave the variables drawn, without a word."""
+    model = built(keras, keras.layers.Conv2D(2, 3, name="conv"))
+    with pytest.raises(FiltertrackError, match="named no kernel of the tracked layers"):
+        TrackedLayers(model, effective=lambda layer: layer.kernle * 2)
+
+
+def test_an_error_of_the_function_names_the_layer(keras):
+    """It is asked of every layer."""
+    model = built(keras, keras.layers.Conv2D(2, 3, name="conv"))
+    with pytest.raises(FiltertrackError, match=r"KeyError for layer '\w+': .*must return None"):
+        TrackedLayers(model, effective=lambda layer: {"conv": 0}[layer.name])

@@ -1,0 +1,77 @@
+import pytest
+
+from filtertrack import FiltertrackError
+from filtertrack.capture.layer_selection import Candidate, choose
+
+
+class Conv:
+    """Stands for a layer: choosing asks nothing but its class and what the user asks."""
+
+    def __init__(self, filters):
+        self.filters = filters
+
+
+class Wide(Conv):
+    """A class of its own."""
+
+
+def candidates():
+    return [
+        Candidate(Conv(4), "stem", "stem", convolution=True),
+        Candidate(Wide(8), "conv", "block_1/conv", convolution=True),
+        Candidate(Conv(8), "conv", "block_2/conv", convolution=True),
+        Candidate(Conv(2), "own", "own", convolution=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [
+        (None, ["stem", "block_1/conv", "block_2/conv"]),
+        ("first", ["stem"]),
+        ("conv", ["block_1/conv", "block_2/conv"]),
+        ("block_?/*", ["block_1/conv", "block_2/conv"]),
+        (["block_2/conv", "stem", "*"], ["stem", "block_1/conv", "block_2/conv"]),
+        (Wide, ["block_1/conv"]),
+        ([Wide, "stem"], ["stem", "block_1/conv"]),
+        (lambda layer: layer.filters < 5, ["stem", "own"]),
+    ],
+    ids=["all", "first", "name", "glob", "list", "class", "class and name", "function"],
+)
+def test_what_is_chosen(select, expected):
+    """In the model's order, each once; only a function gets what is no convolution."""
+    assert [candidate.path for candidate in choose(candidates(), select)] == expected
+
+
+def test_a_layer_called_first():
+    """A layer of that name is meant before the first layer is."""
+    named = Candidate(Conv(1), "first", "first", convolution=True)
+    assert choose([*candidates(), named], "first") == [named]
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ("stemm", r"matches 'stemm'. Did you mean 'stem'\? The model has: stem, block_1/conv"),
+        (["stem", "x*"], r"matches 'x\*'"),
+        (dict, "matches 'dict'"),
+        ([], "empty"),
+        ([3], "expected names or classes, got 3"),
+        (lambda layer: False, "chose none of the layers that have a kernel: stem"),
+    ],
+    ids=["misspelt", "glob", "class", "empty", "number", "function"],
+)
+def test_what_is_not_there(select, message):
+    """What matches nothing is an error that says what there is."""
+    with pytest.raises(FiltertrackError, match=message):
+        choose(candidates(), select)
+
+
+def test_no_convolution_at_all():
+    """The error names layers that a function could choose."""
+    with pytest.raises(
+        FiltertrackError, match=r"no convolution to track.*Choose own by name, class"
+    ):
+        choose(candidates()[-1:], None)
+    with pytest.raises(FiltertrackError, match="no convolution to track"):
+        choose([], None)

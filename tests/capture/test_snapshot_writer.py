@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from filtertrack import Moment, Run, Snapshot
+from filtertrack.capture.snapshot_writer import SnapshotWriter
+
+
+@pytest.fixture
+def shot(conv_info):
+    def shot(step, value, **fields):
+        kernel = np.full(conv_info().kernel_shape, value, np.float32)
+        return Snapshot(Moment(step, step, **fields), {"conv1/kernel": kernel})
+
+    return shot
+
+
+@pytest.fixture
+def writer(conv_info, shot, tmp_path):
+    """A writer that has stored steps 0 to 2."""
+    made = SnapshotWriter(Run.create(tmp_path, [conv_info(bias=False)]), by_hand=False)
+    for step in range(3):
+        made.store(shot(step, step, metrics={"loss": step}))
+    return made
+
+
+def last(writer, snapshot, after=2, **options):
+    return writer.last(snapshot, after=after, **{"averaged": False, **options})
+
+
+def test_what_is_there_is_not_stored_again(writer, shot):
+    """The weights of the last snapshot, at its step."""
+    assert last(writer, shot(2, 2)) is None
+
+
+def test_weights_of_a_later_moment_are_stored_as_they_are(writer, shot):
+    """Such as those of an epoch's end that was only noted."""
+    end = shot(4, 9)
+    writer.note(end.moment, end.arrays)
+    assert last(writer, end) is end
+
+
+@pytest.mark.parametrize(
+    ("value", "averaged", "expected"),
+    [
+        (1, True, (3, "restored: epoch 1", {"loss": 1.0})),
+        (0, False, (3, "restored: before training", {"loss": 0.0})),
+        (9, True, (3, "averaged", {})),
+        (9, False, (3, "changed after the last epoch", {})),
+    ],
+)
+def test_other_weights_are_said_to_be_what_they_are(writer, shot, value, averaged, expected):
+    """At a step of their own."""
+    moment = last(writer, shot(2, value), averaged=averaged).moment
+    assert (moment.step, moment.note, moment.metrics) == expected
+
+
+def test_what_was_lost_is_returned_again(writer, shot, tmp_path):
+    """As the moment that it was, however often it failed."""
+    (tmp_path / "filters" / "snapshots").rename(tmp_path / "away")
+    lost = shot(3, 3, metrics={"loss": 3})
+    for _ in range(2):
+        with pytest.raises(OSError, match="snapshots"):
+            writer.store(lost)
+        again = last(writer, shot(3, 3), after=3)
+        assert again.moment == lost.moment
+    (tmp_path / "away").rename(tmp_path / "filters" / "snapshots")
+    writer.store(again)
+    assert last(writer, shot(3, 3), after=3) is None
+    assert Run(tmp_path).steps == [0, 1, 2, 3]
+
+
+def test_what_was_refused_is_returned_if_it_is_still_the_model(writer, shot):
+    """Else the weights are what they are."""
+    refused = shot(3, 3)
+    assert last(writer, shot(3, 3), after=3, refused=refused) is refused
+    assert last(writer, shot(3, 1), after=3, refused=refused).moment.note == "restored: epoch 1"

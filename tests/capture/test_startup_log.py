@@ -1,0 +1,41 @@
+import logging
+import re
+
+import numpy as np
+
+from filtertrack import FilterTracker
+from filtertrack.capture.startup_log import announce
+
+
+def test_the_announced_cost_is_about_what_is_written(tiny_model, data, tmp_path, caplog):
+    """Snapshots and what is drawn of them, within a factor of two."""
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Conv2D(32, 9, name="colour"),
+            keras.layers.Conv2D(64, 3, name="deep"),
+            keras.layers.Conv2D(64, 1, name="matrix"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    model.compile("sgd", "mse")
+    caplog.set_level(logging.INFO, "filtertrack")
+    x, y = np.zeros((2, 32, 32, 3), "float32"), np.zeros((2, 64), "float32")
+    model.fit(x, y, epochs=20, verbose=0, callbacks=[FilterTracker(tmp_path)])
+    said = float(re.search(r"about 21 snapshots: ([\d.]+) MB", caplog.text)[1])
+    written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) / 1e6
+    assert written / 2 < said < 2 * written
+
+
+def test_a_run_over_1_gb_is_warned_of(tmp_path, conv_info, caplog):
+    """With the remedy; below that there is no warning."""
+    caplog.set_level(logging.WARNING, "filtertrack")
+    large = conv_info(kernel_shape=(3, 3, 512, 512))
+    announce(tmp_path, [large], [], planned=100)
+    assert not caplog.records
+    announce(tmp_path, [large], [], planned=200)
+    assert "about 1.9 GB" in caplog.text
+    assert "layers='first'" in caplog.text
+    assert "schedule=N" in caplog.text

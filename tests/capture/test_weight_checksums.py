@@ -1,0 +1,46 @@
+import numpy as np
+
+from filtertrack import Moment
+from filtertrack.capture import weight_checksums as seen
+from filtertrack.capture.weight_checksums import SeenWeights
+
+
+def weights(*values):
+    return {f"conv{number}/kernel": np.full(4, value) for number, value in enumerate(values)}
+
+
+def test_what_came_back_has_its_latest_moment():
+    """Weights that occurred twice belong to the later moment; others to none."""
+    remembered = SeenWeights()
+    for step, value in enumerate((1, 2, 1, 3)):
+        remembered.add(Moment(step, step), weights(value))
+    assert remembered.moment_of(weights(1)).step == 2
+    assert remembered.moment_of(weights(2)).step == 1
+    assert remembered.moment_of(weights(9)) is None
+    assert remembered.is_last(weights(3))
+    assert not remembered.is_last(weights(1))
+
+
+def test_what_never_moved_is_known():
+    """Also where something came back to where it began."""
+    remembered = SeenWeights()
+    for step, values in enumerate([(1, 1, 1), (1, 2, 1), (1, 1, 3)]):
+        remembered.add(Moment(step, step), weights(*values))
+    assert remembered.still == {"conv0/kernel"}
+    assert remembered.count == 3
+
+
+def test_where_nothing_was_seen_anything_is_the_last():
+    """So that nothing is called changed for lack of knowledge."""
+    assert SeenWeights().is_last(weights(1))
+    assert not SeenWeights().still
+
+
+def test_the_oldest_are_forgotten(monkeypatch):
+    """Memory is bounded in a training of months."""
+    monkeypatch.setattr(seen, "_MOST", 3)
+    remembered = SeenWeights()
+    for step in range(9):
+        remembered.add(Moment(step, step), weights(step))
+    known = [step for step in range(9) if remembered.moment_of(weights(step))]
+    assert known == [6, 7, 8]

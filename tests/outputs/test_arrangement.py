@@ -1,0 +1,163 @@
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filtertrack.outputs.arrangement import NARROWEST, arrange_grids
+from filtertrack.render.cells import View
+from filtertrack.render.text import font_size, line_height
+
+VIEWS = st.builds(
+    lambda count, height, width, slices: View("grey", count, height, width * slices, slices),
+    st.integers(0, 130),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from([1, 1, 1, 3]),
+)
+GRIDS = st.lists(VIEWS, min_size=1, max_size=9)
+SIDES = st.none() | st.integers(1, 1600)
+COLUMNS = st.none() | st.integers(1, 20)
+
+
+def box(place):
+    """Return top, left, bottom and right of a grid."""
+    down, across = place.layout.shape
+    return place.top, place.left, place.top + down, place.left + across
+
+
+@given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
+def test_grids_have_places_of_their_own(views, data, side, columns, even):
+    """Each inside, its title too, and none over another or over another's title."""
+    across = data.draw(st.integers(1, len(views)))
+    made = arrange_grids(views, across, side=side, columns=columns, even=even)
+    height, width = made.shape
+    assert len(made.places) == len(views)
+    for place in made.places:
+        top, left, bottom, right = box(place)
+        assert top - made.title >= 0
+        assert left >= 0
+        assert bottom <= height
+        assert right <= width
+    for one, other in combinations(made.places, 2):
+        tops, bottoms = zip(
+            *((box(p)[0] - made.title, box(p)[2]) for p in (one, other)), strict=True
+        )
+        lefts, rights = zip(*((box(p)[1], box(p)[3]) for p in (one, other)), strict=True)
+        assert max(tops) >= min(bottoms) or max(lefts) >= min(rights)
+
+
+@given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
+def test_each_grid_is_its_layers(views, data, side, columns, even):
+    """In the order given, row by row, with a place for each of its cells."""
+    across = data.draw(st.integers(1, len(views)))
+    made = arrange_grids(views, across, side=side, columns=columns, even=even)
+    for number, (view, place) in enumerate(zip(views, made.places, strict=True)):
+        layout = place.layout
+        assert (layout.height, layout.width, layout.slices) == (
+            view.height,
+            view.width,
+            view.slices,
+        )
+        assert layout.count == max(1, view.count)
+        if columns is not None:
+            assert layout.columns == min(columns, layout.count)
+        if number % across:
+            before = made.places[number - 1]
+            assert place.top == before.top
+            assert place.left > box(before)[3]
+        elif number:
+            assert place.top - made.title >= max(box(p)[2] for p in made.places[:number])
+
+
+@given(GRIDS, st.data(), SIDES, COLUMNS)
+def test_everything_begins_at_even_pixels(views, data, side, columns):
+    """As video needs it: the picture's sides, each grid, and each cell where weights allow it."""
+    across = data.draw(st.integers(1, len(views)))
+    made = arrange_grids(views, across, side=side, columns=columns, even=True)
+    assert [pixels % 2 for pixels in made.shape] == [0, 0]
+    assert made.title % 2 == 0
+    for place in made.places:
+        assert place.top % 2 == 0
+        assert place.left % 2 == 0
+        assert place.layout.gap % 2 == 0
+        if place.layout.scale > 1:
+            assert place.layout.scale % 2 == 0
+        if place.layout.scale > 1 and place.layout.slices == 1:
+            assert [edge % 2 for edge in box(place)] == [0] * 4
+
+
+@given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
+def test_the_picture_is_even(views, data, side, columns, even):
+    """A GIF can become a video later; it is as wide as a caption needs it."""
+    across = data.draw(st.integers(1, len(views)))
+    made = arrange_grids(views, across, side=side, columns=columns, even=even)
+    assert [pixels % 2 for pixels in made.shape] == [0, 0]
+    assert made.shape[1] >= NARROWEST
+
+
+@given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
+def test_the_side_is_respected(views, data, side, columns, even):
+    """Titles aside, by the grids all together, wherever a weight has a pixel to spare."""
+    across = data.draw(st.integers(1, len(views)))
+    made = arrange_grids(views, across, side=side, columns=columns, even=even)
+    if min(place.layout.scale for place in made.places) > 1:
+        limit = side or 1280
+        assert made.side <= limit
+        boxes = [box(place) for place in made.places]
+        width = max(b[3] for b in boxes) - min(b[1] for b in boxes)
+        titles = made.title * -(-len(views) // across)
+        assert width <= limit
+        assert max(b[2] for b in boxes) - titles <= limit
+
+
+@pytest.mark.parametrize(
+    ("count", "across", "side", "view"),
+    [
+        (4, 4, 1254, View("grey", 1, 7, 7)),
+        (4, 1, 1254, View("grey", 1, 7, 7)),
+        (9, 3, None, View("grey", 4, 3, 3)),
+    ],
+    ids=["side by side", "below each other", "nine layers"],
+)
+def test_many_grids_of_odd_sides_are_no_larger(count, across, side, view):
+    """Making each of them even does not add up to more than was asked for."""
+    limit = side or 1280
+    made = arrange_grids([view] * count, across, side=side)
+    height, width = made.shape
+    assert width <= limit
+    assert height - made.title * -(-count // across) <= limit
+
+
+@pytest.mark.parametrize(("count", "side"), [(1, 640), (2, 960), (4, 960), (6, 1280), (9, 1280)])
+def test_several_grids_have_more_room(count, side):
+    """640 pixels for one, up to 1280 for many; most of it is taken."""
+    across = min(count, {1: 1, 2: 2, 4: 2, 6: 3, 9: 3}[count])
+    made = arrange_grids([View("grey", 16, 5, 5)] * count, across)
+    assert 0.85 * side < made.side <= side
+
+
+@given(VIEWS, st.integers(200, 1600), COLUMNS, st.booleans())
+def test_two_runs_stand_side_by_side(view, side, columns, even):
+    """Alike in every way, at the same height, left and right."""
+    made = arrange_grids([view, view], 2, side=side, columns=columns, even=even)
+    one, other = made.places
+    assert one.layout == other.layout
+    assert one.top == other.top
+    assert box(one)[3] < other.left
+
+
+def test_grids_are_centred():
+    """A narrow one has the same room at both sides, to two pixels for being even."""
+    made = arrange_grids([View("grey", 4, 9, 9), View("grey", 4, 9, 1)], 1, side=640)
+    for place in made.places:
+        _, left, _, right = box(place)
+        assert left - (made.shape[1] - right) == pytest.approx(0, abs=3)
+
+
+def test_only_several_grids_have_titles():
+    """One is named by the caption already; a title has room for a line of text."""
+    view = View("grey", 9, 5, 5)
+    assert arrange_grids([view], 1).title == 0
+    made = arrange_grids([view, view], 2)
+    assert made.title >= line_height(font_size(made.shape[1]))

@@ -1,0 +1,346 @@
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, measure, plot_trajectories
+from filtertrack.measures import LABELS
+from filtertrack.render.palette import OUTLINED, THEMES
+
+STEPS = [0, 1, 2, 5, 10, 20]
+
+
+@pytest.fixture(scope="module")
+def measured(planted_run):
+    return measure(planted_run)
+
+
+@pytest.fixture
+def batches(conv_info, tmp_path, rng):
+    """Of a run that counts batches."""
+    info = conv_info(kernel_shape=(3, 3, 1, 2), bias=False)
+    run = Run.create(tmp_path / "batches", [info])
+    for step in (0, 1, 10, 100, 5000):
+        kernel = rng.normal(size=info.kernel_shape).astype(np.float32)
+        run.append(Snapshot(Moment(step, step // 1000, step), {info.kernel: kernel}))
+    return measure(run)
+
+
+def lines(axes):
+    """Return the curves of an axes: label to x and y."""
+    return {line.get_label(): line.get_data() for line in axes.lines}
+
+
+def rows(figure):
+    """Return the three axes of each layer."""
+    return [figure.axes[start : start + 3] for start in range(0, len(figure.axes), 3)]
+
+
+def outline_of(collection):
+    return collection.get_paths()[0].vertices
+
+
+def test_the_curves_are_what_was_measured(measured):
+    """Structure and roughness at the left, the median drift in the middle, at each step."""
+    figure = plot_trajectories(measured)
+    assert isinstance(figure, Figure)
+    for axes, layer in zip(rows(figure), measured.layers.values(), strict=True):
+        structure = lines(axes[0])
+        for label, key in (
+            ("share structured", "structured"),
+            ("mean roughness (noise: 1)", "roughness"),
+        ):
+            np.testing.assert_array_equal(structure[label], [STEPS, layer.whole[key]])
+        (drift,) = lines(axes[1]).values()
+        known = layer.filters["drift"]
+        np.testing.assert_array_equal(drift[0], STEPS)
+        np.testing.assert_allclose(drift[1], np.nanmedian(known, axis=1))
+        half, whole = axes[1].collections
+        for collection, (low, high) in ((whole, (0, 1)), (half, (0.25, 0.75))):
+            for bound in np.nanquantile(known, [low, high], axis=1):
+                drawn = outline_of(collection)
+                for point in zip(STEPS, bound, strict=True):
+                    assert np.isclose(drawn, point).all(axis=1).any(), point
+
+
+def test_half_formed_is_marked_where_it_is(measured, batches):
+    """A vertical line at that step; none where half of them never formed."""
+    figure = plot_trajectories(measured)
+    for axes, step in zip(rows(figure), (5, 1), strict=True):
+        assert list(lines(axes[0])["half had formed"][0]) == [step, step]
+    (axes,) = rows(plot_trajectories(batches))
+    assert "half had formed" not in lines(axes[0])
+
+
+def test_labels_are_stacked(measured):
+    """Each label's area is as high as there are filters; together they are all of them."""
+    figure = plot_trajectories(measured)
+    for axes, layer in zip(rows(figure), measured.layers.values(), strict=True):
+        assert [area.get_label() for area in axes[2].collections] == list(LABELS)
+        below = np.zeros(len(STEPS))
+        for area, name in zip(axes[2].collections, LABELS, strict=True):
+            above = below + layer.whole[name]
+            drawn = outline_of(area)
+            ends = np.array(STEPS, float)
+            ends[1:-1] = (ends[1:-1] + ends[2:]) / 2  # half-way to the next: the nearest snapshot's
+            for bound in (below, above):
+                for point in zip(ends, bound, strict=True):
+                    assert np.isclose(drawn, point).all(axis=1).any(), (name, point)
+            below = above
+        assert axes[2].get_ylim() == (0, layer.info.filters)
+        assert (below == layer.info.filters).all()
+
+
+def test_the_labels_of_the_last_snapshot_are_seen(planted_run, tmp_path):
+    """Of two snapshots the second is in the picture, too: the edges that have formed."""
+    measured = measure(planted_run, layers="conv2", steps=[0, 20])
+    plot_trajectories(measured, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        page = np.asarray(image.convert("RGB"))
+    area = page[: page.shape[0] // 2, 2 * page.shape[1] // 3 :]  # the legend is below
+    assert (area == THEMES["light"].outlines[0]).all(axis=-1).sum() > 50
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_colours_are_the_themes(measured, theme):
+    """Of the ground, the text, the curves, and of each label its outline's."""
+    look = THEMES[theme]
+    figure = plot_trajectories(measured, theme=theme)
+
+    def rgb(colour):
+        return tuple(np.rint(255 * np.array(mpl.colors.to_rgb(colour))).astype(int).tolist())
+
+    assert rgb(figure.get_facecolor()) == look.background
+    axes = figure.axes[:3]
+    assert {rgb(each.get_facecolor()) for each in axes} == {look.background}
+    assert [rgb(line.get_color()) for line in axes[0].lines] == [look.first, look.second, look.text]
+    areas = {area.get_label(): rgb(area.get_facecolor()[0]) for area in axes[2].collections}
+    assert [areas[name] for name in OUTLINED] == list(look.outlines)
+    assert len(set(areas.values())) == len(LABELS)
+    assert rgb(axes[0].yaxis.label.get_color()) == look.text
+    assert {rgb(text.get_color()) for text in figure.legends[0].get_texts()} == {look.text}
+
+
+def test_the_axis_says_what_it_counts(measured, batches):
+    """Epochs, evenly; batches, on a logarithmic axis that begins at zero and says plain numbers."""
+    for figure, word, scale in (
+        (plot_trajectories(measured), "epochs", "linear"),
+        (plot_trajectories(batches), "batches", "symlog"),
+    ):
+        bottom = rows(figure)[-1]
+        assert [axes.get_xlabel() for axes in bottom] == [word] * 3
+        assert {axes.get_xscale() for axes in figure.axes} == {scale}
+    assert {axes.get_xlim() for axes in figure.axes} == {(0, 5000)}
+    figure.canvas.draw()
+    ticks = [label.get_text() for label in bottom[0].get_xticklabels()]
+    assert {"0", "10", "1000"} <= set(ticks)
+
+
+def test_rows_and_titles_are_named(measured):
+    """Each row by its layer, each column by what it shows, above the first row only."""
+    figure = plot_trajectories(measured)
+    assert [axes[0].get_ylabel() for axes in rows(figure)] == ["conv1", "conv2"]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["structure", "drift", "labels", "", "", ""]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [
+        "share structured",
+        "mean roughness (noise: 1)",
+        "half had formed",
+        "median drift",
+        "middle half",
+        "all filters",
+        *LABELS,
+    ]
+
+
+def test_the_legend_names_what_only_a_later_row_has(planted_run, make_run, conv_info):
+    """A mark in any row is explained, also where the first layer has none."""
+    figure = plot_trajectories(measure(planted_run, layers=["conv1", "conv2"], steps=[0, 1, 2]))
+    assert "half had formed" not in lines(rows(figure)[0][0])
+    assert "half had formed" in lines(rows(figure)[1][0])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "half had formed" in names
+
+
+def test_a_roughness_far_above_noise_is_in_the_picture(conv_info, tmp_path):
+    """Checkerboards are about twice as rough as noise; the curve stays within its axes."""
+    info = conv_info(kernel_shape=(5, 5, 1, 2), bias=False)
+    run = Run.create(tmp_path / "run", [info])
+    checks = np.broadcast_to((-1.0) ** np.add.outer(np.arange(5), np.arange(5)), (2, 5, 5))
+    for step in range(3):
+        kernel = checks.transpose(1, 2, 0)[:, :, None].astype(np.float32)
+        run.append(Snapshot(Moment(step, step), {info.kernel: kernel}))
+    axes = plot_trajectories(measure(run)).axes[0]
+    rough = lines(axes)["mean roughness (noise: 1)"][1]
+    assert rough.min() > 1.5
+    assert axes.get_ylim()[1] >= rough.max()
+
+
+def test_layer_names_stay_plain_text(make_run, conv_info, tmp_path):
+    """What would be mathematics or markup in a layer's path is neither drawn nor an error."""
+    infos = [
+        conv_info("_x_", path="$x$", bias=False),
+        conv_info("a.b_c-1", path=r"$\frac{1$ <b>", bias=False),
+    ]
+    figure = plot_trajectories(measure(make_run(*infos)), tmp_path / "a.svg")
+    labels = [axes[0].yaxis.label for axes in rows(figure)]
+    assert [label.get_text() for label in labels] == ["_x_", "a.b_c-1"]
+    assert "<b>" not in (tmp_path / "a.svg").read_text()
+
+
+def test_long_names_are_in_the_picture(make_run, conv_info):
+    """Whole or shortened: no name sticks out of the figure or runs into the next row's."""
+    names = [f"functional_1/backbone/block_{n}/expand_depthwise_conv2d" for n in (11, 12)]
+    run = make_run(*(conv_info(name, (3, 3, 1, 2), bias=False) for name in names))
+    figure = plot_trajectories(measure(run))
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    first, second = (axes[0].yaxis.label.get_window_extent(renderer) for axes in rows(figure))
+    assert first.y1 <= figure.bbox.height + 1
+    assert second.y0 >= -1
+    assert first.y0 >= second.y1
+
+
+@pytest.mark.parametrize("count", [1, 2, 16])
+def test_nothing_overlaps(make_run, conv_info, count):
+    """Of one layer and of as many as there may be: axes and legend are apart, inside the figure."""
+    infos = [conv_info(f"conv{n}", (1, 3, 1, 2), bias=False) for n in range(count)]
+    figure = plot_trajectories(measure(make_run(*infos, steps=range(2))))
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    boxes.append(figure.legends[0].get_window_extent(renderer))
+    assert len(boxes) == 3 * count + 1
+    for number, box in enumerate(boxes):
+        assert box.x0 >= -1
+        assert box.y0 >= -1
+        assert box.x1 <= figure.bbox.width + 1
+        assert box.y1 <= figure.bbox.height + 1
+        for other in boxes[:number]:
+            apart = box.x1 <= other.x0 + 1 or other.x1 <= box.x0 + 1
+            assert apart or box.y1 <= other.y0 + 1 or other.y1 <= box.y0 + 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_weights_that_blew_up_are_drawn(conv_info, tmp_path, rng, value):
+    """The rest of their curves is there, and nothing warns."""
+    info = conv_info(kernel_shape=(5, 5, 1, 3), bias=False)
+    run = Run.create(tmp_path / "run", [info])
+    for step in range(3):
+        kernel = rng.normal(size=info.kernel_shape).astype(np.float32)
+        kernel[..., 0] = value
+        kernel[..., 1 if step == 2 else 0] = value
+        run.append(Snapshot(Moment(step, step), {info.kernel: kernel}))
+    measured = measure(run)
+    figure = plot_trajectories(measured, tmp_path / "a.png")
+    (drift,) = lines(figure.axes[1]).values()
+    known = measured.layers["conv1"].filters["drift"]
+    np.testing.assert_allclose(drift[1], np.nanmedian(known, axis=1))
+
+
+def test_a_layer_without_filters_is_drawn(make_run, conv_info, tmp_path):
+    """An empty row beside the others."""
+    run = make_run(conv_info(), conv_info("none", (3, 3, 1, 0), bias=False))
+    figure = plot_trajectories(measure(run), tmp_path / "a.pdf")
+    assert len(figure.axes) == 6
+    assert not figure.axes[4].lines
+
+
+def test_one_snapshot_is_no_curve(planted_run, tmp_path):
+    """An error that says so; nothing is written."""
+    with pytest.raises(FiltertrackError, match="at least two snapshots, got 1"):
+        plot_trajectories(measure(planted_run, steps=[5]), tmp_path / "a.pdf")
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_than_sixteen_layers_are_too_many(make_run, conv_info, tmp_path):
+    """An error that says how many there may be; nothing is written."""
+    infos = [conv_info(f"conv{n}", (1, 2, 1, 1), bias=False) for n in range(17)]
+    measured = measure(make_run(*infos, steps=range(2)))
+    with pytest.raises(FiltertrackError, match="at most 16, got 17; choose some"):
+        plot_trajectories(measured, tmp_path / "a.pdf")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": "a.gif"}, "expected a name that ends in .png, .pdf, .svg"),
+        ({"output": "no/a.pdf"}, "there is no folder"),
+        ({"theme": "blue"}, "theme: expected one of dark, light, got 'blue'"),  # a KeyError
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_said(measured, tmp_path, options, message):
+    """An error that names the option; nothing is written."""
+    output = tmp_path / options.pop("output", "a.png")
+    with pytest.raises(FiltertrackError) as error:
+        plot_trajectories(measured, output, **options)
+    assert message in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ["pdf", "svg", "png"])
+def test_the_same_file_whatever_matplotlib_is_set_to(measured, tmp_path, ending):
+    """The same bytes twice, and with every setting strange, which stay as they are."""
+    strange = {
+        "axes.grid": True,
+        "axes.prop_cycle": mpl.cycler(color=["red"]),
+        "axes.xmargin": 0.3,
+        "figure.dpi": 37,
+        "font.family": ["monospace"],
+        "font.size": 30,
+        "legend.frameon": True,
+        "lines.linewidth": 9,
+        "pdf.fonttype": 3,
+        "savefig.bbox": "tight",
+        "savefig.dpi": 37,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "another",
+        "text.usetex": True,
+        "xtick.direction": "in",
+    }
+    one, two = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
+    plot_trajectories(measured, one)
+    with mpl.rc_context(strange):
+        plot_trajectories(measured, two)
+        assert mpl.rcParams["pdf.fonttype"] == 3
+        assert mpl.rcParams["savefig.dpi"] == 37
+    assert one.read_bytes() == two.read_bytes()
+    start = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}[ending]
+    assert one.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_theme_is_the_ground_of_the_file(measured, tmp_path, theme):
+    """White for paper, dark for slides; as wide as a page, at 200 pixels an inch."""
+    plot_trajectories(measured, tmp_path / "a.png", theme=theme)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.convert("RGB").getpixel((0, 0)) == THEMES[theme].background
+        assert image.width == 1340
+
+
+def test_it_can_be_changed_further(measured, tmp_path):
+    """A figure like any other, that pyplot does not know, and that a notebook shows."""
+    figure = plot_trajectories(measured)
+    figure.axes[0].set_ylabel("first")
+    figure.savefig(tmp_path / "own.png", dpi=50)
+    assert (tmp_path / "own.png").stat().st_size
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_it_sets_no_backend(planted_run, tmp_path):
+    """Drawing needs no screen, and pyplot is not loaded."""
+    code = (
+        "import sys; from filtertrack import measure, plot_trajectories\n"
+        f"measured = measure({str(planted_run.path)!r}, layers='conv2')\n"
+        f"plot_trajectories(measured, {str(tmp_path / 'a.pdf')!r})\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "a.pdf").exists()

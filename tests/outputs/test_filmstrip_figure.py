@@ -1,0 +1,496 @@
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from filtertrack import FiltertrackError, Moment, Snapshot, filmstrip
+from filtertrack.measures import label
+from filtertrack.render.palette import OUTLINED, THEMES
+
+
+def ticks(axes):
+    """The steps above an axes and the filters' numbers beside it."""
+    return (
+        [label.get_text() for label in axes.get_xticklabels()],
+        [label.get_text() for label in axes.get_yticklabels()],
+    )
+
+
+def measured(axes, count, side):
+    """The image in an axes, its rows, gap and magnification; cells are squares."""
+    image = np.asarray(axes.images[0].get_array())
+    gap = int((image != image[0, 0]).any(axis=(1, 2)).argmax())
+    scale, rest = divmod(image.shape[1] - gap * (count + 1), count * side)
+    rows, more = divmod(len(image) - gap, side * scale + gap)
+    assert rest == more == 0, "whole pixels"
+    return image, rows, gap, scale
+
+
+def weights_drawn(axes, count, side):
+    """The image in an axes, one colour a weight: ``(rows, steps, side, side, 3)``."""
+    image, rows, gap, scale = measured(axes, count, side)
+    cells = np.empty((rows, count, side, side, 3), np.uint8)
+    for row, column, y, x in np.ndindex(cells.shape[:4]):
+        top = gap + row * (side * scale + gap) + y * scale
+        left = gap + column * (side * scale + gap) + x * scale
+        block = image[top : top + scale, left : left + scale]
+        assert (block == block[0, 0]).all(), "a weight is a flat square"
+        cells[row, column, y, x] = block[0, 0]
+    return cells
+
+
+def test_rows_are_filters_and_columns_are_steps(make_run, conv_info):
+    """Every weight of every filter at every step is where it belongs, in its own grey."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 1, 3)), steps=range(4))
+    figure = filmstrip(run, width="10cm")
+    (axes,) = figure.axes
+    assert ticks(axes) == (["0", "1", "2", "3"], ["0", "1", "2"])
+    drawn = weights_drawn(axes, 4, 5)
+    for step in range(4):
+        kernels = run.kernels("conv1", step)[..., 0].astype(float)
+        low, high = (f(kernels, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+        levels = np.rint((kernels - low) / (high - low) * 235)
+        expected = np.rint(levels * 255 / 235)
+        np.testing.assert_array_equal(drawn[:, step, :, :, 0], expected)
+
+
+def test_pixels_of_the_png_are_the_image(make_run, conv_info, tmp_path):
+    """At its resolution the figure is not resampled: the file holds the axes' image as it is."""
+    run = make_run(conv_info(kernel_shape=(7, 7, 3, 12)), steps=range(5))
+    for dpi in (100, 150, 300):
+        figure = filmstrip(run, tmp_path / "a.png", width="8.5cm", dpi=dpi)
+        with Image.open(tmp_path / "a.png") as image:
+            page = np.asarray(image.convert("RGB"))
+            assert image.info["dpi"] == pytest.approx((dpi, dpi), abs=0.1)
+        assert page.shape[1] <= 8.5 / 2.54 * dpi
+        for axes in figure.axes:
+            expected = np.asarray(axes.images[0].get_array())
+            left, bottom, width, height = np.array(axes.get_position().bounds) * (
+                page.shape[1],
+                page.shape[0],
+                page.shape[1],
+                page.shape[0],
+            )
+            top = round(page.shape[0] - bottom - height)
+            part = page[top : top + round(height), round(left) : round(left) + round(width)]
+            np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("filters", [1, 2, 7, 64, 512])
+@pytest.mark.parametrize("steps", [1, 2, 10])
+@pytest.mark.parametrize("width", ["8.5cm", "17cm"])
+def test_no_layout_breaks(make_run, conv_info, filters, steps, width):
+    """From 1 filter to 512: all are there, nothing sticks out, no two labels overlap."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, filters), bias=False), steps=range(steps))
+    figure = filmstrip(run, width=width)
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    wide, high = figure.bbox.width, figure.bbox.height
+    assert wide == pytest.approx(float(width[:-2]) / 2.54 * 300, abs=1), "as wide as asked"
+    assert high <= 4 / 3 * float(width[:-2]) / 2.54 * 300
+    boxes = []
+    rows = 0
+    for axes in figure.axes:
+        rows += measured(axes, steps, 3)[1]
+        for name in ("x", "y"):
+            labels = getattr(axes, f"get_{name}ticklabels")()
+            boxes += [label.get_window_extent(renderer) for label in labels if label.get_text()]
+        boxes.append(axes.get_window_extent(renderer))
+    boxes.append(figure.texts[0].get_window_extent(renderer))
+    assert rows == filters
+    for number, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= wide + 0.5
+        assert box.y1 <= high + 0.5
+        for other in boxes[:number]:
+            apart = box.x1 <= other.x0 + 1 or other.x1 <= box.x0 + 1
+            assert apart or box.y1 <= other.y0 + 1 or other.y1 <= box.y0 + 1
+
+
+def test_a_long_run_shows_the_classic_epochs(make_run, conv_info):
+    """The start, Zeiler and Fergus's epochs, and the last."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(71))
+    (axes,) = filmstrip(run).axes
+    assert ticks(axes)[0] == ["0", "1", "2", "5", "10", "20", "30", "40", "64", "70"]
+
+
+def test_chosen_steps_filters_and_order(run):
+    """As asked, in the order asked; a drift order names the filters by their numbers."""
+    (axes,) = filmstrip(run, steps=[0, 2], filters=[3, 1]).axes
+    assert ticks(axes) == (["0", "2"], ["3", "1"])
+    (axes,) = filmstrip(run, order="drift").axes
+    assert sorted(ticks(axes)[1]) == ["0", "1", "2", "3"]
+
+
+def test_a_delta_starts_from_mid_grey(run):
+    """The difference from the first snapshot, and the title says so."""
+    figure = filmstrip(run, delta=True, width="10cm")
+    drawn = weights_drawn(figure.axes[0], 3, 3)
+    assert np.ptp(drawn[:, 0]) == 0
+    assert "difference from the start" in figure.texts[0].get_text()
+
+
+@pytest.mark.parametrize("channel", range(3))
+def test_one_channel_of_colour_filters(make_run, conv_info, channel):
+    """Each weight of that channel is where it belongs, in its own grey."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 3)), steps=range(4))
+    drawn = weights_drawn(filmstrip(run, channels=channel, width="10cm").axes[0], 4, 5)
+    for step in range(4):
+        kernels = run.kernels("conv1", step)[..., channel].astype(float)
+        low, high = (f(kernels, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+        levels = np.rint((kernels - low) / (high - low) * 235)
+        expected = np.rint(levels * 255 / 235)
+        for colour in range(3):
+            np.testing.assert_array_equal(drawn[:, step, :, :, colour], expected)
+
+
+def test_the_strongest_pattern_of_colour_filters(make_run, conv_info):
+    """It has no colour, and a colormap is seen."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 3)), steps=range(4))
+    grey = weights_drawn(filmstrip(run, channels="strongest", width="10cm").axes[0], 4, 5)
+    assert not np.ptp(grey.astype(int), axis=-1).any()
+    options = {"channels": "strongest", "colormap": "viridis", "width": "10cm"}
+    assert np.ptp(weights_drawn(filmstrip(run, **options).axes[0], 4, 5).astype(int), axis=-1).any()
+
+
+def test_a_pdf_embeds_its_fonts(make_run, conv_info, tmp_path):
+    """TrueType, not the Type 3 that journals refuse; no date, so it is the same each time."""
+    run = make_run(conv_info(kernel_shape=(7, 7, 3, 12)), steps=range(5))
+    for name in ("a.pdf", "b.pdf"):
+        filmstrip(run, tmp_path / name)
+    data = (tmp_path / "a.pdf").read_bytes()
+    assert data.startswith(b"%PDF")
+    assert data == (tmp_path / "b.pdf").read_bytes()
+    assert b"/FontFile2" in data
+    assert b"/Type3" not in data
+    pdffonts = shutil.which("pdffonts")
+    if pdffonts:
+        listed = subprocess.run(
+            [pdffonts, tmp_path / "a.pdf"], capture_output=True, text=True, check=True
+        ).stdout
+        (font,) = listed.splitlines()[2:]
+        assert re.search(r"DejaVuSans\s+CID TrueType\s+\S+\s+yes yes", font)
+
+
+def test_a_pdf_holds_the_weights_without_loss(make_run, conv_info, tmp_path):
+    """The image inside is the axes' image, every pixel, for Poppler, which did not write it."""
+    pdfimages = shutil.which("pdfimages")
+    if not pdfimages:
+        pytest.skip("needs pdfimages, of Debian's poppler-utils")
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 4)), steps=range(3))
+    figure = filmstrip(run, tmp_path / "a.pdf")
+    subprocess.run([pdfimages, "-png", tmp_path / "a.pdf", tmp_path / "a"], check=True)
+    with Image.open(tmp_path / "a-000.png") as image:
+        inside = np.asarray(image.convert("RGB"))[::-1]  # PDF counts rows from below
+        expected = np.asarray(figure.axes[0].images[0].get_array())
+        np.testing.assert_array_equal(inside, expected)
+
+
+def test_an_svg_needs_no_font(run, tmp_path):
+    """Its text is outlines; it is XML, and the same each time."""
+    from xml.etree import ElementTree as ET
+
+    for name in ("a.svg", "b.svg"):
+        filmstrip(run, tmp_path / name)
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text()
+    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(text).iter()}  # noqa: S314
+    assert "path" in tags
+    assert "image" in tags
+    assert "text" not in tags
+
+
+def test_a_hostile_layer_name_stays_text(make_run, conv_info, tmp_path):
+    """Markup and mathematics in a name are neither."""
+    run = make_run(conv_info("a.b_c", path="<b>$x^2$"), steps=range(2))
+    figure = filmstrip(run, tmp_path / "a.svg")
+    assert figure.texts[0].get_text().startswith("a.b_c")
+
+
+def test_it_can_be_changed_further(run, tmp_path):
+    """It is a matplotlib figure like any other, and pyplot does not know it."""
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    before = plt.get_fignums()
+    figure = filmstrip(run)
+    assert isinstance(figure, Figure)
+    figure.axes[0].set_xlabel("epoch")
+    figure.savefig(tmp_path / "own.png", dpi=50)
+    assert (tmp_path / "own.png").stat().st_size
+    assert plt.get_fignums() == before
+
+
+def test_in_a_notebook_it_displays_itself(run):
+    """A PNG file's bytes."""
+    assert filmstrip(run, dpi=50)._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_theme_is_the_ground(run, tmp_path, theme):
+    """White for paper, dark for slides."""
+    filmstrip(run, tmp_path / "a.png", theme=theme, dpi=50)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.convert("RGB").getpixel((0, 0)) == THEMES[theme].background
+
+
+@pytest.mark.parametrize(
+    "kernel_shape", [(1, 1, 8, 5), (3, 3, 3, 2, 4), (1, 7, 1, 2), (7, 7, 3, 1)], ids=str
+)
+def test_odd_layers(make_run, conv_info, tmp_path, kernel_shape):
+    """A matrix, slices, a strip, one filter."""
+    shape, axes = {}, {}
+    if len(kernel_shape) == 5:
+        deep, high, wide, channels, filters = kernel_shape
+        shape = {"shape": (filters, high, deep * wide, channels)}
+        axes = {"axes": (4, 1, 0, 2, 3)}
+    run = make_run(conv_info(kernel_shape=kernel_shape, **shape, **axes), steps=range(3))
+    figure = filmstrip(run, tmp_path / "a.png")
+    assert ticks(figure.axes[0])[0] == ["0", "1", "2"]
+    if kernel_shape == (1, 1, 8, 5):
+        assert ticks(figure.axes[0])[1] == []
+
+
+def test_weights_that_are_not_finite(run, tmp_path):
+    """Magenta, and no warning."""
+    arrays = {name: np.full_like(a, np.nan) for name, a in run.snapshot(2).arrays.items()}
+    run.append(Snapshot(Moment(3, 3), arrays))
+    filmstrip(run, tmp_path / "a.png", scale="filter")
+    with Image.open(tmp_path / "a.png") as image:
+        assert (np.asarray(image.convert("RGB")) == (255, 0, 170)).all(axis=-1).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": "wide"}, "width: expected a size such as '17cm'"),
+        ({"width": -3}, "width: expected a size"),
+        ({"height": "3ft"}, "height: expected a size"),
+        ({"width": 300}, "at most 200 inches"),
+        ({"dpi": 5}, "dpi: expected 10 to 2400"),
+        ({"width": 100, "dpi": 2400}, "GB of memory; choose a smaller width, height or dpi"),
+        ({"width": "0.3cm"}, "are too few for one pixel a weight of 4 filters at 3 steps"),
+        ({"layers": "conv*"}, "a filmstrip shows one, got conv1, conv2"),
+        ({"layers": "conv9"}, "no layer 'conv9'"),
+        ({"steps": [9]}, "no snapshot at step 9"),
+        ({"filters": [4]}, "has the filters 0 to 3, got 4"),
+        ({"channels": 9}, "'strongest' or one of the channels 0 to "),
+        ({"channels": "red"}, "channels: expected 'strongest' or a channel's number, got 'red'"),
+        ({"output": "a.gif"}, "expected a name that ends in .png, .pdf, .svg"),
+        ({"output": "no/a.pdf"}, "there is no folder"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_said(run, tmp_path, options, message):
+    """An error that names the option; nothing is written."""
+    output = tmp_path / options.pop("output", "a.png")
+    with pytest.raises(FiltertrackError) as error:
+        filmstrip(run, output, **options)
+    assert message in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_colormap_for_colour_filters_is_refused(make_run, conv_info):
+    """They are drawn in their own colours."""
+    with pytest.raises(FiltertrackError, match="leave the colormap out"):
+        filmstrip(make_run(conv_info(kernel_shape=(3, 3, 3, 2))), colormap="viridis")
+
+
+def test_no_snapshots_is_said(make_run):
+    """A run that has none yet, or none that can be read."""
+    run = make_run(steps=[])
+    with pytest.raises(FiltertrackError, match="holds 0 readable snapshots to show"):
+        filmstrip(run)
+    run = make_run(steps=[0], folder="damaged")
+    run.file(0).write_bytes(b"damaged")
+    with pytest.raises(FiltertrackError, match="holds 0 readable snapshots to show"):
+        filmstrip(run)
+
+
+def test_no_filters_is_said(make_run, conv_info):
+    """A figure of nothing is an error."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 0)), steps=range(2))
+    with pytest.raises(FiltertrackError, match="layer conv1 has no filters"):
+        filmstrip(run)
+
+
+def test_matplotlibs_settings_do_not_matter(run, tmp_path):
+    """Whatever style a program has set, the file is the same, and the settings stay."""
+    import matplotlib as mpl
+
+    expected = tmp_path / "a.png"
+    filmstrip(run, expected, dpi=100)
+    strange = {
+        "axes.grid": True,
+        "axes.axisbelow": False,
+        "image.origin": "lower",
+        "savefig.bbox": "tight",
+        "savefig.dpi": 37,
+        "font.family": ["monospace"],
+        "figure.constrained_layout.use": True,
+    }
+    with mpl.rc_context(strange):
+        figure = filmstrip(run, tmp_path / "b.png", dpi=100)
+        figure.savefig(tmp_path / "c.png")
+        assert mpl.rcParams["image.origin"] == "lower"
+    with Image.open(expected) as a, Image.open(tmp_path / "b.png") as b:
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert expected.read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "c.png") as c, Image.open(expected) as a:
+        assert c.size == a.size
+
+
+def test_no_pixel_is_lost(make_run, conv_info, tmp_path):
+    """The file is as large as its page, also where a size in inches is a hair less than pixels."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 1), bias=False), steps=range(2))
+    for tenths in range(20, 60):
+        figure = filmstrip(run, tmp_path / "a.png", width=tenths / 10, dpi=100)
+        bounds = figure.axes[0].get_position().bounds
+        image = figure.axes[0].images[0].get_array()
+        with Image.open(tmp_path / "a.png") as page:
+            assert image.shape[1] == pytest.approx(bounds[2] * page.size[0], abs=1e-6)
+            assert image.shape[0] == pytest.approx(bounds[3] * page.size[1], abs=1e-6)
+
+
+def test_only_the_steps_that_are_shown_are_read(make_run, conv_info, caplog):
+    """A damaged snapshot that would not be shown anyway is no matter; one that would is said."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(50))
+    for step in (3, 10):
+        run.file(step).write_bytes(b"damaged")
+    (axes,) = filmstrip(run).axes
+    assert ticks(axes)[0] == ["0", "1", "2", "5", "20", "30", "40", "49"]
+    assert "left out step 10" in caplog.text
+    assert "step 3:" not in caplog.text
+
+
+def test_it_sets_no_backend(run):
+    """Drawing needs no screen and leaves matplotlib as it was."""
+    code = (
+        "import matplotlib, sys; before = matplotlib.rcParams['pdf.fonttype']\n"
+        "from filtertrack import filmstrip\n"
+        f"filmstrip({str(run.path)!r}, {str(run.path / 'a.pdf')!r})\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert matplotlib.rcParams['pdf.fonttype'] == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert Path(run.path / "a.pdf").exists()
+
+
+def outlines_drawn(axes, rows, columns, side):
+    """Return the colour of the line around each cell of an image: ``(rows, columns)`` of tuples."""
+    image = np.asarray(axes.images[0].get_array())
+    # Cells and gaps repeat; the first row of the picture is a separator throughout.
+    for gap in range(3, 60):
+        scale, rest = divmod(image.shape[1] - gap * (columns + 1), columns * side)
+        more = (image.shape[0] - gap * (rows + 1)) - rows * side * scale
+        if scale > 0 and rest == more == 0:
+            break
+    width, pitch = (gap - 1) // 2, side * scale + gap
+    colours = np.empty((rows, columns), object)
+    for row, column in np.ndindex(rows, columns):
+        top, left = gap + row * pitch - width, gap + column * pitch - width
+        right, bottom = left + pitch - gap + 2 * width - 1, top + pitch - gap + 2 * width - 1
+        edges = image[[top, bottom], left : right + 1], image[top : bottom + 1, [left, right]]
+        found = {tuple(pixel) for edge in edges for pixel in edge.reshape(-1, 3).tolist()}
+        assert len(found) == 1, "the same all around"
+        colours[row, column] = found.pop()
+    return colours
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_outlines_have_their_labels_colours(planted_run, tmp_path, theme):
+    """In the figure and in the file; the legend names all four."""
+    options = {"layers": "conv2", "outline": True, "theme": theme, "width": "10cm", "dpi": 150}
+    figure = filmstrip(planted_run, tmp_path / "a.png", **options)
+    look = THEMES[theme]
+    (axes,) = figure.axes
+    drawn = outlines_drawn(axes, 4, 6, 7)
+    seen = set()
+    for column, step in enumerate(planted_run.steps):
+        names = label(planted_run.kernels("conv2", step)).names
+        for row, name in enumerate(names):
+            known = name in OUTLINED
+            expected = look.outlines[OUTLINED.index(name)] if known else look.separator
+            assert drawn[row, column] == expected
+            seen.add(name)
+    assert {"edge", "blob", "unstructured"} <= seen
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(OUTLINED)
+    patches = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
+    np.testing.assert_allclose(255 * np.array(patches), look.outlines)
+    with Image.open(tmp_path / "a.png") as image:
+        colours = set(
+            map(tuple, np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0))
+        )
+    assert set(look.outlines) <= {tuple(map(int, colour)) for colour in colours}
+
+
+@pytest.mark.parametrize("filters", [1, 7, 96])
+@pytest.mark.parametrize("width", ["8.5cm", "17cm"])
+def test_the_legend_has_its_own_place(make_run, conv_info, filters, width):
+    """Below the blocks, inside the figure, on one line or two; no larger a figure than asked."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 1, filters), bias=False), steps=range(5))
+    figure = filmstrip(run, width=width, outline=True)
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    (legend,) = figure.legends
+    box = legend.get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= min(axes.get_window_extent(renderer).y0 for axes in figure.axes)
+    assert figure.bbox.height <= 4 / 3 * float(width[:-2]) / 2.54 * 300
+    assert figure.bbox.width == pytest.approx(float(width[:-2]) / 2.54 * 300, abs=1)
+
+
+def test_the_legend_fits_into_a_narrow_figure(run):
+    """A figure of 3 cm, which is drawn without outlines, has all of its legend."""
+    assert filmstrip(run, width="3cm").axes
+    figure = filmstrip(run, width="3cm", outline=True)
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    box = figure.legends[0].get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
+def test_without_outlines_there_is_no_legend(planted_run):
+    """And the picture is what it was: weights and separators of one colour."""
+    figure = filmstrip(planted_run, layers="conv2", width="10cm")
+    assert not figure.legends
+    image = np.asarray(figure.axes[0].images[0].get_array())
+    coloured = image[np.ptp(image, axis=-1) > 0]
+    assert set(map(tuple, coloured.tolist())) == {THEMES["light"].separator}
+
+
+def test_outlined_files_are_the_same_each_time(planted_run, tmp_path):
+    """Also with a legend, in each format."""
+    for ending in ("pdf", "svg", "png"):
+        for name in "ab":
+            filmstrip(
+                planted_run, tmp_path / f"{name}.{ending}", layers="conv2", outline=True, dpi=100
+            )
+        one, two = ((tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
+        assert one == two
+
+
+def test_outlines_around_a_matrix_are_refused(make_run, conv_info):
+    """The message says what to leave out."""
+    with pytest.raises(FiltertrackError, match=r"outline: 1x1 kernels.*leave it out"):
+        filmstrip(make_run(conv_info(kernel_shape=(1, 1, 8, 5))), outline=True)
+
+
+@pytest.mark.parametrize("width", ["8.5cm", "17cm"])
+def test_a_long_title_ends_within_the_figure(make_run, conv_info, width):
+    """It says what was done to the weights, smaller where there is little room."""
+    run = make_run(conv_info("a_rather_long_name", kernel_shape=(3, 3, 3, 4)), steps=range(4))
+    figure = filmstrip(run, channels="strongest", delta=True, width=width)
+    (title,) = figure.texts
+    assert "strongest pattern of 3 channels · difference from the start" in title.get_text()
+    assert title.get_window_extent().x1 <= figure.bbox.width

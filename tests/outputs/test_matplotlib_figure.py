@@ -1,0 +1,111 @@
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from filtertrack.outputs.matplotlib_figure import FORMATS, PaperFigure, colour, save, settings
+from filtertrack.render.palette import THEMES
+
+ENDINGS = pytest.mark.parametrize("ending", FORMATS)
+STRANGE = {
+    "font.family": ["monospace"],
+    "pdf.fonttype": 3,
+    "savefig.bbox": "tight",
+    "savefig.dpi": 37,
+    "svg.fonttype": "none",
+    "text.usetex": True,
+}
+
+
+def drawn():
+    with settings():
+        figure = PaperFigure(figsize=(2, 1), dpi=100)
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0.2, 0.2, 0.7, 0.7))
+        axes.plot([0, 1], [0, 1])
+        axes.set_title("a title")
+    return figure
+
+
+def test_settings_are_matplotlibs_own_and_then_back():
+    """Inside they are the defaults but for what files need; afterwards what the program had."""
+    with mpl.rc_context(STRANGE):
+        before = dict(mpl.rcParams)
+        with settings():
+            assert mpl.rcParams["font.family"] == mpl.rcParamsDefault["font.family"]
+            assert mpl.rcParams["pdf.fonttype"] == 42
+            assert mpl.rcParams["svg.fonttype"] == "path"
+        assert dict(mpl.rcParams) == before
+
+
+def test_settings_are_back_after_an_error():
+    """Whatever goes wrong while a figure is drawn."""
+    before = dict(mpl.rcParams)
+    with pytest.raises(ZeroDivisionError), settings():
+        mpl.rcParams["lines.linewidth"] = 1 / 0
+    assert dict(mpl.rcParams) == before
+
+
+@ENDINGS
+def test_a_file_is_the_same_each_time(tmp_path, ending):
+    """Byte for byte, whatever matplotlib is set to: there is no date in it."""
+    save(drawn(), tmp_path / f"a{ending}")
+    with mpl.rc_context(STRANGE):
+        save(drawn(), tmp_path / f"b{ending.upper()}")
+    data = (tmp_path / f"a{ending}").read_bytes()
+    assert data == (tmp_path / f"b{ending.upper()}").read_bytes()
+    assert b"CreationDate" not in data
+    assert b"<dc:date>" not in data
+
+
+def test_text_is_text_in_pdf_and_outlines_in_svg(tmp_path):
+    """TrueType, not the Type 3 that journals refuse; and SVG that needs no font."""
+    save(drawn(), tmp_path / "a.pdf")
+    data = (tmp_path / "a.pdf").read_bytes()
+    assert b"/FontFile2" in data
+    assert b"/Type3" not in data
+    save(drawn(), tmp_path / "a.svg")
+    root = ET.fromstring((tmp_path / "a.svg").read_text())  # noqa: S314
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert "path" in tags
+    assert "text" not in tags
+
+
+@ENDINGS
+def test_a_file_is_there_whole_or_not_at_all(tmp_path, ending):
+    """When drawing fails the old file stays, and nothing else is left."""
+
+    class Broken(PaperFigure):
+        def draw(self, renderer):
+            raise RuntimeError("broken")
+
+    target = tmp_path / f"a{ending}"
+    target.write_bytes(b"old")
+    figure = Broken(figsize=(1, 1))
+    FigureCanvasAgg(figure)
+    with pytest.raises(RuntimeError, match="broken"):
+        save(figure, target)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_saved_by_hand_it_is_the_same(tmp_path):
+    """``savefig`` and a notebook's picture do not heed the program's settings either."""
+    with mpl.rc_context(STRANGE):
+        figure = drawn()
+        figure.savefig(tmp_path / "a.png")
+        shown = figure._repr_png_()
+        assert mpl.rcParams["savefig.dpi"] == 37
+    assert shown == (tmp_path / "a.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (200, 100)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_colour_is_exact(theme):
+    """Back from matplotlib's numbers it is the same colour."""
+    for rgb in (THEMES[theme].background, THEMES[theme].text, *THEMES[theme].outlines):
+        assert tuple(round(255 * part) for part in colour(rgb)) == rgb
+        assert all(0 <= part <= 1 for part in colour(rgb))

@@ -1,0 +1,306 @@
+import csv
+import io
+import json
+import math
+import stat
+from importlib import import_module
+from itertools import chain
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, measure
+from filtertrack.outputs import tables as report
+from filtertrack.outputs.tables import NOTHING, each_filter, overview, write_csv, write_json
+
+STEPS = [0, 1, 2, 5, 10, 20]
+
+
+@pytest.fixture(scope="module")
+def measured(planted_run):
+    return measure(planted_run)
+
+
+@pytest.fixture
+def broken(conv_info, tmp_path, rng):
+    """Of a run whose last snapshot is NaN throughout, and whose one filter is infinite before."""
+    info = conv_info(kernel_shape=(5, 5, 3, 3), bias=False)
+    run = Run.create(tmp_path / "broken", [info])
+    kernels = rng.normal(size=(3, 5, 5, 3, 3)).astype(np.float32)
+    kernels[1, ..., 0], kernels[2] = np.inf, np.nan
+    for step, kernel in enumerate(kernels):
+        run.append(Snapshot(Moment(step, step), {info.kernel: kernel}))
+    return measure(run)
+
+
+def printed(table):
+    """Return a table as text, as wide as it likes."""
+    console = Console(file=io.StringIO(), width=400, markup=False, highlight=False)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def cells(table):
+    """Return a rich table's texts: one dictionary a row, by the columns' heads on one line."""
+    columns = {
+        str(column.header).replace("-\n", "").replace("\n", " "): list(column.cells)
+        for column in table.columns
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def check_value(text, value, where):
+    """See to it that a text in a CSV file is a table's value; empty where nothing can be said."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        assert text == "", where
+    elif isinstance(value, float):
+        assert float(text) == pytest.approx(value, rel=1e-5), where
+    else:
+        assert text == str(value), where
+
+
+def check_json(found, value, where):
+    """See to it that a value in JSON is a table's; null where nothing can be said."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        assert found is None, where
+    elif isinstance(value, float):
+        assert found == pytest.approx(value, rel=1e-5), where
+    else:
+        assert found == value, where
+        assert type(found) is type(value), where
+
+
+@pytest.mark.parametrize("step", [None, 0, 5])
+@pytest.mark.parametrize("which", ["measured", "broken"])
+def test_csv_is_the_table(request, tmp_path, which, step):
+    """Read back: each row and column of the history, or of one step; empty for NaN."""
+    measured = request.getfixturevalue(which)
+    step = step if which == "measured" else step and 2
+    write_csv(measured, tmp_path / "a.csv", step)
+    table = measured.history() if step is None else measured.filters(step)
+    rows = read_csv(tmp_path / "a.csv")
+    assert list(rows[0]) == list(table)
+    assert len(rows) == len(table["step"])
+    for number, row in enumerate(rows):
+        for key, text in row.items():
+            check_value(text, table[key][number], (number, key))
+    if step is not None:
+        assert {row["step"] for row in rows} == {str(step)}
+    nothing = {key for row in rows for key, text in row.items() if not text}
+    assert nothing, "or it would say nothing about NaN"
+
+
+@pytest.mark.parametrize("step", [None, 0, 5])
+@pytest.mark.parametrize("which", ["measured", "broken"])
+def test_json_is_everything(request, tmp_path, which, step):
+    """Read back: each layer's steps, filters and whole; null for NaN, which is not JSON."""
+    measured = request.getfixturevalue(which)
+    step = step if which == "measured" else step and 2
+    write_json(measured, tmp_path / "a.json", step)
+    text = (tmp_path / "a.json").read_text()
+    whole = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert set(whole) == {"run", "layers"}
+    assert whole["run"] == str(measured.run.path)
+    assert list(whole["layers"]) == list(measured.layers)
+    for name, layer in measured.layers.items():
+        found = whole["layers"][name]
+        assert found["kernel"] == list(layer.info.kernel_shape)
+        assert found["steps"] == list(layer.steps)
+        for key in ("half_formed", "mostly_formed", "at_rest"):
+            check_json(found[key], getattr(layer, key), key)
+        for value, expected in zip(found["formed"], layer.formed, strict=True):
+            check_json(value, None if np.isnan(expected) else int(expected), "formed")
+        assert list(found["layer"]) == list(layer.whole)
+        for key, values in layer.whole.items():
+            for value, expected in zip(found["layer"][key], values, strict=True):
+                check_json(value, expected, key)
+        shown = list(layer.steps) if step is None else [step]
+        assert found["filters_at"] == shown
+        assert list(found["filters"]) == list(layer.filters)
+        for key, columns in layer.filters.items():
+            expected = columns[[layer.steps.index(at) for at in shown]]
+            assert np.shape(found["filters"][key]) == expected.shape
+            for value, other in zip(np.ravel(expected), chain(*found["filters"][key]), strict=True):
+                check_json(other, value, key)
+
+
+@pytest.mark.parametrize("write", [write_csv, write_json])
+def test_a_step_that_was_not_measured_writes_nothing(measured, tmp_path, write):
+    """An error that says which were."""
+    with pytest.raises(FiltertrackError, match="step 99 is not measured"):
+        write(measured, tmp_path / "a.csv", 99)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [write_csv, write_json])
+def test_a_file_is_replaced_whole(measured, tmp_path, write):
+    """What was there is gone; nothing else is in the folder, and two writings are the same."""
+    target = tmp_path / "a.csv"
+    target.write_text("x" * 1_000_000)
+    write(measured, target)
+    first = target.read_bytes()
+    write(measured, target)
+    assert target.read_bytes() == first
+    assert b"xxx" not in first
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_json])
+def test_where_a_file_cannot_be_written_nothing_is_left(measured, tmp_path, write):
+    """An OSError: no such folder; or the name is a folder's, which stays."""
+    with pytest.raises(OSError, match="No such file"):
+        write(measured, tmp_path / "no" / "a.csv")
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write(measured, tmp_path / "a.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert stat.S_ISDIR((tmp_path / "a.csv").stat().st_mode)
+
+
+def test_the_overview_counts_labels(measured):
+    """A row a layer: how many filters have which label, when they formed, when it was at rest."""
+    kinds, _ = overview(measured)
+    first, second = cells(kinds)
+    assert (first["layer"], first["filters"], second["layer"]) == ("conv1", "8", "conv2")
+    counts = {"edge": "2", "blob": "1", "colour blob": "1", "other": "1", "unstruct.": "3"}
+    assert {key: first[key] for key in counts} == counts
+    assert first["unknown"] == NOTHING
+    formed = ("half formed", "90 % formed", "at rest")
+    assert [first[key] for key in formed] == ["5", NOTHING, "10"]
+    assert [second[key] for key in formed] == ["1", "5", "5"]
+
+
+@pytest.mark.parametrize("step", [None, 0, 2])
+def test_the_overview_has_the_layers_numbers(measured, step):
+    """To two digits, at the step that was asked for; a dash where there is nothing."""
+    _, whole = overview(measured, step)
+    for row, (name, layer) in zip(cells(whole), measured.layers.items(), strict=True):
+        place = layer.place(step)
+        values = {key: column[place] for key, column in layer.whole.items()}
+        assert row["layer"] == name
+        assert row["structured"] == f"{values['structured']:.0%}"
+        numbers = {
+            "rotation": "rotation",
+            "sparsity": "sparsity",
+            "entropy": "variance_entropy",
+            "random from": "entropy_threshold",
+            "orthogonality": "orthogonality",
+            "effect. rank": "effective_rank",
+        }
+        for head, key in numbers.items():
+            assert float(row[head]) == pytest.approx(values[key], abs=0.00501)
+        counts = {"unmoved": "unmoved", "repeated": "repeated", "near zero": "near_zero"}
+        for head, key in counts.items():
+            assert row[head] == (f"{values[key]:.0f}" if values[key] else NOTHING)
+
+
+@pytest.mark.parametrize("step", [None, 0, 5])
+def test_each_filter_has_its_row(measured, step):
+    """Its number, label and measures, at the step that was asked for."""
+    rows = cells(each_filter(measured, "conv1", step))
+    assert len(rows) == 8
+    layer = measured.layers["conv1"]
+    place = layer.place(step)
+    for number, row in enumerate(rows):
+        values = {key: column[place, number] for key, column in layer.filters.items()}
+        assert (row["filter"], row["label"]) == (str(number), values["label"])
+        formed = layer.formed[number]
+        assert row["formed"] == (NOTHING if np.isnan(formed) else str(int(formed)))
+        assert float(row["norm"]) == pytest.approx(values["norm"], rel=1e-3, abs=0.05)
+        heads = {
+            "drift": "drift",
+            "roughness": "roughness",
+            "Gabor fit": "gabor_excess",
+            "blob fit": "blob_excess",
+            "colour": "colour",
+            "flat": "flat",
+        }
+        for head, key in heads.items():
+            expected = f"{values[key]:.2f}" if np.isfinite(values[key]) else NOTHING
+            assert row[head] == expected, (number, head)
+        like = f"{values['twin']}: {values['twin_cosine']:.2f}" if values["twin"] >= 0 else NOTHING
+        assert row["most like"] == like
+    if step is None:
+        assert rows[0]["direction"] == "45°", "the planted edge"
+        assert rows[1]["direction"] == NOTHING, "a blob has none"
+
+
+def test_titles_say_when(measured):
+    """The step and the epoch; of the first, that it is before training."""
+    for step, words in ((None, "step 20, epoch 20 · batch 200"), (0, "step 0, before training")):
+        for table in (*overview(measured, step), each_filter(measured, "conv2", step)):
+            assert words in str(table.title)
+
+
+def test_a_table_of_a_step_that_was_not_measured_is_an_error(measured):
+    """That says which were, as the other tables do."""
+    for table in (
+        lambda: each_filter(measured, "conv1", 99),
+        lambda: overview(measured, 99),
+    ):
+        with pytest.raises(FiltertrackError, match="step 99 is not measured"):
+            table()
+
+
+def test_where_nothing_can_be_said_there_is_a_dash(broken):
+    """NaN and infinity are no numbers of a table."""
+    for table in (*overview(broken), each_filter(broken, "conv1")):
+        text = printed(table).replace("conv1", "")
+        assert NOTHING in text
+        for word in ("nan", "inf", "None"):
+            assert word not in text
+
+
+def test_a_layer_without_filters_has_a_row_of_dashes(make_run, conv_info):
+    """None of what is said of filters can be said of it."""
+    measured = measure(make_run(conv_info(kernel_shape=(3, 3, 1, 0), bias=False)))
+    kinds, whole = overview(measured)
+    assert cells(kinds)[0]["filters"] == "0"
+    assert cells(each_filter(measured, "conv1")) == []
+    assert cells(whole)[0]["structured"] == NOTHING
+    assert "nan" not in printed(whole)
+
+
+def test_all_rows_of_a_table_are_there(make_run, conv_info):
+    """Of 200 filters, too, and with a name as long as a name can be."""
+    name = "/".join(["block"] * 20)
+    run = make_run(conv_info(name, (3, 3, 1, 200), bias=False), steps=[0, 3])
+    table = each_filter(measure(run), name)
+    assert [row["filter"] for row in cells(table)] == [str(number) for number in range(200)]
+    assert name in printed(table).replace("\n", ""), "a long title goes on below"
+
+
+def test_what_a_layer_is_too_large_for_is_said(make_run, conv_info, monkeypatch, tmp_path, caplog):
+    """In the log, below the tables and in JSON; where a number would stand there is a dash."""
+    for name in ("redundancy", "structure"):
+        monkeypatch.setattr(import_module(f"filtertrack.measures.{name}"), "_MOST_PRODUCTS", 1000)
+    measured = measure(make_run(conv_info("large", (5, 5, 1, 4)), conv_info("small", (5, 5, 1, 0))))
+    expected = "label, structured, p_value, twin, twin_cosine, repeated, orthogonality"
+    assert f"layer large is too large to measure its {expected}" in caplog.text
+    assert "small is too large" not in caplog.text
+    shown = printed(overview(measured)[1])
+    for word in expected.split(", "):
+        assert word in shown
+    whole = measured.layers["large"].whole
+    assert np.isnan([whole[name][-1] for name in ("structured", "repeated", "orthogonality")]).all()
+    assert whole["unknown"][-1] == 4
+    write_json(measured, tmp_path / "a.json")
+    held = json.loads((tmp_path / "a.json").read_text())["layers"]["large"]
+    assert ", ".join(held["too_large_for"]).startswith(expected)
+    assert held["layer"]["orthogonality"] == [None] * 3
+
+
+def test_a_long_table_is_cut(make_run, conv_info, monkeypatch):
+    """And says how many filters more there are, and where."""
+    monkeypatch.setattr(report, "_MOST_ROWS", 3)
+    grid = each_filter(measure(make_run(conv_info("conv", (3, 3, 1, 8)))), "conv")
+    assert len(grid.rows) == 3
+    assert "… and 5 more; a CSV or JSON file holds all" in printed(grid)

@@ -1,0 +1,131 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from filtertrack import FiltertrackError
+from filtertrack.render.encoders.formats import FORMATS, format_of
+from filtertrack.render.palette import film_palette
+
+MAGIC = {
+    ".gif": (0, b"GIF89a"),
+    ".png": (0, b"\x89PNG"),
+    ".apng": (0, b"\x89PNG"),
+    ".webp": (8, b"WEBP"),
+    ".mp4": (4, b"ftyp"),
+    ".webm": (0, b"\x1a\x45\xdf\xa3"),
+}
+PICTURES = [ending for ending, chosen in FORMATS.items() if not chosen.video]
+VIDEOS = [ending for ending, chosen in FORMATS.items() if chosen.video]
+
+
+def write(path, frames, loop=None):
+    """Write a file as an animation is written: with a palette where the format has to have one."""
+    chosen = format_of(path)
+    colours = film_palette() if frames.ndim == 3 else None
+    with path.open("w+b") as file, chosen.opener(loop)(file, frames.shape[1:3], colours) as writer:
+        for frame in frames:
+            writer.add(frame, 0.1)
+    return path
+
+
+@pytest.fixture
+def frames_of(decoded):
+    """Decode a file of any format: ffmpeg knows no animated WebP, so that is left to Pillow."""
+
+    def read(path):
+        if path.suffix != ".webp":
+            return decoded(path)
+        with Image.open(path) as image:
+            shown = ImageSequence.Iterator(image)
+            return np.stack([np.asarray(frame.convert("RGB")) for frame in shown])
+
+    return read
+
+
+def test_every_ending_that_is_written_is_tested_here():
+    """A new format is added to the tests, too."""
+    assert list(FORMATS) == list(MAGIC)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_the_ending_says_the_format(tmp_path, ending):
+    """In small letters or large ones; what is written begins as that format does."""
+    for name in (f"a{ending}", f"b.gif{ending}", f"C{ending.upper()}"):
+        assert format_of(Path("folder.mp4") / name) is FORMATS[ending]
+    at, magic = MAGIC[ending]
+    data = write(tmp_path / f"a{ending.upper()}", np.zeros((2, 16, 16), np.uint8)).read_bytes()
+    assert data[at : at + len(magic)] == magic
+
+
+def test_a_gif_alone_needs_a_palette():
+    """Every other format holds true colour."""
+    assert [ending for ending, chosen in FORMATS.items() if chosen.palette] == [".gif"]
+
+
+@pytest.mark.parametrize("ending", [e for e in FORMATS if not FORMATS[e].palette])
+def test_the_others_hold_true_colour(tmp_path, rng, frames_of, ending):
+    """More than 256 colours come out again: exactly, or in a video nearly."""
+    cells = rng.integers(0, 256, (1, 20, 20, 3), np.uint8)
+    path = write(tmp_path / f"a{ending}", cells.repeat(16, 1).repeat(16, 2))
+    middles = frames_of(path)[:, 8::16, 8::16].astype(int)
+    assert np.abs(middles - cells).max() <= (8 if FORMATS[ending].video else 0)
+
+
+@pytest.mark.parametrize("ending", PICTURES)
+def test_pictures_play_for_ever_unless_asked(tmp_path, ending):
+    """What stands in the file for None and for 0 is for ever; a number stands there itself."""
+    frames = np.zeros((2, 8, 8), np.uint8)
+    found = []
+    for loop in (None, 0, 2):
+        with Image.open(write(tmp_path / f"a{ending}", frames, loop)) as image:
+            found.append(image.info["loop"])
+    assert found == [0, 0, 1 if ending == ".gif" else 2]  # a GIF says how often again
+
+
+@pytest.mark.parametrize("ending", PICTURES)
+@pytest.mark.parametrize("loop", [-1, 1 << 16])
+def test_how_often_a_picture_can_play(ending, loop):
+    """The error names the option and its range; both ends of the range can be written."""
+    with pytest.raises(FiltertrackError, match=rf"loop: expected 0 .* to 65535, got {loop}"):
+        FORMATS[ending].opener(loop)
+    most = FORMATS[ending].opener((1 << 16) - 1)
+    with most(io.BytesIO(), (2, 2), film_palette()) as writer:
+        writer.add(np.zeros((2, 2), np.uint8), 0.1)
+
+
+@pytest.mark.parametrize("ending", VIDEOS)
+@pytest.mark.parametrize("loop", [0, 1, 3])
+def test_a_video_cannot_be_told_how_often_to_play(ending, loop):
+    """Not even for ever: the error says who decides, and what to do."""
+    with pytest.raises(FiltertrackError, match=r"loop: .* is up to its player; leave it out"):
+        FORMATS[ending].opener(loop)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_frames_that_do_not_fit_are_refused(ending):
+    """The longest side fits, one pixel more does not; the error says both sizes."""
+    longest = FORMATS[ending].longest
+    FORMATS[ending].check_shape((longest, 2))
+    FORMATS[ending].check_shape((2, longest))
+    for shape in ((2, longest + 1), (longest + 1, 2)):
+        with pytest.raises(FiltertrackError, match=f"^size: .* at most {longest} a side") as caught:
+            FORMATS[ending].check_shape(shape)
+        assert f"{shape[1]}x{shape[0]} pixels" in str(caught.value)
+
+
+@pytest.mark.parametrize("upright", [False, True], ids=["wide", "high"])
+@pytest.mark.parametrize("ending", [e for e in FORMATS if FORMATS[e].longest < 1 << 20])
+def test_the_longest_side_can_be_written(tmp_path, frames_of, ending, upright):
+    """What is let through makes a file that can be read."""
+    shape = (FORMATS[ending].longest, 16)[:: 1 if upright else -1]
+    frames = np.full((2, *shape), 60, np.uint8)
+    frames[1, -8:, -8:] = 180
+    path = write(tmp_path / f"a{ending}", frames)
+    last = frames_of(path)[1]
+    assert last.shape == (*shape, 3)
+    expected = film_palette()[frames[1]]
+    for at in ((0, 0), (-2, -2)):
+        assert np.abs(last[at].astype(int) - expected[at]).max() <= 8

@@ -1,0 +1,122 @@
+import io
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageSequence
+
+from filtertrack.render.encoders.gif import GifWriter
+from filtertrack.render.grid import LEVELS
+from filtertrack.render.palette import TRANSPARENT, film_palette
+
+COLOURS = film_palette()
+FRAMES = st.integers(1, 6).flatmap(
+    lambda count: arrays(np.uint8, (count, 5, 7), elements=st.integers(0, TRANSPARENT - 1))
+)
+
+
+def write(frames, seconds, **options):
+    file = io.BytesIO()
+    with GifWriter(file, frames[0].shape, COLOURS, **options) as gif:
+        for frame, time in zip(frames, seconds, strict=True):
+            gif.add(frame, time)
+    return file
+
+
+@given(FRAMES)
+def test_pillow_reads_every_frame_back(frames):
+    """Each frame decodes to the palette's colours of its pixels, through transparent deltas."""
+    with Image.open(write(frames, [0.1] * len(frames))) as gif:
+        assert gif.n_frames == len(frames)
+        for frame, image in zip(frames, ImageSequence.Iterator(gif), strict=True):
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), COLOURS[frame])
+
+
+def test_ffmpeg_reads_every_frame_back(rng, tmp_path, decoded):
+    """A decoder that shares nothing with Pillow sees the same pictures."""
+    frames = rng.integers(0, TRANSPARENT, (5, 40, 60), np.uint8)
+    frames[1:, :20] = frames[0, :20]
+    frames[3] = frames[2]
+    path = tmp_path / "a.gif"
+    path.write_bytes(write(frames, [0.1] * 5).getvalue())
+    np.testing.assert_array_equal(decoded(path), COLOURS[frames])
+
+
+def test_gifsicle_finds_nothing_wrong(rng, tmp_path):
+    """It warns of nothing, and reads size, loop, delays and "leave in place" on every frame."""
+    if shutil.which("gifsicle") is None:
+        pytest.skip("needs gifsicle")
+    path = tmp_path / "a.gif"
+    frames = rng.integers(0, TRANSPARENT, (3, 40, 60), np.uint8)
+    path.write_bytes(write(frames, [0.5, 0.02, 2], loop=3).getvalue())
+    result = subprocess.run(
+        ["gifsicle", "--info", path],  # noqa: S607 - wherever it is installed
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stderr == ""
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0].endswith("3 images")
+    assert {"logical screen 60x40", "global color table [256]", "loop count 2"} <= set(lines)
+    assert [line for line in lines if line.startswith("disposal")] == [
+        f"disposal asis delay {delay}s" for delay in ("0.50", "0.02", "2.00")
+    ]
+
+
+@given(st.lists(st.floats(0.02, 3), min_size=1, max_size=30))
+def test_the_total_duration_is_as_asked(seconds):
+    """Rounding to hundredths of a second does not add up over frames, also where frames repeat."""
+    frames = np.zeros((len(seconds), 2, 2), np.uint8)
+    with Image.open(write(frames, seconds)) as gif:
+        total = sum(image.info["duration"] for image in ImageSequence.Iterator(gif))
+    assert total == pytest.approx(1000 * sum(seconds), abs=5.01)
+
+
+@pytest.mark.parametrize(("loop", "again"), [(0, 0), (1, None), (2, 1), (3, 2), (65535, 65534)])
+def test_it_plays_as_often_as_asked(loop, again):
+    """A GIF says how often it is played again: 0 is for ever, and nothing is once."""
+    frames = np.zeros((2, 3, 3), np.uint8)
+    with Image.open(write(frames, [0.1, 0.1], loop=loop)) as gif:
+        assert gif.info.get("loop") == again
+
+
+def test_what_did_not_change_costs_nothing(rng):
+    """A frame like the one before takes a few bytes, whatever its size."""
+    frame = rng.integers(0, LEVELS, (200, 200), np.uint8)
+    once = len(write([frame], [1]).getvalue())
+    assert len(write([frame] * 11, [1] * 11).getvalue()) - once < 10 * 40
+
+
+def test_what_did_not_change_within_the_rectangle_is_transparent(rng):
+    """Where only two opposite corners change the noise between them is not stored again."""
+    before = rng.integers(0, LEVELS, (200, 200), np.uint8)
+    frame = before.copy()
+    frame[0, 0], frame[-1, -1] = before[0, 0] ^ 1, before[-1, -1] ^ 1
+    once, twice = (
+        len(write(pair, [1] * len(pair)).getvalue()) for pair in ([before], [before] * 2)
+    )
+    change = len(write([before, frame], [1, 1]).getvalue()) - once
+    assert twice - once < change < once / 20
+
+
+@given(FRAMES)
+def test_the_same_frames_make_the_same_file(frames):
+    """Bit for bit, however the threads took turns."""
+    seconds = [0.1] * len(frames)
+    assert write(frames, seconds).getvalue() == write(frames, seconds).getvalue()
+
+
+def test_threads_do_not_change_the_file(rng):
+    """Many frames of very different sizes come out in order, each time the same."""
+    frames = rng.integers(0, TRANSPARENT, (60, 80, 80), np.uint8)
+    frames[::2, 10:] = frames[0, 10:]
+    first, second = (write(frames, [0.1] * 60).getvalue() for _ in range(2))
+    assert first == second
+    with Image.open(io.BytesIO(first)) as gif:
+        for frame, image in zip(frames, ImageSequence.Iterator(gif), strict=True):
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), COLOURS[frame])

@@ -1,0 +1,204 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from filtertrack.render.encoders.video import VideoWriter
+from filtertrack.render.palette import film_palette
+from filtertrack.storage.files import write_whole
+
+CONTAINERS = pytest.mark.parametrize("container", ["mp4", "webm"])
+COLOURS = film_palette()
+SECONDS = [0.5, 0.02, 0.033, 0.1, 0.25, 2]
+
+
+def write(path, frames, seconds, colours=None):
+    """Write a video as an animation is written: into a file that is there whole or not at all."""
+
+    def fill(file):
+        with VideoWriter(file, frames[0].shape[:2], colours, path.suffix[1:]) as video:
+            for frame, time in zip(frames, seconds, strict=True):
+                video.add(frame, time)
+
+    write_whole(path, fill)
+    return path
+
+
+def magnified(rng, side, shape=(6, 128, 192)):
+    """Return frames of squares in random colours, each of so many pixels a side."""
+    count, height, width = shape
+    cells = rng.integers(0, 256, (count, height // side, width // side, 3), np.uint8)
+    return cells.repeat(side, 1).repeat(side, 2)
+
+
+def shown_by_ffmpeg(path):
+    """Return what ffmpeg says of a file and of each frame in it, as text."""
+    import imageio_ffmpeg
+
+    each = ["-fps_mode", "passthrough", "-vf", "showinfo", "-f", "null", "-"]
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", path, *each]
+    return subprocess.run(ffmpeg, check=True, capture_output=True, text=True).stderr
+
+
+def shown_by_pyav(path):
+    """Return the seconds at which each frame appears, and how long the whole lasts."""
+    import av
+
+    with av.open(path) as container:
+        return [
+            frame.time for frame in container.decode(video=0)
+        ], container.duration / av.time_base
+
+
+def in_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@CONTAINERS
+def test_ffmpeg_sees_each_frame_at_its_time(rng, tmp_path, container):
+    """A frame a picture, each where those before it end, and the last shown as long as asked."""
+    path = write(tmp_path / f"a.{container}", magnified(rng, 16), SECONDS)
+    report = shown_by_ffmpeg(path)
+    starts = [float(text) for text in re.findall(r"pts_time:\s*([\d.]+)", report)]
+    assert starts == pytest.approx(np.cumsum([0, *SECONDS[:-1]]), abs=0.0006)
+    hours, minutes, seconds = re.search(
+        r"Duration: (\d+):(\d+):([\d.]+), start: 0.0", report
+    ).groups()
+    total = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    assert total == pytest.approx(sum(SECONDS), abs=0.011)  # it prints hundredths
+
+
+@CONTAINERS
+@settings(max_examples=25)
+@given(st.lists(st.floats(0.02, 3) | st.floats(0.02, 600), min_size=1, max_size=12))
+@example([0.1, 0.1, 0.1, 3, 0.1, 0.1])
+def test_the_total_duration_is_as_asked(tmp_path_factory, container, seconds):
+    """Rounding to milliseconds does not add up, however many frames, however long each is shown."""
+    frames = (20 * np.arange(len(seconds), dtype=np.uint8)).repeat(16 * 16).reshape(-1, 16, 16)
+    path = tmp_path_factory.getbasetemp() / f"durations.{container}"
+    starts, total = shown_by_pyav(write(path, frames, seconds, COLOURS))
+    assert starts == pytest.approx(np.cumsum([0, *seconds[:-1]]), abs=0.0006)
+    assert total == pytest.approx(sum(seconds), abs=0.0006)
+
+
+@CONTAINERS
+@pytest.mark.parametrize("count", [7, 15, 30, 31])
+def test_the_rests_at_both_ends_are_there(rng, tmp_path, container, count):
+    """At the usual pace, with filters that drift, the last picture stays for its two seconds."""
+    drift = np.cumsum(rng.normal(0, 4, (count, 8, 8, 3)), axis=0)
+    cells = np.clip(128 + drift, 0, 255).astype(np.uint8)
+    seconds = [1.1, *[0.1] * (count - 2), 2.1]
+    path = write(tmp_path / f"a.{container}", cells.repeat(16, 1).repeat(16, 2), seconds)
+    starts, total = shown_by_pyav(path)
+    assert starts == pytest.approx(np.cumsum([0, *seconds[:-1]]), abs=0.0006)
+    assert total == pytest.approx(sum(seconds), abs=0.0006)
+
+
+@CONTAINERS
+def test_frames_that_repeat_are_all_there(tmp_path, container):
+    """A run in which nothing moves lasts as long as any other."""
+    frames = np.full((100, 32, 32), 120, np.uint8)
+    starts, total = shown_by_pyav(write(tmp_path / f"a.{container}", frames, [0.04] * 100, COLOURS))
+    assert starts == pytest.approx(0.04 * np.arange(100))
+    assert total == pytest.approx(4)
+
+
+@CONTAINERS
+@pytest.mark.parametrize("side", [8, 16])
+def test_magnified_colours_survive(rng, tmp_path, decoded, container, side):
+    """Of squares that begin and end at even pixels little is lost: more than 34 dB are left."""
+    frames = magnified(rng, side)
+    shown = decoded(write(tmp_path / f"a.{container}", frames, SECONDS))
+    assert shown.shape == frames.shape
+    error = np.square(shown.astype(float) - frames).mean(axis=(1, 2, 3))
+    assert (10 * np.log10(255**2 / error)).min() > 34
+
+
+@CONTAINERS
+def test_squares_are_within_a_few_levels_up_to_their_edges(rng, tmp_path, decoded, container):
+    """No pixel of a square of 16 pixels is off by more than 8 of 255, not even beside another."""
+    frames = magnified(rng, 16)
+    shown = decoded(write(tmp_path / f"a.{container}", frames, SECONDS))
+    assert np.abs(shown.astype(int) - frames).max() <= 8
+
+
+@CONTAINERS
+def test_entries_of_a_palette_are_shown_in_its_colours(rng, tmp_path, decoded, container):
+    """Every grey from dark to light, and the colours around them, within a few levels."""
+    frames = np.arange(256, dtype=np.uint8)[rng.permutation(256)].reshape(1, 16, 16)
+    frames = frames.repeat(16, 1).repeat(16, 2)
+    shown = decoded(write(tmp_path / f"a.{container}", frames, [1], COLOURS))
+    assert np.abs(shown.astype(int) - COLOURS[frames]).max() <= 8
+
+
+@CONTAINERS
+def test_the_file_says_how_its_colours_are_coded(rng, tmp_path, container):
+    """BT.709 in the limited range, for every frame: no player has to guess."""
+    import av
+
+    path = write(tmp_path / f"a.{container}", magnified(rng, 16), SECONDS)
+    report = shown_by_ffmpeg(path)
+    assert re.search(r"Video: .*yuv420p\(tv, bt709", report)
+    tags = "color_range:tv color_space:bt709 color_primaries:bt709 color_trc:bt709"
+    assert report.count(tags) == len(SECONDS)
+    with av.open(path) as video:
+        context = video.streams.video[0].codec_context
+        coded = [context.colorspace, context.color_primaries, context.color_trc]
+        assert [*map(int, coded), int(context.color_range)] == [1, 1, 1, 1]
+
+
+@CONTAINERS
+def test_the_same_pictures_make_the_same_file(rng, tmp_path, container):
+    """No date and no random number inside."""
+    frames = magnified(rng, 16)
+    one, two = (write(tmp_path / f"{n}.{container}", frames, SECONDS).read_bytes() for n in "ab")
+    assert one == two
+
+
+@CONTAINERS
+@pytest.mark.parametrize("count", [0, 3, 80])
+def test_an_exception_in_the_block_comes_out(rng, tmp_path, container, count):
+    """Itself, whether the encoder has begun to write or not; and no file is left."""
+    path = tmp_path / f"a.{container}"
+
+    def fill(file):
+        with VideoWriter(file, (32, 32), None, container) as video:
+            for frame in magnified(rng, 16, (count, 32, 32)):
+                video.add(frame, 0.1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, fill)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from filtertrack.render.encoders import video; video.VideoWriter(None, (16, 16), None)",
+        "from filtertrack.render.encoders.formats import FORMATS; FORMATS['.webm'].opener(None)",
+    ],
+    ids=["writer", "format"],
+)
+def test_without_pyav_the_error_says_what_to_install(code):
+    """One sentence that names the extra."""
+    start = "import sys; sys.modules['av'] = None; from filtertrack import FiltertrackError\n"
+    shown = in_python(
+        f"{start}try:\n    {code}\nexcept FiltertrackError as error:\n    print(error)"
+    )
+    assert "pip install 'filtertrack[video]'" in shown
+
+
+def test_pyav_is_loaded_only_for_a_video():
+    """Whoever writes a GIF needs none."""
+    code = (
+        "import sys; from filtertrack.render.encoders.formats import FORMATS; "
+        "FORMATS['.gif'].opener(None); print('av' in sys.modules)"
+    )
+    assert in_python(code) == "False\n"

@@ -1,0 +1,286 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filtertrack import Moment
+from filtertrack.render.caption import Caption
+from filtertrack.render.palette import BACKGROUND, FIRST, SECOND, SHADES, TEXT, ramp_entry
+from filtertrack.render.text import QUIET, line
+
+
+def caption(*logs, title="conv1", width=400):
+    """Return the caption of one run or two, a snapshot an epoch."""
+    count = len(logs[0])
+    moments = [Moment(step, step, 10 * step) for step in range(count)]
+    return Caption(title, moments, logs, np.linspace(0, 1, count), width)
+
+
+def values(count=3, **metrics):
+    """Return each snapshot's metrics: none at the start, growing from then on."""
+    return [{n: v * step for n, v in metrics.items()} if step else {} for step in range(count)]
+
+
+def of_ramp(strip, ramp):
+    return (strip >= ramp_entry(ramp, 1)) & (strip <= ramp_entry(ramp, SHADES))
+
+
+def touches_border(strip):
+    borders = strip[:3], strip[-3:], strip[:, :3], strip[:, -3:]
+    return any((border != BACKGROUND).any() for border in borders)
+
+
+def first_line(drawn, strip):
+    """Return the first line of names and values, above the plots."""
+    return strip[drawn._tops[0] : drawn._tops[0] + drawn._line]
+
+
+def marker(drawn, strip):
+    """Return the column of the only plot's marker: the only one without background."""
+    top = drawn._tops[0] + drawn._line
+    plot = strip[top : top + len(drawn._plots[0].draw(0))]
+    (column,) = np.flatnonzero((plot != BACKGROUND).all(axis=0))
+    return column
+
+
+@pytest.mark.parametrize("width", [260, 333, 400, 640, 1000])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_text_stays_inside(width, runs):
+    """Nothing touches the border, whatever the width; only the palette's ramps are used."""
+    log = values(loss=0.5, val_loss=3e4, a_metric_with_a_rather_long_name=1e-7)
+    drawn = caption(*[log] * runs, title="block_1/a_rather_long_name/conv1", width=width)
+    for position in (0, 0.5, 1, 2):
+        strip = drawn.draw(position)
+        assert strip.dtype == np.uint8
+        assert strip.shape == (drawn.height, width)
+        assert strip.min() == BACKGROUND
+        assert strip.max() <= ramp_entry(SECOND, SHADES)
+        assert not touches_border(strip)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_long_name_and_extreme_values_stay_inside(runs):
+    """Also in the narrowest strip, where training and validation both have blown up."""
+    name = "a_metric_with_a_rather_long_name_that_goes_on"
+    log = [{}, {name: -1e300, "val_" + name: -1e-300}]
+    drawn = caption(*[log] * runs, width=260)
+    assert not touches_border(drawn.draw(1))
+
+
+@pytest.mark.parametrize("width", [260, 640, 1000])
+def test_of_a_title_that_is_too_long_the_end_is_shown(width):
+    """It has a line of its own, and takes no more than that."""
+    log = values(loss=0.5)
+    drawn = caption(log, title="a_rather_long_name/" * 20 + "conv1", width=width)
+    strip = drawn.draw(1)
+    assert not touches_border(strip)
+    assert drawn.height == caption(log, title="a_rather_long_name/" * 8, width=width).height
+    other = caption(log, title="a_rather_long_name/" * 20 + "conv2", width=width)
+    assert (strip != other.draw(1)).any()
+
+
+def test_everything_has_its_place_in_every_frame():
+    """Names stay where they are, while values grow and shrink."""
+    log = [{}, {"loss": 12.3, "a": 0.5}, {"loss": 9.87, "a": 1e-9}, {"loss": np.nan, "a": -123.4}]
+    drawn = caption(log, width=640)
+    names = [of_ramp(first_line(drawn, drawn.draw(step)), TEXT) for step in range(4)]
+    assert names[0].any()
+    for other in names[1:]:
+        np.testing.assert_array_equal(other, names[0])
+
+
+def test_a_validation_has_its_place_in_every_frame():
+    """Its label does not move when the training's value beside it gets longer or shorter."""
+    log = [{}, {"loss": 12.3, "val_loss": 12.3}, {"loss": 9.87, "val_loss": 12.3}]
+    drawn = caption(log)
+    names = [of_ramp(first_line(drawn, drawn.draw(step)), TEXT) for step in range(3)]
+    np.testing.assert_array_equal(names[2], names[1])
+    np.testing.assert_array_equal(names[0], names[1])
+
+
+def test_the_title_stays_in_every_frame():
+    """Neither a long nor a short title moves while the training goes on."""
+    for title in ("conv1", "block_1/a_rather_long_name_of_a_block/conv1"):
+        drawn = caption(values(loss=0.5), title=title)
+        top, left = drawn._title_at
+        parts = [drawn.draw(step)[top : top + drawn._line, left:] for step in range(3)]
+        assert (parts[0] != BACKGROUND).any()
+        np.testing.assert_array_equal(parts[1], parts[0])
+        np.testing.assert_array_equal(parts[2], parts[0])
+
+
+def test_a_metric_that_comes_later_has_its_place_from_the_start():
+    """Its name is there from the first frame on; what is not known yet is a dash."""
+    log = [{}, {"loss": 1.0}, {"loss": 1.0, "other": 2.0}]
+    drawn = caption(log)
+    lines = [first_line(drawn, drawn.draw(step)) for step in range(3)]
+    for other in lines[1:]:
+        np.testing.assert_array_equal(of_ramp(other, TEXT), of_ramp(lines[0], TEXT))
+    dash, dashes = (of_ramp(other, FIRST).sum() for other in (lines[1], lines[0]))
+    assert 0 < dashes < dash < of_ramp(lines[2], FIRST).sum()
+
+
+def test_the_value_logged_last_stays():
+    """A snapshot without metrics of its own shows those of the one before."""
+    drawn = caption([{}, {"loss": 1.5}, {}, {"loss": 1.5}])
+    lines = [first_line(drawn, drawn.draw(step)) for step in range(4)]
+    assert (lines[0] != lines[1]).any()
+    np.testing.assert_array_equal(lines[2], lines[1])
+    np.testing.assert_array_equal(lines[3], lines[1])
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), 1e300, -1e300, 1e-300, 0.0, 123456.0]
+)
+def test_any_value_can_be_shown(value):
+    """Also a loss that has blown up, and one that has not blown up before or after."""
+    drawn = caption([{"loss": 1.0}, {"loss": value}, {"loss": -1.0}], width=260)
+    strips = [drawn.draw(position) for position in (0, 0.5, 1, 1.5, 2)]
+    assert not any(map(touches_border, strips))
+    assert (first_line(drawn, strips[2]) != first_line(drawn, strips[0])).any()
+
+
+def test_a_validation_is_beside_its_metric():
+    """On the same line, to the right, in the colour of the second curve; it takes no line more."""
+    alone = caption(values(loss=0.1))
+    drawn = caption(values(loss=0.1, val_loss=0.3))
+    assert drawn.height == alone.height
+    line = first_line(drawn, drawn.draw(2))
+    first, second = (np.flatnonzero(of_ramp(line, ramp).any(axis=0)) for ramp in (FIRST, SECOND))
+    assert len(first)
+    assert first.max() < second.min()
+    changed = caption(values(loss=0.1, val_loss=0.4))
+    other = first_line(changed, changed.draw(2))
+    differs = other != line
+    assert differs.any()
+    assert (of_ramp(line, SECOND) | of_ramp(other, SECOND))[differs].all()
+
+
+def test_two_runs_are_side_by_side():
+    """Each run's value is in the colour of its curve, and says nothing of the other run."""
+    drawn = caption(values(loss=0.1), values(loss=0.3))
+    changed = caption(values(loss=0.1), values(loss=0.4))
+    line, other = (first_line(each, each.draw(2)) for each in (drawn, changed))
+    differs = other != line
+    assert of_ramp(line, FIRST).any()
+    assert differs.any()
+    assert (of_ramp(line, SECOND) | of_ramp(other, SECOND))[differs].all()
+    swapped = caption(values(loss=0.3), values(loss=0.1))
+    assert (first_line(swapped, swapped.draw(2)) != line).any()
+
+
+@pytest.mark.parametrize("width", [260, 640])
+def test_each_of_many_metrics_is_shown(width):
+    """Twenty have a value each, none over another, and nothing sticks out."""
+    log = {f"metric_{number:02}": 0.125 for number in range(20)}
+    drawn = caption([log, log], width=width)
+    strip = drawn.draw(0)
+    assert not touches_border(strip)
+    times = np.zeros(strip.shape, int)
+    for name in log:
+        changed = {**log, name: 0.777}
+        differs = caption([changed, changed], width=width).draw(0) != strip
+        assert differs.any(), name
+        times += differs
+    assert times.max() == 1
+
+
+def test_between_snapshots_the_marker_moves_and_values_stay():
+    """A value belongs to a snapshot and is not interpolated; the marker is on its way."""
+    drawn = caption(values(4, loss=0.5))
+    strips = {position: drawn.draw(position) for position in (1, 1.25, 1.75, 2)}
+    for position in (1.25, 1.75):
+        np.testing.assert_array_equal(
+            first_line(drawn, strips[position]), first_line(drawn, strips[1])
+        )
+    columns = [marker(drawn, strip) for strip in strips.values()]
+    assert columns == sorted(set(columns))
+
+
+def test_the_marker_follows_the_knots():
+    """Where time is not even, the first snapshots are close together."""
+    moments = [Moment(step, step) for step in range(3)]
+    log = values(loss=0.5)
+    early = Caption("conv1", moments, [log], np.array([0.0, 0.1, 1.0]), 400)
+    even = Caption("conv1", moments, [log], np.array([0.0, 0.5, 1.0]), 400)
+    first, second, last = (marker(early, early.draw(position)) for position in (0, 1, 2))
+    assert second - first == pytest.approx(0.1 * (last - first), abs=1)
+    assert marker(early, early.draw(0)) == marker(even, even.draw(0))
+    assert marker(even, even.draw(0.5)) > second
+
+
+@settings(max_examples=30)
+@given(st.integers(260, 1000), st.integers(1, 20), st.integers(1, 2))
+def test_the_height_is_even(width, count, runs):
+    """As video needs it, whatever the width and the number of metrics."""
+    log = {f"metric_{number}": 1.0 for number in range(count)}
+    drawn = caption(*[[log, log]] * runs, width=width)
+    assert drawn.height % 2 == 0
+    strip = drawn.draw(1)
+    assert strip.shape == (drawn.height, width)
+    assert not touches_border(strip)
+
+
+@pytest.mark.parametrize("width", [260, 640])
+@pytest.mark.parametrize("logs", [[[{}, {}, {}]], [[{}, {}, {}], [{}, {}, {}]]], ids=["one", "two"])
+def test_no_metrics_at_all(width, logs):
+    """A run that logged nothing still says when and what."""
+    drawn = caption(*logs, width=width)
+    strips = [drawn.draw(position) for position in (0, 0.5, 2)]
+    assert drawn.height % 2 == 0
+    assert drawn.height < caption(values(loss=0.5), width=width).height
+    assert not any(map(touches_border, strips))
+    np.testing.assert_array_equal(strips[1], strips[0])
+    assert (strips[2] != strips[0]).any()
+
+
+def test_one_snapshot():
+    """A run that has just begun has a caption like any other."""
+    drawn = caption([{"loss": 1.0}])
+    assert of_ramp(first_line(drawn, drawn.draw(0)), FIRST).any()
+
+
+def test_a_name_that_would_break_the_line():
+    """A metric's name with control characters takes one line like any other."""
+    strange = caption([{"lo\nss\x1b": 1.0}])
+    expected = caption([{"lo?ss?": 1.0}])
+    assert strange.height == caption([{"loss": 1.0}]).height
+    np.testing.assert_array_equal(strange.draw(0), expected.draw(0))
+
+
+def test_many_metrics_are_cut_to_the_first():
+    """The loss, which comes last, among them; the others are counted, below."""
+    began = time.process_time()
+    log = values(**{f"metric_{number}": number for number in range(40_000)}, loss=1.0)
+    many, some = caption(log), caption([{**dict(list(each.items())[:31]), **each} for each in log])
+    assert time.process_time() - began < 10
+    assert len(many._readings) == 32
+    assert many._readings[0]._metric.name == "loss"
+    assert many._more == "… and 39969 more"
+    assert many.height < 1000
+    strip = many.draw(1)
+    assert not touches_border(strip)
+    top, left = many._more_at
+    text = line(many._more, many._plain, TEXT, QUIET)
+    np.testing.assert_array_equal(strip[top : top + len(text), left : left + text.shape[1]], text)
+    assert some.height == many.height
+
+
+def test_of_few_metrics_all_are_shown():
+    """Nothing is said of more."""
+    drawn = caption(values(**{f"metric_{number}": number for number in range(32)}))
+    assert (len(drawn._readings), drawn._more) == (32, "")
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_long_names_are_cut(runs):
+    """Of a metric and of a layer: their ends are shown, and nothing else suffers."""
+    began = time.process_time()
+    log = values(**{"x" * 500_000 + "_accuracy": 0.5}, loss=1.0)
+    drawn = caption(*[log] * runs, title="block/" * 100_000 + "conv")
+    assert time.process_time() - began < 2
+    assert drawn._title.endswith("block/conv")
+    assert drawn._readings[1]._still[0][1].endswith("xx_accuracy ")
+    assert not touches_border(drawn.draw(1))

@@ -1,0 +1,388 @@
+import io
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from filtertrack.render import grid
+from filtertrack.render.cells import to_cells, view_of
+from filtertrack.render.grid import (
+    LEVELS,
+    NOT_FINITE,
+    NOT_FINITE_RGB,
+    PAGE,
+    SEPARATOR,
+    Layout,
+    draw,
+    to_image,
+    to_levels,
+    to_png,
+    to_rgb,
+)
+from filtertrack.render.palette import OUTLINED as OUTLINED_LABELS
+from filtertrack.render.palette import film_palette, outline_entries
+from filtertrack.render.value_range import value_range
+
+SIDES = st.integers(1, 12)
+LAYOUTS = st.integers(1, 4).flatmap(
+    lambda slices: st.builds(
+        Layout.fit,
+        count=st.integers(0, 20),
+        height=SIDES,
+        width=st.integers(1, 4).map(lambda width: width * slices),
+        side=st.integers(1, 300),
+        slices=st.just(slices),
+        columns=st.none() | st.integers(1, 25),
+        even=st.booleans(),
+    )
+)
+
+
+OUTLINED = st.integers(1, 4).flatmap(
+    lambda slices: (
+        st.builds(
+            Layout.fit,
+            count=st.integers(0, 20),
+            height=SIDES,
+            width=st.integers(1, 4).map(lambda width: width * slices),
+            side=st.integers(1, 400),
+            slices=st.just(slices),
+            columns=st.none() | st.integers(1, 25),
+            even=st.booleans(),
+            outlined=st.just(True),
+        )
+        | st.builds(
+            Layout,
+            count=st.integers(1, 9),
+            height=SIDES,
+            width=st.just(3 * slices),
+            columns=st.integers(1, 4),
+            scale=st.integers(1, 4),
+            gap=st.integers(3, 9),
+            slices=st.just(slices),
+            outlined=st.just(True),
+        )
+    )
+)
+
+
+def gabors(count, size=9, channels=1):
+    """Edges at every angle, and where there is colour, of opponent colours."""
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    filters = []
+    for number in range(count):
+        angle = np.pi * number / count
+        along = x * np.cos(angle) + y * np.sin(angle)
+        wave = np.exp(-2 * (x**2 + y**2)) * np.sin(4 * along)
+        tint = np.cos(2 * np.pi * number / count + np.arange(channels) * 2 * np.pi / 3)
+        filters.append(wave[..., None] * (tint if channels > 1 else 1))
+    return np.stack(filters)
+
+
+def blobs(count, size, channels):
+    """A blob in another place in each filter, weighted over many channels."""
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    angles = 2 * np.pi * np.arange(count) / count
+    weights = np.random.default_rng(0).uniform(0.1, 1, channels)
+    spots = [np.exp(-3 * ((x - 0.6 * np.cos(a)) ** 2 + (y - 0.6 * np.sin(a)) ** 2)) for a in angles]
+    return np.multiply.outer(np.stack(spots), weights)
+
+
+def pages(conv_info, kernels, side=320):
+    filters, height, width, channels = kernels.shape
+    view = view_of(conv_info(kernel_shape=(height, width, channels, filters)))
+    cells = to_cells(view, kernels)
+    return draw(view, cells, value_range(cells), side)
+
+
+@given(st.integers(1, 200), SIDES, SIDES, st.integers(16, 900))
+def test_a_layout_fits(count, height, width, side):
+    """No longer than asked unless one pixel a weight is; a place for each cell; visible lines."""
+    layout = Layout.fit(count, height, width, side)
+    assert layout.rows * layout.columns >= count
+    assert (layout.rows - 1) * layout.columns < count
+    assert layout.scale >= 1
+    assert layout.gap >= side / 200 or layout.scale == 1, "narrowed only for one pixel a weight"
+    if layout.scale > 1:
+        assert max(layout.shape) <= side
+    larger = Layout(count, height, width, layout.columns, layout.scale + 1, layout.gap)
+    assert max(larger.shape) > side, "the magnification is the largest that fits"
+
+
+@given(st.integers(0, 200), SIDES, SIDES, st.integers(16, 900), st.integers(1, 250))
+def test_a_layout_with_columns_that_were_asked_for(count, height, width, side, columns):
+    """So many, but no more than there are cells; it fits all the same."""
+    layout = Layout.fit(count, height, width, side, columns=columns)
+    assert layout.columns == min(columns, max(count, 1))
+    assert layout.rows * layout.columns >= count
+    assert (layout.rows - 1) * layout.columns < max(count, 1)
+    if layout.scale > 1:
+        assert max(layout.shape) <= side
+    larger = Layout(layout.count, height, width, layout.columns, layout.scale + 1, layout.gap)
+    assert max(larger.shape) > side, "the magnification is the largest that fits"
+
+
+@given(st.integers(1, 200), SIDES, SIDES, st.integers(16, 900), st.none() | st.integers(1, 30))
+def test_an_even_layout(count, height, width, side, columns):
+    """Every cell and weight begins at an even pixel where that fits; the largest that does."""
+    layout = Layout.fit(count, height, width, side, columns=columns, even=True)
+    assert layout.gap % 2 == 0
+    if layout.gap < side / 200:
+        wider = Layout(count, height, width, layout.columns, 1, layout.gap + 2)
+        assert max(wider.shape) > side, "narrowed only where it leaves no pixel for a weight"
+    assert layout.columns == Layout.fit(count, height, width, side, columns=columns).columns
+    if layout.scale > 1:
+        assert layout.scale % 2 == 0
+        assert max(layout.shape) <= side
+        assert [pixels % 2 for pixels in layout.shape] == [0, 0]
+    more = layout.scale + 2 - layout.scale % 2
+    larger = Layout(count, height, width, layout.columns, more, layout.gap)
+    assert max(larger.shape) > side
+
+
+@given(LAYOUTS, st.booleans())
+def test_the_shape_is_that_of_the_picture(layout, coloured):
+    """What is said before is what is composed, also with slices, and with places left empty."""
+    channels, fill = ((3,), (7, 8, 9)) if coloured else ((), 7)
+    for count in (layout.count, layout.count // 2, 0):
+        cells = np.full((count, layout.height, layout.width, *channels), 200, np.uint8)
+        picture = layout.compose(cells, fill)
+        assert picture.shape == (*layout.shape, *channels)
+        shown = (picture == 200).reshape(*layout.shape, -1).all(axis=-1)
+        weights = count * layout.height * layout.width
+        assert shown.sum() == weights * layout.scale**2, "every weight has its pixels"
+
+
+@given(st.integers(1, 12), SIDES, SIDES, st.integers(30, 200), st.booleans())
+def test_each_weight_is_a_flat_square_in_its_place(count, height, width, side, coloured):
+    """Every pixel belongs to one weight or to the separators, and to the right one."""
+    layout = Layout.fit(count, height, width, side)
+    channels = (3,) if coloured else ()
+    cells = np.random.default_rng(0).integers(0, 200, (count, height, width, *channels), np.uint8)
+    fill = (255, 254, 253) if coloured else 255
+    picture = layout.compose(cells, fill)
+    assert picture.shape == (*layout.shape, *channels)
+    expected = np.empty_like(picture)
+    expected[:] = fill
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, layout.columns)
+        top = layout.gap + row * (height * layout.scale + layout.gap)
+        left = layout.gap + column * (width * layout.scale + layout.gap)
+        large = cell.repeat(layout.scale, axis=0).repeat(layout.scale, axis=1)
+        expected[top : top + large.shape[0], left : left + large.shape[1]] = large
+    np.testing.assert_array_equal(picture, expected)
+
+
+def boxes(layout):
+    """Return top, bottom, left and right of each cell, its last pixels excluded."""
+    high, wide = layout.height * layout.scale, layout.width * layout.scale + layout.slices - 1
+    for number in range(layout.count):
+        row, column = divmod(number, layout.columns)
+        top, left = (
+            layout.gap + row * (high + layout.gap),
+            layout.gap + column * (wide + layout.gap),
+        )
+        yield top, top + high, left, left + wide
+
+
+@given(OUTLINED, st.booleans())
+def test_each_outline_surrounds_its_cell(layout, coloured):
+    """A line around each cell, as wide on all sides; no weight and no other line is touched."""
+    channels, fill = ((3,), (7, 8, 9)) if coloured else ((), 250)
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 200, (layout.count, layout.height, layout.width, *channels), np.uint8)
+    outlines = rng.integers(201, 250, (layout.count, *channels), np.uint8)
+    plain = layout.compose(cells, fill)
+    picture = layout.compose(cells, fill, outlines)
+    assert layout.gap >= 3
+    line = (layout.gap - 1) // 2
+    owner = np.zeros(layout.shape, int)
+    expected = plain.copy()
+    for number, (top, bottom, left, right) in enumerate(boxes(layout)):
+        around = np.zeros(layout.shape, bool)
+        assert min(top, left) > line, "at the edge of the picture, too, there is a separator"
+        around[top - line : bottom + line, left - line : right + line] = True
+        around[top:bottom, left:right] = False
+        assert not owner[around].any()
+        owner[around] = number + 1
+        expected[around] = outlines[number]
+    np.testing.assert_array_equal(picture, expected)
+    inside = owner > 0
+    assert (plain[inside] == fill).all(), "only separators were drawn over"
+    for axis in (0, 1):
+        one, other = (
+            owner.take(range(start, owner.shape[axis] - 1 + start), axis) for start in (0, 1)
+        )
+        assert (one == other)[(one > 0) & (other > 0)].all(), "no two lines touch"
+
+
+@given(OUTLINED)
+def test_without_a_label_the_outline_is_the_separator(layout):
+    """With the separator for every cell, and with None, the picture is the same."""
+    cells = np.random.default_rng(0).integers(
+        0, 200, (layout.count, layout.height, layout.width), np.uint8
+    )
+    plain = layout.compose(cells, SEPARATOR)
+    none = np.full(layout.count, SEPARATOR, np.uint8)
+    np.testing.assert_array_equal(layout.compose(cells, SEPARATOR, none), plain)
+    np.testing.assert_array_equal(layout.compose(cells, SEPARATOR, None), plain)
+
+
+@given(st.integers(0, 200), SIDES, SIDES, st.integers(16, 900), st.booleans())
+def test_an_outlined_layout_fits(count, height, width, side, even):
+    """There is room for a line and what parts it from the next; no longer than asked if it can."""
+    layout = Layout.fit(count, height, width, side, even=even, outlined=True)
+    assert layout.outlined
+    assert layout.gap >= (4 if even else 3)
+    assert layout.gap % (2 if even else 1) == 0
+    assert layout.gap >= side / 80 or layout.scale <= (4 if even else 2), "narrowed only if it must"
+    if layout.scale > 1:
+        assert max(layout.shape) <= side
+        assert layout.scale % (2 if even else 1) == 0
+    plain = Layout.fit(count, height, width, side, even=even)
+    assert not plain.outlined
+    assert layout.scale <= plain.scale
+    assert layout.columns == plain.columns
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2])
+def test_a_gap_too_narrow_for_a_line_has_none(gap):
+    """Rather no outline than one over weights or into another cell's."""
+    layout = Layout(6, 3, 4, 3, 2, gap)
+    cells = np.zeros((6, 3, 4), np.uint8)
+    picture = layout.compose(cells, 250, np.full(6, 99, np.uint8))
+    np.testing.assert_array_equal(picture, layout.compose(cells, 250))
+
+
+def test_an_outlined_layout_without_cells():
+    """An empty place has no line, and is no error."""
+    layout = Layout.fit(0, 3, 3, 100, outlined=True)
+    picture = layout.compose(np.zeros((0, 3, 3), np.uint8), 250, np.zeros(0, np.uint8))
+    assert (picture == 250).all()
+
+
+def test_levels_and_colours(rng):
+    """Lowest is the darkest, highest the lightest; what is not finite is magenta."""
+    cells = rng.normal(size=(3, 4, 4, 3))
+    cells[1, 2, 2, 0] = np.nan
+    rgb, grey = to_rgb(cells, value_range(cells)), cells[..., :1]
+    assert [(cell.min(), cell.max()) for cell in rgb[[0, 2]]] == [(0, 255)] * 2
+    assert tuple(rgb[1, 2, 2]) == NOT_FINITE_RGB
+    levels = to_levels(grey, value_range(grey))
+    assert (levels[0].min(), levels[0].max()) == (0, LEVELS - 1)
+    assert levels[1, 2, 2] == NOT_FINITE
+    assert np.count_nonzero(levels == NOT_FINITE) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_png_decodes_to_the_picture(conv_info, channels):
+    """By Pillow: palette entries and colours, every pixel."""
+    (picture,) = pages(conv_info, gabors(8, channels=channels))
+    with Image.open(io.BytesIO(to_png(picture))) as image:
+        assert image.mode == ("P" if channels == 1 else "RGB")
+        np.testing.assert_array_equal(np.asarray(image), picture)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(64, 1), (65, 2), (128, 2), (200, 4)])
+def test_more_than_64_filters_go_on_pages(conv_info, rng, count, expected):
+    """All pages alike in size and magnification; every filter is on one of them."""
+    kernels = rng.normal(size=(count, 5, 5, 1))
+    drawn = pages(conv_info, kernels)
+    assert len(drawn) == expected
+    assert len({page.shape for page in drawn}) == 1
+    assert max(drawn[0].shape) <= 320
+    layout = Layout.fit(PAGE, 5, 5, 320)
+    for number, levels in enumerate(to_levels(kernels, value_range(kernels))):
+        page, place = divmod(number, PAGE)
+        row, column = divmod(place, layout.columns)
+        step = 5 * layout.scale + layout.gap
+        top, left = layout.gap + row * step, layout.gap + column * step
+        cell = drawn[page][top : top + step - layout.gap, left : left + step - layout.gap]
+        np.testing.assert_array_equal(cell[:: layout.scale, :: layout.scale], levels)
+    assert (drawn[-1] == SEPARATOR).sum() > (drawn[0] == SEPARATOR).sum() or count % PAGE == 0
+
+
+@pytest.mark.parametrize("size", [(3, 3), (1, 7), (9, 2)], ids=str)
+@pytest.mark.parametrize("count", [5000, 65_536, 10**6 + 3])
+def test_very_many_cells_are_laid_out_at_once(count, size):
+    """As when every number of columns is tried: about as wide as high, or up to twice."""
+    began = time.process_time()
+    layout = Layout.fit(count, *size, 640)
+    assert time.process_time() - began < 1
+    height, width = layout.rows * size[0], layout.columns * size[1]
+    assert 0.9 < width / height < 2.2
+    assert layout.rows * layout.columns - count < 0.01 * count
+
+
+def test_the_columns_of_many_cells_are_those_of_all_that_can_be_tried(monkeypatch):
+    """The few that are tried hold the best."""
+    found = {n: Layout.fit(n, 3, 3, 640).columns for n in (65, 500, 997, 4096)}
+    monkeypatch.setattr(grid, "_MOST_TRIED", 64)
+    assert {n: Layout.fit(n, 3, 3, 640).columns for n in found} == found
+
+
+def test_golden_grey(conv_info, golden):
+    """16 edges of 9x9 in grey."""
+    golden("grey.png", to_image(pages(conv_info, gabors(16))[0]))
+
+
+def test_golden_colour(conv_info, golden):
+    """12 edges of 7x7 in colour."""
+    golden("colour.png", to_image(pages(conv_info, gabors(12, 7, 3))[0]))
+
+
+def test_golden_pattern(conv_info, golden):
+    """10 blobs of 5x5 over 16 channels, collapsed to their patterns."""
+    golden("pattern.png", to_image(pages(conv_info, blobs(10, 5, 16))[0]))
+
+
+def test_golden_matrix(conv_info, golden):
+    """A 1x1 kernel of 12 inputs and 20 filters: the weight grows to the right and down."""
+    weights = np.add.outer(np.arange(20), 3 * np.arange(12)).reshape(20, 1, 1, 12)
+    golden("matrix.png", to_image(pages(conv_info, weights)[0]))
+
+
+def test_golden_pages(conv_info, golden):
+    """80 edges of 5x5 on two pages."""
+    first, second = pages(conv_info, gabors(80, 5))
+    golden("page_1.png", to_image(first))
+    golden("page_2.png", to_image(second))
+
+
+def test_golden_slices(conv_info, golden):
+    """6 blobs of 5x5x5, the five slices of each side by side, a line between them."""
+    z, y, x = np.mgrid[-1:1:5j, -1:1:5j, -1:1:5j]
+    angles = np.arange(6)[:, None, None, None]
+    spots = np.exp(-2 * ((z - np.cos(angles) / 2) ** 2 + (y - np.sin(angles) / 2) ** 2 + x**2))
+    info = conv_info(
+        kernel_shape=(5, 5, 5, 1, 6), axes=(4, 1, 0, 2, 3), shape=(6, 5, 25, 1), bias=False
+    )
+    cells = to_cells(view_of(info), info.canonical(spots.transpose(1, 2, 3, 0)[:, :, :, None]))
+    (picture,) = draw(view_of(info), cells, value_range(cells), 320)
+    assert max(picture.shape) <= 320
+    golden("slices.png", to_image(picture))
+
+
+def test_golden_strange(conv_info, golden):
+    """Grey edges, of which one has a NaN, one an infinity, one is constant and one is all NaN."""
+    kernels = gabors(8)
+    kernels[1, 2, 2] = np.nan
+    kernels[2, 6, 6] = np.inf
+    kernels[3] = 0.1
+    kernels[4] = np.nan
+    golden("strange.png", to_image(pages(conv_info, kernels)[0]))
+
+
+def test_golden_outlined(golden):
+    """7 edges of 5x5, of every label in turn, then two without; the last place is empty."""
+    kernels = gabors(7, 5)
+    layout = Layout.fit(7, 5, 5, 160, outlined=True)
+    labels = np.array([*OUTLINED_LABELS, "unstructured", "unknown", "edge"])
+    tones = to_levels(kernels, value_range(kernels))
+    picture = layout.compose(tones, SEPARATOR, outline_entries(labels))
+    image = Image.fromarray(picture)
+    image.putpalette(film_palette("dark").tobytes())
+    golden("outlined.png", image)

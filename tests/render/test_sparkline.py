@@ -1,0 +1,243 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filtertrack.render.palette import BACKGROUND, SHADES, ramp_entry
+from filtertrack.render.sparkline import Curve, Metric, Plot, metrics_of
+
+SHAPE = (40, 120)
+DIM = 2
+ANY = st.lists(st.none() | st.floats(), min_size=1, max_size=8)
+
+
+def plot(*curves, knots=None, shape=SHAPE):
+    """Return the plot of one or two lists of values; None where nothing was logged."""
+    logs = [[{} if v is None else {"loss": v} for v in values] for values in curves]
+    metric = Metric("loss", tuple(Curve.of("", log, "loss") for log in logs))
+    knots = np.linspace(0, 1, len(curves[0])) if knots is None else np.array(knots, float)
+    return Plot(metric, knots, shape, 1.0)
+
+
+def shades(picture, ramp=1):
+    """Return the shade of each pixel in one ramp; 0 where it is in none or in another."""
+    shade = picture.astype(int) - ramp_entry(ramp, 0)
+    return np.where((shade >= 1) & (shade <= SHADES), shade, 0)
+
+
+def marker(picture):
+    """Return the marker's column: the only one without background."""
+    (column,) = np.flatnonzero((picture != BACKGROUND).all(axis=0))
+    return column
+
+
+def middle(picture, ramp=1):
+    """Return the middle row of a curve's pixels."""
+    rows = np.flatnonzero((shades(picture, ramp) > 0).any(axis=1))
+    return (rows.min() + rows.max()) / 2
+
+
+def test_the_loss_comes_first():
+    """The others stay in the order in which they were logged, whenever that was."""
+    logs = [{}, {"accuracy": 1, "auc": 1}, {"accuracy": 1, "f1": 1, "loss": 1}]
+    assert [metric.name for metric in metrics_of([logs], 9)[0]] == ["loss", "accuracy", "auc", "f1"]
+
+
+def test_a_validation_is_paired_with_its_metric():
+    """Training first, validation second; a validation alone is a metric of its own."""
+    logs = [{"val_loss": 3.0, "loss": 2.0, "acc": 0.5, "val_auc": 0.7}]
+    loss, *others = metrics_of([logs], 9)[0]
+    assert [curve.label for curve in loss.curves] == ["", "val"]
+    assert [curve.values.tolist() for curve in loss.curves] == [[2.0], [3.0]]
+    assert [metric.name for metric in others] == ["acc", "val_auc"]
+    assert [len(metric.curves) for metric in others] == [1, 1]
+
+
+def test_a_validation_of_the_loss_alone_comes_first():
+    """The loss is the first to be seen, also where only that of the validation was logged."""
+    metrics, more = metrics_of([[{"acc": 1.0, "val_loss": 2.0}]], 2)
+    assert ([metric.name for metric in metrics], more) == (["val_loss", "acc"], 0)
+
+
+def test_two_runs_have_a_curve_each():
+    """For every name that either logged; a validation is a metric like any other."""
+    metrics, _ = metrics_of([[{"a": 1.0, "loss": 2.0}], [{"loss": 3.0, "val_loss": 4.0}]], 9)
+    assert [metric.name for metric in metrics] == ["loss", "val_loss", "a"]
+    assert {len(metric.curves) for metric in metrics} == {2}
+    loss, validation, _ = metrics
+    assert [curve.values.tolist() for curve in loss.curves] == [[2.0], [3.0]]
+    assert [curve.known.tolist() for curve in validation.curves] == [[False], [True]]
+
+
+def test_nothing_logged_is_no_metric():
+    """Neither in one run nor in two."""
+    assert metrics_of([[{}, {}]], 9) == ([], 0)
+    assert metrics_of([[{}], [{}]], 9) == ([], 0)
+
+
+def test_of_many_metrics_the_first_are_taken():
+    """And the others are counted, a validation with its metric, or those of both runs."""
+    log = {"acc": 1.0, "val_acc": 1.0, "f1": 1.0, "loss": 1.0, "val_loss": 1.0}
+    metrics, more = metrics_of([[log]], 2)
+    assert ([metric.name for metric in metrics], more) == (["loss", "acc"], 1)
+    metrics, more = metrics_of([[log], [log]], 2)
+    assert ([metric.name for metric in metrics], more) == (["loss", "val_loss"], 3)
+
+
+@given(ANY)
+def test_the_value_logged_last_stays(values):
+    """At each snapshot, against a loop; before the first value there is none."""
+    curve = Curve.of("", [{} if v is None else {"x": v} for v in values], "x")
+    last, expected = np.nan, []
+    for value in values:
+        last = last if value is None else value
+        expected.append(last)
+    np.testing.assert_array_equal(curve.values, expected)
+    assert curve.logged.tolist() == [value is not None for value in values]
+    assert curve.known.tolist() == np.logical_or.accumulate(curve.logged).tolist()
+
+
+def test_of_weights_of_which_nothing_was_logged_no_metric_is_known():
+    """As of averaged ones: what was logged last is of other weights."""
+    logs = [{}, {"loss": 2.0}, {}, None, {"loss": 1.0}]
+    curve = Curve.of("", logs, "loss")
+    assert curve.known.tolist() == [False, True, True, False, True]
+    assert curve.values.tolist()[1:] == [2.0, 2.0, 2.0, 1.0]
+
+
+def test_the_marker_moves_from_left_to_right():
+    """From near the left edge to near the right one, in even steps."""
+    drawn = plot([1.0, 3.0, 2.0])
+    columns = [marker(drawn.draw(when)) for when in np.linspace(0, 1, 41)]
+    steps = np.diff(columns)
+    assert steps.min() >= 1
+    assert np.ptp(steps) <= 1
+    assert columns[0] < 5
+    assert columns[-1] >= SHAPE[1] - 5
+
+
+@pytest.mark.parametrize("when", [0.0, 0.3, 0.5, 1.0])
+def test_the_future_is_dim_and_the_past_bright(when):
+    """Left of the marker a curve has its own colour; right of it, and of its dot, never."""
+    picture = plot([1.0, 3.0, 2.0]).draw(when)
+    column, shade = marker(picture), shades(picture)
+    past, future = shade[:, : column - 3], shade[:, column + 4 :]
+    assert future.max(initial=0) == (DIM if when < 1 else 0)
+    assert past.max(initial=0) == (SHADES if when > 0 else 0)
+    assert shade[:, column].max() == SHADES, "the dot"
+
+
+def test_the_whole_curve_is_always_there():
+    """What is bright at the end is there at the start, pixel for pixel, and nothing else."""
+    drawn = plot([1.0, 3.0, 2.0, 2.5])
+    start, end = shades(drawn.draw(0.0)), shades(drawn.draw(1.0))
+    inside = slice(7, -7)
+    assert (start[:, inside] > 0).sum() > SHAPE[1]
+    assert (end[:, inside] > 0)[start[:, inside] > 0].all()
+    assert (start[:, inside] > 0)[end[:, inside] >= SHADES / 2].all()
+
+
+def test_high_is_up():
+    """The largest value is at the top, the smallest at the bottom, a middle one between."""
+    drawn = plot([1.0, 3.0, 2.0])
+    rows = [middle(drawn.draw(when)[:, marker(drawn.draw(when)), None]) for when in (0, 0.5, 1)]
+    assert rows[1] < rows[2] < rows[0]
+    assert rows[1] < 5
+    assert rows[0] > SHAPE[0] - 6
+    assert rows[2] == pytest.approx((rows[0] + rows[1]) / 2, abs=1)
+
+
+def test_the_dot_is_on_the_curve():
+    """Also between snapshots: half-way between two values it is half-way up."""
+    drawn = plot([0.0, 1.0], shape=(60, 120))
+    rows = []
+    for when in np.linspace(0, 1, 21):
+        picture = drawn.draw(when)
+        rows.append(middle(picture[:, marker(picture), None]))
+    np.testing.assert_allclose(rows, np.linspace(rows[0], rows[-1], 21), atol=1)
+
+
+def test_a_constant_is_in_the_middle():
+    """Neither high nor low, and straight."""
+    picture = plot([7.0, 7.0, 7.0]).draw(1.0)
+    rows = np.flatnonzero((shades(picture) > 0)[:, : marker(picture) - 4].any(axis=1))
+    assert len(rows) <= 2
+    assert rows.mean() == pytest.approx((SHAPE[0] - 1) / 2, abs=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_left_out(value):
+    """The curve goes on as if nothing had been logged there."""
+    for when in (0.0, 0.4, 1.0):
+        np.testing.assert_array_equal(
+            plot([1.0, value, 3.0, 2.0, value]).draw(when),
+            plot([1.0, None, 3.0, 2.0, None]).draw(when),
+        )
+
+
+def test_a_curve_that_begins_later_has_no_dot_before():
+    """A single value is a dot once it is known; there is no line to it."""
+    drawn = plot([None, None, 2.0, None, None])
+    assert not shades(drawn.draw(0.0)).any()
+    assert not shades(drawn.draw(0.49)).any()
+    for when in (0.5, 0.8, 1.0):
+        picture = drawn.draw(when)
+        columns = np.flatnonzero(shades(picture).any(axis=0))
+        assert abs(columns - marker(picture)).max() <= 3
+        assert middle(picture) == pytest.approx((SHAPE[0] - 1) / 2, abs=1)
+
+
+@pytest.mark.parametrize("values", [[None, None], [np.nan, np.inf]])
+def test_a_curve_that_was_never_logged_is_empty(values):
+    """The plot has its floor and its marker, and nothing else."""
+    picture = plot(values).draw(0.5)
+    assert not shades(picture).any()
+    expected = np.full(SHAPE, BACKGROUND, np.uint8)
+    expected[-1] = ramp_entry(0, 1)
+    expected[:, marker(picture)] = ramp_entry(0, DIM)
+    np.testing.assert_array_equal(picture, expected)
+
+
+def test_two_curves_share_their_range():
+    """The lower one stays below, each in its own colour; one that is missing changes nothing."""
+    picture = plot([1.0, 1.0], [3.0, 3.0]).draw(1.0)
+    assert middle(picture, 2) < 5
+    assert middle(picture, 1) > SHAPE[0] - 6
+    alone = plot([1.0, 2.0]).draw(1.0)
+    np.testing.assert_array_equal(plot([1.0, 2.0], [None, None]).draw(1.0), alone)
+
+
+def test_the_first_curve_is_over_the_second():
+    """Where both are the same, the training's colour is seen all along the line."""
+    picture = plot([1.0, 3.0, 2.0], [1.0, 3.0, 2.0]).draw(1.0)
+    line = slice(None), slice(0, marker(picture) - 4)
+    np.testing.assert_array_equal(
+        shades(picture)[line], shades(plot([1.0, 3.0, 2.0]).draw(1.0))[line]
+    )
+    assert not shades(picture, 2)[line].any()
+
+
+@settings(max_examples=60)
+@given(
+    ANY.flatmap(
+        lambda one: st.tuples(
+            st.just(one),
+            st.lists(st.none() | st.floats(), min_size=len(one), max_size=len(one)),
+        )
+    ),
+    st.floats(0, 1),
+    st.integers(20, 60),
+    st.integers(40, 200),
+)
+def test_anything_can_be_plotted(curves, when, height, width):
+    """Any floats, float64's extremes too: the plot has its shape, its ramps and its marker."""
+    drawn = plot(*curves, shape=(height, width))
+    picture = drawn.draw(when)
+    assert picture.shape == (height, width)
+    assert picture.dtype == np.uint8
+    assert picture.min() >= BACKGROUND
+    assert picture.max() <= ramp_entry(2, SHADES)
+    assert (picture[:, marker(picture)] != BACKGROUND).all()
+    before = picture.copy()
+    drawn.draw(1 - when)
+    np.testing.assert_array_equal(drawn.draw(when), before, "one drawing leaves no trace")

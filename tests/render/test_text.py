@@ -1,0 +1,161 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from filtertrack.render.palette import BACKGROUND, FIRST, SECOND, SHADES, TEXT, ramp_entry
+from filtertrack.render.text import (
+    PLAIN,
+    QUIET,
+    font,
+    font_size,
+    line,
+    line_height,
+    paste,
+    shortened,
+)
+
+WORDS = st.text(st.characters(codec="latin-1", exclude_categories=["C"]), max_size=30)
+
+
+@given(st.integers(1, 5000))
+def test_a_size_is_legible(width):
+    """Neither tiny nor huge, and never smaller in a wider picture."""
+    assert 11 <= font_size(width) <= 20
+    assert font_size(width) <= font_size(width + 1)
+
+
+@given(WORDS.filter(bool), st.integers(11, 20), st.booleans())
+def test_a_line_is_as_wide_as_its_text(text, size, bold):
+    """One line high, whatever it says, in its ramp and the background only."""
+    face = font(size, bold=bold)
+    entries = line(text, face)
+    assert entries.shape == (line_height(size), max(1, np.ceil(face.getlength(text))))
+    assert entries.dtype == np.uint8
+    assert entries.min() >= BACKGROUND
+    assert entries.max() <= ramp_entry(TEXT, SHADES)
+
+
+@pytest.mark.parametrize("size", [11, 15, 20])
+@pytest.mark.parametrize("bold", [False, True])
+def test_letters_are_whole(size, bold):
+    """Neither accents nor descenders are cut off; of the last letter at most its faint edge."""
+    face = font(size, bold=bold)
+    text = "ÄÅgjpqyÇ|–·…f"
+    left, top, right, bottom = face.getbbox(text)
+    height, width = line(text, face).shape
+    assert min(left, top) >= 0
+    assert bottom <= height
+    assert right <= width + 1
+
+
+def test_edges_are_antialiased():
+    """Every shade of the ramp occurs, the brightest too."""
+    entries = line("Sooth 0.123", font(14))
+    assert set(np.unique(entries)) == {
+        BACKGROUND,
+        *(ramp_entry(TEXT, n + 1) for n in range(SHADES)),
+    }
+
+
+def test_each_ramp_has_its_entries():
+    """The same letters in another colour are the same shades of another ramp."""
+    plain = line("loss", font(14)).astype(int)
+    for ramp in (FIRST, SECOND):
+        other = line("loss", font(14), ramp).astype(int)
+        shift = np.where(plain == BACKGROUND, 0, ramp * SHADES)
+        np.testing.assert_array_equal(other, plain + shift)
+
+
+def test_a_quiet_text_is_nearer_to_the_background():
+    """No pixel is brighter than in a plain one, and none has the ramp's own colour."""
+    plain, quiet = (line("loss", font(14), TEXT, strength) for strength in (PLAIN, QUIET))
+    assert (quiet <= plain).all()
+    assert BACKGROUND < quiet.max() < plain.max() == ramp_entry(TEXT, SHADES)
+
+
+def test_a_line_is_nobody_elses():
+    """Changing one changes none that is drawn later."""
+    for text in ("loss", "0.123", "loss 0.123"):
+        before = line(text, font(14)).copy()
+        line(text, font(14))[:] = 0
+        np.testing.assert_array_equal(line(text, font(14)), before)
+
+
+@given(
+    WORDS | st.text("0123456789.-+e –:·aTvVfL1", max_size=20),
+    st.integers(11, 20),
+    st.booleans(),
+    st.sampled_from([PLAIN, QUIET]),
+)
+def test_a_line_is_drawn_as_pillow_draws_it(text, size, bold, strength):
+    """As one piece, whatever it is put together from."""
+    face = font(size, bold=bold)
+    entries = line(text, face, TEXT, strength)
+    whole = Image.new("L", entries.shape[::-1])
+    ImageDraw.Draw(whole).text((0, 0), text, 255, face)
+    shades = np.rint(np.asarray(whole) * (strength * SHADES / 255)).astype(int)
+    np.testing.assert_array_equal(entries, BACKGROUND + shades)
+
+
+def test_an_empty_text_is_a_line():
+    """One pixel of background."""
+    entries = line("", font(14))
+    assert entries.shape == (line_height(14), 1)
+    assert (entries == BACKGROUND).all()
+
+
+@given(WORDS, st.floats(-5, 300), st.integers(11, 20))
+def test_a_text_is_cut_to_its_room(text, room, size):
+    """Unchanged where it fits; else as much of its end as fits after an ellipsis."""
+    face = font(size)
+    cut = shortened(text, face, room)
+    if face.getlength(text) <= room:
+        assert cut == text
+    elif cut:
+        assert cut[0] == "…"
+        assert text.endswith(cut[1:])
+        assert face.getlength(cut) <= room
+        longer = text[-len(cut) :]
+        assert face.getlength(f"…{longer}") > room
+    else:
+        assert room < face.getlength(f"…{text[-1:]}")
+
+
+@pytest.mark.parametrize("length", [10_000, 1_000_000])
+def test_a_text_of_any_length_is_cut_at_once(length):
+    """It is not measured whole, nor from every character on."""
+    face, began = font(14), time.process_time()
+    text = "x" * (length - 9) + "_accuracy"
+    assert shortened(text, face, 200) == shortened(text[-200:], face, 200)
+    assert time.process_time() - began < 1
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 6), st.integers(0, 6))
+def test_a_part_is_cut_off_where_it_sticks_out(top, left, height, width):
+    """Against a larger picture, cut afterwards; with and without colours."""
+    for channels in ((), (3,)):
+        part = np.random.default_rng(0).integers(1, 9, (height, width, *channels), np.uint8)
+        large = np.zeros((30, 30, *channels), np.uint8)
+        large[top : top + height, left : left + width] = part
+        picture = np.zeros((8, 10, *channels), np.uint8)
+        paste(picture, (top, left), part)
+        np.testing.assert_array_equal(picture, large[:8, :10])
+
+
+def test_fonts_that_a_distribution_keeps_elsewhere(tmp_path, monkeypatch):
+    """Then matplotlib is asked."""
+    from importlib.machinery import ModuleSpec
+
+    from filtertrack.render import text as lettering
+
+    there = lettering._fonts()
+    assert (there / "DejaVuSans.ttf").exists()
+    for spec in (None, ModuleSpec("matplotlib", None, origin=str(tmp_path / "__init__.py"))):
+        monkeypatch.setattr(lettering, "find_spec", lambda name, spec=spec: spec)
+        lettering._fonts.cache_clear()
+        assert lettering._fonts() == there
+    lettering._fonts.cache_clear()

@@ -1,0 +1,481 @@
+import errno
+import io
+import os
+import re
+import shutil
+import socket
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from filtertrack import Moment, Run, Snapshot, measures
+from filtertrack.outputs.filmstrip_picture import Strip
+from filtertrack.outputs.frames import Film
+from filtertrack.outputs.layer_cells import Look
+from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.render.cells import to_cells, to_channels, view_of
+from filtertrack.render.grid import draw, to_image
+from filtertrack.render.value_range import value_range
+from filtertrack.tensorboard_plugin import event_files as events
+from filtertrack.tensorboard_plugin.summaries import Summaries, event_bytes
+
+
+def write(run, steps=None):
+    summaries = Summaries(run)
+    for step in run.steps if steps is None else steps:
+        summaries.add(run.snapshot(step))
+    summaries.add_evolution(run)
+    return summaries
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Copy a run that a test may write events into."""
+
+    def copy(run):
+        shutil.copytree(run.path, tmp_path / "copy")
+        return Run(tmp_path / "copy")
+
+    return copy
+
+
+def strings(value):
+    """The string tensor of a summary, whichever way the loader keeps it."""
+    return list(value.tensor.string_val)
+
+
+def test_tags_and_steps(run, read_events):
+    """Picture, scalars, distributions a layer and snapshot; a table; two pictures of the whole."""
+    write(run)
+    events = read_events(run.folder)
+    steps = {}
+    for step, value in events:
+        steps.setdefault(value.tag, []).append(step)
+    expected = {"filters_layers": [0]}
+    for layer in ("conv1", "conv2"):
+        expected[f"filters/{layer}"] = [0, 1, 2]
+        for name in ("drift", "norm", "roughness"):
+            expected[f"filter_measures/{layer}/{name}"] = [0, 1, 2]
+        for name in ("drift", "roughness"):
+            expected[f"filter_distributions/{layer}/{name}"] = [0, 1, 2]
+        expected[f"filters_timelapse/{layer}"] = [2]
+        expected[f"filters_filmstrip/{layer}"] = [2]
+    assert steps == expected
+
+
+def test_the_picture_is_the_renderers(make_run, conv_info, read_events):
+    """Decoded by Pillow, the image of each event is what the renderer draws, pixel for pixel."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 8)), conv_info("deep", (3, 3, 8, 100)))
+    write(run)
+    like = None
+    for step, value in read_events(run.folder):
+        if not value.tag.startswith("filters/"):
+            continue
+        info = run.layer(value.tag.removeprefix("filters/"))
+        view = view_of(info)
+        cells = to_cells(view, run.kernels(info.name, step), like if info.name == "deep" else None)
+        like = cells if info.name == "deep" else like
+        pages = draw(view, cells, value_range(cells), 320)
+        width, height, *files = strings(value)
+        assert len(files) == len(pages) == (2 if info.name == "deep" else 1)
+        for file, page in zip(files, pages, strict=True):
+            with Image.open(io.BytesIO(file)) as image:
+                assert image.size == (int(width), int(height))
+                np.testing.assert_array_equal(
+                    np.asarray(image.convert("RGB")), np.asarray(to_image(page).convert("RGB"))
+                )
+
+
+def test_descriptions_say_what_is_seen(run, read_events):
+    """Shape, count, normalisation, dark and light; the same for every step of a tag."""
+    write(run)
+    texts = {}
+    for _, value in read_events(run.folder):
+        if value.tag.startswith("filters/"):
+            texts.setdefault(value.tag, set()).add(value.metadata.summary_description)
+    (text,) = texts["filters/conv2"] - {""}
+    for part in ("3x3x4x6", "6 filters", "rank 1", "Normalised", "dark", "light"):
+        assert part in text
+    assert "grey" in next(iter(texts["filters/conv1"] - {""}))
+
+
+def test_scalars_are_the_measures(run, read_events):
+    """Drift is 0 at the start; the norm is the mean length of the filters."""
+    write(run)
+    scalars = {
+        (value.tag, step): value.tensor.float_val[0]
+        for step, value in read_events(run.folder)
+        if value.tag.startswith("filter_measures")
+    }
+    assert scalars["filter_measures/conv1/drift", 0] == pytest.approx(0, abs=1e-6)
+    start, end = (run.kernels("conv1", step).reshape(4, -1).astype(float) for step in (0, 2))
+    lengths = np.linalg.norm(end, axis=1)
+    assert scalars["filter_measures/conv1/norm", 2] == pytest.approx(lengths.mean(), rel=1e-6)
+    cosine = (start * end).sum(axis=1) / lengths / np.linalg.norm(start, axis=1)
+    drift = (1 - cosine).mean()
+    assert scalars["filter_measures/conv1/drift", 2] == pytest.approx(drift, rel=1e-6)
+
+
+def test_the_timelapse_holds_every_snapshot(make_run, read_events):
+    """One animated picture a layer: its frames are the film's."""
+    run = make_run(steps=range(7))
+    write(run)
+    (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_timelapse/conv1")
+    subject = choose(run)
+    film = Film(subject, plan(subject.moments[0], Pace(fps=8)), Look(), side=320)
+    with Image.open(io.BytesIO(strings(value)[2])) as image:
+        assert image.n_frames == 7
+        assert image.size[::-1] == film.shape
+        for number, picture in enumerate(film.pictures()):
+            image.seek(number)
+            shown = np.asarray(image.convert("RGB"))
+            np.testing.assert_array_equal(shown, film.palette[picture])
+
+
+def test_the_filmstrip_shows_the_first_epochs_of_a_long_run(make_run, conv_info, read_events):
+    """Also where the timelapse leaves them out; it is the strip's card, pixel for pixel."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(200))
+    write(run, steps=[0, 199])
+    (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_filmstrip/conv1")
+    width, height, file = strings(value)
+    chosen = choose(run, steps=[0, 1, 2, 5, 10, 20, 30, 40, 64, 199])
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.size == (int(width), int(height))
+        np.testing.assert_array_equal(np.asarray(image), Strip(chosen, Look()).card(320))
+    assert "Filmstrip" in value.metadata.summary_description
+
+
+def test_a_long_run_has_a_timelapse_of_bounded_length(make_run, conv_info, read_events):
+    """Of 200 snapshots 60 are shown, the first and the last among them."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(200))
+    write(run, steps=[0, 199])
+    (value,) = (v for _, v in read_events(run.folder) if v.tag.startswith("filters_timelapse"))
+    with Image.open(io.BytesIO(strings(value)[2])) as image:
+        assert image.n_frames == 60
+    assert "60 snapshots" in value.metadata.summary_description
+
+
+def test_a_matrix_has_no_filmstrip(make_run, conv_info, read_events):
+    """Ten matrices side by side on a card would be unreadable; its timelapse is there."""
+    run = make_run(conv_info(kernel_shape=(1, 1, 8, 16)))
+    write(run)
+    tags = {value.tag for _, value in read_events(run.folder)}
+    assert "filters_timelapse/conv1" in tags
+    assert "filters_filmstrip/conv1" not in tags
+
+
+def test_without_any_snapshot_there_is_nothing_to_draw(make_run, conv_info, read_events):
+    """Where none could be stored, the end of training says nothing strange."""
+    run = make_run(conv_info())
+    summaries = Summaries(run)
+    summaries.add(run.snapshot(0))
+    run.truncate(0)
+    summaries.add_evolution(run)
+    assert not any("timelapse" in value.tag for _, value in read_events(run.folder))
+
+
+def test_a_layer_too_large_to_draw_costs_only_its_own_pictures(
+    make_run, conv_info, read_events, caplog
+):
+    """The others have theirs, and the log says why."""
+    run = make_run(conv_info("huge", (1, 1, 8000, 8000), bias=False), conv_info(), steps=[0, 1])
+    summaries = Summaries(run)
+    summaries._last = run.moment(1)
+    summaries._events.start(0)
+    summaries.add_evolution(run)
+    assert "no picture of the evolution of huge" in caplog.text
+    tags = {value.tag for _, value in read_events(run.folder)}
+    assert {"filters_timelapse/conv1", "filters_filmstrip/conv1"} <= tags
+
+
+def test_the_table_names_every_layer(run, read_events):
+    """One text: which layers are tracked, and their shapes."""
+    write(run)
+    (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_layers")
+    text = strings(value)[0].decode()
+    assert "| `conv1` | Conv2D | 3×3×1×4 | 4 | 1 |" in text
+    assert "| `conv2` | Conv2D | 3×3×4×6 | 6 | 4 |" in text
+
+
+def test_the_same_step_twice_is_written_once(run, read_events):
+    """TensorBoard would show both."""
+    write(run, steps=[0, 1, 1, 0])
+    tags = Counter((value.tag, step) for step, value in read_events(run.folder))
+    assert set(tags.values()) == {1}
+
+
+def test_values_that_are_not_finite_do_not_stop_it(run, read_events):
+    """A loss that blew up still has its picture."""
+    arrays = {name: np.full_like(a, np.nan) for name, a in run.snapshot(2).arrays.items()}
+    summaries = Summaries(run)
+    summaries.add(Snapshot(Moment(3, 3), arrays))
+    tags = {value.tag for _, value in read_events(run.folder)}
+    assert {"filters/conv1", "filters/conv2", "filters_layers"} == tags
+
+
+WHOLE = events.open_to_change
+
+
+def on_a_full_disk(path, *args):
+    """Open a file that takes all of a record but its last byte."""
+    file = WHOLE(path, *args)
+    write = file.write
+
+    def half(data):
+        write(data[:-1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file.write = half
+    return file
+
+
+def test_a_record_that_was_cut_off_is_written_over(run, read_events, monkeypatch):
+    """When a full disk cuts a record, the next one takes its place; none is unreadable."""
+    summaries = Summaries(run)
+    summaries.add(run.snapshot(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "open_to_change", on_a_full_disk)
+        with pytest.raises(OSError, match="No space"):
+            summaries.add(run.snapshot(1))
+    nothing = {name: np.zeros_like(a) for name, a in run.snapshot(2).arrays.items()}
+    summaries.add(Snapshot(Moment(2, 2), nothing))  # a shorter record
+    steps = [step for step, value in read_events(run.folder) if value.tag == "filters/conv1"]
+    assert steps == [0, 2]
+
+
+def test_a_folder_that_is_gone_is_noticed(run):
+    """Writing into a file that nobody can see any more would be a silent loss."""
+    summaries = Summaries(run)
+    summaries.add(run.snapshot(0))
+    snapshot = run.snapshot(1)
+    shutil.rmtree(run.folder)
+    with pytest.raises(FileNotFoundError):
+        summaries.add(snapshot)
+
+
+def raw_events(file):
+    """Read what lies in an event file, checksums checked, with no loader's changes."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.tensorflow_stub import errors
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
+    reader, events = PyRecordReader_New(str(file)), []
+    while True:
+        try:
+            reader.GetNext()
+        except errors.OutOfRangeError:
+            return events
+        events.append(Event.FromString(reader.record()))
+
+
+def test_a_tag_is_described_once_a_file(run):
+    """As TensorBoard asks for: a description at every step would be a third of the bytes."""
+    for steps in ([0, 1], [2]):
+        summaries = Summaries(run)
+        for step in steps:
+            summaries.add(run.snapshot(step))
+    values = [
+        (file, value)
+        for file in run.folder.glob("events.out.tfevents.*")
+        for event in raw_events(file)
+        for value in event.summary.value
+    ]
+    described = Counter((file, v.tag) for file, v in values if v.HasField("metadata"))
+    assert set(described) == {(file, value.tag) for file, value in values}
+    assert set(described.values()) == {1}
+    assert len({file for file, _ in described}) == 2
+
+
+@pytest.mark.parametrize("before", [0, 1, 2], ids=["version", "session", "snapshot"])
+def test_what_was_lost_with_the_first_records_is_written_again(run, before, read_events):
+    """A full disk takes them along: the next snapshot comes with all that a file begins with."""
+    summaries = Summaries(run)
+    opened = 0
+
+    def full_at_last(path, *args):
+        nonlocal opened
+        opened += 1
+        return on_a_full_disk(path, *args) if opened > before else WHOLE(path, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "open_to_change", full_at_last)
+        with pytest.raises(OSError, match="No space"):
+            summaries.add(run.snapshot(0))
+    summaries.add(run.snapshot(1))
+    (file,) = run.folder.glob("events.out.tfevents.*")
+    version, session, snapshot = raw_events(file)
+    assert version.file_version
+    assert session.session_log.status == session.session_log.START
+    assert "filters_layers" in {value.tag for value in snapshot.summary.value}
+    for step, value in read_events(run.folder):
+        assert step == 1
+        assert value.metadata.plugin_data.plugin_name
+
+
+def buckets(value):
+    """Return a histogram's left edges, right edges and counts, as TensorBoard's plugin reads it."""
+    from tensorboard.util import tensor_util
+
+    read = tensor_util.make_ndarray(value.tensor)
+    assert read.ndim == 2
+    assert read.shape[1] == 3
+    return read.T
+
+
+def distributions(events):
+    """Return each histogram by its tag and step."""
+    return {
+        (value.tag, step): value
+        for step, value in events
+        if value.tag.startswith("filter_distributions/")
+    }
+
+
+def test_the_roughness_is_the_measures_mean(planted_run, copied, read_events):
+    """Of each layer at each step, of the filters of which it can be said."""
+    run = copied(planted_run)
+    write(run)
+    scalars = {
+        (value.tag, step): value.tensor.float_val[0]
+        for step, value in read_events(run.folder)
+        if value.tag.endswith("/roughness") and value.tag.startswith("filter_measures/")
+    }
+    assert len(scalars) == 2 * len(run.steps)
+    for layer in run.layers:
+        for step in run.steps:
+            rough = measures.roughness(run.kernels(layer, step))
+            expected = np.nanmean(rough)
+            tag = f"filter_measures/{layer}/roughness"
+            assert scalars[tag, step] == pytest.approx(expected, rel=1e-6)
+    assert scalars["filter_measures/conv2/roughness", 20] < 0.4, "all smooth by then"
+    about = {
+        value.metadata.summary_description
+        for _, value in read_events(run.folder)
+        if value.tag == "filter_measures/conv1/roughness"
+    }
+    assert any("1 is noise" in text for text in about)
+
+
+def test_histograms_count_every_filter(planted_run, copied, read_events):
+    """Each filter with a value is in one bucket; buckets go from the lowest to the highest."""
+    run = copied(planted_run)
+    write(run)
+    found = distributions(read_events(run.folder))
+    assert len(found) == 2 * 2 * len(run.steps)
+    for (tag, step), value in found.items():
+        if step == run.steps[0]:
+            assert value.metadata.plugin_data.plugin_name == "histograms"
+        _, layer, name = tag.split("/")
+        kernels = run.kernels(layer, step)
+        values = {
+            "drift": lambda kernels=kernels, layer=layer: measures.drift(
+                kernels, run.kernels(layer, 0)
+            ),
+            "roughness": lambda kernels=kernels: measures.roughness(kernels),
+        }[name]()
+        values = values[np.isfinite(values)]
+        assert len(values) == (7 if layer == "conv1" else 4), "zeros have neither"
+        left, right, counts = buckets(value)
+        assert counts.sum() == len(values)
+        assert (left <= right).all()
+        np.testing.assert_allclose(left[1:], right[:-1])
+        inside = (values >= left[0] - 1e-12) & (values <= right[-1] + 1e-12)
+        assert inside.all()
+        for low, high, count in zip(left, right, counts, strict=True):
+            assert ((values > low) & (values < high)).sum() <= count
+        if np.ptp(values):
+            assert (left[0], right[-1]) == (values.min(), values.max())
+
+
+def test_histograms_have_descriptions(run, read_events):
+    """Each says what its values mean; a layer's tags say the same at every step."""
+    write(run)
+    texts = {}
+    for (tag, _), value in distributions(read_events(run.folder)).items():
+        texts.setdefault(tag, set()).add(value.metadata.summary_description)
+    assert len(texts) == 4
+    for tag, said in texts.items():
+        (text,) = said - {""}
+        assert ("1 - cos(w, w0)" if tag.endswith("drift") else "1 is noise") in text
+
+
+def test_some_filters_that_are_not_finite_are_left_out(make_run, conv_info, read_events):
+    """The others are counted; of one in which nothing is finite there is no histogram."""
+    run = make_run(conv_info(kernel_shape=(5, 5, 3, 6), bias=False))
+    kernel = run.snapshot(2).arrays["conv1/kernel"].copy()
+    kernel[..., 1], kernel[0, 0, 0, 2] = np.nan, np.inf
+    summaries = Summaries(run)
+    summaries.add(Snapshot(Moment(3, 3), {"conv1/kernel": kernel}))
+    found = distributions(read_events(run.folder))
+    assert set(found) == {(f"filter_distributions/conv1/{n}", 3) for n in ("drift", "roughness")}
+    for value in found.values():
+        assert buckets(value)[2].sum() == 4
+
+
+@pytest.mark.parametrize("kernel_shape", [(1, 1, 8, 5), (1, 1, 1, 3), (3, 3, 1, 0), (3, 3, 1, 1)])
+def test_layers_of_which_little_can_be_said(make_run, conv_info, read_events, kernel_shape):
+    """A 1x1 kernel has no roughness, a layer without filters nothing; no error."""
+    run = make_run(conv_info(kernel_shape=kernel_shape, bias=False))
+    write(run)
+    tags = {tag for tag, _ in distributions(read_events(run.folder))}
+    expected = {"drift": kernel_shape[-1] > 0, "roughness": kernel_shape == (3, 3, 1, 1)}
+    assert tags == {f"filter_distributions/conv1/{name}" for name, is_ in expected.items() if is_}
+
+
+def test_the_roughness_of_slices_is_that_of_channels(make_run, conv_info, read_events):
+    """Of a 3-D kernel: what is side by side in the picture is no neighbour."""
+    info = conv_info(
+        kernel_shape=(5, 7, 7, 1, 3), axes=(4, 1, 0, 2, 3), shape=(3, 7, 35, 1), bias=False
+    )
+    run = make_run(info)
+    write(run)
+    kernels = run.kernels("conv1", 2)
+    expected = measures.roughness(to_channels(view_of(info), kernels)).mean()
+    assert expected != pytest.approx(measures.roughness(kernels).mean(), rel=1e-6)
+    (rough,) = (
+        value.tensor.float_val[0]
+        for step, value in read_events(run.folder)
+        if value.tag == "filter_measures/conv1/roughness" and step == 2
+    )
+    assert rough == pytest.approx(expected, rel=1e-6)
+
+
+def test_values_that_differ_by_rounding_are_one_histogram(conv_info, tmp_path, read_events):
+    """A filter and itself in a mirror are equally rough, but for the last digit: no error."""
+    info = conv_info(kernel_shape=(5, 5, 1, 4), bias=False)
+    run = Run.create(tmp_path / "run", [info])
+    base = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+    kernel = np.stack([base, base[::-1], base.T, base[:, ::-1]], axis=-1)[:, :, None]
+    run.append(Snapshot(Moment(0, 0), {info.kernel: kernel}))
+    Summaries(run).add(run.snapshot(0))
+    found = distributions(read_events(run.folder))
+    assert buckets(found["filter_distributions/conv1/roughness", 0])[2].sum() == 4
+
+
+def test_event_files_are_named_as_tensorboards_own(run):
+    """By second and host: so others, such as wandb, know whose they are."""
+    Summaries(run).add(run.snapshot(0))
+    (file,) = run.folder.glob("events.out.tfevents.*")
+    host = re.escape(socket.gethostname())
+    name = rf"events\.out\.tfevents\.\d{{10}}\.{host}\.{os.getpid()}\.\d+"
+    assert re.fullmatch(name, file.name)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(9, 9, 3, 32), (3, 3, 64, 64), (3, 3, 256, 256), (1, 1, 256, 256), (16, 16, 3, 256)],
+    ids=str,
+)
+def test_the_bytes_of_events_are_known_within_a_factor_of_two(tmp_path, conv_info, rng, shape):
+    """Of pictures in colour, of patterns, of many pages, of a matrix."""
+    info = conv_info("conv", shape, bias=False)
+    run = Run.create(tmp_path, [info])
+    summaries, sizes = Summaries(run), []
+    for step in range(2):
+        arrays = {info.kernel: rng.normal(size=shape).astype(np.float32)}
+        summaries.add(Snapshot(Moment(step, step), arrays))
+        sizes.append(sum(file.stat().st_size for file in run.folder.glob("events*")))
+    assert 0.5 < event_bytes([info]) / (sizes[1] - sizes[0]) < 2
