@@ -29,10 +29,11 @@ plan: $(VENV)/.dev-installed ## what large runs take, on paper and measured: the
 illustrate: $(VENV)/.demo-installed ## draw the pictures of docs/measures.md from runs/demo
 	$(BIN)/python scripts/illustrate.py
 
-check: $(VENV)/.dev-installed ## lint, format and types
+check: $(VENV)/.dev-installed ## lint, format, types, and which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.dev-installed ## put the code in its form
 	$(BIN)/ruff format .

@@ -12,6 +12,8 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from filtertrack._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from filtertrack.capture.callback import FilterTracker
     from filtertrack.errors import FiltertrackError
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from filtertrack.outputs.xarray_export import to_xarray
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.storage.run import Run
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Animation",

@@ -11,16 +11,17 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import filtertrack
-from filtertrack.arguments import channels, names, numbers, two_numbers
+from filtertrack._version import __version__
 from filtertrack.errors import FiltertrackError, counted, listed, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from filtertrack.outputs.measurement import Measurement
-    from filtertrack.storage.paths import Place
+    from filtertrack.storage.paths import StoragePath
     from filtertrack.storage.run import Run
+if TYPE_CHECKING:
+    from filtertrack.render.cells import Channels
 
 _RUN = "what FilterTracker was given: a folder, or an address such as s3://bucket/run"
 _DAMAGED = 1
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="filtertrack", description="Look at the filters of a training run."
     )
-    parser.add_argument("--version", action="version", version=filtertrack.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_animate(commands.add_parser("animate", help="make an animation of a run's filters"))
     _add_filmstrip(commands.add_parser("filmstrip", help="make a figure: filters by steps"))
@@ -117,7 +118,7 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         "Turn a run's snapshots into an animation: GIF, animated PNG, WebP, MP4 or WebM, as the "
         "output's ending says. PNG and WebP are exact; MP4 and WebM need filtertrack[video]."
     )
-    what = _add_subject(parser, "evolution.gif", "dark")
+    what = _add_look(parser, "evolution.gif", "dark")
     what.add_argument("--compare", metavar="RUN2", help="show a second run beside the first")
     what.add_argument("--columns", type=int, metavar="N", help="filters in a row")
     what.add_argument(
@@ -154,7 +155,7 @@ def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
         "Draw a layer's filters at some steps as a figure for papers: a row a filter, a column a "
         "step. PNG, PDF or SVG, as the output's ending says."
     )
-    what = _add_subject(parser, "filmstrip.pdf", "light")
+    what = _add_look(parser, "filmstrip.pdf", "light")
     what.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
     what.add_argument("--height", help="at most so high (a third more than wide)")
     what.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
@@ -210,7 +211,7 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_view)
 
 
-def _add_subject(
+def _add_look(
     parser: argparse.ArgumentParser, output: str, theme: str
 ) -> "argparse._ArgumentGroup":
     """Give a parser what the two kinds of picture have in common; return the group."""
@@ -308,12 +309,12 @@ def _filmstrip(arguments: argparse.Namespace) -> int:
 def _run(path: str) -> "Run":
     """Open a run; where there is none, name those below."""
     from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.tensorboard_plugin.logdir import Catalogue  # noqa: PLC0415
+    from filtertrack.tensorboard_plugin.logdir import LogDirectory  # noqa: PLC0415
 
     try:
         return Run(path)
     except FiltertrackError as error:
-        below = [] if Run.exists(path) else list(Catalogue.of_flags(path, None).find().runs)
+        below = [] if Run.exists(path) else list(LogDirectory.of_flags(path, None).find().runs)
         if not below:
             raise
         known = listed([f"{path.rstrip('/')}/{name}" for name in below])
@@ -364,9 +365,9 @@ def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any
 
 def _measure(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.curves import check_trajectories, plot_trajectories  # noqa: PLC0415
-    from filtertrack.outputs.matplotlib_figure import FORMATS  # noqa: PLC0415
-    from filtertrack.outputs.measurement import measure_subject  # noqa: PLC0415
-    from filtertrack.outputs.run_selection import choose  # noqa: PLC0415
+    from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
+    from filtertrack.outputs.measurement import measure_selection  # noqa: PLC0415
+    from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
     from filtertrack.outputs.tables import write_csv, write_json  # noqa: PLC0415
     from filtertrack.storage.files import check_target  # noqa: PLC0415 - keeps --help fast
 
@@ -374,7 +375,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     files: list[tuple[str, Sequence[str], Callable[[Measurement, Path], object]]] = [
         ("csv", [".csv"], lambda measured, path: write_csv(measured, path, at)),
         ("json", [".json"], lambda measured, path: write_json(measured, path, at)),
-        ("plot", list(FORMATS), plot_trajectories),
+        ("plot", list(FIGURE_FORMATS), plot_trajectories),
     ]
     wanted = []
     for option, endings, write in files:  # refused before minutes of measuring
@@ -387,11 +388,11 @@ def _measure(arguments: argparse.Namespace) -> int:
         run.moment(at)
     steps = arguments.steps if arguments.steps is None or at is None else [*arguments.steps, at]
     layers = "*" if arguments.layers is None else arguments.layers
-    subject = choose(run, layers=layers, steps=steps)
+    selection = select_from_run(run, layers=layers, steps=steps)
     if arguments.plot:
-        check_trajectories(len(subject.layers), len(subject.steps))
+        check_trajectories(len(selection.layers), len(selection.steps))
     with _progress("measuring") as progress:
-        measured = measure_subject(subject, progress)
+        measured = measure_selection(selection, progress)
     for path, write in wanted:
         write(measured, path)
         print(printable(str(path)))
@@ -428,9 +429,9 @@ def _print_whole(tables: Sequence["Table"]) -> None:
 def _view(arguments: argparse.Namespace) -> int:
     import webbrowser  # noqa: PLC0415 - keeps --help fast
 
-    from filtertrack.storage.paths import place_of  # noqa: PLC0415
+    from filtertrack.storage.paths import path_of  # noqa: PLC0415
     from filtertrack.storage.run import FOLDER  # noqa: PLC0415
-    from filtertrack.tensorboard_plugin.logdir import Catalogue  # noqa: PLC0415
+    from filtertrack.tensorboard_plugin.logdir import LogDirectory  # noqa: PLC0415
     from filtertrack.tensorboard_plugin.server import serve  # noqa: PLC0415
 
     def opened(address: str) -> None:
@@ -439,9 +440,9 @@ def _view(arguments: argparse.Namespace) -> int:
             # In a thread: a browser in the terminal returns only when it is closed.
             Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    place = place_of(arguments.run)
+    place = path_of(arguments.run)
     folder = place.parent if place.name == FOLDER else place
-    found = Catalogue.of_flags(str(folder.absolute()), None).find()
+    found = LogDirectory.of_flags(str(folder.absolute()), None).find()
     if found.notes and not found.runs:
         raise FiltertrackError(" ".join(found.notes))
     if not found.runs:
@@ -455,7 +456,7 @@ def _view(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_may_come(folder: "Place") -> None:
+def _check_may_come(folder: "StoragePath") -> None:
     """Refuse a path in which no run can begin."""
     if not isinstance(folder, Path):
         return
@@ -520,3 +521,63 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def names(text: str) -> list[str]:
+    """Read ``conv1,block1/*`` as names and patterns.
+
+    Example:
+        >>> names("conv1, block1/*")
+        ['conv1', 'block1/*']
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str) -> list[int | range]:
+    """Read ``0,1,5-20`` as two numbers and a range; both of its ends are meant.
+
+    A range stays one: it may hold more numbers than memory does.
+
+    ``0-900/100`` is a range of every hundredth.
+
+    Example:
+        >>> numbers("0,1,5-20,0-900/100")
+        [0, 1, range(5, 21), range(0, 901, 100)]
+    """
+    try:
+        return [_number_or_range(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers and ranges such as 0,1,5-20, got {text!r}"
+        ) from None
+
+
+def _number_or_range(text: str) -> int | range:
+    first, dash, rest = text.partition("-")
+    if not dash:
+        return int(first)
+    last, slash, every = rest.partition("/")
+    return range(int(first), int(last) + 1, int(every) if slash else 1)
+
+
+def channels(text: str) -> "Channels":
+    """Read ``3`` or ``strongest`` as how input channels are drawn: see ``cells.view_of``."""
+    if text == "strongest":
+        return "strongest"
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a channel's number or strongest, got {text!r}"
+        ) from None
+
+
+def two_numbers(text: str) -> tuple[float, float]:
+    """Read ``1,2`` as two numbers."""
+    try:
+        first, second = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected two numbers of seconds such as 1,2, got {text!r}"
+        ) from None
+    return first, second

@@ -104,7 +104,7 @@ def _clock(times: list[float]) -> Any:
     """Return a callback that notes how long it took from each batch to the next."""
     import keras  # noqa: PLC0415
 
-    class Clock(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+    class TickClock(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
         last: float | None = None
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
@@ -114,7 +114,7 @@ def _clock(times: list[float]) -> Any:
                 times.append(now - self.last)
             self.last = now
 
-    return Clock()
+    return TickClock()
 
 
 def _timed(function: Callable[..., None], times: list[float]) -> Callable[..., None]:

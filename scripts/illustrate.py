@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from filtertrack import Run, filmstrip, measure, measures, plot_trajectories
-from filtertrack.outputs.matplotlib_figure import PaperFigure, settings
+from filtertrack.outputs.matplotlib_figure import PaperFigure, figure_settings
 
 SIDE, FONT = 1.0, 8.0
 """Inches of a filter with its caption, and points."""
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(exist_ok=True)
     run = Run(options.run)
     start, end = (run.kernels("conv1", run.steps[number]) for number in (0, -1))
-    with settings():
+    with figure_settings():
         for name, figure in _pictures(start, end).items():
             figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
             print(folder / f"{name}.png")

@@ -1,3 +1,4 @@
+import argparse
 import csv
 import json
 import os
@@ -14,11 +15,11 @@ from PIL import Image
 
 import filtertrack
 from filtertrack import animate, filmstrip, measure, plot_trajectories
-from filtertrack.cli import _parser, main
-from filtertrack.outputs.layer_cells import SCALES
+from filtertrack.cli import _parser, main, numbers
 from filtertrack.outputs.tables import write_csv, write_json
 from filtertrack.outputs.timeline import TIMES
 from filtertrack.render.filter_order import ORDERS
+from filtertrack.render.look import SCALES
 from filtertrack.render.palette import GREY, THEMES
 
 ROOT = Path(__file__).parent.parent
@@ -829,3 +830,16 @@ def test_a_huge_range_of_filters_is_refused_at_once(run):
         assert done.stderr.startswith("filtertrack: ")
         assert "filters" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_numbers_ranges_and_every_so_many():
+    """Both ends of a range are meant."""
+    assert numbers("3") == [3]
+    assert numbers("0,2-4,10-30/10") == [0, range(2, 5), range(10, 31, 10)]
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "1-2/", "1-2/0", "1/2", "1-2-3"])
+def test_what_is_none_is_said(text):
+    """With an example of what is."""
+    with pytest.raises(argparse.ArgumentTypeError, match="such as 0,1,5-20"):
+        numbers(text)

@@ -1,7 +1,8 @@
 import ast
+import shutil
 import subprocess
 import sys
-from graphlib import TopologicalSorter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -10,239 +11,7 @@ import filtertrack
 
 PACKAGE = Path(filtertrack.__file__).parent
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
-
-MAY_IMPORT = {
-    "errors": set(),
-    "snapshot": {"errors"},
-    "schedule": {"errors"},
-    "connection": {"errors"},
-    "remote": {"connection", "errors"},
-    "places": {"errors", "remote"},
-    "files": {"errors", "places", "remote"},
-    "memory": {"errors"},
-    "zip_format": {"files"},
-    "npz": {"errors", "files", "memory", "remote", "zip_format"},
-    "png": set(),
-    "manifest": {"errors", "files", "places", "snapshot"},
-    "ahead": set(),
-    "members": {"errors", "snapshot"},
-    "store": {"ahead", "errors", "files", "manifest", "members", "npz", "places", "snapshot"},
-    "scaling": set(),
-    "cells": {"errors", "measures", "snapshot"},
-    "measures": set(),
-    "measurement": {"memory", "cells", "errors", "measures", "snapshot", "store", "subject"},
-    "report": {"caption", "files", "measurement", "snapshot"},
-    "paper": {"files", "palette"},
-    "trajectories": {"errors", "files", "lettering", "measurement", "measures", "palette", "paper"},
-    "legend": {"lettering", "palette"},
-    "grid": {"cells", "png", "scaling"},
-    "palette": {"errors", "grid", "measures"},
-    "subject": {"errors", "places", "snapshot", "store"},
-    "labelled": {"errors", "memory", "places", "snapshot", "store", "subject"},
-    "thinning": {"errors", "snapshot", "store"},
-    "order": {"errors", "measures"},
-    "panel": {
-        "cells",
-        "errors",
-        "grid",
-        "measures",
-        "order",
-        "palette",
-        "scaling",
-        "snapshot",
-        "store",
-    },
-    "timing": {"errors", "snapshot"},
-    "lettering": {"palette"},
-    "plot": {"palette"},
-    "caption": {"errors", "lettering", "palette", "plot", "snapshot"},
-    "arrangement": {"cells", "grid", "lettering"},
-    "budget": {"errors", "memory"},
-    "film": {
-        "arrangement",
-        "budget",
-        "caption",
-        "errors",
-        "grid",
-        "legend",
-        "lettering",
-        "palette",
-        "panel",
-        "places",
-        "subject",
-        "timing",
-    },
-    "changes": set(),
-    "compression": {"timing"},
-    "gif": {"changes", "compression", "palette", "timing"},
-    "apng": {"changes", "compression", "png", "timing"},
-    "webp": {"changes", "compression", "timing"},
-    "video": {"errors", "timing"},
-    "formats": {"apng", "errors", "gif", "video", "webp"},
-    "animation": {
-        "cells",
-        "errors",
-        "files",
-        "film",
-        "formats",
-        "naming",
-        "order",
-        "palette",
-        "panel",
-        "store",
-        "subject",
-        "timing",
-    },
-    "strip": {"cells", "grid", "lettering", "palette", "panel", "subject"},
-    "page": {"errors", "grid", "palette", "strip"},
-    "figure": {
-        "memory",
-        "cells",
-        "errors",
-        "files",
-        "grid",
-        "lettering",
-        "order",
-        "page",
-        "palette",
-        "panel",
-        "paper",
-        "store",
-        "strip",
-        "subject",
-    },
-    "naming": {"errors", "places"},
-    "events": {"files", "places"},
-    "summaries": {
-        "apng",
-        "cells",
-        "errors",
-        "events",
-        "film",
-        "grid",
-        "measures",
-        "panel",
-        "scaling",
-        "snapshot",
-        "store",
-        "strip",
-        "subject",
-        "thinning",
-        "timing",
-    },
-    "recorder": {"errors", "snapshot"},
-    "seen": {"members", "snapshot"},
-    "selection": {"errors"},
-    "layer_order": {"snapshot"},
-    "layer_kernels": {"errors"},
-    "initial_weights": {"layer_kernels", "layer_order"},
-    "layers": {
-        "errors",
-        "initial_weights",
-        "layer_kernels",
-        "layer_order",
-        "selection",
-        "snapshot",
-    },
-    "layer_matching": {"snapshot"},
-    "position": {"errors", "places", "snapshot", "store"},
-    "processes": {"errors", "layer_kernels", "layers"},
-    "announcement": {"memory", "errors", "places", "snapshot", "summaries"},
-    "existing_run": {"errors", "layer_matching", "members", "places", "snapshot", "store"},
-    "folder_lock": {"errors", "places"},
-    "snapshot_writer": {"members", "seen", "snapshot", "store", "thinning"},
-    "recording": {
-        "errors",
-        "existing_run",
-        "files",
-        "folder_lock",
-        "places",
-        "recorder",
-        "snapshot",
-        "snapshot_writer",
-        "store",
-        "summaries",
-        "thinning",
-    },
-    "run_folders": {"errors", "files", "places", "store"},
-    "folder_choice": {
-        "errors",
-        "existing_run",
-        "folder_lock",
-        "places",
-        "recording",
-        "run_folders",
-        "store",
-        "thinning",
-    },
-    "after_callbacks": set(),
-    "model_checks": {"errors"},
-    "fault_reports": {"errors"},
-    "callback": {
-        "after_callbacks",
-        "announcement",
-        "errors",
-        "fault_reports",
-        "folder_choice",
-        "layer_kernels",
-        "layers",
-        "model_checks",
-        "places",
-        "position",
-        "processes",
-        "recording",
-        "schedule",
-        "selection",
-        "snapshot",
-    },
-    "viewing": {"errors", "places"},
-    "tensorboard_plugin": {
-        "animation",
-        "cells",
-        "errors",
-        "files",
-        "formats",
-        "grid",
-        "manifest",
-        "measures",
-        "order",
-        "palette",
-        "places",
-        "snapshot",
-        "store",
-        "subject",
-    },
-    "arguments": {"cells"},
-    "cli": {
-        "animation",
-        "arguments",
-        "errors",
-        "figure",
-        "files",
-        "measurement",
-        "naming",
-        "paper",
-        "places",
-        "report",
-        "store",
-        "subject",
-        "tensorboard_plugin",
-        "trajectories",
-        "viewing",
-    },
-    "__main__": {"cli"},
-    "__init__": {
-        "animation",
-        "callback",
-        "errors",
-        "figure",
-        "labelled",
-        "measurement",
-        "snapshot",
-        "store",
-        "trajectories",
-    },
-}
+LINT = Path(sys.executable).with_name("lint-imports")
 
 
 def imports_of(file):
@@ -251,72 +20,85 @@ def imports_of(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from names if node.module == "filtertrack" else [node.module]
+            yield node.module
 
 
-def rooms_of(file):
-    parts = (name.split(".") for name in imports_of(file))
-    return {room for top, room, *_ in filter(lambda p: len(p) > 1, parts) if top == "filtertrack"}
+def public_names_of(file):
+    """The functions, classes and constants that a module defines for others."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names = [node.name]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_"))
 
 
-def test_imports_between_rooms_run_one_way():
-    """Each room imports the rooms it may, and no others; the plan has no circle."""
-    actual = {file.stem: rooms_of(file) for file in PACKAGE.glob("*.py")}
-    within = (rooms_of(file) for file in (PACKAGE / "measures").glob("*.py"))
-    actual["measures"] = set.union(*within) - {"measures"}
-    within = (rooms_of(file) for file in (PACKAGE / "tensorboard_plugin").glob("*.py"))
-    actual["tensorboard_plugin"] = set.union(*within) - {"tensorboard_plugin"}
-    assert actual == MAY_IMPORT
-    list(TopologicalSorter(MAY_IMPORT).static_order())
+@pytest.mark.skipif(not LINT.exists(), reason="import-linter is not installed")
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("render/grid.py", "from filtertrack.storage import npz", "Data goes one way"),
+        ("storage/npz.py", "from filtertrack.render import grid", "Data goes one way"),
+        ("outputs/curves.py", "from filtertrack import cli", "Data goes one way"),
+        ("errors.py", "from filtertrack import snapshot", "No two modules"),
+        ("measures/labels.py", "from filtertrack import errors", "Measures take arrays"),
+        ("web/payload.py", "import keras", "Only capture"),
+        ("outputs/frames.py", "import tensorboard", "Only tensorboard_plugin"),
+    ],
+)
+def test_the_import_contract_fails_on_a_wrong_import(tmp_path, module, line, contract):
+    """``lint-imports`` names the contract that a deliberate wrong import breaks."""
+    shutil.copytree(PACKAGE, tmp_path / "filtertrack", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PACKAGE.parent / "pyproject.toml", tmp_path)
+    changed = tmp_path / "filtertrack" / module
+    changed.write_text(f"{changed.read_text()}\n{line}\n")
+    result = subprocess.run(
+        [LINT, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    broken = [said for said in result.stdout.splitlines() if said.endswith("BROKEN")]
+    assert any(said.startswith(contract) for said in broken), result.stdout
 
 
-def test_measures_import_each_other_one_way():
-    """Their files have no circle, and import nothing but numpy and the standard library."""
-    files = {file.stem: list(imports_of(file)) for file in (PACKAGE / "measures").glob("*.py")}
-    graph = {
-        name: {module.rpartition(".")[2] for module in modules if "filtertrack" in module}
-        for name, modules in files.items()
-    }
-    list(TopologicalSorter(graph).static_order())
-    outside = {module.partition(".")[0] for modules in files.values() for module in modules}
+def test_no_two_modules_define_one_public_name():
+    """A name has one meaning: each public function, class and constant is defined once."""
+    where = defaultdict(list)
+    for file in PACKAGE.rglob("*.py"):
+        for name in set(public_names_of(file)):
+            where[name].append(str(file.relative_to(PACKAGE)))
+    assert {name: files for name, files in where.items() if len(files) > 1} == {}
+
+
+def test_no_two_modules_have_one_name_and_none_that_of_a_function():
+    """A file is known by its name, and ``filtertrack.animate`` is never a module."""
+    files = [file for file in PACKAGE.rglob("*.py") if not file.stem.startswith("_")]
+    assert len({file.stem for file in files}) == len(files)
+    functions = {name for file in files for name in public_names_of(file)}
+    packages = {file.parent.name for file in PACKAGE.rglob("__init__.py")} - {"filtertrack"}
+    assert not ({file.stem for file in files} | packages) & functions
+
+
+def test_few_modules_lie_outside_the_packages():
+    """Everything else has its place in a package."""
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
+
+
+def test_measures_import_numpy_only():
+    """Arrays in, numbers out: nothing but numpy and the standard library."""
+    files = (PACKAGE / "measures").glob("*.py")
+    outside = {module.partition(".")[0] for file in files for module in imports_of(file)}
     assert outside - set(sys.stdlib_module_names) == {"numpy", "filtertrack"}
 
 
-def test_the_plugin_imports_itself_one_way():
-    """Its files have no circle, and its loader imports nothing of ours until it is asked to."""
-    files = {
-        file.stem: list(imports_of(file)) for file in (PACKAGE / "tensorboard_plugin").glob("*.py")
-    }
-    graph = {
-        name: {module.split(".")[2] for module in modules if "tensorboard_plugin." in module}
-        for name, modules in files.items()
-    }
-    list(TopologicalSorter(graph).static_order())
+def test_the_loader_imports_nothing_of_ours_until_it_is_asked_to():
+    """An error while TensorBoard imports it would cost every tab."""
     code = "import filtertrack.tensorboard_plugin.loader, sys; "
-    check = (
-        "assert not [m for m in sys.modules if m in ('numpy', 'PIL', 'filtertrack.storage.run')]"
-    )
+    heavy = "('numpy', 'PIL', 'filtertrack.storage.run')"
+    check = f"assert not [m for m in sys.modules if m in {heavy}]"
     subprocess.run([sys.executable, "-c", code + check], check=True)
-
-
-def test_frameworks_are_imported_where_models_are_read_only():
-    """What reads models, the callback, and what knows of other processes: that alone of jax."""
-    found = {
-        file.stem: {name.split(".")[0] for name in imports_of(file)} & FRAMEWORKS
-        for file in PACKAGE.glob("*.py")
-    }
-    assert {room: names for room, names in found.items() if names} == {
-        "initial_weights": {"keras"},
-        "layer_kernels": {"keras"},
-        "layer_order": {"keras"},
-        "layers": {"keras"},
-        "after_callbacks": {"keras"},
-        "callback": {"keras"},
-        "model_checks": {"keras"},
-        "processes": {"jax", "keras", "torch"},
-    }
 
 
 def loaded_by(code):
@@ -401,17 +183,17 @@ def test_the_public_face():
         _ = filtertrack.Tracker
 
 
-def test_a_room_does_not_hide_a_public_name():
-    """Importing any room first leaves every public name what it is."""
+def test_no_module_hides_a_public_name():
+    """Importing any module first leaves every public name what it is."""
     code = (
         "import importlib, pathlib, filtertrack\n"
-        "for file in pathlib.Path(filtertrack.__file__).parent.glob('*.py'):\n"
-        "    if file.stem not in ('__main__', '__init__', 'callback', 'layers', 'processes',\n"
-        "    'layer_order', 'layer_kernels', 'initial_weights', 'after_callbacks',\n"
-        "    'model_checks'):\n"
-        "        importlib.import_module(f'filtertrack.{file.stem}')\n"
-        "from filtertrack import animate, filmstrip\n"
-        "assert callable(animate) and callable(filmstrip)"
+        "package = pathlib.Path(filtertrack.__file__).parent\n"
+        "for file in package.rglob('*.py'):\n"
+        "    if file.stem not in ('__main__', '__init__') and file.parent.name != 'capture':\n"
+        "        name = '.'.join(file.relative_to(package.parent).with_suffix('').parts)\n"
+        "        importlib.import_module(name)\n"
+        "from filtertrack import animate, filmstrip, measure\n"
+        "assert callable(animate) and callable(filmstrip) and callable(measure)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -25,7 +25,7 @@ Sink = Callable[[Snapshot], object]
 Decision = Callable[[], Snapshot | None]
 """Decides, when everything before it is done, what is handed to the sinks, if anything."""
 
-_ALL: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
+_ALL: "weakref.WeakSet[BackgroundWriter]" = weakref.WeakSet()
 """Every recorder of this program."""
 
 
@@ -44,7 +44,7 @@ def room_for(snapshot_bytes: int) -> int:
     return max(2, min(_MOST_WAITING, _MEMORY // max(1, snapshot_bytes)))
 
 
-class Recorder:
+class BackgroundWriter:
     """Hands each snapshot to every sink, in order, on one background thread.
 
     A sink that fails loses its part of that snapshot and nothing else: the other sinks get theirs,
@@ -60,7 +60,7 @@ class Recorder:
 
     Example:
         >>> kept = []
-        >>> recorder = Recorder({"snapshots": kept.append}, room=2)
+        >>> recorder = BackgroundWriter({"snapshots": kept.append}, room=2)
         >>> recorder.put("any snapshot"), recorder.close(), kept
         (True, True, ['any snapshot'])
     """

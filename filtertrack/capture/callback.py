@@ -26,14 +26,14 @@ from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.layer_kernels import EffectiveKernel
 from filtertrack.capture.layer_selection import Selection
 from filtertrack.capture.model_checks import averages_weights, check_model, was_trained
-from filtertrack.capture.run_writer import Recording
+from filtertrack.capture.run_writer import RunWriter
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.startup_log import announce
 from filtertrack.capture.tracked_layers import TrackedLayers
-from filtertrack.capture.training_progress import Position, batches_before
+from filtertrack.capture.training_progress import TrainingProgress, batches_before
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import Moment, Snapshot
-from filtertrack.storage.paths import Place, PlaceLike, place_of
+from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 
 Logs = Mapping[str, Any] | None
 
@@ -87,7 +87,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     def __init__(
         self,
-        log_dir: PlaceLike,
+        log_dir: PathOrAddress,
         *,
         layers: Selection = None,
         kernel: EffectiveKernel | None = None,
@@ -97,7 +97,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         strict: bool = False,
     ) -> None:
         super().__init__()
-        self.log_dir = place_of(log_dir)
+        self.log_dir = path_of(log_dir)
         self._select = layers
         self._kernel = kernel
         self._asked = schedule
@@ -113,9 +113,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             # Keras pays for a batch hook each batch as soon as a class defines one.
             self.on_train_batch_end = self._on_train_batch_end
         self._seen_model: Callable[[], Any] = lambda: None
-        self._position = Position(by_batch=self._schedule.counts_batches)
-        self._recording: Recording | None = None
-        self._run_dir: Place | None = None
+        self._position = TrainingProgress(by_batch=self._schedule.counts_batches)
+        self._recording: RunWriter | None = None
+        self._run_dir: StoragePath | None = None
         self._processes = Processes()  # whether there are others is not to be asked yet
         self._faults = FaultReports(strict=self._strict)
         self._forget_fit()
@@ -132,7 +132,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._start_anew()
 
     @property
-    def run_dir(self) -> Place:
+    def run_dir(self) -> StoragePath:
         """The run's folder: ``log_dir``, unless ``existing="new"`` has chosen one beside it."""
         return self._run_dir or self.log_dir
 

@@ -13,14 +13,14 @@ import numpy as np
 from filtertrack.capture.layer_matching import match_layers
 from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.snapshot import LayerInfo, Moment
-from filtertrack.storage.members import same_weights
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 from filtertrack.storage.run import Run
+from filtertrack.storage.run_format import same_weights
 
 _log = logging.getLogger("filtertrack")
 
 
-def check_or_delete_run(folder: Place, *, replace: bool) -> None:
+def check_or_delete_run(folder: StoragePath, *, replace: bool) -> None:
     """Refuse, or delete, the run in the folder of a training that starts from the beginning.
 
     One without any snapshot is continued, as what a training leaves that ended before its first.
@@ -47,7 +47,7 @@ def check_or_delete_run(folder: Place, *, replace: bool) -> None:
     Run.delete(folder)
 
 
-def check_or_delete_from(folder: Place, step: int, *, replace: bool) -> None:
+def check_or_delete_from(folder: StoragePath, step: int, *, replace: bool) -> None:
     """Refuse, or delete, the snapshots at or past the first step of a loop by hand.
 
     Args:

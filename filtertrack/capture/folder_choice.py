@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from filtertrack.capture.existing_run import check_or_delete_from, check_or_delete_run
-from filtertrack.capture.run_writer import Recording
+from filtertrack.capture.run_writer import RunWriter
 from filtertrack.errors import FiltertrackError
 from filtertrack.storage.folder_lock import TakenError
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 from filtertrack.storage.retention import check_keep
 from filtertrack.storage.run import Run
 from filtertrack.storage.run_folders import last_numbered, next_numbered
@@ -34,7 +34,7 @@ class FolderChoice:
         FiltertrackError: If ``existing`` or ``keep`` do not fit.
     """
 
-    folder: Place
+    folder: StoragePath
     existing: Existing = "error"
     keep: int | None = None
     strict: bool = False
@@ -54,7 +54,7 @@ class FolderChoice:
         """Whether what is trained again is deleted, whatever its weights are."""
         return self.existing == "replace"
 
-    def for_fit(self, session: object, epoch: int, run_dir: Place | None = None) -> Recording:
+    def for_fit(self, session: object, epoch: int, run_dir: StoragePath | None = None) -> RunWriter:
         """Claim the folder of a ``fit``; where that starts from the beginning, no run is left.
 
         Args:
@@ -76,7 +76,7 @@ class FolderChoice:
             check_or_delete_run(self.folder, replace=self.replaces)
         return recording
 
-    def by_hand(self, session: object, step: int) -> Recording:
+    def by_hand(self, session: object, step: int) -> RunWriter:
         """Claim the folder of a loop by hand: no snapshot at or past its first step is left in it.
 
         Raises:
@@ -92,19 +92,19 @@ class FolderChoice:
             check_or_delete_from(folder, step, replace=self.replaces)
         return recording
 
-    def latest(self) -> Place:
+    def latest(self) -> StoragePath:
         """Return the folder of the run that a training goes on with."""
         return last_numbered(self.folder) if self.existing == "new" else self.folder
 
-    def at(self, folder: Place, session: object) -> Recording:
+    def at(self, folder: StoragePath, session: object) -> RunWriter:
         """Claim a folder, whatever it holds.
 
         Raises:
             FiltertrackError: If it cannot be written, or another tracker writes there.
         """
-        return Recording(folder, session, keep=self.keep, strict=self.strict)
+        return RunWriter(folder, session, keep=self.keep, strict=self.strict)
 
-    def new(self, session: object) -> Recording:
+    def new(self, session: object) -> RunWriter:
         """Claim the next of ``exp1``, ``exp1-2``, ``exp1-3``, … after the highest one in use.
 
         In use is a folder that holds a run or snapshots of one, or in which another tracker writes.
@@ -126,12 +126,12 @@ class FolderChoice:
         raise AssertionError("the numbers do not end")
 
 
-def _reaches(folder: Place, step: int) -> bool:
+def _reaches(folder: StoragePath, step: int) -> bool:
     return Run.exists(folder) and max(Run(folder).steps, default=-1) >= step
 
 
 @contextmanager
-def _closed_on_error(recording: Recording) -> Iterator[None]:
+def _closed_on_error(recording: RunWriter) -> Iterator[None]:
     try:
         yield
     except BaseException:

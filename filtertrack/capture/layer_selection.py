@@ -38,7 +38,7 @@ def is_function(select: Selection) -> bool:
     return callable(select) and not isinstance(select, type)
 
 
-def choose(candidates: Sequence[Candidate], select: Selection) -> list[Candidate]:
+def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Candidate]:
     """Choose layers, in the order they come, each once.
 
     Args:
@@ -55,7 +55,7 @@ def choose(candidates: Sequence[Candidate], select: Selection) -> list[Candidate
 
     Example:
         >>> conv = Candidate(None, "conv1", "encoder/conv1", convolution=True)
-        >>> [c.path for c in choose([conv], "encoder/*")]
+        >>> [c.path for c in choose_layers([conv], "encoder/*")]
         ['encoder/conv1']
     """
     if callable(select) and not isinstance(select, type):

@@ -8,15 +8,15 @@ from functools import partial
 
 import numpy as np
 
-from filtertrack.capture.background_writer import Recorder, room_for
+from filtertrack.capture.background_writer import BackgroundWriter, room_for
 from filtertrack.capture.existing_run import delete_retrained, same_layers
 from filtertrack.capture.snapshot_writer import SnapshotWriter
 from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
 from filtertrack.storage.files import check_writable
 from filtertrack.storage.folder_lock import FolderLock
-from filtertrack.storage.paths import Place
-from filtertrack.storage.retention import ThinnedRun
+from filtertrack.storage.paths import StoragePath
+from filtertrack.storage.retention import RetainedRun
 from filtertrack.storage.run import FOLDER, Run
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
@@ -24,7 +24,7 @@ _log = logging.getLogger("filtertrack")
 _PICTURES = "pictures for TensorBoard"
 
 
-class Recording:
+class RunWriter:
     """Stores and draws each snapshot in the background.
 
     Making one claims the folder: no other tracker can write there until it is closed, or its
@@ -45,7 +45,7 @@ class Recording:
     """
 
     def __init__(
-        self, folder: Place, session: object, *, keep: int | None = None, strict: bool = False
+        self, folder: StoragePath, session: object, *, keep: int | None = None, strict: bool = False
     ) -> None:
         self._folder = folder
         self._keep = keep
@@ -53,7 +53,7 @@ class Recording:
         self._run: Run | None = None
         self._writer: SnapshotWriter | None = None
         self._frozen: Collection[str] = ()
-        self._recorder: Recorder | None = None
+        self._recorder: BackgroundWriter | None = None
         self._summaries: Summaries | None = None
         self._refused: Snapshot | None = None
         self._closed = False
@@ -61,7 +61,7 @@ class Recording:
         self._lock = FolderLock(folder / FOLDER, str(folder), session, self.close)
 
     @property
-    def folder(self) -> Place:
+    def folder(self) -> StoragePath:
         """The run's folder."""
         return self._folder
 
@@ -118,10 +118,10 @@ class Recording:
         """
         run = self._opened()
         run.truncate(_next_step(run))  # what a killed writer left half written
-        kept = run if self._keep is None else ThinnedRun(run, self._keep)
+        kept = run if self._keep is None else RetainedRun(run, self._keep)
         self._writer = SnapshotWriter(kept, by_hand=by_hand)
         self._summaries = Summaries(run, keep=self._keep)
-        self._recorder = Recorder(
+        self._recorder = BackgroundWriter(
             {"snapshots": self._writer.store, _PICTURES: self._summaries.add},
             {_PICTURES: self._summaries.finish},
             room=room_for(total_bytes(list(run.layers.values()))),
@@ -247,14 +247,14 @@ def _next_step(run: Run) -> int:
     return max(run.steps, default=-1) + 1
 
 
-def _check_writable(folder: Place) -> None:
+def _check_writable(folder: StoragePath) -> None:
     try:
         check_writable(folder / FOLDER)
     except OSError as error:
         raise _not_writable(folder, error) from error
 
 
-def _not_writable(folder: Place, error: OSError) -> FiltertrackError:
+def _not_writable(folder: StoragePath, error: OSError) -> FiltertrackError:
     reason = error.strerror or error
     return FiltertrackError(
         f"cannot write in {str(folder)!r}: {reason}. Give FilterTracker another folder"

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from filtertrack.capture.weight_checksums import SeenWeights
+from filtertrack.capture.weight_checksums import WeightChecksums
 from filtertrack.snapshot import Moment, Snapshot
-from filtertrack.storage.members import same_weights
-from filtertrack.storage.retention import ThinnedRun
+from filtertrack.storage.retention import RetainedRun
 from filtertrack.storage.run import Run
+from filtertrack.storage.run_format import same_weights
 
 _log = logging.getLogger("filtertrack")
 
@@ -27,8 +27,8 @@ class SnapshotWriter:
         seen: The checksums.
     """
 
-    def __init__(self, run: Run | ThinnedRun, *, by_hand: bool) -> None:
-        self.seen = SeenWeights()
+    def __init__(self, run: Run | RetainedRun, *, by_hand: bool) -> None:
+        self.seen = WeightChecksums()
         self._run = run
         self._by_hand = by_hand
         self._lost = False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from filtertrack.errors import counted, listed
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.memory_limit import size_text
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 from filtertrack.tensorboard_plugin.summaries import event_bytes
 
 _log = logging.getLogger("filtertrack")
@@ -16,7 +16,7 @@ _MUCH = 10**9
 
 
 def announce(
-    folder: Place,
+    folder: StoragePath,
     layers: Sequence[LayerInfo],
     remarks: Sequence[str],
     planned: int | None,

@@ -21,7 +21,7 @@ from filtertrack.capture.layer_kernels import (
     is_of_keras,
 )
 from filtertrack.capture.layer_order import walk
-from filtertrack.capture.layer_selection import Candidate, Selection, choose, is_function
+from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers, is_function
 from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, safe_names
 
@@ -83,7 +83,7 @@ class TrackedLayers:
         candidates = self._candidates()
         if self._may_grow(candidates):
             return  # what a layer made later will be is not known
-        wanted = choose(candidates, select)
+        wanted = choose_layers(candidates, select)
         built = [candidate for candidate in wanted if self._is_built(candidate.layer)]
         if len(built) == len(wanted) or (model.built and built):
             self._track(candidates, wanted)
@@ -109,7 +109,7 @@ class TrackedLayers:
             FiltertrackError: If nothing matches the selection, or weights are missing.
         """
         candidates = self._candidates()
-        wanted = choose(candidates, self._select)
+        wanted = choose_layers(candidates, self._select)
         unbuilt = [each.path for each in wanted if not self._is_built(each.layer)]
         if len(unbuilt) == len(wanted) or (whole and unbuilt):
             raise FiltertrackError(

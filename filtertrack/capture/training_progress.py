@@ -6,11 +6,11 @@ from contextlib import suppress
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import Moment
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 from filtertrack.storage.run import Run
 
 
-class Position:
+class TrainingProgress:
     """Counts what one tracker has seen of a training, over one ``fit`` or several.
 
     Args:
@@ -23,7 +23,7 @@ class Position:
             snapshots there goes on after them.
 
     Example:
-        >>> position = Position(by_batch=False)
+        >>> position = TrainingProgress(by_batch=False)
         >>> position.start_fit(0, again=False)
         False
         >>> position.start_epoch()
@@ -148,7 +148,7 @@ class Position:
             self._knows_batches = self._knows_batches and bool(steps)
 
 
-def batches_before(epoch: int, steps: int | None, folder: Place) -> int | None:
+def batches_before(epoch: int, steps: int | None, folder: StoragePath) -> int | None:
     """Return how many batches were seen before an epoch; None where nothing says it.
 
     Args:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from filtertrack.snapshot import Moment
-from filtertrack.storage.members import checksums
+from filtertrack.storage.run_format import checksums
 
 _MOST = 10_000
 """How many weights are remembered; then the oldest are forgotten."""
 
 
-class SeenWeights:
+class WeightChecksums:
     """Remembers the weights of each moment by their checksums.
 
     Attributes:
@@ -19,7 +19,7 @@ class SeenWeights:
         moved: The names of the arrays that have changed since the first ones.
 
     Example:
-        >>> seen = SeenWeights()
+        >>> seen = WeightChecksums()
         >>> for epoch in (0, 1, 2):
         ...     seen.add(Moment(epoch, epoch), {"conv1/kernel": np.full(3, epoch)})
         >>> seen.is_last({"conv1/kernel": np.full(3, 2)})

@@ -16,8 +16,8 @@ from filtertrack.measures.redundancy import (
     sparsity,
     twins,
 )
+from filtertrack.measures.spatial_structure import Structure, roughness, structure
 from filtertrack.measures.spectrum import Orientation, orientation
-from filtertrack.measures.structure import Structure, roughness, structure
 from filtertrack.measures.templates import Fit, Fits, fit_templates
 from filtertrack.measures.variance import entropy_threshold, variance_entropy
 from filtertrack.measures.vectors import finite_mean

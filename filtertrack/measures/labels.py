@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from filtertrack.measures.content import colour_share, flat_share
-from filtertrack.measures.structure import Structure, can_be_tested, structure
+from filtertrack.measures.spatial_structure import Structure, can_be_tested, structure
 from filtertrack.measures.templates import Fits, fit_templates
 from filtertrack.measures.vectors import by_blocks
 

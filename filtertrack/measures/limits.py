@@ -3,7 +3,7 @@
 import math
 
 from filtertrack.measures.redundancy import can_be_compared, can_be_decomposed
-from filtertrack.measures.structure import can_be_tested
+from filtertrack.measures.spatial_structure import can_be_tested
 from filtertrack.measures.templates import can_be_fitted, is_a_shape
 from filtertrack.measures.variance import can_have_threshold
 

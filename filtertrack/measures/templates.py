@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.measures.vectors import by_blocks, centred, strongest_pattern
+from filtertrack.measures.vectors import by_blocks, centred, leading_pattern
 
 _SHUFFLES = 19
 _NOISE, _NOISE_AT_ONCE = 10_000, 500
@@ -206,7 +206,7 @@ def _patterns(kernels: np.ndarray, square: int) -> tuple[np.ndarray, np.ndarray]
             kernels = squares.mean(axis=(2, 4), dtype=np.float64)
         kernels[~finite] = np.nan
     centre = centred(kernels)
-    return strongest_pattern(centre).pixels.astype(np.float32), centre.known
+    return leading_pattern(centre).pixels.astype(np.float32), centre.known
 
 
 def _fit(

@@ -214,7 +214,7 @@ def _leading_of_large(matrix: np.ndarray) -> np.ndarray:
     return found
 
 
-class Pattern(NamedTuple):
+class LeadingPattern(NamedTuple):
     """The strongest spatial pattern of filters.
 
     Attributes:
@@ -226,7 +226,7 @@ class Pattern(NamedTuple):
     share: np.ndarray
 
 
-def strongest_pattern(filters: Centred) -> Pattern:
+def leading_pattern(filters: Centred) -> LeadingPattern:
     r"""Collapse the channels of centred filters to one spatial pattern each.
 
     A filter is a matrix W of pixels by channels; its best rank-1 approximation
@@ -236,10 +236,12 @@ def strongest_pattern(filters: Centred) -> Pattern:
     pixels = filters.pixels
     count, size, channels = pixels.shape
     if channels == 1 or not count:
-        return Pattern(pixels[:, :, :1].reshape(count, size), filters.known.astype(np.float64))
+        return LeadingPattern(
+            pixels[:, :, :1].reshape(count, size), filters.known.astype(np.float64)
+        )
     pattern = leading(pixels)
     length = np.linalg.norm(pattern, axis=1)
     usable = filters.known & (length > 0)
     share = np.where(filters.known, np.square(length).clip(0.0, 1.0), 0.0)
     pattern = np.where(usable[:, np.newaxis], pattern, 0.0)
-    return Pattern(pattern / np.where(usable, length, 1.0)[:, np.newaxis], share)
+    return LeadingPattern(pattern / np.where(usable, length, 1.0)[:, np.newaxis], share)

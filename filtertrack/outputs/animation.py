@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filtertrack.errors import FiltertrackError, repeatable
-from filtertrack.outputs.frames import Film
-from filtertrack.outputs.layer_cells import Filters, Look, Scale
+from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.output_names import default_output
-from filtertrack.outputs.run_selection import RunLike, Steps, choose
+from filtertrack.outputs.run_selection import RunLike, Steps, select_from_run
 from filtertrack.outputs.timeline import Pace, Time, plan
 from filtertrack.render.cells import Channels
-from filtertrack.render.encoders.formats import FORMATS, Writer, format_of
+from filtertrack.render.encoders.formats import ANIMATION_FORMATS, Writer, format_of
 from filtertrack.render.filter_order import Order
+from filtertrack.render.look import Filters, Look, Scale
 from filtertrack.render.palette import GREY, ThemeName
 from filtertrack.storage.files import check_target, write_whole
 from filtertrack.storage.run import Run
@@ -163,7 +163,7 @@ def animate(
         run = run if isinstance(run, Run) else Run(run)
         output = default_output(run.path, "evolution.gif", animate, given)
     target = Path(output)
-    check_target(target, FORMATS)
+    check_target(target, ANIMATION_FORMATS)
     form = format_of(target)
     start = form.opener(loop)
     pace = Pace(fps=fps, seconds=seconds, time=time, between=between, hold=hold)
@@ -181,10 +181,10 @@ def animate(
     for name, number in (("size", size), ("columns", columns)):
         if number is not None and (not isinstance(number, int) or number < 1):
             raise FiltertrackError(f"{name}: expected a whole number from 1 on, got {number!r}")
-    subject = choose(run, layers=layers, compare=compare, steps=steps, least=2)
-    film = Film(
-        subject,
-        plan(subject.moments[0], pace),
+    selection = select_from_run(run, layers=layers, compare=compare, steps=steps, least=2)
+    film = AnimationFrames(
+        selection,
+        plan(selection.moments[0], pace),
         look,
         side=size,
         columns=columns,
@@ -202,7 +202,9 @@ def animate(
     return Animation(target, len(film.timeline.frames), film.timeline.seconds, film.shape)
 
 
-def _write(film: Film, start: AbstractContextManager[Writer], progress: Progress | None) -> None:
+def _write(
+    film: AnimationFrames, start: AbstractContextManager[Writer], progress: Progress | None
+) -> None:
     frames = film.timeline.frames
     with start as writer:
         for done, (frame, picture) in enumerate(zip(frames, film.pictures(), strict=True), start=1):

@@ -14,12 +14,12 @@ from matplotlib.ticker import ScalarFormatter
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.measures import LABELS
 from filtertrack.outputs.matplotlib_figure import (
-    FORMATS,
+    FIGURE_FORMATS,
     Colour,
     PaperFigure,
     colour,
+    figure_settings,
     save,
-    settings,
 )
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
 from filtertrack.render.palette import OUTLINED, THEMES, ThemeName
@@ -71,12 +71,12 @@ def plot_trajectories(
     """
     target = None if output is None else Path(output)
     if target is not None:
-        check_target(target, FORMATS)
+        check_target(target, FIGURE_FORMATS)
     if theme not in THEMES:
         raise FiltertrackError(f"theme: expected one of {', '.join(THEMES)}, got {theme!r}")
     layers = list(measured.layers.values())
     check_trajectories(len(layers), len(measured.moments))
-    with settings():
+    with figure_settings():
         figure = _drawn(measured, layers, theme)
     if target is not None:
         save(figure, target)

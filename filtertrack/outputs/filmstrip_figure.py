@@ -13,14 +13,26 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from filtertrack.errors import FiltertrackError, printable
-from filtertrack.outputs.filmstrip_layout import FONT, POINT, Page, Sheet, legend_columns
-from filtertrack.outputs.filmstrip_picture import Strip, spread_steps
-from filtertrack.outputs.layer_cells import Filters, Look, Scale
-from filtertrack.outputs.matplotlib_figure import FORMATS, PaperFigure, colour, save, settings
-from filtertrack.outputs.run_selection import RunLike, Steps, Subject, choose
+from filtertrack.outputs.filmstrip_layout import (
+    FONT,
+    POINT,
+    FilmstripLayout,
+    PaperSize,
+    legend_columns,
+)
+from filtertrack.outputs.filmstrip_picture import FilmstripPicture, spread_steps
+from filtertrack.outputs.matplotlib_figure import (
+    FIGURE_FORMATS,
+    PaperFigure,
+    colour,
+    figure_settings,
+    save,
+)
+from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, select_from_run
 from filtertrack.render.cells import Channels
 from filtertrack.render.filter_order import Order
 from filtertrack.render.grid import Layout
+from filtertrack.render.look import Filters, Look, Scale
 from filtertrack.render.palette import GREY, OUTLINED, THEMES, ThemeName
 from filtertrack.render.text import cut
 from filtertrack.storage.files import check_target
@@ -97,8 +109,8 @@ def filmstrip(
     """
     target = None if output is None else Path(output)
     if target is not None:
-        check_target(target, FORMATS)
-    sheet = Sheet.of(width, height, dpi)
+        check_target(target, FIGURE_FORMATS)
+    sheet = PaperSize.of(width, height, dpi)
     look = Look(
         scale=scale,
         zero_centred=zero_centred,
@@ -111,23 +123,25 @@ def filmstrip(
         theme=theme,
     )
     run = run if isinstance(run, Run) else Run(run)
-    subject = choose(run, layers=layers, steps=_few_steps(run) if steps is None else steps)
-    if len(subject.layers) > 1:
+    selection = select_from_run(
+        run, layers=layers, steps=_few_steps(run) if steps is None else steps
+    )
+    if len(selection.layers) > 1:
         raise FiltertrackError(
-            f"layers: a filmstrip shows one, got {', '.join(subject.layers)}; draw one for each"
+            f"layers: a filmstrip shows one, got {', '.join(selection.layers)}; draw one for each"
         )
-    strip = Strip(subject, look)
+    strip = FilmstripPicture(selection, look)
     if not strip.rows:
-        raise FiltertrackError(f"layer {subject.layers[0]} has no filters to draw")
-    page = Page.fit(strip, sheet)
+        raise FiltertrackError(f"layer {selection.layers[0]} has no filters to draw")
+    page = FilmstripLayout.fit(strip, sheet)
     memory = _A_PIXEL * math.prod(page.shape) + _A_WEIGHTS_PIXEL * math.prod(page.layout.shape)
     if memory > _MOST_MEMORY:
         raise FiltertrackError(
             f"width: {page.shape[1]}x{page.shape[0]} pixels would take about {size_text(memory)} "
             f"of memory; choose a smaller width, height or dpi"
         )
-    with settings():
-        figure = _drawn(subject, strip, page, look, dpi)
+    with figure_settings():
+        figure = _drawn(selection, strip, page, look, dpi)
     if target is not None:
         save(figure, target)
     return figure
@@ -142,7 +156,9 @@ def _few_steps(run: Run) -> list[int] | None:
     return None
 
 
-def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> Figure:
+def _drawn(
+    selection: RunSelection, strip: FilmstripPicture, page: FilmstripLayout, look: Look, dpi: int
+) -> Figure:
     theme = THEMES[look.theme]
     ink, ground = colour(theme.text), colour(theme.background)
     height, width = page.shape
@@ -151,7 +167,7 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
     figure = PaperFigure(figsize=tuple(size), dpi=dpi, facecolor=ground)
     FigureCanvasAgg(figure)
     below = 0.3 * FONT * POINT * dpi
-    title = _title(subject, look)
+    title = _title(selection, look)
     at = (page.start + page.left + page.layout.gap) / width, 1 - below / height
     head = figure.text(*at, title, color=ink, fontsize=FONT, va="top")
     _fit(head, width - below)
@@ -196,7 +212,7 @@ def _drawn(subject: Subject, strip: Strip, page: Page, look: Look, dpi: int) -> 
     return figure
 
 
-def _bounds(page: Page, block: int, layout: Layout) -> tuple[float, float, float, float]:
+def _bounds(page: FilmstripLayout, block: int, layout: Layout) -> tuple[float, float, float, float]:
     """Return a block's left, bottom, width and height, as shares of the figure."""
     height, width = page.shape
     left = page.start + page.left + block * (page.left + page.layout.shape[1])
@@ -223,10 +239,10 @@ def _fit(text: Text, right: float) -> None:
         text.set_fontsize(share * text.get_fontsize())
 
 
-def _title(subject: Subject, look: Look) -> str:
+def _title(selection: RunSelection, look: Look) -> str:
     parts = [
-        subject.layers[0],
-        *look.described([subject.runs[0].layer(subject.layers[0])]),
-        f"columns: {subject.unit}",
+        selection.layers[0],
+        *look.described([selection.runs[0].layer(selection.layers[0])]),
+        f"columns: {selection.unit}",
     ]
     return printable(" · ".join(cut(part, _LONGEST_NAME) for part in parts))

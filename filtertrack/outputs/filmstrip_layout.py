@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from filtertrack.errors import FiltertrackError, counted
-from filtertrack.outputs.filmstrip_picture import Strip
+from filtertrack.outputs.filmstrip_picture import FilmstripPicture
 from filtertrack.render.grid import OUTLINED_GAP, Layout
 from filtertrack.render.palette import OUTLINED
 
@@ -32,8 +32,8 @@ _DIGIT = 0.64
 """Width of a digit of the font, in its size."""
 
 
-class Sheet(NamedTuple):
-    """How much room there is.
+class PaperSize(NamedTuple):
+    """The size of the paper, and its resolution.
 
     Attributes:
         width: In inches.
@@ -55,14 +55,14 @@ class Sheet(NamedTuple):
             dpi: Pixels an inch.
 
         Returns:
-            The sheet.
+            The size.
 
         Raises:
             FiltertrackError: If one of them is no size, or out of range.
 
         Example:
-            >>> Sheet.of("6.5in", 4, 300)
-            Sheet(width=6.5, height=4.0, dpi=300)
+            >>> PaperSize.of("6.5in", 4, 300)
+            PaperSize(width=6.5, height=4.0, dpi=300)
         """
         if not 10 <= dpi <= 2400:
             raise FiltertrackError(f"dpi: expected 10 to 2400, got {dpi}")
@@ -87,7 +87,7 @@ def legend_columns(width: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class FilmstripLayout:
     """Where the blocks of a filmstrip lie.
 
     All sizes are in pixels, but the font's is in points.
@@ -115,7 +115,7 @@ class Page:
     top: int
 
     @classmethod
-    def fit(cls, strip: Strip, sheet: Sheet) -> Self:
+    def fit(cls, strip: FilmstripPicture, sheet: PaperSize) -> Self:
         """Choose the number of blocks that makes the cells largest.
 
         Args:
@@ -141,7 +141,7 @@ class Page:
         return best
 
     @classmethod
-    def _of(cls, strip: Strip, sheet: Sheet, blocks: int) -> Self | None:
+    def _of(cls, strip: FilmstripPicture, sheet: PaperSize, blocks: int) -> Self | None:
         """Return the page of so many blocks; None where a weight would have less than a pixel."""
         label = _DIGIT * max(map(len, strip.marks))  # in sizes of the font
         font = 0.8 * sheet.width / blocks / strip.columns / POINT / label
@@ -156,7 +156,14 @@ class Page:
 
     @classmethod
     def _with(
-        cls, strip: Strip, sheet: Sheet, blocks: int, font: float, label: float, *, upright: bool
+        cls,
+        strip: FilmstripPicture,
+        sheet: PaperSize,
+        blocks: int,
+        font: float,
+        label: float,
+        *,
+        upright: bool,
     ) -> Self | None:
         """The same, for a font and a way to write the steps."""
         view, rows = strip.view, math.ceil(strip.rows / blocks)

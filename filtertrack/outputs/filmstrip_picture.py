@@ -6,10 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from filtertrack.outputs.layer_cells import Look, Panel, check_look
-from filtertrack.outputs.run_selection import Subject
+from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.cells import View
 from filtertrack.render.grid import SEPARATOR, Layout
+from filtertrack.render.look import Look, check_look
 from filtertrack.render.palette import (
     BACKGROUND,
     TEXT,
@@ -55,11 +56,11 @@ def spread_steps(steps: Sequence[int], *, epochs: bool) -> list[int]:
     return [steps[number] for number in np.unique(nearest)]
 
 
-class Strip:
-    """A layer of one run at each of its subject's steps.
+class FilmstripPicture:
+    """A layer of one run at each of the steps of a selection.
 
     Args:
-        subject: One run and one layer.
+        selection: One run and one layer.
         look: How filters are drawn.
 
     Attributes:
@@ -74,13 +75,13 @@ class Strip:
         FiltertrackError: If the look does not fit the layer.
     """
 
-    def __init__(self, subject: Subject, look: Look) -> None:
-        self._panel = Panel(subject.runs, subject.layers[0], subject.steps, look)
+    def __init__(self, selection: RunSelection, look: Look) -> None:
+        self._panel = LayerCells(selection.runs, selection.layers[0], selection.steps, look)
         check_look(look, [self._panel.view])
         self._palette = film_palette(look.theme, colormap_levels(look.colormap))
         self.view = self._panel.view
-        self.steps = subject.steps
-        self.marks = subject.marks
+        self.steps = selection.steps
+        self.marks = selection.marks
         self.outlined = look.outline
 
     # Drawn when first needed: by then it is known that there is a pixel for each weight.

@@ -8,18 +8,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.errors import printable
-from filtertrack.outputs.arrangement import arrange_grids
-from filtertrack.outputs.budget import check_budget
-from filtertrack.outputs.layer_cells import Look, Panel, check_look
-from filtertrack.outputs.run_selection import Subject
+from filtertrack.errors import FiltertrackError, printable
+from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
-from filtertrack.render.caption import Caption
-from filtertrack.render.grid import SEPARATOR, to_levels
-from filtertrack.render.legend import Legend
+from filtertrack.render.caption import Caption, Legend
+from filtertrack.render.cells import View
+from filtertrack.render.grid import SEPARATOR, Layout, to_levels
+from filtertrack.render.look import Look, check_look
 from filtertrack.render.palette import (
     BACKGROUND,
     FIRST,
@@ -30,8 +30,19 @@ from filtertrack.render.palette import (
     outline_entries,
     to_entries,
 )
-from filtertrack.render.text import PLAIN, QUIET, cut, font, font_size, line, paste, shortened
-from filtertrack.storage.paths import Place
+from filtertrack.render.text import (
+    PLAIN,
+    QUIET,
+    cut,
+    font,
+    font_size,
+    line,
+    line_height,
+    paste,
+    shortened,
+)
+from filtertrack.storage.memory_limit import size_text
+from filtertrack.storage.paths import StoragePath
 
 _HEAD = 150
 """Pixels of a caption in a wide frame, about."""
@@ -40,13 +51,13 @@ _LONGEST_NAME = 200
 """Characters of a layer's or a run's name, at most."""
 
 
-class Film:
+class AnimationFrames:
     """Grids of filters under a caption, frame after frame.
 
     One layer of one run is one grid. Several layers are several grids; two runs stand side by side.
 
     Args:
-        subject: What is shown.
+        selection: What is shown.
         timeline: Which frames.
         look: How filters are drawn.
         side: Longer side of all grids together, in pixels, at most; more where a weight would have
@@ -67,7 +78,7 @@ class Film:
 
     def __init__(
         self,
-        subject: Subject,
+        selection: RunSelection,
         timeline: Timeline,
         look: Look,
         *,
@@ -78,16 +89,18 @@ class Film:
         huge: bool = False,
     ) -> None:
         self.timeline, self._theme = timeline, look.theme
-        self._panels = [Panel(subject.runs, name, subject.steps, look) for name in subject.layers]
-        views = [panel.view for panel in self._panels for _ in subject.runs]
+        self._panels = [
+            LayerCells(selection.runs, name, selection.steps, look) for name in selection.layers
+        ]
+        views = [panel.view for panel in self._panels for _ in selection.runs]
         check_look(look, views)
         self._outlined = look.outline
         coloured = any(view.coloured for view in views)
         self._plain = film_palette(look.theme, colormap_levels(look.colormap))
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
-        two = len(subject.runs) > 1
-        across = 2 if two else math.ceil(math.sqrt(len(subject.layers)))
+        two = len(selection.runs) > 1
+        across = 2 if two else math.ceil(math.sqrt(len(selection.layers)))
         grids = arrange_grids(
             views, across, side=side, columns=columns, even=even, outlined=look.outline
         )
@@ -99,17 +112,17 @@ class Film:
         # Weights that training did not reach: what was logged before them is of others.
         logs = [
             [None if moment.note and not moment.metrics else moment.metrics for moment in run]
-            for run in subject.moments
+            for run in selection.moments
         ]
-        title = _headline(subject, look, timeline)
-        self._caption = Caption(title, subject.moments[0], logs, timeline.knots, grids.shape[1])
+        title = _headline(selection, look, timeline)
+        self._caption = Caption(title, selection.moments[0], logs, timeline.knots, grids.shape[1])
         self._counted = look.outline and len(views) == 1
         self._legend = Legend(grids.shape[1], views[0].count if self._counted else None)
         self._head = self._caption.height + (self._legend.height if look.outline else 0)
         self.shape = (self._head + height, width)
         if not huge:
             check_budget(self.shape, frames, bytes_a_pixel)
-        self._titles = _titles(subject) if self._title else []
+        self._titles = _titles(selection) if self._title else []
 
     @property
     def colours(self) -> np.ndarray | None:
@@ -197,24 +210,24 @@ class Film:
         return np.concatenate(samples)
 
 
-def _headline(subject: Subject, look: Look, timeline: Timeline) -> str:
+def _headline(selection: RunSelection, look: Look, timeline: Timeline) -> str:
     """Say what is shown, and what was done to it."""
-    if len(subject.layers) == 1:
-        parts = [subject.layers[0]]
+    if len(selection.layers) == 1:
+        parts = [selection.layers[0]]
     else:
-        parts = ["two runs" if len(subject.runs) > 1 else subject.runs[0].path.absolute().name]
-    parts += look.described([subject.runs[0].layer(name) for name in subject.layers])
+        parts = ["two runs" if len(selection.runs) > 1 else selection.runs[0].path.absolute().name]
+    parts += look.described([selection.runs[0].layer(name) for name in selection.layers])
     if any(frame.position % 1 for frame in timeline.frames):
         parts.append("interpolated")
     return " · ".join(printable(cut(part, _LONGEST_NAME)) for part in parts)
 
 
-def _titles(subject: Subject) -> list[tuple[str, int]]:
+def _titles(selection: RunSelection) -> list[tuple[str, int]]:
     """Return each grid's title and the ramp of its colour: that of the run's curves."""
-    layers = [printable(cut(layer, _LONGEST_NAME)) for layer in subject.layers]
-    if len(subject.runs) == 1:
+    layers = [printable(cut(layer, _LONGEST_NAME)) for layer in selection.layers]
+    if len(selection.runs) == 1:
         return [(layer, TEXT) for layer in layers]
-    names = _short_names([run.path.absolute() for run in subject.runs])
+    names = _short_names([run.path.absolute() for run in selection.runs])
     return [
         (name if len(layers) == 1 else f"{layer} · {name}", ramp)
         for layer in layers
@@ -222,10 +235,146 @@ def _titles(subject: Subject) -> list[tuple[str, int]]:
     ]
 
 
-def _short_names(paths: Sequence[Place]) -> list[str]:
+def _short_names(paths: Sequence[StoragePath]) -> list[str]:
     """Return what tells paths apart: their ends, from the part in which they differ."""
     for length in range(1, max(len(path.parts) for path in paths)):
         ends = ["/".join(path.parts[-length:]) for path in paths]
         if len(set(ends)) == len(ends):
             return ends
     return [str(path) for path in paths]
+
+
+NARROWEST = 260
+"""Pixels: a caption in less would not be legible."""
+
+_ONE, _MOST = 640, 1280
+
+
+class GridPosition(NamedTuple):
+    """Where a grid lies in a frame.
+
+    Attributes:
+        layout: Of the grid itself.
+        top: Its first row in the picture; its title is above it.
+        left: Its first column.
+    """
+
+    layout: Layout
+    top: int
+    left: int
+
+
+class Arrangement(NamedTuple):
+    """The places of all grids.
+
+    Attributes:
+        places: One a grid, row by row.
+        title: Height of the title above each grid, in pixels; 0 where there is only one.
+        shape: Height and width of all of it; both are even.
+        side: The longer side of the grids together, titles aside, in pixels.
+    """
+
+    places: list[GridPosition]
+    title: int
+    shape: tuple[int, int]
+    side: int
+
+
+def arrange_grids(
+    views: Sequence[View],
+    across: int,
+    *,
+    side: int | None = None,
+    columns: int | None = None,
+    even: bool = False,
+    outlined: bool = False,
+) -> Arrangement:
+    """Put grids side by side and below each other.
+
+    Args:
+        views: How each grid's layer is looked at.
+        across: Grids in a row.
+        side: Longer side of all of it, titles aside, in pixels, at most; more where a weight would
+            have less than a pixel. None for 640, up to 1280 for several grids.
+        columns: Cells in a row of each grid; None to choose.
+        even: Whether everything begins and ends at even pixels, as video needs it.
+        outlined: Whether there is room for a line around each cell.
+
+    Returns:
+        Where they lie.
+    """
+    down = math.ceil(len(views) / across)
+    longer = max(across, down)
+    side = side or min(_ONE * (1 + longer) // 2, _MOST)
+    between = max(4, side // 40) // 2 * 2
+    # Even, as each grid's place is rounded up to that.
+    wide, high = (max(2, (side - between * (n - 1)) // n // 2 * 2) for n in (across, down))
+    layouts = [
+        Layout.fit(
+            view.count,
+            view.height,
+            view.width,
+            wide,
+            view.slices,
+            high=high,
+            columns=columns,
+            even=even,
+            outlined=outlined,
+        )
+        for view in views
+    ]
+    rows = [layouts[start : start + across] for start in range(0, len(layouts), across)]
+    widths = [max(row[n].shape[1] for row in rows if n < len(row)) for n in range(across)]
+    widths = [width + width % 2 for width in widths]
+    inner = sum(widths) + between * (across - 1)
+    width = max(inner, NARROWEST)
+    title = line_height(font_size(width)) // 2 * 2 + 2 if len(layouts) > 1 else 0
+    places = []
+    top = 0
+    for row in rows:
+        top += title
+        left = (width - inner) // 4 * 2
+        for layout, wide in zip(row, widths, strict=False):
+            places.append(GridPosition(layout, top, left + (wide - layout.shape[1]) // 4 * 2))
+            left += wide + between
+        top += (max(layout.shape[0] for layout in row) + 1) // 2 * 2 + between
+    height = top - between
+    taken = max(inner, height - title * len(rows))
+    return Arrangement(places, title, (height, width), taken)
+
+
+_FRAMES_AT_ONCE = 40
+"""Pictures in memory at a time, with what compressors make of them: measured; video takes most."""
+_MOST_MEMORY = 2e9
+_MOST_DISK = 20e9
+
+
+def check_budget(shape: tuple[int, int], frames: int, bytes_a_pixel: int) -> None:
+    """Refuse an animation so large that it was hardly meant.
+
+    Args:
+        shape: Height and width of a frame, in pixels.
+        frames: How many there are.
+        bytes_a_pixel: 1 for a palette's entries, 3 for colours.
+
+    Raises:
+        FiltertrackError: If it would take more than 2 GB of memory, or might take more than 20 GB
+            of disk; the message says how much.
+
+    Example:
+        >>> check_budget((100_000, 100_000), frames=10, bytes_a_pixel=1)
+        Traceback (most recent call last):
+        ...
+        filtertrack.errors.FiltertrackError: 10 frames of 100000x100000 pixels would take about
+        400.0 GB of memory and up to 100.0 GB of disk; choose a smaller size, fewer steps or
+        seconds, or allow it with huge=True (--huge)
+    """
+    height, width = shape
+    picture = height * width * bytes_a_pixel
+    memory, disk = picture * _FRAMES_AT_ONCE, picture * frames
+    if memory > _MOST_MEMORY or disk > _MOST_DISK:
+        raise FiltertrackError(
+            f"{frames} frames of {width}x{height} pixels would take about {size_text(memory)} of "
+            f"memory and up to {size_text(disk)} of disk; choose a smaller size, fewer "
+            f"steps or seconds, or allow it with huge=True (--huge)"
+        )

@@ -22,7 +22,7 @@ _SAVING: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "filtertrack",
 }
-FORMATS: dict[str, dict[str, None]] = {
+FIGURE_FORMATS: dict[str, dict[str, None]] = {
     ".png": {},
     ".pdf": {"CreationDate": None},
     ".svg": {"Date": None},
@@ -35,7 +35,7 @@ class PaperFigure(Figure):
 
     def savefig(self, *arguments: Any, **options: Any) -> None:
         """Save the figure as matplotlib does, but whatever its settings are, in the same way."""
-        with settings():
+        with figure_settings():
             super().savefig(*arguments, **options)
 
     def _repr_png_(self) -> bytes:
@@ -46,7 +46,7 @@ class PaperFigure(Figure):
 
 
 @contextmanager
-def settings() -> Iterator[None]:
+def figure_settings() -> Iterator[None]:
     """Set matplotlib as our figures need it, whatever the program has set; then back."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -59,14 +59,14 @@ def save(figure: Figure, path: Path) -> None:
 
     Args:
         figure: What is written.
-        path: The file; its ending, one of ``FORMATS``, says the format.
+        path: The file; its ending, one of ``FIGURE_FORMATS``, says the format.
 
     Raises:
         OSError: If the file cannot be written.
     """
     ending = path.suffix.lower()
     write_whole(
-        path, lambda file: figure.savefig(file, format=ending[1:], metadata=FORMATS[ending])
+        path, lambda file: figure.savefig(file, format=ending[1:], metadata=FIGURE_FORMATS[ending])
     )
 
 

@@ -12,7 +12,7 @@ from filtertrack import measures
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
-from filtertrack.outputs.run_selection import RunLike, Steps, Subject, choose
+from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, select_from_run
 from filtertrack.render.cells import to_channels, view_of
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.storage.memory_limit import size_text
@@ -167,33 +167,33 @@ def measure(
         >>> import pandas  # doctest: +SKIP
         >>> pandas.DataFrame(measure("runs/demo").filters())  # doctest: +SKIP
     """
-    subject = choose(run, layers="*" if layers is None else layers, steps=steps)
-    return measure_subject(subject, progress)
+    selection = select_from_run(run, layers="*" if layers is None else layers, steps=steps)
+    return measure_selection(selection, progress)
 
 
-def measure_subject(
-    subject: Subject, progress: Callable[[int, int], None] | None = None
+def measure_selection(
+    selection: RunSelection, progress: Callable[[int, int], None] | None = None
 ) -> Measurement:
     """Measure what has been chosen: see ``measure``."""
-    opened = subject.runs[0]
-    _check_size(opened, subject)
-    total = len(subject.layers) * len(subject.steps)
+    opened = selection.runs[0]
+    _check_size(opened, selection)
+    total = len(selection.layers) * len(selection.steps)
     measured = {}
-    for number, name in enumerate(subject.layers):
-        done = number * len(subject.steps)
+    for number, name in enumerate(selection.layers):
+        done = number * len(selection.steps)
 
         def report(here: int, done: int = done) -> None:
             if progress:
                 progress(done + here, total)
 
-        measured[name] = _measured_layer(opened, name, subject.steps, report)
-    return Measurement(opened, subject.moments[0], MappingProxyType(measured))
+        measured[name] = _measured_layer(opened, name, selection.steps, report)
+    return Measurement(opened, selection.moments[0], MappingProxyType(measured))
 
 
-def _check_size(run: Run, subject: Subject) -> None:
+def _check_size(run: Run, selection: RunSelection) -> None:
     """Refuse what would take much more memory than the snapshots themselves."""
-    infos = [run.layer(name) for name in subject.layers]
-    filters, snapshots = sum(info.filters for info in infos), len(subject.steps)
+    infos = [run.layer(name) for name in selection.layers]
+    filters, snapshots = sum(info.filters for info in infos), len(selection.steps)
     memory = filters * snapshots * _ROW
     if memory > _MOST_MEMORY:
         raise FiltertrackError(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from zlib import crc32
 
 from filtertrack.errors import is_list
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 
 _LONGEST = 120
 _UNNAMED = {"huge", "progress"}
@@ -18,7 +18,7 @@ _UNNAMED = {"huge", "progress"}
 
 
 def default_output(
-    place: Place, name: str, draw: Callable[..., Any], given: Mapping[str, Any]
+    place: StoragePath, name: str, draw: Callable[..., Any], given: Mapping[str, Any]
 ) -> Path:
     """Return the file for a picture of a run: in its folder, or here if that is on object storage.
 
@@ -48,7 +48,9 @@ def default_output(
     return Path(f"{place.name}-{text}{ending}")
 
 
-def _described(place: Place, draw: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[str]:
+def _described(
+    place: StoragePath, draw: Callable[..., Any], given: Mapping[str, Any]
+) -> Iterator[str]:
     """Yield each option that is not the default, in a few characters."""
     for name, parameter in signature(draw).parameters.items():
         value = given.get(name, parameter.default)
@@ -69,7 +71,7 @@ def _is_same(value: Any, default: Any) -> bool:
     return value is default or (not is_list(value) and bool(value == default))
 
 
-def _from(place: Place, other: Any) -> str:
+def _from(place: StoragePath, other: Any) -> str:
     """Name another run as it is seen from beside this one."""
     if isinstance(place, Path) and isinstance(other, (str, Path)):
         with suppress(ValueError):  # on another drive

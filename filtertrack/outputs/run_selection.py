@@ -10,10 +10,10 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.snapshot import LayerInfo, Moment, mark_of, total_bytes, unit_of
-from filtertrack.storage.paths import PlaceLike
+from filtertrack.storage.paths import PathOrAddress
 from filtertrack.storage.run import Run
 
-RunLike: TypeAlias = Run | PlaceLike
+RunLike: TypeAlias = Run | PathOrAddress
 Steps: TypeAlias = Sequence[int] | Sequence[int | range]
 
 _MOST_COMPARED, _LARGEST_COMPARED = 64, 32 << 20
@@ -23,7 +23,7 @@ _log = logging.getLogger("filtertrack")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class RunSelection:
     """What is shown.
 
     Attributes:
@@ -48,11 +48,11 @@ class Subject:
         """How each step is written on an axis."""
         return tuple(mark_of(moment, self.unit) for moment in self.moments[0])
 
-    def at(self, steps: Sequence[int]) -> "Subject":
+    def at(self, steps: Sequence[int]) -> "RunSelection":
         """Return the same at those of the given steps that it has, ascending."""
         wanted = set(steps)
         numbers = [number for number, step in enumerate(self.steps) if step in wanted]
-        return Subject(
+        return RunSelection(
             self.runs,
             self.layers,
             tuple(self.steps[number] for number in numbers),
@@ -60,14 +60,14 @@ class Subject:
         )
 
 
-def choose(
+def select_from_run(
     run: RunLike,
     *,
     layers: str | Sequence[str] | None = None,
     compare: RunLike | None = None,
     steps: Steps | None = None,
     least: int = 1,
-) -> Subject:
+) -> RunSelection:
     """Choose what is shown, and see to it that it can be read.
 
     A damaged snapshot is left out, with a warning in the log.
@@ -89,7 +89,7 @@ def choose(
             two runs cannot be compared; the message says why.
 
     Example:
-        >>> choose("tests/golden/run-v1", layers="conv*", steps=[0, 2]).layers
+        >>> select_from_run("tests/golden/run-v1", layers="conv*", steps=[0, 2]).layers
         ('conv1', 'conv2')
     """
     given = [run] if compare is None else [run, compare]
@@ -119,7 +119,7 @@ def choose(
             f"readable snapshot{'' if len(readable) == 1 else 's'} to show; it takes at least "
             f"{least}: {more}"
         )
-    return Subject(
+    return RunSelection(
         runs, names, readable, tuple(tuple(found[s] for s in readable) for found in moments)
     )
 

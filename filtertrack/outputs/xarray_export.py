@@ -10,7 +10,7 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.run_selection import RunLike, Steps, present
 from filtertrack.snapshot import LayerInfo, stored_type, total_bytes
 from filtertrack.storage.memory_limit import check_memory
-from filtertrack.storage.paths import PlaceLike
+from filtertrack.storage.paths import PathOrAddress
 from filtertrack.storage.run import Run
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Stored:
         token: The same for the same snapshots of the same layer, and for nothing else.
     """
 
-    place: PlaceLike
+    place: PathOrAddress
     layer: str
     steps: np.ndarray
     shape: tuple[int, ...]

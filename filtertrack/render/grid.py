@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from filtertrack.render.cells import View
-from filtertrack.render.encoders.png import encode
 from filtertrack.render.value_range import ValueRange, normalise
 
 LEVELS = 236
@@ -258,7 +257,7 @@ def to_rgb(cells: np.ndarray, values: ValueRange) -> np.ndarray:
     return unit.astype(np.uint8)
 
 
-def palette() -> np.ndarray:
+def grid_palette() -> np.ndarray:
     """Return the colours of a palette picture: ``uint8`` array of shape ``(256, 3)``."""
     colours = np.zeros((256, 3), np.uint8)
     colours[:LEVELS] = np.rint(np.linspace(0, 255, LEVELS))[:, np.newaxis]
@@ -267,7 +266,7 @@ def palette() -> np.ndarray:
     return colours
 
 
-def draw(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[np.ndarray]:
+def draw_pages(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[np.ndarray]:
     """Draw a layer's cells as grids of at most ``PAGE`` cells each.
 
     Args:
@@ -277,7 +276,7 @@ def draw(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[n
         side: The longer side of a page, in pixels, at most (unless one pixel a weight is more).
 
     Returns:
-        One picture a page: ``uint8`` arrays of shape ``(height, width)`` (entries of ``palette()``)
+        One picture a page: ``uint8`` arrays of shape ``(height, width)`` (of ``grid_palette()``)
         or, for colour, ``(height, width, 3)``. All have the same size, columns and
         magnification; the last may have empty places.
     """
@@ -295,13 +294,8 @@ def _layout(count: int, height: int, width: int, side: int, slices: int) -> Layo
 
 
 def to_image(picture: np.ndarray) -> Image.Image:
-    """Return a picture as a Pillow image: mode ``P`` with ``palette()``, or ``RGB``."""
+    """Return a picture as a Pillow image: mode ``P`` with ``grid_palette()``, or ``RGB``."""
     image = Image.fromarray(picture)
     if picture.ndim == 2:
-        image.putpalette(palette().tobytes())
+        image.putpalette(grid_palette().tobytes())
     return image
-
-
-def to_png(picture: np.ndarray) -> bytes:
-    """Return a picture as a PNG file's bytes."""
-    return encode(picture, palette()[: SEPARATOR + 1] if picture.ndim == 2 else None)

@@ -20,7 +20,7 @@ from filtertrack.render.grid import (
     NOT_FINITE_RGB,
     SEPARATOR,
     SEPARATOR_RGB,
-    palette,
+    grid_palette,
 )
 
 OUTLINE = SEPARATOR + 1
@@ -106,7 +106,7 @@ def film_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) ->
         ``uint8`` array of shape ``(256, 3)``.
     """
     look = THEMES[theme]
-    colours = palette()
+    colours = grid_palette()
     if levels is not None:
         colours[:LEVELS] = levels
     colours[SEPARATOR] = look.separator
@@ -150,7 +150,7 @@ def colormap_levels(name: str) -> np.ndarray:
         FiltertrackError: If matplotlib has no such colormap.
     """
     if name == GREY:
-        return palette()[:LEVELS]
+        return grid_palette()[:LEVELS]
     import matplotlib as mpl  # noqa: PLC0415 - takes as long as numpy, and grey needs none of it
 
     if name not in mpl.colormaps:

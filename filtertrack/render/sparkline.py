@@ -101,7 +101,7 @@ def metrics_of(logs: Sequence[Sequence[Log]], most: int) -> tuple[list[Metric], 
     return metrics, len(names) - len(metrics)
 
 
-class Plot:
+class Sparkline:
     """A metric's curves, drawn once, and a marker for each moment.
 
     What is still to come is dim. The marker is a line with a dot on each curve.

@@ -41,7 +41,7 @@ class ValueRange:
         return type(self)(-reach, reach)
 
 
-def value_range(cells: np.ndarray, span: Span = "cell") -> ValueRange:
+def range_of_cells(cells: np.ndarray, span: Span = "cell") -> ValueRange:
     """Find the smallest and the largest finite value of each cell, or of all of them.
 
     Args:
@@ -52,7 +52,7 @@ def value_range(cells: np.ndarray, span: Span = "cell") -> ValueRange:
         The ranges; infinite and reversed where a cell holds no finite value at all.
 
     Example:
-        >>> r = value_range(np.array([[[[-1.0]], [[3.0]]]]))
+        >>> r = range_of_cells(np.array([[[[-1.0]], [[3.0]]]]))
         >>> float(r.low[0]), float(r.high[0])
         (-1.0, 3.0)
     """
@@ -83,7 +83,7 @@ def normalise(cells: np.ndarray, values: ValueRange) -> np.ndarray:
 
     Example:
         >>> cells = np.array([[[[-1.0]], [[0.0]], [[3.0]]]])
-        >>> normalise(cells, value_range(cells)).ravel().tolist()
+        >>> normalise(cells, range_of_cells(cells)).ravel().tolist()
         [0.0, 0.25, 1.0]
     """
     column = (slice(None), *([None] * (cells.ndim - 1)))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, Union
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 
 if TYPE_CHECKING:
     from filtertrack.storage.remote import RemoteFile
@@ -28,7 +28,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """How a file is opened so that a pipe in its place does not block."""
 
 
-def write_whole(path: Place, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(path: StoragePath, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that its name appears only once its content is stored.
 
     Args:
@@ -100,7 +100,7 @@ def check_target(path: Path, endings: Iterable[str]) -> None:
 
 
 def open_regular(
-    path: str | Place, most: int | None = None, within: str | None = None
+    path: str | StoragePath, most: int | None = None, within: str | None = None
 ) -> tuple[OpenFile, int]:
     """Open a regular file to read it. A pipe or a device is refused, and never blocks.
 
@@ -161,12 +161,12 @@ def _check_regular(path: str | Path, status: os.stat_result) -> None:
         raise FiltertrackError(f"{str(path)!r} is not a regular file; it is not read")
 
 
-def _check_size(path: str | Place, size: int, most: int | None) -> None:
+def _check_size(path: str | StoragePath, size: int, most: int | None) -> None:
     if most is not None and size > most:
         raise damaged_file(path, f"it has {size} bytes, expected at most {most}")
 
 
-def names_in(folder: Place) -> Iterable[str]:
+def names_in(folder: StoragePath) -> Iterable[str]:
     """Return the names of what is in a folder.
 
     Raises:
@@ -176,7 +176,7 @@ def names_in(folder: Place) -> Iterable[str]:
     return os.listdir(folder) if isinstance(folder, Path) else folder.entries()  # noqa: PTH208
 
 
-def make_folder(folder: Place) -> None:
+def make_folder(folder: StoragePath) -> None:
     """Make a folder, and those above it, unless it is there.
 
     Raises:
@@ -188,7 +188,7 @@ def make_folder(folder: Place) -> None:
         folder.mkdir()
 
 
-def check_writable(folder: Place) -> None:
+def check_writable(folder: StoragePath) -> None:
     """Try to write a file, whatever the permissions say.
 
     Raises:
@@ -202,7 +202,7 @@ def check_writable(folder: Place) -> None:
         pass
 
 
-def stamp_of(file: Place) -> int:
+def stamp_of(file: StoragePath) -> int:
     """Return a number that changes when a file is replaced.
 
     Raises:
@@ -211,7 +211,7 @@ def stamp_of(file: Place) -> int:
     return file.stat().st_mtime_ns // 1000 if isinstance(file, Path) else file.stamp()
 
 
-def stamps_in(folder: Place) -> dict[str, int]:
+def stamps_in(folder: StoragePath) -> dict[str, int]:
     """Return the names of what is in a folder, each with a number as ``stamp_of`` returns.
 
     Raises:
@@ -231,7 +231,7 @@ def stamps_in(folder: Place) -> dict[str, int]:
         return stamps
 
 
-def remove_in(folder: Place, is_meant: Callable[[str], bool]) -> None:
+def remove_in(folder: StoragePath, is_meant: Callable[[str], bool]) -> None:
     """Remove the files of a folder whose names are meant; nothing where there is no folder.
 
     Raises:
@@ -243,7 +243,7 @@ def remove_in(folder: Place, is_meant: Callable[[str], bool]) -> None:
                 (folder / name).unlink(missing_ok=True)
 
 
-def remove_folder(folder: Place) -> None:
+def remove_folder(folder: StoragePath) -> None:
     """Remove a folder of files, if it is there.
 
     Raises:
@@ -259,7 +259,7 @@ def remove_folder(folder: Place) -> None:
         remove_in(folder, bool)
 
 
-def missing_file(path: Place) -> FiltertrackError | None:
+def missing_file(path: StoragePath) -> FiltertrackError | None:
     """Return the error that explains why a file is not there that is in its folder's list.
 
     Returns:
@@ -273,6 +273,6 @@ def missing_file(path: Place) -> FiltertrackError | None:
     )
 
 
-def damaged_file(path: str | Place, reason: object) -> FiltertrackError:
+def damaged_file(path: str | StoragePath, reason: object) -> FiltertrackError:
     """Return the error that names a damaged file and says what is wrong with it."""
     return FiltertrackError(f"damaged file {str(path)!r}: {reason}")

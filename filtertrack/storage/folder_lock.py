@@ -10,11 +10,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 
 _log = logging.getLogger("filtertrack")
 _LOCK = ".lock"
-_HELD: "weakref.WeakValueDictionary[Place, FolderLock]" = weakref.WeakValueDictionary()
+_HELD: "weakref.WeakValueDictionary[StoragePath, FolderLock]" = weakref.WeakValueDictionary()
 """The locks that this process holds: a lock's file alone does not say who holds it."""
 
 
@@ -39,7 +39,7 @@ class FolderLock:
     """
 
     def __init__(
-        self, folder: Place, name: str, session: object, end: Callable[[], object]
+        self, folder: StoragePath, name: str, session: object, end: Callable[[], object]
     ) -> None:
         self._name = name
         self._session = session

@@ -10,8 +10,8 @@ from filtertrack.errors import FiltertrackError
 if TYPE_CHECKING:
     from filtertrack.storage.remote import RemotePath
 
-Place: TypeAlias = Union[Path, "RemotePath"]
-PlaceLike: TypeAlias = Union[str, os.PathLike[str], "RemotePath"]
+StoragePath: TypeAlias = Union[Path, "RemotePath"]
+PathOrAddress: TypeAlias = Union[str, os.PathLike[str], "RemotePath"]
 
 _ON_DISK = re.compile(r"(?:file|local)://")
 _ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]+::)*[A-Za-z][A-Za-z0-9+.\-]+://")
@@ -28,7 +28,7 @@ def is_address(text: str) -> bool:
     return bool(_ADDRESS.match(text)) and not _ON_DISK.match(text)
 
 
-def place_of(given: Any) -> Place:
+def path_of(given: Any) -> StoragePath:
     """Return where a run is. Nothing is loaded for a path on disk.
 
     Args:
@@ -39,7 +39,7 @@ def place_of(given: Any) -> Place:
             in a ``Path``.
 
     Example:
-        >>> place_of("runs/exp1")
+        >>> path_of("runs/exp1")
         PosixPath('runs/exp1')
     """
     if isinstance(given, (str, Path)) or not hasattr(given, "fs"):

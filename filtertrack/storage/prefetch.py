@@ -20,7 +20,7 @@ ReadStamped: TypeAlias = Callable[[int, Mapping[str, int]], tuple[Arrays, int]]
 Wanted: TypeAlias = tuple[int, int | None, tuple[str, ...]]
 
 
-class ReadAhead:
+class Prefetcher:
     """Reads arrays of snapshots; where steps are read one after another, the next ones beforehand.
 
     What was read is kept, up to 256 MB of it, until its file is seen to have been replaced.
@@ -35,7 +35,7 @@ class ReadAhead:
     Example:
         >>> def read(step, members):
         ...     return {"step": np.array(step)}, 7
-        >>> ahead = ReadAhead(read, lambda: {0: 7, 1: 7})
+        >>> ahead = Prefetcher(read, lambda: {0: 7, 1: 7})
         >>> [int(ahead.read(step, {"step": 8})["step"]) for step in (0, 1)]
         [0, 1]
     """

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, Self
 import fsspec
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.storage.retry import Connection, hide_secrets
+from filtertrack.storage.redaction import hide_secrets
+from filtertrack.storage.retry import RetryingFileSystem
 
 _WHOLE_AT_ONCE = frozenset({"s3", "gs", "abfs", "az", "oss", "memory"})
 """Storages where a file that is put appears whole or not at all, and that know no folders."""
@@ -40,7 +41,7 @@ class RemotePath:
 
     __slots__ = ("_address", "_connection", "_path")
 
-    def __init__(self, connection: Connection, path: str, address: str) -> None:
+    def __init__(self, connection: RetryingFileSystem, path: str, address: str) -> None:
         self._connection = connection
         self._path = path
         self._address = address
@@ -70,7 +71,7 @@ class RemotePath:
         except Exception as error:  # noqa: BLE001 - each storage has errors of its own
             reason = hide_secrets(error, secrets)
             raise FiltertrackError(f"cannot use {address!r}: {reason}") from None
-        return cls(Connection(files, secrets), str(path).rstrip("/"), address)
+        return cls(RetryingFileSystem(files, secrets), str(path).rstrip("/"), address)
 
     def __str__(self) -> str:
         return self._address

@@ -72,7 +72,7 @@ def surplus(steps: Sequence[int], keep: int) -> list[int]:
     return [step for step, gone in zip(steps, older.gone, strict=True) if gone]
 
 
-class ThinnedRun:
+class RetainedRun:
     """A run that is added to, and that forgets what it may.
 
     Args:

@@ -37,8 +37,11 @@ from filtertrack.storage.files import (
     stamps_in,
     write_whole,
 )
-from filtertrack.storage.manifest import MANIFEST, read_manifest, write_manifest
-from filtertrack.storage.members import (
+from filtertrack.storage.npz import ArrayReader, write_arrays
+from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
+from filtertrack.storage.prefetch import Prefetcher, Read
+from filtertrack.storage.run_format import (
+    MANIFEST,
     MOMENT,
     Described,
     Member,
@@ -47,11 +50,10 @@ from filtertrack.storage.members import (
     kernel_of,
     members_of,
     moment_of,
+    read_manifest,
     weights_of,
+    write_manifest,
 )
-from filtertrack.storage.npz import ArrayReader, write_arrays
-from filtertrack.storage.paths import Place, PlaceLike, place_of
-from filtertrack.storage.prefetch import Read, ReadAhead
 
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
@@ -79,10 +81,10 @@ class Run:
         (4, 3, 3, 1)
     """
 
-    def __init__(self, path: PlaceLike, *, within: str | None = None) -> None:
-        given = place_of(path)
-        self.path: Place = given.parent if _is_filters_folder(given) else given
-        self.folder: Place = self.path / FOLDER
+    def __init__(self, path: PathOrAddress, *, within: str | None = None) -> None:
+        given = path_of(path)
+        self.path: StoragePath = given.parent if _is_filters_folder(given) else given
+        self.folder: StoragePath = self.path / FOLDER
         self._snapshots = self.folder / SNAPSHOTS
         self._listed = _Listed()
         self.within = within
@@ -100,23 +102,23 @@ class Run:
         return partial(type(self), within=self.within), (self.path,)
 
     @staticmethod
-    def exists(path: PlaceLike) -> bool:
+    def exists(path: PathOrAddress) -> bool:
         """Whether the folder holds a run."""
-        return (place_of(path) / FOLDER / MANIFEST).exists()
+        return (path_of(path) / FOLDER / MANIFEST).exists()
 
     @classmethod
-    def is_free(cls, path: PlaceLike) -> bool:
+    def is_free(cls, path: PathOrAddress) -> bool:
         """Whether a run may be made in the folder: it holds none, and no snapshots of a former one.
 
         Raises:
             OSError: If that cannot be told.
         """
-        return not cls.exists(path) and not _holds_snapshots(place_of(path) / FOLDER / SNAPSHOTS)
+        return not cls.exists(path) and not _holds_snapshots(path_of(path) / FOLDER / SNAPSHOTS)
 
     @classmethod
     def create(
         cls,
-        path: PlaceLike,
+        path: PathOrAddress,
         layers: Sequence[LayerInfo],
         software: Mapping[str, str] | None = None,
     ) -> Self:
@@ -136,7 +138,7 @@ class Run:
         if not layers:
             raise FiltertrackError(f"no layers to keep in {str(path)!r}: give at least one")
         check_storable(layers)
-        folder = place_of(path) / FOLDER
+        folder = path_of(path) / FOLDER
         try:
             make_folder(folder / SNAPSHOTS)
             if _holds_snapshots(folder / SNAPSHOTS):
@@ -153,13 +155,13 @@ class Run:
         return cls(path)
 
     @classmethod
-    def delete(cls, path: PlaceLike) -> None:
+    def delete(cls, path: PathOrAddress) -> None:
         """Remove a run: its manifest, snapshots and TensorBoard events, and nothing else.
 
         Raises:
             OSError: If a file cannot be removed.
         """
-        folder = place_of(path) / FOLDER
+        folder = path_of(path) / FOLDER
         remove_folder(folder / SNAPSHOTS)
         remove_in(folder, lambda name: name.startswith(_EVENTS) or is_temporary(name))
         # Last: should anything fail, what is left is still a run, and not taken for a new one.
@@ -180,7 +182,7 @@ class Run:
         self._listed.stamps = listed
         return listed
 
-    def _listing(self, of: Callable[[Place], _Found], empty: _Found) -> _Found:
+    def _listing(self, of: Callable[[StoragePath], _Found], empty: _Found) -> _Found:
         """List the snapshots' folder; it is empty where it is gone."""
         try:
             return of(self._snapshots)
@@ -209,7 +211,7 @@ class Run:
             changed, count = zlib.crc32(repr(stamps).encode()), len(stamps)
         return f"{self.made():x}-{changed:x}-{count:x}"
 
-    def file(self, step: int) -> Place:
+    def file(self, step: int) -> StoragePath:
         """Return the path of a snapshot's file, whether it is there or not."""
         return self._snapshots / _file_name(step)
 
@@ -371,7 +373,7 @@ class Run:
 
         if not folder.concurrent:
             return lambda step, members: load(step, members)[0]
-        return ReadAhead(load, lambda: listed.stamps).read
+        return Prefetcher(load, lambda: listed.stamps).read
 
     def _moment(self, step: int, text: np.ndarray) -> Moment:
         try:
@@ -413,7 +415,7 @@ class _Listed:
         self.stamps: Mapping[int, int] = {}
 
 
-def _holds_snapshots(folder: Place) -> bool:
+def _holds_snapshots(folder: StoragePath) -> bool:
     with suppress(FileNotFoundError, NotADirectoryError):
         return any(True for _ in _steps_of(names_in(folder)))
     return False
@@ -428,7 +430,7 @@ def _file_name(step: int) -> str:
     return f"{step:012d}.npz"
 
 
-def _is_filters_folder(path: Place) -> bool:
+def _is_filters_folder(path: StoragePath) -> bool:
     return path.name == FOLDER and (path / MANIFEST).exists()
 
 

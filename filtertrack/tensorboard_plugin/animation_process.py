@@ -26,7 +26,7 @@ _LOOK = 0.1
 _REFUSED, _UNREADABLE = 2, 3
 
 
-def draw(
+def draw_in_process(
     runs: Sequence[Run], ending: str, options: dict[str, Any], is_wanted: Callable[[], bool]
 ) -> bytes:
     """Draw an animation as ``filtertrack animate`` does, and return the file's bytes.

@@ -17,7 +17,7 @@ from google_crc32c import value as crc32c
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from filtertrack.storage.files import names_in, open_to_change, write_whole
-from filtertrack.storage.paths import Place
+from filtertrack.storage.paths import StoragePath
 
 _SOONEST = 5.0
 _SHARE = 0.01
@@ -43,7 +43,7 @@ class Events(Protocol):
         """See to it that all records are stored."""
 
 
-def events_in(folder: Place) -> Events:
+def events_in(folder: StoragePath) -> Events:
     """Return what writes events into a folder."""
     return EventFile(folder) if isinstance(folder, Path) else EventObjects(folder)
 
@@ -103,7 +103,7 @@ class EventObjects:
     records are gathered for five seconds, or for a hundredth of the time since the first one.
     """
 
-    def __init__(self, folder: Place) -> None:
+    def __init__(self, folder: StoragePath) -> None:
         self._folder = folder
         self._session: list[bytes] = []
         self._records: list[bytes] = []
@@ -166,7 +166,7 @@ class EventObjects:
         return max(_SOONEST, _SHARE * elapsed)
 
 
-def _latest(folder: Place) -> int:
+def _latest(folder: StoragePath) -> int:
     """Return the second in the name of the latest event file in a folder; 0 where there is none.
 
     Raises:

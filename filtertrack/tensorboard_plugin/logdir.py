@@ -12,9 +12,9 @@ from pathlib import Path
 
 from filtertrack.errors import FiltertrackError, UnreachableError
 from filtertrack.storage.files import stamp_of
-from filtertrack.storage.manifest import MANIFEST
-from filtertrack.storage.paths import Place, is_address, place_of
+from filtertrack.storage.paths import StoragePath, is_address, path_of
 from filtertrack.storage.run import FOLDER, SNAPSHOTS, Run
+from filtertrack.storage.run_format import MANIFEST
 
 _MOST_FOLDERS = 20_000
 _DEEPEST = 12
@@ -37,13 +37,13 @@ class Found:
             still there that were found before.
     """
 
-    runs: dict[str, Place]
+    runs: dict[str, StoragePath]
     notes: tuple[str, ...] = ()
     unreachable: bool = False
 
 
 @dataclass
-class Catalogue:
+class LogDirectory:
     """The runs below some log folders.
 
     Attributes:
@@ -51,7 +51,7 @@ class Catalogue:
         notes: Which log folders cannot be searched, and why.
     """
 
-    roots: dict[str, Place]
+    roots: dict[str, StoragePath]
     notes: tuple[str, ...] = ()
     _last: tuple[float, Found] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -59,7 +59,7 @@ class Catalogue:
     _lock_of_runs: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @classmethod
-    def of_flags(cls, logdir: str | None, logdir_spec: str | None) -> "Catalogue":
+    def of_flags(cls, logdir: str | None, logdir_spec: str | None) -> "LogDirectory":
         """Make one from TensorBoard's flags.
 
         Args:
@@ -68,11 +68,11 @@ class Catalogue:
                 a colon before it, or none.
 
         Example:
-            >>> Catalogue.of_flags("", "a:/logs/1,/logs/2").roots
+            >>> LogDirectory.of_flags("", "a:/logs/1,/logs/2").roots
             {'a': PosixPath('/logs/1'), '2': PosixPath('/logs/2')}
         """
         given = [("", logdir)] if logdir else [_named(part) for part in _parts(logdir_spec)]
-        roots: dict[str, Place] = {}
+        roots: dict[str, StoragePath] = {}
         notes = []
         for name, folder in given:
             try:
@@ -128,7 +128,7 @@ class Catalogue:
         """Name files in a message relative to the log folder; of others only the last part.
 
         Example:
-            >>> Catalogue.of_flags("/logs", "").relative("damaged file '/logs/a/b.npz': cut off")
+            >>> LogDirectory.of_flags("/logs", "").relative("damaged file '/logs/a/b.npz': cut off")
             "damaged file 'a/b.npz': cut off"
         """
         for label, root in self.roots.items():
@@ -140,7 +140,7 @@ class Catalogue:
                 text = re.sub(rf"{start}(?![\w.-])", name or "the log folder", text)
         return _ABSOLUTE.sub(r"\1…/", text)
 
-    def _opened(self, folder: Place) -> Run:
+    def _opened(self, folder: StoragePath) -> Run:
         """Open a run on object storage; one that is open already knows what it has read."""
         key = (str(folder), stamp_of(folder / FOLDER / MANIFEST))
         with self._lock_of_runs:
@@ -155,7 +155,7 @@ class Catalogue:
         return _FRESH if local or found.unreachable else _FRESH_REMOTE
 
     def _search(self) -> Found:
-        runs: dict[str, Place] = {}
+        runs: dict[str, StoragePath] = {}
         notes = list(self.notes)
         outside, left, unreachable = 0, _MOST_FOLDERS, False
         before = self._last[1].runs if self._last else {}
@@ -183,9 +183,9 @@ class Catalogue:
         return Found(dict(sorted(runs.items())), tuple(notes), unreachable)
 
 
-def _root(folder: str) -> Place:
+def _root(folder: str) -> StoragePath:
     if is_address(folder):
-        return place_of(folder)
+        return path_of(folder)
     return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - keeps unknown users
 
 
@@ -204,13 +204,13 @@ def _join(label: str, below: str) -> str:
     return "/".join(filter(None, [label, "" if below == "." and label else below]))
 
 
-def _is_run(folder: Place) -> bool:
+def _is_run(folder: StoragePath) -> bool:
     if isinstance(folder, Path):
         return os.path.isfile(folder / FOLDER / MANIFEST)  # noqa: PTH113 - never raises
     return Run.exists(folder)
 
 
-def _is_inside(folder: Place, root: Place) -> bool:
+def _is_inside(folder: StoragePath, root: StoragePath) -> bool:
     """Whether a run's files lie below a log folder, all links followed."""
     if not isinstance(root, Path) or not isinstance(folder, Path):
         return _is_below(folder, root)
@@ -221,19 +221,19 @@ def _is_inside(folder: Place, root: Place) -> bool:
     )
 
 
-def _is_below(folder: Place, root: Place) -> bool:
+def _is_below(folder: StoragePath, root: StoragePath) -> bool:
     return type(folder) is type(root) and f"{folder}/".startswith(f"{root}/")
 
 
-def _folders(root: Place) -> Iterator[tuple[str, Place]]:
+def _folders(root: StoragePath) -> Iterator[tuple[str, StoragePath]]:
     """Yield a folder and those below it, level by level, each once; hidden ones are left out.
 
     Each comes with its name below the root: ``.`` is the root's own.
     """
     seen: set[str] = set()
-    level: list[tuple[str, Place]] = [(".", root)]
+    level: list[tuple[str, StoragePath]] = [(".", root)]
     for _ in range(_DEEPEST):
-        further: list[tuple[str, Place]] = []
+        further: list[tuple[str, StoragePath]] = []
         for below, folder in level:
             real = os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
             if real in seen:

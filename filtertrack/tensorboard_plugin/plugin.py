@@ -14,11 +14,11 @@ from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
 from filtertrack.errors import FiltertrackError, printable
-from filtertrack.render.encoders.formats import FORMATS
+from filtertrack.render.encoders.formats import ANIMATION_FORMATS
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin import animation_process as drawing
-from filtertrack.tensorboard_plugin.logdir import Catalogue
+from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.query import Query
 from filtertrack.tensorboard_plugin.request_memory import BusyError, MemoryBudget
 from filtertrack.web import page_api as answers
@@ -54,7 +54,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
     def __init__(self, context: base_plugin.TBContext) -> None:
         """Learn which log folders TensorBoard reads."""
         spec = getattr(context.flags, "logdir_spec", "")
-        self._catalogue = Catalogue.of_flags(context.logdir, spec)
+        self._catalogue = LogDirectory.of_flags(context.logdir, spec)
         self._drawing = threading.Lock()
         self._memory = MemoryBudget(_MEMORY, _PATIENCE)
         folder = resources.files("filtertrack.web") / "page"
@@ -102,7 +102,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         return _respond(request, content, kind)
 
     def _settings(self, request: wrappers.Request) -> Response:
-        return _json(request, answers.settings())
+        return _json(request, answers.page_settings())
 
     def _palette(self, request: wrappers.Request) -> Response:
         colours = answers.colours(Query(request.args).text("colormap"))
@@ -156,7 +156,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         run, query, info = self._asked_layer(request)
         number, step = query.filter_of(info), query.number("step")
         with self._taking(info, _TEMPLATES):
-            found = answers.label(run, info, number, step)
+            found = answers.label_of_filter(run, info, number, step)
         return _json(request, found, query.kept(_KEPT))
 
     def _animation(self, request: wrappers.Request) -> Response:
@@ -165,18 +165,20 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         if query.text("compare"):
             runs.append(self._catalogue.open(query.text("compare")))
         ending = query.text("ending")
-        if ending not in FORMATS:
-            raise FiltertrackError(f"ending: expected one of {', '.join(FORMATS)}, got {ending!r}")
+        if ending not in ANIMATION_FORMATS:
+            raise FiltertrackError(
+                f"ending: expected one of {', '.join(ANIMATION_FORMATS)}, got {ending!r}"
+            )
         look = query.look(info)
         if not self._drawing.acquire(blocking=False):
             raise BusyError("another animation is being drawn; try again in a moment")
         try:
-            drawn = drawing.draw(runs, ending, look, lambda: _is_waiting(request))
+            drawn = drawing.draw_in_process(runs, ending, look, lambda: _is_waiting(request))
         finally:
             self._drawing.release()
         name = f"{info.name.replace('/', '_')}{ending}"
         headers = [("Content-Disposition", f'attachment; filename="{name}"')]
-        return _respond(request, drawn, FORMATS[ending].mime, headers=headers)
+        return _respond(request, drawn, ANIMATION_FORMATS[ending].mime, headers=headers)
 
     def _asked(self, request: wrappers.Request) -> tuple[Run, Query]:
         query = Query(request.args)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.storage.paths import PlaceLike, place_of
+from filtertrack.storage.paths import PathOrAddress, path_of
 
 _TAB = "filtertrack"
 _LAST_PORT = 0xFFFF
@@ -25,7 +25,7 @@ Application: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable
 
 
 def serve(
-    folder: PlaceLike,
+    folder: PathOrAddress,
     opened: Callable[[str], object],
     *,
     host: str = "127.0.0.1",
@@ -83,7 +83,7 @@ def serve(
 
     _allow_files()
     tensorboard = Quiet(plugins=_plugins(default.get_static_plugins()), server_class=listen)
-    place = str(place_of(folder).absolute())
+    place = str(path_of(folder).absolute())
     # TensorBoard does not know a bucket without the slash behind it.
     logdir = f"{place}/" if re.fullmatch(r"[^/]+://[^/]+", place) else place
     tensorboard.configure(logdir=logdir, host=host, port=port)

@@ -20,15 +20,15 @@ from tensorboard.plugins.text.metadata import create_summary_metadata as text_me
 
 from filtertrack import measures
 from filtertrack.errors import FiltertrackError
-from filtertrack.outputs.filmstrip_picture import Strip, card_rows, spread_steps
-from filtertrack.outputs.frames import Film
-from filtertrack.outputs.layer_cells import Look
-from filtertrack.outputs.run_selection import Subject, choose
+from filtertrack.outputs.filmstrip_picture import FilmstripPicture, card_rows, spread_steps
+from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.run_selection import RunSelection, select_from_run
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.cells import explain, to_cells, to_channels, view_of
-from filtertrack.render.encoders.apng import ApngWriter
-from filtertrack.render.grid import PAGE, draw, to_png
-from filtertrack.render.value_range import value_range
+from filtertrack.render.encoders.png import AnimatedPngWriter, to_png
+from filtertrack.render.grid import PAGE, draw_pages
+from filtertrack.render.look import Look
+from filtertrack.render.value_range import range_of_cells
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.retention import count_taken, worth_drawing
 from filtertrack.storage.run import Run
@@ -138,13 +138,15 @@ class Summaries:
         still = spread_steps(steps, epochs=self._last.counts_epochs)
         for info in self._layers:
             try:
-                subject = choose(run, layers=[info.name], steps=[*moving, *still], least=0)
-                values = _evolution(info, subject.at(moving), subject.at(still))
+                selection = select_from_run(
+                    run, layers=[info.name], steps=[*moving, *still], least=0
+                )
+                values = _evolution(info, selection.at(moving), selection.at(still))
             except FiltertrackError as error:
                 _log.warning("no picture of the evolution of %s: %s", info.name, error)
                 continue
             if values:
-                step, now = subject.steps[-1], time.time()
+                step, now = selection.steps[-1], time.time()
                 self._events.append(Event(step=step, wall_time=now, summary=Summary(value=values)))
 
     def finish(self) -> None:
@@ -166,7 +168,7 @@ class Summaries:
         cells = to_cells(view, kernels, like=self._before.get(info.name))
         if view.kind == "pattern":
             self._before[info.name] = cells
-        pages = draw(view, cells, value_range(cells), _CARD)
+        pages = draw_pages(view, cells, range_of_cells(cells), _CARD)
         shape = pages[0].shape[:2]
         yield _image(f"filters/{info.name}", map(to_png, pages), shape, explain(info))
         values = _measure(to_channels(view, kernels), to_channels(view, start))
@@ -204,7 +206,7 @@ def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]
     }
 
 
-def _evolution(info: LayerInfo, moving: Subject, still: Subject) -> list[Summary.Value]:
+def _evolution(info: LayerInfo, moving: RunSelection, still: RunSelection) -> list[Summary.Value]:
     """Draw what there is to draw of a whole run: nothing of one snapshot."""
     if len(moving.steps) < 2:
         return []
@@ -214,26 +216,26 @@ def _evolution(info: LayerInfo, moving: Subject, still: Subject) -> list[Summary
     return values
 
 
-def _timelapse(subject: Subject, info: LayerInfo) -> Summary.Value:
+def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     view = view_of(info)
     look = Look(filters=range(PAGE)) if view.count > PAGE else Look()
-    film = Film(subject, plan(subject.moments[0], _PACE), look, side=_CARD)
+    film = AnimationFrames(selection, plan(selection.moments[0], _PACE), look, side=_CARD)
     file = io.BytesIO()
-    with ApngWriter(file, film.shape, film.colours) as png:
+    with AnimatedPngWriter(file, film.shape, film.colours) as png:
         for frame, picture in zip(film.timeline.frames, film.pictures(), strict=True):
             png.add(picture, frame.seconds)
     first = f"the first {PAGE} filters, " if view.count > PAGE else ""
     about = (
-        f"Animation of {len(subject.steps)} snapshots, {first}from the start of training. "
+        f"Animation of {len(selection.steps)} snapshots, {first}from the start of training. "
         f"{explain(info)}"
     )
     return _image(f"filters_timelapse/{info.name}", [file.getvalue()], film.shape, about)
 
 
-def _filmstrip(subject: Subject, info: LayerInfo) -> Summary.Value:
+def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     view = view_of(info)
-    rows = min(view.count, card_rows(view, len(subject.steps)))
-    picture = Strip(subject, Look(filters=range(rows)) if rows else Look()).card(_CARD)
+    rows = min(view.count, card_rows(view, len(selection.steps)))
+    picture = FilmstripPicture(selection, Look(filters=range(rows)) if rows else Look()).card(_CARD)
     about = (
         f"Filmstrip: filters from the first one down, steps from the start across. {explain(info)}"
     )

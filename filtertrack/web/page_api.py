@@ -25,7 +25,7 @@ COLORMAPS = ("gray", "viridis", "cividis", "magma", "RdBu_r", "PuOr_r")
 """Those the tab offers, for the colour-blind, too; the last two for zero-centred scales."""
 
 
-def settings() -> dict[str, Any]:
+def page_settings() -> dict[str, Any]:
     """Return what the page has to know of how things are drawn."""
     return {
         "notFinite": NOT_FINITE_RGB,
@@ -119,7 +119,7 @@ def trajectory(run: Run, info: LayerInfo, number: int) -> dict[str, Any]:
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
-def label(run: Run, info: LayerInfo, number: int, step: int) -> dict[str, Any]:
+def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> dict[str, Any]:
     """Return what one filter is at a step, and the evidence."""
     view = view_of(info)
     kernels = to_channels(view, run.kernels(info.name, step)[number : number + 1])

@@ -1,18 +1,19 @@
 """The part of a layer that is looked at, as it goes to the browser."""
 
+import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.render.cells import Channels, View, to_cells, view_of
 from filtertrack.render.grid import PAGE
 from filtertrack.snapshot import LayerInfo, Moment, describe, total_bytes
 from filtertrack.storage.run import Run
-from filtertrack.web.wire import pack
 
 _MOST_BYTES = 1 << 20
 """Bytes of weights in one answer, at most, or one snapshot's: unpacked while a frame is shown."""
@@ -177,3 +178,36 @@ def readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
         except FiltertrackError:
             continue
     raise FiltertrackError("no snapshot of the run can be read")
+
+
+_GZIP = 31
+"""What zlib calls its window, for a gzip head."""
+_LEVEL = 2
+
+
+def pack(head: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
+    """Pack arrays of one shape and type.
+
+    Args:
+        head: What is said of them, as JSON can hold it.
+        arrays: ``float32`` or ``float64``, each of the same shape; there may be none.
+
+    Returns:
+        The message, compressed (gzip).
+    """
+    text = json.dumps(head, allow_nan=False).encode()
+    parts = [len(text).to_bytes(4, "little"), text]
+    if len({array.dtype for array in arrays}) > 1:
+        raise ValueError("the arrays of a message are of one type")
+    if arrays:
+        parts.append(_shuffled(np.stack(arrays)))
+    compressor = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, _GZIP)
+    return b"".join([*map(compressor.compress, parts), compressor.flush()])
+
+
+def _shuffled(arrays: np.ndarray) -> bytes:
+    size = arrays.dtype.itemsize
+    numbers = np.ascontiguousarray(arrays).astype(f"<f{size}", copy=False).view(f"<u{size}")
+    changes = numbers.copy()
+    changes[1:] ^= numbers[:-1]
+    return np.ascontiguousarray(changes.view(np.uint8).reshape(-1, size).T).tobytes()

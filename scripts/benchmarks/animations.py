@@ -33,11 +33,11 @@ from benchmarks.sides import (
     times_faster,
 )
 from filtertrack import Run, animate
-from filtertrack.outputs.frames import Film
-from filtertrack.outputs.layer_cells import Look
-from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.encoders import gif
+from filtertrack.render.look import Look
 
 FPS = 10
 _ROUNDS = 3
@@ -251,9 +251,11 @@ def _memory(folder: Path, ending: str, frames: int, long: int) -> Row:
 
 def exact_frames(run: Run, *, even: bool = False) -> list[np.ndarray]:
     """Draw every frame without a palette: what each file is compared with."""
-    subject = choose(run)
-    timeline = plan(subject.moments[0], Pace(fps=FPS))
-    film = Film(subject, timeline, Look(), side=SIZE, columns=COLUMNS, indexed=False, even=even)
+    selection = select_from_run(run)
+    timeline = plan(selection.moments[0], Pace(fps=FPS))
+    film = AnimationFrames(
+        selection, timeline, Look(), side=SIZE, columns=COLUMNS, indexed=False, even=even
+    )
     colours = film.colours
     return [p if colours is None else colours[p] for p in film.pictures()]
 

@@ -13,8 +13,9 @@ from benchmarks.sides import Row, Scale, Side, apart, in_turn, times_faster, tim
 from filtertrack.measures import drift, norm, roughness
 from filtertrack.outputs.measurement import measure_snapshot
 from filtertrack.render.cells import to_cells, view_of
-from filtertrack.render.grid import draw, to_png
-from filtertrack.render.value_range import value_range
+from filtertrack.render.encoders.png import to_png
+from filtertrack.render.grid import draw_pages
+from filtertrack.render.value_range import range_of_cells
 
 SIDE = 320
 
@@ -37,7 +38,7 @@ def grid(kernels: np.ndarray) -> list[np.ndarray]:
     filters, height, width, channels = kernels.shape
     view = view_of(describe("conv1", (height, width, channels, filters)))
     cells = to_cells(view, kernels)
-    return draw(view, cells, value_range(cells), SIDE)
+    return draw_pages(view, cells, range_of_cells(cells), SIDE)
 
 
 def grid_png(kernels: np.ndarray) -> list[bytes]:

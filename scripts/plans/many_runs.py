@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.made import make_run
 from filtertrack.snapshot import LayerInfo
-from filtertrack.tensorboard_plugin.logdir import Catalogue
+from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.summaries import Summaries
 from plans.figures import (
     Plan,
@@ -92,7 +92,7 @@ def _write(folder: Path, count: int) -> None:
 
 
 def _one(folder: Path) -> dict[str, LayerInfo]:
-    return dict(Catalogue.of_flags(str(folder), None).open("0/0").layers)
+    return dict(LogDirectory.of_flags(str(folder), None).open("0/0").layers)
 
 
 def _files(folder: Path) -> int:
@@ -100,7 +100,7 @@ def _files(folder: Path) -> int:
 
 
 def _search(folder: str) -> int:
-    return len(Catalogue.of_flags(folder, None).find().runs)
+    return len(LogDirectory.of_flags(folder, None).find().runs)
 
 
 def _search_twice(folder: str) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.made import describe
 from benchmarks.storing import Shapes, resnet50
 from filtertrack import Moment, Run, Snapshot, animate
-from filtertrack.capture.background_writer import Recorder, room_for
+from filtertrack.capture.background_writer import BackgroundWriter, room_for
 from filtertrack.cli import main
 from filtertrack.snapshot import total_bytes
 from filtertrack.tensorboard_plugin.summaries import Summaries
@@ -126,7 +126,7 @@ def _write(folder: Path, shapes: Shapes, count: int) -> _Written:
     drawing: list[float] = []
     copying: list[float] = []
     done = threading.Semaphore(0)
-    recorder = Recorder(
+    recorder = BackgroundWriter(
         {
             "snapshots": _timed(run.append, storing),
             "pictures": _timed(summaries.add, drawing),

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.background_writer import Recorder, room_for
+from filtertrack.capture.background_writer import BackgroundWriter, room_for
 
 
 def failing(snapshot):
@@ -15,7 +15,7 @@ def failing(snapshot):
 def test_every_sink_gets_every_snapshot_in_order():
     """In the order they were put, each to all sinks."""
     one, two = [], []
-    recorder = Recorder({"one": one.append, "two": two.append}, room=4)
+    recorder = BackgroundWriter({"one": one.append, "two": two.append}, room=4)
     for number in range(100):
         recorder.put(number)
     recorder.close()
@@ -27,7 +27,7 @@ def test_a_sink_that_fails_loses_only_its_own(caplog):
     """The other sink gets everything; one warning at once, one sum at the end."""
     kept = []
     caplog.set_level(logging.WARNING, "filtertrack")
-    recorder = Recorder({"pictures": failing, "snapshots": kept.append}, room=4)
+    recorder = BackgroundWriter({"pictures": failing, "snapshots": kept.append}, room=4)
     for number in range(5):
         recorder.put(number)
     recorder.close()
@@ -41,7 +41,7 @@ def test_a_sink_that_fails_loses_only_its_own(caplog):
 
 def test_strict_raises_where_training_can_see_it():
     """With ``strict`` the failure comes out of ``put`` or ``close``, once."""
-    recorder = Recorder({"snapshots": failing}, room=4, strict=True)
+    recorder = BackgroundWriter({"snapshots": failing}, room=4, strict=True)
 
     def put_and_close():
         recorder.put(1)
@@ -65,7 +65,7 @@ def hanging(free, kept):
 def test_a_disk_that_hangs_costs_its_patience_once(caplog):
     """With all places taken ``put`` waits, gives the snapshot up, and does not wait again."""
     free, kept = threading.Event(), []
-    recorder = Recorder({"snapshots": hanging(free, kept)}, room=1, patience=0.2)
+    recorder = BackgroundWriter({"snapshots": hanging(free, kept)}, room=1, patience=0.2)
     for number in range(10):
         recorder.put(number)
     assert recorder.lost["snapshots"] >= 7
@@ -80,7 +80,7 @@ def test_a_disk_that_hangs_costs_its_patience_once(caplog):
 def test_dropping_the_recorder_writes_what_waits():
     """Keras calls no hook when ``fit`` raises; the last reference going is enough."""
     kept = []
-    recorder = Recorder({"snapshots": kept.append}, room=8)
+    recorder = BackgroundWriter({"snapshots": kept.append}, room=8)
     for number in range(5):
         recorder.put(number)
     del recorder
@@ -89,7 +89,7 @@ def test_dropping_the_recorder_writes_what_waits():
 
 def test_closing_twice_is_harmless():
     """The second time there is nothing to do."""
-    recorder = Recorder({"snapshots": print}, room=2)
+    recorder = BackgroundWriter({"snapshots": print}, room=2)
     recorder.close()
     recorder.close()
 
@@ -107,7 +107,7 @@ def test_what_ends_a_run_comes_after_the_last_snapshot():
     def fail():
         raise OSError("no")
 
-    recorder = Recorder(
+    recorder = BackgroundWriter(
         {"snapshots": seen.append}, {"a": lambda: seen.append("end"), "b": fail}, room=3
     )
     recorder.put("first")
@@ -120,7 +120,7 @@ def test_what_ends_a_run_comes_after_the_last_snapshot():
 def test_writing_that_hangs_is_given_up_and_counted(caplog):
     """Each snapshot that was not finished counts; the thread ends once it moves again."""
     free, kept = threading.Event(), []
-    recorder = Recorder({"snapshots": hanging(free, kept)}, room=5, patience=0.05)
+    recorder = BackgroundWriter({"snapshots": hanging(free, kept)}, room=5, patience=0.05)
     for number in range(4):
         recorder.put(number)
     assert recorder.close() is False
@@ -137,7 +137,7 @@ def test_a_picture_that_hangs_is_lost_without_its_snapshot(caplog):
     """The snapshot is on disk: the end says that one picture was lost, and no snapshot."""
     free, kept = threading.Event(), []
     sinks = {"snapshots": kept.append, "pictures for TensorBoard": hanging(free, [])}
-    recorder = Recorder(sinks, room=5, patience=0.05)
+    recorder = BackgroundWriter(sinks, room=5, patience=0.05)
     recorder.put("only")
     assert recorder.close() is False
     assert kept == ["only"]
@@ -151,7 +151,7 @@ def test_a_snapshot_that_hangs_is_lost_with_its_picture():
     """Neither was finished."""
     free = threading.Event()
     sinks = {"snapshots": hanging(free, []), "pictures": print}
-    recorder = Recorder(sinks, room=5, patience=0.05)
+    recorder = BackgroundWriter(sinks, room=5, patience=0.05)
     recorder.put("first")
     recorder.put("second")
     recorder.close()
@@ -162,7 +162,7 @@ def test_a_snapshot_that_hangs_is_lost_with_its_picture():
 def test_what_decides_is_asked_after_all_before_it():
     """On the thread; what it returns is handed on, nothing if it returns nothing."""
     kept = []
-    recorder = Recorder({"snapshots": kept.append}, room=9)
+    recorder = BackgroundWriter({"snapshots": kept.append}, room=9)
     for number in range(3):
         recorder.put(number)
     recorder.put(lambda: list(kept))
@@ -178,7 +178,7 @@ def test_what_decides_may_fail(caplog):
     def fail():
         raise ValueError("no")
 
-    recorder = Recorder({"snapshots": kept.append}, room=9)
+    recorder = BackgroundWriter({"snapshots": kept.append}, room=9)
     recorder.put(fail)
     recorder.put("next")
     recorder.close()
@@ -189,7 +189,7 @@ def test_what_decides_may_fail(caplog):
 def test_what_does_not_count_is_lost_without_a_word():
     """Where there is no place for it."""
     free = threading.Event()
-    recorder = Recorder({"snapshots": hanging(free, [])}, room=1, patience=0.05)
+    recorder = BackgroundWriter({"snapshots": hanging(free, [])}, room=1, patience=0.05)
     recorder.put("at work")
     recorder.put("waits")
     for _ in range(3):
@@ -212,7 +212,7 @@ def test_a_snapshot_that_is_handed_over_again_counts_once(caplog):
         if fails:
             raise OSError("full")
 
-    recorder = Recorder({"snapshots": sink}, room=9)
+    recorder = BackgroundWriter({"snapshots": sink}, room=9)
     for step in (1, 2, 2):
         recorder.put(Step(step))
     recorder.settle()

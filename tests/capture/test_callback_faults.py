@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot
-from filtertrack.capture.run_writer import Recording
+from filtertrack.capture.run_writer import RunWriter
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
 WRITER = """
@@ -254,7 +254,7 @@ def test_a_folder_that_is_read_only(tmp_path):
     code = (
         "import os, pathlib, sys\n"
         "from filtertrack import FiltertrackError\n"
-        "from filtertrack.capture.run_writer import Recording\n"
+        "from filtertrack.capture.run_writer import RunWriter\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
         f"try: Recording(pathlib.Path({str(tmp_path / 'run')!r}), None, strict=False)\n"
         "except FiltertrackError as error: print(error)\n"
@@ -286,7 +286,7 @@ def test_another_process_and_a_stale_lock(tmp_path):
     """While another process writes the folder is refused; once that is killed it is free."""
     code = (
         "import pathlib, sys, time\n"
-        "from filtertrack.capture.run_writer import Recording\n"
+        "from filtertrack.capture.run_writer import RunWriter\n"
         "held = Recording(pathlib.Path(sys.argv[1]), None, strict=False)\n"
         "print('held', flush=True); time.sleep(60)\n"
     )
@@ -295,10 +295,10 @@ def test_another_process_and_a_stale_lock(tmp_path):
     ) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(FiltertrackError, match="another tracker is writing"):
-            Recording(tmp_path, None, strict=False)
+            RunWriter(tmp_path, None, strict=False)
         other.send_signal(signal.SIGKILL)
         other.wait()
-    Recording(tmp_path, None, strict=False).close()
+    RunWriter(tmp_path, None, strict=False).close()
 
 
 def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from filtertrack import FilterTracker, FiltertrackError, Run
-from filtertrack.capture.run_writer import Recording
+from filtertrack.capture.run_writer import RunWriter
 
 
 def loop(model, data, tracker, steps):
@@ -65,7 +65,7 @@ def test_many_layers_that_differ_are_not_all_named(tmp_path, conv_info):
     """Of 53 three are named, and how many more there are."""
     layers = [conv_info(f"conv{number}") for number in range(53)]
     Run.create(tmp_path, layers[:1])
-    recording = Recording(tmp_path, None)
+    recording = RunWriter(tmp_path, None)
     with pytest.raises(
         FiltertrackError, match="conv1, conv2, conv3 and 49 more only here"
     ) as error:

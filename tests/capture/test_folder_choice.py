@@ -8,7 +8,7 @@ import pytest
 
 from filtertrack import FilterTracker, Moment, Run, Snapshot
 from filtertrack.capture.folder_choice import FolderChoice
-from filtertrack.storage.paths import place_of
+from filtertrack.storage.paths import path_of
 from filtertrack.storage.run_folders import last_numbered
 
 
@@ -79,7 +79,7 @@ def test_two_processes_never_get_the_same_folder(tmp_path):
 
 def test_on_object_storage_too(begun):
     """Where there are no locks, within one program."""
-    place = place_of("memory://bucket/exp1")
+    place = path_of("memory://bucket/exp1")
     first = begun(new(place))
     second = begun(new(place))
     for each in (first, second):

@@ -1,7 +1,7 @@
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.layer_selection import Candidate, choose
+from filtertrack.capture.layer_selection import Candidate, choose_layers
 
 
 class Conv:
@@ -40,13 +40,13 @@ def candidates():
 )
 def test_what_is_chosen(select, expected):
     """In the model's order, each once; only a function gets what is no convolution."""
-    assert [candidate.path for candidate in choose(candidates(), select)] == expected
+    assert [candidate.path for candidate in choose_layers(candidates(), select)] == expected
 
 
 def test_a_layer_called_first():
     """A layer of that name is meant before the first layer is."""
     named = Candidate(Conv(1), "first", "first", convolution=True)
-    assert choose([*candidates(), named], "first") == [named]
+    assert choose_layers([*candidates(), named], "first") == [named]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_layer_called_first():
 def test_what_is_not_there(select, message):
     """What matches nothing is an error that says what there is."""
     with pytest.raises(FiltertrackError, match=message):
-        choose(candidates(), select)
+        choose_layers(candidates(), select)
 
 
 def test_no_convolution_at_all():
@@ -72,6 +72,6 @@ def test_no_convolution_at_all():
     with pytest.raises(
         FiltertrackError, match=r"no convolution to track.*Choose own by name, class"
     ):
-        choose(candidates()[-1:], None)
+        choose_layers(candidates()[-1:], None)
     with pytest.raises(FiltertrackError, match="no convolution to track"):
-        choose([], None)
+        choose_layers([], None)

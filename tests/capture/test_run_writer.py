@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from filtertrack import FilterTracker, Moment, Run, Snapshot
-from filtertrack.capture.background_writer import Recorder
-from filtertrack.capture.run_writer import Recording
+from filtertrack.capture.background_writer import BackgroundWriter
+from filtertrack.capture.run_writer import RunWriter
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_the_last_weights_are_tried_again_where_there_was_no_place(
 ):
     """A disk that hangs while the last snapshots come: the last one is stored as what it is."""
     monkeypatch.setattr(
-        "filtertrack.capture.run_writer.Recorder",
-        lambda *sinks, **options: Recorder(*sinks, **{**options, "room": 1}, patience=0.05),
+        "filtertrack.capture.run_writer.BackgroundWriter",
+        lambda *sinks, **options: BackgroundWriter(*sinks, **{**options, "room": 1}, patience=0.05),
     )
     moves, append = threading.Event(), Run.append
 
@@ -133,7 +133,7 @@ def test_the_last_weights_are_tried_again_where_there_was_no_place(
         append(run, snapshot)
 
     monkeypatch.setattr(Run, "append", hang)
-    recording = Recording(tmp_path, None)
+    recording = RunWriter(tmp_path, None)
     recording.open([conv_info(bias=False)], {})
     recording.begin()
     snapshots = [

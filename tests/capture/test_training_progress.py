@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from filtertrack import Moment, Snapshot
-from filtertrack.capture.training_progress import Position, batches_before
+from filtertrack.capture.training_progress import TrainingProgress, batches_before
 
 
 @pytest.mark.parametrize(("by_batch", "steps"), [(True, [0, 3, 6, 9]), (False, [0, 1, 2, 3])])
 def test_a_training_is_counted(by_batch, steps):
     """Epochs and batches, whichever of them a step is; a second fit that starts at 0 goes on."""
-    position, seen = Position(by_batch=by_batch), []
+    position, seen = TrainingProgress(by_batch=by_batch), []
     for fit, epochs in enumerate((2, 1)):
         position.start_fit(0, again=fit > 0)
         seen = seen or [position.step]
@@ -25,7 +25,7 @@ def test_a_training_is_counted(by_batch, steps):
 
 def test_batches_that_come_several_at_a_time():
     """With ``steps_per_execution`` the last report may be past the epoch's end."""
-    position = Position(by_batch=True)
+    position = TrainingProgress(by_batch=True)
     position.start_fit(0, again=False)
     position.start_epoch()
     assert [position.finish_batch(batch, 5) for batch in (1, 3, 5)] == [2, 4, 5]
@@ -34,7 +34,7 @@ def test_batches_that_come_several_at_a_time():
 
 def test_what_is_not_known_stays_unknown():
     """Where Keras does not say how many batches an epoch has, epochs are counted all the same."""
-    position = Position(by_batch=False)
+    position = TrainingProgress(by_batch=False)
     position.start_fit(4, again=False)
     position.finish_epoch(4, None)
     assert (position.step, position.batches) == (5, None)
@@ -58,7 +58,7 @@ def test_an_epoch_begins_where_a_snapshot_within_it_says(make_run, every):
     run = make_run(steps=())
     arrays = {"conv1/kernel": (3, 3, 1, 4), "conv2/kernel": (3, 3, 4, 6)}
     arrays = {name: np.zeros(shape, np.float32) for name, shape in arrays.items()}
-    position = Position(by_batch=True)
+    position = TrainingProgress(by_batch=True)
     position.start_fit(0, again=False)
     for epoch in range(3):
         position.start_epoch()
@@ -73,7 +73,7 @@ def test_an_epoch_begins_where_a_snapshot_within_it_says(make_run, every):
 
 def test_batches_of_fits_that_differ_are_added_up():
     """Three epochs of 10 batches and one of 20: 50, not four times 20."""
-    position = Position(by_batch=False)
+    position = TrainingProgress(by_batch=False)
     for fit, (epochs, steps) in enumerate([(3, 10), (1, 20)]):
         position.start_fit(0, again=fit > 0, planned=epochs)
         for epoch in range(epochs):
@@ -85,7 +85,7 @@ def test_batches_of_fits_that_differ_are_added_up():
 
 def test_steps_go_on_where_the_batches_before_are_not_known():
     """They count from there; the moment does not claim to know the batches."""
-    position = Position(by_batch=True)
+    position = TrainingProgress(by_batch=True)
     position.start_fit(5, again=False)
     position.start_from(None)
     position.offset = 40
@@ -108,7 +108,7 @@ def test_a_snapshot_that_cannot_be_read_does_not_keep_the_others_from_telling(ma
 @pytest.mark.parametrize(("first", "expected"), [(0, (19, 1, 9)), (1, (10, 1, 0))])
 def test_a_fit_that_was_interrupted_in_mid_epoch(first, expected):
     """The next one goes on from there, or trains that epoch again where it says so."""
-    position = Position(by_batch=True)
+    position = TrainingProgress(by_batch=True)
     position.start_fit(0, again=False)
     for epoch, batches in enumerate((10, 9)):
         position.start_epoch()

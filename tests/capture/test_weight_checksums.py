@@ -2,7 +2,7 @@ import numpy as np
 
 from filtertrack import Moment
 from filtertrack.capture import weight_checksums as seen
-from filtertrack.capture.weight_checksums import SeenWeights
+from filtertrack.capture.weight_checksums import WeightChecksums
 
 
 def weights(*values):
@@ -11,7 +11,7 @@ def weights(*values):
 
 def test_what_came_back_has_its_latest_moment():
     """Weights that occurred twice belong to the later moment; others to none."""
-    remembered = SeenWeights()
+    remembered = WeightChecksums()
     for step, value in enumerate((1, 2, 1, 3)):
         remembered.add(Moment(step, step), weights(value))
     assert remembered.moment_of(weights(1)).step == 2
@@ -23,7 +23,7 @@ def test_what_came_back_has_its_latest_moment():
 
 def test_what_never_moved_is_known():
     """Also where something came back to where it began."""
-    remembered = SeenWeights()
+    remembered = WeightChecksums()
     for step, values in enumerate([(1, 1, 1), (1, 2, 1), (1, 1, 3)]):
         remembered.add(Moment(step, step), weights(*values))
     assert remembered.still == {"conv0/kernel"}
@@ -32,14 +32,14 @@ def test_what_never_moved_is_known():
 
 def test_where_nothing_was_seen_anything_is_the_last():
     """So that nothing is called changed for lack of knowledge."""
-    assert SeenWeights().is_last(weights(1))
-    assert not SeenWeights().still
+    assert WeightChecksums().is_last(weights(1))
+    assert not WeightChecksums().still
 
 
 def test_the_oldest_are_forgotten(monkeypatch):
     """Memory is bounded in a training of months."""
     monkeypatch.setattr(seen, "_MOST", 3)
-    remembered = SeenWeights()
+    remembered = WeightChecksums()
     for step in range(9):
         remembered.add(Moment(step, step), weights(step))
     known = [step for step in range(9) if remembered.moment_of(weights(step))]

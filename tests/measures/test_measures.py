@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from filtertrack import measures
-from filtertrack.measures.structure import _laplacians
+from filtertrack.measures.spatial_structure import _laplacians
 from filtertrack.measures.templates import _blobs, _gabors, _noise_fits
 
 OF_ONE = [

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from filtertrack.measures.vectors import centred, fewer_channels, strongest_pattern, unit
+from filtertrack.measures.vectors import centred, fewer_channels, leading_pattern, unit
 
 
 @pytest.mark.parametrize("factor", [-1.0, 1e-300, 1.0, 1e300])
@@ -27,7 +27,7 @@ def test_where_there_is_no_pattern(value, rng):
     pixels, known = centred(kernels)
     assert known.tolist() == [True, False, True]
     assert not pixels[1].any()
-    pattern, share = strongest_pattern(centred(kernels))
+    pattern, share = leading_pattern(centred(kernels))
     assert not pattern[1].any()
     assert share[1] == 0
 
@@ -36,7 +36,7 @@ def test_where_there_is_no_pattern(value, rng):
 def test_the_strongest_pattern_is_the_first_singular_vector(channels, rng):
     """But for its sign; its share is that of the first singular value, squared."""
     kernels = rng.normal(size=(5, 4, 3, channels))
-    found = strongest_pattern(centred(kernels))
+    found = leading_pattern(centred(kernels))
     for kernel, pattern, share in zip(kernels, found.pixels, found.share, strict=True):
         matrix = kernel.reshape(12, channels)
         left, values, _ = np.linalg.svd(matrix - matrix.mean(axis=0))

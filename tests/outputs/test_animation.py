@@ -12,29 +12,31 @@ from PIL import Image, ImageSequence
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate
 from filtertrack.measures import label
-from filtertrack.outputs.frames import Film
-from filtertrack.outputs.layer_cells import Look, Panel
-from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
-from filtertrack.render.caption import Caption
-from filtertrack.render.encoders.formats import FORMATS
-from filtertrack.render.grid import LEVELS, SEPARATOR, palette, to_levels, to_rgb
-from filtertrack.render.legend import Legend
+from filtertrack.render.caption import Caption, Legend
+from filtertrack.render.encoders.formats import ANIMATION_FORMATS
+from filtertrack.render.grid import LEVELS, SEPARATOR, grid_palette, to_levels, to_rgb
+from filtertrack.render.look import Look
 from filtertrack.render.palette import OUTLINED, THEMES
-from filtertrack.render.value_range import value_range
+from filtertrack.render.value_range import range_of_cells
 
 SCALE, GAP, COLUMNS, ROWS, SIDE = 19, 4, 4, 2, 9
 
 
 def film_of(run, side, look=None, **options):
-    subject = choose(run)
-    return Film(subject, plan(subject.moments[0], Pace()), look or Look(), side=side, **options)
+    selection = select_from_run(run)
+    return AnimationFrames(
+        selection, plan(selection.moments[0], Pace()), look or Look(), side=side, **options
+    )
 
 
 def drawn_by_hand(kernels):
     """Draw the grid that 8 one-channel filters of 9x9 should become, pixel after pixel."""
     picture = np.empty((ROWS * (SIDE * SCALE + GAP) + GAP, COLUMNS * (SIDE * SCALE + GAP) + GAP, 3))
-    picture[:] = palette()[SEPARATOR]
+    picture[:] = grid_palette()[SEPARATOR]
     for number, kernel in enumerate(kernels[..., 0].astype(float)):
         low, high = kernel.min(), kernel.max()
         top = GAP + number // COLUMNS * (SIDE * SCALE + GAP)
@@ -214,7 +216,7 @@ def test_delta_starts_from_nothing(grey_run, tmp_path):
     plain = pillow_frames(animate(grey_run, tmp_path / "a.webp"))[0]
     first = pillow_frames(animate(grey_run, tmp_path / "b.webp", delta=True))[0]
     grid = first[-300:]
-    separator = tuple(palette()[SEPARATOR])
+    separator = tuple(grid_palette()[SEPARATOR])
     inside = grid[(grid != separator).any(axis=-1)]
     assert len(np.unique(inside, axis=0)) == 1
     assert abs(int(inside[0, 0]) - 128) <= 1
@@ -233,7 +235,7 @@ def test_delta_starts_from_nothing(grey_run, tmp_path):
 def test_the_headline_says_which_channels(colour_run, channels, title):
     """Where it was asked for, and nothing where not."""
     film = film_of(colour_run, 640, Look(channels=channels), indexed=True)
-    moments = choose(colour_run).moments
+    moments = select_from_run(colour_run).moments
     logs = [[moment.metrics for moment in run] for run in moments]
     caption = Caption(title, moments[0], logs, film.timeline.knots, film.shape[1])
     first = next(iter(film.pictures()))
@@ -361,7 +363,7 @@ def test_progress_counts_every_frame(grey_run, tmp_path):
     assert seen == [(n, 6) for n in range(1, 7)]
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", ANIMATION_FORMATS)
 def test_the_file_appears_whole_or_not_at_all(grey_run, tmp_path, ending):
     """Interrupted while drawing: the old file is still there, no half of a new one, no thread."""
     target = tmp_path / f"a{ending}"
@@ -563,9 +565,9 @@ def test_a_run_that_is_still_being_written(grey_run, tmp_path):
 def outlined_film(*runs, layers, look=None, **options):
     """Return the film that ``animate`` draws of one run or of two, with outlines."""
     compare = runs[1] if len(runs) > 1 else None
-    subject = choose(runs[0], layers=layers, compare=compare)
+    selection = select_from_run(runs[0], layers=layers, compare=compare)
     look = look or Look(outline=True)
-    return Film(subject, plan(subject.moments[0], Pace()), look, **options)
+    return AnimationFrames(selection, plan(selection.moments[0], Pace()), look, **options)
 
 
 def around_cells(place, above):
@@ -610,7 +612,7 @@ def test_outlines_say_what_filters_are(planted_run, tmp_path, decoded, ending, t
         kernels = planted_run.kernels("conv2", step)
         names = label(kernels).names
         check_outlines(film, place, frame, names, theme)
-        levels = film.palette[to_levels(kernels, value_range(kernels))]
+        levels = film.palette[to_levels(kernels, range_of_cells(kernels))]
         for (inside, _), cell in zip(around_cells(place, film._head), levels, strict=True):
             large = cell.repeat(scale, axis=0).repeat(scale, axis=1)
             np.testing.assert_array_equal(frame[inside], large)
@@ -630,7 +632,7 @@ def test_outlines_around_colour_filters(planted_run, tmp_path, ending):
         kernels = planted_run.kernels("conv1", step)
         names = label(kernels).names
         check_outlines(film, place, frame, names)
-        tones = to_rgb(kernels, value_range(kernels))
+        tones = to_rgb(kernels, range_of_cells(kernels))
         for (inside, _), cell in zip(around_cells(place, film._head), tones, strict=True):
             scale = place.layout.scale
             large = cell.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -645,7 +647,7 @@ def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded):
     plain = film_of(planted_run, 400)
     (place,) = film._places
     np.testing.assert_array_equal(film.palette, plain.palette)
-    panel = Panel([planted_run], "conv1", planted_run.steps, Look())
+    panel = LayerCells([planted_run], "conv1", planted_run.steps, Look())
     for number, (frame, step) in enumerate(zip(frames, planted_run.steps, strict=True)):
         check_outlines(film, place, frame, label(planted_run.kernels("conv1", step)).names)
         (group,) = panel.walk([number])
@@ -738,7 +740,7 @@ def test_slices_are_outlined_together(make_run, conv_info, tmp_path):
     film = outlined_film(run, layers="conv1")
     (place,) = film._places
     assert place.layout.slices == 5
-    (names,) = Panel([run], "conv1", [0, 1], Look()).labels(1)
+    (names,) = LayerCells([run], "conv1", [0, 1], Look()).labels(1)
     assert names.tolist() == ["edge", "edge", "unstructured", "unstructured"]
     check_outlines(film, place, frame, names)
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from filtertrack import animate
-from filtertrack.outputs.frames import Film
-from filtertrack.outputs.layer_cells import Look
-from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.render.look import Look
 
 PICTURES = """async type => {
   const decoder = new ImageDecoder({data: await (await fetch("/animation")).arrayBuffer(), type});
@@ -72,11 +72,11 @@ def seen(chromium, animation, mime, script, argument):
 def drawn(make_run, conv_info):
     """A run of colour filters, and a function that makes its film without a palette."""
     run = make_run(conv_info(kernel_shape=(7, 7, 3, 12)), steps=range(5))
-    subject = choose(run)
-    timeline = plan(subject.moments[0], Pace(fps=4))
+    selection = select_from_run(run)
+    timeline = plan(selection.moments[0], Pace(fps=4))
 
     def film(**options):
-        return Film(subject, timeline, Look(), side=400, **options)
+        return AnimationFrames(selection, timeline, Look(), side=400, **options)
 
     return run, film
 

@@ -4,15 +4,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
-from filtertrack.outputs.filmstrip_layout import POINT, Page, Sheet
-from filtertrack.outputs.filmstrip_picture import Strip
-from filtertrack.outputs.layer_cells import Look
-from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.filmstrip_layout import POINT, FilmstripLayout, PaperSize
+from filtertrack.outputs.filmstrip_picture import FilmstripPicture
+from filtertrack.outputs.run_selection import select_from_run
+from filtertrack.render.look import Look
 
 STEPS = (0, *(10**power for power in range(11)))
 """Twelve, from one digit to eleven."""
 SHEETS = st.builds(
-    Sheet.of,
+    PaperSize.of,
     width=st.floats(2, 20),
     height=st.none() | st.floats(2, 30),
     dpi=st.sampled_from([72, 100, 150, 300, 600]),
@@ -21,19 +21,19 @@ KERNELS = [(2, 1, 1), (3, 3, 1), (3, 3, 3), (5, 9, 1), (11, 11, 1)]
 
 
 @pytest.fixture
-def subject(make_run, conv_info):
+def selection(make_run, conv_info):
     """Choose 600 filters at twelve steps, or at others."""
 
     def make(height=3, width=3, channels=1, steps=STEPS):
         info = conv_info(kernel_shape=(height, width, channels, 600), bias=False)
-        return choose(make_run(info, steps=steps))
+        return select_from_run(make_run(info, steps=steps))
 
     return make
 
 
 @pytest.fixture(params=KERNELS, ids=str)
-def many(subject, request):
-    return subject(*request.param)
+def many(selection, request):
+    return selection(*request.param)
 
 
 def blocks(page, strip):
@@ -53,9 +53,9 @@ def blocks(page, strip):
 )
 def test_everything_is_on_the_sheet(many, count, steps, sheet):
     """However many filters and steps: no larger than the sheet, each row once, legible labels."""
-    strip = Strip(many.at(sorted(steps)), Look(filters=range(count)))
+    strip = FilmstripPicture(many.at(sorted(steps)), Look(filters=range(count)))
     try:
-        page = Page.fit(strip, sheet)
+        page = FilmstripLayout.fit(strip, sheet)
     except FiltertrackError as error:
         assert str(error).startswith("width: ")  # noqa: PT017 - only some sheets are too small
         assert count * len(steps) * strip.view.height * strip.view.width > sheet.width * sheet.dpi
@@ -93,9 +93,9 @@ def test_everything_is_on_the_sheet(many, count, steps, sheet):
 )
 def test_the_magnification_is_the_largest_that_fits(many, count, columns, width, dpi):
     """One pixel a weight more would be too wide or too high."""
-    strip = Strip(many.at(STEPS[:columns]), Look(filters=range(count)))
-    sheet = Sheet.of(width, None, dpi)
-    page = Page.fit(strip, sheet)
+    strip = FilmstripPicture(many.at(STEPS[:columns]), Look(filters=range(count)))
+    sheet = PaperSize.of(width, None, dpi)
+    page = FilmstripLayout.fit(strip, sheet)
     larger = strip.layout(page.rows, page.layout.scale + 1, page.layout.gap)
     margin = page.shape[0] - page.top - page.layout.shape[0]
     down = page.top + larger.shape[0] + margin
@@ -103,20 +103,20 @@ def test_the_magnification_is_the_largest_that_fits(many, count, columns, width,
     assert down > int(sheet.height * dpi) or across > int(sheet.width * dpi)
 
 
-def test_few_filters_stand_in_one_block(subject):
+def test_few_filters_stand_in_one_block(selection):
     """And many in several side by side."""
-    chosen = subject().at(STEPS[:6])
-    few, many = (Strip(chosen, Look(filters=range(n))) for n in (4, 96))
-    sheet = Sheet.of("17cm", "10cm", 300)
-    assert Page.fit(few, sheet).blocks == 1
-    assert Page.fit(many, sheet).blocks > 1
+    chosen = selection().at(STEPS[:6])
+    few, many = (FilmstripPicture(chosen, Look(filters=range(n))) for n in (4, 96))
+    sheet = PaperSize.of("17cm", "10cm", 300)
+    assert FilmstripLayout.fit(few, sheet).blocks == 1
+    assert FilmstripLayout.fit(many, sheet).blocks > 1
 
 
 def test_a_matrix_is_one_row(make_run, conv_info):
     """A 1x1 kernel has one, whatever the number of filters."""
     info = conv_info(kernel_shape=(1, 1, 16, 200), bias=False)
-    strip = Strip(choose(make_run(info)), Look())
-    page = Page.fit(strip, Sheet.of("17cm", None, 300))
+    strip = FilmstripPicture(select_from_run(make_run(info)), Look())
+    page = FilmstripLayout.fit(strip, PaperSize.of("17cm", None, 300))
     assert (page.blocks, page.rows, page.layout.count) == (1, 1, 3)
     assert page.shape[1] <= 17 / 2.54 * 300
 
@@ -124,13 +124,13 @@ def test_a_matrix_is_one_row(make_run, conv_info):
 @pytest.mark.parametrize(
     ("width", "height", "dpi"), [("1cm", "1cm", 10), ("2cm", None, 72), ("17cm", "5mm", 300)]
 )
-def test_a_sheet_that_is_too_small(subject, width, height, dpi):
+def test_a_sheet_that_is_too_small(selection, width, height, dpi):
     """The message says how large it is, what should go on it, and what to do."""
-    strip = Strip(subject(), Look())
+    strip = FilmstripPicture(selection(), Look())
     with pytest.raises(
         FiltertrackError, match=rf"width: .* at {dpi} dpi .* 600 filters at 12 steps; choose fewer"
     ):
-        Page.fit(strip, Sheet.of(width, height, dpi))
+        FilmstripLayout.fit(strip, PaperSize.of(width, height, dpi))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_a_sheet_that_is_too_small(subject, width, height, dpi):
 )
 def test_a_size_is_read(size, inches):
     """In centimetres, millimetres or inches; as high as asked, or a third more than wide."""
-    assert Sheet.of(size, None, 300) == pytest.approx((inches, 4 / 3 * inches, 300))
-    assert Sheet.of(1, size, 300) == pytest.approx((1, inches, 300))
+    assert PaperSize.of(size, None, 300) == pytest.approx((inches, 4 / 3 * inches, 300))
+    assert PaperSize.of(1, size, 300) == pytest.approx((1, inches, 300))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_what_is_no_size(name, size):
     with pytest.raises(
         FiltertrackError, match=rf"^{name}: expected a size such as '17cm'"
     ) as error:
-        Sheet.of(width, height, 300)
+        PaperSize.of(width, height, 300)
     assert repr(size) in str(error.value)
 
 
@@ -172,4 +172,4 @@ def test_what_is_no_size(name, size):
 def test_a_resolution_out_of_range(dpi):
     """The message says what is expected and what came."""
     with pytest.raises(FiltertrackError, match=rf"dpi: expected 10 to 2400, got {dpi}"):
-        Sheet.of("17cm", None, dpi)
+        PaperSize.of("17cm", None, dpi)

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
 from filtertrack.measures import label
-from filtertrack.outputs.filmstrip_picture import CLASSIC_EPOCHS, Strip, spread_steps
-from filtertrack.outputs.layer_cells import Look
-from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.filmstrip_picture import CLASSIC_EPOCHS, FilmstripPicture, spread_steps
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.cells import to_cells
 from filtertrack.render.grid import SEPARATOR, to_levels, to_rgb
+from filtertrack.render.look import Look
 from filtertrack.render.palette import BACKGROUND, OUTLINED, THEMES, colormap_levels, film_palette
 from filtertrack.render.text import font_size, line_height
-from filtertrack.render.value_range import value_range
+from filtertrack.render.value_range import range_of_cells
 
 STEPS = st.sets(st.integers(0, 10**9), min_size=1, max_size=60).map(sorted)
 EPOCHS = st.integers(1, 200).map(range)
@@ -26,7 +26,7 @@ KINDS = pytest.mark.parametrize(
 def strip_of(make_run, conv_info):
     def make(kernel_shape=GREY, steps=(0, 1, 2), **look):
         run = make_run(conv_info(kernel_shape=kernel_shape, bias=False), steps=steps)
-        return run, Strip(choose(run), Look(**look))
+        return run, FilmstripPicture(select_from_run(run), Look(**look))
 
     return make
 
@@ -108,7 +108,7 @@ def test_the_picture_is_its_cells(strip_of, kernel_shape, theme, scale, gap):
     like, tones = None, []
     for step in strip.steps:
         like = to_cells(strip.view, run.kernels("conv1", step), like)
-        values = value_range(like)
+        values = range_of_cells(like)
         coloured = kernel_shape == COLOUR
         tones.append(to_rgb(like, values) if coloured else palette[to_levels(like, values)])
     tones = np.stack(tones, axis=1)
@@ -137,7 +137,7 @@ def test_a_block_that_is_not_full(strip_of):
 def test_rows_are_numbered(strip_of, look, expected):
     """By the filter's number in the kernel, in the order of the look; columns have their steps."""
     run, every = strip_of(steps=(0, 4, 9))
-    strip = Strip(choose(run), Look(**look))
+    strip = FilmstripPicture(select_from_run(run), Look(**look))
     assert strip.steps == (0, 4, 9)
     assert strip.numbers == expected
     assert strip.rows == len(expected)
@@ -153,7 +153,7 @@ def test_slices_have_lines_between_them(make_run, conv_info):
     info = conv_info(
         kernel_shape=(3, 2, 2, 1, 4), axes=(4, 1, 0, 2, 3), shape=(4, 2, 6, 1), bias=False
     )
-    strip = Strip(choose(make_run(info)), Look())
+    strip = FilmstripPicture(select_from_run(make_run(info)), Look())
     layout = strip.layout(4, 3, 2)
     picture = strip.picture(range(4), layout)
     assert picture.shape == (4 * (2 * 3 + 2) + 2, 3 * (6 * 3 + 2 + 2) + 2, 3)
@@ -204,9 +204,9 @@ def test_the_steps_of_a_card_are_above_their_columns(strip_of):
 @pytest.mark.parametrize("gap", [3, 4, 5])
 def test_outlines_say_each_filters_label_at_each_step(planted_run, theme, layer, gap):
     """A line around each cell in its label's colour; every weight is as it is without."""
-    subject = choose(planted_run, layers=layer)
-    plain = Strip(subject, Look(theme=theme))
-    strip = Strip(subject, Look(theme=theme, outline=True))
+    selection = select_from_run(planted_run, layers=layer)
+    plain = FilmstripPicture(selection, Look(theme=theme))
+    strip = FilmstripPicture(selection, Look(theme=theme, outline=True))
     assert strip.outlined
     assert not plain.outlined
     scale, width, side = 2, (gap - 1) // 2, 14
@@ -230,11 +230,11 @@ def test_outlines_say_each_filters_label_at_each_step(planted_run, theme, layer,
 
 def test_some_rows_have_their_own_outlines(planted_run):
     """A block of a figure shows what the whole shows there, also in another order."""
-    subject = choose(planted_run, layers="conv1")
-    every = Strip(subject, Look(outline=True))
+    selection = select_from_run(planted_run, layers="conv1")
+    every = FilmstripPicture(selection, Look(outline=True))
     for strip, numbers in (
         (every, range(2, 5)),
-        (Strip(subject, Look(outline=True, filters=[6, 4, 0])), [6, 4, 0]),
+        (FilmstripPicture(selection, Look(outline=True, filters=[6, 4, 0])), [6, 4, 0]),
     ):
         rows = numbers if strip is every else range(3)
         picture = strip.picture(rows, strip.layout(3, 2, 3))
@@ -246,7 +246,7 @@ def test_some_rows_have_their_own_outlines(planted_run):
 
 def test_rows_by_label(planted_run):
     """Edges first, then blobs, colour blobs, other structure and the rest."""
-    strip = Strip(choose(planted_run, layers="conv1"), Look(order="label"))
+    strip = FilmstripPicture(select_from_run(planted_run, layers="conv1"), Look(order="label"))
     names = label(planted_run.kernels("conv1", 20)).names[strip.numbers].tolist()
     assert names[:5] == ["edge", "edge", "blob", "colour blob", "other structure"]
     assert names[5:] == ["unstructured"] * 3
@@ -254,7 +254,7 @@ def test_rows_by_label(planted_run):
 
 def test_a_block_that_is_not_full_can_be_outlined(planted_run):
     """As without outlines, the last rows may stand in a layout for more."""
-    strip = Strip(choose(planted_run, layers="conv2"), Look(outline=True))
+    strip = FilmstripPicture(select_from_run(planted_run, layers="conv2"), Look(outline=True))
     picture = strip.picture(range(3, 4), strip.layout(2, 2, 3))
     one = strip.picture(range(3, 4), strip.layout(1, 2, 3))
     np.testing.assert_array_equal(picture[: len(one)], one)

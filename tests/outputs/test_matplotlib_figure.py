@@ -5,10 +5,16 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from filtertrack.outputs.matplotlib_figure import FORMATS, PaperFigure, colour, save, settings
+from filtertrack.outputs.matplotlib_figure import (
+    FIGURE_FORMATS,
+    PaperFigure,
+    colour,
+    figure_settings,
+    save,
+)
 from filtertrack.render.palette import THEMES
 
-ENDINGS = pytest.mark.parametrize("ending", FORMATS)
+ENDINGS = pytest.mark.parametrize("ending", FIGURE_FORMATS)
 STRANGE = {
     "font.family": ["monospace"],
     "pdf.fonttype": 3,
@@ -20,7 +26,7 @@ STRANGE = {
 
 
 def drawn():
-    with settings():
+    with figure_settings():
         figure = PaperFigure(figsize=(2, 1), dpi=100)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0.2, 0.2, 0.7, 0.7))
@@ -33,7 +39,7 @@ def test_settings_are_matplotlibs_own_and_then_back():
     """Inside they are the defaults but for what files need; afterwards what the program had."""
     with mpl.rc_context(STRANGE):
         before = dict(mpl.rcParams)
-        with settings():
+        with figure_settings():
             assert mpl.rcParams["font.family"] == mpl.rcParamsDefault["font.family"]
             assert mpl.rcParams["pdf.fonttype"] == 42
             assert mpl.rcParams["svg.fonttype"] == "path"
@@ -43,7 +49,7 @@ def test_settings_are_matplotlibs_own_and_then_back():
 def test_settings_are_back_after_an_error():
     """Whatever goes wrong while a figure is drawn."""
     before = dict(mpl.rcParams)
-    with pytest.raises(ZeroDivisionError), settings():
+    with pytest.raises(ZeroDivisionError), figure_settings():
         mpl.rcParams["lines.linewidth"] = 1 / 0
     assert dict(mpl.rcParams) == before
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot
-from filtertrack.outputs.run_selection import choose, default_layer
+from filtertrack.outputs.run_selection import default_layer, select_from_run
 
 
 def damage(run, step):
@@ -23,11 +23,11 @@ def blocks(make_run, conv_info):
 
 def test_what_is_shown_when_nothing_is_asked(run):
     """The first layer at every snapshot, with its moment."""
-    subject = choose(run)
-    assert subject.runs == (run,)
-    assert subject.layers == ("conv1",)
-    assert subject.steps == (0, 1, 2)
-    assert subject.moments == (tuple(run.moment(step) for step in (0, 1, 2)),)
+    selection = select_from_run(run)
+    assert selection.runs == (run,)
+    assert selection.layers == ("conv1",)
+    assert selection.steps == (0, 1, 2)
+    assert selection.moments == (tuple(run.moment(step) for step in (0, 1, 2)),)
 
 
 def test_the_default_layer_is_the_first_with_spatial_kernels(make_run, conv_info):
@@ -35,7 +35,7 @@ def test_the_default_layer_is_the_first_with_spatial_kernels(make_run, conv_info
     point, deep = conv_info("point", (1, 1, 3, 4)), conv_info("deep", (3, 3, 4, 4))
     run = make_run(point, deep, conv_info("deeper", (3, 3, 4, 4)))
     assert default_layer(run) == "deep"
-    assert choose(run).layers == ("deep",)
+    assert select_from_run(run).layers == ("deep",)
     assert default_layer(make_run(point, folder="points")) == "point"
 
 
@@ -68,7 +68,7 @@ def test_the_default_layer_of_a_run_without_snapshots(make_run, conv_info):
 @pytest.mark.parametrize("given", [str, lambda path: path, lambda path: path / "filters"])
 def test_a_run_by_its_folder(run, given):
     """As text or as a path; the folder inside it is the run too."""
-    (chosen,) = choose(given(run.path)).runs
+    (chosen,) = select_from_run(given(run.path)).runs
     assert isinstance(chosen, Run)
     assert chosen.path == run.path
 
@@ -88,7 +88,7 @@ def test_a_run_by_its_folder(run, given):
 )
 def test_layers_by_name_and_pattern(blocks, layers, expected):
     """In the order asked, each once; those of one pattern in the order of the run."""
-    assert choose(blocks, layers=layers).layers == tuple(expected)
+    assert select_from_run(blocks, layers=layers).layers == tuple(expected)
 
 
 @pytest.mark.parametrize("layers", ["conv9", "conv9*", ["conv1", "Conv1"]])
@@ -96,7 +96,7 @@ def test_a_layer_that_is_not_there(run, layers):
     """The message says what was asked for, and which there are."""
     wrong = layers if isinstance(layers, str) else layers[-1]
     with pytest.raises(FiltertrackError) as error:
-        choose(run, layers=layers)
+        select_from_run(run, layers=layers)
     assert repr(wrong) in str(error.value)
     assert "it has: conv1, conv2" in str(error.value)
 
@@ -105,15 +105,15 @@ def test_a_layer_that_is_not_there(run, layers):
 def test_an_empty_selection(run, empty):
     """Is a mistake, and not the same as no selection; the message names it."""
     with pytest.raises(FiltertrackError, match=rf"{next(iter(empty))}: none .*are chosen"):
-        choose(run, **empty)
+        select_from_run(run, **empty)
 
 
 @pytest.mark.parametrize("steps", [[2, 0], (0, 2, 2), {0, 2}, np.array([2, 0]), range(0, 3, 2)])
 def test_only_the_steps_that_were_chosen(run, steps):
     """Ascending, each once, however they are given."""
-    subject = choose(run, steps=steps)
-    assert subject.steps == (0, 2)
-    assert [moment.step for moment in subject.moments[0]] == [0, 2]
+    selection = select_from_run(run, steps=steps)
+    assert selection.steps == (0, 2)
+    assert [moment.step for moment in selection.moments[0]] == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -128,50 +128,50 @@ def test_only_the_steps_that_were_chosen(run, steps):
 )
 def test_ranges_of_steps(run, steps, expected):
     """Of a range those that are there, and together with single steps each once."""
-    assert choose(run, steps=steps).steps == expected
+    assert select_from_run(run, steps=steps).steps == expected
 
 
 @pytest.mark.parametrize("steps", [range(3, 9), [range(3, 9), range(0)]], ids=str)
 def test_a_range_that_holds_no_snapshot(run, steps):
     """The message says what the run has."""
     with pytest.raises(FiltertrackError, match=r"none of .*run.* it has 3 snapshots from step 0"):
-        choose(run, steps=steps)
+        select_from_run(run, steps=steps)
 
 
 def test_a_step_that_is_not_there(make_run):
     """The message says which run lacks which, and what it has."""
     one, two = make_run(folder="one"), make_run(folder="two", steps=(0, 1))
     with pytest.raises(FiltertrackError, match=r"one' has no snapshot at step 7; it has 3 snapsho"):
-        choose(one, steps=[9, 0, 7])
+        select_from_run(one, steps=[9, 0, 7])
     with pytest.raises(
         FiltertrackError, match=r"two' has no snapshot at step 2; it has 2 snapshots from step 0 to"
     ):
-        choose(one, compare=two, steps=[0, 2])
+        select_from_run(one, compare=two, steps=[0, 2])
 
 
 def test_too_few_snapshots(make_run):
     """The message says how many there are and how many it takes."""
     run, empty = make_run(folder="run"), make_run(folder="empty", steps=())
     with pytest.raises(FiltertrackError, match=r"run' holds 1 readable snapshot to.*at least 2"):
-        choose(run, steps=[1], least=2)
+        select_from_run(run, steps=[1], least=2)
     with pytest.raises(FiltertrackError, match=r"empty' holds 0 readable snapshots.*at least 1"):
-        choose(empty)
-    assert choose(run, least=3).steps == (0, 1, 2)
+        select_from_run(empty)
+    assert select_from_run(run, least=3).steps == (0, 1, 2)
 
 
 def test_no_run(tmp_path):
     """The message says where none was found."""
     with pytest.raises(FiltertrackError, match="nothing"):
-        choose(tmp_path / "nothing")
+        select_from_run(tmp_path / "nothing")
 
 
 def test_a_damaged_snapshot_is_left_out(run, caplog):
     """With a warning that names it; the others are shown."""
     damage(run, 1)
     with caplog.at_level(logging.WARNING, "filtertrack"):
-        subject = choose(run)
-    assert subject.steps == (0, 2)
-    assert [moment.step for moment in subject.moments[0]] == [0, 2]
+        selection = select_from_run(run)
+    assert selection.steps == (0, 2)
+    assert [moment.step for moment in selection.moments[0]] == [0, 2]
     (record,) = caplog.records
     assert "left out step 1" in record.getMessage()
     assert str(run.file(1)) in record.getMessage()
@@ -183,9 +183,9 @@ def test_only_what_is_shown_must_be_readable(run, caplog):
     whole = file.read_bytes()
     at = whole.index(kernel)
     file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    assert choose(run, layers="conv1").steps == (0, 1, 2)
+    assert select_from_run(run, layers="conv1").steps == (0, 1, 2)
     assert not caplog.records
-    assert choose(run, layers="conv*").steps == (0, 2)
+    assert select_from_run(run, layers="conv*").steps == (0, 2)
     assert len(caplog.records) == 1
 
 
@@ -194,18 +194,18 @@ def test_nothing_but_damage(run, caplog):
     for step in run.steps:
         damage(run, step)
     with pytest.raises(FiltertrackError, match="0 readable snapshots"):
-        choose(run)
+        select_from_run(run)
     assert len(caplog.records) == 3
 
 
 def test_two_runs_have_steps_in_common(make_run):
     """Those, and each run's own moments of them."""
     one, two = make_run(folder="one", steps=(0, 1, 2, 5)), make_run(folder="two", steps=(1, 3, 5))
-    subject = choose(one, compare=two.path, layers="conv*")
-    assert [run.path for run in subject.runs] == [one.path, two.path]
-    assert subject.layers == ("conv1", "conv2")
-    assert subject.steps == (1, 5)
-    for run, moments in zip((one, two), subject.moments, strict=True):
+    selection = select_from_run(one, compare=two.path, layers="conv*")
+    assert [run.path for run in selection.runs] == [one.path, two.path]
+    assert selection.layers == ("conv1", "conv2")
+    assert selection.steps == (1, 5)
+    for run, moments in zip((one, two), selection.moments, strict=True):
         assert moments == (run.moment(1), run.moment(5))
 
 
@@ -213,9 +213,9 @@ def test_what_is_damaged_in_one_run_is_shown_of_neither(make_run, caplog):
     """Both stand side by side at every step."""
     one, two = make_run(folder="one"), make_run(folder="two")
     damage(two, 1)
-    subject = choose(one, compare=two)
-    assert subject.steps == (0, 2)
-    assert [[m.step for m in moments] for moments in subject.moments] == [[0, 2], [0, 2]]
+    selection = select_from_run(one, compare=two)
+    assert selection.steps == (0, 2)
+    assert [[m.step for m in moments] for moments in selection.moments] == [[0, 2], [0, 2]]
     assert str(two.file(1)) in caplog.text
 
 
@@ -228,7 +228,7 @@ def test_no_step_in_common(make_run, steps):
         FiltertrackError,
         match=rf"one' and .*two' have no step in common: 3 snapshots from step 0 to 2 and {has}",
     ):
-        choose(one, compare=two)
+        select_from_run(one, compare=two)
 
 
 def test_layers_of_other_shapes_cannot_be_compared(make_run, conv_info):
@@ -236,9 +236,9 @@ def test_layers_of_other_shapes_cannot_be_compared(make_run, conv_info):
     infos = [conv_info("conv1"), conv_info("conv2", (3, 3, 4, 6))]
     one = make_run(*infos, folder="one")
     two = make_run(infos[0], conv_info("conv2", (3, 3, 4, 8)), folder="two")
-    assert choose(one, compare=two, layers="conv1").layers == ("conv1",)
+    assert select_from_run(one, compare=two, layers="conv1").layers == ("conv1",)
     with pytest.raises(FiltertrackError) as error:
-        choose(one, compare=two, layers="*")
+        select_from_run(one, compare=two, layers="*")
     for part in ("layer conv2", str(two.path), "(8, 3, 3, 4)", "(6, 3, 3, 4)"):
         assert part in str(error.value)
 
@@ -248,33 +248,39 @@ def test_a_layer_the_other_run_does_not_have(make_run, conv_info):
     one = make_run(folder="one")
     two = make_run(conv_info("conv1"), folder="two")
     with pytest.raises(FiltertrackError, match=r"no layer 'conv2' in .*two"):
-        choose(one, compare=two, layers=["conv1", "conv2"])
+        select_from_run(one, compare=two, layers=["conv1", "conv2"])
 
 
 def test_some_of_the_steps(make_run):
     """Of both runs, ascending; a step it does not have is left out."""
     one, two = make_run(folder="one"), make_run(folder="two")
-    subject = choose(one, compare=two)
-    some = subject.at([2, 0, 7])
-    assert (some.runs, some.layers) == (subject.runs, subject.layers)
+    selection = select_from_run(one, compare=two)
+    some = selection.at([2, 0, 7])
+    assert (some.runs, some.layers) == (selection.runs, selection.layers)
     assert some.steps == (0, 2)
-    assert some.moments == tuple((moments[0], moments[2]) for moments in subject.moments)
-    assert subject.at(subject.steps) == subject
+    assert some.moments == tuple((moments[0], moments[2]) for moments in selection.moments)
+    assert selection.at(selection.steps) == selection
 
 
 def test_what_steps_count(run):
     """Epochs with the epoch schedule; with one snapshot within an epoch batches; else steps."""
     arrays = run.snapshot(0).arrays
-    assert (choose(run).unit, choose(run).marks) == ("epochs", ("0", "1", "2"))
+    assert (select_from_run(run).unit, select_from_run(run).marks) == ("epochs", ("0", "1", "2"))
     run.append(Snapshot(Moment(40, 3, 40), arrays))
-    assert (choose(run).unit, choose(run).marks) == ("batches", ("0", "10", "20", "40"))
-    assert choose(run).at([0, 1]).unit == "epochs"
+    assert (select_from_run(run).unit, select_from_run(run).marks) == (
+        "batches",
+        ("0", "10", "20", "40"),
+    )
+    assert select_from_run(run).at([0, 1]).unit == "epochs"
     run.append(Snapshot(Moment(50, 0), arrays))
-    assert (choose(run).unit, choose(run).marks[-1]) == ("steps", "50")
+    assert (select_from_run(run).unit, select_from_run(run).marks[-1]) == ("steps", "50")
 
 
 def test_weights_that_training_did_not_reach_are_marked_as_what_they_are(run):
     """Their step is none that training had."""
     last = Moment(3, 2, 20, epoch_batch=0, note="restored: epoch 1")
     run.append(Snapshot(last, run.snapshot(1).arrays))
-    assert (choose(run).unit, choose(run).marks) == ("epochs", ("0", "1", "2", "restored"))
+    assert (select_from_run(run).unit, select_from_run(run).marks) == (
+        "epochs",
+        ("0", "1", "2", "restored"),
+    )

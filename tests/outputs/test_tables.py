@@ -280,7 +280,7 @@ def test_all_rows_of_a_table_are_there(make_run, conv_info):
 
 def test_what_a_layer_is_too_large_for_is_said(make_run, conv_info, monkeypatch, tmp_path, caplog):
     """In the log, below the tables and in JSON; where a number would stand there is a dash."""
-    for name in ("redundancy", "structure"):
+    for name in ("redundancy", "spatial_structure"):
         monkeypatch.setattr(import_module(f"filtertrack.measures.{name}"), "_MOST_PRODUCTS", 1000)
     measured = measure(make_run(conv_info("large", (5, 5, 1, 4)), conv_info("small", (5, 5, 1, 0))))
     expected = "label, structured, p_value, twin, twin_cosine, repeated, orthogonality"

@@ -6,7 +6,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, Moment
-from filtertrack.outputs.timeline import SHORTEST, TIMES, Clock, Pace, plan
+from filtertrack.outputs.timeline import SHORTEST, TIMES, Pace, plan
+from filtertrack.render.encoders.frame_durations import TickClock
 
 NEARLY = 1e-6
 
@@ -210,28 +211,6 @@ def test_rests_that_leave_no_time_are_refused():
         Pace(seconds=3, hold=(1, 2))
 
 
-@given(st.lists(st.floats(0, 10), max_size=200), st.sampled_from([100, 1000]))
-def test_a_clock_is_never_more_than_half_a_tick_off(seconds, rate):
-    """After every frame, not only at the end; no frame has fewer than no ticks."""
-    clock, given_ticks = Clock(rate, 65535), 0
-    for number, time in enumerate(seconds, start=1):
-        ticks = clock.ticks(time)
-        assert ticks >= 0
-        given_ticks += ticks
-        assert given_ticks == pytest.approx(rate * math.fsum(seconds[:number]), abs=0.5 + NEARLY)
-
-
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=30), st.integers(1, 500))
-def test_a_clock_gives_no_frame_more_than_the_format_holds(seconds, longest):
-    """What does not fit into one frame the next ones get, as far as they can hold it."""
-    clock = Clock(100, longest)
-    ticks = [clock.ticks(time) for time in seconds]
-    assert all(0 <= each <= longest for each in ticks)
-    while (more := clock.ticks(0)) == longest:
-        ticks.append(more)
-    assert sum(ticks) + more == pytest.approx(100 * math.fsum(seconds), abs=0.5 + NEARLY)
-
-
 def test_a_picture_that_would_be_shown_for_too_long_is_refused():
     """A GIF says at most 655 seconds a frame; a shorter film than asked would be a surprise."""
     with pytest.raises(FiltertrackError, match="shown for 1000 seconds, expected at most 650"):
@@ -247,6 +226,6 @@ def test_between_is_a_whole_number():
 
 def test_halves_do_not_make_a_frame_that_browsers_slow_down():
     """Fifty pictures a second after a rest of three eighths: each has two hundredths at least."""
-    clock = Clock(rate=100, longest=65535)
+    clock = TickClock(rate=100, longest=65535)
     timeline = plan(evenly(100), Pace(fps=50, hold=(0.375, 1)))
     assert min(clock.ticks(frame.seconds) for frame in timeline.frames) == 2

@@ -9,6 +9,7 @@ from PIL import Image
 
 from filtertrack.render import grid
 from filtertrack.render.cells import to_cells, view_of
+from filtertrack.render.encoders.png import to_png
 from filtertrack.render.grid import (
     LEVELS,
     NOT_FINITE,
@@ -16,15 +17,14 @@ from filtertrack.render.grid import (
     PAGE,
     SEPARATOR,
     Layout,
-    draw,
+    draw_pages,
     to_image,
     to_levels,
-    to_png,
     to_rgb,
 )
 from filtertrack.render.palette import OUTLINED as OUTLINED_LABELS
 from filtertrack.render.palette import film_palette, outline_entries
-from filtertrack.render.value_range import value_range
+from filtertrack.render.value_range import range_of_cells
 
 SIDES = st.integers(1, 12)
 LAYOUTS = st.integers(1, 4).flatmap(
@@ -95,7 +95,7 @@ def pages(conv_info, kernels, side=320):
     filters, height, width, channels = kernels.shape
     view = view_of(conv_info(kernel_shape=(height, width, channels, filters)))
     cells = to_cells(view, kernels)
-    return draw(view, cells, value_range(cells), side)
+    return draw_pages(view, cells, range_of_cells(cells), side)
 
 
 @given(st.integers(1, 200), SIDES, SIDES, st.integers(16, 900))
@@ -268,10 +268,10 @@ def test_levels_and_colours(rng):
     """Lowest is the darkest, highest the lightest; what is not finite is magenta."""
     cells = rng.normal(size=(3, 4, 4, 3))
     cells[1, 2, 2, 0] = np.nan
-    rgb, grey = to_rgb(cells, value_range(cells)), cells[..., :1]
+    rgb, grey = to_rgb(cells, range_of_cells(cells)), cells[..., :1]
     assert [(cell.min(), cell.max()) for cell in rgb[[0, 2]]] == [(0, 255)] * 2
     assert tuple(rgb[1, 2, 2]) == NOT_FINITE_RGB
-    levels = to_levels(grey, value_range(grey))
+    levels = to_levels(grey, range_of_cells(grey))
     assert (levels[0].min(), levels[0].max()) == (0, LEVELS - 1)
     assert levels[1, 2, 2] == NOT_FINITE
     assert np.count_nonzero(levels == NOT_FINITE) == 1
@@ -295,7 +295,7 @@ def test_more_than_64_filters_go_on_pages(conv_info, rng, count, expected):
     assert len({page.shape for page in drawn}) == 1
     assert max(drawn[0].shape) <= 320
     layout = Layout.fit(PAGE, 5, 5, 320)
-    for number, levels in enumerate(to_levels(kernels, value_range(kernels))):
+    for number, levels in enumerate(to_levels(kernels, range_of_cells(kernels))):
         page, place = divmod(number, PAGE)
         row, column = divmod(place, layout.columns)
         step = 5 * layout.scale + layout.gap
@@ -361,7 +361,7 @@ def test_golden_slices(conv_info, golden):
         kernel_shape=(5, 5, 5, 1, 6), axes=(4, 1, 0, 2, 3), shape=(6, 5, 25, 1), bias=False
     )
     cells = to_cells(view_of(info), info.canonical(spots.transpose(1, 2, 3, 0)[:, :, :, None]))
-    (picture,) = draw(view_of(info), cells, value_range(cells), 320)
+    (picture,) = draw_pages(view_of(info), cells, range_of_cells(cells), 320)
     assert max(picture.shape) <= 320
     golden("slices.png", to_image(picture))
 
@@ -381,7 +381,7 @@ def test_golden_outlined(golden):
     kernels = gabors(7, 5)
     layout = Layout.fit(7, 5, 5, 160, outlined=True)
     labels = np.array([*OUTLINED_LABELS, "unstructured", "unknown", "edge"])
-    tones = to_levels(kernels, value_range(kernels))
+    tones = to_levels(kernels, range_of_cells(kernels))
     picture = layout.compose(tones, SEPARATOR, outline_entries(labels))
     image = Image.fromarray(picture)
     image.putpalette(film_palette("dark").tobytes())

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from filtertrack import FiltertrackError
 from filtertrack.measures import LABELS
-from filtertrack.render.grid import LEVELS, NOT_FINITE, NOT_FINITE_RGB, SEPARATOR, palette
+from filtertrack.render.grid import LEVELS, NOT_FINITE, NOT_FINITE_RGB, SEPARATOR, grid_palette
 from filtertrack.render.palette import (
     BACKGROUND,
     OUTLINE,
@@ -75,7 +75,7 @@ def test_text_and_curves_are_legible(theme):
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_theme_does_not_change_the_weights(theme):
     """Greys are those of every other picture; levels that are given are taken as they are."""
-    np.testing.assert_array_equal(film_palette(theme)[:LEVELS], palette()[:LEVELS])
+    np.testing.assert_array_equal(film_palette(theme)[:LEVELS], grid_palette()[:LEVELS])
     levels = colormap_levels("viridis")
     coloured = film_palette(theme, levels)
     np.testing.assert_array_equal(coloured[:LEVELS], levels)
@@ -91,7 +91,7 @@ def test_a_palette_is_nobody_elses():
 def test_grey_is_the_grid():
     """From black to white, never darker; the colormap that is drawn when none is asked for."""
     levels = colormap_levels("gray")
-    np.testing.assert_array_equal(levels, palette()[:LEVELS])
+    np.testing.assert_array_equal(levels, grid_palette()[:LEVELS])
     assert levels[0].tolist() == [0, 0, 0]
     assert levels[-1].tolist() == [255, 255, 255]
     assert (np.diff(levels.astype(int), axis=0) >= 0).all()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtertrack.render.palette import BACKGROUND, SHADES, ramp_entry
-from filtertrack.render.sparkline import Curve, Metric, Plot, metrics_of
+from filtertrack.render.sparkline import Curve, Metric, Sparkline, metrics_of
 
 SHAPE = (40, 120)
 DIM = 2
@@ -16,7 +16,7 @@ def plot(*curves, knots=None, shape=SHAPE):
     logs = [[{} if v is None else {"loss": v} for v in values] for values in curves]
     metric = Metric("loss", tuple(Curve.of("", log, "loss") for log in logs))
     knots = np.linspace(0, 1, len(curves[0])) if knots is None else np.array(knots, float)
-    return Plot(metric, knots, shape, 1.0)
+    return Sparkline(metric, knots, shape, 1.0)
 
 
 def shades(picture, ramp=1):

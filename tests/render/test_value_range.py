@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from filtertrack.render.value_range import normalise, value_range
+from filtertrack.render.value_range import normalise, range_of_cells
 
 SHAPES = array_shapes(min_dims=4, max_dims=4, max_side=4)
 ANY = SHAPES.flatmap(lambda shape: arrays(np.float64, shape, elements=st.floats()))
@@ -13,7 +13,7 @@ TAME = SHAPES.flatmap(lambda shape: arrays(np.float64, shape, elements=st.floats
 @given(ANY, st.sampled_from(["cell", "layer"]))
 def test_everything_finite_is_between_0_and_1(cells, span):
     """Also float64's extremes; what is not finite is NaN and nothing else is."""
-    unit = normalise(cells, value_range(cells, span))
+    unit = normalise(cells, range_of_cells(cells, span))
     finite = np.isfinite(cells)
     assert (np.isnan(unit) == ~finite).all()
     assert ((unit[finite] >= 0) & (unit[finite] <= 1)).all()
@@ -22,7 +22,7 @@ def test_everything_finite_is_between_0_and_1(cells, span):
 @given(TAME)
 def test_each_cell_spans_0_to_1(cells):
     """Lowest is 0 and highest 1, exactly; a constant cell is one half."""
-    for cell, unit in zip(cells, normalise(cells, value_range(cells)), strict=True):
+    for cell, unit in zip(cells, normalise(cells, range_of_cells(cells)), strict=True):
         if cell.min() < cell.max():
             assert (unit[cell == cell.min()] == 0).all()
             assert (unit[cell == cell.max()] == 1).all()
@@ -33,7 +33,7 @@ def test_each_cell_spans_0_to_1(cells):
 @given(TAME)
 def test_the_order_of_weights_stays(cells):
     """A higher weight is never drawn darker."""
-    unit = normalise(cells, value_range(cells, "layer"))
+    unit = normalise(cells, range_of_cells(cells, "layer"))
     order = np.argsort(cells, axis=None)
     assert (np.diff(unit.ravel()[order]) >= 0).all()
 
@@ -44,14 +44,14 @@ def test_length_and_shift_do_not_matter(cells, factor, shift):
     cells = np.round(cells)
     moved = cells * factor + shift
     np.testing.assert_allclose(
-        normalise(moved, value_range(moved)), normalise(cells, value_range(cells)), atol=1e-9
+        normalise(moved, range_of_cells(moved)), normalise(cells, range_of_cells(cells)), atol=1e-9
     )
 
 
 @given(ANY)
 def test_ranges_ignore_what_is_not_finite(cells):
     """Against numpy, cell by cell; one range for all with ``"layer"``."""
-    values, shared = value_range(cells), value_range(cells, "layer")
+    values, shared = range_of_cells(cells), range_of_cells(cells, "layer")
     for number, cell in enumerate(cells):
         finite = cell[np.isfinite(cell)]
         if len(finite):
@@ -65,9 +65,9 @@ def test_ranges_ignore_what_is_not_finite(cells):
 def test_union_covers_both(cells, seed):
     """The range over a run is the union of its snapshots' ranges."""
     other = np.random.default_rng(seed).normal(size=cells.shape)
-    both = value_range(cells).union(value_range(other))
+    both = range_of_cells(cells).union(range_of_cells(other))
     stacked = np.concatenate([cells, other], axis=1)
-    expected = value_range(stacked)
+    expected = range_of_cells(stacked)
     np.testing.assert_array_equal(both.low, expected.low)
     np.testing.assert_array_equal(both.high, expected.high)
 
@@ -75,14 +75,14 @@ def test_union_covers_both(cells, seed):
 def test_outside_the_range_is_clipped():
     """A range chosen elsewhere: what lies outside is darkest or lightest."""
     cells = np.array([[[[-5.0], [0.0], [5.0]]]])
-    values = value_range(np.array([[[[-1.0], [1.0]]]]))
+    values = range_of_cells(np.array([[[[-1.0], [1.0]]]]))
     assert normalise(cells, values).ravel().tolist() == [0, 0.5, 1]
 
 
 @given(ANY, st.sampled_from(["cell", "layer"]))
 def test_zero_centred_is_the_smallest_range_with_zero_in_its_middle(cells, span):
     """As far down as up, and as far as the finite weight farthest from zero, no farther."""
-    values = value_range(cells, span)
+    values = range_of_cells(cells, span)
     centred = values.zero_centred()
     np.testing.assert_array_equal(centred.low, -centred.high)
     groups = cells if span == "cell" else [cells] * len(cells)
@@ -100,7 +100,7 @@ def test_zero_centred_is_the_smallest_range_with_zero_in_its_middle(cells, span)
 @given(ANY)
 def test_with_a_zero_centred_range_zero_is_one_half(cells):
     """And what is above is lighter, what is below darker; what is not finite is NaN as ever."""
-    unit = normalise(cells, value_range(cells).zero_centred())
+    unit = normalise(cells, range_of_cells(cells).zero_centred())
     finite = np.isfinite(cells)
     assert (np.isnan(unit) == ~finite).all()
     assert (unit[cells == 0] == 0.5).all()

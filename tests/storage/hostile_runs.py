@@ -558,11 +558,11 @@ def labelled(run):
 
 def page(run):
     """Ask for what the page in TensorBoard asks for."""
-    from filtertrack.tensorboard_plugin.logdir import Catalogue
+    from filtertrack.tensorboard_plugin.logdir import LogDirectory
     from filtertrack.web import page_api as answers
     from filtertrack.web import payload as parts
 
-    served = Catalogue.of_flags(str(run.path), None).open(".")
+    served = LogDirectory.of_flags(str(run.path), None).open(".")
     answers.describe_run(served)
     answers.describe_steps(served, "")
     info = next(iter(served.layers.values()))
@@ -588,9 +588,9 @@ def events(run):
 
 def going_on(run):
     """Go on with it as the tracker does."""
-    from filtertrack.capture.run_writer import Recording
+    from filtertrack.capture.run_writer import RunWriter
 
-    recording = Recording(run.path, None)
+    recording = RunWriter(run.path, None)
     try:
         recording.open(list(run.layers.values()), {})
         recording.begin_from(Moment(0, 0), None)

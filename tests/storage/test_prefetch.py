@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack.storage import prefetch as ahead
-from filtertrack.storage.prefetch import ReadAhead
+from filtertrack.storage.prefetch import Prefetcher
 
 
 class Files:
@@ -29,7 +29,7 @@ class Files:
 
     def reader(self):
         """Return what reads them ahead."""
-        return ReadAhead(self.read, lambda: self.stamps)
+        return Prefetcher(self.read, lambda: self.stamps)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a", "b", "ab"])), max_size=30))
@@ -115,7 +115,7 @@ def unsteady(failing):
             raise OSError("no")
         return files.read(step, members)
 
-    return ReadAhead(read, lambda: files.stamps)
+    return Prefetcher(read, lambda: files.stamps)
 
 
 def test_what_fails_fails_where_it_is_asked_for(unsteady, failing):
@@ -156,7 +156,7 @@ def test_what_changed_without_a_new_listing_is_not_mixed():
     """Arrays of the old file are not handed out as those of the new one."""
     files = Files(3)
     listed = dict(files.stamps)
-    reader = ReadAhead(files.read, lambda: listed)
+    reader = Prefetcher(files.read, lambda: listed)
     reader.read(1, {"a": 16})
     files.stamps = {**files.stamps, 1: 2}
     reader.read(1, {"b": 16})

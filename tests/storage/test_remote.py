@@ -19,13 +19,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot, animate, measure
-from filtertrack.capture.background_writer import Recorder
+from filtertrack.capture.background_writer import BackgroundWriter
 from filtertrack.cli import main
 from filtertrack.errors import UnreachableError
 from filtertrack.storage import retry as connections
-from filtertrack.storage.paths import place_of
+from filtertrack.storage.paths import path_of
 from filtertrack.storage.remote import RemotePath
-from filtertrack.tensorboard_plugin.logdir import Catalogue
+from filtertrack.tensorboard_plugin.logdir import LogDirectory
 
 # Clients that are dropped with their connections open: those of others, and collected at any time.
 pytestmark = [
@@ -460,15 +460,15 @@ def test_runs_below_an_address_are_found(run, line):
     """However deep, by their path below; one that is unreachable is a note, not an error."""
     for name in ("a", "b/deep"):
         copied(run, f"s3://bucket/logs/{name}")
-    catalogue = Catalogue.of_flags("s3://bucket/logs", "")
+    catalogue = LogDirectory.of_flags("s3://bucket/logs", "")
     assert list(catalogue.find().runs) == ["a", "b/deep"]
     same(run, catalogue.open("b/deep"))
     with pytest.raises(FiltertrackError, match="there is no run"):
         catalogue.open("../other")
-    spec = Catalogue.of_flags("", f"far:s3://bucket/logs/b,{run.path}")
+    spec = LogDirectory.of_flags("", f"far:s3://bucket/logs/b,{run.path}")
     assert list(spec.find().runs) == ["far/deep", "run"]
     line.cut()
-    found = Catalogue.of_flags("s3://bucket/logs", "").find()
+    found = LogDirectory.of_flags("s3://bucket/logs", "").find()
     assert not found.runs
     assert "cannot be searched" in found.notes[0]
 
@@ -532,8 +532,8 @@ def test_a_path_of_universal_pathlib(run):
     upath = pytest.importorskip("upath")
     place = upath.UPath("memory://u/run")
     same(run, copied(run, place))
-    assert isinstance(place_of(place), RemotePath)
-    assert str(place_of(place)).rstrip("/").endswith("u/run")
+    assert isinstance(path_of(place), RemotePath)
+    assert str(path_of(place)).rstrip("/").endswith("u/run")
 
 
 def test_an_address_in_a_path_is_said(tmp_path):
@@ -643,7 +643,7 @@ def refusal():
 def test_the_tab_keeps_what_it_found(run, line, hurried):
     """While the connection is lost its runs stay known; that they are not reached is said."""
     copied(run, "s3://bucket/logs/a")
-    catalogue = Catalogue.of_flags("s3://bucket/logs", "")
+    catalogue = LogDirectory.of_flags("s3://bucket/logs", "")
     assert list(catalogue.find().runs) == ["a"]
     assert catalogue.open("a") is catalogue.open("a")
     catalogue._last = (0.0, catalogue._last[1])
@@ -669,7 +669,7 @@ def test_what_was_given_up_does_not_write_into_the_next_run(tiny_model, data, mo
 
     monkeypatch.setattr(Run, "append", hang)
     with monkeypatch.context() as patch:
-        patch.setattr("filtertrack.capture.run_writer.Recorder", impatient)
+        patch.setattr("filtertrack.capture.run_writer.BackgroundWriter", impatient)
         fit(tiny_model, data, address)
     with pytest.raises(FiltertrackError, match="another tracker is writing"):
         fit(tiny_model, data, address, existing="replace")
@@ -682,7 +682,7 @@ def test_what_was_given_up_does_not_write_into_the_next_run(tiny_model, data, mo
 
 
 def impatient(*sinks, **options):
-    return Recorder(*sinks, **options, patience=0.05)
+    return BackgroundWriter(*sinks, **options, patience=0.05)
 
 
 def test_a_run_that_cannot_be_opened_in_mid_training(data, line, hurried, caplog):

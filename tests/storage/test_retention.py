@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot
-from filtertrack.storage.retention import ThinnedRun, count_taken, surplus, worth_drawing
+from filtertrack.storage.retention import RetainedRun, count_taken, surplus, worth_drawing
 
 STEPS = st.lists(st.integers(0, 10**12 - 1), max_size=120, unique=True).map(sorted)
 PACES = st.builds(
@@ -170,7 +170,7 @@ def test_keeping_few_goes_on(tiny_model, data, tmp_path, caplog):
 
 def test_what_cannot_be_removed_stays(run, conv_info, monkeypatch, caplog):
     """Nothing is lost for it, it is said once, and tried again."""
-    thinned = ThinnedRun(run, 2)
+    thinned = RetainedRun(run, 2)
     with monkeypatch.context() as patch:
         patch.setattr(Run, "remove", lambda self, step: (_ for _ in ()).throw(OSError("no")))
         for step in (3, 4, 5):

@@ -4,7 +4,8 @@ import pytest
 
 from filtertrack.errors import UnreachableError
 from filtertrack.storage import retry as connections
-from filtertrack.storage.retry import Connection, hide_secrets
+from filtertrack.storage.redaction import hide_secrets
+from filtertrack.storage.retry import RetryingFileSystem
 
 
 class Storage:
@@ -28,7 +29,7 @@ class Storage:
 def clock(monkeypatch):
     """Time passes only in pauses; each is noted."""
 
-    class Clock:
+    class TickClock:
         now = 100.0
         pauses = []  # noqa: RUF012 - one clock a test
 
@@ -37,7 +38,7 @@ def clock(monkeypatch):
             self.pauses.append(seconds)
             self.now += seconds
 
-    clock = Clock()
+    clock = TickClock()
     clock.pauses = []
     monkeypatch.setattr(connections.time, "monotonic", lambda: clock.now)
     monkeypatch.setattr(connections.time, "sleep", clock.sleep)
@@ -51,7 +52,7 @@ def lost(count):
 def test_it_is_tried_again_with_growing_pauses(clock):
     """Each pause is twice the one before, up to half a minute."""
     storage = Storage(*lost(8))
-    Connection(storage).insist("act", "a")
+    RetryingFileSystem(storage).insist("act", "a")
     assert clock.pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert len(storage.calls) == 9
 
@@ -60,14 +61,14 @@ def test_it_is_tried_again_with_growing_pauses(clock):
 def test_it_ends_within_a_bound(clock, outcomes):
     """After two minutes it is given up, whatever comes later."""
     with pytest.raises(UnreachableError, match="the line is dead"):
-        Connection(Storage(*outcomes)).insist("act", "a")
+        RetryingFileSystem(Storage(*outcomes)).insist("act", "a")
     assert sum(clock.pauses) <= 120
 
 
 def test_after_that_little_is_tried(clock):
     """At once nothing, after half a minute once; and as before once it works again."""
     storage = Storage(*lost(10))
-    connection = Connection(storage)
+    connection = RetryingFileSystem(storage)
     with pytest.raises(UnreachableError):
         connection.insist("act", "a")
     tried = len(storage.calls)
@@ -94,7 +95,7 @@ def test_what_time_does_not_mend_is_not_tried_again(clock, raised, expected):
     """What may not be done, or a bucket that is not there."""
     storage = Storage(raised)
     with pytest.raises(expected):
-        Connection(storage).insist("act", "a")
+        RetryingFileSystem(storage).insist("act", "a")
     assert len(storage.calls) == 1
     assert clock.pauses == []
 
@@ -105,7 +106,7 @@ def test_what_time_does_not_mend_is_not_tried_again(clock, raised, expected):
 def test_any_error_becomes_one_that_can_be_told(raised):
     """One kind, with a text, and without the one that led to it: its texts may hold secrets."""
     with pytest.raises(UnreachableError) as error:
-        Connection(Storage(raised)).call("act", "a")
+        RetryingFileSystem(Storage(raised)).call("act", "a")
     assert error.value.errno == errno.EIO
     assert error.value.strerror
     assert error.value.__suppress_context__
@@ -122,7 +123,7 @@ def test_a_call_has_a_time_to_end(monkeypatch):
             """Note the time."""
             seen[path] = timeout
 
-    connection = Connection(Timed())
+    connection = RetryingFileSystem(Timed())
     connection.call("act", "small")
     connection.call("act", "large", weight=10**9)
     assert seen["small"] == 60
@@ -145,7 +146,7 @@ def test_no_secret_is_shown(text, monkeypatch):
     """Neither what looks like one, nor what the environment or the options hold as one."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "my-own SECRET")
     with pytest.raises(UnreachableError) as error:
-        Connection(Storage(OSError(text))).call("act", "a")
+        RetryingFileSystem(Storage(OSError(text))).call("act", "a")
     assert "SECRET" not in f"{error.value} {error.value!r}"
 
 
@@ -154,7 +155,7 @@ def test_secrets_in_options_are_hidden_at_any_depth():
     options = {"client": {"token": "a-token"}, "password": "a-password"}
     storage = Storage(OSError("a-password and a-token"), **options)
     with pytest.raises(UnreachableError, match=r"^\[Errno 5\] \*\*\* and \*\*\*$"):
-        Connection(storage).call("act", "a")
+        RetryingFileSystem(storage).call("act", "a")
 
 
 def test_an_error_is_one_line():

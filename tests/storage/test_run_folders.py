@@ -1,7 +1,7 @@
 import pytest
 
 from filtertrack import FilterTracker, Run
-from filtertrack.storage.paths import place_of
+from filtertrack.storage.paths import path_of
 from filtertrack.storage.run_folders import last_numbered, next_numbered
 
 
@@ -57,7 +57,7 @@ def test_on_object_storage(make_run):
     """Folders are listed there too, and gaps do not count either."""
     for name in ("exp", "exp-3"):
         Run.create(f"memory://numbered/{name}", list(make_run(folder=name).layers.values()))
-    folder = place_of("memory://numbered/exp")
+    folder = path_of("memory://numbered/exp")
     assert str(last_numbered(folder)) == "memory://numbered/exp-3"
     assert str(next(next_numbered(folder))) == "memory://numbered/exp-4"
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate, measure
-from filtertrack.capture.run_writer import Recording
+from filtertrack.capture.run_writer import RunWriter
 from filtertrack.outputs.tables import write_csv
 
 JSON = st.recursive(
@@ -115,7 +115,7 @@ def test_nothing_is_written_through_links_of_a_run(run, tmp_path):
         link.symlink_to(victim)
     animate(run, run.path / "evolution.gif", size=50, steps=[0, 1])
     write_csv(measure(run, steps=[0, 1]), run.path / "a.csv")
-    recording = Recording(run.path, None)
+    recording = RunWriter(run.path, None)
     recording.open(list(run.layers.values()), {})
     recording.begin()
     recording.put(Snapshot(Moment(7, 7), run.snapshot(0).arrays))

@@ -3,14 +3,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 
-from filtertrack.storage.paths import place_of
+from filtertrack.storage.paths import path_of
 from filtertrack.tensorboard_plugin import event_files as events
 from filtertrack.tensorboard_plugin.event_files import EventFile, EventObjects, events_in
 
 FOLDER = "filters"
 
 
-class Clock:
+class TickClock:
     """Time that passes when it is told to, for everybody."""
 
     def __init__(self):
@@ -30,14 +30,14 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
+    clock = TickClock()
     monkeypatch.setattr(events, "time", clock)
     return clock
 
 
 @pytest.fixture
 def place(request):
-    return place_of(f"memory://events/{request.node.name}")
+    return path_of(f"memory://events/{request.node.name}")
 
 
 def event(step, size=10):

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
 from filtertrack.tensorboard_plugin import logdir as catalogue
-from filtertrack.tensorboard_plugin.logdir import Catalogue
+from filtertrack.tensorboard_plugin.logdir import LogDirectory
 
 
 def at(folder):
-    return Catalogue.of_flags(str(folder), "")
+    return LogDirectory.of_flags(str(folder), "")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_the_log_folder_may_itself_be_a_run(run):
 def test_a_relative_folder_stays_what_it_was(logs, monkeypatch):
     """Also where the process goes elsewhere later."""
     monkeypatch.chdir(logs.parent)
-    runs = Catalogue.of_flags("logs", None)
+    runs = LogDirectory.of_flags("logs", None)
     monkeypatch.chdir("/")
     assert "a" in runs.find().runs
 
@@ -48,14 +48,14 @@ def test_a_relative_folder_stays_what_it_was(logs, monkeypatch):
 def test_folders_with_names_are_all_searched(logs, run):
     """``--logdir_spec``: each folder's runs are under its name, or under its own."""
     spec = f"first:{logs},{run.path}, second:{logs / 'b'}"
-    names = list(Catalogue.of_flags("", spec).find().runs)
+    names = list(LogDirectory.of_flags("", spec).find().runs)
     assert names == ["first/a", "first/b/deep", "run", "second/deep"]
 
 
 def test_two_folders_of_one_name_are_told_apart(logs):
     """Nothing of the first is hidden by the second."""
     spec = f"{logs / 'a'},{logs / 'b' / '..' / 'a'}"
-    assert list(Catalogue.of_flags("", spec).find().runs) == ["a", "a_2"]
+    assert list(LogDirectory.of_flags("", spec).find().runs) == ["a", "a_2"]
 
 
 @pytest.mark.parametrize("folder", ["nosuch://bucket/logs", "nosuch://bucket"])
@@ -64,7 +64,7 @@ def test_a_storage_that_cannot_be_used_is_said(folder):
     found = at(folder).find()
     assert found.runs == {}
     assert folder in found.notes[0]
-    assert Catalogue.of_flags("", f"name:{folder}").notes
+    assert LogDirectory.of_flags("", f"name:{folder}").notes
 
 
 def test_what_leads_out_of_the_log_folder_is_not_opened(logs, make_run):

@@ -17,8 +17,9 @@ from PIL import Image
 
 from filtertrack import FilterTracker, Moment, Run, Snapshot, animate, measures
 from filtertrack.measures import drift
-from filtertrack.outputs.layer_cells import Look, Panel
+from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.render.grid import Layout
+from filtertrack.render.look import Look
 from filtertrack.render.palette import THEMES, colormap_levels, film_palette
 
 PATIENCE = 12  # seconds
@@ -201,7 +202,7 @@ def picture(runs, layer, step, *, number=0, only=None, page=None, steps=None, **
     """
     look = {"scale": "frame", "theme": "light", **look}
     steps = steps or sorted(set(runs[0].steps).intersection(*(run.steps for run in runs[1:])))
-    panel = Panel(runs, layer, steps, Look(filters=page, **look))
+    panel = LayerCells(runs, layer, steps, Look(filters=page, **look))
     *_, cells = panel.walk(range(steps.index(step) + 1))
     palette = film_palette(look["theme"], colormap_levels(look.get("colormap", "gray")))
     tones = panel.paint(cells[number], panel.values(cells), palette)
@@ -458,7 +459,7 @@ def test_a_filter_opened_says_everything_of_it(logs, tab, exp1):
     written = [[float(part.split()[-1]) for part in row if part[-1].isdigit()] for row in table]
     np.testing.assert_allclose(np.reshape(written, (7, 7, 3)), kernels[5], rtol=1e-4)
 
-    named = measures.label(kernels[5:6], rgb=True).names[0]
+    named = measures.label_of_filter(kernels[5:6], rgb=True).names[0]
     tab.says(".label", f"{named} at step 3:")
     assert tab.at.locator(".curve .marker").count() == 3
     far = drift(kernels, exp1.kernels("rgb", 0))[5]

@@ -827,10 +827,10 @@ def test_a_folder_that_may_not_be_entered_does_not_stop_the_others(make_run, tmp
     closed = make_run(folder="logs/closed").path
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[2]);"
-        "from filtertrack.tensorboard_plugin.logdir import Catalogue;"
+        "from filtertrack.tensorboard_plugin.logdir import LogDirectory;"
         "from pathlib import Path;"
         "os.chdir(sys.argv[1]); os.setgid(65534); os.setuid(65534);"
-        "print(list(Catalogue({'': Path('.')}).find().runs))"
+        "print(list(LogDirectory({'': Path('.')}).find().runs))"
     )
     closed.chmod(0o600)
     for folder in (tmp_path / "logs", tmp_path / "logs" / "a"):
@@ -994,7 +994,7 @@ def test_measures_are_those_of_the_package(tab, write_run, layer, rng, *, kind, 
         assert came["norm"] == [number(measures.norm(f)[0]) for f in filters]
         assert came["drift"] == [number(measures.drift(f, filters[0])[0]) for f in filters]
         assert came["roughness"] == [number(measures.roughness(f)[0]) for f in filters]
-        found = measures.label(filters[1], rgb=view.coloured)
+        found = measures.label_of_filter(filters[1], rgb=view.coloured)
         assert tab.json("label", **asked, filter=one, step=1) == {
             "label": found.names[0],
             "roughness": number(found.structure.ratio[0]),
@@ -1013,7 +1013,7 @@ def test_planted_filters_are_named(planted_run):
     labels = [
         tab.json("label", run=".", layer="conv1", filter=n, step=20)["label"] for n in range(8)
     ]
-    names = measures.label(planted_run.kernels("conv1", 20)).names
+    names = measures.label_of_filter(planted_run.kernels("conv1", 20)).names
     assert labels == list(names)
     assert labels[:2] == ["edge", "blob"]
 

@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 
 from filtertrack import FilterTracker, Run, measures
-from filtertrack.outputs.filmstrip_picture import Strip
-from filtertrack.outputs.frames import Film
-from filtertrack.outputs.layer_cells import Look
-from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.filmstrip_picture import FilmstripPicture
+from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.cells import to_cells, view_of
 from filtertrack.render.grid import draw, to_image
-from filtertrack.render.value_range import value_range
+from filtertrack.render.look import Look
+from filtertrack.render.value_range import range_of_cells
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def pages_of(run, layer):
     view = view_of(info)
     for step in run.steps:
         cells = to_cells(view, run.kernels(layer, step), cells)
-        pages[step] = draw(view, cells, value_range(cells), 320)
+        pages[step] = draw(view, cells, range_of_cells(cells), 320)
     return pages
 
 
@@ -95,15 +95,15 @@ def test_both_loaders_serve_the_renderers_pixels(trained, tensorboard, until, fl
                     expected = np.asarray(to_image(drawn[step][number]).convert("RGB"))
                     np.testing.assert_array_equal(pixels(data), expected)
 
-        subject = choose(run, layers="rgb")
-        film = Film(subject, plan(subject.moments[0], Pace()), Look(), side=320)
+        selection = select_from_run(run, layers="rgb")
+        film = AnimationFrames(selection, plan(selection.moments[0], Pace()), Look(), side=320)
         with Image.open(io.BytesIO(images("filters_timelapse/rgb")[5])) as image:
             assert image.n_frames == 6
             image.seek(5)
             *_, last = film.pictures()
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), film.palette[last])
         strip = images("filters_filmstrip/rgb")[5]
-        np.testing.assert_array_equal(pixels(strip), Strip(subject, Look()).card(320))
+        np.testing.assert_array_equal(pixels(strip), FilmstripPicture(selection, Look()).card(320))
 
         drift = {"run": where, "tag": "filter_measures/rgb/drift"}
         scalars = json.loads(get("scalars/scalars", drift))

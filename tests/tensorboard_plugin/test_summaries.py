@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from filtertrack import Moment, Run, Snapshot, measures
-from filtertrack.outputs.filmstrip_picture import Strip
-from filtertrack.outputs.frames import Film
-from filtertrack.outputs.layer_cells import Look
-from filtertrack.outputs.run_selection import choose
+from filtertrack.outputs.filmstrip_picture import FilmstripPicture
+from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.cells import to_cells, to_channels, view_of
 from filtertrack.render.grid import draw, to_image
-from filtertrack.render.value_range import value_range
+from filtertrack.render.look import Look
+from filtertrack.render.value_range import range_of_cells
 from filtertrack.tensorboard_plugin import event_files as events
 from filtertrack.tensorboard_plugin.summaries import Summaries, event_bytes
 
@@ -78,7 +78,7 @@ def test_the_picture_is_the_renderers(make_run, conv_info, read_events):
         view = view_of(info)
         cells = to_cells(view, run.kernels(info.name, step), like if info.name == "deep" else None)
         like = cells if info.name == "deep" else like
-        pages = draw(view, cells, value_range(cells), 320)
+        pages = draw(view, cells, range_of_cells(cells), 320)
         width, height, *files = strings(value)
         assert len(files) == len(pages) == (2 if info.name == "deep" else 1)
         for file, page in zip(files, pages, strict=True):
@@ -124,8 +124,8 @@ def test_the_timelapse_holds_every_snapshot(make_run, read_events):
     run = make_run(steps=range(7))
     write(run)
     (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_timelapse/conv1")
-    subject = choose(run)
-    film = Film(subject, plan(subject.moments[0], Pace(fps=8)), Look(), side=320)
+    selection = select_from_run(run)
+    film = AnimationFrames(selection, plan(selection.moments[0], Pace(fps=8)), Look(), side=320)
     with Image.open(io.BytesIO(strings(value)[2])) as image:
         assert image.n_frames == 7
         assert image.size[::-1] == film.shape
@@ -141,10 +141,10 @@ def test_the_filmstrip_shows_the_first_epochs_of_a_long_run(make_run, conv_info,
     write(run, steps=[0, 199])
     (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_filmstrip/conv1")
     width, height, file = strings(value)
-    chosen = choose(run, steps=[0, 1, 2, 5, 10, 20, 30, 40, 64, 199])
+    chosen = select_from_run(run, steps=[0, 1, 2, 5, 10, 20, 30, 40, 64, 199])
     with Image.open(io.BytesIO(file)) as image:
         assert image.size == (int(width), int(height))
-        np.testing.assert_array_equal(np.asarray(image), Strip(chosen, Look()).card(320))
+        np.testing.assert_array_equal(np.asarray(image), FilmstripPicture(chosen, Look()).card(320))
     assert "Filmstrip" in value.metadata.summary_description
 
 

@@ -10,8 +10,8 @@ from typing import BinaryIO, Protocol, TypeAlias
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.render.encoders.apng import ApngWriter
 from filtertrack.render.encoders.gif import GifWriter
+from filtertrack.render.encoders.png import AnimatedPngWriter
 from filtertrack.render.encoders.video import VideoWriter, check_encoder
 from filtertrack.render.encoders.webp import WebpWriter
 
@@ -83,10 +83,10 @@ class Format:
             )
 
 
-FORMATS: dict[str, Format] = {
+ANIMATION_FORMATS: dict[str, Format] = {
     ".gif": Format("image/gif", GifWriter, (1 << 16) - 1, palette=True),
-    ".png": Format("image/png", ApngWriter, (1 << 31) - 1),
-    ".apng": Format("image/png", ApngWriter, (1 << 31) - 1),
+    ".png": Format("image/png", AnimatedPngWriter, (1 << 31) - 1),
+    ".apng": Format("image/png", AnimatedPngWriter, (1 << 31) - 1),
     ".webp": Format("image/webp", WebpWriter, (1 << 14) - 1),
     ".mp4": Format("video/mp4", partial(VideoWriter, container="mp4"), 1 << 14, video=True),
     ".webm": Format("video/webm", partial(VideoWriter, container="webm"), 1 << 14, video=True),
@@ -94,10 +94,10 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that a file's ending asks for; it is one of ``FORMATS``.
+    """Return the format that a file's ending asks for; it is one of ``ANIMATION_FORMATS``.
 
     Example:
         >>> format_of(Path("evolution.webp")).mime
         'image/webp'
     """
-    return FORMATS[path.suffix.lower()]
+    return ANIMATION_FORMATS[path.suffix.lower()]

@@ -13,9 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from filtertrack.outputs.timeline import Clock
-from filtertrack.render.encoders.changes import changed
-from filtertrack.render.encoders.compression import FrameWriter
+from filtertrack.render.encoders.frame_compression import FrameWriter, changed
+from filtertrack.render.encoders.frame_durations import TickClock
 from filtertrack.render.palette import TRANSPARENT
 
 _KEEP = 1 << 2
@@ -45,7 +44,7 @@ class GifWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
     ) -> None:
-        super().__init__(file, Clock(100, _LONGEST_DELAY), _compressed)
+        super().__init__(file, TickClock(100, _LONGEST_DELAY), _compressed)
         height, width = shape
         file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0))
         file.write(colours.tobytes())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self, cast
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.outputs.timeline import Clock
+from filtertrack.render.encoders.frame_durations import TickClock
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -64,7 +64,7 @@ class VideoWriter:
         import av  # noqa: PLC0415 - an extra
 
         self._colours = colours
-        self._clock = Clock(_TICKS, 1 << 31)
+        self._clock = TickClock(_TICKS, 1 << 31)
         self._at = 0
         codec, options = _CODECS[container]
         # Without "bitexact" a WebM holds random numbers, and is another file each time.

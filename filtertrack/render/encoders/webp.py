@@ -11,9 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from filtertrack.outputs.timeline import Clock
-from filtertrack.render.encoders.changes import changed
-from filtertrack.render.encoders.compression import FrameWriter
+from filtertrack.render.encoders.frame_compression import FrameWriter, changed
+from filtertrack.render.encoders.frame_durations import TickClock
 
 _ANIMATED, _ALPHA = 0x02, 0x10
 _BLEND, _KEEP = 0x00, 0x00
@@ -44,7 +43,7 @@ class WebpWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        super().__init__(file, Clock(1000, _LONGEST_DELAY), self._compressed)
+        super().__init__(file, TickClock(1000, _LONGEST_DELAY), self._compressed)
         self._colours = colours
         height, width = shape
         canvas = struct.pack("<I", _ANIMATED | _ALPHA) + _three(width - 1) + _three(height - 1)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from filtertrack import FiltertrackError
-from filtertrack.render.encoders.formats import FORMATS, format_of
+from filtertrack.render.encoders.formats import ANIMATION_FORMATS, format_of
 from filtertrack.render.palette import film_palette
 
 MAGIC = {
@@ -17,8 +17,8 @@ MAGIC = {
     ".mp4": (4, b"ftyp"),
     ".webm": (0, b"\x1a\x45\xdf\xa3"),
 }
-PICTURES = [ending for ending, chosen in FORMATS.items() if not chosen.video]
-VIDEOS = [ending for ending, chosen in FORMATS.items() if chosen.video]
+PICTURES = [ending for ending, chosen in ANIMATION_FORMATS.items() if not chosen.video]
+VIDEOS = [ending for ending, chosen in ANIMATION_FORMATS.items() if chosen.video]
 
 
 def write(path, frames, loop=None):
@@ -47,14 +47,14 @@ def frames_of(decoded):
 
 def test_every_ending_that_is_written_is_tested_here():
     """A new format is added to the tests, too."""
-    assert list(FORMATS) == list(MAGIC)
+    assert list(ANIMATION_FORMATS) == list(MAGIC)
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", ANIMATION_FORMATS)
 def test_the_ending_says_the_format(tmp_path, ending):
     """In small letters or large ones; what is written begins as that format does."""
     for name in (f"a{ending}", f"b.gif{ending}", f"C{ending.upper()}"):
-        assert format_of(Path("folder.mp4") / name) is FORMATS[ending]
+        assert format_of(Path("folder.mp4") / name) is ANIMATION_FORMATS[ending]
     at, magic = MAGIC[ending]
     data = write(tmp_path / f"a{ending.upper()}", np.zeros((2, 16, 16), np.uint8)).read_bytes()
     assert data[at : at + len(magic)] == magic
@@ -62,16 +62,18 @@ def test_the_ending_says_the_format(tmp_path, ending):
 
 def test_a_gif_alone_needs_a_palette():
     """Every other format holds true colour."""
-    assert [ending for ending, chosen in FORMATS.items() if chosen.palette] == [".gif"]
+    assert [ending for ending, chosen in ANIMATION_FORMATS.items() if chosen.palette] == [".gif"]
 
 
-@pytest.mark.parametrize("ending", [e for e in FORMATS if not FORMATS[e].palette])
+@pytest.mark.parametrize(
+    "ending", [e for e in ANIMATION_FORMATS if not ANIMATION_FORMATS[e].palette]
+)
 def test_the_others_hold_true_colour(tmp_path, rng, frames_of, ending):
     """More than 256 colours come out again: exactly, or in a video nearly."""
     cells = rng.integers(0, 256, (1, 20, 20, 3), np.uint8)
     path = write(tmp_path / f"a{ending}", cells.repeat(16, 1).repeat(16, 2))
     middles = frames_of(path)[:, 8::16, 8::16].astype(int)
-    assert np.abs(middles - cells).max() <= (8 if FORMATS[ending].video else 0)
+    assert np.abs(middles - cells).max() <= (8 if ANIMATION_FORMATS[ending].video else 0)
 
 
 @pytest.mark.parametrize("ending", PICTURES)
@@ -90,8 +92,8 @@ def test_pictures_play_for_ever_unless_asked(tmp_path, ending):
 def test_how_often_a_picture_can_play(ending, loop):
     """The error names the option and its range; both ends of the range can be written."""
     with pytest.raises(FiltertrackError, match=rf"loop: expected 0 .* to 65535, got {loop}"):
-        FORMATS[ending].opener(loop)
-    most = FORMATS[ending].opener((1 << 16) - 1)
+        ANIMATION_FORMATS[ending].opener(loop)
+    most = ANIMATION_FORMATS[ending].opener((1 << 16) - 1)
     with most(io.BytesIO(), (2, 2), film_palette()) as writer:
         writer.add(np.zeros((2, 2), np.uint8), 0.1)
 
@@ -101,26 +103,28 @@ def test_how_often_a_picture_can_play(ending, loop):
 def test_a_video_cannot_be_told_how_often_to_play(ending, loop):
     """Not even for ever: the error says who decides, and what to do."""
     with pytest.raises(FiltertrackError, match=r"loop: .* is up to its player; leave it out"):
-        FORMATS[ending].opener(loop)
+        ANIMATION_FORMATS[ending].opener(loop)
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", ANIMATION_FORMATS)
 def test_frames_that_do_not_fit_are_refused(ending):
     """The longest side fits, one pixel more does not; the error says both sizes."""
-    longest = FORMATS[ending].longest
-    FORMATS[ending].check_shape((longest, 2))
-    FORMATS[ending].check_shape((2, longest))
+    longest = ANIMATION_FORMATS[ending].longest
+    ANIMATION_FORMATS[ending].check_shape((longest, 2))
+    ANIMATION_FORMATS[ending].check_shape((2, longest))
     for shape in ((2, longest + 1), (longest + 1, 2)):
         with pytest.raises(FiltertrackError, match=f"^size: .* at most {longest} a side") as caught:
-            FORMATS[ending].check_shape(shape)
+            ANIMATION_FORMATS[ending].check_shape(shape)
         assert f"{shape[1]}x{shape[0]} pixels" in str(caught.value)
 
 
 @pytest.mark.parametrize("upright", [False, True], ids=["wide", "high"])
-@pytest.mark.parametrize("ending", [e for e in FORMATS if FORMATS[e].longest < 1 << 20])
+@pytest.mark.parametrize(
+    "ending", [e for e in ANIMATION_FORMATS if ANIMATION_FORMATS[e].longest < 1 << 20]
+)
 def test_the_longest_side_can_be_written(tmp_path, frames_of, ending, upright):
     """What is let through makes a file that can be read."""
-    shape = (FORMATS[ending].longest, 16)[:: 1 if upright else -1]
+    shape = (ANIMATION_FORMATS[ending].longest, 16)[:: 1 if upright else -1]
     frames = np.full((2, *shape), 60, np.uint8)
     frames[1, -8:, -8:] = 180
     path = write(tmp_path / f"a{ending}", frames)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from filtertrack.render.encoders.png import compress, encode
-from filtertrack.render.grid import palette, to_image, to_png
+from filtertrack.render.encoders.png import compress, encode, to_png
+from filtertrack.render.grid import grid_palette, to_image
 
 SIDES = st.integers(1, 20)
 COLOURS = np.random.default_rng(0).integers(0, 256, (256, 3), np.uint8)
@@ -96,4 +96,4 @@ def test_the_palette_holds_no_entry_that_is_never_used(rng):
     with Image.open(io.BytesIO(to_png(picture))) as image:
         assert image.mode == "P"
         assert len(image.getpalette()) == 3 * 238
-        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), palette()[picture])
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), grid_palette()[picture])

@@ -182,7 +182,8 @@ def test_an_exception_in_the_block_comes_out(rng, tmp_path, container, count):
     "code",
     [
         "from filtertrack.render.encoders import video; video.VideoWriter(None, (16, 16), None)",
-        "from filtertrack.render.encoders.formats import FORMATS; FORMATS['.webm'].opener(None)",
+        "from filtertrack.render.encoders import formats; "
+        "formats.ANIMATION_FORMATS['.webm'].opener(None)",
     ],
     ids=["writer", "format"],
 )
@@ -198,7 +199,7 @@ def test_without_pyav_the_error_says_what_to_install(code):
 def test_pyav_is_loaded_only_for_a_video():
     """Whoever writes a GIF needs none."""
     code = (
-        "import sys; from filtertrack.render.encoders.formats import FORMATS; "
-        "FORMATS['.gif'].opener(None); print('av' in sys.modules)"
+        "import sys; from filtertrack.render.encoders.formats import ANIMATION_FORMATS; "
+        "ANIMATION_FORMATS['.gif'].opener(None); print('av' in sys.modules)"
     )
     assert in_python(code) == "False\n"

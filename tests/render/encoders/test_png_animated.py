@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageSequence
 
-from filtertrack.render.encoders.apng import ApngWriter
+from filtertrack.render.encoders.png import AnimatedPngWriter
 from filtertrack.render.palette import film_palette
 
 COLOURS = film_palette()
@@ -19,7 +19,7 @@ COLOUR_FRAMES = st.integers(1, 6).flatmap(lambda count: arrays(np.uint8, (count,
 
 def write(frames, seconds, colours=COLOURS, **options):
     file = io.BytesIO()
-    with ApngWriter(file, frames[0].shape[:2], colours, **options) as png:
+    with AnimatedPngWriter(file, frames[0].shape[:2], colours, **options) as png:
         for frame, time in zip(frames, seconds, strict=True):
             png.add(frame, time)
     return file

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filtertrack.measures import roughness, structure
-from filtertrack.measures.structure import _by_pixels, _by_product
+from filtertrack.measures.spatial_structure import _by_pixels, _by_product
 from filtertrack.measures.vectors import centred
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.outputs.arrangement import NARROWEST, arrange_grids
+from filtertrack.outputs.frames import NARROWEST, arrange_grids
 from filtertrack.render.cells import View
 from filtertrack.render.text import font_size, line_height
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filtertrack import Moment, Snapshot
-from filtertrack.storage.members import checksums, members_of, moment_of, same_weights
+from filtertrack.storage.run_format import checksums, members_of, moment_of, same_weights
 
 FULL = Moment(6, 5, 765, {"loss": 0.5}, 1.7e9, 12, 0, 153, "restored: epoch 2")
 

@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
-from filtertrack.outputs.budget import check_budget
+from filtertrack.outputs.frames import check_budget
 from filtertrack.storage.memory_limit import size_text
 
 SIDES = st.integers(1, 100_000)

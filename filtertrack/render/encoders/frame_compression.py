@@ -9,18 +9,18 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import BinaryIO, Generic, Self, TypeVar
+from typing import BinaryIO, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from filtertrack.outputs.timeline import Clock
+from filtertrack.render.encoders.frame_durations import TickClock
 
-Place = TypeVar("Place")
+Head = TypeVar("Head")
 
 _MOST_THREADS = 4
 
 
-class Compression(Generic[Place]):
+class Compression(Generic[Head]):
     """A few threads that compress, and one place where the results come out in order.
 
     At most four pictures a thread wait, so memory is bounded. Threads help because the
@@ -40,15 +40,15 @@ class Compression(Generic[Place]):
     """
 
     def __init__(
-        self, compress: Callable[..., bytes], write: Callable[[bytes, Place], object]
+        self, compress: Callable[..., bytes], write: Callable[[bytes, Head], object]
     ) -> None:
         threads = min(os.cpu_count() or 1, _MOST_THREADS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="filtertrack-compress")
         self._compress, self._write = compress, write
         self._most = 4 * threads
-        self._waiting: deque[tuple[Future[bytes], Place]] = deque()
+        self._waiting: deque[tuple[Future[bytes], Head]] = deque()
 
-    def put(self, picture: object, place: Place) -> None:
+    def put(self, picture: object, place: Head) -> None:
         """Hand a picture over; it must not be changed any more.
 
         Raises:
@@ -91,7 +91,7 @@ class FrameWriter(ABC):
         compress: Turns what was put into bytes, on some thread.
     """
 
-    def __init__(self, file: BinaryIO, clock: Clock, compress: Callable[..., bytes]) -> None:
+    def __init__(self, file: BinaryIO, clock: TickClock, compress: Callable[..., bytes]) -> None:
         self._file, self._clock = file, clock
         self._before: np.ndarray | None = None
         self._compression: Compression[bytes] = Compression(compress, self._write)
@@ -129,3 +129,48 @@ class FrameWriter(ABC):
     @abstractmethod
     def _finish(self) -> None:
         """Write the end of the file."""
+
+
+class Change(NamedTuple):
+    """The smallest rectangle in which two pictures differ.
+
+    Attributes:
+        top: Its first row.
+        left: Its first column.
+        part: The later picture's pixels in it.
+        differs: Which of them differ: booleans of shape ``(height, width)``.
+    """
+
+    top: int
+    left: int
+    part: np.ndarray
+    differs: np.ndarray
+
+
+def changed(before: np.ndarray | None, frame: np.ndarray, align: int = 1) -> Change:
+    """Find what a picture changes.
+
+    Args:
+        before: The earlier picture; None if there is none: then all of it is new.
+        frame: The later one: array of shape ``(height, width)`` or ``(height, width, channels)``.
+        align: Top and left are rounded down to a multiple of this.
+
+    Returns:
+        The change. Where nothing differs it is the first pixel: a file has to hold something.
+
+    Example:
+        >>> before, frame = np.zeros((4, 4), int), np.zeros((4, 4), int)
+        >>> frame[1, 2] = frame[2, 2] = 7
+        >>> changed(before, frame).part
+        array([[7], [7]])
+    """
+    if before is None:
+        return Change(0, 0, frame, np.ones(frame.shape[:2], bool))
+    unequal = before != frame
+    differs = unequal if frame.ndim == 2 else np.logical_or.reduce(unequal, axis=2)
+    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    if not len(rows):
+        return Change(0, 0, frame[:1, :1], differs[:1, :1])
+    top, left = int(rows[0]) // align * align, int(columns[0]) // align * align
+    inside = slice(top, int(rows[-1]) + 1), slice(left, int(columns[-1]) + 1)
+    return Change(top, left, frame[inside], differs[inside])
