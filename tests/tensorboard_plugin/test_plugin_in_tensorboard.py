@@ -11,7 +11,7 @@ from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.cells import to_cells, view_of
-from filtertrack.render.grid import draw, to_image
+from filtertrack.render.grid import draw_pages, to_image
 from filtertrack.render.look import Look
 from filtertrack.render.value_range import range_of_cells
 
@@ -44,7 +44,7 @@ def pages_of(run, layer):
     view = view_of(info)
     for step in run.steps:
         cells = to_cells(view, run.kernels(layer, step), cells)
-        pages[step] = draw(view, cells, range_of_cells(cells), 320)
+        pages[step] = draw_pages(view, cells, range_of_cells(cells), 320)
     return pages
 
 

@@ -16,7 +16,7 @@ from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.cells import to_cells, to_channels, view_of
-from filtertrack.render.grid import draw, to_image
+from filtertrack.render.grid import draw_pages, to_image
 from filtertrack.render.look import Look
 from filtertrack.render.value_range import range_of_cells
 from filtertrack.tensorboard_plugin import event_files as events
@@ -78,7 +78,7 @@ def test_the_picture_is_the_renderers(make_run, conv_info, read_events):
         view = view_of(info)
         cells = to_cells(view, run.kernels(info.name, step), like if info.name == "deep" else None)
         like = cells if info.name == "deep" else like
-        pages = draw(view, cells, range_of_cells(cells), 320)
+        pages = draw_pages(view, cells, range_of_cells(cells), 320)
         width, height, *files = strings(value)
         assert len(files) == len(pages) == (2 if info.name == "deep" else 1)
         for file, page in zip(files, pages, strict=True):

@@ -182,8 +182,10 @@ def test_an_exception_in_the_block_comes_out(rng, tmp_path, container, count):
     "code",
     [
         "from filtertrack.render.encoders import video; video.VideoWriter(None, (16, 16), None)",
-        "from filtertrack.render.encoders import formats; "
-        "formats.ANIMATION_FORMATS['.webm'].opener(None)",
+        (
+            "from filtertrack.render.encoders.formats import ANIMATION_FORMATS; "
+            "ANIMATION_FORMATS['.webm'].opener(None)"
+        ),
     ],
     ids=["writer", "format"],
 )
