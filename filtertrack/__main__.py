@@ -1,4 +1,4 @@
-"""``python -m filtertrack`` is the command ``filtertrack``."""
+"""Runs the command line: ``python -m filtertrack`` is ``filtertrack``."""
 
 import sys
 

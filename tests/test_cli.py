@@ -15,12 +15,11 @@ from PIL import Image
 
 import filtertrack
 from filtertrack import animate, filmstrip, measure, plot_trajectories
-from filtertrack.cli import _parser, main, numbers
+from filtertrack.cli import main
+from filtertrack.cli_options import make_parser, numbers
 from filtertrack.outputs.tables import write_csv, write_json
-from filtertrack.outputs.timeline import TIMES
-from filtertrack.render.filter_order import ORDERS
-from filtertrack.render.look import SCALES
-from filtertrack.render.palette import GREY, THEMES
+from filtertrack.outputs.time_spacing import TIMES
+from filtertrack.render.look import GREY, ORDERS, SCALES, THEME_NAMES
 
 ROOT = Path(__file__).parent.parent
 
@@ -209,13 +208,13 @@ def test_every_option_of_filmstrip_is_the_one_of_python(make_run, tmp_path, caps
 
 def test_the_choices_are_those_of_the_rooms():
     """Written out on the command line, so that ``--help`` needs no numpy; here compared."""
-    parser = _parser()
+    parser = make_parser()
     commands = parser._subparsers._group_actions[0].choices
     for command, theme in (("animate", "dark"), ("filmstrip", "light")):
         actions = {action.dest: action for action in commands[command]._actions}
         assert tuple(actions["order"].choices) == ORDERS
         assert tuple(actions["scale"].choices) == SCALES
-        assert tuple(actions["theme"].choices) == tuple(THEMES)
+        assert tuple(actions["theme"].choices) == THEME_NAMES
         assert actions["theme"].default == theme
         assert actions["colormap"].default == GREY
     assert tuple({a.dest: a for a in commands["animate"]._actions}["time"].choices) == TIMES

@@ -12,12 +12,10 @@ from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.output_names import default_output
 from filtertrack.outputs.run_selection import RunLike, Steps, select_from_run
-from filtertrack.outputs.timeline import Pace, Time, plan
-from filtertrack.render.cells import Channels
+from filtertrack.outputs.time_spacing import Time
+from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS, Writer, format_of
-from filtertrack.render.filter_order import Order
-from filtertrack.render.look import Filters, Look, Scale
-from filtertrack.render.palette import GREY, ThemeName
+from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.storage.files import check_target, write_whole
 from filtertrack.storage.run import Run
 

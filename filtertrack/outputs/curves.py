@@ -22,7 +22,8 @@ from filtertrack.outputs.matplotlib_figure import (
     save,
 )
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
-from filtertrack.render.palette import OUTLINED, THEMES, ThemeName
+from filtertrack.render.look import ThemeName
+from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.render.text import cut
 from filtertrack.storage.files import check_target
 

@@ -29,11 +29,10 @@ from filtertrack.outputs.matplotlib_figure import (
     save,
 )
 from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, select_from_run
-from filtertrack.render.cells import Channels
-from filtertrack.render.filter_order import Order
 from filtertrack.render.grid import Layout
-from filtertrack.render.look import Filters, Look, Scale
-from filtertrack.render.palette import GREY, OUTLINED, THEMES, ThemeName
+from filtertrack.render.layer_look import describe_look
+from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
+from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.render.text import cut
 from filtertrack.storage.files import check_target
 from filtertrack.storage.memory_limit import size_text
@@ -242,7 +241,7 @@ def _fit(text: Text, right: float) -> None:
 def _title(selection: RunSelection, look: Look) -> str:
     parts = [
         selection.layers[0],
-        *look.described([selection.runs[0].layer(selection.layers[0])]),
+        *describe_look(look, [selection.runs[0].layer(selection.layers[0])]),
         f"columns: {selection.unit}",
     ]
     return printable(" · ".join(cut(part, _LONGEST_NAME) for part in parts))

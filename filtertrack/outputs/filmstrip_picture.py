@@ -10,7 +10,8 @@ from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.cells import View
 from filtertrack.render.grid import SEPARATOR, Layout
-from filtertrack.render.look import Look, check_look
+from filtertrack.render.layer_look import check_look
+from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
     TEXT,

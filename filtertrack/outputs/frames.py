@@ -19,7 +19,8 @@ from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
 from filtertrack.render.cells import View
 from filtertrack.render.grid import SEPARATOR, Layout, to_levels
-from filtertrack.render.look import Look, check_look
+from filtertrack.render.layer_look import check_look, describe_look
+from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
     FIRST,
@@ -216,7 +217,7 @@ def _headline(selection: RunSelection, look: Look, timeline: Timeline) -> str:
         parts = [selection.layers[0]]
     else:
         parts = ["two runs" if len(selection.runs) > 1 else selection.runs[0].path.absolute().name]
-    parts += look.described([selection.runs[0].layer(name) for name in selection.layers])
+    parts += describe_look(look, [selection.runs[0].layer(name) for name in selection.layers])
     if any(frame.position % 1 for frame in timeline.frames):
         parts.append("interpolated")
     return " · ".join(printable(cut(part, _LONGEST_NAME)) for part in parts)

@@ -11,9 +11,9 @@ import numpy as np
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import label
 from filtertrack.render.cells import View, to_cells, to_channels, view_of
-from filtertrack.render.filter_order import MOST_FILTERS, arrange
+from filtertrack.render.filter_order import arrange
 from filtertrack.render.grid import to_levels, to_rgb
-from filtertrack.render.look import Look
+from filtertrack.render.look import MOST_FILTERS, Look
 from filtertrack.render.value_range import Span, ValueRange, range_of_cells
 from filtertrack.storage.run import Run
 

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
+from filtertrack.outputs.time_spacing import TIMES, Time
 from filtertrack.snapshot import Moment
-
-Time = Literal["snapshot", "epoch", "log"]
-TIMES: tuple[Time, ...] = ("snapshot", "epoch", "log")
 
 SHORTEST = 0.02
 """Seconds: what is shown for less, browsers slow down (to a tenth of a second, in a GIF)."""

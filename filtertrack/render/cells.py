@@ -6,19 +6,16 @@ matrix, input channels down and filters across.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.measures.vectors import blocks, leading
+from filtertrack.render.look import Channels, is_channels
 from filtertrack.snapshot import LayerInfo
 
 Kind = Literal["grey", "colour", "pattern", "matrix"]
-
-Channels: TypeAlias = Literal["strongest"] | int | None
-"""How a layer's input channels are drawn: collapsed to the filter's strongest pattern, one of them
-alone by its number, or None for what suits their number."""
 
 _COLOUR_CHANNELS = 3
 _ROUNDING = 1e-12
@@ -73,11 +70,6 @@ def view_of(info: LayerInfo, channels: Channels = None) -> View:
     if channels is None:
         kinds[_COLOUR_CHANNELS] = "colour"
     return View(kinds.get(count, "pattern"), filters, height, width, info.slices)
-
-
-def is_channels(value: object) -> bool:
-    """Say whether a value is one of ``Channels``; a number may be more than a layer has."""
-    return value is None or type(value) is int or (isinstance(value, str) and value == "strongest")
 
 
 def _check_channels(info: LayerInfo, channels: Channels, *, matrix: bool) -> None:

@@ -2,24 +2,18 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import LABELS, drift, label, norm, orientation, similarity
 from filtertrack.measures.vectors import blocks, flat, unit
-
-Order = Literal["stored", "similarity", "orientation", "drift", "label"]
-MOST_FILTERS = 1 << 20
-"""Filters that are ordered or drawn together, at most."""
+from filtertrack.render.look import MOST_FILTERS, Order
 
 _MOST_COSINES = 4096
 """Filters of which all cosines are in memory at once."""
 _MOST_PRODUCTS = 10**11
 """Multiplications to find each filter's next one: a minute's."""
-
-ORDERS: tuple[Order, ...] = ("stored", "similarity", "orientation", "drift", "label")
 
 
 def arrange(order: Order, start: np.ndarray, end: np.ndarray, *, rgb: bool = True) -> np.ndarray:

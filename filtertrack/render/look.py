@@ -1,21 +1,37 @@
-"""How filters are drawn: scale, order, colours, outlines, channels, each checked once."""
+"""The options of how filters are drawn: their types, choices and defaults, and their validation.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+Each option is defined once, as a field of ``Look``; ``LOOK_OPTIONS`` lists them for the command
+line, the queries of the tab and the controls of its page. Importing this module loads no numpy, so
+``filtertrack --help`` stays fast.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from operator import index
-from typing import Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from filtertrack.errors import FiltertrackError, counted, is_list
-from filtertrack.render.cells import Channels, View, is_channels, view_of
-from filtertrack.render.filter_order import MOST_FILTERS, ORDERS, Order
-from filtertrack.render.palette import GREY, THEMES, ThemeName
-from filtertrack.snapshot import LayerInfo
+from filtertrack.errors import FiltertrackError, is_list
+
+Order = Literal["stored", "similarity", "orientation", "drift", "label"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 Scale = Literal["frame", "filter", "layer"]
-SCALES: tuple[Scale, ...] = ("frame", "filter", "layer")
+SCALES: tuple[Scale, ...] = get_args(Scale)
+
+ThemeName = Literal["dark", "light"]
+THEME_NAMES: tuple[ThemeName, ...] = get_args(ThemeName)
+
+Channels: TypeAlias = Literal["strongest"] | int | None
+"""How a layer's input channels are drawn: collapsed to the filter's strongest pattern, one of them
+alone by its number, or None for what suits their number."""
 
 Filters: TypeAlias = Iterable[int | range]
 """Numbers of filters, and ranges of them: any iterable, such as ``range(16)`` or an array."""
+
+GREY = "gray"
+"""The default colormap, by its name in matplotlib."""
+MOST_FILTERS = 1 << 20
+"""Filters that are ordered or drawn together, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +39,42 @@ class Look:
     """How filters are drawn.
 
     Attributes:
-        scale: What dark and light mean. ``"frame"``: lowest and highest weight of each filter in
-            each frame, as in TensorBoard. ``"filter"``: of each filter over all frames, so its
-            growth is seen. ``"layer"``: of all filters over all frames. None for ``"frame"``, or
+        filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
+            They become a tuple of ranges.
+        order: The order of the filters: see ``filter_order.arrange``.
+        scale: Which weights the range from dark to light spans. ``"frame"``: each filter's in each
+            frame, as in TensorBoard. ``"filter"``: each filter's over all frames, so its growth is
+            visible. ``"layer"``: all filters' over all frames. None for ``"frame"``, or
             ``"filter"`` with ``delta``.
         zero_centred: Whether that range is widened so that zero is in its middle.
         delta: Whether the difference from the first snapshot is drawn, zero-centred.
-        order: In which order filters come: see ``order.arrange``.
-        filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
-            They become a tuple of ranges.
+        outline: Whether a line around each filter shows its label.
+        channels: How input channels are drawn: see ``cells.view_of``.
         colormap: One of matplotlib's, for layers with one value a pixel.
         theme: Colours around the weights.
-        outline: Whether each filter has a line around it that says its label.
-        channels: How input channels are drawn: see ``cells.view_of``.
 
     Raises:
-        FiltertrackError: If a value is none of those; the message says which are.
+        FiltertrackError: If a value is not valid; the message lists the valid ones.
     """
 
+    filters: Filters | None = None
+    order: Order = "stored"
     scale: Scale | None = None
     zero_centred: bool = False
     delta: bool = False
-    order: Order = "stored"
-    filters: Filters | None = None
-    colormap: str = GREY
-    theme: ThemeName = "dark"
     outline: bool = False
     channels: Channels = None
+    colormap: str = GREY
+    theme: ThemeName = "dark"
 
     def __post_init__(self) -> None:
-        """Check the values once."""
-        choices = {
-            "scale": (self.scale, (None, *SCALES)),
-            "order": (self.order, ORDERS),
-            "theme": (self.theme, tuple(THEMES)),
-        }
-        for name, (value, known) in choices.items():
-            if value not in known:
-                expected = ", ".join(filter(None, known))
-                raise FiltertrackError(f"{name}: expected one of {expected}, got {value!r}")
+        """Validate the values."""
+        for option in LOOK_OPTIONS:
+            value = getattr(self, option.name)
+            if option.choices and value not in (option.default, *option.choices):
+                raise FiltertrackError(
+                    f"{option.name}: expected one of {', '.join(option.choices)}, got {value!r}"
+                )
         if not is_channels(self.channels):
             raise FiltertrackError(
                 f"channels: expected 'strongest' or a channel's number, got {self.channels!r}; "
@@ -75,62 +88,63 @@ class Look:
                 f"not both"
             )
 
-    def described(self, infos: Sequence[LayerInfo]) -> list[str]:
-        """Say what is done to the weights before they are drawn; nothing where nothing is.
 
-        Args:
-            infos: The layers that are drawn.
-        """
-        parts = []
-        if isinstance(self.channels, int):
-            parts.append(f"channel {self.channels}")
-        patterns = [info for info in infos if view_of(info, self.channels).kind == "pattern"]
-        if len(infos) == 1 and patterns:
-            parts.append(f"strongest pattern of {counted(infos[0].shape[3], 'channels')}")
-        elif patterns:
-            parts.append("strongest patterns")
-        if self.delta:
-            parts.append("difference from the start")
-        return parts
+class LookOption(NamedTuple):
+    """One field of ``Look``.
+
+    Attributes:
+        name: Of the field.
+        default: Its default.
+        choices: All its values, if it is one of a few; else empty.
+        flag: Whether it is true or false.
+    """
+
+    name: str
+    default: Any
+    choices: tuple[str, ...]
+    flag: bool
+
+
+def _choices_of(kind: Any) -> tuple[str, ...]:
+    """Return the values of a ``Literal``, or of ``Literal | None``; else nothing."""
+    values = get_args(kind)
+    if values and all(isinstance(value, str) for value in values):
+        return values
+    if len(values) == 2 and values[1] is type(None):
+        return _choices_of(values[0])
+    return ()
+
+
+LOOK_OPTIONS = tuple(
+    LookOption(field.name, field.default, _choices_of(field.type), field.type is bool)
+    for field in fields(Look)
+)
+"""Every option of ``Look``, in the order of its fields."""
+
+
+def is_channels(value: object) -> bool:
+    """Return whether a value is one of ``Channels``; a number may exceed those of a layer."""
+    return value is None or type(value) is int or (isinstance(value, str) and value == "strongest")
 
 
 def _ranges(filters: Filters) -> tuple[range, ...]:
-    """Return numbers and ranges as ranges, without one that is empty; none of them is expanded."""
+    """Return numbers and ranges as ranges, without empty ones; no range is expanded."""
     if not is_list(filters):
         raise FiltertrackError(f"filters: expected numbers in a list, got {filters!r}")
     ranges: list[range] = []
     for part in [filters] if isinstance(filters, range) else filters:
         try:
-            ranges.append(part if isinstance(part, range) else _only(index(part)))
+            ranges.append(part if isinstance(part, range) else _single(index(part)))
         except TypeError:
             raise FiltertrackError(
                 f"filters: expected whole numbers and ranges, got {part!r}"
             ) from None
-        if len(ranges) > MOST_FILTERS:  # as of a generator without an end
+        if len(ranges) > MOST_FILTERS:  # the iterable may be endless
             raise FiltertrackError(f"filters: expected at most {MOST_FILTERS} of them")
     if not any(ranges):
         raise FiltertrackError("filters: none are chosen; leave it out for all of them")
     return tuple(part for part in ranges if part)
 
 
-def _only(number: int) -> range:
+def _single(number: int) -> range:
     return range(number, number + 1)
-
-
-def check_look(look: Look, views: Sequence[View]) -> None:
-    """Refuse a colormap or outlines that would not be seen.
-
-    Raises:
-        FiltertrackError: If every layer is drawn in its own colours, or none has filters to
-            outline.
-    """
-    if look.outline and all(view.kind == "matrix" for view in views):
-        raise FiltertrackError(
-            "outline: 1x1 kernels are drawn as one matrix, which has no filters to outline; leave "
-            "it out"
-        )
-    if look.colormap != GREY and all(view.coloured for view in views):
-        raise FiltertrackError(
-            f"colormap {look.colormap!r}: layers with three input channels are drawn in their own "
-            f"colours; leave the colormap out"
-        )

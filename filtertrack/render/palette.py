@@ -7,7 +7,6 @@ antialiased text and curves, and one that means "as before".
 
 import difflib
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -22,6 +21,7 @@ from filtertrack.render.grid import (
     SEPARATOR_RGB,
     grid_palette,
 )
+from filtertrack.render.look import GREY, ThemeName
 
 OUTLINE = SEPARATOR + 1
 """Entry of the first outline; those of the others follow, in the order of ``OUTLINED``."""
@@ -36,15 +36,11 @@ SHADES = 4
 TRANSPARENT = 255
 """Entry that leaves a pixel as it was."""
 
-GREY = "gray"
-"""The colormap that is drawn when none is asked for, by its name in matplotlib."""
-
 _SETTLED = 100
 """k-means ends when fewer than one in so many samples changes its colour: more is not seen."""
 _ROWS_AT_ONCE = 256
 """So few that the product stays in the cache, and BLAS does not wake its threads for it."""
 
-ThemeName = Literal["dark", "light"]
 Rgb = tuple[int, int, int]
 
 

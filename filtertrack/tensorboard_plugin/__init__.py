@@ -1,5 +1,6 @@
-"""The tab "Filters" in TensorBoard: finds runs below the log folders and answers a browser's page.
+"""The tab "Filters" in TensorBoard, and the summaries that its other tabs show.
 
-``loader`` is what TensorBoard imports; ``plugin`` holds the routes, ``catalogue`` finds the runs,
-``answers`` says what is in them, ``wire`` packs weights, and ``static/`` is the page itself.
+``loader`` is what TensorBoard imports; ``plugin`` holds the tab's routes; ``logdir`` finds the runs
+below the log folders; ``server`` starts TensorBoard for ``filtertrack view``. The page itself and
+its answers are in ``filtertrack.web``.
 """

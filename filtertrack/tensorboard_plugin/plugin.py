@@ -1,4 +1,7 @@
-"""The tab's routes: read-only, checked, bounded."""
+"""The routes of the tab "Filters": read-only, validated, limited in memory and time.
+
+``filtertrack/web/http_api.md`` describes each route.
+"""
 
 import logging
 import math
@@ -17,33 +20,36 @@ from filtertrack.errors import FiltertrackError, printable
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.run import Run
-from filtertrack.tensorboard_plugin import animation_process as drawing
+from filtertrack.tensorboard_plugin import animation_process
 from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.query import Query
 from filtertrack.tensorboard_plugin.request_memory import BusyError, MemoryBudget
-from filtertrack.web import page_api as answers
-from filtertrack.web import payload as parts
+from filtertrack.web import page_api, payload
 
 NAME = "filtertrack"
 
-_KEPT = 86_400
-"""Seconds for which a browser keeps what does not change while its address is the same."""
+_MAX_AGE = 86_400
+"""Seconds that a browser caches an answer that never changes for its URL."""
 _MEMORY = 512 << 20
-"""Bytes that the answers being worked out take together, at most, or one of them alone."""
-_PATIENCE = 20.0
+"""Bytes that all requests in progress take together, at most, or a single larger one."""
+_MEMORY_TIMEOUT = 20.0
 """Seconds that a request waits for memory, at most."""
-_RETRY = 2
-"""Seconds after which one that has waited in vain is worth asking again."""
-_EACH_WEIGHT, _TEMPLATES, _LAYERS = 32, 128 << 20, 96 << 20
-"""Bytes that an answer takes: four copies of a layer in ``float64``; and of a label besides."""
-_STATIC = {".js": "application/javascript", ".css": "text/css"}
-_UNAVAILABLE = 503
+_RETRY_AFTER = 2
+"""Seconds after which a client should repeat a request that was refused as busy."""
+_WEIGHT_BYTES = 32
+"""Memory of an answer for each weight of its layer: four copies in ``float64``."""
+_TEMPLATE_BYTES = 128 << 20
+"""Further memory of a label: the templates that filters are compared with."""
+_LAYERS_BYTES = 96 << 20
+"""Memory of the answer of ``/layers``."""
+_MEDIA_TYPES = {".js": "application/javascript", ".css": "text/css"}
 _BINARY = "application/octet-stream"
+_UNAVAILABLE = 503
 
 _log = logging.getLogger("filtertrack")
 
 Response: TypeAlias = wrappers.Response
-Answer: TypeAlias = Callable[[wrappers.Request], Response]
+Route: TypeAlias = Callable[[wrappers.Request], Response]
 
 
 class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard has no types
@@ -52,31 +58,31 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
     plugin_name = NAME
 
     def __init__(self, context: base_plugin.TBContext) -> None:
-        """Learn which log folders TensorBoard reads."""
+        """Read TensorBoard's log folders from its flags, and the page's files."""
         spec = getattr(context.flags, "logdir_spec", "")
-        self._catalogue = LogDirectory.of_flags(context.logdir, spec)
+        self._logdir = LogDirectory.of_flags(context.logdir, spec)
         self._drawing = threading.Lock()
-        self._memory = MemoryBudget(_MEMORY, _PATIENCE)
+        self._memory = MemoryBudget(_MEMORY, _MEMORY_TIMEOUT)
         folder = resources.files("filtertrack.web") / "page"
         self._files = {
-            file.name: (file.read_bytes(), _STATIC[ending])
+            file.name: (file.read_bytes(), _MEDIA_TYPES[ending])
             for file in folder.iterdir()
-            if (ending := file.name[file.name.rfind(".") :]) in _STATIC
+            if (ending := file.name[file.name.rfind(".") :]) in _MEDIA_TYPES
         }
 
     def is_active(self) -> bool:
-        """Whether there is a run to show."""
-        return bool(self._catalogue.find().runs)
+        """Return whether there is a run to show."""
+        return bool(self._logdir.find().runs)
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
-        """Say where the page's module is, and what the tab is called."""
+        """Return the path of the page's module and the name of the tab."""
         return base_plugin.FrontendMetadata(
             es_module_path="/static/index.js", tab_name="Filters", disable_reload=True
         )
 
     def get_plugin_apps(self) -> Mapping[str, Any]:
-        """Return the routes."""
-        routes: dict[str, Answer] = {
+        """Return the WSGI application of each route."""
+        routes: dict[str, Route] = {
             "/static/*": self._static,
             "/settings": self._settings,
             "/palette": self._palette,
@@ -90,7 +96,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             "/animation": self._animation,
         }
         return {
-            path: wrappers.Request.application(self._checked(route))
+            path: wrappers.Request.application(self._guarded(route))
             for path, route in routes.items()
         }
 
@@ -98,112 +104,116 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         name = request.path.rpartition("/")[2]
         if name not in self._files:
             raise FiltertrackError(f"the page has no file {name!r}")
-        content, kind = self._files[name]
-        return _respond(request, content, kind)
+        content, media_type = self._files[name]
+        return _respond(request, content, media_type)
 
     def _settings(self, request: wrappers.Request) -> Response:
-        return _json(request, answers.page_settings())
+        return _json(request, page_api.page_settings())
 
     def _palette(self, request: wrappers.Request) -> Response:
-        colours = answers.colours(Query(request.args).text("colormap"))
-        return _respond(request, colours, _BINARY, expires=_KEPT)
+        colours = page_api.colormap_bytes(Query(request.args).text("colormap"))
+        return _respond(request, colours, _BINARY, expires=_MAX_AGE)
 
     def _runs(self, request: wrappers.Request) -> Response:
-        found = self._catalogue.find()
-        notes = list(map(self._catalogue.relative, found.notes))
-        return _json(request, {"runs": list(found.runs), "notes": notes})
+        found = self._logdir.find()
+        notes = list(map(self._logdir.relative, found.notes))
+        answer: page_api.RunList = {"runs": list(found.runs), "notes": notes}
+        return _json(request, answer)
 
     def _layers(self, request: wrappers.Request) -> Response:
-        run, _ = self._asked(request)
-        with self._memory.taking(_LAYERS):
-            found = answers.describe_run(run)
-        return _json(request, found)
+        run, _ = self._open_run(request)
+        with self._memory.reserve(_LAYERS_BYTES):
+            answer = page_api.describe_run(run)
+        return _json(request, answer)
 
     def _steps(self, request: wrappers.Request) -> Response:
-        run, query = self._asked(request)
-        return _json(request, answers.describe_steps(run, query.text("known")))
+        run, query = self._open_run(request)
+        return _json(request, page_api.describe_steps(run, query.text("known")))
 
     def _cells(self, request: wrappers.Request) -> Response:
-        run, query, info = self._asked_layer(request)
-        part = parts.Part(
+        run, query, info = self._open_layer(request)
+        part = payload.Part(
             run, info, query.numbers("filters"), query.channels("channels"), query.flag("delta")
         )
         first, last = query.number("first"), query.number("last")
-        with self._taking(info):
-            packed, whole = parts.cells_at(part, first, last, self._catalogue.relative)
+        with self._reserve(info):
+            message, complete = payload.cells_at(part, first, last, self._logdir.relative)
         return _respond(
             request,
-            packed,
+            message,
             _BINARY,
             content_encoding="gzip",
-            expires=query.kept(_KEPT) if whole else 0,
+            expires=query.max_age(_MAX_AGE) if complete else 0,
         )
 
     def _order(self, request: wrappers.Request) -> Response:
-        run, query, info = self._asked_layer(request)
-        with self._taking(info, 3 * 8 * info.filters**2):  # similarities are each with each
-            found = answers.order(run, info, query.text("order"))
-        return _json(request, found, query.kept(_KEPT))
+        run, query, info = self._open_layer(request)
+        with self._reserve(info, 3 * 8 * info.filters**2):  # similarities of all pairs
+            answer = page_api.order_of_filters(run, info, query.text("order"))
+        return _json(request, answer, query.max_age(_MAX_AGE))
 
     def _trajectory(self, request: wrappers.Request) -> Response:
-        run, query, info = self._asked_layer(request)
+        run, query, info = self._open_layer(request)
         number = query.filter_of(info)
-        with self._taking(info):
-            found = answers.trajectory(run, info, number)
-        return _json(request, found, query.kept(_KEPT))
+        with self._reserve(info):
+            answer = page_api.trajectory_of_filter(run, info, number)
+        return _json(request, answer, query.max_age(_MAX_AGE))
 
     def _label(self, request: wrappers.Request) -> Response:
-        run, query, info = self._asked_layer(request)
+        run, query, info = self._open_layer(request)
         number, step = query.filter_of(info), query.number("step")
-        with self._taking(info, _TEMPLATES):
-            found = answers.label_of_filter(run, info, number, step)
-        return _json(request, found, query.kept(_KEPT))
+        with self._reserve(info, _TEMPLATE_BYTES):
+            answer = page_api.label_of_filter(run, info, number, step)
+        return _json(request, answer, query.max_age(_MAX_AGE))
 
     def _animation(self, request: wrappers.Request) -> Response:
-        run, query, info = self._asked_layer(request)
+        run, query, info = self._open_layer(request)
         runs = [run]
         if query.text("compare"):
-            runs.append(self._catalogue.open(query.text("compare")))
+            runs.append(self._logdir.open(query.text("compare")))
         ending = query.text("ending")
         if ending not in ANIMATION_FORMATS:
             raise FiltertrackError(
                 f"ending: expected one of {', '.join(ANIMATION_FORMATS)}, got {ending!r}"
             )
-        look = query.look(info)
+        options = query.animation_options(info)
         if not self._drawing.acquire(blocking=False):
             raise BusyError("another animation is being drawn; try again in a moment")
         try:
-            drawn = drawing.draw_in_process(runs, ending, look, lambda: _is_waiting(request))
+            data = animation_process.draw_in_process(
+                runs, ending, options, lambda: _is_connected(request)
+            )
         finally:
             self._drawing.release()
         name = f"{info.name.replace('/', '_')}{ending}"
         headers = [("Content-Disposition", f'attachment; filename="{name}"')]
-        return _respond(request, drawn, ANIMATION_FORMATS[ending].mime, headers=headers)
+        return _respond(request, data, ANIMATION_FORMATS[ending].mime, headers=headers)
 
-    def _asked(self, request: wrappers.Request) -> tuple[Run, Query]:
+    def _open_run(self, request: wrappers.Request) -> tuple[Run, Query]:
         query = Query(request.args)
-        return self._catalogue.open(query.text("run")), query
+        return self._logdir.open(query.text("run")), query
 
-    def _asked_layer(self, request: wrappers.Request) -> tuple[Run, Query, LayerInfo]:
-        run, query = self._asked(request)
+    def _open_layer(self, request: wrappers.Request) -> tuple[Run, Query, LayerInfo]:
+        run, query = self._open_run(request)
         return run, query, run.layer(query.text("layer"))
 
-    def _taking(self, info: LayerInfo, more: int = 0) -> AbstractContextManager[None]:
-        """Wait until there is memory for an answer about a layer, and give it back at the end."""
-        return self._memory.taking(_EACH_WEIGHT * math.prod(info.kernel_shape) + more)
+    def _reserve(self, info: LayerInfo, more: int = 0) -> AbstractContextManager[None]:
+        """Wait for the memory that an answer about a layer takes; a context that releases it."""
+        return self._memory.reserve(_WEIGHT_BYTES * math.prod(info.kernel_shape) + more)
 
-    def _checked(self, route: Answer) -> Answer:
-        """Answer what is wrong with a question in a sentence, as text; never with a trace."""
+    def _guarded(self, route: Route) -> Route:
+        """Return a route that answers errors as one sentence of plain text, without a traceback."""
 
         def refuse(request: wrappers.Request, error: Exception, code: int) -> Response:
-            retry = [("Retry-After", str(_RETRY))] if code == _UNAVAILABLE else []
-            text = self._catalogue.relative(str(error))
+            retry = [("Retry-After", str(_RETRY_AFTER))] if code == _UNAVAILABLE else []
+            text = self._logdir.relative(str(error))
             return _respond(request, text, "text/plain", code=code, headers=retry)
 
         def answer(request: wrappers.Request) -> Response:
             if request.method not in {"GET", "HEAD"}:
-                allowed = [("Allow", "GET, HEAD")]
-                return _respond(request, "only to be read", "text/plain", code=405, headers=allowed)
+                text = f"expected GET or HEAD, got {request.method}: every route is read-only"
+                allow = [("Allow", "GET, HEAD")]
+                return _respond(request, printable(text), "text/plain", code=405, headers=allow)
             try:
                 return route(request)
             except FiltertrackError as error:
@@ -213,32 +223,34 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             except OSError as error:
                 _log.warning("Filters: %s", printable(str(error)))
                 return refuse(request, OSError(f"cannot be read: {error}"), _UNAVAILABLE)
-            except Exception:  # noqa: BLE001 - a page is better told so than left with a trace
+            except Exception:  # noqa: BLE001 - the page shows a sentence instead of a traceback
                 _log.exception("Filters: %s", printable(request.path))
-                told = "this cannot be answered; TensorBoard's log says why"
-                return _respond(request, told, "text/plain", code=500)
+                text = "an internal error occurred; TensorBoard's log has its traceback"
+                return _respond(request, text, "text/plain", code=500)
 
         return answer
 
 
-def _is_waiting(request: wrappers.Request) -> bool:
-    """Whether the client's connection is still open, as far as can be known."""
+def _is_connected(request: wrappers.Request) -> bool:
+    """Return whether the client's connection is still open; True if that is unknown."""
     connection = request.environ.get("werkzeug.socket")
-    at_once = getattr(socket, "MSG_DONTWAIT", None)  # not on Windows
-    if connection is None or at_once is None:  # or another server than TensorBoard's own
+    non_blocking = getattr(socket, "MSG_DONTWAIT", None)  # not on Windows
+    if connection is None or non_blocking is None:  # or not TensorBoard's own server
         return True
     try:
-        return bool(connection.recv(1, socket.MSG_PEEK | at_once))
-    except BlockingIOError:  # nothing is said: it waits
+        return bool(connection.recv(1, socket.MSG_PEEK | non_blocking))
+    except BlockingIOError:  # nothing was sent, and it is not closed
         return True
     except OSError:
         return False
 
 
-def _json(request: wrappers.Request, value: Any, expires: int = 0) -> Response:
-    return _respond(request, value, "application/json", expires=expires)
+def _json(request: wrappers.Request, value: Mapping[str, object], max_age: int = 0) -> Response:
+    return _respond(request, value, "application/json", expires=max_age)
 
 
-def _respond(request: wrappers.Request, content: Any, kind: str, **options: Any) -> Response:
-    response: Response = http_util.Respond(request, content, kind, **options)
+def _respond(
+    request: wrappers.Request, content: object, media_type: str, **options: Any
+) -> Response:
+    response: Response = http_util.Respond(request, content, media_type, **options)
     return response

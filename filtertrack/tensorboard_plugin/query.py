@@ -1,21 +1,21 @@
-"""What a request asks for, read out of its address and checked."""
+"""Parses and validates the query parameters of a request."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.render.cells import Channels
+from filtertrack.render.look import LOOK_OPTIONS, Channels
 from filtertrack.snapshot import LayerInfo
 
 _LONGEST = 4096
+"""Characters of a value, and numbers in one range, at most."""
 _MOST_NUMBERS = 1 << 16
 _MOST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The part of an address after the question mark.
+    """The query parameters of a request. Every method raises ``FiltertrackError`` if it is invalid.
 
     Attributes:
         values: Name to text.
@@ -24,7 +24,7 @@ class Query:
     values: Mapping[str, str]
 
     def text(self, name: str) -> str:
-        """Return a text; an empty one where there is none."""
+        """Return a text; an empty one if the parameter is missing."""
         text = self.values.get(name, "")
         if len(text) > _LONGEST:
             raise FiltertrackError(f"{name}: expected at most {_LONGEST} characters")
@@ -35,7 +35,7 @@ class Query:
         return _number(name, self.text(name))
 
     def numbers(self, name: str) -> tuple[int, ...]:
-        """Return numbers such as ``0-63`` or ``3,5,9``."""
+        """Return different numbers from a text such as ``0-63`` or ``3,5,9``."""
         numbers: list[int] = []
         for part in self.text(name).split(","):
             first, dash, last = part.partition("-")
@@ -51,7 +51,7 @@ class Query:
         return tuple(numbers)
 
     def flag(self, name: str) -> bool:
-        """Whether something is asked for: ``1``."""
+        """Return whether a parameter is ``1``."""
         return self.text(name) == "1"
 
     def channels(self, name: str) -> Channels:
@@ -61,8 +61,11 @@ class Query:
             return None
         return "strongest" if text == "strongest" else _number(name, text)
 
-    def kept(self, seconds: int) -> int:
-        """Return for how long an answer may be kept: so long if its address names a version."""
+    def max_age(self, seconds: int) -> int:
+        """Return how long a browser may cache the answer: ``seconds`` if a version is named.
+
+        Without ``version`` in the query the answer may change, and the result is 0.
+        """
         return seconds if self.text("version") else 0
 
     def filter_of(self, info: LayerInfo) -> int:
@@ -74,19 +77,17 @@ class Query:
             )
         return number
 
-    def look(self, info: LayerInfo) -> dict[str, Any]:
-        """Return the options of ``animate`` that an address gives; those left out have defaults."""
-        options: dict[str, Any] = {
-            "layers": [info.name],
-            "zero_centred": self.flag("zero_centred"),
-            "delta": self.flag("delta"),
-            "channels": self.channels("channels"),
+    def animation_options(self, info: LayerInfo) -> dict[str, object]:
+        """Return the options of ``animate`` for a layer: those of ``Look`` given here, and fps."""
+        readers: dict[str, Callable[[str], object]] = {
+            "filters": self.numbers,
+            "channels": self.channels,
         }
-        options |= {
-            name: self.text(name) for name in ("scale", "colormap", "theme") if self.text(name)
-        }
-        if self.text("filters"):
-            options["filters"] = self.numbers("filters")
+        options: dict[str, object] = {"layers": [info.name]}
+        for option in LOOK_OPTIONS:
+            if self.text(option.name):
+                read = self.flag if option.flag else readers.get(option.name, self.text)
+                options[option.name] = read(option.name)
         if self.text("fps"):
             options["fps"] = float(self.number("fps"))
         return options

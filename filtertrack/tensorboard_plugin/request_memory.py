@@ -7,19 +7,19 @@ from contextlib import contextmanager
 
 
 class BusyError(Exception):
-    """What is asked for would be answered later: the server is busy with other requests."""
+    """The server is busy with other requests; this one can be repeated later."""
 
 
 class MemoryBudget:
-    """Admits requests in the order they come, as far as memory allows.
+    """Admits requests in the order of their arrival, within a limit of memory.
 
     Args:
-        total: Bytes that admitted requests take together; one that takes more is admitted alone.
-        patience: Seconds that a request waits, at most.
+        total: Bytes that all admitted requests take together; a larger one is admitted alone.
+        timeout: Seconds that a request waits, at most.
 
     Example:
-        >>> budget = MemoryBudget(100, patience=0)
-        >>> with budget.taking(60), budget.taking(60):
+        >>> budget = MemoryBudget(100, timeout=0)
+        >>> with budget.reserve(60), budget.reserve(60):
         ...     pass
         Traceback (most recent call last):
         ...
@@ -27,34 +27,34 @@ class MemoryBudget:
         moment
     """
 
-    def __init__(self, total: int, patience: float) -> None:
+    def __init__(self, total: int, timeout: float) -> None:
         self._total = self._free = total
-        self._patience = patience
-        self._line: deque[object] = deque()
+        self._timeout = timeout
+        self._queue: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
-    def taking(self, size: int) -> Iterator[None]:
-        """Wait for memory, and give it back at the end.
+    def reserve(self, size: int) -> Iterator[None]:
+        """Wait for memory, and release it at the end of the context.
 
         Args:
-            size: Bytes that the request takes, as far as that is known before.
+            size: Bytes that the request takes, as far as that is known in advance.
 
         Raises:
-            BusyError: If there is none in time.
+            BusyError: If the memory is not available in time.
         """
         size = min(size, self._total)
         ticket = object()
         with self._changed:
-            self._line.append(ticket)
+            self._queue.append(ticket)
             try:
                 if not self._changed.wait_for(
-                    lambda: self._line[0] is ticket and self._free >= size, self._patience
+                    lambda: self._queue[0] is ticket and self._free >= size, self._timeout
                 ):
                     raise BusyError("the server is busy; try again in a moment")
                 self._free -= size
             finally:
-                self._line.remove(ticket)
+                self._queue.remove(ticket)
                 self._changed.notify_all()
         try:
             yield

@@ -1,1 +1,1 @@
-"""The interactive page: its JavaScript in ``page/``, and what it asks for."""
+"""The interactive page: its JavaScript in ``page/``, and the answers it asks for."""

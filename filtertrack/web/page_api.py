@@ -1,78 +1,194 @@
-"""What the tab asks of a run, answered: its layers, snapshots, cells, measures and animations."""
+"""What the page asks for, except cells: settings, layers, steps, orders, curves and labels.
+
+``http_api.md`` lists the routes over which TensorBoard serves these answers.
+"""
 
 import math
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from filtertrack import measures
 from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.run_selection import default_layer
-from filtertrack.render.cells import explain, to_channels, view_of
-from filtertrack.render.filter_order import ORDERS, Order, arrange
+from filtertrack.render.cells import Kind, explain, to_channels, view_of
+from filtertrack.render.encoders.formats import ANIMATION_FORMATS
+from filtertrack.render.filter_order import arrange
 from filtertrack.render.grid import NOT_FINITE_RGB
-from filtertrack.render.palette import THEMES, colormap_levels
+from filtertrack.render.look import GREY, LOOK_OPTIONS, ORDERS, Order
+from filtertrack.render.palette import THEMES, Rgb, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.run import Run
-from filtertrack.web.payload import MOST_ACROSS, is_cut, page_of, readable
+from filtertrack.web.payload import MOST_ACROSS, filters_per_page, is_cut, read_first
+
+COLORMAPS = (GREY, "viridis", "cividis", "magma", "RdBu_r", "PuOr_r")
+"""The colormaps that the page offers, all safe for the colour-blind; the last two are diverging,
+for zero-centred ranges."""
 
 _MOST_READ = 256 << 20
-"""Bytes that are read to measure one filter over training, at most."""
-_MOST_MEASURED = 500
-_FEWEST_MEASURED = 8
-
-COLORMAPS = ("gray", "viridis", "cividis", "magma", "RdBu_r", "PuOr_r")
-"""Those the tab offers, for the colour-blind, too; the last two for zero-centred scales."""
+"""Bytes read to measure one filter over training, unless the fewest snapshots have more."""
+_MOST_MEASURED, _FEWEST_MEASURED = 500, 8
+"""Snapshots at which one filter is measured."""
 
 
-def page_settings() -> dict[str, Any]:
-    """Return what the page has to know of how things are drawn."""
+class OptionSettings(TypedDict):
+    """One option of ``Look``: its default and, if its values are few, all of them."""
+
+    default: object
+    choices: list[str]
+
+
+class PageSettings(TypedDict):
+    """What the page needs to know before it shows a run.
+
+    Attributes:
+        look: The options of ``Look`` by name; of the colormaps those that the page offers.
+        formats: File name endings of the animations that can be saved.
+        not_finite: The colour of NaN and infinity, as RGB.
+        separators: Theme to the colour between cells, as RGB.
+    """
+
+    look: dict[str, OptionSettings]
+    formats: list[str]
+    not_finite: Rgb
+    separators: dict[str, Rgb]
+
+
+class RunList(TypedDict):
+    """The runs below the log folders, and what could not be searched."""
+
+    runs: list[str]
+    notes: list[str]
+
+
+class LayerSummary(TypedDict):
+    """One layer of a run.
+
+    Attributes:
+        name: Its name.
+        shape: Filters, height, width and input channels.
+        kind: How it is drawn by default: see ``cells.View``.
+        slices: Slices of a 3-D kernel side by side in a cell.
+        page_size: Filters shown at a time, at most.
+        cut_channels: Input channels that are shown, if not all; else None.
+        about: How it is drawn, in words.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    slices: int
+    page_size: int
+    cut_channels: int | None
+    about: str
+
+
+class RunSummary(TypedDict):
+    """A run's layers, and the name of the one to show first."""
+
+    layers: list[LayerSummary]
+    default_layer: str
+
+
+class StepList(TypedDict):
+    """A run's steps; only ``version`` if that is already known to the page.
+
+    Attributes:
+        version: Changes whenever a snapshot is added, replaced or deleted.
+        made: Identifies the run itself: changes when it is deleted and created again.
+        steps: Of all snapshots, ascending.
+        stamps: For each step a number that changes when its file is replaced.
+    """
+
+    version: str
+    made: NotRequired[int]
+    steps: NotRequired[list[int]]
+    stamps: NotRequired[list[int]]
+
+
+class FilterNumbers(TypedDict):
+    """Numbers of a layer's filters in an order."""
+
+    numbers: list[int]
+
+
+class FilterTrajectory(TypedDict):
+    """Measures of one filter over training, a value a step; None where not finite."""
+
+    steps: list[int]
+    norm: list[float | None]
+    drift: list[float | None]
+    roughness: list[float | None]
+
+
+class FilterLabel(TypedDict):
+    """The label of one filter and its evidence; None where not finite.
+
+    Attributes:
+        label: One of ``measures.LABELS``.
+        roughness: Of the filter; 1 is noise.
+        chance: p-value of that roughness.
+        gabor: R² of the best Gabor function.
+        blob: R² of the best blob.
+    """
+
+    label: str
+    roughness: float | None
+    chance: float | None
+    gabor: float | None
+    blob: float | None
+
+
+def page_settings() -> PageSettings:
+    """Return the options, colours and file formats that the page offers."""
+    look: dict[str, OptionSettings] = {
+        option.name: {"default": option.default, "choices": list(option.choices)}
+        for option in LOOK_OPTIONS
+    }
+    look["colormap"]["choices"] = list(COLORMAPS)
+    endings: dict[str, str] = {}
+    for ending, form in ANIMATION_FORMATS.items():
+        endings.setdefault(form.mime, ending)  # .apng is another ending of .png
     return {
-        "notFinite": NOT_FINITE_RGB,
+        "look": look,
+        "formats": list(endings.values()),
+        "not_finite": NOT_FINITE_RGB,
         "separators": {name: theme.separator for name, theme in THEMES.items()},
-        "orders": ORDERS,
-        "colormaps": COLORMAPS,
     }
 
 
-def colours(name: str) -> bytes:
-    """Return a colormap's colours, dark to light: three bytes each."""
+def colormap_bytes(name: str) -> bytes:
+    """Return a colormap's colours from dark to light, three bytes each."""
     if name not in COLORMAPS:
         raise FiltertrackError(f"colormap: expected one of {', '.join(COLORMAPS)}, got {name!r}")
     return colormap_levels(name).tobytes()
 
 
-def describe_run(run: Run) -> dict[str, Any]:
-    """Return a run's layers: shapes, how they are looked at, how many filters make a page.
-
-    And ``default_layer``: the name of the one that is worth showing first.
-    """
+def describe_run(run: Run) -> RunSummary:
+    """Return a run's layers."""
     layers = [_describe_layer(info) for info in run.layers.values()]
     return {"layers": layers, "default_layer": default_layer(run)}
 
 
-def _describe_layer(info: LayerInfo) -> dict[str, Any]:
+def _describe_layer(info: LayerInfo) -> LayerSummary:
     view = view_of(info)
     return {
         "name": info.name,
-        "class": info.class_name,
-        "kernel": info.kernel_shape,
         "shape": info.shape,
         "kind": view.kind,
         "slices": view.slices,
-        "page": page_of(info),
-        "cutChannels": MOST_ACROSS if is_cut(info, view) else None,
+        "page_size": filters_per_page(info),
+        "cut_channels": MOST_ACROSS if is_cut(info, view) else None,
         "about": explain(info),
     }
 
 
-def describe_steps(run: Run, known: str = "") -> dict[str, Any]:
-    """Return a run's steps, and for each a number that changes when its file is replaced.
+def describe_steps(run: Run, known: str = "") -> StepList:
+    """Return a run's steps.
 
     Args:
         run: The run.
-        known: The ``version`` of what is known already; where that is still so, only it is
-            returned.
+        known: The ``version`` of an earlier answer; if it is still current, only that is returned.
     """
     version = run.version()
     if version == known:
@@ -86,52 +202,58 @@ def describe_steps(run: Run, known: str = "") -> dict[str, Any]:
     }
 
 
-def order(run: Run, info: LayerInfo, way: str) -> dict[str, Any]:
-    """Return the filters' numbers in an order: by what they are at the last snapshot."""
-    known: dict[str, Order] = {name: name for name in ORDERS}
-    if way not in known:
-        raise FiltertrackError(f"order: expected one of {', '.join(known)}, got {way!r}")
+def order_of_filters(run: Run, info: LayerInfo, order: str) -> FilterNumbers:
+    """Return the filters' numbers in an order, as of the last readable snapshot."""
+    orders: dict[str, Order] = {name: name for name in ORDERS}
+    if order not in orders:
+        raise FiltertrackError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
     view = view_of(info)
     steps = run.steps
-    start = to_channels(view, readable(run, info, steps))
-    end = to_channels(view, readable(run, info, steps[::-1]))
-    return {"numbers": arrange(known[way], start, end, rgb=view.coloured).tolist()}
+    start = to_channels(view, read_first(run, info, steps))
+    end = to_channels(view, read_first(run, info, steps[::-1]))
+    return {"numbers": arrange(orders[order], start, end, rgb=view.coloured).tolist()}
 
 
-def trajectory(run: Run, info: LayerInfo, number: int) -> dict[str, Any]:
-    """Return one filter's norm, drift and roughness over training, at evenly spaced snapshots."""
+def trajectory_of_filter(run: Run, info: LayerInfo, number: int) -> FilterTrajectory:
+    """Return one filter's norm, drift and roughness at evenly spaced snapshots.
+
+    Drift is from the first readable snapshot. Damaged snapshots are left out.
+    """
     view = view_of(info)
     steps = run.steps
     one = slice(number, number + 1)
-    start = to_channels(view, readable(run, info, steps)[one])
-    size = total_bytes([info])
-    most = min(_MOST_MEASURED, max(_FEWEST_MEASURED, _MOST_READ // max(size, 1)))
-    places = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
-    rows = []
-    for step in (steps[place] for place in places):
+    start = to_channels(view, read_first(run, info, steps)[one])
+    most = _MOST_READ // max(total_bytes([info]), 1)
+    most = min(_MOST_MEASURED, max(_FEWEST_MEASURED, most))
+    chosen = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)
+    found: FilterTrajectory = {"steps": [], "norm": [], "drift": [], "roughness": []}
+    for index in np.unique(chosen):
         try:
-            now = to_channels(view, run.kernels(info.name, step)[one])
+            now = to_channels(view, run.kernels(info.name, steps[index])[one])
         except FiltertrackError:
             continue
-        values = (measures.norm(now), measures.drift(now, start), measures.roughness(now))
-        rows.append((step, *(_number(float(value[0])) for value in values)))
-    names = ("steps", "norm", "drift", "roughness")
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+        found["steps"].append(steps[index])
+        found["norm"].append(_finite(measures.norm(now)))
+        found["drift"].append(_finite(measures.drift(now, start)))
+        found["roughness"].append(_finite(measures.roughness(now)))
+    return found
 
 
-def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> dict[str, Any]:
-    """Return what one filter is at a step, and the evidence."""
+def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> FilterLabel:
+    """Return one filter's label at a step, and the evidence for it."""
     view = view_of(info)
     kernels = to_channels(view, run.kernels(info.name, step)[number : number + 1])
     found = measures.label(kernels, rgb=view.coloured)
     return {
         "label": str(found.names[0]),
-        "roughness": _number(float(found.structure.ratio[0])),
-        "chance": _number(float(found.structure.p_value[0])),
-        "gabor": _number(float(found.fits.gabor.r2[0])),
-        "blob": _number(float(found.fits.blob.r2[0])),
+        "roughness": _finite(found.structure.ratio),
+        "chance": _finite(found.structure.p_value),
+        "gabor": _finite(found.fits.gabor.r2),
+        "blob": _finite(found.fits.blob.r2),
     }
 
 
-def _number(value: float) -> float | None:
+def _finite(values: np.ndarray) -> float | None:
+    """Return the only value of an array; None if it is NaN or infinite, which JSON cannot hold."""
+    value = float(values[0])
     return value if math.isfinite(value) else None

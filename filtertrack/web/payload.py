@@ -1,42 +1,99 @@
-"""The part of a layer that is looked at, as it goes to the browser."""
+"""The answer of ``/cells``: selected filters of a layer at many snapshots, packed as bytes.
+
+A message is, compressed with gzip: the length of the head (4 bytes, little-endian), the head (JSON,
+see ``CellsHead``), and the arrays. These are combined and reordered, so that they compress well:
+each array but the first is replaced by the exclusive or with the one before it; then the bytes are
+sorted by their significance within a number, first all lowest ones. ``unpack`` in
+``page/requests.js`` is the inverse.
+"""
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from zlib_ng import zlib_ng
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.render.cells import Channels, View, to_cells, view_of
+from filtertrack.render.cells import View, to_cells, view_of
 from filtertrack.render.grid import PAGE
+from filtertrack.render.look import Channels
 from filtertrack.snapshot import LayerInfo, Moment, describe, total_bytes
 from filtertrack.storage.run import Run
 
-_MOST_BYTES = 1 << 20
-"""Bytes of weights in one answer, at most, or one snapshot's: unpacked while a frame is shown."""
-_MOST_IN_A_SNAPSHOT = 4 << 20
-_MOST_SNAPSHOTS = 128
-_MOST_READ = 256 << 20
-"""Bytes that are read for one answer, at most, or one snapshot's."""
-_MOST_METRICS, _LONGEST = 16, 80
-"""How many metrics of a snapshot are shown, and how many characters of their names."""
 MOST_ACROSS = 256
-"""Filters and channels of a 1x1 kernel's matrix that are shown, at most."""
+"""Filters, and input channels, of a 1x1 kernel's matrix in one answer, at most."""
+
+_MOST_BYTES = 1 << 20
+"""Bytes of weights in one answer, unless a single snapshot has more: the page unpacks an answer
+between two frames."""
+_MOST_SNAPSHOT_BYTES = 4 << 20
+"""Bytes of weights of one snapshot, at most, unless a single filter has more."""
+_MOST_SNAPSHOTS = 128
+"""Snapshots in one answer, at most."""
+_MOST_READ = 256 << 20
+"""Bytes read for one answer, unless a single snapshot has more."""
+_MOST_METRICS, _LONGEST_NAME = 16, 80
+"""Metrics of a snapshot that are sent, and characters of their names, at most."""
+_GZIP = 31
+"""zlib's ``wbits`` for a gzip header and the largest window."""
+_COMPRESSION_LEVEL = 2
+
+
+class MomentSummary(TypedDict):
+    """When a snapshot was taken.
+
+    Attributes:
+        step: Its step.
+        epoch: Epochs completed.
+        batch: Batches completed, or None if unknown.
+        when: The moment in words, as in a caption.
+        note: What the weights are, if not those of the training at that step, or None.
+        metrics: Finite metrics by name.
+    """
+
+    step: int
+    epoch: int
+    batch: int | None
+    when: str
+    note: str | None
+    metrics: dict[str, float]
+
+
+class CellsHead(TypedDict):
+    """What the arrays of a message are.
+
+    Attributes:
+        moments: Of each array, in their order.
+        damaged: Step to the reason, for each snapshot that could not be read.
+        next: The first step that is left for another answer; None at the end.
+        type: ``"float32"`` or ``"float64"``; None without arrays.
+        shape: Of each array: cells, height, width and 1 or 3 channels; None without arrays.
+    """
+
+    moments: list[MomentSummary]
+    damaged: dict[int, str]
+    next: int | None
+    type: str | None
+    shape: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which part of a layer is asked for, and how it is looked at.
+    """The filters of a layer that are requested, and how they are drawn.
 
     Attributes:
         run: The run.
         info: The layer.
-        filters: Numbers of filters, ascending.
+        filters: Numbers of filters.
         channels: How input channels are drawn: see ``cells.view_of``.
-        delta: Whether the difference from the first snapshot is asked for.
+        delta: Whether the difference from the first readable snapshot is requested.
+
+    Raises:
+        FiltertrackError: If the numbers are not 1 to ``filters_per_page`` different ones of the
+            layer's filters.
     """
 
     run: Run
@@ -46,8 +103,8 @@ class Part:
     delta: bool = False
 
     def __post_init__(self) -> None:
-        """Check the numbers once."""
-        most = page_of(self.info)
+        """Validate the numbers of filters."""
+        most = filters_per_page(self.info)
         if not 0 < len(self.filters) <= most or len(set(self.filters)) < len(self.filters):
             raise FiltertrackError(f"filters: expected 1 to {most} of them, each once")
         wrong = [n for n in self.filters if n not in range(self.info.filters)]
@@ -59,119 +116,78 @@ class Part:
 
 
 def is_cut(info: LayerInfo, view: View) -> bool:
-    """Whether only the first input channels are shown."""
+    """Return whether only a layer's first ``MOST_ACROSS`` input channels are sent."""
     return view.kind == "matrix" and info.shape[3] > MOST_ACROSS
 
 
-def page_of(info: LayerInfo) -> int:
-    """Return how many filters are shown at a time, at most."""
+def filters_per_page(info: LayerInfo) -> int:
+    """Return how many of a layer's filters the page shows at a time, at most."""
     view = view_of(info)
     if view.kind == "matrix":
         return MOST_ACROSS
-    each = 8 * view.height * view.width * (3 if view.coloured else 1)
-    return max(1, min(PAGE, _MOST_IN_A_SNAPSHOT // max(each, 1)))
+    filter_bytes = 8 * view.height * view.width * (3 if view.coloured else 1)
+    return max(1, min(PAGE, _MOST_SNAPSHOT_BYTES // max(filter_bytes, 1)))
 
 
 def cells_at(
-    part: Part, first: int, last: int, say: Callable[[str], str] = str
+    part: Part, first: int, last: int, rewrite: Callable[[str], str] = str
 ) -> tuple[bytes, bool]:
     """Pack the cells of a part of a layer at the snapshots from ``first`` to ``last``.
 
-    As many as fit into one answer; the head says which: the ``moments`` of those that follow,
-    ``damaged`` ones with the reason, and ``next``, the first that was not looked at.
-
-    Rank-1 patterns have the sign of their own snapshot; the page lets them follow on.
+    An answer holds as many snapshots as its limits allow; its head says where to continue. Rank-1
+    patterns have the sign that each snapshot gives them alone; the page aligns them.
 
     Args:
         part: The part of the layer.
         first: The first step.
         last: The last step.
-        say: Makes of a reason, which names files, what may be sent.
+        rewrite: Changes the reason why a snapshot cannot be read before it is sent, such as to
+            shorten the paths in it.
 
     Returns:
-        The message, and whether every snapshot could be read: what could not may be soon.
+        The message, and whether every snapshot could be read.
+
+    Raises:
+        FiltertrackError: If ``part.delta`` and no snapshot of the run can be read.
     """
-    asked = [step for step in part.run.steps if first <= step <= last]
+    view = view_of(part.info, part.channels)
+    start = None
+    if part.delta:
+        start = _select(part, read_first(part.run, part.info, part.run.steps)).astype(np.float64)
+    steps = [step for step in part.run.steps if first <= step <= last]
     most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, total_bytes([part.info]))))
     arrays: list[np.ndarray] = []
-    moments: list[dict[str, Any]] = []
+    moments: list[MomentSummary] = []
     damaged: dict[int, str] = {}
-    for step, moment, drawn in _drawn(part, asked[:most]):
-        if moment is None:
-            damaged[step] = say(str(drawn))
+    for step in steps[:most]:
+        try:
+            snapshot = part.run.snapshot(step, [part.info.name])
+        except FiltertrackError as error:
+            damaged[step] = rewrite(str(error))
             continue
-        if arrays and not _fits(drawn, arrays):
+        kernels = part.info.canonical(snapshot.arrays[part.info.kernel])
+        cells = _cells(part, view, kernels, start)
+        if arrays and not _fits(cells, arrays):
             break
-        arrays.append(drawn)
-        moments.append(_describe(moment))
-    looked = len(arrays) + len(damaged)
-    head = {
+        arrays.append(cells)
+        moments.append(_summarise(snapshot.moment))
+    done = len(arrays) + len(damaged)
+    head: CellsHead = {
         "moments": moments,
         "damaged": damaged,
-        "next": asked[looked] if looked < len(asked) else None,
+        "next": steps[done] if done < len(steps) else None,
         "type": arrays[0].dtype.name if arrays else None,
         "shape": arrays[0].shape if arrays else None,
     }
     return pack(head, arrays), not damaged
 
 
-def _fits(drawn: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
-    """Whether cells go into the same answer; a training may go on in another precision."""
-    size = (len(arrays) + 1) * drawn.nbytes
-    return drawn.dtype == arrays[0].dtype and size <= _MOST_BYTES
+def read_first(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
+    """Return a layer's filters at the first of some steps whose snapshot is not damaged.
 
-
-def _drawn(part: Part, steps: Sequence[int]) -> Iterator[tuple[int, Moment | None, Any]]:
-    """Yield step, moment and cells of each snapshot; without a moment, why it cannot be read."""
-    view = view_of(part.info, part.channels)
-    start = None
-    if part.delta:
-        start = _chosen(part, readable(part.run, part.info, part.run.steps)).astype(np.float64)
-    for step in steps:
-        try:
-            snapshot = part.run.snapshot(step, [part.info.name])
-        except FiltertrackError as error:
-            yield step, None, error
-            continue
-        kernels = part.info.canonical(snapshot.arrays[part.info.kernel])
-        yield step, snapshot.moment, _cells(part, view, kernels, start)
-
-
-def _chosen(part: Part, kernels: np.ndarray) -> np.ndarray:
-    """Return the weights that are asked for, without a copy of the others."""
-    if is_cut(part.info, view_of(part.info)):
-        kernels = kernels[..., :MOST_ACROSS]
-    return kernels[list(part.filters)] if len(part.filters) < part.info.filters else kernels
-
-
-def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None) -> np.ndarray:
-    kernels = _chosen(part, kernels)
-    if start is not None:
-        with np.errstate(invalid="ignore", over="ignore"):
-            kernels = kernels - start
-    if view.kind == "matrix":
-        view = replace(view, height=kernels.shape[-1], width=len(kernels))
-    drawn = to_cells(view, kernels)
-    # Floats of up to four bytes and small whole numbers are float32 without any loss.
-    exact = drawn.dtype.itemsize <= 4 and drawn.dtype.kind == "f"
-    return drawn.astype(np.float32 if exact or drawn.dtype.itemsize <= 2 else np.float64)
-
-
-def _describe(moment: Moment) -> dict[str, Any]:
-    finite = [(name, value) for name, value in moment.metrics.items() if math.isfinite(value)]
-    metrics = {name[:_LONGEST]: value for name, value in finite[:_MOST_METRICS]}
-    return {
-        "step": moment.step,
-        "epoch": moment.epoch,
-        "batch": moment.batch,
-        "when": describe(moment),
-        "note": moment.note,
-        "metrics": metrics,
-    }
-
-
-def readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
-    """Return a layer's filters at the first of some steps that is not damaged."""
+    Raises:
+        FiltertrackError: If all are damaged.
+    """
     for step in steps:
         try:
             return info.canonical(run.snapshot(step, [info.name]).arrays[info.kernel])
@@ -180,20 +196,57 @@ def readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
     raise FiltertrackError("no snapshot of the run can be read")
 
 
-_GZIP = 31
-"""What zlib calls its window, for a gzip head."""
-_LEVEL = 2
+def _select(part: Part, kernels: np.ndarray) -> np.ndarray:
+    """Return the filters and channels that are sent, without a copy of the others."""
+    if is_cut(part.info, view_of(part.info)):
+        kernels = kernels[..., :MOST_ACROSS]
+    return kernels[list(part.filters)] if len(part.filters) < part.info.filters else kernels
 
 
-def pack(head: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
-    """Pack arrays of one shape and type.
+def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None) -> np.ndarray:
+    """Return the cells of one snapshot, as ``float32`` where that is exact, else ``float64``."""
+    kernels = _select(part, kernels)
+    if start is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            kernels = kernels - start
+    if view.kind == "matrix":
+        view = replace(view, height=kernels.shape[-1], width=len(kernels))
+    cells = to_cells(view, kernels)
+    # float32 holds floats of up to four bytes and integers of up to two exactly.
+    short_float = cells.dtype.itemsize <= 4 and cells.dtype.kind == "f"
+    return cells.astype(np.float32 if short_float or cells.dtype.itemsize <= 2 else np.float64)
+
+
+def _fits(cells: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
+    """Return whether cells fit into the same answer; a resumed training may change the dtype."""
+    size = (len(arrays) + 1) * cells.nbytes
+    return cells.dtype == arrays[0].dtype and size <= _MOST_BYTES
+
+
+def _summarise(moment: Moment) -> MomentSummary:
+    finite = [(name, value) for name, value in moment.metrics.items() if math.isfinite(value)]
+    return {
+        "step": moment.step,
+        "epoch": moment.epoch,
+        "batch": moment.batch,
+        "when": describe(moment),
+        "note": moment.note,
+        "metrics": {name[:_LONGEST_NAME]: value for name, value in finite[:_MOST_METRICS]},
+    }
+
+
+def pack(head: Mapping[str, object], arrays: Sequence[np.ndarray]) -> bytes:
+    """Pack arrays of one shape and dtype behind a head.
 
     Args:
-        head: What is said of them, as JSON can hold it.
-        arrays: ``float32`` or ``float64``, each of the same shape; there may be none.
+        head: What the arrays are: values that JSON can hold.
+        arrays: ``float32`` or ``float64``, all of one shape and dtype; may be empty.
 
     Returns:
-        The message, compressed (gzip).
+        The message, compressed with gzip.
+
+    Raises:
+        ValueError: If the dtypes differ, or the head holds NaN or infinity.
     """
     text = json.dumps(head, allow_nan=False).encode()
     parts = [len(text).to_bytes(4, "little"), text]
@@ -201,11 +254,12 @@ def pack(head: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
         raise ValueError("the arrays of a message are of one type")
     if arrays:
         parts.append(_shuffled(np.stack(arrays)))
-    compressor = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, _GZIP)
+    compressor = zlib_ng.compressobj(_COMPRESSION_LEVEL, zlib_ng.DEFLATED, _GZIP)
     return b"".join([*map(compressor.compress, parts), compressor.flush()])
 
 
 def _shuffled(arrays: np.ndarray) -> bytes:
+    """Combine each array with the one before it, and sort the bytes by significance."""
     size = arrays.dtype.itemsize
     numbers = np.ascontiguousarray(arrays).astype(f"<f{size}", copy=False).view(f"<u{size}")
     changes = numbers.copy()

@@ -10,9 +10,9 @@ from filtertrack import FiltertrackError, Moment, Run, Snapshot
 from filtertrack.measures import label
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.render.cells import strongest_pattern, to_cells, to_channels, view_of
-from filtertrack.render.filter_order import ORDERS, arrange
+from filtertrack.render.filter_order import arrange
 from filtertrack.render.grid import LEVELS, NOT_FINITE_RGB, to_levels, to_rgb
-from filtertrack.render.look import SCALES, Look
+from filtertrack.render.look import ORDERS, SCALES, Look
 from filtertrack.render.palette import colormap_levels, film_palette
 from filtertrack.render.value_range import range_of_cells
 

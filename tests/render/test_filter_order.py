@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 from filtertrack import FiltertrackError
 from filtertrack.measures import LABELS, drift, label, norm, orientation, similarity
 from filtertrack.render import filter_order as order_module
-from filtertrack.render.filter_order import ORDERS, arrange
+from filtertrack.render.filter_order import arrange
+from filtertrack.render.look import ORDERS
 
 WEIGHTS = st.floats(-10, 10) | st.sampled_from([0.0, np.nan, np.inf, -np.inf])
 TWO_MOMENTS = st.tuples(st.integers(0, 7), st.integers(1, 3), st.integers(1, 3)).flatmap(

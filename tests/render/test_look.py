@@ -1,10 +1,13 @@
+import subprocess
+import sys
+from inspect import signature
+from typing import get_args
+
 import pytest
 
-from filtertrack import FiltertrackError
-from filtertrack.render.cells import view_of
-from filtertrack.render.look import Look, check_look
-
-MATRIX, GREY = (1, 1, 4, 8), (3, 3, 1, 4)
+from filtertrack import FiltertrackError, animate, filmstrip
+from filtertrack.render.look import LOOK_OPTIONS, ORDERS, SCALES, THEME_NAMES, Look, Scale
+from filtertrack.render.palette import THEMES
 
 
 @pytest.mark.parametrize(
@@ -13,6 +16,7 @@ MATRIX, GREY = (1, 1, 4, 8), (3, 3, 1, 4)
         ({"scale": "global"}, r"scale: expected one of frame, filter, layer, got 'global'"),
         ({"order": "size"}, r"order: expected one of stored, similarity, orientation, drift"),
         ({"theme": "blue"}, r"theme: expected one of dark, light, got 'blue'"),
+        ({"theme": None}, r"theme: expected one of dark, light, got None"),
         ({"filters": []}, r"filters: none are chosen"),
         ({"filters": [0], "order": "drift"}, r"order given.*order='drift', not both"),
         ({"channels": "all"}, r"channels: expected 'strongest' or a .*, got 'all'; leave it out"),
@@ -22,24 +26,47 @@ MATRIX, GREY = (1, 1, 4, 8), (3, 3, 1, 4)
     ],
     ids=str,
 )
-def test_a_look_that_does_not_fit(look, message):
+def test_an_invalid_value_raises_an_error(look, message):
     """The message says what was expected, what came, and what to do."""
     with pytest.raises(FiltertrackError, match=message):
         Look(**look)
 
 
-def test_a_colormap_is_seen_on_one_channel(conv_info):
-    """Of three channels, too."""
-    info = conv_info(kernel_shape=(3, 3, 3, 5))
-    check_look(Look(colormap="viridis", channels=0), [view_of(info, 0)])
-    with pytest.raises(FiltertrackError, match="own colours"):
-        check_look(Look(colormap="viridis"), [view_of(info)])
+@pytest.mark.parametrize("function", [animate, filmstrip])
+def test_the_public_functions_have_every_option(function):
+    """Their keywords have the types and defaults of ``Look``; only a filmstrip's theme differs."""
+    keywords = signature(function).parameters
+    for option in LOOK_OPTIONS:
+        is_light = function is filmstrip and option.name == "theme"
+        assert keywords[option.name].default == ("light" if is_light else option.default)
+        assert keywords[option.name].annotation == Look.__annotations__[option.name]
 
 
-def test_outlines_that_would_not_be_seen_are_refused(conv_info):
-    """Of 1x1 kernels alone; beside other layers, and without outlines, they are fine."""
-    matrix, grey = (view_of(conv_info(kernel_shape=shape)) for shape in (MATRIX, GREY))
-    with pytest.raises(FiltertrackError, match="outline: 1x1 kernels are drawn as one matrix"):
-        check_look(Look(outline=True), [matrix, matrix])
-    check_look(Look(outline=True), [matrix, grey])
-    check_look(Look(), [matrix])
+def test_options_are_derived_from_the_fields():
+    """Choices come from the ``Literal`` types, also from an optional one; flags from ``bool``."""
+    choices = {option.name: option.choices for option in LOOK_OPTIONS if option.choices}
+    assert choices == {"order": ORDERS, "scale": SCALES, "theme": THEME_NAMES}
+    assert get_args(Scale) == SCALES
+    flags = {option.name for option in LOOK_OPTIONS if option.flag}
+    assert flags == {"zero_centred", "delta", "outline"}
+
+
+@pytest.mark.parametrize("option", LOOK_OPTIONS, ids=lambda option: option.name)
+def test_every_choice_is_valid(option):
+    """As is the default."""
+    for value in (option.default, *option.choices):
+        assert getattr(Look(**{option.name: value}), option.name) == value
+
+
+def test_every_theme_has_its_colours():
+    """The palette holds one set of colours for each name."""
+    assert tuple(THEMES) == THEME_NAMES
+
+
+def test_the_options_load_no_numpy():
+    """The command line imports them for ``--help``."""
+    code = (
+        "import sys, filtertrack.render.look, filtertrack.outputs.time_spacing; "
+        "sys.exit('numpy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

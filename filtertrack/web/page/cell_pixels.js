@@ -1,38 +1,38 @@
-// Cells and their value range become pixels, as the renderer makes them (scaling.normalise,
-// grid.to_levels, grid.to_rgb).
+// Converts cells and their value ranges to pixels, exactly as the renderer does (value_range.py and
+// grid.py). NaN and infinity get the server's setting `not_finite`.
 
 const OPAQUE = 0xff000000;
 
 /** A colour as one number, as it lies in the memory of a canvas. */
-function packed([red, green, blue]) {
+function packColour([red, green, blue]) {
   return (OPAQUE | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
-/** What is needed to paint: the colours of levels, of what is not finite, and between cells. */
-export class Inks {
-  constructor(colours, notFinite, separator) {
-    this.levels = new Uint32Array(colours.length / 3);
-    for (let n = 0; n < this.levels.length; n++) this.levels[n] = packed(colours.subarray(3 * n, 3 * n + 3));
-    this.notFinite = packed(notFinite);
-    this.separator = packed(separator);
+/** The colours of a grid: of the levels from dark to light, of NaN and infinity, between cells. */
+export class GridColours {
+  constructor(palette, notFinite, separator) {
+    this.levels = new Uint32Array(palette.length / 3);
+    for (let n = 0; n < this.levels.length; n++) this.levels[n] = packColour(palette.subarray(3 * n, 3 * n + 3));
+    this.notFinite = packColour(notFinite);
+    this.separator = packColour(separator);
   }
 }
 
 /** Widen ranges so that zero is in their middle. */
-export function zeroCentred({low, high}) {
+export function centreOnZero({low, high}) {
   const reach = low.map((value, n) => Math.max(-value, high[n]));
   return {low: reach.map(value => -value), high: reach};
 }
 
-/** Let all cells share one range. */
-export function shared({low, high}) {
-  const least = low.reduce((a, b) => Math.min(a, b), Infinity);
-  const most = high.reduce((a, b) => Math.max(a, b), -Infinity);
-  return {low: low.map(() => least), high: high.map(() => most)};
+/** Give all cells the range that covers them together. */
+export function shareRange({low, high}) {
+  const lowest = low.reduce((a, b) => Math.min(a, b), Infinity);
+  const highest = high.reduce((a, b) => Math.max(a, b), -Infinity);
+  return {low: low.map(() => lowest), high: high.map(() => highest)};
 }
 
-/** The range that covers several. */
-export function union(all) {
+/** The ranges that cover several, cell by cell. */
+export function unionOfRanges(all) {
   const [first, ...others] = all;
   const [low, high] = [Float64Array.from(first.low), Float64Array.from(first.high)];
   for (const other of others) {
@@ -44,85 +44,88 @@ export function union(all) {
   return {low, high};
 }
 
-// Halves go to the even number, as in numpy.
-function rounded(value) {
-  const near = Math.round(value);
-  return near - value === 0.5 && near % 2 ? near - 1 : near;
+/** Round to the nearest integer, halves to the even one, as numpy does. */
+function roundHalfEven(value) {
+  const nearest = Math.round(value);
+  return nearest - value === 0.5 && nearest % 2 ? nearest - 1 : nearest;
 }
 
-/** A canvas that holds the grid of one layer. */
-export class Painter {
+/** Draws the cells of one layer into a canvas. */
+export class CellPainter {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", {alpha: false});
   }
 
-  /** Make the canvas as large as a layout; everything is separator until it is drawn. */
-  resize(layout, inks) {
+  /** Resize the canvas to a layout, and fill it with the separator's colour. */
+  resize(layout, colours) {
     this.layout = layout;
-    if (this.canvas.width !== layout.wide || this.canvas.height !== layout.high) {
-      this.canvas.width = layout.wide;
-      this.canvas.height = layout.high;
+    if (this.canvas.width !== layout.totalWidth || this.canvas.height !== layout.totalHeight) {
+      this.canvas.width = layout.totalWidth;
+      this.canvas.height = layout.totalHeight;
     }
-    this.image = this.context.createImageData(layout.wide, layout.high);
+    this.image = this.context.createImageData(layout.totalWidth, layout.totalHeight);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    this.pixels.fill(inks.separator);
+    this.pixels.fill(colours.separator);
   }
 
   /**
    * Draw cells.
-   * @param {Float32Array|Float64Array} cells of the shape (cells, height, width, 1 or 3)
+   * @param {Float32Array|Float64Array} cells of shape (cells, height, width, channels)
    * @param {number} channels 1 or 3
-   * @param {{low, high}} values what is darkest and lightest in each cell
-   * @param {number[]} order for each place, the number of its cell
-   * @param {Inks} inks
+   * @param {{low, high}} ranges the darkest and the lightest value of each cell
+   * @param {number[]} order for each position in the grid, the index of its cell
+   * @param {GridColours} colours
    */
-  draw(cells, channels, {low, high}, order, inks) {
+  draw(cells, channels, {low, high}, order, colours) {
     const {height, width} = this.layout;
     const each = height * width * channels;
-    order.forEach((cell, place) => {
-      const least = low[cell] / 2;
-      const span = high[cell] / 2 - least;
-      const [left, top] = this.layout.corner(place);
+    order.forEach((cell, position) => {
+      const half = low[cell] / 2; // halves: the range of float64 may exceed its largest number
+      const span = high[cell] / 2 - half;
+      const [left, top] = this.layout.corner(position);
       for (let y = 0, n = cell * each; y < height; y++) {
-        const row = (top + y * this.layout.scale) * this.layout.wide + left;
+        const row = (top + y * this.layout.scale) * this.layout.totalWidth + left;
         for (let x = 0; x < width; x++, n += channels) {
-          this.dot(row, x, channels === 3 ? mixed(cells, n, least, span, inks) : toned(cells[n], least, span, inks));
+          this.fillWeight(row, x, channels === 3 ? rgbColour(cells, n, half, span, colours) : levelColour(cells[n], half, span, colours));
         }
-        this.repeat(row);
+        this.repeatRow(row);
       }
     });
     this.context.putImageData(this.image, 0, 0);
   }
 
-  dot(row, x, colour) {
+  /** Fill the pixels of one weight in one row. */
+  fillWeight(row, x, colour) {
     const {scale, slices, width} = this.layout;
     const start = row + x * scale + (slices > 1 ? Math.floor((x * slices) / width) : 0);
     for (let n = start; n < start + scale; n++) this.pixels[n] = colour;
   }
 
-  repeat(row) {
-    const {scale, wide, cellWide} = this.layout;
-    for (let n = 1; n < scale; n++) this.pixels.copyWithin(row + n * wide, row, row + cellWide);
+  /** Copy a cell's row of pixels to the other rows of the same weights. */
+  repeatRow(row) {
+    const {scale, totalWidth, cellWidth} = this.layout;
+    for (let n = 1; n < scale; n++) this.pixels.copyWithin(row + n * totalWidth, row, row + cellWidth);
   }
 }
 
-function unit(value, least, span) {
+/** Map a value to 0 (darkest) to 1 (lightest); 0.5 if the range is empty. */
+function normalise(value, half, span) {
   if (!(span > 0)) return 0.5;
-  return Math.min(1, Math.max(0, (value / 2 - least) / span));
+  return Math.min(1, Math.max(0, (value / 2 - half) / span));
 }
 
-function toned(value, least, span, inks) {
-  if (!Number.isFinite(value)) return inks.notFinite;
-  return inks.levels[rounded(unit(value, least, span) * (inks.levels.length - 1))];
+function levelColour(value, half, span, colours) {
+  if (!Number.isFinite(value)) return colours.notFinite;
+  return colours.levels[roundHalfEven(normalise(value, half, span) * (colours.levels.length - 1))];
 }
 
-function mixed(cells, n, least, span, inks) {
+function rgbColour(cells, n, half, span, colours) {
   let colour = OPAQUE;
   for (let channel = 0; channel < 3; channel++) {
     const value = cells[n + channel];
-    if (!Number.isFinite(value)) return inks.notFinite;
-    colour |= rounded(unit(value, least, span) * 255) << (8 * channel);
+    if (!Number.isFinite(value)) return colours.notFinite;
+    colour |= roundHalfEven(normalise(value, half, span) * 255) << (8 * channel);
   }
   return colour >>> 0;
 }

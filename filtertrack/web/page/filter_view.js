@@ -1,14 +1,14 @@
-// One filter, large: its weights, its history, what it measures and what it is.
+// The panel of one filter: its weights enlarged, its history, its measures and its label.
 
-import {button, icon, make, makeSvg, printable, short, write} from "./dom.js";
-import {Layout} from "./grid_layout.js";
-import {Painter} from "./cell_pixels.js";
-import {askJson} from "./requests.js";
+import {formatNumber, make, makeButton, makeIcon, makeSvg, printable, setText} from "./dom.js";
+import {GridLayout} from "./grid_layout.js";
+import {CellPainter} from "./cell_pixels.js";
+import {requestJson} from "./requests.js";
 
-const LARGE = 264; // pixels of the page
-const SMALL = 52;
-const STRIP = 12;
-const SETTLED = 250; // milliseconds after which a step is worth asking for its label
+const LARGE = 264; // CSS pixels of the enlarged filter
+const SMALL = 52; // CSS pixels of a history picture
+const MOST_HISTORY = 12; // history pictures
+const LABEL_DELAY = 250; // milliseconds at a step before its label is requested
 const CHANNELS = ["red", "green", "blue"];
 const CURVES = [
   ["norm", "length"],
@@ -17,262 +17,261 @@ const CURVES = [
 ];
 
 export class FilterView {
-  /** @param {object} page what is looked at: see page.js */
+  /** @param {Page} page */
   constructor(page) {
     this.page = page;
     this.number = null;
     this.blocks = [];
     this.title = make("h2", {tabindex: "-1"});
     this.runs = make("div", {class: "blocks"});
-    const close = button("Close", icon("close"), () => page.open(null));
+    const close = makeButton("Close", makeIcon("close"), () => page.openFilter(null));
     this.element = make("section", {class: "filter", "aria-label": "One filter", hidden: true},
                         make("header", {}, this.title, close), this.runs);
   }
 
-  /** Show a filter of every run; null for none. What is open stays as it is. */
+  /** Show a filter of every run; null hides the panel. A filter that is open already stays open. */
   open(number) {
-    const shown = this.page.shown();
-    const same = number === this.number && shown.every((run, n) => run === this.blocks[n]?.shown && run.part === this.blocks[n].part);
-    if (same && shown.length === this.blocks.length) return this.refresh();
+    const runs = this.page.visibleRuns();
+    const isSame = number === this.number && runs.every((run, n) => run === this.blocks[n]?.run && run.partKey === this.blocks[n].partKey);
+    if (isSame && runs.length === this.blocks.length) return this.refresh();
     this.number = number;
     this.element.hidden = number === null;
     this.blocks = [];
     if (number !== null) {
-      write(this.title, `Filter ${number}`);
-      this.blocks = shown.map(run => new Block(run, this.page, number));
+      setText(this.title, `Filter ${number}`);
+      this.blocks = runs.map(run => new FilterBlock(run, this.page, number));
     }
     this.runs.replaceChildren(...this.blocks.map(block => block.element));
   }
 
-  /** Draw what changes with the step. */
-  draw(values) {
-    for (const block of this.blocks) if (block.shown.reel) block.draw(values);
+  /** Draw what depends on the step. */
+  draw(ranges) {
+    for (const block of this.blocks) if (block.run.cache) block.draw(ranges);
   }
 
-  /** Draw what changes with what has been fetched, and with the look. */
+  /** Draw what depends on the snapshots that are loaded, and on the look. */
   refresh() {
-    for (const block of this.blocks) if (block.shown.reel) block.refresh();
+    for (const block of this.blocks) if (block.run.cache) block.refresh();
   }
 }
 
-class Block {
-  constructor(shown, page, number) {
-    Object.assign(this, {shown, page, number, part: shown.part});
-    this.canvas = make("canvas", {tabindex: "0", role: "img", onmousemove: event => this.hover(event),
-                                  onmouseleave: () => this.point(null), onkeydown: event => this.walk(event)});
-    this.painter = new Painter(this.canvas);
+/** One filter of one run. */
+class FilterBlock {
+  constructor(run, page, number) {
+    Object.assign(this, {run, page, number, partKey: run.partKey});
+    this.canvas = make("canvas", {tabindex: "0", role: "img", onmousemove: event => this.readAtMouse(event),
+                                  onmouseleave: () => this.showWeight(null), onkeydown: event => this.readWithKeys(event)});
+    this.painter = new CellPainter(this.canvas);
     this.readout = make("p", {class: "readout"});
     this.label = make("p", {class: "label"});
     this.table = make("div", {class: "weights"});
-    this.details = make("details", {ontoggle: () => this.tabulate()}, make("summary", {}, "Weights as a table"), this.table);
-    this.strip = make("div", {class: "strip", role: "group", "aria-label": "History"});
+    this.details = make("details", {ontoggle: () => this.fillTable()}, make("summary", {}, "Weights as a table"), this.table);
+    this.history = make("div", {class: "history", role: "group", "aria-label": "History"});
     this.curves = CURVES.map(([name, text]) => new Curve(name, text));
     this.element = make("div", {class: "block"},
-      make("h3", {hidden: page.shown().length < 2}, shown.name), this.canvas, this.readout, this.label, this.strip,
+      make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.canvas, this.readout, this.label, this.history,
       make("div", {class: "curves"}, ...this.curves.map(curve => curve.element)), this.details);
-    this.weight = null;
-    this.measured = "";
+    this.weight = null; // [row, column] that is read out
+    this.measuredVersion = "";
     this.refresh();
   }
 
-  get place() {
-    return this.shown.place(this.number);
+  /** The index of the filter's cell in the snapshots. */
+  get cell() {
+    return this.run.cellIndex(this.number);
   }
 
-  draw(values) {
-    const snapshot = this.snapshot = this.shown.snapshot();
-    const step = this.shown.step();
+  draw(ranges) {
+    const snapshot = this.snapshot = this.run.snapshot();
+    const step = this.run.stepShown();
     this.element.classList.toggle("damaged", !snapshot?.cells);
     if (snapshot?.cells) {
-      paintOne(this.painter, LARGE, this.shown, snapshot, values, this.place, this.page.inks);
-      this.canvas.setAttribute("aria-label", printable(`Filter ${this.number} of ${this.shown.name} at step ${step}. Arrow keys read its weights.`));
+      drawFilter(this.painter, LARGE, this.run, snapshot, ranges, this.cell, this.page.colours);
+      this.canvas.setAttribute("aria-label", printable(`Filter ${this.number} of ${this.run.name} at step ${step}. Arrow keys read its weights.`));
     }
-    const near = this.near(step);
-    for (const each of this.strip.children) each.setAttribute("aria-current", String(Number(each.dataset.step) === near));
+    const nearest = this.nearestInHistory(step);
+    for (const each of this.history.children) each.setAttribute("aria-current", String(Number(each.dataset.step) === nearest));
     for (const curve of this.curves) curve.mark(step);
-    this.point(this.weight);
-    if (this.details.open) this.tabulate();
-    if (snapshot?.cells) this.askLabel(step);
+    this.showWeight(this.weight);
+    if (this.details.open) this.fillTable();
+    if (snapshot?.cells) this.requestLabel(step);
   }
 
-  near(step) {
-    const steps = [...this.strip.children].map(each => Number(each.dataset.step));
+  nearestInHistory(step) {
+    const steps = [...this.history.children].map(each => Number(each.dataset.step));
     return steps.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best), Infinity);
   }
 
   refresh() {
-    const {reel} = this.shown;
-    const steps = reel.steps;
-    const count = Math.min(STRIP, steps.length);
+    const {cache} = this.run;
+    const steps = cache.steps;
+    const count = Math.min(MOST_HISTORY, steps.length);
     const chosen = Array.from({length: count}, (_, n) => steps[Math.round((n * (steps.length - 1)) / Math.max(1, count - 1))]);
-    const key = JSON.stringify([chosen, chosen.map(step => Boolean(reel.at(step))), this.page.lookKey()]);
-    if (key !== this.stripKey) this.strip.replaceChildren(...chosen.map(step => this.still(step, reel.at(step))));
-    this.stripKey = key;
-    this.measure();
+    const key = JSON.stringify([chosen, chosen.map(step => Boolean(cache.at(step))), this.page.lookKey()]);
+    if (key !== this.historyKey) this.history.replaceChildren(...chosen.map(step => this.makeHistoryPicture(step, cache.at(step))));
+    this.historyKey = key;
+    this.requestCurves();
   }
 
-  still(step, snapshot) {
+  makeHistoryPicture(step, snapshot) {
     const canvas = make("canvas", {"aria-hidden": "true"});
     if (snapshot?.cells) {
-      paintOne(new Painter(canvas), SMALL, this.shown, snapshot, this.page.values([snapshot]), this.place, this.page.inks);
+      drawFilter(new CellPainter(canvas), SMALL, this.run, snapshot, this.page.valueRanges([snapshot]), this.cell, this.page.colours);
     } else canvas.width = canvas.height = SMALL;
-    const still = button(`go to step ${step}`, "", () => this.page.goTo(step));
-    still.dataset.step = step;
-    still.append(canvas, make("span", {}, String(step)));
-    return still;
+    const picture = makeButton(`go to step ${step}`, "", () => this.page.goToStep(step));
+    picture.dataset.step = step;
+    picture.append(canvas, make("span", {}, String(step)));
+    return picture;
   }
 
-  async measure() {
-    const {version, name, layer} = this.shown;
-    if (version === this.measured || this.measuring) return;
-    this.measuring = true;
+  async requestCurves() {
+    const {version, name, layer} = this.run;
+    if (version === this.measuredVersion || this.isMeasuring) return;
+    this.isMeasuring = true;
     try {
-      const found = await askJson("trajectory", {run: name, layer: layer.name, filter: this.number, version});
-      this.measured = version;
-      for (const curve of this.curves) curve.draw(found);
-      for (const curve of this.curves) curve.mark(this.shown.step());
-      this.page.notices.say("curves", "");
+      const trajectory = await requestJson("trajectory", {run: name, layer: layer.name, filter: this.number, version});
+      this.measuredVersion = version;
+      for (const curve of this.curves) curve.draw(trajectory);
+      for (const curve of this.curves) curve.mark(this.run.stepShown());
+      this.page.notices.show("curves", "");
     } catch (error) {
-      this.page.notices.say("curves", error.message);
-      this.measured = version; // until there is something new
+      this.page.notices.show("curves", error.message);
+      this.measuredVersion = version; // requested again only for a new version
     } finally {
-      this.measuring = false;
+      this.isMeasuring = false;
     }
-    if (this.shown.version !== version) this.measure(); // more came meanwhile
+    if (this.run.version !== version) this.requestCurves(); // snapshots were added meanwhile
   }
 
-  askLabel(step) {
-    const {reel, name, layer} = this.shown;
-    const version = reel.stamps.get(step);
-    const asked = `${step}.${version}`;
-    if (asked === this.asked) return;
-    this.asked = asked;
+  requestLabel(step) {
+    const {cache, name, layer} = this.run;
+    const version = cache.stamps.get(step);
+    const key = `${step}.${version}`;
+    if (key === this.labelKey) return;
+    this.labelKey = key;
     clearTimeout(this.timer);
     this.timer = setTimeout(async () => {
       try {
-        const found = await askJson("label", {run: name, layer: layer.name, filter: this.number, step, version});
-        if (this.asked === asked) this.label.replaceChildren(make("strong", {}, found.label), ` at step ${step}: ${evidence(found)}`);
+        const found = await requestJson("label", {run: name, layer: layer.name, filter: this.number, step, version});
+        if (this.labelKey === key) this.label.replaceChildren(make("strong", {}, found.label), ` at step ${step}: ${describeEvidence(found)}`);
       } catch (error) {
-        write(this.label, error.message);
+        setText(this.label, error.message);
       }
-    }, SETTLED);
+    }, LABEL_DELAY);
   }
 
-  /** The weight under a pixel: [row, column]. */
-  hover(event) {
+  /** Read out the weight below the mouse. */
+  readAtMouse(event) {
     const box = this.canvas.getBoundingClientRect();
     const {gap, scale} = this.painter.layout;
-    const {height, width, slices} = this.shown.view;
-    const across = (event.clientX - box.left) * (this.canvas.width / box.width) - gap;
-    const down = (event.clientY - box.top) * (this.canvas.height / box.height) - gap;
-    const slice = (width / slices) * scale + 1;
-    const column = Math.floor(slices > 1 ? (across - Math.floor(across / slice)) / scale : across / scale);
-    const row = Math.floor(down / scale);
-    this.point(row >= 0 && row < height && column >= 0 && column < width ? [row, column] : null);
+    const {height, width, slices} = this.run.cellShape;
+    const x = (event.clientX - box.left) * (this.canvas.width / box.width) - gap;
+    const y = (event.clientY - box.top) * (this.canvas.height / box.height) - gap;
+    const sliceWidth = (width / slices) * scale + 1;
+    const column = Math.floor(slices > 1 ? (x - Math.floor(x / sliceWidth)) / scale : x / scale);
+    const row = Math.floor(y / scale);
+    this.showWeight(row >= 0 && row < height && column >= 0 && column < width ? [row, column] : null);
   }
 
-  walk(event) {
-    const way = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key];
-    if (!way) return;
+  /** Read out the next weight in the direction of an arrow key. */
+  readWithKeys(event) {
+    const offset = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key];
+    if (!offset) return;
     event.preventDefault();
     event.stopPropagation();
-    const {height, width} = this.shown.view;
-    const [row, column] = this.weight ?? [0, -way[1]];
-    this.point([Math.min(height - 1, Math.max(0, row + way[0])), Math.min(width - 1, Math.max(0, column + way[1]))]);
+    const {height, width} = this.run.cellShape;
+    const [row, column] = this.weight ?? [0, -offset[1]];
+    this.showWeight([Math.min(height - 1, Math.max(0, row + offset[0])), Math.min(width - 1, Math.max(0, column + offset[1]))]);
   }
 
-  point(weight) {
+  showWeight(weight) {
     this.weight = weight;
-    this.readout.setAttribute("aria-live", this.page.player.playing ? "off" : "polite");
-    const {snapshot} = this;
-    if (!weight || !snapshot?.cells) {
-      return this.read("Point at a weight to read its value.");
-    }
-    this.read(`row ${weight[0]}, column ${weight[1]}: ${this.numbers(weight).join(", ")}`);
+    this.readout.setAttribute("aria-live", this.page.clock.isPlaying ? "off" : "polite");
+    const canRead = weight && this.snapshot?.cells;
+    setText(this.readout, canRead ? `row ${weight[0]}, column ${weight[1]}: ${this.valuesAt(weight).join(", ")}` : "Point at a weight to read its value.");
   }
 
-  read(text) {
-    write(this.readout, text);
-  }
-
-  numbers([row, column]) {
-    const {width, channels} = this.shown.view;
-    const start = this.place * this.shown.size + (row * width + column) * channels;
+  valuesAt([row, column]) {
+    const {height, width, channels} = this.run.cellShape;
+    const start = ((this.cell * height + row) * width + column) * channels;
     const values = [...this.snapshot.cells.subarray(start, start + channels)];
-    return values.map((value, n) => (channels === 3 ? `${CHANNELS[n]} ` : "") + exact(value));
+    return values.map((value, n) => (channels === 3 ? `${CHANNELS[n]} ` : "") + formatExactly(value));
   }
 
-  tabulate() {
-    const {height, width} = this.shown.view;
+  fillTable() {
+    const {height, width} = this.run.cellShape;
     if (!this.details.open || !this.snapshot?.cells) return;
     const rows = Array.from({length: height}, (_, row) => make("tr", {}, make("th", {scope: "row"}, String(row)),
-      ...Array.from({length: width}, (__, column) => make("td", {}, this.numbers([row, column]).join(" ")))));
+      ...Array.from({length: width}, (__, column) => make("td", {}, this.valuesAt([row, column]).join(" ")))));
     const heads = Array.from({length: width}, (_, column) => make("th", {scope: "col"}, String(column)));
     this.table.replaceChildren(make("table", {}, make("tr", {}, make("td"), ...heads), ...rows));
   }
 }
 
-function paintOne(painter, side, shown, snapshot, values, place, inks) {
-  const {height, width, slices, channels} = shown.view;
+/** Draw one cell with sides of a number of CSS pixels, at most. */
+function drawFilter(painter, side, run, snapshot, ranges, cell, colours) {
+  const {height, width, slices, channels} = run.cellShape;
   const pixels = Math.round(side * devicePixelRatio);
-  const {layout} = painter;
-  if (!layout || painter.key !== `${pixels},${height},${width},${inks.separator}`) {
-    painter.key = `${pixels},${height},${width},${inks.separator}`;
-    painter.resize(new Layout(1, height, width, pixels, pixels, slices), inks);
-    painter.canvas.style.width = `${painter.layout.wide / devicePixelRatio}px`;
+  const key = `${pixels},${height},${width},${colours.separator}`;
+  if (painter.key !== key) {
+    painter.key = key;
+    painter.resize(new GridLayout(1, height, width, pixels, pixels, slices), colours);
+    painter.canvas.style.width = `${painter.layout.totalWidth / devicePixelRatio}px`;
   }
-  painter.draw(snapshot.cells, channels, values, [place], inks);
+  painter.draw(snapshot.cells, channels, ranges, [cell], colours);
 }
 
-function exact(value) {
-  return Number.isFinite(value) ? String(Number(value.toPrecision(5))).replace("-", "−") : short(value);
+function formatExactly(value) {
+  return Number.isFinite(value) ? String(Number(value.toPrecision(5))).replace("-", "−") : formatNumber(value);
 }
 
-function evidence({roughness, gabor, blob}) {
-  const share = value => (value === null ? "–" : `${Math.round(100 * value)}\u00a0%`);
-  return `roughness ${short(roughness)}, an edge explains ${share(gabor)}, a blob ${share(blob)}`;
+function describeEvidence({roughness, gabor, blob}) {
+  const percent = value => (value === null ? "–" : `${Math.round(100 * value)}\u00a0%`);
+  return `roughness ${formatNumber(roughness)}, an edge explains ${percent(gabor)}, a blob ${percent(blob)}`;
 }
 
-const [WIDE, HIGH, EDGE] = [240, 48, 3];
+const [WIDTH, HEIGHT, MARGIN] = [240, 48, 3]; // of a curve, in units of its SVG
 
+/** One measure of a filter over the steps, with a marker at the current step. */
 class Curve {
   constructor(name, text) {
     Object.assign(this, {name, text});
     this.title = make("span", {});
     this.line = makeSvg("path", {class: "line"});
-    this.marker = makeSvg("line", {class: "marker", y1: 0, y2: HIGH});
+    this.marker = makeSvg("line", {class: "marker", y1: 0, y2: HEIGHT});
     this.element = make("figure", {class: "curve"}, make("figcaption", {}, this.title),
-      makeSvg("svg", {viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", "aria-hidden": "true"}, this.line, this.marker));
+      makeSvg("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true"}, this.line, this.marker));
     this.steps = [];
-    write(this.title, text);
+    setText(this.title, text);
   }
 
-  draw(found) {
-    this.steps = found.steps;
-    this.values = found[this.name];
+  draw(trajectory) {
+    this.steps = trajectory.steps;
+    this.values = trajectory[this.name];
     const known = this.values.filter(value => value !== null);
     const [low, high] = [Math.min(...known), Math.max(...known)];
-    const y = value => HIGH - EDGE - ((HIGH - 2 * EDGE) * (high > low ? value - low : 0.5)) / (high > low ? high - low : 1);
+    const y = value => HEIGHT - MARGIN - ((HEIGHT - 2 * MARGIN) * (high > low ? value - low : 0.5)) / (high > low ? high - low : 1);
     let path = "";
-    let pen = "M";
+    let command = "M";
     this.values.forEach((value, n) => {
-      if (value === null) pen = "M";
-      else [path, pen] = [`${path}${pen}${this.x(n).toFixed(1)},${y(value).toFixed(1)}`, "L"];
+      if (value === null) command = "M";
+      else [path, command] = [`${path}${command}${this.x(n).toFixed(1)},${y(value).toFixed(1)}`, "L"];
     });
     this.line.setAttribute("d", path);
-    this.span = known.length ? `${short(low)} to ${short(high)}` : "not known";
+    this.span = known.length ? `${formatNumber(low)} to ${formatNumber(high)}` : "not known";
   }
 
   x(n) {
-    return EDGE + ((WIDE - 2 * EDGE) * n) / Math.max(1, this.steps.length - 1);
+    return MARGIN + ((WIDTH - 2 * MARGIN) * n) / Math.max(1, this.steps.length - 1);
   }
 
+  /** Move the marker to the last measured step up to this one. */
   mark(step) {
     if (!this.steps.length) return;
     let n = this.steps.findIndex(each => each > step);
     n = n < 0 ? this.steps.length - 1 : Math.max(0, n - 1);
     this.marker.setAttribute("x1", this.x(n));
     this.marker.setAttribute("x2", this.x(n));
-    write(this.title, `${this.text}: ${short(this.values[n])} (${this.span})`);
+    setText(this.title, `${this.text}: ${formatNumber(this.values[n])} (${this.span})`);
   }
 }

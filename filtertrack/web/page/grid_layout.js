@@ -1,44 +1,44 @@
-// Where each cell of a grid lies: the same places as the renderer's (grid.Layout.fit), so that a
-// picture here is a picture there, pixel for pixel.
+// The position of each cell in a grid, in pixels: the same as the renderer's (Layout.fit in
+// grid.py), so that both draw the same picture.
 
 const LEAST_GAP = 1;
 
-export class Layout {
+export class GridLayout {
   /**
    * @param {number} count number of cells
    * @param {number} height of a cell, in weights
    * @param {number} width of a cell, in weights
-   * @param {number} wide the picture's width, in pixels, at most
-   * @param {number} high its height, at most
-   * @param {number} slices parts of equal width that a cell is divided into
+   * @param {number} mostWidth the grid's width, in pixels, at most
+   * @param {number} mostHeight the grid's height, in pixels, at most
+   * @param {number} slices parts of equal width into which a cell is divided
    */
-  constructor(count, height, width, wide, high, slices = 1) {
+  constructor(count, height, width, mostWidth, mostHeight, slices = 1) {
     Object.assign(this, {count: Math.max(count, 1), height, width, slices});
     this.columns = Math.min(chooseColumns(this.count, height, width), this.count);
     this.rows = Math.ceil(this.count / this.columns);
-    const room = wide - this.columns * (slices - 1);
-    let scale = 0;
-    let gap = Math.max(LEAST_GAP, Math.ceil(Math.min(wide, high) / 200));
+    const available = mostWidth - this.columns * (slices - 1);
+    let scale = 0; // pixels a weight
+    let gap = Math.max(LEAST_GAP, Math.ceil(Math.min(mostWidth, mostHeight) / 200));
     while (scale < 1 && gap >= LEAST_GAP) {
       scale = Math.min(
-        Math.floor((room - gap * (this.columns + 1)) / Math.max(1, this.columns * width)),
-        Math.floor((high - gap * (this.rows + 1)) / Math.max(1, this.rows * height)),
+        Math.floor((available - gap * (this.columns + 1)) / Math.max(1, this.columns * width)),
+        Math.floor((mostHeight - gap * (this.rows + 1)) / Math.max(1, this.rows * height)),
       );
       if (scale < 1) gap -= 1;
     }
     this.scale = Math.max(1, scale);
     this.gap = Math.max(LEAST_GAP, gap);
-    this.cellWide = width * this.scale + slices - 1;
-    this.cellHigh = height * this.scale;
-    this.wide = this.columns * this.cellWide + (this.columns + 1) * this.gap;
-    this.high = this.rows * this.cellHigh + (this.rows + 1) * this.gap;
+    this.cellWidth = width * this.scale + slices - 1;
+    this.cellHeight = height * this.scale;
+    this.totalWidth = this.columns * this.cellWidth + (this.columns + 1) * this.gap;
+    this.totalHeight = this.rows * this.cellHeight + (this.rows + 1) * this.gap;
   }
 
-  /** The left upper corner of a cell, in pixels. */
-  corner(place) {
-    const row = Math.floor(place / this.columns);
-    const column = place % this.columns;
-    return [this.gap + column * (this.cellWide + this.gap), this.gap + row * (this.cellHigh + this.gap)];
+  /** The upper left corner of the cell at a position: [left, top]. */
+  corner(position) {
+    const row = Math.floor(position / this.columns);
+    const column = position % this.columns;
+    return [this.gap + column * (this.cellWidth + this.gap), this.gap + row * (this.cellHeight + this.gap)];
   }
 }
 

@@ -1,17 +1,21 @@
-// The grid of one run's layer: its canvas, and over each cell a button for its filter.
+// The grid of one run's layer: a canvas, and over each cell a button that opens its filter.
 
-import {button, make, short, write} from "./dom.js";
-import {Layout} from "./grid_layout.js";
-import {Painter} from "./cell_pixels.js";
+import {formatNumber, make, makeButton, setText} from "./dom.js";
+import {GridLayout} from "./grid_layout.js";
+import {CellPainter} from "./cell_pixels.js";
 
-export class Grid {
-  constructor(name, opened) {
-    this.opened = opened;
+export class GridView {
+  /**
+   * @param {string} name of the run
+   * @param {function(number)} openFilter called with the number of a filter that is clicked
+   */
+  constructor(name, openFilter) {
+    this.openFilter = openFilter;
     this.canvas = make("canvas", {"aria-hidden": "true"});
-    this.painter = new Painter(this.canvas);
-    this.cells = make("div", {class: "cells", role: "group", "aria-label": `Filters of ${name}`,
-                              onkeydown: event => this.move(event)});
-    this.stage = make("div", {class: "stage"}, this.canvas, this.cells);
+    this.painter = new CellPainter(this.canvas);
+    this.buttons = make("div", {class: "cells", role: "group", "aria-label": `Filters of ${name}`,
+                                onkeydown: event => this.moveFocus(event)});
+    this.stage = make("div", {class: "stage"}, this.canvas, this.buttons);
     this.title = make("strong", {}, name);
     this.moment = make("span", {class: "moment"});
     this.note = make("p", {class: "note", hidden: true});
@@ -20,45 +24,44 @@ export class Grid {
     this.key = "";
   }
 
-  /** Say what the grid shows: filters by their numbers in the order drawn, and their size. */
-  arrange(numbers, {height, width, slices, channels, matrix}, [wide, high], inks) {
+  /** Lay out the filters with these numbers, in this order, within a size in pixels. */
+  arrange(numbers, {height, width, slices, channels, isMatrix}, [mostWidth, mostHeight], colours) {
     this.channels = channels;
-    const key = JSON.stringify([numbers, height, width, slices, wide, high, matrix, inks.separator, devicePixelRatio]);
+    const key = JSON.stringify([numbers, height, width, slices, mostWidth, mostHeight, isMatrix, colours.separator, devicePixelRatio]);
     if (key === this.key) return;
     this.key = key;
-    this.canvas.dataset.room = `${wide}x${high}`;
-    this.layout = new Layout(matrix ? 1 : numbers.length, height, width, wide, high, slices);
-    this.painter.resize(this.layout, inks);
-    const dense = devicePixelRatio;
-    this.stage.style.width = `${this.layout.wide / dense}px`;
-    this.stage.style.aspectRatio = `${this.layout.wide} / ${this.layout.high}`;
-    const focused = this.numbers[[...this.cells.children].indexOf(document.activeElement)];
+    this.layout = new GridLayout(isMatrix ? 1 : numbers.length, height, width, mostWidth, mostHeight, slices);
+    this.painter.resize(this.layout, colours);
+    this.stage.style.width = `${this.layout.totalWidth / devicePixelRatio}px`;
+    this.stage.style.aspectRatio = `${this.layout.totalWidth} / ${this.layout.totalHeight}`;
+    const focused = this.numbers[[...this.buttons.children].indexOf(document.activeElement)];
     this.numbers = numbers;
-    this.cells.replaceChildren(...(matrix ? [] : numbers.map((number, place) => this.cell(number, place))));
-    this.cells.children[numbers.indexOf(focused)]?.focus(); // new buttons, the same place
+    this.buttons.replaceChildren(...(isMatrix ? [] : numbers.map((number, position) => this.makeCell(number, position))));
+    this.buttons.children[numbers.indexOf(focused)]?.focus(); // the buttons are new: restore the focus
   }
 
-  cell(number, place) {
-    const {wide, high, cellWide, cellHigh} = this.layout;
-    const share = (part, whole) => `${(100 * part) / whole}%`; // also where the canvas is shrunk to fit
-    const [left, top] = this.layout.corner(place);
-    const cell = button(`filter ${number}`, "", () => this.opened(number));
+  makeCell(number, position) {
+    const {totalWidth, totalHeight, cellWidth, cellHeight} = this.layout;
+    const percent = (part, whole) => `${(100 * part) / whole}%`; // right also if the canvas is shrunk
+    const [left, top] = this.layout.corner(position);
+    const cell = makeButton(`filter ${number}`, "", () => this.openFilter(number));
     cell.setAttribute("aria-pressed", String(number === this.selected));
-    cell.tabIndex = place === 0 ? 0 : -1;
+    cell.tabIndex = position === 0 ? 0 : -1;
     Object.assign(cell.style, {
-      left: share(left, wide), top: share(top, high), width: share(cellWide, wide), height: share(cellHigh, high),
+      left: percent(left, totalWidth), top: percent(top, totalHeight),
+      width: percent(cellWidth, totalWidth), height: percent(cellHeight, totalHeight),
     });
     return cell;
   }
 
-  /** Let arrow keys go from cell to cell, as in a table; the grid is one stop of the tab key. */
-  move(event) {
-    const way = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.layout.columns, ArrowDown: this.layout.columns}[event.key];
-    if (way === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+  /** Move the focus between cells with the arrow keys; the grid is a single tab stop. */
+  moveFocus(event) {
+    const offset = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.layout.columns, ArrowDown: this.layout.columns}[event.key];
+    if (offset === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
-    const all = [...this.cells.children];
-    const next = all[all.indexOf(event.target) + way];
+    const all = [...this.buttons.children];
+    const next = all[all.indexOf(event.target) + offset];
     if (!next) return;
     event.target.tabIndex = -1;
     next.tabIndex = 0;
@@ -67,35 +70,35 @@ export class Grid {
 
   select(number) {
     this.selected = number;
-    this.numbers.forEach((each, place) => this.cells.children[place]?.setAttribute("aria-pressed", String(each === number)));
+    this.numbers.forEach((each, position) => this.buttons.children[position]?.setAttribute("aria-pressed", String(each === number)));
   }
 
-  /** Draw a snapshot, or say why there is nothing to see. */
-  draw(snapshot, step, values, places, inks) {
+  /** Draw a snapshot, or show why that is not possible. */
+  draw(snapshot, step, ranges, order, colours) {
     const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
-    this.say(damaged || snapshot?.absent || (snapshot ? "" : "loading …"));
+    this.showNote(damaged || snapshot?.absent || (snapshot ? "" : "loading …"));
     this.element.classList.toggle("damaged", Boolean(snapshot && !snapshot.cells));
     if (!snapshot?.cells) {
-      write(this.moment, `step ${step}`);
+      setText(this.moment, `step ${step}`);
       return;
     }
-    this.painter.draw(snapshot.cells, this.channels, values, places, inks);
-    const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${short(value)}`);
-    write(this.moment, [snapshot.moment.when, ...metrics].join(" · "));
+    this.painter.draw(snapshot.cells, this.channels, ranges, order, colours);
+    const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(value)}`);
+    setText(this.moment, [snapshot.moment.when, ...metrics].join(" · "));
     this.element.dataset.drawn = step;
   }
 
-  /** Say why a run cannot be shown beside the others; nothing where it can. */
-  refuse(text) {
+  /** Hide the grid and show why the run cannot be compared; show the grid if the text is empty. */
+  showProblem(text) {
     this.stage.hidden = Boolean(text);
     if (text) {
-      write(this.moment, "");
-      this.say(text);
+      setText(this.moment, "");
+      this.showNote(text);
     }
   }
 
-  say(text) {
+  showNote(text) {
     this.note.hidden = !text;
-    write(this.note, text);
+    setText(this.note, text);
   }
 }

@@ -1,123 +1,130 @@
-// What the user chooses with: runs, layer, look; and saving.
+// The controls at the top of the page: runs, layer, look, and saving.
 
-import {button, choice, dropDown, fill, make, toggle, write} from "./dom.js";
+import {make, makeButton, makeCheckbox, makeDropDown, makeSelect, setEntries, setText} from "./dom.js";
 
-const SCALES = [
-  ["frame", "each filter, at each step"],
-  ["filter", "each filter, over the run"],
-  ["layer", "all filters, over the run"],
-];
-const ORDERS = {
-  stored: "as in the kernel", similarity: "like beside like", orientation: "direction of edges",
-  drift: "farthest from the start", label: "what they are",
+// The texts of choices; a choice without a text is shown by its name.
+const TEXTS = {
+  scale: {frame: "each filter, at each step", filter: "each filter, over the run", layer: "all filters, over the run"},
+  order: {
+    stored: "as in the kernel", similarity: "like beside like", orientation: "direction of edges",
+    drift: "farthest from the start", label: "what they are",
+  },
+  colormap: {gray: "grey", RdBu_r: "red – blue", PuOr_r: "purple – orange"},
 };
-const MAPS = {gray: "grey", RdBu_r: "red – blue", PuOr_r: "purple – orange"};
-const FORMATS = [[".gif", "GIF"], [".webp", "WebP"], [".png", "PNG"], [".mp4", "MP4"]];
-const SEARCHABLE = 8;
+const FORMAT_NAMES = {".webp": "WebP", ".webm": "WebM"};
+const FEW_RUNS = 8; // up to which no search box is shown
+const MOST_CHANNELS = 512; // listed one by one
 
-export class Controls {
+export class LookControls {
   /**
-   * @param {object} look what is chosen now; see look.js
-   * @param {object} settings of the server
-   * @param {object} on what to do: look(changes), run(name, on), savePicture(), saveAnimation(ending)
+   * @param {object} look the current look: see look_options.js
+   * @param {object} settings the answer of /settings
+   * @param {object} actions changeLook(changes), chooseRun(name, on), savePicture(), saveAnimation(ending)
    */
-  constructor(look, settings, on) {
-    Object.assign(this, {look, on});
-    const change = name => value => on.look({[name]: value});
+  constructor(look, settings, actions) {
+    this.actions = actions;
+    const change = name => value => actions.changeLook({[name]: value});
+    const choices = name => settings.look[name].choices.map(each => [each, TEXTS[name][each] ?? each]);
+    const select = (name, label) => makeSelect(label, choices(name), look[name], change(name));
+    const checkbox = (name, label) => makeCheckbox(label, look[name], change(name));
     this.runs = make("div", {class: "list"});
-    this.search = make("input", {type: "search", placeholder: "find a run", "aria-label": "find a run", oninput: () => this.sift()});
+    this.search = make("input", {type: "search", placeholder: "find a run", "aria-label": "find a run", oninput: () => this.filterRuns()});
     this.summary = make("summary", {});
-    const runs = dropDown("runs", this.summary, make("div", {}, this.search, this.runs));
-    this.layer = choice("layer", [], "", change("layer"));
-    this.channels = choice("channels", [], "", change("channels"));
-    this.scale = choice("dark to light", SCALES, look.scale, change("scale"));
-    this.colormap = choice("colours", settings.colormaps.map(each => [each, MAPS[each] ?? each]), look.colormap, change("colormap"));
-    this.order = choice("order", settings.orders.map(each => [each, ORDERS[each] ?? each]), look.order, change("order"));
-    this.centred = toggle("zero in the middle", look.centred, change("centred"));
-    this.delta = toggle("difference from the start", look.delta, change("delta"));
+    const runs = makeDropDown("runs", this.summary, make("div", {}, this.search, this.runs));
+    this.layer = makeSelect("layer", [], "", change("layer"));
+    this.channels = makeSelect("channels", [], "", change("channels"));
+    this.scale = select("scale", "dark to light");
+    this.colormap = select("colormap", "colours");
+    this.order = select("order", "order");
+    this.zeroCentred = checkbox("zero_centred", "zero in the middle");
+    this.delta = checkbox("delta", "difference from the start");
     this.pages = make("span", {class: "pages", hidden: true});
     this.format = make("select", {"aria-label": "format of the animation"});
-    fill(this.format, FORMATS, ".gif");
+    const formats = settings.formats.map(ending => [ending, FORMAT_NAMES[ending] ?? ending.slice(1).toUpperCase()]);
+    setEntries(this.format, formats, settings.formats[0]);
     this.saving = make("span", {class: "save"},
-      button("Save the grid as PNG", "Save PNG", () => on.savePicture()),
-      button("Save an animation of all steps", "Save animation", () => on.saveAnimation(this.format.value)), this.format);
+      makeButton("Save the grid as PNG", "Save PNG", () => actions.savePicture()),
+      makeButton("Save an animation of all steps", "Save animation", () => actions.saveAnimation(this.format.value)), this.format);
     this.about = make("p", {});
     const more = make("button", {type: "button", class: "more", "aria-expanded": "false", onclick: () => {
-      const open = this.element.toggleAttribute("data-open");
-      more.setAttribute("aria-expanded", String(open));
+      const isOpen = this.element.toggleAttribute("data-open");
+      more.setAttribute("aria-expanded", String(isOpen));
     }}, "look and save");
     this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.channels, this.scale,
-      this.colormap, this.order, this.centred, this.delta, this.saving,
-      dropDown("about", make("summary", {}, "about"), this.about));
+      this.colormap, this.order, this.zeroCentred, this.delta, this.saving,
+      makeDropDown("about", make("summary", {}, "about"), this.about));
   }
 
-  /** List the runs there are, those chosen ticked. */
-  listRuns(names, chosen) {
-    this.search.hidden = names.length <= SEARCHABLE;
-    write(this.summary, chosen.length === 1 ? `run: ${chosen[0]}` : `${chosen.length} runs`);
-    const key = JSON.stringify([names, chosen]);
-    if (key === this.listed) return;
-    this.listed = key;
-    const at = [...this.runs.querySelectorAll("input")].indexOf(document.activeElement);
+  /** List the runs, with those that are shown ticked. */
+  listRuns(names, shown) {
+    this.search.hidden = names.length <= FEW_RUNS;
+    setText(this.summary, shown.length === 1 ? `run: ${shown[0]}` : `${shown.length} runs`);
+    const key = JSON.stringify([names, shown]);
+    if (key === this.runsKey) return;
+    this.runsKey = key;
+    const focused = [...this.runs.querySelectorAll("input")].indexOf(document.activeElement);
     this.runs.replaceChildren(...names.map(name => {
-      const box = toggle(name, chosen.includes(name), on => this.on.run(name, on));
-      // One run is always shown: the last one cannot be taken away.
-      box.querySelector("input").disabled = chosen.length === 1 && chosen[0] === name;
+      const box = makeCheckbox(name, shown.includes(name), on => this.actions.chooseRun(name, on));
+      // At least one run is shown: the last one cannot be unticked.
+      box.querySelector("input").disabled = shown.length === 1 && shown[0] === name;
       box.dataset.name = name;
       return box;
     }));
-    this.runs.querySelectorAll("input")[at]?.focus();
-    this.sift();
+    this.runs.querySelectorAll("input")[focused]?.focus();
+    this.filterRuns();
   }
 
-  sift() {
+  /** Hide the runs whose names do not contain the text in the search box. */
+  filterRuns() {
     const text = this.search.value.toLowerCase();
     for (const each of this.runs.children) each.hidden = !each.dataset.name.toLowerCase().includes(text);
   }
 
-  /** Show what can be chosen of a layer. */
-  show(look, layers, layer) {
-    this.set(this.layer, layers.map(each => [each, each]), look.layer);
-    const [filters, , , channels] = layer.shape;
-    const single = Array.from({length: layer.kind === "matrix" ? 0 : Math.min(channels, 512)}, (_, n) => [String(n), `only channel ${n}`]);
-    const natural = {grey: "as they are", colour: "red, green, blue", pattern: "strongest pattern", matrix: "matrix"}[layer.kind];
-    const all = [["", natural], ...(layer.kind === "colour" ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
-    this.set(this.channels, all, look.channels);
+  /** Set the controls to a look, and offer what is possible for its layer. */
+  show(look, layerNames, layer) {
+    this.setSelect(this.layer, layerNames.map(each => [each, each]), look.layer);
+    const [, , , channels] = layer.shape;
+    const single = Array.from({length: layer.kind === "matrix" ? 0 : Math.min(channels, MOST_CHANNELS)}, (_, n) => [String(n), `only channel ${n}`]);
+    const usual = {grey: "as they are", colour: "red, green, blue", pattern: "strongest pattern", matrix: "matrix"}[layer.kind];
+    const entries = [["", usual], ...(layer.kind === "colour" ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
+    this.setSelect(this.channels, entries, look.channels);
     this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "";
     this.order.querySelector("select").disabled = layer.kind === "matrix";
     this.scale.querySelector("select").value = look.scale;
-    const centred = this.centred.querySelector("input");
-    [centred.checked, centred.disabled] = [look.centred || look.delta, look.delta];
-    write(this.about, describe(layer, look));
-    this.page(look, filters, layer);
+    const zeroCentred = this.zeroCentred.querySelector("input");
+    [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || look.delta, look.delta];
+    setText(this.about, describeLook(layer, look));
+    this.showPages(look, layer);
   }
 
-  page(look, filters, layer) {
-    const count = Math.ceil(filters / layer.page);
-    const cut = layer.cutChannels ? `, input channels 0–${layer.cutChannels - 1} of ${layer.shape[3]}` : "";
+  /** Show which filters are on the page, with buttons for the other pages. */
+  showPages(look, layer) {
+    const [filters, , , channels] = layer.shape;
+    const count = Math.ceil(filters / layer.page_size);
+    const cut = layer.cut_channels ? `, input channels 0–${layer.cut_channels - 1} of ${channels}` : "";
     this.pages.hidden = count < 2 && !cut;
-    const first = look.page * layer.page;
-    const turn = by => button(by < 0 ? "Previous filters" : "Next filters", by < 0 ? "‹" : "›", () => this.on.look({page: (look.page + by + count) % count}));
+    const first = look.page * layer.page_size;
+    const turn = by => makeButton(by < 0 ? "Previous filters" : "Next filters", by < 0 ? "‹" : "›",
+                                  () => this.actions.changeLook({page: (look.page + by + count) % count}));
     const which = look.order === "stored" ? "filters" : "filters in order";
-    const text = make("span", {}, `${which} ${first}–${Math.min(filters, first + layer.page) - 1} of ${filters}${cut}`);
+    const text = make("span", {}, `${which} ${first}–${Math.min(filters, first + layer.page_size) - 1} of ${filters}${cut}`);
     this.pages.replaceChildren(...(count > 1 ? [turn(-1), text, turn(1)] : [text]));
   }
 
-  set(label, entries, value) {
+  setSelect(label, entries, value) {
     const select = label.querySelector("select");
     const key = JSON.stringify(entries);
-    if (select.dataset.entries !== key) fill(select, entries, value);
+    if (select.dataset.entries !== key) setEntries(select, entries, value);
     select.dataset.entries = key;
     select.value = value;
   }
 }
 
-function describe(layer, look) {
-  const scale = SCALES.find(([value]) => value === look.scale)[1];
+function describeLook(layer, look) {
   const about = layer.about.split(" Normalised:")[0];
-  const drawn = look.channels === "" ? "" : look.channels === "strongest"
+  const channels = look.channels === "" ? "" : look.channels === "strongest"
     ? " Here each is collapsed to its strongest spatial pattern (rank 1)." : ` Here only input channel ${look.channels} is drawn.`;
   const delta = look.delta ? " Drawn is the difference from the first snapshot." : "";
-  const centred = look.centred || look.delta ? ", zero in the middle" : "";
-  return `${about}${drawn}${delta} Dark to light: lowest to highest weight of ${scale}${centred}. A constant is in the middle; NaN and infinity are magenta.`;
+  const centred = look.zero_centred || look.delta ? ", zero in the middle" : "";
+  return `${about}${channels}${delta} Dark to light: lowest to highest weight of ${TEXTS.scale[look.scale] ?? look.scale}${centred}. A constant is in the middle; NaN and infinity are magenta.`;
 }

@@ -1,42 +1,21 @@
-// What can be chosen of how a layer is looked at, and how the address says it.
+// The options of how a layer is drawn: defaults and choices come from the server's settings.
 
-const NATURAL = {
-  layer: "", channels: "", scale: "frame", centred: false, delta: false, colormap: "gray", order: "stored", page: 0,
-};
-const SCALES = ["frame", "filter", "layer"];
+const OPTIONS = ["channels", "scale", "zero_centred", "delta", "colormap", "order"]; // those with a control
 
-/** What an address asks for, as far as it can be: {runs, look, step, filter}. */
-export function readLook(said, {colormaps, orders}) {
-  const look = {...NATURAL};
-  for (const name of ["layer", "channels"]) if (said[name]) look[name] = said[name];
-  for (const [name, known] of [["scale", SCALES], ["colormap", colormaps], ["order", orders]]) {
-    if (known.includes(said[name])) look[name] = said[name];
-  }
-  for (const name of ["centred", "delta"]) look[name] = said[name] === "1";
-  look.page = number(said.page) ?? 0;
-  return {runs: names(said.runs), look, step: number(said.step), filter: number(said.filter)};
+/** The look before anything is chosen: a value for each option, and the layer and its page. */
+export function defaultLook(options) {
+  const defaults = OPTIONS.map(name => [name, options[name].default ?? options[name].choices[0] ?? ""]);
+  return {layer: "", page: 0, ...Object.fromEntries(defaults)};
 }
 
-/** The same for the address: name to text, what goes without saying left out. */
-export function sayLook(runs, look) {
-  const own = Object.entries(look).filter(([name, value]) => value !== NATURAL[name]);
-  return {runs: JSON.stringify(runs), ...Object.fromEntries(own.map(([name, value]) => [name, value === true ? 1 : value]))};
+/** Convert the text of an option, as in a URL; undefined if it is not one of its values. */
+export function parseOption(options, name, text) {
+  const {choices, default: usual} = options[name];
+  if (typeof usual === "boolean") return text === "1";
+  return !choices.length || choices.includes(text) ? text : undefined;
 }
 
-function number(text) {
-  return /^\d{1,12}$/.test(text) ? Number(text) : null;
-}
-
-function names(text) {
-  try {
-    const found = JSON.parse(text ?? "[]");
-    return Array.isArray(found) ? found.map(String) : [];
-  } catch {
-    return []; // a link that was cut off
-  }
-}
-
-/** Whether a layer's channels can be drawn like that. */
+/** Whether a layer can be drawn with these channels. */
 export function hasChannels({kind, shape}, channels) {
   if (channels === "") return true;
   if (channels === "strongest") return kind === "colour";

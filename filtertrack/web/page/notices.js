@@ -1,42 +1,43 @@
-// What is said to the user: troubles, each until it is over; and how far things are.
+// Messages to the user: current errors, and the loading progress in the status line.
 
-import {make, write} from "./dom.js";
+import {make, setText} from "./dom.js";
 
 export class Notices {
   constructor() {
-    this.said = new Map();
+    this.messages = new Map(); // source -> text
     this.alert = make("p", {class: "alert", role: "alert", hidden: true});
     this.status = make("p", {class: "status"});
-    // Read aloud: not every step that comes, but that all have come, and what is damaged.
-    this.aloud = make("p", {class: "aloud", role: "status"});
+    // For screen readers: only the final state is announced, not every step that is loaded.
+    this.announcement = make("p", {class: "announcement", role: "status"});
   }
 
-  /** Say something of a source, or nothing: only the source itself takes it back. */
-  say(source, text) {
-    if (text) this.said.set(source, text);
-    else this.said.delete(source);
-    const all = [...new Set(this.said.values())].join(" ");
+  /** Show the message of a source, or remove it if the text is empty. */
+  show(source, text) {
+    if (text) this.messages.set(source, text);
+    else this.messages.delete(source);
+    const all = [...new Set(this.messages.values())].join(" ");
     this.alert.hidden = !all;
-    write(this.alert, all);
+    setText(this.alert, all);
   }
 
-  /** Do something that may fail; returns undefined where it does. */
-  async attempt(source, act) {
+  /** Return the result of an action; if it fails, show its error and return undefined. */
+  async attempt(source, action) {
     try {
-      const result = await act();
-      this.say(source, "");
+      const result = await action();
+      this.show(source, "");
       return result;
     } catch (error) {
-      this.say(source, error.message);
+      this.show(source, error.message);
       return undefined;
     }
   }
 
-  report(loaded, count, parts) {
+  /** Show how many steps are loaded, followed by other parts. */
+  showProgress(loaded, count, parts) {
     const steps = count === 1 ? "1 step" : `${count} steps`;
-    const far = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${steps} loaded` : steps;
-    write(this.status, [far, ...parts].join(" · "));
+    const progress = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${steps} loaded` : steps;
+    setText(this.status, [progress, ...parts].join(" · "));
     this.status.dataset.loaded = String(count > 0 && loaded === count);
-    if (loaded === count) write(this.aloud, this.status.textContent);
+    if (loaded === count) setText(this.announcement, this.status.textContent);
   }
 }

@@ -1,66 +1,68 @@
-// Which snapshot is shown, and how it moves on.
+// The index of the snapshot that is shown, and when playback moves to the next one.
 
-export class Player {
+const LONGEST_FRAME = 250; // milliseconds: longer pauses of the browser are not made up for
+
+export class PlaybackClock {
   /**
    * @param {function(number)} show called with the index of the snapshot to show
-   * @param {function(number): boolean} ready whether a snapshot has been fetched
-   * @param {function} changed called when it starts or stops
+   * @param {function(number): boolean} isReady whether the snapshot at an index is loaded
+   * @param {function} changed called when playback starts or stops
    */
-  constructor(show, ready, changed) {
-    Object.assign(this, {show, ready, changed});
+  constructor(show, isReady, changed) {
+    Object.assign(this, {show, isReady, changed});
     this.index = 0;
     this.count = 0;
     this.speed = 10; // snapshots a second
     this.loop = true;
-    this.playing = false;
+    this.isPlaying = false;
   }
 
-  get atEnd() {
+  get isAtEnd() {
     return this.index >= this.count - 1;
   }
 
-  go(index) {
+  goTo(index) {
     this.index = Math.min(Math.max(0, index), Math.max(0, this.count - 1));
     this.show(this.index);
   }
 
   toggle() {
-    if (this.playing) this.pause();
+    if (this.isPlaying) this.pause();
     else this.play();
   }
 
   play() {
     if (this.count < 2) return;
-    if (this.atEnd) this.go(0);
-    this.playing = true;
-    this.due = 0;
-    this.last = null;
+    if (this.isAtEnd) this.goTo(0);
+    this.isPlaying = true;
+    this.due = 0; // snapshots that are due, with a fraction
+    this.last = null; // time of the last animation frame
     requestAnimationFrame(now => this.tick(now));
     this.changed();
   }
 
   pause() {
-    this.playing = false;
+    this.isPlaying = false;
     this.changed();
   }
 
   tick(now) {
-    if (!this.playing) return;
+    if (!this.isPlaying) return;
     requestAnimationFrame(time => this.tick(time));
-    // A stall is not made up for: it goes on from where it was.
-    this.due += this.last === null ? 0 : (Math.min(now - this.last, 250) / 1000) * this.speed;
+    this.due += this.last === null ? 0 : (Math.min(now - this.last, LONGEST_FRAME) / 1000) * this.speed;
     this.last = now;
-    // The screen's own clock is not exact: at its rate, each frame is due.
-    let steps = Math.floor(this.due + 0.05);
-    if (steps > 0) {
-      this.due -= steps;
+    // The tolerance absorbs the jitter of animation frames: at the screen's rate, each frame is due.
+    let count = Math.floor(this.due + 0.05);
+    if (count > 0) {
+      this.due -= count;
       let index = this.index;
-      while (steps-- > 0 && this.playing) index = this.after(index);
-      if (index !== this.index) this.go(index);
+      while (count-- > 0 && this.isPlaying) index = this.nextIndex(index);
+      if (index !== this.index) this.goTo(index);
     }
   }
 
-  after(index) {
+  /** The index after one; the same if the next snapshot is not loaded, or playback ends. */
+  nextIndex(index) {
     let next = index + 1;
     if (next >= this.count) {
       if (!this.loop) {
@@ -69,6 +71,6 @@ export class Player {
       }
       next = 0;
     }
-    return this.ready(next) ? next : index; // waits for what is still on its way
+    return this.isReady(next) ? next : index;
   }
 }

@@ -1,74 +1,75 @@
-// What the tab asks of the server. Addresses are relative: they hold under --path_prefix.
+// Requests to the server: see http_api.md. URLs are relative, so they work under --path_prefix.
 
-// Milliseconds until an answer must be there, whole.
-const PATIENCE = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
-const USUAL = 60_000;
+// Milliseconds until an answer has to be complete.
+const TIMEOUTS = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
+const DEFAULT_TIMEOUT = 60_000;
 
 class ServerError extends Error {}
 
-function address(route, query) {
+function urlOf(route, query) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return `./${route}?${new URLSearchParams(given)}`;
 }
 
-/** Ask, and read the answer; a signal ends it early. */
-async function ask(route, query, read, signal = null) {
-  const patience = PATIENCE[route] ?? USUAL;
-  const waiting = new AbortController();
-  const end = () => waiting.abort();
-  const timer = setTimeout(end, patience);
-  signal?.addEventListener("abort", end);
+/** Send a request and read the answer; `signal` cancels it. */
+async function request(route, query, read, signal = null) {
+  const timeout = TIMEOUTS[route] ?? DEFAULT_TIMEOUT;
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  const timer = setTimeout(abort, timeout);
+  signal?.addEventListener("abort", abort);
   try {
-    if (signal?.aborted) end();
-    const response = await fetch(address(route, query), {signal: waiting.signal});
+    if (signal?.aborted) abort();
+    const response = await fetch(urlOf(route, query), {signal: controller.signal});
     if (response.ok) return await read(response);
     throw new ServerError((await response.text()).slice(0, 1000) || `TensorBoard answered ${response.status}.`);
   } catch (error) {
     if (error instanceof ServerError || signal?.aborted) throw error;
-    throw new ServerError(waiting.signal.aborted
-      ? `TensorBoard did not answer for ${patience / 1000} seconds.` : "TensorBoard does not answer.");
+    throw new ServerError(controller.signal.aborted
+      ? `TensorBoard did not answer for ${timeout / 1000} seconds.` : "TensorBoard does not answer.");
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", end);
+    signal?.removeEventListener("abort", abort);
   }
 }
 
-export function askJson(route, query = {}) {
-  return ask(route, query, response => response.json());
+export function requestJson(route, query = {}) {
+  return request(route, query, response => response.json());
 }
 
-export function askBlob(route, query) {
-  return ask(route, query, response => response.blob());
+export function requestBlob(route, query) {
+  return request(route, query, response => response.blob());
 }
 
-export async function askPalette(colormap) {
-  return new Uint8Array(await ask("palette", {colormap}, response => response.arrayBuffer()));
+/** Request a colormap: three bytes a level, from dark to light. */
+export async function requestPalette(colormap) {
+  return new Uint8Array(await request("palette", {colormap}, response => response.arrayBuffer()));
 }
 
-/** Ask for cells: {moments, damaged, next, shape, arrays}, an array of numbers a snapshot. */
-export async function askCells(query, signal) {
-  const bytes = new Uint8Array(await ask("cells", query, response => response.arrayBuffer(), signal));
+/** Request cells: {moments, damaged, next, shape, arrays}, one typed array for each moment. */
+export async function requestCells(query, signal) {
+  const bytes = new Uint8Array(await request("cells", query, response => response.arrayBuffer(), signal));
   const length = new DataView(bytes.buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   return {...head, arrays: unpack(bytes.subarray(4 + length), head)};
 }
 
-// The inverse of wire.py: bytes lie sorted by their place in a number, and each array but the
-// first was combined with the one before it by exclusive or.
-function unpack(bytes, {moments, type, shape}) {
+// The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
+// each array but the first is the exclusive or with the one before it.
+function unpack(bytes, {moments, type}) {
   if (!moments.length) return [];
   const size = type === "float64" ? 8 : 4;
   const count = bytes.length / size;
   const each = count / moments.length;
   const words = new Uint32Array((count * size) / 4);
-  const wide = size / 4;
-  for (let word = 0; word < wide; word++) {
+  const wordsEach = size / 4;
+  for (let word = 0; word < wordsEach; word++) {
     const [a, b, c, d] = [0, 1, 2, 3].map(n => bytes.subarray((4 * word + n) * count, (4 * word + n + 1) * count));
-    for (let n = 0, to = word; n < count; n++, to += wide) {
+    for (let n = 0, to = word; n < count; n++, to += wordsEach) {
       words[to] = a[n] | (b[n] << 8) | (c[n] << 16) | (d[n] << 24);
     }
   }
-  for (let n = each * wide; n < words.length; n++) words[n] ^= words[n - each * wide];
+  for (let n = each * wordsEach; n < words.length; n++) words[n] ^= words[n - each * wordsEach];
   const Numbers = size === 8 ? Float64Array : Float32Array;
   return moments.map((_, number) => new Numbers(words.buffer, number * each * size, each));
 }

@@ -1,61 +1,64 @@
-// A run that is shown: its layers, its snapshots, and the reel of the part that is looked at.
+// One run that is shown: its layers, its steps, and the snapshots of the part that is looked at.
 
-import {Reel} from "./snapshot_cache.js";
-import {askJson} from "./requests.js";
+import {SnapshotCache} from "./snapshot_cache.js";
+import {requestJson} from "./requests.js";
 
-export class Shown {
+export class RunData {
+  /**
+   * @param {string} name of the run
+   * @param {Page} page
+   */
   constructor(name, page) {
     Object.assign(this, {name, page});
-    this.layers = new Map();
+    this.layers = new Map(); // name -> layer, as in /layers
     this.steps = [];
     this.stamps = [];
     this.version = null;
     this.made = null;
-    this.reel = null;
-    this.part = "";
+    this.cache = null; // of the selected part of a layer
+    this.partKey = "";
+    this.problem = ""; // why the run cannot be compared with the others
   }
 
-  /** Ask what is there now; returns whether anything has changed. */
+  /** Request what is new; returns whether anything has changed. */
   async update() {
-    const found = await askJson("steps", {run: this.name, known: this.version});
+    const found = await requestJson("steps", {run: this.name, known: this.version});
     if (!found.steps) return false;
     if (found.made !== this.made) {
-      const {layers, default_layer} = await askJson("layers", {run: this.name});
+      const {layers, default_layer} = await requestJson("layers", {run: this.name});
       this.defaultLayer = default_layer;
       this.layers = new Map(layers.map(layer => [layer.name, layer]));
-      this.drop();
+      this.closeCache();
     }
     Object.assign(this, found);
-    this.reel?.update(this.steps, this.stamps);
+    this.cache?.update(this.steps, this.stamps);
     return true;
   }
 
-  /** Look at some filters of a layer; numbers are ascending. */
-  look({layer, filters, channels, delta}, sharers) {
-    const part = JSON.stringify([layer.name, filters, channels, delta]);
-    if (part === this.part && this.reel) {
-      this.reel.sharers = sharers;
+  /** Select filters of a layer, with ascending numbers; `sharers` runs share the memory. */
+  select({layer, filters, channels, delta}, sharers) {
+    const partKey = JSON.stringify([layer.name, filters, channels, delta]);
+    if (partKey === this.partKey && this.cache) {
+      this.cache.sharers = sharers;
       return;
     }
-    this.drop();
-    Object.assign(this, {layer, filters, part});
-    const kind = channels === "strongest" && layer.kind !== "grey" ? "pattern" : channels === "" ? layer.kind : "grey";
-    this.kind = kind;
-    this.reel = new Reel(
-      {run: this.name, layer: layer.name, filters: asRanges(filters), channels, delta: delta ? 1 : null},
-      kind === "pattern", sharers, () => this.page.came());
-    this.reel.look(this.index());
-    this.reel.update(this.steps, this.stamps);
+    this.closeCache();
+    Object.assign(this, {layer, filters, partKey});
+    this.kind = channels === "strongest" && layer.kind !== "grey" ? "pattern" : channels === "" ? layer.kind : "grey";
+    this.cache = new SnapshotCache(
+      {run: this.name, layer: layer.name, filters: formatRanges(filters), channels, delta: delta ? 1 : null},
+      this.kind === "pattern", sharers, () => this.page.redrawSoon());
+    this.cache.lookAt(this.index());
+    this.cache.update(this.steps, this.stamps);
   }
 
-  drop() {
-    this.reel?.stop();
-    this.reel = null;
+  closeCache() {
+    this.cache?.stop();
+    this.cache = null;
   }
 
-  /** The index of the snapshot that is shown: the one at the page's step, or the last before it. */
-  index() {
-    const step = this.page.step();
+  /** The index of this run's last step up to a step of the page, by default the current one; -1 for none. */
+  index(step = this.page.step()) {
     let [low, high] = [0, this.steps.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -65,44 +68,42 @@ export class Shown {
     return low - 1;
   }
 
-  step() {
+  /** The step of this run that is shown; null if it begins later. */
+  stepShown() {
     return this.steps[this.index()] ?? null;
   }
 
-  snapshot() {
-    if (this.index() < 0) return {absent: `This run begins at step ${this.steps[0]}.`};
-    return this.reel?.at(this.step());
+  /** The snapshot shown at a step of the page: {cells, …}, {damaged} or {absent}; undefined if not loaded. */
+  snapshot(step = this.page.step()) {
+    const index = this.index(step);
+    if (index < 0) return {absent: `This run begins at step ${this.steps[0]}.`};
+    return this.cache?.at(this.steps[index]);
   }
 
-  get matrix() {
+  get isMatrix() {
     return this.kind === "matrix";
   }
 
-  /** How a cell lies: its size in weights, its slices, its channels. */
-  get view() {
-    const [, height, width] = this.layer.shape;
-    const [, high, wide, channels] = this.reel?.shape ?? [0, height, width, this.kind === "colour" ? 3 : 1];
-    return {height: high, width: wide, slices: this.layer.slices, channels, matrix: this.matrix};
+  /** The shape of a cell: height and width in weights, slices and channels. */
+  get cellShape() {
+    const [, layerHeight, layerWidth] = this.layer.shape;
+    const [, height, width, channels] = this.cache?.shape ?? [0, layerHeight, layerWidth, this.kind === "colour" ? 3 : 1];
+    return {height, width, slices: this.layer.slices, channels, isMatrix: this.isMatrix};
   }
 
-  /** Numbers in a cell. */
-  get size() {
-    const {height, width, channels} = this.view;
-    return height * width * channels;
-  }
-
-  /** Where a filter's cell lies among those fetched. */
-  place(number) {
+  /** The index of a filter's cell among those requested. */
+  cellIndex(number) {
     return this.filters.indexOf(number);
   }
 }
 
-function asRanges(numbers) {
-  const parts = [];
+/** Format ascending numbers as ranges: "0-3,5". */
+function formatRanges(numbers) {
+  const ranges = [];
   for (const number of numbers) {
-    const last = parts.at(-1);
+    const last = ranges.at(-1);
     if (last && last[1] === number - 1) last[1] = number;
-    else parts.push([number, number]);
+    else ranges.push([number, number]);
   }
-  return parts.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
+  return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
 }

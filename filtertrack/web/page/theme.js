@@ -1,28 +1,29 @@
-// Light or dark, as TensorBoard is: its page has a class for it.
+// The light or dark theme of TensorBoard, which the page follows.
 
-/** Take over the theme now, and call back whenever it changes. */
+/** Apply TensorBoard's theme now and whenever it changes; then call `changed`. */
 export function followTheme(changed) {
-  const body = outside();
-  set(body);
+  const body = parentBody();
+  applyTheme(body);
   if (!body) return;
   new MutationObserver(() => {
-    set(body);
+    applyTheme(body);
     changed();
   }).observe(body, {attributes: true, attributeFilter: ["class"]});
 }
 
-export function theme() {
+/** "light" or "dark". */
+export function currentTheme() {
   return document.documentElement.dataset.theme;
 }
 
-function outside() {
+function parentBody() {
   try {
     return window.parent.document.body;
   } catch {
-    return null; // not below TensorBoard
+    return null; // no access to the parent page
   }
 }
 
-function set(body) {
+function applyTheme(body) {
   document.documentElement.dataset.theme = body?.classList.contains("dark-mode") ? "dark" : "light";
 }

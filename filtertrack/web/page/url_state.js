@@ -1,47 +1,79 @@
-// What is looked at stays in the browser's address, beside TensorBoard's own part of it: after a
-// reload, and for someone who is sent the link. TensorBoard leaves "p.<plugin>.<key>" to plugins.
+// The state of the page in the browser's URL: runs, layer, look, step and filter. It survives a
+// reload, and can be sent as a link. TensorBoard reserves "p.<plugin>.<key>" in the hash for plugins.
+
+import {defaultLook, parseOption} from "./look_options.js";
 
 const PREFIX = "p.filtertrack.";
-const EVERY = 400; // milliseconds: browsers refuse more than about a hundred changes a minute
+const WRITE_DELAY = 400; // milliseconds: browsers refuse more than about a hundred changes a minute
 
-function pieces() {
+/** Read the state {runs, look, step, filter}; invalid values become the defaults, or null. */
+export function readUrlState({look: options}) {
+  const texts = readTexts();
+  const look = defaultLook(options);
+  texts.zero_centred ??= texts.centred; // in links of earlier versions
+  for (const name of Object.keys(look)) {
+    if (texts[name] === undefined || !Object.hasOwn(options, name)) continue;
+    look[name] = parseOption(options, name, texts[name]) ?? look[name];
+  }
+  look.layer = texts.layer ?? "";
+  look.page = parseNumber(texts.page) ?? 0;
+  return {runs: parseNames(texts.runs), look, step: parseNumber(texts.step), filter: parseNumber(texts.filter)};
+}
+
+let pending = null;
+
+/** Write the state after a short delay; defaults and empty values are left out. */
+export function writeUrlState({look: options}, {runs, look, step, filter}) {
+  const defaults = defaultLook(options);
+  const changed = Object.entries(look).filter(([name, value]) => value !== defaults[name]);
+  const texts = Object.fromEntries(changed.map(([name, value]) => [name, value === true ? 1 : value]));
+  const isScheduled = pending !== null;
+  pending = {runs: JSON.stringify(runs), ...texts, step, filter};
+  if (!isScheduled) setTimeout(writeTexts, WRITE_DELAY);
+}
+
+/** The parts of the parent page's hash. */
+function hashParts() {
   return window.parent.location.hash.replace(/^#/, "").split("&").filter(Boolean);
 }
 
-/** What the address says: name to text. */
-export function readAddress() {
+function readTexts() {
   try {
-    const own = pieces().filter(piece => piece.startsWith(PREFIX));
-    return Object.fromEntries(own.map(piece => {
-      const [name, value = ""] = piece.slice(PREFIX.length).split("=");
+    const own = hashParts().filter(part => part.startsWith(PREFIX));
+    return Object.fromEntries(own.map(part => {
+      const [name, value = ""] = part.slice(PREFIX.length).split("=");
       return [name, decodeURIComponent(value)];
     }));
   } catch {
-    return {}; // not below TensorBoard, or an address that was cut off
+    return {}; // no access to the parent page, or a truncated URL
   }
 }
 
-let waiting = null;
-
-/** Put name to text into the address, soon; empty ones are left out. */
-export function writeAddress(values) {
-  const isFirst = waiting === null;
-  waiting = values;
-  if (isFirst) setTimeout(write, EVERY);
-}
-
-function write() {
-  const values = waiting;
-  waiting = null;
+function writeTexts() {
+  const texts = pending;
+  pending = null;
   try {
-    const others = pieces().filter(piece => !piece.startsWith(PREFIX));
-    if (others.length && others[0] !== "filtertrack") return; // another tab is in front now
-    const own = Object.entries(values)
+    const others = hashParts().filter(part => !part.startsWith(PREFIX));
+    if (others.length && others[0] !== "filtertrack") return; // another tab is selected now
+    const own = Object.entries(texts)
       .filter(([, value]) => value !== "" && value !== null)
       .map(([name, value]) => `${PREFIX}${name}=${encodeURIComponent(value)}`);
     const hash = "#" + [...(others.length ? others : ["filtertrack"]), ...own].join("&");
     if (hash !== window.parent.location.hash) window.parent.history.replaceState(window.parent.history.state, "", hash);
   } catch {
-    // A page around TensorBoard that does not let us: then the address just stays as it is.
+    // No access to the parent page: the URL stays as it is.
+  }
+}
+
+function parseNumber(text) {
+  return /^\d{1,12}$/.test(text) ? Number(text) : null;
+}
+
+function parseNames(text) {
+  try {
+    const names = JSON.parse(text ?? "[]");
+    return Array.isArray(names) ? names.map(String) : [];
+  } catch {
+    return []; // a truncated URL
   }
 }

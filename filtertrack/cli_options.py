@@ -1,0 +1,277 @@
+"""The argument parser of the command line, and the functions that read its values.
+
+The options of a look come from ``LOOK_OPTIONS``. No module that loads numpy is imported here, so
+``filtertrack --help`` stays fast.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from filtertrack._version import __version__
+from filtertrack.outputs.time_spacing import TIMES
+from filtertrack.render.look import LOOK_OPTIONS, Channels, LookOption
+
+_RUN = "what FilterTracker was given: a folder, or an address such as s3://bucket/run"
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments of the program.
+
+    Several names may follow ``--layers``, with the run before or after it.
+
+    Args:
+        argv: The arguments; None for those of this process.
+
+    Returns:
+        The values by name; ``command`` is the name of the command.
+    """
+    parser = make_parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments, further = parser.parse_known_args(words)
+    if further:
+        if not getattr(arguments, "layers", None) or any(word.startswith("-") for word in further):
+            parser.error(f"unrecognized arguments: {' '.join(further)}")
+        option = next(n for n, word in enumerate(words) if _is_layers(word))
+        if words.index(arguments.run) > option:  # argparse took the first name for the run
+            further = [arguments.run, *further]
+            arguments.run = further.pop()
+        arguments.layers += [name for word in further for name in names(word)]
+    return arguments
+
+
+def _is_layers(word: str) -> bool:
+    """Return whether a word is the option ``--layers``, or an abbreviation argparse accepts."""
+    return word.startswith("--l") and "--layers".startswith(word.partition("=")[0])
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="filtertrack", description="Look at the filters of a training run."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _add_animate(commands.add_parser("animate", help="make an animation of a run's filters"))
+    _add_filmstrip(commands.add_parser("filmstrip", help="make a figure: filters by steps"))
+    _add_measure(commands.add_parser("measure", help="say in numbers what the filters are"))
+    _add_view(commands.add_parser("view", help="open TensorBoard with the filters in front"))
+    info = commands.add_parser("info", help="say what a run holds")
+    info.add_argument("run", metavar="RUN", help=_RUN)
+    verify = commands.add_parser("verify", help="read a run whole and list what is damaged")
+    verify.add_argument("run", metavar="RUN", help=_RUN)
+    return parser
+
+
+def _add_animate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Turn a run's snapshots into an animation: GIF, animated PNG, WebP, MP4 or WebM, as the "
+        "output's ending says. PNG and WebP are exact; MP4 and WebM need filtertrack[video]."
+    )
+    group = _add_picture_options(parser, "evolution.gif", "dark")
+    group.add_argument("--compare", metavar="RUN2", help="show a second run beside the first")
+    group.add_argument("--columns", type=int, metavar="N", help="filters in a row")
+    group.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="longer side of all grids (640; for several up to 1280)",
+    )
+    pace = parser.add_argument_group("how fast it goes")
+    pace.add_argument("--fps", type=float, default=10.0, help="snapshots a second (%(default)g)")
+    pace.add_argument("--seconds", type=float, help="how long the whole lasts, instead of --fps")
+    pace.add_argument(
+        "--time",
+        choices=TIMES,
+        default=TIMES[0],
+        help="space snapshots alike, by the training between them, or by the logarithm of that "
+        "(%(default)s)",
+    )
+    pace.add_argument(
+        "--between", type=int, default=0, metavar="N", help="interpolated pictures between two"
+    )
+    pace.add_argument(
+        "--hold", type=two_numbers, metavar="A,B", help="seconds of rest at start and end (1,2)"
+    )
+    pace.add_argument("--loop", type=int, metavar="N", help="how often it plays; 0 for ever")
+    parser.add_argument(
+        "--huge", action="store_true", help="allow what takes gigabytes of memory or disk"
+    )
+
+
+def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw a layer's filters at some steps as a figure for papers: a row a filter, a column a "
+        "step. PNG, PDF or SVG, as the output's ending says."
+    )
+    group = _add_picture_options(parser, "filmstrip.pdf", "light")
+    group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
+    group.add_argument("--height", help="at most so high (a third more than wide)")
+    group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+
+
+def _add_measure(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Say in numbers what a run's filters have become (edge, blob, colour blob, other "
+        "structure, unstructured), when they formed, which hardly moved and which repeat each "
+        "other; of a single layer, also what each filter is."
+    )
+    parser.add_argument("run", metavar="RUN", help=_RUN)
+    _add_layers(parser, "all")
+    _add_steps(parser, "which snapshots (all)")
+    parser.add_argument(
+        "--at", type=int, metavar="STEP", help="as it is at this step (the last one)"
+    )
+    files = parser.add_argument_group("files to write instead of printing tables")
+    files.add_argument(
+        "--csv", metavar="FILE", help="a row a filter and step, or with --at a row a filter"
+    )
+    files.add_argument("--json", metavar="FILE", help="everything")
+    files.add_argument("--plot", metavar="FILE", help="a figure of the training: PDF, SVG or PNG")
+
+
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Start TensorBoard with its tab Filters in front, and open it in the browser. It also "
+        "follows a training that still runs. Ctrl-C ends it."
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's folder, or one with runs below it")
+    parser.add_argument(
+        "--port", type=int, metavar="N", help="0 for any (the first free one from 6006 on)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (%(default)s: this machine)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def _add_picture_options(
+    parser: argparse.ArgumentParser, output: str, theme: str
+) -> "argparse._ArgumentGroup":
+    """Add the options that animations and filmstrips share; return the group of the last ones."""
+    parser.add_argument("run", metavar="RUN", help=_RUN)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help=f"what to write (RUN/{output}, the other options added to its name)",
+    )
+    group = parser.add_argument_group("what is shown")
+    _add_layers(group, "the first")
+    _add_steps(group, "which snapshots")
+    for option in LOOK_OPTIONS:
+        _add_look_option(group, option)
+    parser.set_defaults(theme=theme)
+    return group
+
+
+def _add_layers(parser: "argparse._ActionsContainer", default: str) -> None:
+    parser.add_argument(
+        "--layers",
+        type=names,
+        action="extend",
+        metavar="A,B",
+        help=f"names, or patterns like 'block1/*' ({default})",
+    )
+
+
+def _add_steps(parser: "argparse._ActionsContainer", text: str) -> None:
+    parser.add_argument("--steps", type=numbers, action="extend", metavar="0,1,5-20", help=text)
+
+
+def _add_look_option(parser: "argparse._ActionsContainer", option: LookOption) -> None:
+    """Add the argument of an option of ``Look``."""
+    flags = [f"--{option.name.replace('_', '-')}"]
+    flags += [flag.replace("centred", "centered") for flag in flags if "centred" in flag]
+    settings: dict[str, Any] = {"help": _LOOK_HELP[option.name]}
+    if option.flag:
+        settings["action"] = "store_true"
+    else:
+        settings["default"] = option.default
+    if option.choices:
+        settings["choices"] = option.choices
+    parser.add_argument(*flags, **settings, **_LOOK_READERS.get(option.name, {}))
+
+
+def names(text: str) -> list[str]:
+    """Read ``conv1,block1/*`` as names and patterns.
+
+    Example:
+        >>> names("conv1, block1/*")
+        ['conv1', 'block1/*']
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str) -> list[int | range]:
+    """Read ``0,1,5-20`` as two numbers and a range that includes both ends.
+
+    ``0-900/100`` is a range of every hundredth. A range is not expanded: it may hold more numbers
+    than fit into memory.
+
+    Example:
+        >>> numbers("0,1,5-20,0-900/100")
+        [0, 1, range(5, 21), range(0, 901, 100)]
+    """
+    try:
+        return [_number_or_range(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers and ranges such as 0,1,5-20, got {text!r}"
+        ) from None
+
+
+def _number_or_range(text: str) -> int | range:
+    first, dash, rest = text.partition("-")
+    if not dash:
+        return int(first)
+    last, slash, every = rest.partition("/")
+    return range(int(first), int(last) + 1, int(every) if slash else 1)
+
+
+def channels(text: str) -> Channels:
+    """Read ``3`` or ``strongest`` as how input channels are drawn: see ``cells.view_of``."""
+    if text == "strongest":
+        return "strongest"
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a channel's number or strongest, got {text!r}"
+        ) from None
+
+
+def two_numbers(text: str) -> tuple[float, float]:
+    """Read ``1,2`` as two numbers."""
+    try:
+        first, second = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected two numbers of seconds such as 1,2, got {text!r}"
+        ) from None
+    return first, second
+
+
+_LOOK_READERS: dict[str, dict[str, Any]] = {
+    "filters": {"type": numbers, "action": "extend", "metavar": "0-15,20"},
+    "channels": {"type": channels, "metavar": "N|strongest"},
+}
+"""How argparse reads an option that is neither a flag, one of a few choices nor a text."""
+
+_LOOK_HELP = {
+    "filters": "which filters (all)",
+    "order": "of filters: as in the kernel, like beside like, by the direction of their edges, "
+    "the farthest from its start first, or by what they are (%(default)s)",
+    "scale": "dark to light spans each filter's weights in each frame, each filter's over all "
+    "frames, or all of the layer's over all frames (frame; filter with --delta)",
+    "zero_centred": "zero in the middle of the scale",
+    "delta": "difference from the first snapshot",
+    "outline": "a line around each filter says what it is: edge, blob, colour blob, other "
+    "structure",
+    "channels": "draw one input channel alone, or collapse them to each filter's strongest "
+    "pattern (what suits their number)",
+    "colormap": "of matplotlib, for one value a pixel (%(default)s)",
+    "theme": "around the weights (%(default)s)",
+}
+"""The help text of each option of ``Look``."""
