@@ -566,13 +566,13 @@ def page(run):
     answers.describe_run(served)
     answers.describe_steps(served, "")
     info = next(iter(served.layers.values()))
-    few = tuple(range(min(info.filters, parts.page_of(info))))
+    few = tuple(range(min(info.filters, parts.filters_per_page(info))))
     for delta in (False, True):
         parts.cells_at(parts.Part(served, info, few, delta=delta), 0, 99)
-    answers.order(served, info, "similarity")
+    answers.order_of_filters(served, info, "similarity")
     if info.filters:
-        answers.trajectory(served, info, 0)
-        answers.label(served, info, 0, served.steps[0])
+        answers.trajectory_of_filter(served, info, 0)
+        answers.label_of_filter(served, info, 0, served.steps[0])
 
 
 def events(run):

@@ -459,7 +459,7 @@ def test_a_filter_opened_says_everything_of_it(logs, tab, exp1):
     written = [[float(part.split()[-1]) for part in row if part[-1].isdigit()] for row in table]
     np.testing.assert_allclose(np.reshape(written, (7, 7, 3)), kernels[5], rtol=1e-4)
 
-    named = measures.label_of_filter(kernels[5:6], rgb=True).names[0]
+    named = measures.label(kernels[5:6], rgb=True).names[0]
     tab.says(".label", f"{named} at step 3:")
     assert tab.at.locator(".curve .marker").count() == 3
     far = drift(kernels, exp1.kernels("rgb", 0))[5]

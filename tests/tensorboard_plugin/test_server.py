@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from filtertrack.cli import main
-from filtertrack.tensorboard_plugin import server as viewing
+from filtertrack.tensorboard_plugin import server
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def test_the_browser_is_sent_there(run, monkeypatch, capsys):
         sent.set()
         return False
 
-    monkeypatch.setattr(viewing, "serve", serve)
+    monkeypatch.setattr(server, "serve", serve)
     monkeypatch.setattr(webbrowser, "open", browser)
     assert main(["view", str(run.path)]) == 0
     assert [capsys.readouterr().out] == [f"{address}\n" for address in where]
@@ -268,7 +268,11 @@ def drawing_of(process):
     children = Path(f"/proc/{process.pid}/task").glob("*/children")
     ids = [number for file in children for number in file.read_text().split()]
     commands = {number: Path(f"/proc/{number}/cmdline") for number in ids}
-    return [n for n, file in commands.items() if file.exists() and b"drawing" in file.read_bytes()]
+    return [
+        n
+        for n, file in commands.items()
+        if file.exists() and b"animation_process" in file.read_bytes()
+    ]
 
 
 def wait(look):
@@ -283,9 +287,9 @@ def wait(look):
 def test_a_file_may_be_open_for_each_run(bound, expected):
     """TensorBoard keeps one open a run: what the system allows is asked for, within reason."""
     code = (
-        "import resource; from filtertrack.tensorboard_plugin import server as viewing\n"
-        f"limit = resource.RLIMIT_NOFILE; viewing._MOST_FILES = {bound}\n"
-        "resource.setrlimit(limit, (300, 3000)); viewing._allow_files()\n"
+        "import resource; from filtertrack.tensorboard_plugin import server\n"
+        f"limit = resource.RLIMIT_NOFILE; server._MOST_OPEN_FILES = {bound}\n"
+        "resource.setrlimit(limit, (300, 3000)); server._raise_open_file_limit()\n"
         "print(*resource.getrlimit(limit))"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

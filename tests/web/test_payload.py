@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot
 from filtertrack.render.cells import to_cells, view_of
-from filtertrack.web import payload as parts
-from filtertrack.web.payload import Part, cells_at, pack, page_of
+from filtertrack.web import payload
+from filtertrack.web.payload import Part, cells_at, filters_per_page, pack
 
 
 @pytest.fixture
@@ -135,17 +135,17 @@ def test_a_long_history_comes_in_several_answers(make_run, conv_info, read, monk
     """Each within its bytes; nothing is missing, nothing comes twice."""
     run = make_run(conv_info(), steps=range(40))
     each = run.kernels("conv1", 0).nbytes
-    monkeypatch.setattr(parts, "_MOST_BYTES", 7 * each)
+    monkeypatch.setattr(payload, "_MOST_BYTES", 7 * each)
     steps, arrays, _, answers = read(part_of(run), 3, 37)
     assert steps == list(range(3, 38))
     assert len(arrays) == 35
     assert answers == 5
-    monkeypatch.setattr(parts, "_MOST_BYTES", each // 2)  # at least one each
+    monkeypatch.setattr(payload, "_MOST_BYTES", each // 2)  # at least one each
     assert read(part_of(run), 0, 3)[3] == 4
-    monkeypatch.setattr(parts, "_MOST_BYTES", 1 << 20)
-    monkeypatch.setattr(parts, "_MOST_SNAPSHOTS", 16)
+    monkeypatch.setattr(payload, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(payload, "_MOST_SNAPSHOTS", 16)
     assert read(part_of(run))[3] == 3
-    monkeypatch.setattr(parts, "_MOST_READ", 10 * each)  # of a large layer, little is sent
+    monkeypatch.setattr(payload, "_MOST_READ", 10 * each)  # of a large layer, little is sent
     assert read(part_of(run))[3] == 4
 
 
@@ -179,23 +179,23 @@ def test_metrics_that_json_cannot_hold(tmp_path, conv_info):
     run = Run.create(tmp_path / "run", [info])
     metrics = {"loss": float("nan"), "a": float("inf"), "<b>": 0.5}
     run.append(Snapshot(Moment(0, 0, 0, metrics), {info.kernel: np.zeros(info.kernel_shape)}))
-    assert parts._describe(run.moment(0))["metrics"] == {"<b>": 0.5}
+    assert payload._summarise(run.moment(0))["metrics"] == {"<b>": 0.5}
     cells_at(part_of(run), 0, 0)
 
 
 def test_a_moment_says_when_it_is_and_what_it_holds():
     """In the words of every caption, so that the page needs none of its own."""
     moment = Moment(4, 3, epochs=9, epoch_batch=0, note="averaged")
-    described = parts._describe(moment)
+    described = payload._summarise(moment)
     assert described["when"] == "epoch 3 of 9 (averaged)"
     assert described["note"] == "averaged"
-    assert parts._describe(Moment(300, 0))["when"] == "step 300"
+    assert payload._summarise(Moment(300, 0))["when"] == "step 300"
 
 
 def test_metrics_beyond_what_can_be_shown():
     """Are left out, and long names are cut: so a head is as bounded as the weights."""
     moment = Moment(0, 0, 0, {f"{number} {'x' * 500}": 1.0 for number in range(50)})
-    metrics = parts._describe(moment)["metrics"]
+    metrics = payload._summarise(moment)["metrics"]
     assert len(metrics) == 16
     assert max(map(len, metrics)) == 80
 
@@ -209,9 +209,9 @@ def test_filters_that_cannot_be_asked_for(make_run, conv_info, filters):
 
 def test_large_layers_are_cut(make_run, conv_info, read):
     """To a page of filters; of a matrix also to the first channels."""
-    assert page_of(conv_info(kernel_shape=(3, 3, 512, 512))) == 64
-    assert page_of(conv_info(kernel_shape=(300, 300, 3, 8))) == 1
-    assert page_of(conv_info(kernel_shape=(128, 128, 1, 64))) == 32
+    assert filters_per_page(conv_info(kernel_shape=(3, 3, 512, 512))) == 64
+    assert filters_per_page(conv_info(kernel_shape=(300, 300, 3, 8))) == 1
+    assert filters_per_page(conv_info(kernel_shape=(128, 128, 1, 64))) == 32
     run = make_run(conv_info(kernel_shape=(1, 1, 300, 270)), steps=(0,))
     _, arrays, _, _ = read(part_of(run, tuple(range(10, 266))))
     whole = run.kernels("conv1", 0).reshape(270, 300).T
