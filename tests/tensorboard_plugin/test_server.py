@@ -24,7 +24,7 @@ from filtertrack.tensorboard_plugin import server
 
 @contextmanager
 def view(folder, *options, **environment):
-    """Start the real command; yields its process and the address it prints."""
+    """Start the real command; yields its process and the URL that it prints."""
     command = [sys.executable, "-m", "filtertrack", "view", folder, "--no-browser", *options]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=os.environ | environment, **piped) as process:
@@ -35,15 +35,15 @@ def view(folder, *options, **environment):
 
 
 def answer(address, path="plugins_listing"):
-    """Ask TensorBoard for some of its data: which tabs there are."""
+    """Return the JSON of a path below ``/data/``, by default the list of tabs."""
     url = f"{address.partition('#')[0]}data/{path}"
     with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - loopback
         return json.load(response)
 
 
 @pytest.mark.parametrize("data_server", ["", "/nowhere"], ids=["default", "python"])
-def test_it_serves_the_tab_until_ctrl_c_without_tensorflow(run, tmp_path, data_server):
-    """It prints one address and no more, never imports tensorflow, and Ctrl-C is a good end."""
+def test_view_serves_the_tab_until_ctrl_c(run, tmp_path, data_server):
+    """It prints only the URL, never imports tensorflow, and exits with 0."""
     from filtertrack.tensorboard_plugin.summaries import Summaries
 
     Summaries(run).add(run.snapshot(0))
@@ -67,7 +67,7 @@ def test_it_serves_the_tab_until_ctrl_c_without_tensorflow(run, tmp_path, data_s
 
 
 def test_a_free_port_is_found(run):
-    """From 6006 on, as TensorBoard does: a second one takes another."""
+    """The first one from 6006 on, as in TensorBoard."""
     with view(run.path) as (_, first), view(run.path) as (_, second):
         ports = [int(address.rpartition(":")[2].partition("/")[0]) for address in (first, second)]
     assert 6006 <= ports[0] < ports[1]
@@ -82,31 +82,31 @@ def test_a_free_port_is_found(run):
         (["--host", "nowhere.invalid"], "cannot listen on nowhere.invalid: "),
     ],
 )
-def test_what_cannot_be_listened_on_is_said_in_one_line(run, options, reason):
-    """No other port is taken instead: exit 2, what is wrong, and what to do."""
+def test_an_invalid_host_or_port_is_one_line(run, options, reason):
+    """With exit code 2 and what to do; no other port is taken instead."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with view(run.path, *(o.replace("TAKEN", port) for o in options)) as (process, address):
-            said = process.communicate(timeout=60)[1]
+            stderr = process.communicate(timeout=60)[1]
     assert (process.returncode, address) == (2, "")
-    assert said.count("\n") == 1
-    assert reason.replace("TAKEN", port) in said
+    assert stderr.count("\n") == 1
+    assert reason.replace("TAKEN", port) in stderr
 
 
 @pytest.mark.parametrize("name", ["file", "file/exp1"])
-def test_a_folder_in_which_no_run_can_begin_is_refused(tmp_path, capsys, name):
-    """A file is in its place, or above it: one line that says what is expected."""
+def test_a_path_that_can_hold_no_run_is_refused(tmp_path, capsys, name):
+    """It is a file, or lies below one: one line that says what is expected."""
     (tmp_path / "file").write_text("text")
     assert main(["view", str(tmp_path / name)]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert repr(str(tmp_path / name)) in said
-    assert "FilterTracker was given" in said
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1
+    assert repr(str(tmp_path / name)) in stderr
+    assert "FilterTracker was given" in stderr
 
 
 @pytest.mark.parametrize("name", ["empty", "new/runs/exp1"])
-def test_a_run_to_come_is_waited_for(tmp_path, make_run, name):
-    """The folder is empty, or not there, nor those above it: the run is shown once it begins."""
+def test_a_missing_run_is_waited_for(tmp_path, make_run, name):
+    """The folder is empty or does not exist yet: the run is listed once it is created."""
     (tmp_path / "empty").mkdir()
     with view(tmp_path / name, "--port", "0") as (process, address):
         assert process.stderr.readline().startswith(f"waiting for a run in {tmp_path / name}")
@@ -115,8 +115,8 @@ def test_a_run_to_come_is_waited_for(tmp_path, make_run, name):
         wait(lambda: answer(address, "plugin/filtertrack/runs")["runs"] == ["exp1"])
 
 
-def test_the_filters_folder_is_the_run_too(run):
-    """What is shown is the run, also when the folder in it was given."""
+def test_the_filters_folder_is_served_as_its_run(run):
+    """The run's folder is served, even if the folder inside it is given."""
     with view(run.folder, "--port", "0") as (_, address):
         assert answer(address, "plugin/filtertrack/runs")["runs"] == ["."]
 
@@ -132,8 +132,8 @@ def test_the_filters_folder_is_the_run_too(run):
         ("tensorboard.default", "TypeError('Descriptors cannot be created')", "tensorboard --vers"),
     ],
 )
-def test_a_tensorboard_that_cannot_start_is_one_line(run, tmp_path, module, error, advice):
-    """As version 2.20 beside setuptools 82: what is wrong, and what to do."""
+def test_an_import_error_of_tensorboard_is_one_line(run, tmp_path, module, error, advice):
+    """What is wrong and what to do; such as version 2.20 with setuptools 82."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "class Broken:\n"
@@ -144,20 +144,20 @@ def test_a_tensorboard_that_cannot_start_is_one_line(run, tmp_path, module, erro
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     with view(run.path, PYTHONPATH=path) as (process, address):
-        said = process.communicate(timeout=60)[1]
+        stderr = process.communicate(timeout=60)[1]
     assert (process.returncode, address) == (2, "")
-    assert said.count("\n") == 1
-    assert said.startswith("filtertrack: TensorBoard cannot start (")
-    assert advice in said
+    assert stderr.count("\n") == 1
+    assert stderr.startswith("filtertrack: TensorBoard cannot start (")
+    assert advice in stderr
 
 
-def test_the_browser_is_sent_there(run, monkeypatch, capsys):
-    """To the address that is printed, in a thread; where there is none, nothing happens."""
+def test_the_browser_opens_the_url(run, monkeypatch, capsys):
+    """The URL that is printed, in a thread; nothing happens if there is no browser."""
     sent = threading.Event()
     where = []
 
-    def serve(folder, opened, **options):
-        opened("http://127.0.0.1:6006/#filtertrack")
+    def serve(folder, announce, **options):
+        announce("http://127.0.0.1:6006/#filtertrack")
         assert sent.wait(60)
         raise KeyboardInterrupt
 
@@ -173,7 +173,7 @@ def test_the_browser_is_sent_there(run, monkeypatch, capsys):
 
 
 def status(address, host, path="data/plugin/filtertrack/runs"):
-    """Ask with a ``Host`` of one's own; return the status and the text of the answer."""
+    """Send a request with a ``Host`` header; return the status and the text of the answer."""
     server = urllib.parse.urlsplit(address)
     connection = http.client.HTTPConnection(server.hostname, server.port, timeout=60)
     try:
@@ -187,8 +187,8 @@ def status(address, host, path="data/plugin/filtertrack/runs"):
         connection.close()
 
 
-def test_a_page_elsewhere_cannot_read_the_log_folder(run):
-    """A name that somebody points at this machine is refused, on every path; its own are not."""
+def test_other_host_names_answer_403(run):
+    """On every path, to prevent DNS rebinding; names and addresses of this machine are answered."""
     with view(run.path, "--port", "0") as (_, address):
         for host in ("localhost:PORT", "LOCALHOST", "localhost.", "127.0.0.1:PORT", "[::1]:PORT"):
             assert status(address, host)[0] == 200, host
@@ -203,10 +203,10 @@ def test_a_page_elsewhere_cannot_read_the_log_folder(run):
             assert status(address, host)[0] in {400, 403}, host
 
 
-def test_who_listens_to_all_is_reached_by_any_address_of_the_machine(run):
-    """By each number, which no page can point elsewhere, and by its own name; by no other name."""
-    with view(run.path, "--port", "0", "--host", "::") as (_, said):
-        address = f"http://127.0.0.1:{urllib.parse.urlsplit(said).port}/"
+def test_any_address_is_answered_when_listening_on_all(run):
+    """And the machine's own name; no other name."""
+    with view(run.path, "--port", "0", "--host", "::") as (_, url):
+        address = f"http://127.0.0.1:{urllib.parse.urlsplit(url).port}/"
         for host in ("127.0.0.1:PORT", "10.1.2.3:PORT", "[2001:db8::1]:PORT", socket.gethostname()):
             assert status(address, host)[0] == 200, host
         assert status(address, "rebound.example:PORT")[0] == 403
@@ -214,7 +214,7 @@ def test_who_listens_to_all_is_reached_by_any_address_of_the_machine(run):
 
 @pytest.fixture
 def viewed(make_run, conv_info):
-    """A run with a layer of 8 MB, served; its process and the address of its routes."""
+    """Serve a run with a layer of 8 MB; yields the process and the URL of the routes."""
     run = make_run(conv_info(kernel_shape=(3, 3, 472, 472), bias=False), steps=range(4))
     with view(run.path, "--port", "0") as (process, address):
         assert answer(address)["filtertrack"]["enabled"]
@@ -222,14 +222,14 @@ def viewed(make_run, conv_info):
 
 
 def memory_of(process):
-    """Return the bytes that a process has taken at most."""
+    """Return the largest resident memory of a process, in bytes."""
     text = Path(f"/proc/{process.pid}/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s*(\d+)", text)[1])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_many_requests_at_once_take_no_more_memory_than_a_few(viewed):
-    """120 at once, each of which takes some 20 MB alone: all are answered, within the bound."""
+def test_concurrent_requests_stay_within_the_memory_limit(viewed):
+    """120 requests of some 20 MB each are all answered."""
     process, routes = viewed
     query = "run=.&layer=conv1&filters=0-63&channels=0&delta=1&first=0&last=3"
 
@@ -245,8 +245,8 @@ def test_many_requests_at_once_take_no_more_memory_than_a_few(viewed):
     assert memory_of(process) - before < 750 << 20
 
 
-def test_an_animation_is_not_drawn_on_for_nobody(viewed):
-    """The client goes away in mid-drawing: its process ends, and the next one is drawn."""
+def test_drawing_ends_when_the_client_disconnects(viewed):
+    """The process is ended, and the next animation is drawn."""
     process, routes = viewed
     server = urllib.parse.urlsplit(routes)
     path = f"{server.path}/animation?run=.&layer=conv1&ending=.png"
@@ -264,7 +264,7 @@ def test_an_animation_is_not_drawn_on_for_nobody(viewed):
 
 
 def drawing_of(process):
-    """Return the ids of the processes that draw for a server."""
+    """Return the ids of the drawing processes that a server has started."""
     children = Path(f"/proc/{process.pid}/task").glob("*/children")
     ids = [number for file in children for number in file.read_text().split()]
     commands = {number: Path(f"/proc/{number}/cmdline") for number in ids}
@@ -275,22 +275,24 @@ def drawing_of(process):
     ]
 
 
-def wait(look):
-    """Wait until something is so."""
+def wait(check):
+    """Wait until a function returns something true."""
     end = time.monotonic() + 60
-    while not look():
+    while not check():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("bound", "expected"), [(65536, 3000), (1000, 1000), (100, 300)])
-def test_a_file_may_be_open_for_each_run(bound, expected):
-    """TensorBoard keeps one open a run: what the system allows is asked for, within reason."""
+def test_the_limit_of_open_files_is_raised(bound, expected):
+    """Up to the hard limit, and to a limit of ours: TensorBoard keeps a file open for each run."""
     code = (
         "import resource; from filtertrack.tensorboard_plugin import server\n"
         f"limit = resource.RLIMIT_NOFILE; server._MOST_OPEN_FILES = {bound}\n"
         "resource.setrlimit(limit, (300, 3000)); server._raise_open_file_limit()\n"
         "print(*resource.getrlimit(limit))"
     )
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert said.stdout == f"{expected} 3000\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == f"{expected} 3000\n"

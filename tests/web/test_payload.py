@@ -16,7 +16,7 @@ from filtertrack.web.payload import Part, cells_at, filters_per_page, pack
 
 @pytest.fixture
 def read():
-    """Read all cells of a part, answer after answer: steps, arrays, damaged ones, answers."""
+    """Read all answers for a part: steps, arrays, damaged steps and the number of answers."""
     import gzip
     import json
 
@@ -70,8 +70,8 @@ SLICES = {"axes": (4, 1, 0, 2, 3), "shape": (5, 3, 8, 3)}
     ],
     ids=str,
 )
-def test_what_is_sent_is_what_is_drawn(make_run, conv_info, read, kernel_shape, channels):
-    """Bit for bit, at every step, however a layer is looked at."""
+def test_cells_equal_the_renderers(make_run, conv_info, read, kernel_shape, channels):
+    """Bit for bit, at every step, for each kind of layer."""
     changes = SLICES if len(kernel_shape) == 5 else {}
     run = make_run(conv_info(kernel_shape=kernel_shape, **changes))
     view = view_of(run.layer("conv1"), channels)
@@ -86,7 +86,7 @@ def test_what_is_sent_is_what_is_drawn(make_run, conv_info, read, kernel_shape, 
 
 
 def test_a_constant_pattern_is_sent_without_rounding(tmp_path, conv_info, read):
-    """The page stretches from the lowest value to the highest."""
+    """The page maps the range from the lowest to the highest value to colours."""
     info = conv_info(kernel_shape=(5, 5, 16, 4), bias=False)
     run = Run.create(tmp_path, [info])
     kernel = np.broadcast_to(np.linspace(-1, 2, 16, dtype=np.float32)[:, None], (5, 5, 16, 4))
@@ -100,7 +100,7 @@ def test_a_constant_pattern_is_sent_without_rounding(tmp_path, conv_info, read):
     [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("int8", "float32")],
 )
 def test_values_are_sent_without_loss(make_run, conv_info, read, dtype, sent):
-    """In four bytes where that is enough."""
+    """As float32 where that is exact."""
     run = make_run(conv_info(bias=False), dtype=dtype)
     _, arrays, _, _ = read(part_of(run))
     for step, array in zip(run.steps, arrays, strict=True):
@@ -108,8 +108,8 @@ def test_values_are_sent_without_loss(make_run, conv_info, read, dtype, sent):
         np.testing.assert_array_equal(array, run.kernels("conv1", step).astype(float))
 
 
-def test_some_filters_alone(make_run, conv_info, read):
-    """In the order asked for; of a matrix they are columns."""
+def test_selected_filters_are_sent_in_order(make_run, conv_info, read):
+    """In the given order; of a matrix they are columns."""
     run = make_run(conv_info(kernel_shape=(3, 3, 3, 8)))
     _, arrays, _, _ = read(part_of(run, (1, 5, 6)))
     np.testing.assert_array_equal(arrays[0], run.kernels("conv1", 0)[[1, 5, 6]])
@@ -119,8 +119,8 @@ def test_some_filters_alone(make_run, conv_info, read):
     np.testing.assert_array_equal(arrays[0][0, :, :, 0], expected)
 
 
-def test_one_answer_takes_little_beside_a_snapshot(make_run, conv_info):
-    """Whatever is asked for of a large layer, a difference too: only that is copied."""
+def test_an_answer_copies_only_the_selected_filters(make_run, conv_info):
+    """Memory stays below 3.5 times the layer, also with ``delta``."""
     run = make_run(conv_info(kernel_shape=(3, 3, 512, 512), bias=False))
     size = 3 * 3 * 512 * 512 * 4
     for part in (part_of(run, range(8), delta=True), part_of(run, range(64), channels=3)):
@@ -131,8 +131,8 @@ def test_one_answer_takes_little_beside_a_snapshot(make_run, conv_info):
         assert most < 3.5 * size
 
 
-def test_a_long_history_comes_in_several_answers(make_run, conv_info, read, monkeypatch):
-    """Each within its bytes; nothing is missing, nothing comes twice."""
+def test_a_long_run_takes_several_answers(make_run, conv_info, read, monkeypatch):
+    """Each within its limits; no snapshot is missing or sent twice."""
     run = make_run(conv_info(), steps=range(40))
     each = run.kernels("conv1", 0).nbytes
     monkeypatch.setattr(payload, "_MOST_BYTES", 7 * each)
@@ -149,8 +149,8 @@ def test_a_long_history_comes_in_several_answers(make_run, conv_info, read, monk
     assert read(part_of(run))[3] == 4
 
 
-def test_damaged_ones_are_named_and_the_others_come(make_run, conv_info, read):
-    """Each with its reason; delta counts from the first that can be read."""
+def test_damaged_snapshots_are_reported_and_skipped(make_run, conv_info, read):
+    """With the reason; ``delta`` is from the first readable one."""
     run = make_run(conv_info(), steps=range(5))
     for step in (0, 3):
         file = run.file(step)
@@ -166,15 +166,15 @@ def test_damaged_ones_are_named_and_the_others_come(make_run, conv_info, read):
 
 
 def test_a_run_without_snapshots(make_run, conv_info, read):
-    """Nothing comes, and that is no error."""
+    """The answer is empty; ``delta`` raises an error."""
     run = make_run(conv_info(), steps=())
     assert read(part_of(run)) == ([], [], {}, 1)
     with pytest.raises(FiltertrackError, match="no snapshot"):
         read(part_of(run, delta=True))
 
 
-def test_metrics_that_json_cannot_hold(tmp_path, conv_info):
-    """Are left out; the others come."""
+def test_non_finite_metrics_are_left_out(tmp_path, conv_info):
+    """JSON cannot hold them."""
     info = conv_info(bias=False)
     run = Run.create(tmp_path / "run", [info])
     metrics = {"loss": float("nan"), "a": float("inf"), "<b>": 0.5}
@@ -183,8 +183,8 @@ def test_metrics_that_json_cannot_hold(tmp_path, conv_info):
     cells_at(part_of(run), 0, 0)
 
 
-def test_a_moment_says_when_it_is_and_what_it_holds():
-    """In the words of every caption, so that the page needs none of its own."""
+def test_a_moment_is_described_as_in_a_caption():
+    """The page has no texts of its own for it."""
     moment = Moment(4, 3, epochs=9, epoch_batch=0, note="averaged")
     described = payload._summarise(moment)
     assert described["when"] == "epoch 3 of 9 (averaged)"
@@ -192,8 +192,8 @@ def test_a_moment_says_when_it_is_and_what_it_holds():
     assert payload._summarise(Moment(300, 0))["when"] == "step 300"
 
 
-def test_metrics_beyond_what_can_be_shown():
-    """Are left out, and long names are cut: so a head is as bounded as the weights."""
+def test_metrics_are_limited():
+    """Further ones are left out and long names cut, so that the head stays small."""
     moment = Moment(0, 0, 0, {f"{number} {'x' * 500}": 1.0 for number in range(50)})
     metrics = payload._summarise(moment)["metrics"]
     assert len(metrics) == 16
@@ -201,14 +201,14 @@ def test_metrics_beyond_what_can_be_shown():
 
 
 @pytest.mark.parametrize("filters", [(), (0, 0), (4,), (-1,), tuple(range(65))])
-def test_filters_that_cannot_be_asked_for(make_run, conv_info, filters):
-    """None, twice the same, not there, more than a page."""
+def test_invalid_filters_raise_an_error(make_run, conv_info, filters):
+    """None, a repeated one, an unknown one, more than a page."""
     with pytest.raises(FiltertrackError, match="filters: "):
         part_of(make_run(conv_info()), filters)
 
 
 def test_large_layers_are_cut(make_run, conv_info, read):
-    """To a page of filters; of a matrix also to the first channels."""
+    """To a page of filters; a matrix also to its first channels."""
     assert filters_per_page(conv_info(kernel_shape=(3, 3, 512, 512))) == 64
     assert filters_per_page(conv_info(kernel_shape=(300, 300, 3, 8))) == 1
     assert filters_per_page(conv_info(kernel_shape=(128, 128, 1, 64))) == 32
@@ -219,7 +219,7 @@ def test_large_layers_are_cut(make_run, conv_info, read):
 
 
 def unpacked(message):
-    """Read a message as its description says, with numpy."""
+    """Read a message as the module describes it, with numpy."""
     data = gzip.decompress(message)
     length = int.from_bytes(data[:4], "little")
     head, body = json.loads(data[4 : 4 + length]), data[4 + length :]
@@ -233,8 +233,8 @@ def unpacked(message):
 
 
 @given(st.data(), st.sampled_from([np.float32, np.float64]), st.integers(1, 4))
-def test_every_bit_arrives(data, dtype, count):
-    """Signs of zero, NaN with their bits, infinities: the description is enough to read it."""
+def test_arrays_are_unpacked_bit_for_bit(data, dtype, count):
+    """Signs of zero, NaN with its bits and infinities, read as the module describes."""
     shape = data.draw(array_shapes(max_dims=4, max_side=4))
     bits = np.uint32 if dtype is np.float32 else np.uint64
     sent = [data.draw(arrays(bits, shape)).view(dtype) for _ in range(count)]
@@ -245,20 +245,20 @@ def test_every_bit_arrives(data, dtype, count):
         np.testing.assert_array_equal(one.view(bits), other.view(bits))
 
 
-def test_nothing_but_a_head():
-    """Where every snapshot asked for is damaged."""
+def test_a_message_without_arrays():
+    """Such as one of damaged snapshots only."""
     assert unpacked(pack({"damaged": {"3": "why"}}, [])) == ({"damaged": {"3": "why"}}, [])
 
 
-def test_a_layer_that_rests_takes_next_to_nothing(rng):
-    """Snapshots that are alike are zeros after the first one."""
+def test_equal_snapshots_compress_to_one(rng):
+    """All but the first become zeros."""
     still = rng.normal(size=(16, 5, 5, 3)).astype(np.float32)
     message = pack({"type": "float32", "shape": still.shape, "count": 32}, [still] * 32)
     assert len(message) < 1.2 * still.nbytes
 
 
-def test_weights_that_move_take_less_than_raw(rng):
-    """As training moves them: by a hundredth."""
+def test_changing_weights_are_smaller_than_raw(rng):
+    """With changes of a hundredth of a weight a step."""
     first = rng.normal(size=(16, 5, 5, 3))
     steps = [first + 0.01 * rng.normal(size=first.shape) for _ in range(16)]
     arrays = [step.astype(np.float32) for step in steps]
@@ -266,7 +266,7 @@ def test_weights_that_move_take_less_than_raw(rng):
     assert len(message) < 0.9 * sum(array.nbytes for array in arrays)
 
 
-def test_a_head_is_json_everywhere():
-    """What JSON does not know is refused here, not in the browser."""
+def test_nan_in_a_head_raises_an_error():
+    """Browsers would refuse it."""
     with pytest.raises(ValueError, match="JSON"):
         pack({"loss": float("nan")}, [])

@@ -1,0 +1,228 @@
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from filtertrack import animate, filmstrip
+from filtertrack.cli import main
+
+
+def test_animate_writes_into_the_run_by_default(run, capsys):
+    """Without ``-o`` the file lies in the run's folder; only its path is printed."""
+    assert main(["animate", str(run.path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{run.path}/evolution.gif\n"
+    assert not printed.err
+    with Image.open(run.path / "evolution.gif") as gif:
+        assert gif.n_frames == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ([], "evolution"),
+        (["--fps", "10", "--scale", "filter"], "evolution-scale-filter"),
+        (["--layers", "conv2"], "evolution-conv2"),
+        (["--layers", "conv1", "conv2"], "evolution-conv1+conv2"),
+        (["--layers", "*2", "--delta", "--fps", "2.5"], "evolution-%2A2-delta-fps-2.5"),
+        (["--steps", "0-2/2", "--order", "drift"], "evolution-steps-0-2~2-order-drift"),
+        (["--compare", "RUN2"], "evolution-vs-other"),
+        (["--hold", "0.5,2", "--huge"], "evolution-hold-0.5,2"),
+    ],
+    ids=str,
+)
+def test_options_are_part_of_the_default_name(make_run, capsys, options, name):
+    """Other options give another file; the same command writes the same file again."""
+    run, other = make_run(), make_run(folder="other")
+    command = ["animate", str(run.path), *(o.replace("RUN2", str(other.path)) for o in options)]
+    for _ in range(2):
+        assert main(command) == 0
+        assert capsys.readouterr().out == f"{run.path}/{name}.gif\n"
+    assert [path.name for path in run.path.glob("*.gif")] == [f"{name}.gif"]
+
+
+def test_default_names_equal_those_of_python(run, capsys):
+    """Even if the options have other types."""
+    assert main(["animate", str(run.path), "--layers", "conv2", "--steps", "0,2"]) == 0
+    assert main(["filmstrip", str(run.path), "--layers", "conv2", "--width", "9cm"]) == 0
+    printed = capsys.readouterr().out.split()
+    assert printed[0] == str(animate(run, layers="conv2", steps=[0, 2]))
+    assert printed[1] == f"{run.path}/filmstrip-conv2-width-9cm.pdf"
+    assert str(animate(run.path)) == f"{run.path}/evolution.gif"
+
+
+def test_a_long_default_name_is_shortened(make_run, capsys):
+    """It fits the file system, and different options still give different names."""
+    run = make_run(steps=range(300))
+    for steps in (range(0, 300, 2), range(1, 300, 2)):
+        chosen = ",".join(map(str, steps))
+        assert main(["animate", str(run.path), "--steps", chosen, "--size", "64"]) == 0
+    names = capsys.readouterr().out.split()
+    assert len(set(names)) == 2
+    assert all(len(Path(name).name) < 150 for name in names)
+
+
+def test_animate_passes_its_options_on(run, tmp_path):
+    """Layer, size, speed, scale and output."""
+    output = tmp_path / "small.gif"
+    options = ["--layer", "conv2", "--size", "100", "--fps", "2", "--scale", "layer"]
+    assert main(["animate", str(run.path), "-o", str(output), *options]) == 0
+    with Image.open(output) as gif:
+        assert max(gif.size) <= 260
+        gif.seek(1)
+        assert gif.info["duration"] == 500
+
+
+def test_animate_equals_python(make_run, tmp_path):
+    """With every option: the same file, byte for byte."""
+    run = make_run(steps=range(8))
+    other = make_run(steps=range(0, 8, 2), folder="other")
+    options = shlex.split(
+        "--layers conv1,conv2 --steps 0,2-6 --filters 0-1,3 --scale layer --zero-centred "
+        "--colormap viridis --theme light --size 500 --columns 2 --seconds 5 --time log "
+        "--between 2 --hold 0.5,0.75 --loop 3 --compare"
+    )
+    output = tmp_path / "cli.webp"
+    assert main(["animate", str(run.path), "-o", str(output), *options, str(other.path)]) == 0
+    expected = animate(
+        run,
+        tmp_path / "python.webp",
+        layers=["conv1", "conv2"],
+        steps=[0, 2, 4, 6],
+        filters=[0, 1, 3],
+        scale="layer",
+        zero_centred=True,
+        colormap="viridis",
+        theme="light",
+        size=500,
+        columns=2,
+        seconds=5,
+        time="log",
+        between=2,
+        hold=(0.5, 0.75),
+        loop=3,
+        compare=other,
+    )
+    assert output.read_bytes() == Path(expected).read_bytes()
+
+
+def test_filmstrip_equals_python(make_run, tmp_path, capsys):
+    """With every option: the same file, byte for byte; by default it lies in the run's folder."""
+    run = make_run(steps=range(8))
+    options = shlex.split(
+        "--layers conv2 --steps 0-3 --order drift --scale filter --delta --colormap RdBu_r "
+        "--theme dark --width 12cm --height 3in --dpi 120"
+    )
+    output = tmp_path / "cli.png"
+    assert main(["filmstrip", str(run.path), "-o", str(output), *options]) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+    filmstrip(
+        run,
+        tmp_path / "python.png",
+        layers="conv2",
+        steps=range(4),
+        order="drift",
+        scale="filter",
+        delta=True,
+        colormap="RdBu_r",
+        theme="dark",
+        width="12cm",
+        height="3in",
+        dpi=120,
+    )
+    assert output.read_bytes() == (tmp_path / "python.png").read_bytes()
+    assert main(["filmstrip", str(run.path)]) == 0
+    assert (run.path / "filmstrip.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_ctrl_c_leaves_no_partial_file(make_run, conv_info, tmp_path):
+    """A real SIGINT while an animation is drawn: exit code 130, one line, no new file."""
+    run = make_run(conv_info(kernel_shape=(9, 9, 3, 64)), steps=range(150))
+    command = [sys.executable, "-m", "filtertrack", "animate", run.path, "--size", "1400"]
+    for ending in ("gif", "webp", "mp4"):
+        output = tmp_path / f"a.{ending}"
+        process = subprocess.Popen(
+            [*command, "-o", output], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".*.tmp")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        printed, stderr = process.communicate(timeout=60)
+        assert (process.returncode, printed) == (130, "")
+        assert stderr == "filtertrack: interrupted\n"
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_damaged_snapshot_is_left_out_and_logged(run, capsys, caplog):
+    """The animation holds the other snapshots; ``verify`` lists the file and exits with 1."""
+    assert main(["verify", str(run.path)]) == 0
+    assert capsys.readouterr().out == "3 snapshots, none damaged\n"
+    file = run.file(1)
+    file.write_bytes(file.read_bytes()[:-50])
+    assert main(["animate", str(run.path)]) == 0
+    with Image.open(run.path / "evolution.gif") as gif:
+        assert gif.n_frames == 2
+    assert f"left out step 1: damaged file '{file}'" in caplog.text
+    capsys.readouterr()
+    assert main(["verify", str(run.path)]) == 1
+    printed = capsys.readouterr().out
+    assert str(file) in printed
+    assert printed.endswith("3 snapshots, 1 damaged\n")
+
+
+def test_the_filters_folder_stands_for_its_run(run):
+    """Files are written into the run's folder, even if the folder inside it is given."""
+    assert main(["animate", str(run.folder)]) == 0
+    assert (run.path / "evolution.gif").exists()
+
+
+def test_outline_and_label_order_equal_python(planted_run, tmp_path):
+    """The same file, byte for byte, of an animation and a filmstrip."""
+    options = ["--layers", "conv1", "--outline", "--order", "label"]
+    for command, ending, make in (("animate", "png", animate), ("filmstrip", "svg", filmstrip)):
+        output, other = tmp_path / f"cli.{ending}", tmp_path / f"python.{ending}"
+        assert main([command, str(planted_run.path), "-o", str(output), *options]) == 0
+        make(planted_run, other, layers="conv1", outline=True, order="label")
+        assert output.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["animate", "filmstrip"])
+def test_channels_are_a_number_or_strongest(make_run, conv_info, tmp_path, command):
+    """Each gives another picture; another value is one line of error."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 3, 4)))
+    pictures = set()
+    for channels in (None, "0", "2", "strongest"):
+        output = tmp_path / f"{channels}.png"
+        options = [] if channels is None else ["--channels", channels]
+        assert main([command, str(run.path), "-o", str(output), *options]) == 0
+        pictures.add(output.read_bytes())
+    assert len(pictures) == 4
+    assert main([command, str(run.path), "--channels", "3"]) == 2
+    with pytest.raises(SystemExit):
+        main([command, str(run.path), "--channels", "red"])
+
+
+def test_a_huge_range_of_filters_is_refused(run):
+    """It is not expanded to numbers, which would exceed the memory."""
+    limit = 2 << 30
+    code = (
+        "import resource, sys; from filtertrack.cli import main\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    for command in ("animate", "filmstrip"):
+        words = [command, run.path, "--filters", "0-9999999999"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("filtertrack: ")
+        assert "filters" in done.stderr
+        assert done.stderr.count("\n") == 1
