@@ -292,7 +292,5 @@ def test_the_limit_of_open_files_is_raised(bound, expected):
         "resource.setrlimit(limit, (300, 3000)); server._raise_open_file_limit()\n"
         "print(*resource.getrlimit(limit))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == f"{expected} 3000\n"

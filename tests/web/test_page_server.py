@@ -1,0 +1,33 @@
+import signal
+
+LAST = 8
+
+
+def test_a_stopped_server_has_a_notice(logs, open_tab, exp1):
+    """After a second here, five in use; when the server answers again, the page continues."""
+    tab = open_tab().set_constants("snapshot_cache.js", SLOW=1000)
+    tab.go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+    logs.process.send_signal(signal.SIGSTOP)
+    try:
+        tab.choice("difference from the start").check()
+        tab.says(".alert", "has not answered for 1 seconds; the page waits for it")
+    finally:
+        logs.process.send_signal(signal.SIGCONT)
+    tab.at.locator(".alert").wait_for(state="hidden")
+    tab.loaded().shows(tab.canvas, logs.picture([exp1], "rgb", LAST, delta=True, scale="frame"))
+
+
+def test_a_request_without_an_answer_is_repeated(logs, open_tab, exp1):
+    """After a minute, with a notice; then the page shows the answer."""
+    tab = open_tab()
+    held = []
+    tab.page.clock.install()
+    tab.page.route("**/cells?*", lambda each: each.continue_() if held else held.append(each))
+    tab.go(logs.address, runs='["exp1"]', layer="rgb")
+    tab.wait(lambda: held, "a request")
+    tab.page.clock.fast_forward(61_000)
+    tab.says(".alert", "TensorBoard did not answer for 60 seconds. (It is asked again")
+    tab.page.clock.fast_forward(4_000)
+    tab.drawn(LAST).loaded()
+    tab.at.locator(".alert").wait_for(state="hidden")
+    tab.shows(tab.canvas, logs.picture([exp1], "rgb", LAST))
