@@ -105,3 +105,16 @@ def test_invalid_values_in_the_url_are_ignored(logs, open_tab, look):
     tab.grid.and_(tab.at.locator("[data-drawn]")).first.wait_for()
     assert tab.at.locator(".alert").is_hidden()
     assert tab.errors == []
+
+
+def test_the_button_of_a_filter_covers_its_cell(logs, open_tab):
+    """Also where cells are wide: its outline marks the whole filter that is open."""
+    logs.write("z_wide", range(2))
+    tab = open_tab(height=1000).go(logs.address, runs='["z_wide"]').drawn(1)
+    stage = tab.at.locator(".stage").bounding_box()
+    cell = tab.button("filter 3").bounding_box()
+    right, bottom = (stage[a] + stage[b] for a, b in (("x", "width"), ("y", "height")))
+    assert stage["width"] > 500
+    assert cell["x"] + cell["width"] == pytest.approx(right, abs=8)
+    assert cell["y"] + cell["height"] == pytest.approx(bottom, abs=8)
+    assert cell["width"] == pytest.approx(stage["width"] / 2, abs=12)
