@@ -36,11 +36,11 @@ def overview(measured: Measurement, step: int | None = None) -> list[Grid]:
         step: As it is at this step; None for the last.
     """
     first = next(iter(measured.layers.values()))
-    when = _when(measured.moments[first.place(step)])
+    when = _when(measured.moments[first.index(step)])
     kinds = _grid(f"What the filters are: {when}; formed, of the whole run", list(_KINDS))
     whole = _grid(f"The layers as a whole: {when}", list(_WHOLE))
     for layer in measured.layers.values():
-        place = layer.place(step)
+        place = layer.index(step)
         values: Values = {
             "layer": layer.info.name,
             "filters": layer.info.filters,
@@ -74,7 +74,7 @@ def each_filter(measured: Measurement, name: str, step: int | None = None) -> Gr
         step: As it is at this step; None for the last.
     """
     layer = measured.layers[name]
-    place = layer.place(step)
+    place = layer.index(step)
     grid = _grid(f"The filters of {name}: {_when(measured.moments[place])}", list(_FILTER))
     rows = layer.rows([place])
     shown = min(layer.info.filters, _MOST_ROWS)
@@ -101,7 +101,7 @@ def write_csv(measured: Measurement, path: Path, step: int | None = None) -> Non
     parts = [
         (layer, place)
         for layer in measured.layers.values()
-        for place in (range(len(layer.steps)) if step is None else [layer.place(step)])
+        for place in (range(len(layer.steps)) if step is None else [layer.index(step)])
     ]
 
     def write(file: BinaryIO) -> None:
@@ -136,7 +136,7 @@ def write_json(measured: Measurement, path: Path, step: int | None = None) -> No
 
 
 def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
-    places = range(len(layer.steps)) if step is None else [layer.place(step)]
+    places = range(len(layer.steps)) if step is None else [layer.index(step)]
     return {
         "kernel": list(layer.info.kernel_shape),
         "half_formed": _value(layer.half_formed),

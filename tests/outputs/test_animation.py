@@ -156,8 +156,8 @@ def test_colour_frames_are_close_to_the_weights(colour_run, tmp_path, decoded):
     kernels = colour_run.kernels("conv1", 4).astype(float)
     low, high = (f(kernels, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
     exact = 255 * (kernels - low) / (high - low)
-    (place,) = film._places
-    layout, above = place.layout, film._caption.height
+    (place,) = film._grids
+    layout, above = place.layout, film._header.caption.height
     error = []
     for number in range(16):
         row, column = divmod(number, layout.columns)
@@ -187,10 +187,10 @@ def test_nothing_flickers(make_run, conv_info, tmp_path, decoded):
         run.append(Snapshot(Moment(step, step), {"conv1/kernel": moved.astype(np.float32)}))
     film = film_of(run, 320)
     frames = decoded(animate(run, tmp_path / "a.gif", size=320).path)
-    (place,) = film._places
+    (place,) = film._grids
     side, top, left = (
         5 * place.layout.scale,
-        film._caption.height + place.layout.gap,
+        film._header.caption.height + place.layout.gap,
         place.left + place.layout.gap,
     )
     cell = frames[:, top : top + side, left : left + side]
@@ -202,7 +202,7 @@ def test_nothing_flickers(make_run, conv_info, tmp_path, decoded):
 def test_a_range_over_the_whole_run(grey_run, scale):
     """The darkest and the lightest level are reached in the run, but not in every frame."""
     film = film_of(grey_run, 320, Look(scale=scale))
-    above = film._caption.height
+    above = film._header.caption.height
     weights = [p[above:][p[above:] < LEVELS] for p in film.pictures()]
     reached = [(w.min(), w.max()) for w in weights]
     assert min(low for low, _ in reached) == 0
@@ -282,7 +282,7 @@ def test_two_runs_side_by_side(make_run, conv_info, tmp_path, caplog):
     assert len(frames) == 3, "steps 0, 2 and 4"
     assert "comparing the 3 steps that both runs have, of 5 and 4" in caplog.text
     film = film_of(one, 200, Look(scale="layer"))
-    assert animation.shape[1] >= 2 * film._places[0].layout.shape[1]
+    assert animation.shape[1] >= 2 * film._grids[0].layout.shape[1]
     every = np.stack([run.kernels("conv1", s) for run in (one, two) for s in (0, 2, 4)])
     assert every.min() < every.max()
     both = [f[-150:, :196] for f in frames], [f[-150:, 204:] for f in frames]
@@ -305,7 +305,7 @@ def test_several_layers_in_one_picture(run, tmp_path):
 @pytest.mark.parametrize("order", ["similarity", "orientation", "drift"])
 def test_an_order_moves_whole_filters(colour_run, tmp_path, order):
     """The same cells in other places: sorted pixel counts agree."""
-    above = film_of(colour_run, 640)._caption.height
+    above = film_of(colour_run, 640)._header.caption.height
     stored = pillow_frames(animate(colour_run, tmp_path / "a.webp"))[-1][above:]
     moved = pillow_frames(animate(colour_run, tmp_path / "b.webp", order=order))[-1][above:]
     assert (stored != moved).any()
@@ -589,7 +589,7 @@ def around_cells(place, above):
 def check_outlines(film, place, frame, names, theme="dark"):
     """See to it that the line around each cell of a grid has its label's colour."""
     look = THEMES[theme]
-    for (_, line), name in zip(around_cells(place, film._head), names, strict=True):
+    for (_, line), name in zip(around_cells(place, film._header.height), names, strict=True):
         known = name in OUTLINED
         expected = look.outlines[OUTLINED.index(name)] if known else look.separator
         assert (frame[line] == expected).all(), name
@@ -605,7 +605,7 @@ def test_outlines_say_what_filters_are(planted_run, tmp_path, decoded, ending, t
     film = outlined_film(
         planted_run, layers="conv2", look=Look(outline=True, theme=theme), side=300
     )
-    (place,) = film._places
+    (place,) = film._grids
     assert animation.shape == film.shape
     scale, changes = place.layout.scale, []
     for frame, step in zip(frames, planted_run.steps, strict=True):
@@ -613,7 +613,7 @@ def test_outlines_say_what_filters_are(planted_run, tmp_path, decoded, ending, t
         names = label(kernels).names
         check_outlines(film, place, frame, names, theme)
         levels = film.palette[to_levels(kernels, range_of_cells(kernels))]
-        for (inside, _), cell in zip(around_cells(place, film._head), levels, strict=True):
+        for (inside, _), cell in zip(around_cells(place, film._header.height), levels, strict=True):
             large = cell.repeat(scale, axis=0).repeat(scale, axis=1)
             np.testing.assert_array_equal(frame[inside], large)
         changes.append(names.tolist())
@@ -627,13 +627,13 @@ def test_outlines_around_colour_filters(planted_run, tmp_path, ending):
     """All four colours are there, around exact weights."""
     animation = animate(planted_run, tmp_path / f"a.{ending}", outline=True, size=400)
     film = outlined_film(planted_run, layers="conv1", side=400)
-    (place,) = film._places
+    (place,) = film._grids
     for frame, step in zip(pillow_frames(animation), planted_run.steps, strict=True):
         kernels = planted_run.kernels("conv1", step)
         names = label(kernels).names
         check_outlines(film, place, frame, names)
         tones = to_rgb(kernels, range_of_cells(kernels))
-        for (inside, _), cell in zip(around_cells(place, film._head), tones, strict=True):
+        for (inside, _), cell in zip(around_cells(place, film._header.height), tones, strict=True):
             scale = place.layout.scale
             large = cell.repeat(scale, axis=0).repeat(scale, axis=1)
             np.testing.assert_array_equal(frame[inside], large)
@@ -645,14 +645,14 @@ def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded):
     frames = decoded(animate(planted_run, tmp_path / "a.gif", outline=True, size=400).path)
     film = outlined_film(planted_run, layers="conv1", side=400)
     plain = film_of(planted_run, 400)
-    (place,) = film._places
+    (place,) = film._grids
     np.testing.assert_array_equal(film.palette, plain.palette)
     panel = LayerCells([planted_run], "conv1", planted_run.steps, Look())
     for number, (frame, step) in enumerate(zip(frames, planted_run.steps, strict=True)):
         check_outlines(film, place, frame, label(planted_run.kernels("conv1", step)).names)
         (group,) = panel.walk([number])
-        (tones,) = plain._tones([group])
-        for (inside, _), cell in zip(around_cells(place, film._head), tones, strict=True):
+        (tones,) = plain._weights([group])
+        for (inside, _), cell in zip(around_cells(place, film._header.height), tones, strict=True):
             small = frame[inside][:: place.layout.scale, :: place.layout.scale]
             np.testing.assert_array_equal(small, film.palette[cell])
 
@@ -662,13 +662,13 @@ def test_outlines_of_a_video_are_told_apart(planted_run, tmp_path, decoded, endi
     """Compressed, and with half the colour: each is nearer to its own colour than to others."""
     frames = decoded(animate(planted_run, tmp_path / f"a.{ending}", outline=True).path)
     film = outlined_film(planted_run, layers="conv1", indexed=False, even=True)
-    (place,) = film._places
+    (place,) = film._grids
     assert place.layout.gap % 2 == 0
     look = THEMES["dark"]
     colours = np.array([*look.outlines, look.separator], float)
     for frame, step in zip(frames, planted_run.steps, strict=True):
         names = label(planted_run.kernels("conv1", step)).names
-        for (_, line), name in zip(around_cells(place, film._head), names, strict=True):
+        for (_, line), name in zip(around_cells(place, film._header.height), names, strict=True):
             away = np.linalg.norm(colours - frame[line].mean(axis=0), axis=1)
             expected = OUTLINED.index(name) if name in OUTLINED else 4
             assert away.argmin() == expected, (name, frame[line].mean(axis=0))
@@ -686,10 +686,10 @@ def test_outlines_of_several_layers_and_of_two_runs(planted_run, tmp_path):
             planted_run, tmp_path / "a.png", outline=True, compare=compare, size=400, **options
         )
         film = outlined_film(*runs, side=400, **options)
-        assert len(film._places) == len(runs) * len(options["layers"])
+        assert len(film._grids) == len(runs) * len(options["layers"])
         layers = [name for name in options["layers"] for _ in runs]
         for frame, step in zip(pillow_frames(animation), planted_run.steps, strict=True):
-            for place, layer in zip(film._places, layers, strict=True):
+            for place, layer in zip(film._grids, layers, strict=True):
                 names = label(planted_run.kernels(layer, step)).names
                 check_outlines(film, place, frame, names)
 
@@ -709,7 +709,7 @@ def test_outlines_follow_two_different_runs(make_run, conv_info, tmp_path, rng):
     every = [label(run.kernels("conv1", 1)).names for run in runs]
     assert (every[0] != every[1]).any()
     last = pillow_frames(animation)[-1]
-    for place, names in zip(film._places, every, strict=True):
+    for place, names in zip(film._grids, every, strict=True):
         check_outlines(film, place, last, names)
 
 
@@ -719,7 +719,7 @@ def test_a_matrix_beside_filters_has_no_outline(make_run, conv_info, tmp_path):
     animation = animate(run, tmp_path / "a.png", layers=["matrix", "conv1"], outline=True)
     film = outlined_film(run, layers=["matrix", "conv1"])
     for frame in pillow_frames(animation):
-        check_outlines(film, film._places[0], frame, ["unknown"])
+        check_outlines(film, film._grids[0], frame, ["unknown"])
     with pytest.raises(FiltertrackError, match=r"outline: 1x1 kernels.*leave it out"):
         animate(run, tmp_path / "b.png", layers="matrix", outline=True)
     assert not (tmp_path / "b.png").exists()
@@ -738,7 +738,7 @@ def test_slices_are_outlined_together(make_run, conv_info, tmp_path):
         run.append(Snapshot(Moment(step, step), {info.kernel: kernel.astype(np.float32)}))
     frame = pillow_frames(animate(run, tmp_path / "a.png", outline=True))[-1]
     film = outlined_film(run, layers="conv1")
-    (place,) = film._places
+    (place,) = film._grids
     assert place.layout.slices == 5
     (names,) = LayerCells([run], "conv1", [0, 1], Look()).labels(1)
     assert names.tolist() == ["edge", "edge", "unstructured", "unstructured"]
@@ -749,19 +749,21 @@ def test_the_legend_counts_the_frames_labels(planted_run, tmp_path):
     """Of a single grid, in every frame; of several there is no count."""
     frames = pillow_frames(animate(planted_run, tmp_path / "a.png", outline=True, size=400))
     film = outlined_film(planted_run, layers="conv1", side=400)
-    above = film._caption.height
+    above = film._header.caption.height
     strips = []
     for frame, step in zip(frames, planted_run.steps, strict=True):
         counts = Counter(label(planted_run.kernels("conv1", step)).names.tolist())
-        expected = film._plain[film._legend.draw(counts)]
-        np.testing.assert_array_equal(frame[above : film._head], expected)
+        expected = film._base_palette[film._header.legend.draw(counts)]
+        np.testing.assert_array_equal(frame[above : film._header.height], expected)
         strips.append(expected)
     assert (strips[0] != strips[-1]).any()
     several = pillow_frames(animate(planted_run, tmp_path / "b.png", layers="conv*", outline=True))
     film = outlined_film(planted_run, layers="conv*")
-    expected = film._plain[Legend(film.shape[1]).draw()]
+    expected = film._base_palette[Legend(film.shape[1]).draw()]
     for frame in several:
-        np.testing.assert_array_equal(frame[film._caption.height : film._head], expected)
+        np.testing.assert_array_equal(
+            frame[film._header.caption.height : film._header.height], expected
+        )
 
 
 def test_between_snapshots_outlines_are_those_of_the_one_before(planted_run, tmp_path):
@@ -769,7 +771,7 @@ def test_between_snapshots_outlines_are_those_of_the_one_before(planted_run, tmp
     options = {"layers": "conv2", "outline": True, "between": 1, "size": 300}
     frames = pillow_frames(animate(planted_run, tmp_path / "a.png", **options))
     film = outlined_film(planted_run, layers="conv2", side=300)
-    (place,) = film._places
+    (place,) = film._grids
     assert len(frames) == 11
     for number, frame in enumerate(frames):
         step = planted_run.steps[number // 2]
@@ -781,8 +783,8 @@ def test_outlines_go_with_their_filters(planted_run, tmp_path, look):
     """In whatever order they come, and of weights also where differences are drawn."""
     frames = pillow_frames(animate(planted_run, tmp_path / "a.png", outline=True, size=300, **look))
     film = outlined_film(planted_run, layers="conv1", look=Look(outline=True, **look), side=300)
-    (place,) = film._places
-    numbers = film._panels[0].numbers
+    (place,) = film._grids
+    numbers = film._layers[0].numbers
     for frame, step in zip(frames, planted_run.steps, strict=True):
         names = label(planted_run.kernels("conv1", step)).names[numbers]
         check_outlines(film, place, frame, names)

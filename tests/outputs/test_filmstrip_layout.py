@@ -40,8 +40,8 @@ def blocks(page, strip):
     """Return each block's rows, and its top, left, bottom and right."""
     for block in range(page.blocks):
         rows = range(strip.rows)[block * page.rows : (block + 1) * page.rows]
-        height, width = strip.layout(len(rows), page.layout.scale, page.layout.gap).shape
-        left = page.left + block * (page.left + page.layout.shape[1])
+        height, width = strip.layout(len(rows), page.grid.scale, page.grid.gap).shape
+        left = page.left + block * (page.left + page.grid.shape[1])
         yield rows, (page.top, left, page.top + height, left + width)
 
 
@@ -62,8 +62,8 @@ def test_everything_is_on_the_sheet(many, count, steps, sheet):
         return
     assert page.shape[0] <= sheet.height * sheet.dpi
     assert page.shape[1] <= sheet.width * sheet.dpi
-    assert page.layout.scale >= 1
-    assert page.layout.gap >= 1
+    assert page.grid.scale >= 1
+    assert page.grid.gap >= 1
     placed, before = [], 0
     for rows, (top, left, bottom, right) in blocks(page, strip):
         assert len(rows) > 0
@@ -79,7 +79,7 @@ def test_everything_is_on_the_sheet(many, count, steps, sheet):
     numbers = len(str(max(strip.numbers)))
     assert page.left >= digit * numbers * pixels, "room for the filters' numbers"
     longest = digit * max(len(str(step)) for step in steps) * pixels
-    pitch = page.layout.width * page.layout.scale + page.layout.gap
+    pitch = page.grid.width * page.grid.scale + page.grid.gap
     assert page.upright or longest <= pitch, "room for the steps"
     assert page.top >= (longest if page.upright else pixels) + 8 * POINT * sheet.dpi
 
@@ -96,8 +96,8 @@ def test_the_magnification_is_the_largest_that_fits(many, count, columns, width,
     strip = FilmstripPicture(many.at(STEPS[:columns]), Look(filters=range(count)))
     sheet = PaperSize.of(width, None, dpi)
     page = FilmstripLayout.fit(strip, sheet)
-    larger = strip.layout(page.rows, page.layout.scale + 1, page.layout.gap)
-    margin = page.shape[0] - page.top - page.layout.shape[0]
+    larger = strip.layout(page.rows, page.grid.scale + 1, page.grid.gap)
+    margin = page.shape[0] - page.top - page.grid.shape[0]
     down = page.top + larger.shape[0] + margin
     across = page.blocks * (page.left + larger.shape[1]) + margin
     assert down > int(sheet.height * dpi) or across > int(sheet.width * dpi)
@@ -117,7 +117,7 @@ def test_a_matrix_is_one_row(make_run, conv_info):
     info = conv_info(kernel_shape=(1, 1, 16, 200), bias=False)
     strip = FilmstripPicture(select_from_run(make_run(info)), Look())
     page = FilmstripLayout.fit(strip, PaperSize.of("17cm", None, 300))
-    assert (page.blocks, page.rows, page.layout.count) == (1, 1, 3)
+    assert (page.blocks, page.rows, page.grid.count) == (1, 1, 3)
     assert page.shape[1] <= 17 / 2.54 * 300
 
 

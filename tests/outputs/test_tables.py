@@ -183,7 +183,7 @@ def test_the_overview_has_the_layers_numbers(measured, step):
     """To two digits, at the step that was asked for; a dash where there is nothing."""
     _, whole = overview(measured, step)
     for row, (name, layer) in zip(cells(whole), measured.layers.items(), strict=True):
-        place = layer.place(step)
+        place = layer.index(step)
         values = {key: column[place] for key, column in layer.whole.items()}
         assert row["layer"] == name
         assert row["structured"] == f"{values['structured']:.0%}"
@@ -208,7 +208,7 @@ def test_each_filter_has_its_row(measured, step):
     rows = cells(each_filter(measured, "conv1", step))
     assert len(rows) == 8
     layer = measured.layers["conv1"]
-    place = layer.place(step)
+    place = layer.index(step)
     for number, row in enumerate(rows):
         values = {key: column[place, number] for key, column in layer.filters.items()}
         assert (row["filter"], row["label"]) == (str(number), values["label"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.outputs.frames import NARROWEST, arrange_grids
+from filtertrack.outputs.frame_layout import NARROWEST, arrange_grids
 from filtertrack.render.cells import View
 from filtertrack.render.text import font_size, line_height
 
@@ -32,14 +32,14 @@ def test_grids_have_places_of_their_own(views, data, side, columns, even):
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
     height, width = made.shape
-    assert len(made.places) == len(views)
-    for place in made.places:
+    assert len(made.grids) == len(views)
+    for place in made.grids:
         top, left, bottom, right = box(place)
         assert top - made.title >= 0
         assert left >= 0
         assert bottom <= height
         assert right <= width
-    for one, other in combinations(made.places, 2):
+    for one, other in combinations(made.grids, 2):
         tops, bottoms = zip(
             *((box(p)[0] - made.title, box(p)[2]) for p in (one, other)), strict=True
         )
@@ -52,7 +52,7 @@ def test_each_grid_is_its_layers(views, data, side, columns, even):
     """In the order given, row by row, with a place for each of its cells."""
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
-    for number, (view, place) in enumerate(zip(views, made.places, strict=True)):
+    for number, (view, place) in enumerate(zip(views, made.grids, strict=True)):
         layout = place.layout
         assert (layout.height, layout.width, layout.slices) == (
             view.height,
@@ -63,11 +63,11 @@ def test_each_grid_is_its_layers(views, data, side, columns, even):
         if columns is not None:
             assert layout.columns == min(columns, layout.count)
         if number % across:
-            before = made.places[number - 1]
+            before = made.grids[number - 1]
             assert place.top == before.top
             assert place.left > box(before)[3]
         elif number:
-            assert place.top - made.title >= max(box(p)[2] for p in made.places[:number])
+            assert place.top - made.title >= max(box(p)[2] for p in made.grids[:number])
 
 
 @given(GRIDS, st.data(), SIDES, COLUMNS)
@@ -77,7 +77,7 @@ def test_everything_begins_at_even_pixels(views, data, side, columns):
     made = arrange_grids(views, across, side=side, columns=columns, even=True)
     assert [pixels % 2 for pixels in made.shape] == [0, 0]
     assert made.title % 2 == 0
-    for place in made.places:
+    for place in made.grids:
         assert place.top % 2 == 0
         assert place.left % 2 == 0
         assert place.layout.gap % 2 == 0
@@ -101,10 +101,10 @@ def test_the_side_is_respected(views, data, side, columns, even):
     """Titles aside, by the grids all together, wherever a weight has a pixel to spare."""
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
-    if min(place.layout.scale for place in made.places) > 1:
+    if min(place.layout.scale for place in made.grids) > 1:
         limit = side or 1280
         assert made.side <= limit
-        boxes = [box(place) for place in made.places]
+        boxes = [box(place) for place in made.grids]
         width = max(b[3] for b in boxes) - min(b[1] for b in boxes)
         titles = made.title * -(-len(views) // across)
         assert width <= limit
@@ -141,7 +141,7 @@ def test_several_grids_have_more_room(count, side):
 def test_two_runs_stand_side_by_side(view, side, columns, even):
     """Alike in every way, at the same height, left and right."""
     made = arrange_grids([view, view], 2, side=side, columns=columns, even=even)
-    one, other = made.places
+    one, other = made.grids
     assert one.layout == other.layout
     assert one.top == other.top
     assert box(one)[3] < other.left
@@ -150,7 +150,7 @@ def test_two_runs_stand_side_by_side(view, side, columns, even):
 def test_grids_are_centred():
     """A narrow one has the same room at both sides, to two pixels for being even."""
     made = arrange_grids([View("grey", 4, 9, 9), View("grey", 4, 9, 1)], 1, side=640)
-    for place in made.places:
+    for place in made.grids:
         _, left, _, right = box(place)
         assert left - (made.shape[1] - right) == pytest.approx(0, abs=3)
 
