@@ -103,8 +103,9 @@ def select_from_run(
 ) -> RunSelection:
     """Select layers and steps of a run.
 
-    Of each snapshot only its moment is read: one whose moment cannot be read is left out, with a
-    warning in the log. Kernels are checked when they are read: see ``skip_damaged``.
+    Of each snapshot only its moment is read; where it cannot be read, the snapshot is left out,
+    with a warning in the log. Kernels are checked when they are read: see ``skip_damaged``. On
+    object storage, where a request costs more than its bytes, they are read together.
 
     Args:
         run: A run or its folder.
@@ -131,7 +132,7 @@ def select_from_run(
     for other in runs[1:]:
         _check_comparable(runs[0], other, names)
     common = _common_steps(runs, steps)
-    moments = [_readable_moments(each, common) for each in runs]
+    moments = [_readable_moments(each, names, common) for each in runs]
     readable = tuple(step for step in common if all(step in found for found in moments))
     selection = RunSelection(
         runs,
@@ -342,12 +343,15 @@ def select_steps(run: Run, steps: Steps | None) -> list[int]:
     return selected
 
 
-def _readable_moments(run: Run, steps: Sequence[int]) -> dict[int, Moment]:
+def _readable_moments(run: Run, layers: Sequence[str], steps: Sequence[int]) -> dict[int, Moment]:
     """Read the moment of each step; leave out with a warning what cannot be read."""
     moments = {}
     for step in steps:
         try:
-            moments[step] = run.moment(step)
+            if run.prefetches:  # the kernels come in the same requests, and are kept
+                moments[step] = run.snapshot(step, layers).moment
+            else:
+                moments[step] = run.moment(step)
         except FiltertrackError as error:
             _log.warning("left out step %d: %s", step, error)
     return moments
