@@ -17,6 +17,9 @@ from filtertrack.render.look import Look
 from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.render.value_range import range_of_cells
 
+STEPS = [0, 20]
+"""Before and after the filters of the planted run have formed."""
+
 
 def outlined_frames(*runs, layers, look=None, **options):
     """Return the frames that ``animate`` draws of one run or of two, with outlines."""
@@ -146,13 +149,12 @@ def test_each_grid_has_its_own_outlines(planted_run, tmp_path, pillow_frames):
         ({"layers": ["conv2", "conv1"]}, [planted_run, planted_run]),
     ):
         compare = runs[1] if len(runs) > 1 else None
-        animation = animate(
-            planted_run, tmp_path / "a.png", outline=True, compare=compare, size=400, **options
-        )
+        given = {"outline": True, "compare": compare, "size": 400, "steps": STEPS, **options}
+        animation = animate(planted_run, tmp_path / "a.png", **given)
         drawing = outlined_frames(*runs, side=400, **options)
         assert len(drawing._grids) == len(runs) * len(options["layers"])
         layers = [name for name in options["layers"] for _ in runs]
-        for frame, step in zip(pillow_frames(animation), planted_run.steps, strict=True):
+        for frame, step in zip(pillow_frames(animation), STEPS, strict=True):
             for grid, layer in zip(drawing._grids, layers, strict=True):
                 names = label(planted_run.kernels(layer, step)).names
                 check_outlines(drawing, grid, frame, names)
