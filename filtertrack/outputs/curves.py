@@ -1,4 +1,4 @@
-"""What was measured of a run as curves over training: structure, drift, labels."""
+"""Plot the measures of a run over training as a figure: structure, drift and labels."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -27,14 +27,14 @@ from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.render.text import cut
 from filtertrack.storage.files import check_target
 
-_WIDTH, _ROW, _EDGE = 6.7, 1.75, 0.75
-"""Inches: of the figure, of a layer, and of title and legend together."""
+_WIDTH, _ROW_HEIGHT, _TITLE_AND_LEGEND = 6.7, 1.75, 0.75
+"""Inches: width of the figure, height of a layer's row, height of title and legend together."""
 _FONT = 8.0
 _MOST_LAYERS = 16
-_NAME = 22
-"""Characters of a layer's name, at most, beside its row."""
-_UNNAMED = {"unstructured": 0.62, "unknown": 0.82}
-"""How far from the text's colour to the background's the labels without an outline are drawn."""
+_LONGEST_NAME = 22
+"""Characters of a layer's name beside its row, at most."""
+_FADED = {"unstructured": 0.62, "unknown": 0.82}
+"""Colours of the labels without an outline: share of the way from text to background."""
 
 
 def plot_trajectories(
@@ -43,25 +43,25 @@ def plot_trajectories(
     *,
     theme: ThemeName = "light",
 ) -> Figure:
-    """Draw what was measured over training: a row a layer.
+    """Plot the measures of a run over training: a row a layer.
 
-    At the left the share of structured filters and the mean roughness; a mark where half of them
-    had formed. In the middle how far filters have turned from their start: the median, and where
-    the middle half and all of them lie. At the right how many have which label. Steps that count
-    batches are on a logarithmic axis, since filters form early.
+    The left axes show the share of structured filters, the mean roughness, and the step at which
+    half of the filters had formed. The middle axes show the drift from the start: its median, and
+    the range of the middle half and of all filters. The right axes show the number of filters with
+    each label. Steps that count batches have a logarithmic axis, since filters form early.
 
     Args:
-        measured: The run.
-        output: The file to write, or None. Its ending says the format: ``.png``, ``.pdf`` or
+        measured: The measures of the run.
+        output: The file to write, or None. Its ending selects the format: ``.png``, ``.pdf`` or
             ``.svg``.
         theme: ``"light"`` or ``"dark"``.
 
     Returns:
-        A matplotlib figure, to be changed further; in a notebook it displays itself.
+        A matplotlib figure, which can be changed and which a notebook displays.
 
     Raises:
-        FiltertrackError: If there are more than 16 layers or fewer than two steps, or the output
-            ends otherwise.
+        FiltertrackError: If there are more than 16 layers or fewer than two steps, or the ending of
+            the output is another.
         OSError: If the file cannot be written.
 
     Example:
@@ -78,14 +78,14 @@ def plot_trajectories(
     layers = list(measured.layers.values())
     check_trajectories(len(layers), len(measured.moments))
     with figure_settings():
-        figure = _drawn(measured, layers, theme)
+        figure = _draw(measured, layers, theme)
     if target is not None:
         save(figure, target)
     return figure
 
 
 def check_trajectories(layers: int, steps: int) -> None:
-    """See to it that so much can be drawn, before it is measured.
+    """Check the number of layers and steps of a figure, before they are measured.
 
     Raises:
         FiltertrackError: If there are more than 16 layers or fewer than two steps.
@@ -98,22 +98,22 @@ def check_trajectories(layers: int, steps: int) -> None:
         raise FiltertrackError(f"steps: curves take at least two snapshots, got {steps}")
 
 
-def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeName) -> Figure:
+def _draw(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeName) -> Figure:
     look = THEMES[theme]
     ink, ground = colour(look.text), colour(look.background)
-    size = (_WIDTH, _EDGE + _ROW * len(layers))
+    size = (_WIDTH, _TITLE_AND_LEGEND + _ROW_HEIGHT * len(layers))
     figure = PaperFigure(figsize=size, dpi=200, facecolor=ground, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(layers), 3, squeeze=False, sharex=True)
     epochs = all(moment.counts_epochs for moment in measured.moments)
     for row, layer in zip(grid, layers, strict=True):
-        _structure(row[0], layer, theme)
-        _drift(row[1], layer, theme)
-        _labels(row[2], layer, theme)
-        name = printable(cut(layer.info.name, _NAME))
+        _plot_structure(row[0], layer, theme)
+        _plot_drift(row[1], layer, theme)
+        _plot_labels(row[2], layer, theme)
+        name = printable(cut(layer.info.name, _LONGEST_NAME))
         row[0].set_ylabel(name, fontsize=_FONT, color=ink, weight="bold")
         for axes in row:
-            _dressed(axes, ink, ground)
+            _style(axes, ink, ground)
             if not epochs:
                 axes.set_xscale("symlog", linthresh=1)
                 axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -122,7 +122,7 @@ def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeN
         axes.set_title(title, fontsize=_FONT, color=ink, loc="left", weight="bold")
     for axes in grid[-1]:
         axes.set_xlabel("epochs" if epochs else "batches", fontsize=_FONT, color=ink)
-    named = _legend(grid.ravel())
+    named = _legend_entries(grid.ravel())
     figure.legend(
         list(named.values()),
         list(named),
@@ -135,7 +135,7 @@ def _drawn(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeN
     return figure
 
 
-def _structure(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
+def _plot_structure(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
     look = THEMES[theme]
     axes.plot(
         layer.steps, layer.whole["structured"], color=colour(look.first), label="share structured"
@@ -159,7 +159,7 @@ def _structure(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
         )
 
 
-def _drift(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
+def _plot_drift(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
     drift = layer.filters["drift"]
     known = np.isfinite(drift).any(axis=1)
     shade = colour(THEMES[theme].second)
@@ -177,7 +177,7 @@ def _drift(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _labels(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
+def _plot_labels(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
     counts = [layer.whole[name] for name in LABELS]
     axes.stackplot(
         layer.steps, counts, labels=LABELS, colors=_label_colours(theme), linewidth=0, step="mid"
@@ -189,14 +189,14 @@ def _label_colours(theme: ThemeName) -> list[Colour]:
     look = THEMES[theme]
     named: dict[str, Colour] = dict(zip(OUTLINED, map(colour, look.outlines), strict=True))
     ink, ground = np.array(colour(look.text)), np.array(colour(look.background))
-    for name, share in _UNNAMED.items():
+    for name, share in _FADED.items():
         red, green, blue = ink + share * (ground - ink)
         named[name] = (red, green, blue)
     return [named[name] for name in LABELS]
 
 
-def _legend(grid: Iterable[Axes]) -> dict[str, Artist]:
-    """Return each name that is drawn anywhere, once, and what it stands for."""
+def _legend_entries(grid: Iterable[Axes]) -> dict[str, Artist]:
+    """Return each name in any of the axes once, with the line or area that it names."""
     named: dict[str, Artist] = {}
     for axes in grid:
         handles, names = axes.get_legend_handles_labels()
@@ -205,7 +205,8 @@ def _legend(grid: Iterable[Axes]) -> dict[str, Artist]:
     return named
 
 
-def _dressed(axes: Axes, ink: Colour, ground: Colour) -> None:
+def _style(axes: Axes, ink: Colour, ground: Colour) -> None:
+    """Set colours, fonts and line widths of axes."""
     axes.set_facecolor(ground)
     axes.tick_params(labelsize=_FONT - 1, colors=ink, length=2, width=0.5)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""A run becomes a figure for a paper: a row a filter, a column a step."""
+"""Draw a filmstrip of a run as a matplotlib figure: the public function ``filmstrip``."""
 
 import math
 import os
@@ -28,7 +28,14 @@ from filtertrack.outputs.matplotlib_figure import (
     figure_settings,
     save,
 )
-from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, select_from_run
+from filtertrack.outputs.run_selection import (
+    RunLike,
+    RunSelection,
+    Steps,
+    open_run,
+    select_from_run,
+    skip_damaged,
+)
 from filtertrack.render.grid import Layout
 from filtertrack.render.layer_look import describe_look
 from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
@@ -39,11 +46,13 @@ from filtertrack.storage.memory_limit import size_text
 from filtertrack.storage.run import Run
 
 _LINE = 1.05
-"""From one label to the next, in the font's size."""
+"""From one label of a filter to the next, in font sizes, at least."""
+_ABOVE_TITLE = 0.3
+"""Margin above and beside the title, in font sizes."""
 
 _MOST_MEMORY = 4e9
-_A_PIXEL, _A_WEIGHTS_PIXEL = 8, 125
-"""Bytes that matplotlib takes for each pixel of the figure, and of its largest image: measured."""
+_BYTES_A_PIXEL, _BYTES_A_GRID_PIXEL = 8, 125
+"""Memory that matplotlib takes for a pixel of the figure, and of its largest image: measured."""
 _LONGEST_NAME = 60
 """Characters of a layer's name in the title, at most."""
 
@@ -69,36 +78,36 @@ def filmstrip(
 ) -> Figure:
     """Draw a layer's filters at some steps: a row a filter, a column a step.
 
-    Many filters stand in several blocks side by side. Every weight is a square of whole pixels at
-    the resolution asked for. A damaged snapshot is left out, with a warning in the log.
+    Many filters are drawn in several blocks side by side. Every weight is a square of whole pixels
+    at the given resolution. A damaged snapshot is left out, with a warning in the log.
 
     Args:
         run: A run or its folder.
-        output: The file to write, or None. Its ending says the format: ``.png``, ``.pdf`` or
-            ``.svg``. It appears whole or not at all, and is the same for the same run.
-        layers: Which layer, by its name or a pattern; None for the first.
-        steps: Which snapshots, as for ``animate``; None for a few, most of them early: see
-            ``strip.spread_steps``.
+        output: The file to write, or None. Its ending selects the format: ``.png``, ``.pdf`` or
+            ``.svg``. It is written whole or not at all, and is the same for the same run.
+        layers: A layer, by its name or a pattern; None for the first that has changed.
+        steps: Snapshots to draw, as for ``animate``; None for a few, most of them early: see
+            ``filmstrip_picture.spread_steps``.
         filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
-        order: In which order filters come; see ``animate``.
-        scale: What dark and light mean; see ``animate``.
+        order: The order of the filters; see ``animate``.
+        scale: The value range from dark to light; see ``animate``.
         zero_centred: Widen each range so that zero is in its middle.
-        delta: Draw the difference from the first snapshot shown, zero-centred.
-        outline: Draw a line around each filter whose colour says its label; see ``animate``.
+        delta: Draw the difference from the first snapshot, zero-centred.
+        outline: Draw a line around each filter in the colour of its label; see ``animate``.
         channels: How input channels are drawn; see ``animate``.
-        colormap: One of matplotlib's, for layers with one value a pixel.
+        colormap: A colormap of matplotlib, for layers with one value a pixel.
         theme: ``"light"`` or ``"dark"``: the colours around the weights.
-        width: Of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
-        height: Of the figure, at most; None for a third more than the width.
+        width: Width of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
+        height: Height of the figure, at most; None for a third more than the width.
         dpi: Pixels an inch.
 
     Returns:
-        A matplotlib figure, to be changed further: an axes a block, whose ticks are the steps and
-        the filters' numbers.
+        A matplotlib figure, which can be changed: one axes for each block, whose tick labels are
+        the steps and the numbers of the filters.
 
     Raises:
         FiltertrackError: If there is no run, no such layer or step, if a size is too small for one
-            pixel a weight, or an option does not fit.
+            pixel a weight, or an option is invalid.
         OSError: If the file cannot be written.
 
     Example:
@@ -109,7 +118,7 @@ def filmstrip(
     target = None if output is None else Path(output)
     if target is not None:
         check_target(target, FIGURE_FORMATS)
-    sheet = PaperSize.of(width, height, dpi)
+    paper = PaperSize.of(width, height, dpi)
     look = Look(
         scale=scale,
         zero_centred=zero_centred,
@@ -121,7 +130,7 @@ def filmstrip(
         colormap=colormap,
         theme=theme,
     )
-    run = run if isinstance(run, Run) else Run(run)
+    run = open_run(run)
     selection = select_from_run(
         run, layers=layers, steps=_few_steps(run) if steps is None else steps
     )
@@ -129,116 +138,138 @@ def filmstrip(
         raise FiltertrackError(
             f"layers: a filmstrip shows one, got {', '.join(selection.layers)}; draw one for each"
         )
-    strip = FilmstripPicture(selection, look)
-    if not strip.rows:
-        raise FiltertrackError(f"layer {selection.layers[0]} has no filters to draw")
-    page = FilmstripLayout.fit(strip, sheet)
-    memory = _A_PIXEL * math.prod(page.shape) + _A_WEIGHTS_PIXEL * math.prod(page.layout.shape)
-    if memory > _MOST_MEMORY:
-        raise FiltertrackError(
-            f"width: {page.shape[1]}x{page.shape[0]} pixels would take about {size_text(memory)} "
-            f"of memory; choose a smaller width, height or dpi"
-        )
-    with figure_settings():
-        figure = _drawn(selection, strip, page, look, dpi)
+    figure = skip_damaged(selection, lambda readable: _draw(readable, look, paper))
     if target is not None:
         save(figure, target)
     return figure
 
 
 def _few_steps(run: Run) -> list[int] | None:
-    """Choose a few of a run's steps; only those are read. None where nothing can be chosen."""
+    """Choose the steps of a run that are drawn by default; None where none can be read."""
     steps = run.steps
     for step in reversed(steps):
-        with suppress(FiltertrackError):  # damaged: the one before says it as well
+        with suppress(FiltertrackError):  # damaged: the snapshot before tells the same
             return spread_steps(steps, epochs=run.moment(step).counts_epochs)
     return None
 
 
-def _drawn(
-    selection: RunSelection, strip: FilmstripPicture, page: FilmstripLayout, look: Look, dpi: int
-) -> Figure:
-    theme = THEMES[look.theme]
-    ink, ground = colour(theme.text), colour(theme.background)
-    height, width = page.shape
-    # A hair more: matplotlib cuts pixels off to whole ones, and 313 / 300 * 300 is a hair less.
-    size = np.nextafter((width / dpi, height / dpi), np.inf)
-    figure = PaperFigure(figsize=tuple(size), dpi=dpi, facecolor=ground)
-    FigureCanvasAgg(figure)
-    below = 0.3 * FONT * POINT * dpi
-    title = _title(selection, look)
-    at = (page.start + page.left + page.layout.gap) / width, 1 - below / height
-    head = figure.text(*at, title, color=ink, fontsize=FONT, va="top")
-    _fit(head, width - below)
-    for block in range(page.blocks):
-        rows = range(strip.rows)[block * page.rows : (block + 1) * page.rows]
-        layout = strip.layout(len(rows), page.layout.scale, page.layout.gap)
-        axes = figure.add_axes(_bounds(page, block, layout))
-        axes.imshow(
-            strip.picture(rows, layout), interpolation="none", aspect="auto", origin="upper"
+def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
+    picture = FilmstripPicture(selection, look)
+    if not picture.rows:
+        raise FiltertrackError(f"layer {selection.layers[0]} has no filters to draw")
+    layout = FilmstripLayout.fit(picture, paper)
+    pixels, grid_pixels = math.prod(layout.shape), math.prod(layout.grid.shape)
+    memory = _BYTES_A_PIXEL * pixels + _BYTES_A_GRID_PIXEL * grid_pixels
+    if memory > _MOST_MEMORY:
+        raise FiltertrackError(
+            f"width: {layout.shape[1]}x{layout.shape[0]} pixels would take about "
+            f"{size_text(memory)} of memory; choose a smaller width, height or dpi"
         )
-        axes.spines[:].set_visible(False)
-        axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
-        axes.tick_params(labelsize=page.font, labelcolor=ink, length=0, pad=page.font / 4)
-        high, wide = layout.height * layout.scale, layout.width * layout.scale + layout.slices - 1
-        text = page.font * POINT * dpi * _LINE
-        across = _labelled(strip.columns, wide + layout.gap, text if page.upright else 0)
-        axes.set_xticks(
-            _middles(layout, across, wide),
-            [strip.marks[column] for column in across],
-            rotation=90 if page.upright else 0,
-        )
-        count = 0 if strip.view.kind == "matrix" else len(rows)
-        down = _labelled(count, high + layout.gap, text)
-        axes.set_yticks(
-            _middles(layout, down, high), [str(strip.numbers[rows[row]]) for row in down]
-        )
-    if strip.outlined:
-        handles = [
-            Patch(color=colour(rgb), label=name)
-            for name, rgb in zip(OUTLINED, theme.outlines, strict=True)
-        ]
-        figure.legend(
-            handles=handles,
-            loc="lower center",
-            ncols=legend_columns(width / dpi),
-            frameon=False,
-            fontsize=FONT - 1,
-            labelcolor=ink,
-            borderaxespad=0.2,
-            handlelength=1,
-        )
+    height, width = layout.shape
+    # Slightly larger: matplotlib rounds down to whole pixels, and 313 / 300 * 300 is below 313.
+    size = np.nextafter((width / paper.dpi, height / paper.dpi), np.inf)
+    with figure_settings():
+        ground = colour(THEMES[look.theme].background)
+        figure = PaperFigure(figsize=tuple(size), dpi=paper.dpi, facecolor=ground)
+        FigureCanvasAgg(figure)
+        _draw_title(figure, _title(selection, look), layout, look.theme)
+        for block in range(layout.blocks):
+            _draw_block(figure, picture, layout, block, look.theme)
+        if picture.outlined:
+            _draw_legend(figure, look.theme, width / paper.dpi)
     return figure
 
 
-def _bounds(page: FilmstripLayout, block: int, layout: Layout) -> tuple[float, float, float, float]:
-    """Return a block's left, bottom, width and height, as shares of the figure."""
-    height, width = page.shape
-    left = page.start + page.left + block * (page.left + page.layout.shape[1])
-    down, across = layout.shape
-    return left / width, 1 - (page.top + down) / height, across / width, down / height
+def _draw_title(figure: Figure, title: str, layout: FilmstripLayout, theme: ThemeName) -> None:
+    height, width = layout.shape
+    margin = _ABOVE_TITLE * FONT * POINT * figure.dpi
+    left, top = (layout.start + layout.left + layout.grid.gap) / width, 1 - margin / height
+    ink = colour(THEMES[theme].text)
+    text = figure.text(left, top, title, color=ink, fontsize=FONT, va="top")
+    _shrink(text, width - margin)
 
 
-def _labelled(count: int, pitch: int, text: float) -> range:
-    """Return the rows or columns that are labelled: each, or every second, fifth or tenth."""
-    steps = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
-    return range(0, count, next(step for step in steps if step * pitch >= text))
+def _draw_block(
+    figure: Figure, picture: FilmstripPicture, layout: FilmstripLayout, block: int, theme: ThemeName
+) -> None:
+    """Draw one block: its cells as an image, steps and filters as tick labels."""
+    rows = range(picture.rows)[block * layout.rows : (block + 1) * layout.rows]
+    grid = picture.layout(len(rows), layout.grid.scale, layout.grid.gap)
+    axes = figure.add_axes(_bounds(layout, block, grid))
+    pixels = picture.picture(rows, grid)
+    axes.imshow(pixels, interpolation="none", aspect="auto", origin="upper")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+    ink = colour(THEMES[theme].text)
+    axes.tick_params(labelsize=layout.font, labelcolor=ink, length=0, pad=layout.font / 4)
+    high, wide = grid.height * grid.scale, grid.width * grid.scale + grid.slices - 1
+    line = layout.font * POINT * figure.dpi * _LINE
+    columns = _labelled(picture.columns, wide + grid.gap, line if layout.upright else 0)
+    axes.set_xticks(
+        _middles(grid, columns, wide),
+        [picture.marks[column] for column in columns],
+        rotation=90 if layout.upright else 0,
+    )
+    count = 0 if picture.view.kind == "matrix" else len(rows)
+    labelled = _labelled(count, high + grid.gap, line)
+    numbers = [str(picture.numbers[rows[row]]) for row in labelled]
+    axes.set_yticks(_middles(grid, labelled, high), numbers)
 
 
-def _middles(layout: Layout, numbers: range, cell: int) -> list[float]:
-    """Return where the middles of cells along an axis are, in an image's coordinates."""
-    return [layout.gap + number * (cell + layout.gap) + (cell - 1) / 2 for number in numbers]
+def _draw_legend(figure: Figure, theme: ThemeName, width: float) -> None:
+    """Name the colours of the outlines below the blocks; ``width`` is in inches."""
+    look = THEMES[theme]
+    handles = [
+        Patch(color=colour(rgb), label=name)
+        for name, rgb in zip(OUTLINED, look.outlines, strict=True)
+    ]
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=legend_columns(width),
+        frameon=False,
+        fontsize=FONT - 1,
+        labelcolor=colour(look.text),
+        borderaxespad=0.2,
+        handlelength=1,
+    )
 
 
-def _fit(text: Text, right: float) -> None:
-    """Write a text smaller where it would end too far to the right, in pixels."""
+def _bounds(layout: FilmstripLayout, block: int, grid: Layout) -> tuple[float, float, float, float]:
+    """Return the left, bottom, width and height of a block, as shares of the figure."""
+    height, width = layout.shape
+    left = layout.start + layout.left + block * (layout.left + layout.grid.shape[1])
+    down, across = grid.shape
+    return left / width, 1 - (layout.top + down) / height, across / width, down / height
+
+
+def _labelled(count: int, pitch: int, line: float) -> range:
+    """Return the rows or columns with a label: every one, or every 2nd, 5th, 10th and so on.
+
+    Args:
+        count: Number of rows or columns.
+        pitch: Pixels from one to the next.
+        line: Pixels that a label takes.
+    """
+    intervals = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+    return range(0, count, next(number for number in intervals if number * pitch >= line))
+
+
+def _middles(grid: Layout, numbers: range, cell: int) -> list[float]:
+    """Return the middles of cells of that many pixels along an axis, in image coordinates."""
+    return [grid.gap + number * (cell + grid.gap) + (cell - 1) / 2 for number in numbers]
+
+
+def _shrink(text: Text, right: float) -> None:
+    """Make the font of a text smaller if it ends beyond ``right``, in pixels."""
     box = text.get_window_extent()
     if box.x1 > right:
-        share = 0.97 * (right - box.x0) / box.width  # letters do not shrink quite evenly
+        share = 0.97 * (right - box.x0) / box.width  # letters do not shrink in exact proportion
         text.set_fontsize(share * text.get_fontsize())
 
 
 def _title(selection: RunSelection, look: Look) -> str:
+    """Name the layer, what was done to its weights, and what the steps count."""
     parts = [
         selection.layers[0],
         *describe_look(look, [selection.runs[0].layer(selection.layers[0])]),

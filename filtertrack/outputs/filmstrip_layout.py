@@ -1,4 +1,4 @@
-"""Where the blocks of a filmstrip lie on a sheet of paper: whole pixels, legible labels."""
+"""Layout of a filmstrip on paper: blocks of filters in whole pixels, with legible labels."""
 
 import math
 import re
@@ -11,29 +11,44 @@ from filtertrack.render.grid import OUTLINED_GAP, Layout
 from filtertrack.render.palette import OUTLINED
 
 FONT = 8.0
-"""Points: the size of text, where there is room."""
+"""Font size in points, where the labels fit."""
 POINT = 1 / 72
-"""Inches."""
+"""Inches in a point."""
 
 _SMALLEST_FONT = 5.0
 _INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "": 1.0}
 _LARGEST = 200.0
-_TALLEST = 4 / 3
-"""Height to width, where no height is given: about a page's."""
-_NARROWEST = 0.3
+"""Inches of a width or height, at most."""
+_LOWEST_DPI, _HIGHEST_DPI = 10, 2400
+_HEIGHT_OF_WIDTH = 4 / 3
+"""Height as a multiple of the width, where none is given: about that of a page of paper."""
+
+_NARROWEST_BLOCK = 0.3
 _MARGIN = 0.05
-_GAP = 0.07
-"""Between cells, as a share of a column."""
-_LINE = 1.5
-"""Of what the outlines mean, in sizes of the font."""
-_LEGENDS = {4: 4.0, 2: 2.2, 1: 0.0}
-"""How many of them stand side by side from how many inches on."""
+"""Inches at the right and at the bottom."""
+_GAP, _OUTLINED_GAP = 0.07, 1.6 * 0.07
+"""Gap between cells as a share of a column; the second, where cells are outlined."""
+_LABELLED_WIDTH = 0.8
+"""Share of the width that columns take: an estimate, for the font size."""
+_LABEL_OF_COLUMN = 0.95
+"""Share of a column that the label of its step takes, at most; else the labels are turned."""
+
+# Multiples of the font size.
 _DIGIT = 0.64
-"""Width of a digit of the font, in its size."""
+"""Width of a digit."""
+_BESIDE_NUMBERS, _BESIDE_MATRIX = 0.9, 0.3
+"""Left margin of a block, beside the numbers of its filters or of a matrix, which has none."""
+_ABOVE_CELLS = 0.5
+"""Between the labels of the steps and the cells."""
+_TITLE = 2.2
+_LEGEND_LINE, _BELOW_LEGEND = 1.5, 0.6
+
+_LEGEND_COLUMNS = {4: 4.0, 2: 2.2, 1: 0.0}
+"""Number of columns of the legend: inches of width that they take, at least."""
 
 
 class PaperSize(NamedTuple):
-    """The size of the paper, and its resolution.
+    """The largest size of a figure, and its resolution.
 
     Attributes:
         width: In inches.
@@ -47,7 +62,7 @@ class PaperSize(NamedTuple):
 
     @classmethod
     def of(cls, width: str | float, height: str | float | None, dpi: int) -> Self:
-        """Read what the user gave.
+        """Parse and check a size.
 
         Args:
             width: With its unit, such as ``"17cm"`` or ``"6.7in"``, or a number of inches.
@@ -58,16 +73,26 @@ class PaperSize(NamedTuple):
             The size.
 
         Raises:
-            FiltertrackError: If one of them is no size, or out of range.
+            FiltertrackError: If a value is not a size, or out of range.
 
         Example:
             >>> PaperSize.of("6.5in", 4, 300)
             PaperSize(width=6.5, height=4.0, dpi=300)
         """
-        if not 10 <= dpi <= 2400:
-            raise FiltertrackError(f"dpi: expected 10 to 2400, got {dpi}")
+        if not _LOWEST_DPI <= dpi <= _HIGHEST_DPI:
+            raise FiltertrackError(f"dpi: expected {_LOWEST_DPI} to {_HIGHEST_DPI}, got {dpi}")
         wide = _inches("width", width)
-        return cls(wide, _TALLEST * wide if height is None else _inches("height", height), dpi)
+        high = _HEIGHT_OF_WIDTH * wide if height is None else _inches("height", height)
+        return cls(wide, high, dpi)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in whole pixels."""
+        return int(self.height * self.dpi), int(self.width * self.dpi)
+
+    def pixels(self, points: float) -> float:
+        """Return a length in pixels that is given in points."""
+        return points * POINT * self.dpi
 
 
 def _inches(name: str, size: str | float) -> float:
@@ -82,32 +107,30 @@ def _inches(name: str, size: str | float) -> float:
 
 
 def legend_columns(width: float) -> int:
-    """Return how many labels stand side by side below a figure of that many inches."""
-    return next(columns for columns, least in _LEGENDS.items() if width >= least)
+    """Return how many columns the legend has below a figure of that many inches."""
+    return next(columns for columns, least in _LEGEND_COLUMNS.items() if width >= least)
 
 
 @dataclass(frozen=True, slots=True)
 class FilmstripLayout:
-    """Where the blocks of a filmstrip lie.
-
-    All sizes are in pixels, but the font's is in points.
+    """Where the blocks of a filmstrip lie. Sizes are in pixels, but the font's is in points.
 
     Attributes:
         shape: Height and width of the figure.
-        blocks: How many stand side by side.
+        blocks: Number of blocks side by side.
         rows: Filters in a block; the last may have fewer.
-        layout: Of a full block.
+        grid: The cells of a full block.
         font: Size of the labels.
-        upright: Whether the steps' labels are turned by a quarter.
-        start: Room at the left of it all: the figure is as wide as asked.
-        left: Room for the filters' numbers, before each block.
-        top: Room for the title and the steps, above.
+        upright: Whether the labels of the steps are turned by 90°.
+        start: Left margin of the figure, which is as wide as the paper.
+        left: Width to the left of each block, for the numbers of its filters.
+        top: Height above the blocks, for the title and the labels of the steps.
     """
 
     shape: tuple[int, int]
     blocks: int
     rows: int
-    layout: Layout
+    grid: Layout
     font: float
     upright: bool
     start: int
@@ -115,82 +138,90 @@ class FilmstripLayout:
     top: int
 
     @classmethod
-    def fit(cls, strip: FilmstripPicture, sheet: PaperSize) -> Self:
+    def fit(cls, picture: FilmstripPicture, paper: PaperSize) -> Self:
         """Choose the number of blocks that makes the cells largest.
 
         Args:
-            strip: What is drawn.
-            sheet: How much room there is.
+            picture: The filters and steps.
+            paper: The largest size.
 
         Returns:
-            The page; it takes no more than the sheet.
+            The layout, no larger than the paper.
 
         Raises:
             FiltertrackError: If no number of blocks leaves a pixel for each weight.
         """
-        most = min(strip.rows, math.ceil(sheet.width / _NARROWEST))
-        pages = (cls._of(strip, sheet, blocks) for blocks in range(1, most + 1))
-        best = max(filter(None, pages), key=lambda page: page.layout.scale, default=None)
+        most = min(picture.rows, math.ceil(paper.width / _NARROWEST_BLOCK))
+        layouts = (cls._of(picture, paper, blocks) for blocks in range(1, most + 1))
+        best = max(filter(None, layouts), key=lambda layout: layout.grid.scale, default=None)
         if best is None:
             raise FiltertrackError(
-                f"width: {sheet.width:.3g} x {sheet.height:.3g} inches at {sheet.dpi} dpi are too "
-                f"few for one pixel a weight of {counted(strip.rows, 'filters')} at "
-                f"{counted(strip.columns, 'steps')}; "
+                f"width: {paper.width:.3g} x {paper.height:.3g} inches at {paper.dpi} dpi are too "
+                f"few for one pixel a weight of {counted(picture.rows, 'filters')} at "
+                f"{counted(picture.columns, 'steps')}; "
                 f"choose fewer filters or steps, or a larger width, height or dpi"
             )
         return best
 
     @classmethod
-    def _of(cls, strip: FilmstripPicture, sheet: PaperSize, blocks: int) -> Self | None:
-        """Return the page of so many blocks; None where a weight would have less than a pixel."""
-        label = _DIGIT * max(map(len, strip.marks))  # in sizes of the font
-        font = 0.8 * sheet.width / blocks / strip.columns / POINT / label
+    def _of(cls, picture: FilmstripPicture, paper: PaperSize, blocks: int) -> Self | None:
+        """Return the layout in so many blocks; None where a weight has less than a pixel.
+
+        The labels of the steps are turned where they are wider than their columns.
+        """
+        label = _DIGIT * max(map(len, picture.marks))
+        font = _LABELLED_WIDTH * paper.width / blocks / picture.columns / POINT / label
         font = min(FONT, max(_SMALLEST_FONT, font))
-        page = cls._with(strip, sheet, blocks, font, label, upright=False)
-        if page is None:
+        level = cls._with_font(picture, paper, blocks, font, 1.0)
+        if level is None:
             return None
-        pitch = (page.layout.shape[1] - page.layout.gap) / strip.columns
-        if label * font * POINT * sheet.dpi <= 0.95 * pitch:
-            return page
-        return cls._with(strip, sheet, blocks, font, label, upright=True)
+        column = (level.grid.shape[1] - level.grid.gap) / picture.columns
+        if paper.pixels(label * font) <= _LABEL_OF_COLUMN * column:
+            return level
+        return cls._with_font(picture, paper, blocks, font, label, upright=True)
 
     @classmethod
-    def _with(
+    def _with_font(
         cls,
-        strip: FilmstripPicture,
-        sheet: PaperSize,
+        picture: FilmstripPicture,
+        paper: PaperSize,
         blocks: int,
         font: float,
         label: float,
         *,
-        upright: bool,
+        upright: bool = False,
     ) -> Self | None:
-        """The same, for a font and a way to write the steps."""
-        view, rows = strip.view, math.ceil(strip.rows / blocks)
-        blocks = math.ceil(strip.rows / rows)
-        size = font * POINT * sheet.dpi
-        number = _DIGIT * len(str(strip.highest)) + 0.9
-        left = math.ceil(size * (0.3 if strip.view.kind == "matrix" else number))
-        title = 2.2 * FONT * POINT * sheet.dpi
-        top = math.ceil((label if upright else 1) * size + size / 2 + title)
-        margin = math.ceil(sheet.dpi * _MARGIN)
-        least, share = (OUTLINED_GAP, 1.6 * _GAP) if strip.outlined else (1, _GAP)
-        gap = max(least, round(sheet.dpi * sheet.width / blocks / strip.columns * share))
-        legend = _LINE * math.ceil(len(OUTLINED) / legend_columns(sheet.width)) + 0.6
-        below = margin + (math.ceil(legend * FONT * POINT * sheet.dpi) if strip.outlined else 0)
-        across = (
-            (int(sheet.width * sheet.dpi) - margin) // blocks - left - gap * (strip.columns + 1)
-        )
-        down = int(sheet.height * sheet.dpi) - below - top - gap * (rows + 1)
-        lines = strip.columns * (view.slices - 1)
-        scale = min(
-            (across - lines) // max(1, strip.columns * view.width),
-            down // max(1, rows * view.height),
-        )
+        """Return the layout with a font; ``label``: height of the steps' labels in font sizes."""
+        view, columns, rows = picture.view, picture.columns, math.ceil(picture.rows / blocks)
+        blocks = math.ceil(picture.rows / rows)  # the last ones would be empty
+        size = paper.pixels(font)
+        left = math.ceil(size * _left_margin(picture))
+        top = math.ceil(label * size + _ABOVE_CELLS * size + paper.pixels(_TITLE * FONT))
+        margin = math.ceil(paper.dpi * _MARGIN)
+        below = margin + (_legend_height(paper) if picture.outlined else 0)
+        least, share = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, _GAP)
+        gap = max(least, round(paper.dpi * paper.width / blocks / columns * share))
+        height, width = paper.shape
+        lines = columns * (view.slices - 1)
+        across = (width - margin) // blocks - left - gap * (columns + 1) - lines
+        down = height - below - top - gap * (rows + 1)
+        scale = min(across // max(1, columns * view.width), down // max(1, rows * view.height))
         if scale < 1:
             return None
-        layout = strip.layout(rows, scale, gap)
-        width = int(sheet.width * sheet.dpi)
-        start = (width - margin - blocks * (left + layout.shape[1])) // 2
-        shape = top + layout.shape[0] + below, width
-        return cls(shape, blocks, rows, layout, font, upright, start, left, top)
+        grid = picture.layout(rows, scale, gap)
+        start = (width - margin - blocks * (left + grid.shape[1])) // 2
+        shape = top + grid.shape[0] + below, width
+        return cls(shape, blocks, rows, grid, font, upright, start, left, top)
+
+
+def _left_margin(picture: FilmstripPicture) -> float:
+    """Return the width to the left of a block, in font sizes."""
+    if picture.view.kind == "matrix":
+        return _BESIDE_MATRIX
+    return _DIGIT * len(str(picture.highest)) + _BESIDE_NUMBERS
+
+
+def _legend_height(paper: PaperSize) -> int:
+    """Return the height of the legend, in pixels."""
+    lines = math.ceil(len(OUTLINED) / legend_columns(paper.width))
+    return math.ceil(paper.pixels((_LEGEND_LINE * lines + _BELOW_LEGEND) * FONT))

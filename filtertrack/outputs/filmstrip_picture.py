@@ -1,7 +1,7 @@
-"""A layer's filters at a few steps as one picture: a row a filter, a column a step."""
+"""Draw the cells of a filmstrip: a row a filter, a column a step."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -24,21 +24,22 @@ from filtertrack.render.text import QUIET, font, font_size, line, line_height, p
 CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
 """The start, and the epochs that Zeiler and Fergus 2013 show in their figure 4."""
 
-_FEW, _MOST = 5, 10
+_FEWEST_CLASSIC, _MOST = 5, 10
+"""Steps: at least so many classic epochs must exist; about so many are chosen otherwise."""
 
 
 def spread_steps(steps: Sequence[int], *, epochs: bool) -> list[int]:
-    """Choose steps that tell the story: most of them early, when filters form.
+    """Choose about ten steps of a run, most of them early, when filters form.
 
-    All where there are at most ten. Of a run that counts epochs the classic ones; of others about
-    ten, evenly on a logarithmic scale. The first and the last always.
+    All steps where there are at most ten. Of a run that counts epochs those of
+    ``CLASSIC_EPOCHS``; of others ten, evenly on a logarithmic scale. Always the first and the last.
 
     Args:
-        steps: Of all snapshots, ascending.
+        steps: Steps of all snapshots, ascending.
         epochs: Whether steps count epochs.
 
     Returns:
-        The chosen ones, ascending.
+        The chosen steps, ascending.
 
     Example:
         >>> spread_steps(range(36), epochs=True)
@@ -49,71 +50,73 @@ def spread_steps(steps: Sequence[int], *, epochs: bool) -> list[int]:
     if len(steps) <= _MOST:
         return list(steps)
     classic = set(CLASSIC_EPOCHS).intersection(steps)
-    if epochs and len(classic) >= _FEW:
+    if epochs and len(classic) >= _FEWEST_CLASSIC:
         return sorted({steps[0], *classic, steps[-1]})
-    places = np.log1p(np.array(steps, np.float64) - steps[0])
-    wanted = np.linspace(0, places[-1], _MOST)
-    nearest = np.abs(places - wanted[:, np.newaxis]).argmin(axis=1)
+    logarithms = np.log1p(np.array(steps, np.float64) - steps[0])
+    wanted = np.linspace(0, logarithms[-1], _MOST)
+    nearest = np.abs(logarithms - wanted[:, np.newaxis]).argmin(axis=1)
     return [steps[number] for number in np.unique(nearest)]
 
 
 class FilmstripPicture:
-    """A layer of one run at each of the steps of a selection.
+    """One layer of a run: its filters in rows, the steps of a selection in columns.
+
+    Nothing is read before cells are drawn, or filters are ordered; then every method raises
+    ``DamagedSnapshotError`` if a kernel cannot be read.
 
     Args:
         selection: One run and one layer.
         look: How filters are drawn.
 
     Attributes:
-        view: How the layer is looked at.
-        outlined: Whether each cell has a line around it that says its filter's label.
-        steps: Each column's step.
-        marks: How each column's step is written above it.
-        numbers: The filters that are drawn, by their numbers in the kernel: each row's, or each
-            column's of a matrix.
+        view: How the layer is drawn.
+        outlined: Whether each cell has a line around it in the colour of its filter's label.
+        steps: The step of each column.
+        marks: The label of each column.
+        numbers: The numbers of the filters in the kernel: of each row, or of each column of a
+            matrix.
 
     Raises:
         FiltertrackError: If the look does not fit the layer.
     """
 
     def __init__(self, selection: RunSelection, look: Look) -> None:
-        self._panel = LayerCells(selection.runs, selection.layers[0], selection.steps, look)
-        check_look(look, [self._panel.view])
+        self._layer = LayerCells(selection.runs, selection.layers[0], selection.steps, look)
+        check_look(look, [self._layer.view])
         self._palette = film_palette(look.theme, colormap_levels(look.colormap))
-        self.view = self._panel.view
+        self.view = self._layer.view
         self.steps = selection.steps
         self.marks = selection.marks
         self.outlined = look.outline
 
-    # Drawn when first needed: by then it is known that there is a pixel for each weight.
-
     @cached_property
     def _cells(self) -> np.ndarray:
         """The colours of all cells: ``(rows, columns, height, width, 3)``."""
-        return np.stack(list(self._painted()), axis=1)
+        frames = self._layer.walk(range(len(self.steps)))
+        columns = [
+            self._layer.paint(cells[0], self._layer.values(cells), self._palette)
+            for cells in frames
+        ]
+        return np.stack(columns, axis=1)
 
     @cached_property
     def _outlines(self) -> np.ndarray | None:
-        return self._palette[self._labelled()] if self.outlined else None
-
-    def _painted(self) -> Iterator[np.ndarray]:
-        for group in self._panel.walk(range(len(self.steps))):
-            yield self._panel.paint(group[0], self._panel.values(group), self._palette)
-
-    def _labelled(self) -> np.ndarray:
-        """Return the entry of each cell's outline: ``(rows, columns)``."""
-        columns = [self._panel.labels(number)[0] for number in range(len(self.steps))]
-        return outline_entries(np.stack(columns, axis=1))
+        """The colours of all outlines: ``(rows, columns, 3)``; None where there are none."""
+        if not self.outlined:
+            return None
+        columns = [self._layer.labels(number)[0] for number in range(len(self.steps))]
+        colours: np.ndarray = self._palette[outline_entries(np.stack(columns, axis=1))]
+        return colours
 
     @property
     def numbers(self) -> list[int]:
-        """The filters that are drawn, by their numbers in the kernel: see the class."""
-        return self._panel.numbers
+        """The numbers of the filters in the kernel: see the class."""
+        return self._layer.numbers
 
     @property
     def highest(self) -> int:
-        """The highest of these numbers; 0 where there are none."""
-        return self._panel.highest
+        """The highest of these numbers; 0 where there are none. Nothing is read."""
+        return self._layer.highest
 
     @property
     def rows(self) -> int:
@@ -126,7 +129,13 @@ class FilmstripPicture:
         return len(self.steps)
 
     def layout(self, rows: int, scale: int, gap: int) -> Layout:
-        """Return where the cells of so many rows lie."""
+        """Return the layout of some rows.
+
+        Args:
+            rows: Number of rows.
+            scale: Pixels a side of each weight.
+            gap: Pixels between cells.
+        """
         view = self.view
         return Layout(
             rows * self.columns,
@@ -143,14 +152,14 @@ class FilmstripPicture:
         """Draw some of the rows.
 
         Args:
-            rows: Which.
-            layout: Where their cells lie.
+            rows: Numbers of the rows.
+            layout: The layout of their cells.
 
         Returns:
             ``uint8`` array of shape ``(height, width, 3)``.
         """
         cells = self._cells[rows.start : rows.stop]
-        flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])
+        flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])  # also without cells
         red, green, blue = self._palette[SEPARATOR].tolist()
         outlines = None
         if self._outlines is not None:
@@ -158,10 +167,10 @@ class FilmstripPicture:
         return layout.compose(flat, (red, green, blue), outlines)
 
     def card(self, side: int) -> np.ndarray:
-        """Draw the first rows for a screen: about as high as wide, the steps above their columns.
+        """Draw the first rows for a screen, about as high as wide, with labels of the steps above.
 
         Args:
-            side: The longer side, the steps aside, in pixels, at most; more where a weight would
+            side: The longer side without the labels, in pixels, at most; more where a weight would
                 have less than a pixel.
 
         Returns:
@@ -175,21 +184,21 @@ class FilmstripPicture:
         grid = self.picture(range(rows), fitted)
         size = font_size(side)
         labels = np.full((line_height(size), grid.shape[1]), BACKGROUND, np.uint8)
-        pitch = (grid.shape[1] - fitted.gap) / self.columns
+        column = (grid.shape[1] - fitted.gap) / self.columns
         for number, mark in enumerate(self.marks):
             text = line(_short(mark), font(size), TEXT, QUIET)
-            middle = fitted.gap / 2 + (number + 0.5) * pitch
+            middle = fitted.gap / 2 + (number + 0.5) * column
             paste(labels, (0, max(0, round(middle - text.shape[1] / 2))), text)
         return np.concatenate([self._palette[labels], grid])
 
 
 def card_rows(view: View, columns: int) -> int:
-    """Return how many rows make a card about as high as wide: at least one."""
+    """Return how many rows, at least one, make a picture about as high as wide."""
     return max(1, columns * view.width // max(1, view.height))
 
 
 def _short(mark: str) -> str:
-    """Write a number in at most four characters, or nearly.
+    """Return the label of a step with a large number shortened to about four characters.
 
     Example:
         >>> _short("1836"), _short("12345"), _short("3000000"), _short("restored")

@@ -1,4 +1,4 @@
-"""One layer's filters as cells, at any moment of a run, on the scale that was asked for."""
+"""Read one layer's filters from a run as cells to draw, with the value range that was selected."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import label
+from filtertrack.outputs.run_selection import read_kernels
 from filtertrack.render.cells import View, to_cells, to_channels, view_of
 from filtertrack.render.filter_order import arrange
 from filtertrack.render.grid import to_levels, to_rgb
@@ -19,84 +20,93 @@ from filtertrack.storage.run import Run
 
 
 class LayerCells:
-    """One layer of one run, or of two on the same scale, at any of its snapshots.
+    """The cells of one layer at the snapshots of one run, or of two on the same scale.
+
+    Kernels are read when they are first needed; every reading method raises
+    ``DamagedSnapshotError`` if one cannot be read.
 
     Args:
-        runs: One or two runs whose layers of that name have the same shape.
+        runs: One run, or two in which the layer has the same shape.
         layer: The layer's name.
-        steps: The snapshots that can be shown, ascending; all runs have them.
-        look: How it is drawn.
+        steps: Steps of the snapshots, ascending; all runs have them.
+        look: How filters are drawn.
 
     Attributes:
         name: The layer's name.
-        view: How the layer is looked at.
-        whole_range: The range of the whole run, or None where each frame has its own.
+        view: How the layer is drawn.
+        whole_range: The value range over the whole run; None where each frame has its own.
 
     Raises:
-        FiltertrackError: If there is no such layer, or a filter's number is none of its.
+        FiltertrackError: If there is no such layer, or it lacks one of the filters of ``look``.
     """
 
     def __init__(self, runs: Sequence[Run], layer: str, steps: Sequence[int], look: Look) -> None:
         info = runs[0].layer(layer)
         self.name = layer
         self._runs, self._steps, self._look = runs, list(steps), look
-        self.view: View = view_of(info, look.channels)
-        self._natural = view_of(info)
         self._filters = info.filters
-        self._asked = None if look.filters is None else self._checked(look)
-        shown = info.filters if self._asked is None else len(self._asked)
-        if shown > MOST_FILTERS:
+        self._given = None if look.filters is None else self._given_filters(look)
+        drawn = info.filters if self._given is None else len(self._given)
+        if drawn > MOST_FILTERS:
             raise FiltertrackError(
                 f"filters: at most {MOST_FILTERS} are drawn together, and layer {layer} has "
                 f"{info.filters}; choose some"
             )
-        if self._asked is not None:
-            matrix = self.view.kind == "matrix"
-            self.view = replace(
-                self.view,
-                count=self.view.count if matrix else shown,
-                width=shown if matrix else self.view.width,
-            )
+        self.view: View = view_of(info, look.channels)
+        if self.view.kind == "matrix":
+            self.view = replace(self.view, width=drawn)
+        else:
+            self.view = replace(self.view, count=drawn)
+        self._all_channels = view_of(info)
         self._scale = look.scale or ("filter" if look.delta else "frame")
 
-    # Read from the run when first needed: by then it is known that it is not too large to draw.
+    # Cached properties read the run: by then its size has been checked.
 
     @cached_property
     def whole_range(self) -> ValueRange | None:
-        """The range of the whole run, or None where each frame has its own."""
-        return None if self._scale == "frame" else self._over_the_run()
+        """The value range over the whole run; None where each frame has its own."""
+        if self._scale == "frame":
+            return None
+        frames = self.walk(range(len(self._steps)))
+        return reduce(ValueRange.union, map(self._range_of, frames))
 
     @cached_property
-    def _starts(self) -> list[np.ndarray | None]:
-        return [self._start(run) for run in self._runs]
+    def _subtracted(self) -> list[np.ndarray] | None:
+        """For each run, the first snapshot, which ``delta`` subtracts; None without ``delta``."""
+        if not self._look.delta:
+            return None
+        return [self._read(run, self._steps[0]) for run in self._runs]
 
     @cached_property
-    def _chosen_numbers(self) -> np.ndarray | None:
-        return self._arranged() if self._asked is None else self._asked
+    def _drawn_numbers(self) -> np.ndarray | None:
+        """The numbers of the filters in the order drawn; None for all as they are stored."""
+        return self._ordered() if self._given is None else self._given
 
     @property
     def numbers(self) -> list[int]:
-        """The filters that are drawn, by their numbers in the kernel, in their order."""
-        if self._chosen_numbers is None:
+        """The numbers of the filters in the kernel, in the order drawn."""
+        if self._drawn_numbers is None:
             return list(range(self._filters))
-        numbers: list[int] = self._chosen_numbers.tolist()
+        numbers: list[int] = self._drawn_numbers.tolist()
         return numbers
 
     @property
     def highest(self) -> int:
-        """The highest of these numbers, whatever their order; 0 where there are none."""
-        return max(0, self._filters - 1) if self._asked is None else int(self._asked.max())
+        """The highest of these numbers; 0 where there are none. Nothing is read."""
+        return max(0, self._filters - 1) if self._given is None else int(self._given.max())
 
     def walk(self, positions: Sequence[float]) -> Iterator[list[np.ndarray]]:
-        """Yield the cells at one position after another, ascending.
+        """Yield the cells at one position after another.
+
+        The sign of a rank-1 pattern follows that of the snapshot before, so these are read from the
+        first one on; of other views only the snapshots that are drawn. Each is read once.
 
         Args:
-            positions: Numbers of snapshots; 2.5 is half-way between snapshots 2 and 3, each weight
-                interpolated linearly.
+            positions: Indices of snapshots, ascending; at 2.5 each weight is interpolated linearly
+                half-way between snapshots 2 and 3.
 
         Yields:
-            For each run an array of shape ``(cells, height, width, 1 or 3)``. The signs of rank-1
-            patterns follow on from one to the next.
+            For each run an array of shape ``(cells, height, width, 1 or 3)``.
         """
         like: list[np.ndarray] | None = None
         recent: dict[int, list[np.ndarray]] = {}
@@ -104,46 +114,46 @@ class LayerCells:
         read = 0
         for position in positions:
             before, share = math.floor(position), position % 1
-            needed = [before, before + 1] if share else [before]
-            # Signs follow on from snapshot to snapshot, also through those that are not shown.
-            for number in range(read if signed else max(read, before), needed[-1] + 1):
+            last = before + 1 if share else before
+            for number in range(read if signed else max(read, before), last + 1):
                 like = recent[number] = self._cells(self._steps[number], like)
                 recent = {n: cells for n, cells in recent.items() if n >= number - 1}
                 read = number + 1
             if share:
-                with np.errstate(invalid="ignore"):  # from one infinity to the other
+                with np.errstate(invalid="ignore"):  # between infinities of opposite signs
                     yield [
                         (1 - share) * a + share * b
-                        for a, b in zip(recent[before], recent[before + 1], strict=True)
+                        for a, b in zip(recent[before], recent[last], strict=True)
                     ]
             else:
                 yield recent[before]
 
     def values(self, cells: Sequence[np.ndarray]) -> ValueRange:
-        """Return what is drawn darkest and lightest in one frame."""
-        if self.whole_range is not None:
-            return self.whole_range
-        return self._range_of(cells)
+        """Return the value range of one frame.
+
+        Args:
+            cells: The frame's cells, as ``walk`` yields them.
+        """
+        return self._range_of(cells) if self.whole_range is None else self.whole_range
 
     def labels(self, position: float) -> list[np.ndarray]:
-        """Return what each cell's filter is at a position: for each run, one of ``LABELS`` each.
+        """Return the label of each cell's filter at a position: for each run, one of ``LABELS``.
 
-        A matrix is one cell, and ``"unknown"``.
+        Between two snapshots it is that of the first. The single cell of a matrix is ``"unknown"``.
         """
         step = self._steps[math.floor(position)]
         if self.view.kind == "matrix":
             return [np.array(["unknown"]) for _ in self._runs]
-        kernels = (self._chosen(run.kernels(self.name, step)) for run in self._runs)
-        rgb = self._natural.coloured
-        return [label(to_channels(self._natural, each), rgb=rgb).names for each in kernels]
+        kernels = (to_channels(self._all_channels, self._read(run, step)) for run in self._runs)
+        return [label(each, rgb=self._all_channels.coloured).names for each in kernels]
 
     def paint(self, cells: np.ndarray, values: ValueRange, palette: np.ndarray) -> np.ndarray:
-        """Return the cells' exact colours.
+        """Return the exact colours of cells.
 
         Args:
             cells: Array of shape ``(cells, height, width, 1 or 3)``.
-            values: What is drawn darkest and lightest.
-            palette: What each level of a layer with one value a pixel looks like.
+            values: The value range.
+            palette: The colour of each level, for cells with one value a pixel.
 
         Returns:
             ``uint8`` array of shape ``(cells, height, width, 3)``.
@@ -156,37 +166,31 @@ class LayerCells:
         centred = self._look.zero_centred or self._look.delta
         return values.zero_centred() if centred else values
 
-    def _over_the_run(self) -> ValueRange:
-        everywhere = self.walk(range(len(self._steps)))
-        return reduce(ValueRange.union, map(self._range_of, everywhere))
-
     def _cells(self, step: int, like: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        """Return each run's cells at a step; ``like`` are those of the step before, for signs."""
         cells = []
-        for number, (run, start) in enumerate(zip(self._runs, self._starts, strict=True)):
-            kernels = self._chosen(run.kernels(self.name, step))
-            if start is not None:
+        for number, run in enumerate(self._runs):
+            kernels = self._read(run, step)
+            if self._subtracted is not None:
                 with np.errstate(invalid="ignore", over="ignore"):
-                    kernels = np.subtract(kernels, start, dtype=np.float64)
+                    kernels = np.subtract(kernels, self._subtracted[number], dtype=np.float64)
             cells.append(to_cells(self.view, kernels, None if like is None else like[number]))
         return cells
 
-    def _start(self, run: Run) -> np.ndarray | None:
-        """Return what is taken off every snapshot: the first one; None where nothing is."""
-        if not self._look.delta:
-            return None
-        return self._chosen(run.kernels(self.name, self._steps[0]))
+    def _read(self, run: Run, step: int) -> np.ndarray:
+        """Read the filters that are drawn, in the order drawn."""
+        numbers = self._drawn_numbers
+        kernels = read_kernels(run, self.name, step)
+        return kernels if numbers is None else kernels[numbers]
 
-    def _chosen(self, kernels: np.ndarray) -> np.ndarray:
-        return kernels if self._chosen_numbers is None else kernels[self._chosen_numbers]
-
-    def _checked(self, look: Look) -> np.ndarray:
-        """Return the numbers of the filters that were asked for; refuse one that is not there."""
+    def _given_filters(self, look: Look) -> np.ndarray:
+        """Return the numbers of the filters of a look, checked before ranges are expanded."""
         ranges = cast("tuple[range, ...]", look.filters)
-        there = range(self._filters)
+        existing = range(self._filters)
         for part in ranges:
-            if part[0] not in there or part[-1] not in there:
+            if part[0] not in existing or part[-1] not in existing:
                 inside = range(part[0], self._filters if part.step > 0 else -1, part.step)
-                wrong = part[len(inside) if part[0] in there else 0]
+                wrong = part[len(inside) if part[0] in existing else 0]
                 raise FiltertrackError(
                     f"filters: layer {self.name} has the filters 0 to {self._filters - 1}, got "
                     f"{wrong}"
@@ -195,12 +199,14 @@ class LayerCells:
             raise FiltertrackError(f"filters: expected at most {MOST_FILTERS} of them")
         return np.array([number for part in ranges for number in part], np.intp)
 
-    def _arranged(self) -> np.ndarray | None:
-        """Return the numbers of all filters in the order asked; None for that of the kernel."""
+    def _ordered(self) -> np.ndarray | None:
+        """Return the numbers of all filters in the order of the look; None for that stored."""
         if self._look.order == "stored":
             return None
         start, end = (
-            to_channels(self._natural, self._runs[0].kernels(self.name, self._steps[n]))
-            for n in (0, -1)
+            to_channels(
+                self._all_channels, read_kernels(self._runs[0], self.name, self._steps[number])
+            )
+            for number in (0, -1)
         )
-        return arrange(self._look.order, start, end, rgb=self._natural.coloured)
+        return arrange(self._look.order, start, end, rgb=self._all_channels.coloured)

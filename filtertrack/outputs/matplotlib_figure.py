@@ -1,4 +1,4 @@
-"""Figures for paper that look the same everywhere, whatever matplotlib is set to."""
+"""Matplotlib figures that do not depend on the settings of matplotlib."""
 
 import io
 from collections.abc import Iterator
@@ -13,10 +13,9 @@ from filtertrack.render.palette import Rgb
 from filtertrack.storage.files import write_whole
 
 Colour = tuple[float, float, float]
-"""As matplotlib takes it: 0 to 1 each."""
+"""Red, green and blue from 0 to 1, as matplotlib expects them."""
 
-# TrueType in PDF (journals refuse Type 3), outlines in SVG; and the same figure makes the same
-# file.
+# TrueType in PDF, since journals refuse Type 3; outlines in SVG; equal files for equal figures.
 _SAVING: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
@@ -27,19 +26,19 @@ FIGURE_FORMATS: dict[str, dict[str, None]] = {
     ".pdf": {"CreationDate": None},
     ".svg": {"Date": None},
 }
-"""The endings, and what a file of each would otherwise say of the day it was made on."""
+"""Endings of figure files, each with the metadata that would otherwise hold the date."""
 
 
 class PaperFigure(Figure):
-    """A matplotlib figure; in a notebook it displays itself."""
+    """A matplotlib figure that a notebook displays and that is saved with our settings."""
 
     def savefig(self, *arguments: Any, **options: Any) -> None:
-        """Save the figure as matplotlib does, but whatever its settings are, in the same way."""
+        """Save the figure as matplotlib does, with ``figure_settings``."""
         with figure_settings():
             super().savefig(*arguments, **options)
 
     def _repr_png_(self) -> bytes:
-        """Return the figure as a PNG file, for notebooks that have not set up matplotlib."""
+        """Return the figure as a PNG file, for notebooks without a matplotlib backend."""
         file = io.BytesIO()
         self.savefig(file, format="png")
         return file.getvalue()
@@ -47,7 +46,7 @@ class PaperFigure(Figure):
 
 @contextmanager
 def figure_settings() -> Iterator[None]:
-    """Set matplotlib as our figures need it, whatever the program has set; then back."""
+    """Use matplotlib's defaults and our settings for files; then restore the program's."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_SAVING)
@@ -55,11 +54,11 @@ def figure_settings() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure so that its name appears only once it is there whole.
+    """Write a figure to a file, whole or not at all.
 
     Args:
-        figure: What is written.
-        path: The file; its ending, one of ``FIGURE_FORMATS``, says the format.
+        figure: The figure.
+        path: The file; its ending, one of ``FIGURE_FORMATS``, selects the format.
 
     Raises:
         OSError: If the file cannot be written.
@@ -71,6 +70,6 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def colour(rgb: Rgb) -> Colour:
-    """Return a colour as matplotlib takes it."""
+    """Return a colour as matplotlib expects it."""
     red, green, blue = rgb
     return red / 255, green / 255, blue / 255

@@ -1,4 +1,4 @@
-"""A run in numbers: what its filters have become, and when."""
+"""Measure the filters of a run: the public function ``measure`` and its tables."""
 
 import logging
 import math
@@ -12,38 +12,46 @@ from filtertrack import measures
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
-from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, select_from_run
+from filtertrack.outputs.run_selection import (
+    RunLike,
+    RunSelection,
+    Steps,
+    read_kernels,
+    select_from_run,
+    skip_damaged,
+)
 from filtertrack.render.cells import to_channels, view_of
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.storage.memory_limit import size_text
 from filtertrack.storage.run import Run, shorten
 
 Table = dict[str, np.ndarray]
-"""Columns of one length, by name: what ``pandas.DataFrame`` takes as it is."""
+"""Columns of one length, by name: an argument for ``pandas.DataFrame``."""
 
 _MOST_MEMORY = 2e9
-_ROW = 260
-"""Bytes of a filter's measures at one snapshot."""
+_ROW_BYTES = 260
+"""Memory of the measures of a filter at one snapshot."""
 _MOST_WEIGHTS = 1 << 24
-"""Weights of a filter: some copies of one are in memory at a time."""
+"""Weights of a filter, at most: several copies of one are in memory at a time."""
 
 _log = logging.getLogger("filtertrack")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredLayer:
-    """What was measured of one layer, at each snapshot.
+    """The measures of one layer at each snapshot.
 
     Attributes:
         info: The layer.
-        steps: Each snapshot's step, ascending.
-        filters: Of each filter: arrays of shape ``(snapshots, filters)`` by name.
-        whole: Of the layer as a whole: arrays of shape ``(snapshots,)`` by name.
+        steps: The step of each snapshot, ascending.
+        filters: Measures of each filter: arrays of shape ``(snapshots, filters)`` by name.
+        whole: Measures of the layer as a whole: arrays of shape ``(snapshots,)`` by name.
         formed: The step at which each filter had formed: ``(filters,)``, NaN where it has not.
         half_formed: The step by which half of the filters had formed; NaN where they have not.
-        mostly_formed: The step by which nine in ten had.
-        at_rest: The step after which the layer hardly moves; NaN where it still does.
-        too_large_for: What could not be measured of so large a layer, by its name; NaN there.
+        mostly_formed: The step by which nine in ten had formed; NaN where they have not.
+        at_rest: The step after which the layer hardly changes; NaN where it still does.
+        too_large_for: Names of measures that were left out since the layer is too large; they are
+            NaN.
     """
 
     info: LayerInfo
@@ -56,8 +64,12 @@ class MeasuredLayer:
     at_rest: float
     too_large_for: tuple[str, ...] = ()
 
-    def place(self, step: int | None) -> int:
-        """Return the number of the snapshot at a step; None for the last."""
+    def index(self, step: int | None) -> int:
+        """Return the index of the snapshot at a step; None for the last.
+
+        Raises:
+            FiltertrackError: If that step was not measured.
+        """
         if step is None:
             return len(self.steps) - 1
         if step not in self.steps:
@@ -66,31 +78,31 @@ class MeasuredLayer:
             )
         return self.steps.index(step)
 
-    def rows(self, places: Sequence[int]) -> Table:
-        """Return a row a filter at each of some snapshots."""
+    def rows(self, indices: Sequence[int]) -> Table:
+        """Return a row a filter at each of some snapshots, given by their indices."""
         count = self.info.filters
-        steps = np.array([self.steps[place] for place in places], np.int64)
+        steps = np.array([self.steps[index] for index in indices], np.int64)
         return {
-            "layer": np.full(count * len(places), self.info.name),
+            "layer": np.full(count * len(indices), self.info.name),
             "step": np.repeat(steps, count),
-            "filter": np.tile(np.arange(count), len(places)),
-            **{name: values[list(places)].ravel() for name, values in self.filters.items()},
-            "formed": np.tile(self.formed, len(places)),
+            "filter": np.tile(np.arange(count), len(indices)),
+            **{name: values[list(indices)].ravel() for name, values in self.filters.items()},
+            "formed": np.tile(self.formed, len(indices)),
         }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
-    """A run in numbers. Every table goes into ``pandas.DataFrame`` as it is.
+    """The measures of a run, as tables for ``pandas.DataFrame``.
 
     Attributes:
         run: The run.
-        moments: When each snapshot was taken.
-        layers: What was measured of each layer, by its name.
+        moments: The moment of each snapshot.
+        layers: The measures of each layer, by its name.
 
     Example:
         >>> measured = measure("tests/golden/run-v1")
-        >>> table = measured.filters()  # a row a filter, as it is at the end
+        >>> table = measured.filters()  # a row a filter, at the last step
         >>> table["filter"].tolist()[-2:], table["label"].tolist()[-2:]
         ([4, 5], ['unknown', 'unknown'])
         >>> measured.layers["conv1"].whole["drift"].round(2).tolist()  # at each snapshot
@@ -105,19 +117,19 @@ class Measurement:
         """Return a row a filter, at one step.
 
         Args:
-            step: Which; None for the last.
+            step: The step; None for the last.
 
         Returns:
-            Columns by name: ``layer``, ``step``, ``filter``, then the measures, and the step at
-            which it had ``formed``.
+            Columns by name: ``layer``, ``step``, ``filter``, the measures, and ``formed``, the step
+            at which the filter had formed.
 
         Raises:
             FiltertrackError: If that step was not measured.
         """
-        return _stacked([layer.rows([layer.place(step)]) for layer in self.layers.values()])
+        return _stacked([layer.rows([layer.index(step)]) for layer in self.layers.values()])
 
     def history(self) -> Table:
-        """Return a row a filter and step: like ``filters``, at every step."""
+        """Return a row a filter and step: the table of ``filters`` at every step."""
         return _stacked([layer.rows(range(len(layer.steps))) for layer in self.layers.values()])
 
     def trajectories(self) -> Table:
@@ -141,20 +153,22 @@ def measure(
     steps: Steps | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measurement:
-    """Measure a run's filters at its snapshots: what they are, when they formed, which repeat.
+    """Measure a run's filters: what they show, when they formed, which repeat.
 
-    Drift and change are counted from the run's first snapshot. A damaged snapshot is left out, with
-    a warning in the log. Four snapshots of one layer's weights are in memory at a time, and less
-    than 1 GB beside them; the tables grow with snapshots and filters. What would take more, or
-    minutes a snapshot, of a very large layer is left out: see ``MeasuredLayer.too_large_for``.
+    Drift and change are measured from the run's first snapshot. A damaged snapshot is left out,
+    with a warning in the log. Four snapshots of one layer's weights are in memory at a time, and
+    less than 1 GB besides; the tables grow with snapshots and filters. Measures of a very large
+    layer that would take more, or minutes a snapshot, are left out: see
+    ``MeasuredLayer.too_large_for``.
 
     Args:
         run: A run or its folder.
-        layers: Which layers, by names or patterns; None for all.
-        steps: Which snapshots: numbers, which have to be there, and ranges, which mean those of
-            their numbers that are. None for all. What is said of when filters formed is no finer
-            than the steps that are measured.
-        progress: Called with the snapshots measured and those there are, of all layers.
+        layers: Layers, by names or patterns; None for all.
+        steps: Numbers of snapshots, each of which must exist, and ranges, which select the
+            snapshots inside them. None for all. The steps at which filters formed are among those
+            that are measured.
+        progress: Called with the number of snapshots measured and of all, summed over the layers.
+            If a damaged snapshot is found meanwhile, measuring starts again without it.
 
     Returns:
         The measures, as tables.
@@ -174,27 +188,31 @@ def measure(
 def measure_selection(
     selection: RunSelection, progress: Callable[[int, int], None] | None = None
 ) -> Measurement:
-    """Measure what has been chosen: see ``measure``."""
-    opened = selection.runs[0]
-    _check_size(opened, selection)
+    """Measure the layers and steps of a selection: see ``measure``."""
+    _check_size(selection)
+    return skip_damaged(selection, lambda readable: _measured(readable, progress))
+
+
+def _measured(selection: RunSelection, progress: Callable[[int, int], None] | None) -> Measurement:
+    run = selection.runs[0]
     total = len(selection.layers) * len(selection.steps)
-    measured = {}
+    layers = {}
     for number, name in enumerate(selection.layers):
-        done = number * len(selection.steps)
+        before = number * len(selection.steps)
 
-        def report(here: int, done: int = done) -> None:
+        def report(done: int, before: int = before) -> None:
             if progress:
-                progress(done + here, total)
+                progress(before + done, total)
 
-        measured[name] = _measured_layer(opened, name, selection.steps, report)
-    return Measurement(opened, selection.moments[0], MappingProxyType(measured))
+        layers[name] = _measured_layer(run, name, selection.steps, report)
+    return Measurement(run, selection.moments[0], MappingProxyType(layers))
 
 
-def _check_size(run: Run, selection: RunSelection) -> None:
-    """Refuse what would take much more memory than the snapshots themselves."""
-    infos = [run.layer(name) for name in selection.layers]
+def _check_size(selection: RunSelection) -> None:
+    """Refuse tables that would take too much memory, and filters that are too large."""
+    infos = [selection.runs[0].layer(name) for name in selection.layers]
     filters, snapshots = sum(info.filters for info in infos), len(selection.steps)
-    memory = filters * snapshots * _ROW
+    memory = filters * snapshots * _ROW_BYTES
     if memory > _MOST_MEMORY:
         raise FiltertrackError(
             f"the measures of {counted(filters, 'filters')} at {counted(snapshots, 'snapshots')} "
@@ -215,24 +233,24 @@ def _measured_layer(
     info = run.layer(name)
     view = view_of(info)
     start = to_channels(view, _start(run, name, steps))
-    end = to_channels(view, run.kernels(name, steps[-1]))
+    end = to_channels(view, read_kernels(run, name, steps[-1]))
     left_out = too_large_for(start.shape)
     if left_out:
         _log.warning("layer %s is too large to measure its %s", name, ", ".join(left_out))
     before: np.ndarray | None = None
     columns: Table = {}
-    whole, to_the_end = [], []
-    for done, kernels in enumerate(run.history(name, steps)):
-        now = to_channels(view, kernels)
+    whole, rotations_to_end = [], []
+    for index, step in enumerate(steps):
+        now = to_channels(view, read_kernels(run, name, step))
         of_filters, of_layer = measure_snapshot(now, start, before, rgb=view.coloured)
         for key, values in of_filters.items():
-            if not done:
+            if not index:
                 columns[key] = np.empty((len(steps), len(values)), values.dtype)
-            columns[key][done] = values
+            columns[key][index] = values
         whole.append(of_layer)
-        to_the_end.append(measures.rotation(now, end))
+        rotations_to_end.append(measures.rotation(now, end))
         before = now
-        report(done + 1)
+        report(index + 1)
     formed = measures.formed_at(columns["structured"], steps)
     return MeasuredLayer(
         info,
@@ -242,35 +260,36 @@ def _measured_layer(
         formed,
         measures.formed_by(formed, 0.5),
         measures.formed_by(formed, 0.9),
-        measures.settled_at(np.array(to_the_end), steps),
+        measures.settled_at(np.array(rotations_to_end), steps),
         left_out,
     )
 
 
 def _start(run: Run, name: str, steps: Sequence[int]) -> np.ndarray:
-    """Return a layer as it was before training; where that is damaged, as it is first."""
+    """Return the kernels of the run's first step; if these are damaged, of the first selected."""
     first = run.steps[0]
-    try:
-        return run.kernels(name, first)
-    except FiltertrackError as error:
-        _log.warning("drift is counted from step %d: %s", steps[0], error)
-        return run.kernels(name, steps[0])
+    if first != steps[0]:
+        try:
+            return run.kernels(name, first)
+        except FiltertrackError as error:
+            _log.warning("drift is counted from step %d: %s", steps[0], error)
+    return read_kernels(run, name, steps[0])
 
 
 def measure_snapshot(
     kernels: np.ndarray, start: np.ndarray, before: np.ndarray | None, *, rgb: bool = True
 ) -> tuple[Table, dict[str, float]]:
-    """Take every measure of a layer at one snapshot.
+    """Compute every measure of a layer at one snapshot.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
-        start: The same before training.
-        before: The same at the snapshot before; None where there is none.
+        start: The kernels before training, in the same shape.
+        before: The kernels at the snapshot before; None at the first.
         rgb: Whether three channels are red, green and blue.
 
     Returns:
-        Of each filter, arrays of shape ``(filters,)`` by name; and of the layer as a whole, numbers
-        by name.
+        Measures of each filter, arrays of shape ``(filters,)`` by name; and of the layer as a
+        whole, numbers by name.
     """
     filters = _measure_filters(kernels, start, before, rgb=rgb)
     return filters, _measure_layer(kernels, start, filters)
@@ -279,7 +298,7 @@ def measure_snapshot(
 def _measure_filters(
     kernels: np.ndarray, start: np.ndarray, before: np.ndarray | None, *, rgb: bool
 ) -> Table:
-    """Return every measure of each filter, in the order in which they are shown."""
+    """Return every measure of each filter, in the order of the table's columns."""
     twins = measures.twins(kernels)
     labels = measures.label(kernels, rgb=rgb)
     tuned = measures.orientation(kernels)
@@ -320,7 +339,7 @@ def _measure_filters(
 
 
 def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> dict[str, float]:
-    """Return every measure of the layer as a whole: means of its filters', counts, its own."""
+    """Return every measure of the layer as a whole: means and counts over filters, and its own."""
     _, height, width, channels = kernels.shape
     slices = len(kernels) * channels
     counts: dict[str, float] = {name: float((filters["label"] == name).sum()) for name in LABELS}
@@ -345,4 +364,5 @@ def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> di
 
 
 def _stacked(tables: Sequence[Table]) -> Table:
+    """Return the rows of several tables in one."""
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}

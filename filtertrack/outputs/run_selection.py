@@ -1,14 +1,14 @@
-"""What is shown: which layers of which runs, at which steps. Everything in it can be read."""
+"""Select what is drawn or measured: layers and steps of one run, or of two that are compared."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, is_list
+from filtertrack.errors import FiltertrackError, counted, is_list
 from filtertrack.snapshot import LayerInfo, Moment, mark_of, total_bytes, unit_of
 from filtertrack.storage.paths import PathOrAddress
 from filtertrack.storage.run import Run
@@ -16,48 +16,81 @@ from filtertrack.storage.run import Run
 RunLike: TypeAlias = Run | PathOrAddress
 Steps: TypeAlias = Sequence[int] | Sequence[int | range]
 
+_Result = TypeVar("_Result")
+
 _MOST_COMPARED, _LARGEST_COMPARED = 64, 32 << 20
 """Layers that are compared to find one that has changed, and bytes of the largest of them."""
 
 _log = logging.getLogger("filtertrack")
 
 
-@dataclass(frozen=True, slots=True)
-class RunSelection:
-    """What is shown.
+class DamagedSnapshotError(FiltertrackError):
+    """A kernel of a selected snapshot cannot be read.
 
     Attributes:
-        runs: One run, or two that are compared.
-        layers: Names of layers that all of the runs have, in the same shape.
-        steps: Snapshots that all of the runs have, ascending.
-        moments: When these were taken: for each run, each snapshot's.
+        step: The snapshot's step.
+    """
+
+    def __init__(self, message: object, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+@dataclass(frozen=True, slots=True)
+class RunSelection:
+    """Layers and steps of one run, or of two that are compared.
+
+    Attributes:
+        runs: One run, or two.
+        layers: Names of layers that all runs have, in the same shape.
+        steps: Steps of snapshots that all runs have, ascending.
+        moments: For each run, the moment of each of these snapshots.
+        least: Number of snapshots that are needed.
+        steps_given: Whether the caller selected the steps; else they are all of the run.
     """
 
     runs: tuple[Run, ...]
     layers: tuple[str, ...]
     steps: tuple[int, ...]
     moments: tuple[tuple[Moment, ...], ...]
+    least: int = 1
+    steps_given: bool = False
 
     @property
     def unit(self) -> str:
-        """What the numbers of the steps count: epochs, batches or steps."""
+        """What the labels of the steps count: epochs, batches or steps."""
         return unit_of(self.moments[0])
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """How each step is written on an axis."""
+        """The label of each step on an axis."""
         return tuple(mark_of(moment, self.unit) for moment in self.moments[0])
 
     def at(self, steps: Sequence[int]) -> "RunSelection":
-        """Return the same at those of the given steps that it has, ascending."""
+        """Return the same selection with only the given steps; those it lacks are ignored."""
         wanted = set(steps)
         numbers = [number for number, step in enumerate(self.steps) if step in wanted]
-        return RunSelection(
-            self.runs,
-            self.layers,
-            tuple(self.steps[number] for number in numbers),
-            tuple(tuple(run[number] for number in numbers) for run in self.moments),
+        return replace(
+            self,
+            steps=tuple(self.steps[number] for number in numbers),
+            moments=tuple(tuple(run[number] for number in numbers) for run in self.moments),
         )
+
+    def check_enough(self) -> None:
+        """Raise ``FiltertrackError`` if there are fewer snapshots than ``least``."""
+        if len(self.steps) < self.least:
+            names = " and ".join(map(_name, self.runs))
+            advice = "choose more steps" if self.steps_given else "train for longer"
+            raise FiltertrackError(
+                f"{names} hold{'s' if len(self.runs) == 1 else ''} "
+                f"{counted(len(self.steps), 'readable snapshots')} to show; it takes at least "
+                f"{self.least}: {advice}"
+            )
+
+
+def open_run(run: RunLike) -> Run:
+    """Return a run that is given as itself or as its folder."""
+    return run if isinstance(run, Run) else Run(run)
 
 
 def select_from_run(
@@ -68,21 +101,23 @@ def select_from_run(
     steps: Steps | None = None,
     least: int = 1,
 ) -> RunSelection:
-    """Choose what is shown, and see to it that it can be read.
+    """Select layers and steps of a run.
 
-    A damaged snapshot is left out, with a warning in the log.
+    Of each snapshot only its moment is read; where it cannot be read, the snapshot is left out,
+    with a warning in the log. Kernels are checked when they are read: see ``skip_damaged``. On
+    object storage, where a request costs more than its bytes, they are read together.
 
     Args:
         run: A run or its folder.
         layers: A layer's name or a pattern such as ``"block1/*"``, or several; None for the one
             that ``default_layer`` returns.
         compare: A second run, or its folder.
-        steps: Which snapshots: numbers, which have to be there, and ranges, which mean those of
-            their numbers that are. None for all.
-        least: How many snapshots it takes.
+        steps: Numbers of snapshots, each of which must exist, and ranges, which select the
+            snapshots inside them. None for all.
+        least: Number of snapshots that are needed.
 
     Returns:
-        What is shown.
+        The selection.
 
     Raises:
         FiltertrackError: If there is no run, no such layer or step or too few snapshots, or if the
@@ -92,47 +127,96 @@ def select_from_run(
         >>> select_from_run("tests/golden/run-v1", layers="conv*", steps=[0, 2]).layers
         ('conv1', 'conv2')
     """
-    given = [run] if compare is None else [run, compare]
-    runs = tuple(each if isinstance(each, Run) else Run(each) for each in given)
-    names = _matching(runs[0], layers)
+    runs = tuple(map(open_run, [run] if compare is None else [run, compare]))
+    names = _select_layers(runs[0], layers)
     for other in runs[1:]:
         _check_comparable(runs[0], other, names)
-    wanted = [present(each, steps) for each in runs]
-    common = sorted(set(wanted[0]).intersection(*wanted))
-    if wanted[0] and not common:
-        raise FiltertrackError(
-            f"{_name(runs[0])} and {_name(runs[1])} have no step in common: {_span(wanted[0])} and "
-            f"{_span(wanted[1])}"
-        )
-    if compare is not None and steps is None and len(common) < max(map(len, wanted)):
-        _log.warning(
-            "comparing the %d steps that both runs have, of %s",
-            len(common),
-            " and ".join(str(len(each)) for each in wanted),
-        )
+    common = _common_steps(runs, steps)
     moments = [_readable_moments(each, names, common) for each in runs]
     readable = tuple(step for step in common if all(step in found for found in moments))
-    if len(readable) < least:
-        more = "train for longer" if steps is None else "choose more steps"
-        raise FiltertrackError(
-            f"{' and '.join(map(_name, runs))} hold{'s' if len(runs) == 1 else ''} {len(readable)} "
-            f"readable snapshot{'' if len(readable) == 1 else 's'} to show; it takes at least "
-            f"{least}: {more}"
-        )
-    return RunSelection(
-        runs, names, readable, tuple(tuple(found[s] for s in readable) for found in moments)
+    selection = RunSelection(
+        runs,
+        names,
+        readable,
+        tuple(tuple(found[step] for step in readable) for found in moments),
+        least,
+        steps_given=steps is not None,
     )
+    selection.check_enough()
+    return selection
+
+
+def read_kernels(run: Run, layer: str, step: int) -> np.ndarray:
+    """Return a selected layer's filters at a selected step.
+
+    Returns:
+        Array of shape ``(filters, height, width, channels)``.
+
+    Raises:
+        DamagedSnapshotError: If they cannot be read.
+    """
+    try:
+        return run.kernels(layer, step)
+    except FiltertrackError as error:
+        raise DamagedSnapshotError(error, step) from error
+
+
+def skip_damaged(selection: RunSelection, use: Callable[[RunSelection], _Result]) -> _Result:
+    """Call a function that reads the kernels of a selection, without those that are damaged.
+
+    When a kernel cannot be read, all damaged snapshots are searched for and left out, with a
+    warning in the log for each, and the function is called again with the others. So a run without
+    damage is read only once.
+
+    Args:
+        selection: The layers and steps.
+        use: Draws or measures a selection. It reads kernels with ``read_kernels``.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        FiltertrackError: If too few snapshots can be read.
+
+    Example:
+        >>> selection = select_from_run("tests/golden/run-v1", layers="conv1")
+        >>> skip_damaged(selection, lambda readable: len(readable.steps))
+        3
+    """
+    while True:
+        try:
+            return use(selection)
+        except DamagedSnapshotError as error:
+            faults = {error.step: str(error)}
+        faults |= _damaged_kernels(selection)
+        for step in sorted(faults):
+            _log.warning("left out step %d: %s", step, faults[step])
+        selection = selection.at([step for step in selection.steps if step not in faults])
+        selection.check_enough()
+
+
+def _damaged_kernels(selection: RunSelection) -> dict[int, str]:
+    """Read all kernels of a selection; return the steps that cannot be read, with the reason."""
+    faults = {}
+    for step in selection.steps:
+        try:
+            for run in selection.runs:
+                for layer in selection.layers:
+                    read_kernels(run, layer, step)
+        except DamagedSnapshotError as error:
+            faults[step] = str(error)
+    return faults
 
 
 def default_layer(run: Run) -> str:
-    """Return the layer that a picture shows by default: the first that is worth seeing.
+    """Return the layer that a picture shows by default.
 
-    That is the nearest to the input of those with kernels larger than 1×1 that training may change
-    and has changed. What no layer fulfils is not asked for.
+    It is the first layer with kernels larger than 1×1 that is trainable and has changed. A
+    condition that no layer meets is dropped.
 
     Args:
-        run: The run; of the first such layers, up to 64, the first and the last snapshot are
-            compared. A layer of more than 32 MB is taken to have changed.
+        run: The run. To find a layer that has changed, the first and the last snapshot of up to 64
+            layers are compared; a layer of more than 32 MB counts as changed.
 
     Returns:
         A key of ``run.layers``.
@@ -146,15 +230,14 @@ def default_layer(run: Run) -> str:
     trainable = [info for info in spatial if info.trainable] or spatial
     steps = run.steps
     if len(steps) > 1:
-        moving = (
-            info for info in trainable[:_MOST_COMPARED] if _moves(run, info, steps[0], steps[-1])
-        )
-        return next(moving, trainable[0]).name
+        compared = trainable[:_MOST_COMPARED]
+        changed = (info for info in compared if _has_changed(run, info, steps[0], steps[-1]))
+        return next(changed, trainable[0]).name
     return trainable[0].name
 
 
-def _moves(run: Run, info: LayerInfo, first: int, last: int) -> bool:
-    """Whether a layer differs between two snapshots; also where they cannot be compared."""
+def _has_changed(run: Run, info: LayerInfo, first: int, last: int) -> bool:
+    """Whether a layer differs between two snapshots; True where they cannot be compared."""
     if total_bytes([info]) > _LARGEST_COMPARED:
         return True
     try:
@@ -164,8 +247,8 @@ def _moves(run: Run, info: LayerInfo, first: int, last: int) -> bool:
     return not np.array_equal(kernels[0], kernels[1], equal_nan=True)
 
 
-def _matching(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names that were asked for, in the order asked, each once."""
+def _select_layers(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of the selected layers, in the order given, each once."""
     if layers is None:
         return (default_layer(run),)
     if not isinstance(layers, str) and not is_list(layers):
@@ -176,12 +259,12 @@ def _matching(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for pattern in patterns:
         found = [name for name in run.layers if fnmatchcase(name, pattern)]
-        names.update(dict.fromkeys(found or [_named(run, pattern)]))
+        names.update(dict.fromkeys(found or [_layer_name(run, pattern)]))
     return tuple(names)
 
 
-def _named(run: Run, name: str) -> str:
-    """Return a layer's name, or say which pattern would have found some."""
+def _layer_name(run: Run, name: str) -> str:
+    """Return the name of a layer that must exist; the error suggests a pattern that matches."""
     try:
         return run.layer(name).name
     except FiltertrackError as error:
@@ -204,49 +287,71 @@ def _check_comparable(run: Run, other: Run, layers: Sequence[str]) -> None:
             )
 
 
-def present(run: Run, steps: Steps | None) -> list[int]:
-    """Return the steps that are asked for, ascending, each once; no snapshot is read.
+def _common_steps(runs: Sequence[Run], steps: Steps | None) -> list[int]:
+    """Return the selected steps that all runs have, ascending; warn where some have more."""
+    selected = [select_steps(run, steps) for run in runs]
+    common = sorted(set(selected[0]).intersection(*selected))
+    if selected[0] and not common:
+        raise FiltertrackError(
+            f"{_name(runs[0])} and {_name(runs[1])} have no step in common: {_span(selected[0])} "
+            f"and {_span(selected[1])}"
+        )
+    if steps is None and len(common) < max(map(len, selected)):
+        _log.warning(
+            "comparing the %d steps that both runs have, of %s",
+            len(common),
+            " and ".join(str(len(each)) for each in selected),
+        )
+    return common
+
+
+def select_steps(run: Run, steps: Steps | None) -> list[int]:
+    """Return the selected steps of a run, ascending, each once; no snapshot is read.
 
     Args:
         run: The run.
-        steps: Numbers, which have to be there, and ranges, which mean those of their numbers that
-            are. None for all, which may be none.
+        steps: Numbers of snapshots, each of which must exist, and ranges, which select the
+            snapshots inside them. None for all; a run may have none.
 
     Raises:
-        FiltertrackError: If one is not there, or none are chosen.
+        FiltertrackError: If a step does not exist, or none is selected.
 
     Example:
-        >>> present(Run("tests/golden/run-v1"), [2, range(1)])
+        >>> select_steps(Run("tests/golden/run-v1"), [2, range(1)])
         [0, 2]
     """
-    there = run.steps
+    existing = run.steps
     if steps is None:
-        return there
+        return existing
     if not is_list(steps):
         raise FiltertrackError(f"steps: expected numbers and ranges in a list, got {steps!r}")
     parts = [steps] if isinstance(steps, range) else list(steps)
+    ranges = [part for part in parts if isinstance(part, range)]
     single = {part for part in parts if not isinstance(part, range)}
-    missing = single.difference(there)
+    missing = single.difference(existing)
     if missing:
         raise FiltertrackError(
-            f"steps: {_name(run)} has no snapshot at step {min(missing)}; it has {_span(there)}"
-            f"{_near(min(missing), there)}"
+            f"steps: {_name(run)} has no snapshot at step {min(missing)}; it has {_span(existing)}"
+            f"{_near(min(missing), existing)}"
         )
-    ranges = [part for part in parts if isinstance(part, range)]
-    chosen = [step for step in there if step in single or any(step in part for part in ranges)]
-    if not chosen:
+    selected = [step for step in existing if step in single or any(step in r for r in ranges)]
+    if not selected:
         raise FiltertrackError(
-            f"steps: none of {_name(run)} are chosen; it has {_span(there)}; leave it out for all"
+            f"steps: none of {_name(run)} are chosen; it has {_span(existing)}; leave it out for "
+            f"all"
         )
-    return chosen
+    return selected
 
 
 def _readable_moments(run: Run, layers: Sequence[str], steps: Sequence[int]) -> dict[int, Moment]:
-    """Read these layers once, biases too, and leave out with a warning what is damaged."""
+    """Read the moment of each step; leave out with a warning what cannot be read."""
     moments = {}
     for step in steps:
         try:
-            moments[step] = run.snapshot(step, layers).moment
+            if run.prefetches:  # the kernels come in the same requests, and are kept
+                moments[step] = run.snapshot(step, layers).moment
+            else:
+                moments[step] = run.moment(step)
         except FiltertrackError as error:
             _log.warning("left out step %d: %s", step, error)
     return moments
@@ -256,13 +361,13 @@ def _name(run: Run) -> str:
     return repr(str(run.path))
 
 
-def _near(step: int, there: Sequence[int]) -> str:
-    """Name the steps around one that is not there."""
-    around = [*[s for s in there if s < step][-1:], *[s for s in there if s > step][:1]]
+def _near(step: int, existing: Sequence[int]) -> str:
+    """Name the existing steps just before and after one that does not exist."""
+    around = [s for s in existing if s < step][-1:] + [s for s in existing if s > step][:1]
     return f"; near it: {', '.join(map(str, around))}" if around else ""
 
 
 def _span(steps: Sequence[int]) -> str:
     if not steps:
         return "no snapshots"
-    return f"{len(steps)} snapshot{'s' * (len(steps) > 1)} from step {steps[0]} to {steps[-1]}"
+    return f"{counted(len(steps), 'snapshots')} from step {steps[0]} to {steps[-1]}"

@@ -1,4 +1,4 @@
-"""What was measured of a run, as text: tables for a terminal, CSV, JSON."""
+"""Write the measures of a run as tables for a terminal, CSV and JSON."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.table import Table as Grid
+from rich.table import Table as TextTable
 
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
 from filtertrack.render.caption import number_text
@@ -18,45 +18,45 @@ from filtertrack.snapshot import Moment, describe
 from filtertrack.storage.files import write_whole
 
 NOTHING = "–"
-"""Where nothing can be said, or nothing is."""
+"""The text of a value that is zero or not known."""
 
 Values = Mapping[str, Any]
 
 _MOST_ROWS = 2048
-"""Filters in a table for a terminal: what is longer is for a file."""
+"""Filters in a table for a terminal, at most: longer tables belong in a file."""
 _ORIENTED = 0.2
-"""Selectivity below which a direction says little."""
+"""Selectivity of an edge, at least, for its direction to be shown."""
 
 
-def overview(measured: Measurement, step: int | None = None) -> list[Grid]:
-    """Return two tables with a row a layer: what its filters are, and the layer as a whole.
+def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
+    """Return two tables with a row a layer: labels of its filters, and measures of the layer.
 
     Args:
-        measured: The run.
-        step: As it is at this step; None for the last.
+        measured: The measures of the run.
+        step: The step; None for the last.
     """
     first = next(iter(measured.layers.values()))
-    when = _when(measured.moments[first.place(step)])
-    kinds = _grid(f"What the filters are: {when}; formed, of the whole run", list(_KINDS))
-    whole = _grid(f"The layers as a whole: {when}", list(_WHOLE))
+    when = _when(measured.moments[first.index(step)])
+    labels = _text_table(f"What the filters are: {when}; formed, of the whole run", list(_LABELS))
+    whole = _text_table(f"The layers as a whole: {when}", list(_WHOLE))
     for layer in measured.layers.values():
-        place = layer.place(step)
+        index = layer.index(step)
         values: Values = {
             "layer": layer.info.name,
             "filters": layer.info.filters,
             "half_formed": layer.half_formed,
             "mostly_formed": layer.mostly_formed,
             "at_rest": layer.at_rest,
-            **{name: column[place] for name, column in layer.whole.items()},
+            **{name: column[index] for name, column in layer.whole.items()},
         }
-        kinds.add_row(*(text(values) for text in _KINDS.values()))
+        labels.add_row(*(text(values) for text in _LABELS.values()))
         whole.add_row(*(text(values) for text in _WHOLE.values()))
     whole.caption = _too_large(measured) or None
-    return [kinds, whole]
+    return [labels, whole]
 
 
 def _too_large(measured: Measurement) -> str:
-    """Say of which layers not everything is measured; nothing where there is none."""
+    """Name the measures that were left out of large layers; empty where there are none."""
     lines = [
         f"{layer.info.name} is too large to measure its {', '.join(layer.too_large_for)}"
         for layer in measured.layers.values()
@@ -65,33 +65,33 @@ def _too_large(measured: Measurement) -> str:
     return "\n".join(lines)
 
 
-def each_filter(measured: Measurement, name: str, step: int | None = None) -> Grid:
+def each_filter(measured: Measurement, name: str, step: int | None = None) -> TextTable:
     """Return a table with a row a filter of one layer.
 
     Args:
-        measured: The run.
-        name: Which layer.
-        step: As it is at this step; None for the last.
+        measured: The measures of the run.
+        name: The layer's name.
+        step: The step; None for the last.
     """
     layer = measured.layers[name]
-    place = layer.place(step)
-    grid = _grid(f"The filters of {name}: {_when(measured.moments[place])}", list(_FILTER))
-    rows = layer.rows([place])
+    index = layer.index(step)
+    table = _text_table(f"The filters of {name}: {_when(measured.moments[index])}", list(_FILTER))
+    rows = layer.rows([index])
     shown = min(layer.info.filters, _MOST_ROWS)
     if shown < layer.info.filters:
-        grid.caption = f"… and {layer.info.filters - shown} more; a CSV or JSON file holds all"
+        table.caption = f"… and {layer.info.filters - shown} more; a CSV or JSON file holds all"
     for number in range(shown):
         values = {key: column[number] for key, column in rows.items()}
-        grid.add_row(*(text(values) for text in _FILTER.values()))
-    return grid
+        table.add_row(*(text(values) for text in _FILTER.values()))
+    return table
 
 
 def write_csv(measured: Measurement, path: Path, step: int | None = None) -> None:
-    """Write a row a filter and step as CSV; empty where nothing can be said.
+    """Write a row a filter and step as CSV; a value that is not known is empty.
 
     Args:
-        measured: The run.
-        path: The file; one that is there already is replaced.
+        measured: The measures of the run.
+        path: The file; an existing one is replaced.
         step: Rows of this step only; None for all.
 
     Raises:
@@ -99,16 +99,16 @@ def write_csv(measured: Measurement, path: Path, step: int | None = None) -> Non
         OSError: If the file cannot be written.
     """
     parts = [
-        (layer, place)
+        (layer, index)
         for layer in measured.layers.values()
-        for place in (range(len(layer.steps)) if step is None else [layer.place(step)])
+        for index in (range(len(layer.steps)) if step is None else [layer.index(step)])
     ]
 
     def write(file: BinaryIO) -> None:
         text = io.TextIOWrapper(file, "utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        for number, (layer, place) in enumerate(parts):  # a snapshot at a time, for little memory
-            table = layer.rows([place])
+        for number, (layer, index) in enumerate(parts):  # one snapshot at a time in memory
+            table = layer.rows([index])
             if not number:
                 writer.writerow(table)
             writer.writerows(zip(*map(_plain, table.values()), strict=True))
@@ -118,11 +118,11 @@ def write_csv(measured: Measurement, path: Path, step: int | None = None) -> Non
 
 
 def write_json(measured: Measurement, path: Path, step: int | None = None) -> None:
-    """Write everything that was measured as JSON; ``null`` where nothing can be said.
+    """Write all measures as JSON; a value that is not known is ``null``.
 
     Args:
-        measured: The run.
-        path: The file; one that is there already is replaced.
+        measured: The measures of the run.
+        path: The file; an existing one is replaced.
         step: The filters at this step only; None for all.
 
     Raises:
@@ -136,7 +136,7 @@ def write_json(measured: Measurement, path: Path, step: int | None = None) -> No
 
 
 def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
-    places = range(len(layer.steps)) if step is None else [layer.place(step)]
+    indices = range(len(layer.steps)) if step is None else [layer.index(step)]
     return {
         "kernel": list(layer.info.kernel_shape),
         "half_formed": _value(layer.half_formed),
@@ -146,22 +146,22 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
         "formed": _plain(layer.formed),
         "steps": list(layer.steps),
         "layer": {key: _plain(values) for key, values in layer.whole.items()},
-        "filters_at": [layer.steps[place] for place in places],
+        "filters_at": [layer.steps[index] for index in indices],
         "filters": {
-            key: [_plain(values[place]) for place in places]
+            key: [_plain(values[index]) for index in indices]
             for key, values in layer.filters.items()
         },
     }
 
 
-def _grid(title: str, columns: Sequence[str]) -> Grid:
-    grid = Grid(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    grid.caption_justify = "left"
-    grid.padding = (0, 0, 0, 1)
+def _text_table(title: str, columns: Sequence[str]) -> TextTable:
+    table = TextTable(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table.caption_justify = "left"
+    table.padding = (0, 0, 0, 1)
     for name in columns:
         left = name in {"layer", "label"}
-        grid.add_column(name, justify="left" if left else "right", no_wrap=True, vertical="bottom")
-    return grid
+        table.add_column(name, justify="left" if left else "right", no_wrap=True, vertical="bottom")
+    return table
 
 
 def _when(moment: Moment) -> str:
@@ -170,7 +170,7 @@ def _when(moment: Moment) -> str:
 
 
 def _finite(text: Callable[[float], str]) -> Callable[[float], str]:
-    """Return the same way to write a number, with a dash where nothing can be said."""
+    """Return a function that formats finite numbers with ``text``, and others as ``NOTHING``."""
     return lambda value: text(value) if math.isfinite(value) else NOTHING
 
 
@@ -182,24 +182,25 @@ _norm = _finite(number_text)
 
 
 def _degrees(values: Values) -> str:
-    """Write a direction where there is one to speak of."""
+    """Format the direction of a filter; ``NOTHING`` where it is not oriented."""
     oriented = values["selectivity"] >= _ORIENTED
     return f"{round(values['degrees']) % 180}°" if oriented else NOTHING
 
 
 def _like(values: Values) -> str:
+    """Format the number of the most similar filter and the cosine with it."""
     cosine = values["twin_cosine"]
     return f"{values['twin']}: {cosine:.2f}" if math.isfinite(cosine) else NOTHING
 
 
 def _of(name: str, text: Callable[[Any], str]) -> Callable[[Values], str]:
-    """Return how one of a row's values is written."""
+    """Return a function that formats the named value of a row."""
     return lambda values: text(values[name])
 
 
 Columns = Mapping[str, Callable[[Values], str]]
 
-_KINDS: Columns = {
+_LABELS: Columns = {
     "layer": _of("layer", str),
     "filters": _of("filters", str),
     "edge": _of("edge", _count),
@@ -244,12 +245,12 @@ _FILTER: Columns = {
 
 
 def _plain(values: np.ndarray | Sequence[Any]) -> list[Any]:
-    """Return plain values for CSV and JSON; None where nothing can be said."""
+    """Return plain Python values for CSV and JSON; None for one that is not known."""
     return [_value(value) for value in np.asarray(values).tolist()]
 
 
 def _value(value: Any) -> Any:
-    """Return a value with six digits, as many as a weight has; whole numbers as such."""
+    """Return a number rounded to six digits, about the precision of a weight; others unchanged."""
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):

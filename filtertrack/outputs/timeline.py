@@ -1,4 +1,4 @@
-"""How long each picture of an animation is on the screen."""
+"""Timing of an animation: which frames it has and how long each is shown."""
 
 import math
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from filtertrack.outputs.time_spacing import TIMES, Time
 from filtertrack.snapshot import Moment
 
 SHORTEST = 0.02
-"""Seconds: what is shown for less, browsers slow down (to a tenth of a second, in a GIF)."""
+"""Seconds a frame is shown, at least: browsers slow down shorter ones (in a GIF, to 0.1 s)."""
 
 _LONGEST = 650.0
+"""Seconds a frame is shown, at most."""
 _MOST_SECONDS = 3600.0
 _MOST_BETWEEN = 100
 _ROUNDING = 1e-9
-_HALF = 1e-6
 
 
 class Frame(NamedTuple):
-    """One picture of an animation.
+    """One frame of an animation.
 
     Attributes:
-        position: Number of the snapshot it shows; 2.5 is half-way between snapshots 2 and 3.
-        seconds: How long it is shown.
+        position: Index of its snapshot; 2.5 is half-way between snapshots 2 and 3.
+        seconds: Time it is shown.
     """
 
     position: float
@@ -34,11 +34,11 @@ class Frame(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """The frames of an animation, and when each snapshot has its turn.
+    """The frames of an animation, and the time of each snapshot.
 
     Attributes:
-        frames: In their order.
-        knots: For each snapshot the share of the moving time before it, from 0 to 1.
+        frames: The frames in order.
+        knots: The time of each snapshot, from 0 for the first to 1 for the last.
     """
 
     frames: list[Frame]
@@ -46,25 +46,25 @@ class Timeline(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long all of it lasts."""
+        """Duration of the animation."""
         return math.fsum(frame.seconds for frame in self.frames)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast an animation goes.
+    """The speed of an animation.
 
     Attributes:
         fps: Snapshots a second, on average.
-        seconds: How long the whole lasts; then ``fps`` has no say. None to let it have it.
-        time: What spaces the snapshots. ``"snapshot"``: all alike. ``"epoch"``: the training
-            between them. ``"log"``: the logarithm of that, which gives the early ones more room.
-        between: How many pictures are put between two snapshots, by linear interpolation.
-        hold: Seconds by which the first and the last picture are shown longer than others. None
-            for 1 and 2, less where ``seconds`` leaves little.
+        seconds: Duration of the animation; ``fps`` is then ignored. None to use ``fps``.
+        time: Spacing of the snapshots. ``"snapshot"``: equal. ``"epoch"``: by the training between
+            them. ``"log"``: by its logarithm, which gives early snapshots more time.
+        between: Frames between each two snapshots, by linear interpolation.
+        hold: Seconds by which the first and the last frame are shown longer than others. None for
+            1 and 2, or less in a short animation.
 
     Raises:
-        FiltertrackError: If a value is out of its range; the message says which.
+        FiltertrackError: If a value is out of its range; the message names it.
     """
 
     fps: float = 10.0
@@ -106,7 +106,7 @@ class Pace:
 
     @property
     def rest(self) -> tuple[float, float]:
-        """Seconds of rest at the start and at the end."""
+        """Seconds by which the first and the last frame are shown longer than others."""
         if self.hold is not None:
             return self.hold
         if self.seconds is None:
@@ -115,20 +115,21 @@ class Pace:
 
 
 def plan(moments: Sequence[Moment], pace: Pace) -> Timeline:
-    """Decide which pictures an animation has, and how long each is shown.
+    """Choose the frames of an animation and the time each is shown.
 
-    A picture that would be shown for less than ``SHORTEST`` is left out, and the one before it
-    shown for longer: the whole lasts as long as asked.
+    A frame that would be shown for less than ``SHORTEST`` is left out and the one before it shown
+    for longer, so that the duration stays.
 
     Args:
-        moments: When the snapshots were taken, in their order; two at least.
-        pace: How fast it goes.
+        moments: The moments of the snapshots in order; at least two.
+        pace: The speed.
 
     Returns:
-        The frames and the snapshots' turns.
+        The frames, and the time of each snapshot.
 
     Raises:
-        FiltertrackError: If a frame would be shown for more than ten minutes: GIF and PNG cannot.
+        FiltertrackError: If a frame would be shown for more than 650 seconds, the limit of GIF and
+            PNG.
 
     Example:
         >>> moments = [Moment(step=n, epoch=n) for n in (0, 1, 4)]
@@ -140,14 +141,14 @@ def plan(moments: Sequence[Moment], pace: Pace) -> Timeline:
     before, after = pace.rest
     count = len(moments)
     moving = count / pace.fps if pace.seconds is None else pace.seconds - before - after
-    # Of the last snapshot: what the others have on average, but no less than browsers show.
-    turn = max(moving / count, min(SHORTEST - after, moving / 2))
+    # The last snapshot is shown as long as the others on average, but not less than SHORTEST.
+    last = max(moving / count, min(SHORTEST - after, moving / 2))
     parts = pace.between + 1
     positions = np.arange((count - 1) * parts + 1) / parts
-    starts = before + (moving - turn) * np.interp(positions, np.arange(count), knots)
+    starts = before + (moving - last) * np.interp(positions, np.arange(count), knots)
     starts[0] = 0.0
     shown = _long_enough(starts)
-    ends = [*starts[shown[1:]], starts[-1] + turn + after]
+    ends = [*starts[shown[1:]], starts[-1] + last + after]
     frames = [
         Frame(float(positions[number]), float(end - starts[number]))
         for number, end in zip(shown, ends, strict=True)
@@ -162,7 +163,10 @@ def plan(moments: Sequence[Moment], pace: Pace) -> Timeline:
 
 
 def _long_enough(starts: np.ndarray) -> list[int]:
-    """Choose frames, each shown for ``SHORTEST`` at least; the first and the last stay."""
+    """Return the indices of frames that are each shown for ``SHORTEST`` or more.
+
+    The first and the last frame are always among them.
+    """
     shown = [0]
     for number in range(1, len(starts)):
         if starts[number] - starts[shown[-1]] >= SHORTEST - _ROUNDING:
@@ -174,7 +178,7 @@ def _long_enough(starts: np.ndarray) -> list[int]:
 
 
 def _knots(moments: Sequence[Moment], time: Time) -> np.ndarray:
-    """Return each snapshot's turn, from 0 for the first to 1 for the last."""
+    """Return the time of each snapshot, from 0 for the first to 1 for the last."""
     even = np.linspace(0.0, 1.0, len(moments))
     if time == "snapshot":
         return even
@@ -187,7 +191,7 @@ def _knots(moments: Sequence[Moment], time: Time) -> np.ndarray:
 
 
 def _progress(moments: Sequence[Moment]) -> np.ndarray:
-    """Return how much training there was before each: batches, epochs or steps, as far as known."""
+    """Return the amount of training before each snapshot: batches, else epochs, else steps."""
     batches = [moment.batch for moment in moments if moment.batch is not None]
     if len(batches) == len(moments):
         return np.array(batches, np.float64)

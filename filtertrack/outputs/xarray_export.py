@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.outputs.run_selection import RunLike, Steps, present
+from filtertrack.outputs.run_selection import RunLike, Steps, select_steps
 from filtertrack.snapshot import LayerInfo, stored_type, total_bytes
 from filtertrack.storage.memory_limit import check_memory
 from filtertrack.storage.paths import PathOrAddress
@@ -157,7 +157,7 @@ def _stored(run: Run, layer: str, steps: Steps | None) -> _Stored:
     check_memory(total_bytes([info]), f"layer {info.name}: a snapshot of it takes")
     place = run.path.absolute()  # a process that reads may have been started in another folder
     version = run.version()
-    chosen = np.array(present(run, steps), np.int64)
+    chosen = np.array(select_steps(run, steps), np.int64)
     token = dask.base.tokenize(str(place), version, info.to_dict(), chosen)
     return _Stored(place, layer, chosen, (len(chosen), *info.shape), dtype, token)
 

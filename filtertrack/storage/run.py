@@ -360,6 +360,11 @@ class Run:
         self._check_fit(step, members, heads)
         self.moment(step)
 
+    @property
+    def prefetches(self) -> bool:
+        """Whether the next steps are read ahead, and arrays that were read are kept in memory."""
+        return bool(getattr(self._snapshots, "concurrent", False))
+
     def _loading(self, reader: ArrayReader) -> Read:
         """Return what reads arrays of a snapshot."""
         # Not of this object, which would never be freed then but by the collector of circles.

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
@@ -22,7 +23,7 @@ from filtertrack import measures
 from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, card_rows, spread_steps
 from filtertrack.outputs.frames import AnimationFrames
-from filtertrack.outputs.run_selection import RunSelection, select_from_run
+from filtertrack.outputs.run_selection import RunSelection, select_from_run, skip_damaged
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.cells import explain, to_cells, to_channels, view_of
 from filtertrack.render.encoders.png import AnimatedPngWriter, to_png
@@ -141,7 +142,8 @@ class Summaries:
                 selection = select_from_run(
                     run, layers=[info.name], steps=[*moving, *still], least=0
                 )
-                values = _evolution(info, selection.at(moving), selection.at(still))
+                draw = partial(_evolution, info, moving, still)
+                selection, values = skip_damaged(selection, draw)
             except FiltertrackError as error:
                 _log.warning("no picture of the evolution of %s: %s", info.name, error)
                 continue
@@ -206,14 +208,21 @@ def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]
     }
 
 
-def _evolution(info: LayerInfo, moving: RunSelection, still: RunSelection) -> list[Summary.Value]:
-    """Draw what there is to draw of a whole run: nothing of one snapshot."""
-    if len(moving.steps) < 2:
-        return []
-    values = [_timelapse(moving, info)]
-    if len(still.steps) > 1 and view_of(info).kind != "matrix":  # side by side those are unreadable
-        values.append(_filmstrip(still, info))
-    return values
+def _evolution(
+    info: LayerInfo, moving: Sequence[int], still: Sequence[int], selection: RunSelection
+) -> tuple[RunSelection, list[Summary.Value]]:
+    """Draw an animation and a filmstrip of a run, at these steps of a selection, which is returned.
+
+    Nothing is drawn of one snapshot.
+    """
+    animated, side_by_side = selection.at(moving), selection.at(still)
+    if len(animated.steps) < 2:
+        return selection, []
+    values = [_timelapse(animated, info)]
+    # Side by side, matrices would be unreadable.
+    if len(side_by_side.steps) > 1 and view_of(info).kind != "matrix":
+        values.append(_filmstrip(side_by_side, info))
+    return selection, values
 
 
 def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:

@@ -58,37 +58,37 @@ VIDEO = """async times => {
 }"""
 
 
-def seen(chromium, animation, mime, script, argument):
-    """Let a script look at a file in a page of its own; pictures' hashes need one of https."""
+def run_in_page(chromium, animation, mime, script, argument):
+    """Run a script on a file in a browser page over https, which hashing needs."""
     with chromium.new_page() as page:
         page.route("**", lambda route: route.fulfill(body="<!doctype html>"))
         page.route("**/animation", lambda route: route.fulfill(path=animation, content_type=mime))
-        page.goto("https://film.test/")
+        page.goto("https://drawing.test/")
         late = "new Promise((_, no) => setTimeout(() => no(new Error('no answer in 90 s')), 90000))"
         return page.evaluate(f"given => Promise.race([({script})(given), {late}])", argument)
 
 
 @pytest.fixture
 def drawn(make_run, conv_info):
-    """A run of colour filters, and a function that makes its film without a palette."""
+    """A run of colour filters, and a function that draws its frames without a palette."""
     run = make_run(conv_info(kernel_shape=(7, 7, 3, 12)), steps=range(5))
     selection = select_from_run(run)
     timeline = plan(selection.moments[0], Pace(fps=4))
 
-    def film(**options):
+    def drawing(**options):
         return AnimationFrames(selection, timeline, Look(), side=400, **options)
 
-    return run, film
+    return run, drawing
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])
 def test_chromium_decodes_every_frame(chromium, drawn, tmp_path, ending):
-    """Each frame's pixels are the film's, each is shown as long as asked, and it plays for ever."""
-    run, film = drawn
+    """Pixels and durations are those of the frames, and the animation plays for ever."""
+    run, drawing = drawn
     animation = animate(run, tmp_path / f"a.{ending}", size=400, fps=4)
     mime = f"image/{ending}"
-    decoded = seen(chromium, animation.path, mime, PICTURES, mime)
-    expected = film(indexed=ending == "gif")
+    decoded = run_in_page(chromium, animation.path, mime, PICTURES, mime)
+    expected = drawing(indexed=ending == "gif")
     colours = expected.colours
     pictures = [p if colours is None else colours[p] for p in expected.pictures()]
     opaque = [np.dstack([p, np.full(p.shape[:2], 255, np.uint8)]) for p in pictures]
@@ -99,13 +99,13 @@ def test_chromium_decodes_every_frame(chromium, drawn, tmp_path, ending):
 
 @pytest.mark.parametrize("ending", ["mp4", "webm"])
 def test_chromium_plays_a_video(chromium, drawn, tmp_path, ending):
-    """To its end, as long as asked; what is shown at a time is the snapshot whose turn it is."""
-    run, film = drawn
+    """To its end, for the given duration; the frame at a time is that of the timeline."""
+    run, drawing = drawn
     animation = animate(run, tmp_path / f"a.{ending}", size=400, fps=4)
-    played = seen(chromium, animation.path, f"video/{ending}", VIDEO, [0.6, 1.4, 3.9])
+    played = run_in_page(chromium, animation.path, f"video/{ending}", VIDEO, [0.6, 1.4, 3.9])
     assert played["seconds"] == pytest.approx(4.25, abs=0.05)
     assert played["ended"] == pytest.approx(4.25, abs=0.05)
-    pictures = list(film(indexed=False, even=True).pictures())
+    pictures = list(drawing(indexed=False, even=True).pictures())
     for number, data in zip((0, 1, 4), played["shown"], strict=True):
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             shown = np.asarray(image.convert("RGB"), float)

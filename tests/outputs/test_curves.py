@@ -21,7 +21,7 @@ def measured(planted_run):
 
 @pytest.fixture
 def batches(conv_info, tmp_path, rng):
-    """Of a run that counts batches."""
+    """The measures of a run whose steps count batches."""
     info = conv_info(kernel_shape=(3, 3, 1, 2), bias=False)
     run = Run.create(tmp_path / "batches", [info])
     for step in (0, 1, 10, 100, 5000):
@@ -31,7 +31,7 @@ def batches(conv_info, tmp_path, rng):
 
 
 def lines(axes):
-    """Return the curves of an axes: label to x and y."""
+    """Return the curves of axes: label to x and y."""
     return {line.get_label(): line.get_data() for line in axes.lines}
 
 
@@ -44,8 +44,8 @@ def outline_of(collection):
     return collection.get_paths()[0].vertices
 
 
-def test_the_curves_are_what_was_measured(measured):
-    """Structure and roughness at the left, the median drift in the middle, at each step."""
+def test_curves_are_the_measures(measured):
+    """Left: structure and roughness; middle: the median drift; each at every step."""
     figure = plot_trajectories(measured)
     assert isinstance(figure, Figure)
     for axes, layer in zip(rows(figure), measured.layers.values(), strict=True):
@@ -67,8 +67,8 @@ def test_the_curves_are_what_was_measured(measured):
                     assert np.isclose(drawn, point).all(axis=1).any(), point
 
 
-def test_half_formed_is_marked_where_it_is(measured, batches):
-    """A vertical line at that step; none where half of them never formed."""
+def test_a_vertical_line_marks_the_step_of_half_formed(measured, batches):
+    """There is none where half of the filters never formed."""
     figure = plot_trajectories(measured)
     for axes, step in zip(rows(figure), (5, 1), strict=True):
         assert list(lines(axes[0])["half had formed"][0]) == [step, step]
@@ -76,8 +76,8 @@ def test_half_formed_is_marked_where_it_is(measured, batches):
     assert "half had formed" not in lines(axes[0])
 
 
-def test_labels_are_stacked(measured):
-    """Each label's area is as high as there are filters; together they are all of them."""
+def test_label_areas_are_stacked(measured):
+    """The height of each area is the number of filters; together they are all filters."""
     figure = plot_trajectories(measured)
     for axes, layer in zip(rows(figure), measured.layers.values(), strict=True):
         assert [area.get_label() for area in axes[2].collections] == list(LABELS)
@@ -95,19 +95,19 @@ def test_labels_are_stacked(measured):
         assert (below == layer.info.filters).all()
 
 
-def test_the_labels_of_the_last_snapshot_are_seen(planted_run, tmp_path):
-    """Of two snapshots the second is in the picture, too: the edges that have formed."""
+def test_labels_of_the_last_snapshot_are_visible(planted_run, tmp_path):
+    """Of two snapshots the second has an area too: its edges."""
     measured = measure(planted_run, layers="conv2", steps=[0, 20])
     plot_trajectories(measured, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
-        page = np.asarray(image.convert("RGB"))
-    area = page[: page.shape[0] // 2, 2 * page.shape[1] // 3 :]  # the legend is below
+        canvas = np.asarray(image.convert("RGB"))
+    area = canvas[: canvas.shape[0] // 2, 2 * canvas.shape[1] // 3 :]  # the legend is below
     assert (area == THEMES["light"].outlines[0]).all(axis=-1).sum() > 50
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_colours_are_the_themes(measured, theme):
-    """Of the ground, the text, the curves, and of each label its outline's."""
+def test_colours_are_those_of_the_theme(measured, theme):
+    """Background, text, curves; each label has the colour of its outline."""
     look = THEMES[theme]
     figure = plot_trajectories(measured, theme=theme)
 
@@ -125,8 +125,8 @@ def test_the_colours_are_the_themes(measured, theme):
     assert {rgb(text.get_color()) for text in figure.legends[0].get_texts()} == {look.text}
 
 
-def test_the_axis_says_what_it_counts(measured, batches):
-    """Epochs, evenly; batches, on a logarithmic axis that begins at zero and says plain numbers."""
+def test_the_x_axis_counts_epochs_or_batches(measured, batches):
+    """Epochs are linear; batches logarithmic from zero, with plain numbers."""
     for figure, word, scale in (
         (plot_trajectories(measured), "epochs", "linear"),
         (plot_trajectories(batches), "batches", "symlog"),
@@ -140,8 +140,8 @@ def test_the_axis_says_what_it_counts(measured, batches):
     assert {"0", "10", "1000"} <= set(ticks)
 
 
-def test_rows_and_titles_are_named(measured):
-    """Each row by its layer, each column by what it shows, above the first row only."""
+def test_rows_name_layers_and_columns_have_titles(measured):
+    """Only the first row has titles."""
     figure = plot_trajectories(measured)
     assert [axes[0].get_ylabel() for axes in rows(figure)] == ["conv1", "conv2"]
     titles = [axes.get_title(loc="left") for axes in figure.axes]
@@ -158,8 +158,8 @@ def test_rows_and_titles_are_named(measured):
     ]
 
 
-def test_the_legend_names_what_only_a_later_row_has(planted_run, make_run, conv_info):
-    """A mark in any row is explained, also where the first layer has none."""
+def test_the_legend_names_marks_that_only_a_later_row_has(planted_run, make_run, conv_info):
+    """Also where the first layer has no such mark."""
     figure = plot_trajectories(measure(planted_run, layers=["conv1", "conv2"], steps=[0, 1, 2]))
     assert "half had formed" not in lines(rows(figure)[0][0])
     assert "half had formed" in lines(rows(figure)[1][0])
@@ -167,8 +167,8 @@ def test_the_legend_names_what_only_a_later_row_has(planted_run, make_run, conv_
     assert "half had formed" in names
 
 
-def test_a_roughness_far_above_noise_is_in_the_picture(conv_info, tmp_path):
-    """Checkerboards are about twice as rough as noise; the curve stays within its axes."""
+def test_the_axes_contain_a_roughness_above_noise(conv_info, tmp_path):
+    """Checkerboards are about twice as rough as noise."""
     info = conv_info(kernel_shape=(5, 5, 1, 2), bias=False)
     run = Run.create(tmp_path / "run", [info])
     checks = np.broadcast_to((-1.0) ** np.add.outer(np.arange(5), np.arange(5)), (2, 5, 5))
@@ -181,8 +181,8 @@ def test_a_roughness_far_above_noise_is_in_the_picture(conv_info, tmp_path):
     assert axes.get_ylim()[1] >= rough.max()
 
 
-def test_layer_names_stay_plain_text(make_run, conv_info, tmp_path):
-    """What would be mathematics or markup in a layer's path is neither drawn nor an error."""
+def test_layer_names_are_plain_text(make_run, conv_info, tmp_path):
+    """Markup or mathematics in a name is drawn as it is, without an error."""
     infos = [
         conv_info("_x_", path="$x$", bias=False),
         conv_info("a.b_c-1", path=r"$\frac{1$ <b>", bias=False),
@@ -193,8 +193,8 @@ def test_layer_names_stay_plain_text(make_run, conv_info, tmp_path):
     assert "<b>" not in (tmp_path / "a.svg").read_text()
 
 
-def test_long_names_are_in_the_picture(make_run, conv_info):
-    """Whole or shortened: no name sticks out of the figure or runs into the next row's."""
+def test_long_names_stay_inside_the_figure(make_run, conv_info):
+    """Shortened if needed: no name leaves the figure or overlaps that of the next row."""
     names = [f"functional_1/backbone/block_{n}/expand_depthwise_conv2d" for n in (11, 12)]
     run = make_run(*(conv_info(name, (3, 3, 1, 2), bias=False) for name in names))
     figure = plot_trajectories(measure(run))
@@ -207,8 +207,8 @@ def test_long_names_are_in_the_picture(make_run, conv_info):
 
 
 @pytest.mark.parametrize("count", [1, 2, 16])
-def test_nothing_overlaps(make_run, conv_info, count):
-    """Of one layer and of as many as there may be: axes and legend are apart, inside the figure."""
+def test_axes_and_legend_do_not_overlap(make_run, conv_info, count):
+    """With one layer and with the most that are allowed, all inside the figure."""
     infos = [conv_info(f"conv{n}", (1, 3, 1, 2), bias=False) for n in range(count)]
     figure = plot_trajectories(measure(make_run(*infos, steps=range(2))))
     figure.canvas.draw()
@@ -227,8 +227,8 @@ def test_nothing_overlaps(make_run, conv_info, count):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
-def test_weights_that_blew_up_are_drawn(conv_info, tmp_path, rng, value):
-    """The rest of their curves is there, and nothing warns."""
+def test_non_finite_weights_are_drawn_without_warnings(conv_info, tmp_path, rng, value):
+    """The finite part of each curve is drawn."""
     info = conv_info(kernel_shape=(5, 5, 1, 3), bias=False)
     run = Run.create(tmp_path / "run", [info])
     for step in range(3):
@@ -243,23 +243,23 @@ def test_weights_that_blew_up_are_drawn(conv_info, tmp_path, rng, value):
     np.testing.assert_allclose(drift[1], np.nanmedian(known, axis=1))
 
 
-def test_a_layer_without_filters_is_drawn(make_run, conv_info, tmp_path):
-    """An empty row beside the others."""
+def test_a_layer_without_filters_has_an_empty_row(make_run, conv_info, tmp_path):
+    """The other rows are drawn."""
     run = make_run(conv_info(), conv_info("none", (3, 3, 1, 0), bias=False))
     figure = plot_trajectories(measure(run), tmp_path / "a.pdf")
     assert len(figure.axes) == 6
     assert not figure.axes[4].lines
 
 
-def test_one_snapshot_is_no_curve(planted_run, tmp_path):
-    """An error that says so; nothing is written."""
+def test_one_snapshot_is_an_error(planted_run, tmp_path):
+    """Nothing is written."""
     with pytest.raises(FiltertrackError, match="at least two snapshots, got 1"):
         plot_trajectories(measure(planted_run, steps=[5]), tmp_path / "a.pdf")
     assert not list(tmp_path.iterdir())
 
 
-def test_more_than_sixteen_layers_are_too_many(make_run, conv_info, tmp_path):
-    """An error that says how many there may be; nothing is written."""
+def test_more_than_sixteen_layers_are_an_error(make_run, conv_info, tmp_path):
+    """The message names the limit; nothing is written."""
     infos = [conv_info(f"conv{n}", (1, 2, 1, 1), bias=False) for n in range(17)]
     measured = measure(make_run(*infos, steps=range(2)))
     with pytest.raises(FiltertrackError, match="at most 16, got 17; choose some"):
@@ -276,8 +276,8 @@ def test_more_than_sixteen_layers_are_too_many(make_run, conv_info, tmp_path):
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_said(measured, tmp_path, options, message):
-    """An error that names the option; nothing is written."""
+def test_invalid_options_are_errors(measured, tmp_path, options, message):
+    """The message names the option; nothing is written."""
     output = tmp_path / options.pop("output", "a.png")
     with pytest.raises(FiltertrackError) as error:
         plot_trajectories(measured, output, **options)
@@ -286,8 +286,8 @@ def test_what_does_not_fit_is_said(measured, tmp_path, options, message):
 
 
 @pytest.mark.parametrize("ending", ["pdf", "svg", "png"])
-def test_the_same_file_whatever_matplotlib_is_set_to(measured, tmp_path, ending):
-    """The same bytes twice, and with every setting strange, which stay as they are."""
+def test_files_do_not_depend_on_matplotlib_settings(measured, tmp_path, ending):
+    """The same bytes twice, also with unusual settings, which are kept."""
     strange = {
         "axes.grid": True,
         "axes.prop_cycle": mpl.cycler(color=["red"]),
@@ -317,16 +317,16 @@ def test_the_same_file_whatever_matplotlib_is_set_to(measured, tmp_path, ending)
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_theme_is_the_ground_of_the_file(measured, tmp_path, theme):
-    """White for paper, dark for slides; as wide as a page, at 200 pixels an inch."""
+def test_the_file_has_the_background_of_the_theme(measured, tmp_path, theme):
+    """White or dark; 6.7 inches wide at 200 pixels an inch."""
     plot_trajectories(measured, tmp_path / "a.png", theme=theme)
     with Image.open(tmp_path / "a.png") as image:
         assert image.convert("RGB").getpixel((0, 0)) == THEMES[theme].background
         assert image.width == 1340
 
 
-def test_it_can_be_changed_further(measured, tmp_path):
-    """A figure like any other, that pyplot does not know, and that a notebook shows."""
+def test_the_figure_can_be_changed(measured, tmp_path):
+    """Pyplot does not know the figure, and a notebook shows it."""
     figure = plot_trajectories(measured)
     figure.axes[0].set_ylabel("first")
     figure.savefig(tmp_path / "own.png", dpi=50)
@@ -334,8 +334,8 @@ def test_it_can_be_changed_further(measured, tmp_path):
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
-def test_it_sets_no_backend(planted_run, tmp_path):
-    """Drawing needs no screen, and pyplot is not loaded."""
+def test_drawing_sets_no_backend(planted_run, tmp_path):
+    """Drawing needs no screen and does not load pyplot."""
     code = (
         "import sys; from filtertrack import measure, plot_trajectories\n"
         f"measured = measure({str(planted_run.path)!r}, layers='conv2')\n"

@@ -14,7 +14,7 @@ from filtertrack.render.palette import OUTLINED, THEMES
 
 
 def ticks(axes):
-    """The steps above an axes and the filters' numbers beside it."""
+    """Return the labels of the steps above axes, and of the filters beside them."""
     return (
         [label.get_text() for label in axes.get_xticklabels()],
         [label.get_text() for label in axes.get_yticklabels()],
@@ -22,7 +22,7 @@ def ticks(axes):
 
 
 def measured(axes, count, side):
-    """The image in an axes, its rows, gap and magnification; cells are squares."""
+    """Return the image in axes, its rows, gap and magnification; cells are squares."""
     image = np.asarray(axes.images[0].get_array())
     gap = int((image != image[0, 0]).any(axis=(1, 2)).argmax())
     scale, rest = divmod(image.shape[1] - gap * (count + 1), count * side)
@@ -32,7 +32,7 @@ def measured(axes, count, side):
 
 
 def weights_drawn(axes, count, side):
-    """The image in an axes, one colour a weight: ``(rows, steps, side, side, 3)``."""
+    """Return the colours in axes, one a weight: ``(rows, steps, side, side, 3)``."""
     image, rows, gap, scale = measured(axes, count, side)
     cells = np.empty((rows, count, side, side, 3), np.uint8)
     for row, column, y, x in np.ndindex(cells.shape[:4]):
@@ -45,7 +45,7 @@ def weights_drawn(axes, count, side):
 
 
 def test_rows_are_filters_and_columns_are_steps(make_run, conv_info):
-    """Every weight of every filter at every step is where it belongs, in its own grey."""
+    """Each weight has its place and its grey."""
     run = make_run(conv_info(kernel_shape=(5, 5, 1, 3)), steps=range(4))
     figure = filmstrip(run, width="10cm")
     (axes,) = figure.axes
@@ -59,39 +59,39 @@ def test_rows_are_filters_and_columns_are_steps(make_run, conv_info):
         np.testing.assert_array_equal(drawn[:, step, :, :, 0], expected)
 
 
-def test_pixels_of_the_png_are_the_image(make_run, conv_info, tmp_path):
-    """At its resolution the figure is not resampled: the file holds the axes' image as it is."""
+def test_the_png_contains_the_image_unscaled(make_run, conv_info, tmp_path):
+    """At its resolution the image of the axes is not resampled."""
     run = make_run(conv_info(kernel_shape=(7, 7, 3, 12)), steps=range(5))
     for dpi in (100, 150, 300):
         figure = filmstrip(run, tmp_path / "a.png", width="8.5cm", dpi=dpi)
         with Image.open(tmp_path / "a.png") as image:
-            page = np.asarray(image.convert("RGB"))
+            canvas = np.asarray(image.convert("RGB"))
             assert image.info["dpi"] == pytest.approx((dpi, dpi), abs=0.1)
-        assert page.shape[1] <= 8.5 / 2.54 * dpi
+        assert canvas.shape[1] <= 8.5 / 2.54 * dpi
         for axes in figure.axes:
             expected = np.asarray(axes.images[0].get_array())
             left, bottom, width, height = np.array(axes.get_position().bounds) * (
-                page.shape[1],
-                page.shape[0],
-                page.shape[1],
-                page.shape[0],
+                canvas.shape[1],
+                canvas.shape[0],
+                canvas.shape[1],
+                canvas.shape[0],
             )
-            top = round(page.shape[0] - bottom - height)
-            part = page[top : top + round(height), round(left) : round(left) + round(width)]
+            top = round(canvas.shape[0] - bottom - height)
+            part = canvas[top : top + round(height), round(left) : round(left) + round(width)]
             np.testing.assert_array_equal(part, expected)
 
 
 @pytest.mark.parametrize("filters", [1, 2, 7, 64, 512])
 @pytest.mark.parametrize("steps", [1, 2, 10])
 @pytest.mark.parametrize("width", ["8.5cm", "17cm"])
-def test_no_layout_breaks(make_run, conv_info, filters, steps, width):
-    """From 1 filter to 512: all are there, nothing sticks out, no two labels overlap."""
+def test_labels_do_not_overlap_for_1_to_512_filters(make_run, conv_info, filters, steps, width):
+    """All filters are drawn, and everything is inside the figure."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, filters), bias=False), steps=range(steps))
     figure = filmstrip(run, width=width)
     renderer = figure.canvas.get_renderer()
     figure.draw(renderer)
     wide, high = figure.bbox.width, figure.bbox.height
-    assert wide == pytest.approx(float(width[:-2]) / 2.54 * 300, abs=1), "as wide as asked"
+    assert wide == pytest.approx(float(width[:-2]) / 2.54 * 300, abs=1), "the given width"
     assert high <= 4 / 3 * float(width[:-2]) / 2.54 * 300
     boxes = []
     rows = 0
@@ -114,22 +114,22 @@ def test_no_layout_breaks(make_run, conv_info, filters, steps, width):
 
 
 def test_a_long_run_shows_the_classic_epochs(make_run, conv_info):
-    """The start, Zeiler and Fergus's epochs, and the last."""
+    """The start, the epochs of Zeiler and Fergus, and the last."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(71))
     (axes,) = filmstrip(run).axes
     assert ticks(axes)[0] == ["0", "1", "2", "5", "10", "20", "30", "40", "64", "70"]
 
 
-def test_chosen_steps_filters_and_order(run):
-    """As asked, in the order asked; a drift order names the filters by their numbers."""
+def test_selected_steps_filters_and_order(run):
+    """In the order given; ordered by drift, rows have the numbers of their filters."""
     (axes,) = filmstrip(run, steps=[0, 2], filters=[3, 1]).axes
     assert ticks(axes) == (["0", "2"], ["3", "1"])
     (axes,) = filmstrip(run, order="drift").axes
     assert sorted(ticks(axes)[1]) == ["0", "1", "2", "3"]
 
 
-def test_a_delta_starts_from_mid_grey(run):
-    """The difference from the first snapshot, and the title says so."""
+def test_delta_starts_from_mid_grey(run):
+    """The title says that differences are drawn."""
     figure = filmstrip(run, delta=True, width="10cm")
     drawn = weights_drawn(figure.axes[0], 3, 3)
     assert np.ptp(drawn[:, 0]) == 0
@@ -137,8 +137,8 @@ def test_a_delta_starts_from_mid_grey(run):
 
 
 @pytest.mark.parametrize("channel", range(3))
-def test_one_channel_of_colour_filters(make_run, conv_info, channel):
-    """Each weight of that channel is where it belongs, in its own grey."""
+def test_one_channel_of_colour_filters_is_grey(make_run, conv_info, channel):
+    """Each weight of the channel has its place and its grey."""
     run = make_run(conv_info(kernel_shape=(5, 5, 3, 3)), steps=range(4))
     drawn = weights_drawn(filmstrip(run, channels=channel, width="10cm").axes[0], 4, 5)
     for step in range(4):
@@ -150,8 +150,8 @@ def test_one_channel_of_colour_filters(make_run, conv_info, channel):
             np.testing.assert_array_equal(drawn[:, step, :, :, colour], expected)
 
 
-def test_the_strongest_pattern_of_colour_filters(make_run, conv_info):
-    """It has no colour, and a colormap is seen."""
+def test_the_strongest_pattern_of_colour_filters_takes_a_colormap(make_run, conv_info):
+    """Without a colormap it is grey."""
     run = make_run(conv_info(kernel_shape=(5, 5, 3, 3)), steps=range(4))
     grey = weights_drawn(filmstrip(run, channels="strongest", width="10cm").axes[0], 4, 5)
     assert not np.ptp(grey.astype(int), axis=-1).any()
@@ -159,8 +159,8 @@ def test_the_strongest_pattern_of_colour_filters(make_run, conv_info):
     assert np.ptp(weights_drawn(filmstrip(run, **options).axes[0], 4, 5).astype(int), axis=-1).any()
 
 
-def test_a_pdf_embeds_its_fonts(make_run, conv_info, tmp_path):
-    """TrueType, not the Type 3 that journals refuse; no date, so it is the same each time."""
+def test_a_pdf_embeds_truetype_fonts(make_run, conv_info, tmp_path):
+    """Not Type 3, which journals refuse; and no date, so equal figures make equal files."""
     run = make_run(conv_info(kernel_shape=(7, 7, 3, 12)), steps=range(5))
     for name in ("a.pdf", "b.pdf"):
         filmstrip(run, tmp_path / name)
@@ -178,8 +178,8 @@ def test_a_pdf_embeds_its_fonts(make_run, conv_info, tmp_path):
         assert re.search(r"DejaVuSans\s+CID TrueType\s+\S+\s+yes yes", font)
 
 
-def test_a_pdf_holds_the_weights_without_loss(make_run, conv_info, tmp_path):
-    """The image inside is the axes' image, every pixel, for Poppler, which did not write it."""
+def test_a_pdf_contains_the_image_without_loss(make_run, conv_info, tmp_path):
+    """As decoded by Poppler, every pixel is that of the image of the axes."""
     pdfimages = shutil.which("pdfimages")
     if not pdfimages:
         pytest.skip("needs pdfimages, of Debian's poppler-utils")
@@ -192,8 +192,8 @@ def test_a_pdf_holds_the_weights_without_loss(make_run, conv_info, tmp_path):
         np.testing.assert_array_equal(inside, expected)
 
 
-def test_an_svg_needs_no_font(run, tmp_path):
-    """Its text is outlines; it is XML, and the same each time."""
+def test_an_svg_has_outlines_instead_of_text(run, tmp_path):
+    """It is valid XML, and equal figures make equal files."""
     from xml.etree import ElementTree as ET
 
     for name in ("a.svg", "b.svg"):
@@ -206,15 +206,15 @@ def test_an_svg_needs_no_font(run, tmp_path):
     assert "text" not in tags
 
 
-def test_a_hostile_layer_name_stays_text(make_run, conv_info, tmp_path):
-    """Markup and mathematics in a name are neither."""
+def test_a_layer_name_is_plain_text(make_run, conv_info, tmp_path):
+    """Markup and mathematics in a name are drawn as they are."""
     run = make_run(conv_info("a.b_c", path="<b>$x^2$"), steps=range(2))
     figure = filmstrip(run, tmp_path / "a.svg")
     assert figure.texts[0].get_text().startswith("a.b_c")
 
 
-def test_it_can_be_changed_further(run, tmp_path):
-    """It is a matplotlib figure like any other, and pyplot does not know it."""
+def test_the_figure_can_be_changed(run, tmp_path):
+    """It is a matplotlib figure that pyplot does not know."""
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
@@ -227,14 +227,13 @@ def test_it_can_be_changed_further(run, tmp_path):
     assert plt.get_fignums() == before
 
 
-def test_in_a_notebook_it_displays_itself(run):
-    """A PNG file's bytes."""
+def test_a_notebook_displays_the_figure_as_png(run):
     assert filmstrip(run, dpi=50)._repr_png_().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_theme_is_the_ground(run, tmp_path, theme):
-    """White for paper, dark for slides."""
+def test_the_background_is_that_of_the_theme(run, tmp_path, theme):
+    """White or dark."""
     filmstrip(run, tmp_path / "a.png", theme=theme, dpi=50)
     with Image.open(tmp_path / "a.png") as image:
         assert image.convert("RGB").getpixel((0, 0)) == THEMES[theme].background
@@ -243,8 +242,8 @@ def test_the_theme_is_the_ground(run, tmp_path, theme):
 @pytest.mark.parametrize(
     "kernel_shape", [(1, 1, 8, 5), (3, 3, 3, 2, 4), (1, 7, 1, 2), (7, 7, 3, 1)], ids=str
 )
-def test_odd_layers(make_run, conv_info, tmp_path, kernel_shape):
-    """A matrix, slices, a strip, one filter."""
+def test_unusual_layers_are_drawn(make_run, conv_info, tmp_path, kernel_shape):
+    """A matrix, slices, kernels of one row, one filter."""
     shape, axes = {}, {}
     if len(kernel_shape) == 5:
         deep, high, wide, channels, filters = kernel_shape
@@ -257,8 +256,8 @@ def test_odd_layers(make_run, conv_info, tmp_path, kernel_shape):
         assert ticks(figure.axes[0])[1] == []
 
 
-def test_weights_that_are_not_finite(run, tmp_path):
-    """Magenta, and no warning."""
+def test_non_finite_weights_are_magenta(run, tmp_path):
+    """There is no warning."""
     arrays = {name: np.full_like(a, np.nan) for name, a in run.snapshot(2).arrays.items()}
     run.append(Snapshot(Moment(3, 3), arrays))
     filmstrip(run, tmp_path / "a.png", scale="filter")
@@ -287,8 +286,8 @@ def test_weights_that_are_not_finite(run, tmp_path):
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_said(run, tmp_path, options, message):
-    """An error that names the option; nothing is written."""
+def test_invalid_options_are_errors(run, tmp_path, options, message):
+    """The message names the option; nothing is written."""
     output = tmp_path / options.pop("output", "a.png")
     with pytest.raises(FiltertrackError) as error:
         filmstrip(run, output, **options)
@@ -296,14 +295,14 @@ def test_what_does_not_fit_is_said(run, tmp_path, options, message):
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_colormap_for_colour_filters_is_refused(make_run, conv_info):
+def test_a_colormap_for_colour_filters_is_an_error(make_run, conv_info):
     """They are drawn in their own colours."""
     with pytest.raises(FiltertrackError, match="leave the colormap out"):
         filmstrip(make_run(conv_info(kernel_shape=(3, 3, 3, 2))), colormap="viridis")
 
 
-def test_no_snapshots_is_said(make_run):
-    """A run that has none yet, or none that can be read."""
+def test_a_run_without_readable_snapshots_is_an_error(make_run):
+    """Empty, or all damaged."""
     run = make_run(steps=[])
     with pytest.raises(FiltertrackError, match="holds 0 readable snapshots to show"):
         filmstrip(run)
@@ -313,15 +312,14 @@ def test_no_snapshots_is_said(make_run):
         filmstrip(run)
 
 
-def test_no_filters_is_said(make_run, conv_info):
-    """A figure of nothing is an error."""
+def test_a_layer_without_filters_is_an_error(make_run, conv_info):
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 0)), steps=range(2))
     with pytest.raises(FiltertrackError, match="layer conv1 has no filters"):
         filmstrip(run)
 
 
-def test_matplotlibs_settings_do_not_matter(run, tmp_path):
-    """Whatever style a program has set, the file is the same, and the settings stay."""
+def test_the_file_does_not_depend_on_matplotlib_settings(run, tmp_path):
+    """The settings of the program are kept."""
     import matplotlib as mpl
 
     expected = tmp_path / "a.png"
@@ -346,20 +344,20 @@ def test_matplotlibs_settings_do_not_matter(run, tmp_path):
         assert c.size == a.size
 
 
-def test_no_pixel_is_lost(make_run, conv_info, tmp_path):
-    """The file is as large as its page, also where a size in inches is a hair less than pixels."""
+def test_the_file_has_the_size_of_the_layout(make_run, conv_info, tmp_path):
+    """Also where a size in inches is rounded below whole pixels."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 1), bias=False), steps=range(2))
     for tenths in range(20, 60):
         figure = filmstrip(run, tmp_path / "a.png", width=tenths / 10, dpi=100)
         bounds = figure.axes[0].get_position().bounds
         image = figure.axes[0].images[0].get_array()
-        with Image.open(tmp_path / "a.png") as page:
-            assert image.shape[1] == pytest.approx(bounds[2] * page.size[0], abs=1e-6)
-            assert image.shape[0] == pytest.approx(bounds[3] * page.size[1], abs=1e-6)
+        with Image.open(tmp_path / "a.png") as canvas:
+            assert image.shape[1] == pytest.approx(bounds[2] * canvas.size[0], abs=1e-6)
+            assert image.shape[0] == pytest.approx(bounds[3] * canvas.size[1], abs=1e-6)
 
 
-def test_only_the_steps_that_are_shown_are_read(make_run, conv_info, caplog):
-    """A damaged snapshot that would not be shown anyway is no matter; one that would is said."""
+def test_only_the_selected_steps_are_read(make_run, conv_info, caplog):
+    """A damaged snapshot is reported only if its step is selected."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(50))
     for step in (3, 10):
         run.file(step).write_bytes(b"damaged")
@@ -369,8 +367,8 @@ def test_only_the_steps_that_are_shown_are_read(make_run, conv_info, caplog):
     assert "step 3:" not in caplog.text
 
 
-def test_it_sets_no_backend(run):
-    """Drawing needs no screen and leaves matplotlib as it was."""
+def test_drawing_sets_no_backend(run):
+    """Drawing needs no screen and leaves matplotlib unchanged."""
     code = (
         "import matplotlib, sys; before = matplotlib.rcParams['pdf.fonttype']\n"
         "from filtertrack import filmstrip\n"
@@ -398,14 +396,14 @@ def outlines_drawn(axes, rows, columns, side):
         right, bottom = left + pitch - gap + 2 * width - 1, top + pitch - gap + 2 * width - 1
         edges = image[[top, bottom], left : right + 1], image[top : bottom + 1, [left, right]]
         found = {tuple(pixel) for edge in edges for pixel in edge.reshape(-1, 3).tolist()}
-        assert len(found) == 1, "the same all around"
+        assert len(found) == 1, "one colour all around"
         colours[row, column] = found.pop()
     return colours
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_outlines_have_their_labels_colours(planted_run, tmp_path, theme):
-    """In the figure and in the file; the legend names all four."""
+def test_outlines_have_the_colours_of_their_labels(planted_run, tmp_path, theme):
+    """In the figure and the file; the legend names all four."""
     options = {"layers": "conv2", "outline": True, "theme": theme, "width": "10cm", "dpi": 150}
     figure = filmstrip(planted_run, tmp_path / "a.png", **options)
     look = THEMES[theme]
@@ -433,8 +431,8 @@ def test_outlines_have_their_labels_colours(planted_run, tmp_path, theme):
 
 @pytest.mark.parametrize("filters", [1, 7, 96])
 @pytest.mark.parametrize("width", ["8.5cm", "17cm"])
-def test_the_legend_has_its_own_place(make_run, conv_info, filters, width):
-    """Below the blocks, inside the figure, on one line or two; no larger a figure than asked."""
+def test_the_legend_is_below_the_blocks(make_run, conv_info, filters, width):
+    """Inside the figure, on one or two lines; the figure is no larger than given."""
     run = make_run(conv_info(kernel_shape=(5, 5, 1, filters), bias=False), steps=range(5))
     figure = filmstrip(run, width=width, outline=True)
     renderer = figure.canvas.get_renderer()
@@ -450,7 +448,7 @@ def test_the_legend_has_its_own_place(make_run, conv_info, filters, width):
 
 
 def test_the_legend_fits_into_a_narrow_figure(run):
-    """A figure of 3 cm, which is drawn without outlines, has all of its legend."""
+    """Of 3 cm, as narrow as one that is drawn without outlines."""
     assert filmstrip(run, width="3cm").axes
     figure = filmstrip(run, width="3cm", outline=True)
     renderer = figure.canvas.get_renderer()
@@ -461,7 +459,7 @@ def test_the_legend_fits_into_a_narrow_figure(run):
 
 
 def test_without_outlines_there_is_no_legend(planted_run):
-    """And the picture is what it was: weights and separators of one colour."""
+    """All separators have one colour."""
     figure = filmstrip(planted_run, layers="conv2", width="10cm")
     assert not figure.legends
     image = np.asarray(figure.axes[0].images[0].get_array())
@@ -469,8 +467,8 @@ def test_without_outlines_there_is_no_legend(planted_run):
     assert set(map(tuple, coloured.tolist())) == {THEMES["light"].separator}
 
 
-def test_outlined_files_are_the_same_each_time(planted_run, tmp_path):
-    """Also with a legend, in each format."""
+def test_outlined_files_are_reproducible(planted_run, tmp_path):
+    """With a legend, in each format."""
     for ending in ("pdf", "svg", "png"):
         for name in "ab":
             filmstrip(
@@ -480,15 +478,15 @@ def test_outlined_files_are_the_same_each_time(planted_run, tmp_path):
         assert one == two
 
 
-def test_outlines_around_a_matrix_are_refused(make_run, conv_info):
+def test_outlines_around_a_matrix_are_an_error(make_run, conv_info):
     """The message says what to leave out."""
     with pytest.raises(FiltertrackError, match=r"outline: 1x1 kernels.*leave it out"):
         filmstrip(make_run(conv_info(kernel_shape=(1, 1, 8, 5))), outline=True)
 
 
 @pytest.mark.parametrize("width", ["8.5cm", "17cm"])
-def test_a_long_title_ends_within_the_figure(make_run, conv_info, width):
-    """It says what was done to the weights, smaller where there is little room."""
+def test_a_long_title_stays_inside_the_figure(make_run, conv_info, width):
+    """Its font is smaller where there is little space."""
     run = make_run(conv_info("a_rather_long_name", kernel_shape=(3, 3, 3, 4)), steps=range(4))
     figure = filmstrip(run, channels="strongest", delta=True, width=width)
     (title,) = figure.texts

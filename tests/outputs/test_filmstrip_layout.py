@@ -11,7 +11,7 @@ from filtertrack.render.look import Look
 
 STEPS = (0, *(10**power for power in range(11)))
 """Twelve, from one digit to eleven."""
-SHEETS = st.builds(
+PAPERS = st.builds(
     PaperSize.of,
     width=st.floats(2, 20),
     height=st.none() | st.floats(2, 30),
@@ -22,7 +22,7 @@ KERNELS = [(2, 1, 1), (3, 3, 1), (3, 3, 3), (5, 9, 1), (11, 11, 1)]
 
 @pytest.fixture
 def selection(make_run, conv_info):
-    """Choose 600 filters at twelve steps, or at others."""
+    """Return a function that selects 600 filters at twelve steps, or at others."""
 
     def make(height=3, width=3, channels=1, steps=STEPS):
         info = conv_info(kernel_shape=(height, width, channels, 600), bias=False)
@@ -36,52 +36,54 @@ def many(selection, request):
     return selection(*request.param)
 
 
-def blocks(page, strip):
-    """Return each block's rows, and its top, left, bottom and right."""
-    for block in range(page.blocks):
-        rows = range(strip.rows)[block * page.rows : (block + 1) * page.rows]
-        height, width = strip.layout(len(rows), page.layout.scale, page.layout.gap).shape
-        left = page.left + block * (page.left + page.layout.shape[1])
-        yield rows, (page.top, left, page.top + height, left + width)
+def blocks(layout, picture):
+    """Yield the rows of each block, and its top, left, bottom and right."""
+    for block in range(layout.blocks):
+        rows = range(picture.rows)[block * layout.rows : (block + 1) * layout.rows]
+        height, width = picture.layout(len(rows), layout.grid.scale, layout.grid.gap).shape
+        left = layout.left + block * (layout.left + layout.grid.shape[1])
+        yield rows, (layout.top, left, layout.top + height, left + width)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 600) | st.integers(1, 30),
     steps=st.sets(st.sampled_from(STEPS), min_size=1),
-    sheet=SHEETS,
+    paper=PAPERS,
 )
-def test_everything_is_on_the_sheet(many, count, steps, sheet):
-    """However many filters and steps: no larger than the sheet, each row once, legible labels."""
-    strip = FilmstripPicture(many.at(sorted(steps)), Look(filters=range(count)))
+def test_all_blocks_and_labels_fit_the_paper(many, count, steps, paper):
+    """For any number of filters and steps: each row once, legible labels."""
+    picture = FilmstripPicture(many.at(sorted(steps)), Look(filters=range(count)))
     try:
-        page = FilmstripLayout.fit(strip, sheet)
+        layout = FilmstripLayout.fit(picture, paper)
     except FiltertrackError as error:
-        assert str(error).startswith("width: ")  # noqa: PT017 - only some sheets are too small
-        assert count * len(steps) * strip.view.height * strip.view.width > sheet.width * sheet.dpi
+        assert str(error).startswith("width: ")  # noqa: PT017 - only some papers are too small
+        assert (
+            count * len(steps) * picture.view.height * picture.view.width > paper.width * paper.dpi
+        )
         return
-    assert page.shape[0] <= sheet.height * sheet.dpi
-    assert page.shape[1] <= sheet.width * sheet.dpi
-    assert page.layout.scale >= 1
-    assert page.layout.gap >= 1
+    assert layout.shape[0] <= paper.height * paper.dpi
+    assert layout.shape[1] <= paper.width * paper.dpi
+    assert layout.grid.scale >= 1
+    assert layout.grid.gap >= 1
     placed, before = [], 0
-    for rows, (top, left, bottom, right) in blocks(page, strip):
+    for rows, (top, left, bottom, right) in blocks(layout, picture):
         assert len(rows) > 0
         placed.extend(rows)
-        assert left - page.left >= before
+        assert left - layout.left >= before
         assert top >= 0
-        assert bottom <= page.shape[0]
-        assert right <= page.shape[1]
+        assert bottom <= layout.shape[0]
+        assert right <= layout.shape[1]
         before = right
     assert placed == list(range(count))
-    assert 5 <= page.font <= 8
-    digit, pixels = 0.55, page.font * POINT * sheet.dpi
-    numbers = len(str(max(strip.numbers)))
-    assert page.left >= digit * numbers * pixels, "room for the filters' numbers"
+    assert 5 <= layout.font <= 8
+    digit, pixels = 0.55, layout.font * POINT * paper.dpi
+    numbers = len(str(max(picture.numbers)))
+    assert layout.left >= digit * numbers * pixels, "space for the numbers of the filters"
     longest = digit * max(len(str(step)) for step in steps) * pixels
-    pitch = page.layout.width * page.layout.scale + page.layout.gap
-    assert page.upright or longest <= pitch, "room for the steps"
-    assert page.top >= (longest if page.upright else pixels) + 8 * POINT * sheet.dpi
+    pitch = layout.grid.width * layout.grid.scale + layout.grid.gap
+    assert layout.upright or longest <= pitch, "space for the steps"
+    assert layout.top >= (longest if layout.upright else pixels) + 8 * POINT * paper.dpi
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -92,45 +94,44 @@ def test_everything_is_on_the_sheet(many, count, steps, sheet):
     dpi=st.sampled_from([150, 300, 600]),
 )
 def test_the_magnification_is_the_largest_that_fits(many, count, columns, width, dpi):
-    """One pixel a weight more would be too wide or too high."""
-    strip = FilmstripPicture(many.at(STEPS[:columns]), Look(filters=range(count)))
-    sheet = PaperSize.of(width, None, dpi)
-    page = FilmstripLayout.fit(strip, sheet)
-    larger = strip.layout(page.rows, page.layout.scale + 1, page.layout.gap)
-    margin = page.shape[0] - page.top - page.layout.shape[0]
-    down = page.top + larger.shape[0] + margin
-    across = page.blocks * (page.left + larger.shape[1]) + margin
-    assert down > int(sheet.height * dpi) or across > int(sheet.width * dpi)
+    """One more pixel a weight would be too wide or too high."""
+    picture = FilmstripPicture(many.at(STEPS[:columns]), Look(filters=range(count)))
+    paper = PaperSize.of(width, None, dpi)
+    layout = FilmstripLayout.fit(picture, paper)
+    larger = picture.layout(layout.rows, layout.grid.scale + 1, layout.grid.gap)
+    margin = layout.shape[0] - layout.top - layout.grid.shape[0]
+    down = layout.top + larger.shape[0] + margin
+    across = layout.blocks * (layout.left + larger.shape[1]) + margin
+    assert down > int(paper.height * dpi) or across > int(paper.width * dpi)
 
 
-def test_few_filters_stand_in_one_block(selection):
-    """And many in several side by side."""
+def test_few_filters_are_one_block_and_many_are_several(selection):
     chosen = selection().at(STEPS[:6])
     few, many = (FilmstripPicture(chosen, Look(filters=range(n))) for n in (4, 96))
-    sheet = PaperSize.of("17cm", "10cm", 300)
-    assert FilmstripLayout.fit(few, sheet).blocks == 1
-    assert FilmstripLayout.fit(many, sheet).blocks > 1
+    paper = PaperSize.of("17cm", "10cm", 300)
+    assert FilmstripLayout.fit(few, paper).blocks == 1
+    assert FilmstripLayout.fit(many, paper).blocks > 1
 
 
 def test_a_matrix_is_one_row(make_run, conv_info):
-    """A 1x1 kernel has one, whatever the number of filters."""
+    """For any number of filters."""
     info = conv_info(kernel_shape=(1, 1, 16, 200), bias=False)
-    strip = FilmstripPicture(select_from_run(make_run(info)), Look())
-    page = FilmstripLayout.fit(strip, PaperSize.of("17cm", None, 300))
-    assert (page.blocks, page.rows, page.layout.count) == (1, 1, 3)
-    assert page.shape[1] <= 17 / 2.54 * 300
+    picture = FilmstripPicture(select_from_run(make_run(info)), Look())
+    layout = FilmstripLayout.fit(picture, PaperSize.of("17cm", None, 300))
+    assert (layout.blocks, layout.rows, layout.grid.count) == (1, 1, 3)
+    assert layout.shape[1] <= 17 / 2.54 * 300
 
 
 @pytest.mark.parametrize(
     ("width", "height", "dpi"), [("1cm", "1cm", 10), ("2cm", None, 72), ("17cm", "5mm", 300)]
 )
-def test_a_sheet_that_is_too_small(selection, width, height, dpi):
-    """The message says how large it is, what should go on it, and what to do."""
-    strip = FilmstripPicture(selection(), Look())
+def test_too_small_a_paper_is_an_error(selection, width, height, dpi):
+    """The message names its size, the filters and steps, and what to do."""
+    picture = FilmstripPicture(selection(), Look())
     with pytest.raises(
         FiltertrackError, match=rf"width: .* at {dpi} dpi .* 600 filters at 12 steps; choose fewer"
     ):
-        FilmstripLayout.fit(strip, PaperSize.of(width, height, dpi))
+        FilmstripLayout.fit(picture, PaperSize.of(width, height, dpi))
 
 
 @pytest.mark.parametrize(
@@ -148,8 +149,8 @@ def test_a_sheet_that_is_too_small(selection, width, height, dpi):
     ],
     ids=str,
 )
-def test_a_size_is_read(size, inches):
-    """In centimetres, millimetres or inches; as high as asked, or a third more than wide."""
+def test_sizes_are_parsed(size, inches):
+    """Centimetres, millimetres, inches; by default a third higher than wide."""
     assert PaperSize.of(size, None, 300) == pytest.approx((inches, 4 / 3 * inches, 300))
     assert PaperSize.of(1, size, 300) == pytest.approx((1, inches, 300))
 
@@ -158,8 +159,8 @@ def test_a_size_is_read(size, inches):
     "size", ["", "cm", "17 px", "-1cm", -1, 0, "0", "1e3", "201in", "6m", "1,5cm", np.nan, np.inf]
 )
 @pytest.mark.parametrize("name", ["width", "height"])
-def test_what_is_no_size(name, size):
-    """The message says which, what came, and what a size looks like."""
+def test_an_invalid_size_is_an_error(name, size):
+    """The message names the option and its value, and gives an example."""
     width, height = (size, 1) if name == "width" else (1, size)
     with pytest.raises(
         FiltertrackError, match=rf"^{name}: expected a size such as '17cm'"
@@ -169,7 +170,7 @@ def test_what_is_no_size(name, size):
 
 
 @pytest.mark.parametrize("dpi", [0, 9, 2401, -300])
-def test_a_resolution_out_of_range(dpi):
-    """The message says what is expected and what came."""
+def test_a_dpi_out_of_range_is_an_error(dpi):
+    """The message names the range and the value."""
     with pytest.raises(FiltertrackError, match=rf"dpi: expected 10 to 2400, got {dpi}"):
         PaperSize.of("17cm", None, dpi)

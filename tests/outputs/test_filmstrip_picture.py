@@ -23,7 +23,7 @@ KINDS = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def strip_of(make_run, conv_info):
+def filmstrip_of(make_run, conv_info):
     def make(kernel_shape=GREY, steps=(0, 1, 2), **look):
         run = make_run(conv_info(kernel_shape=kernel_shape, bias=False), steps=steps)
         return run, FilmstripPicture(select_from_run(run), Look(**look))
@@ -32,21 +32,21 @@ def strip_of(make_run, conv_info):
 
 
 def by_hand(tones, scale, gap, separator):
-    """Put cells of shape (rows, columns, height, width, 3) on a sheet, one after the other."""
+    """Draw cells of shape (rows, columns, height, width, 3) one after the other."""
     rows, columns, height, width, _ = tones.shape
     down, across = height * scale + gap, width * scale + gap
-    sheet = np.full((rows * down + gap, columns * across + gap, 3), separator, np.uint8)
+    canvas = np.full((rows * down + gap, columns * across + gap, 3), separator, np.uint8)
     for row in range(rows):
         for column in range(columns):
             large = tones[row, column].repeat(scale, axis=0).repeat(scale, axis=1)
             top, left = gap + row * down, gap + column * across
-            sheet[top : top + height * scale, left : left + width * scale] = large
-    return sheet
+            canvas[top : top + height * scale, left : left + width * scale] = large
+    return canvas
 
 
 @given(STEPS, st.booleans())
-def test_chosen_steps_are_steps(steps, epochs):
-    """Some of those there are, ascending, each once, with the last; at most ten."""
+def test_spread_steps_are_at_most_ten_existing_steps(steps, epochs):
+    """Ascending, each once, the last among them."""
     chosen = spread_steps(steps, epochs=epochs)
     assert set(chosen) <= set(steps)
     assert chosen == sorted(set(chosen))
@@ -57,8 +57,8 @@ def test_chosen_steps_are_steps(steps, epochs):
 
 
 @given(STEPS)
-def test_the_first_and_the_last_are_chosen(steps):
-    """Wherever a run of batches begins, and all others as if it began at 0."""
+def test_spread_steps_contain_the_first_and_the_last(steps):
+    """For batches the choice does not depend on the first step."""
     chosen = spread_steps(steps, epochs=False)
     assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
     shifted = spread_steps([step - steps[0] for step in steps], epochs=False)
@@ -66,31 +66,31 @@ def test_the_first_and_the_last_are_chosen(steps):
 
 
 @pytest.mark.parametrize("first", [0, 1, 3, 7])
-def test_the_first_of_a_run_that_counts_epochs(first):
-    """Also of one that began at a later epoch."""
+def test_spread_steps_contain_the_first_epoch(first):
+    """Also of a run that began at a later epoch."""
     chosen = spread_steps(range(first, 71), epochs=True)
     assert (chosen[0], chosen[-1]) == (first, 70)
 
 
 @given(EPOCHS)
-def test_epochs_are_the_classic_ones(steps):
-    """Those of the figure that made such pictures known, and the last."""
+def test_spread_steps_of_epochs_are_the_classic_ones(steps):
+    """And the last epoch."""
     chosen = spread_steps(steps, epochs=True)
     if len(steps) > 10:
         expected = {step for step in CLASSIC_EPOCHS if step in steps} | {steps[-1]}
         assert set(chosen) == expected
 
 
-def test_without_classic_epochs_they_are_spread():
-    """A run with a snapshot every seven epochs has few of them."""
+def test_spread_steps_without_classic_epochs_are_logarithmic():
+    """As with a snapshot every seven epochs."""
     chosen = spread_steps(range(0, 700, 7), epochs=True)
     assert chosen == spread_steps(range(0, 700, 7), epochs=False)
     assert 8 <= len(chosen) <= 10
 
 
 @pytest.mark.parametrize("count", [100, 1000, 10_000])
-def test_most_are_early(count):
-    """Half of them in the first tenth, and never two farther apart than the next two."""
+def test_spread_steps_are_mostly_early(count):
+    """Half of them in the first tenth; distances grow."""
     chosen = spread_steps(range(count), epochs=False)
     assert len(chosen) >= 8
     assert sum(step < count / 10 for step in chosen) >= len(chosen) / 2
@@ -100,33 +100,33 @@ def test_most_are_early(count):
 @KINDS
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize(("scale", "gap"), [(1, 1), (3, 2)])
-def test_the_picture_is_its_cells(strip_of, kernel_shape, theme, scale, gap):
-    """Pixel for pixel: a row a filter, a column a step, the theme's colour between them."""
+def test_every_pixel_of_the_picture(filmstrip_of, kernel_shape, theme, scale, gap):
+    """A row a filter, a column a step, the separator of the theme between cells."""
     colormap = "gray" if kernel_shape == COLOUR else "viridis"
-    run, strip = strip_of(kernel_shape, theme=theme, colormap=colormap)
+    run, filmstrip = filmstrip_of(kernel_shape, theme=theme, colormap=colormap)
     palette = film_palette(theme, colormap_levels(colormap))
     like, tones = None, []
-    for step in strip.steps:
-        like = to_cells(strip.view, run.kernels("conv1", step), like)
+    for step in filmstrip.steps:
+        like = to_cells(filmstrip.view, run.kernels("conv1", step), like)
         values = range_of_cells(like)
         coloured = kernel_shape == COLOUR
         tones.append(to_rgb(like, values) if coloured else palette[to_levels(like, values)])
     tones = np.stack(tones, axis=1)
-    assert (strip.rows, strip.columns) == tones.shape[:2]
-    picture = strip.picture(range(strip.rows), strip.layout(strip.rows, scale, gap))
+    assert (filmstrip.rows, filmstrip.columns) == tones.shape[:2]
+    picture = filmstrip.picture(range(filmstrip.rows), filmstrip.layout(filmstrip.rows, scale, gap))
     np.testing.assert_array_equal(picture, by_hand(tones, scale, gap, palette[SEPARATOR]))
-    some = strip.picture(range(1, 3), strip.layout(2, scale, gap))
-    if strip.rows > 1:
+    some = filmstrip.picture(range(1, 3), filmstrip.layout(2, scale, gap))
+    if filmstrip.rows > 1:
         np.testing.assert_array_equal(some, by_hand(tones[1:3], scale, gap, palette[SEPARATOR]))
 
 
-def test_a_block_that_is_not_full(strip_of):
-    """The last rows stand at the top of a layout for more; the rest is empty."""
-    _, strip = strip_of()
-    layout = strip.layout(3, 2, 1)
-    picture = strip.picture(range(3, 4), layout)
+def test_a_block_with_fewer_rows_is_filled_from_the_top(filmstrip_of):
+    """The rest is empty."""
+    _, filmstrip = filmstrip_of()
+    layout = filmstrip.layout(3, 2, 1)
+    picture = filmstrip.picture(range(3, 4), layout)
     assert picture.shape == (*layout.shape, 3)
-    one = strip.picture(range(3, 4), strip.layout(1, 2, 1))
+    one = filmstrip.picture(range(3, 4), filmstrip.layout(1, 2, 1))
     np.testing.assert_array_equal(picture[: len(one)], one)
     assert (picture[len(one) :] == film_palette()[SEPARATOR]).all()
 
@@ -134,28 +134,27 @@ def test_a_block_that_is_not_full(strip_of):
 @pytest.mark.parametrize(
     ("look", "expected"), [({}, [0, 1, 2, 3]), ({"filters": [3, 1]}, [3, 1])], ids=str
 )
-def test_rows_are_numbered(strip_of, look, expected):
-    """By the filter's number in the kernel, in the order of the look; columns have their steps."""
-    run, every = strip_of(steps=(0, 4, 9))
-    strip = FilmstripPicture(select_from_run(run), Look(**look))
-    assert strip.steps == (0, 4, 9)
-    assert strip.numbers == expected
-    assert strip.rows == len(expected)
+def test_rows_have_the_numbers_of_their_filters(filmstrip_of, look, expected):
+    """In the order of the look; columns have their steps."""
+    run, every = filmstrip_of(steps=(0, 4, 9))
+    filmstrip = FilmstripPicture(select_from_run(run), Look(**look))
+    assert filmstrip.steps == (0, 4, 9)
+    assert filmstrip.numbers == expected
+    assert filmstrip.rows == len(expected)
     for row, number in enumerate(expected):
         np.testing.assert_array_equal(
-            strip.picture(range(row, row + 1), strip.layout(1, 2, 1)),
+            filmstrip.picture(range(row, row + 1), filmstrip.layout(1, 2, 1)),
             every.picture(range(number, number + 1), every.layout(1, 2, 1)),
         )
 
 
-def test_slices_have_lines_between_them(make_run, conv_info):
-    """Those of a 3-D kernel stand side by side in a cell, one pixel apart."""
+def test_slices_of_a_cell_are_one_pixel_apart(make_run, conv_info):
     info = conv_info(
         kernel_shape=(3, 2, 2, 1, 4), axes=(4, 1, 0, 2, 3), shape=(4, 2, 6, 1), bias=False
     )
-    strip = FilmstripPicture(select_from_run(make_run(info)), Look())
-    layout = strip.layout(4, 3, 2)
-    picture = strip.picture(range(4), layout)
+    filmstrip = FilmstripPicture(select_from_run(make_run(info)), Look())
+    layout = filmstrip.layout(4, 3, 2)
+    picture = filmstrip.picture(range(4), layout)
     assert picture.shape == (4 * (2 * 3 + 2) + 2, 3 * (6 * 3 + 2 + 2) + 2, 3)
     for line in (2 + 6, 2 + 6 + 1 + 6):
         assert (picture[:, line] == film_palette()[SEPARATOR]).all()
@@ -163,35 +162,34 @@ def test_slices_have_lines_between_them(make_run, conv_info):
 
 @KINDS
 @pytest.mark.parametrize("side", [100, 320, 640])
-def test_a_card_is_a_grid_under_its_steps(strip_of, kernel_shape, side):
-    """The first rows, about as high as wide and no larger than asked; above them the steps."""
-    _, strip = strip_of(kernel_shape, steps=range(8))
-    card = strip.card(side)
+def test_a_card_has_labels_above_its_grid(filmstrip_of, kernel_shape, side):
+    """The first rows, about as high as wide, no larger than given."""
+    _, filmstrip = filmstrip_of(kernel_shape, steps=range(8))
+    card = filmstrip.card(side)
     size = line_height(font_size(side))
     grid, labels = card[size:], card[:size]
     assert max(grid.shape[:2]) <= side
     background = film_palette()[BACKGROUND]
     assert (labels != background).any()
-    view, columns = strip.view, strip.columns
+    view, columns = filmstrip.view, filmstrip.columns
     rows = next(
         n
-        for n in range(1, strip.rows + 1)
-        if n == strip.rows or (n + 1) * view.height > columns * view.width
+        for n in range(1, filmstrip.rows + 1)
+        if n == filmstrip.rows or (n + 1) * view.height > columns * view.width
     )
     fits = [
         picture
         for scale in range(1, side)
         for gap in range(1, 5)
-        if (layout := strip.layout(rows, scale, gap)).shape == grid.shape[:2]
-        for picture in [strip.picture(range(rows), layout)]
+        if (layout := filmstrip.layout(rows, scale, gap)).shape == grid.shape[:2]
+        for picture in [filmstrip.picture(range(rows), layout)]
     ]
     assert any((picture == grid).all() for picture in fits)
 
 
-def test_the_steps_of_a_card_are_above_their_columns(strip_of):
-    """Each label is in the middle of its column."""
-    _, strip = strip_of((5, 5, 1, 9), steps=range(8))
-    card = strip.card(640)
+def test_labels_of_a_card_are_centred_above_their_columns(filmstrip_of):
+    _, filmstrip = filmstrip_of((5, 5, 1, 9), steps=range(8))
+    card = filmstrip.card(640)
     labels = (card[: line_height(font_size(640))] != film_palette()[BACKGROUND]).any(axis=(0, 2))
     pitch = card.shape[1] / 8
     for number in range(8):
@@ -202,18 +200,18 @@ def test_the_steps_of_a_card_are_above_their_columns(strip_of):
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 @pytest.mark.parametrize("gap", [3, 4, 5])
-def test_outlines_say_each_filters_label_at_each_step(planted_run, theme, layer, gap):
-    """A line around each cell in its label's colour; every weight is as it is without."""
+def test_outlines_have_the_colour_of_the_label_at_each_step(planted_run, theme, layer, gap):
+    """All weights are as without outlines."""
     selection = select_from_run(planted_run, layers=layer)
     plain = FilmstripPicture(selection, Look(theme=theme))
-    strip = FilmstripPicture(selection, Look(theme=theme, outline=True))
-    assert strip.outlined
+    filmstrip = FilmstripPicture(selection, Look(theme=theme, outline=True))
+    assert filmstrip.outlined
     assert not plain.outlined
     scale, width, side = 2, (gap - 1) // 2, 14
-    picture = strip.picture(range(strip.rows), strip.layout(strip.rows, scale, gap))
-    expected = plain.picture(range(strip.rows), plain.layout(strip.rows, scale, gap))
+    picture = filmstrip.picture(range(filmstrip.rows), filmstrip.layout(filmstrip.rows, scale, gap))
+    expected = plain.picture(range(filmstrip.rows), plain.layout(filmstrip.rows, scale, gap))
     changed = False
-    for column, step in enumerate(strip.steps):
+    for column, step in enumerate(filmstrip.steps):
         names = label(planted_run.kernels(layer, step)).names
         for row, name in enumerate(names):
             if name not in OUTLINED:
@@ -228,39 +226,38 @@ def test_outlines_say_each_filters_label_at_each_step(planted_run, theme, layer,
     np.testing.assert_array_equal(picture, expected)
 
 
-def test_some_rows_have_their_own_outlines(planted_run):
-    """A block of a figure shows what the whole shows there, also in another order."""
+def test_some_rows_have_the_same_outlines_as_in_the_whole(planted_run):
+    """Also in another order."""
     selection = select_from_run(planted_run, layers="conv1")
     every = FilmstripPicture(selection, Look(outline=True))
-    for strip, numbers in (
+    for filmstrip, numbers in (
         (every, range(2, 5)),
         (FilmstripPicture(selection, Look(outline=True, filters=[6, 4, 0])), [6, 4, 0]),
     ):
-        rows = numbers if strip is every else range(3)
-        picture = strip.picture(rows, strip.layout(3, 2, 3))
-        for place, number in enumerate(numbers):
+        rows = numbers if filmstrip is every else range(3)
+        picture = filmstrip.picture(rows, filmstrip.layout(3, 2, 3))
+        for index, number in enumerate(numbers):
             one = every.picture(range(number, number + 1), every.layout(1, 2, 3))
-            top = place * (14 + 3) + 2  # above that is the line of the row before
+            top = index * (14 + 3) + 2  # the line of the row above ends there
             np.testing.assert_array_equal(picture[top : top + len(one) - 4], one[2:-2])
 
 
-def test_rows_by_label(planted_run):
-    """Edges first, then blobs, colour blobs, other structure and the rest."""
-    strip = FilmstripPicture(select_from_run(planted_run, layers="conv1"), Look(order="label"))
-    names = label(planted_run.kernels("conv1", 20)).names[strip.numbers].tolist()
+def test_rows_are_ordered_by_label(planted_run):
+    """Edges, blobs, colour blobs, other structure, the others."""
+    filmstrip = FilmstripPicture(select_from_run(planted_run, layers="conv1"), Look(order="label"))
+    names = label(planted_run.kernels("conv1", 20)).names[filmstrip.numbers].tolist()
     assert names[:5] == ["edge", "edge", "blob", "colour blob", "other structure"]
     assert names[5:] == ["unstructured"] * 3
 
 
-def test_a_block_that_is_not_full_can_be_outlined(planted_run):
-    """As without outlines, the last rows may stand in a layout for more."""
-    strip = FilmstripPicture(select_from_run(planted_run, layers="conv2"), Look(outline=True))
-    picture = strip.picture(range(3, 4), strip.layout(2, 2, 3))
-    one = strip.picture(range(3, 4), strip.layout(1, 2, 3))
+def test_a_block_with_fewer_rows_can_be_outlined(planted_run):
+    filmstrip = FilmstripPicture(select_from_run(planted_run, layers="conv2"), Look(outline=True))
+    picture = filmstrip.picture(range(3, 4), filmstrip.layout(2, 2, 3))
+    one = filmstrip.picture(range(3, 4), filmstrip.layout(1, 2, 3))
     np.testing.assert_array_equal(picture[: len(one)], one)
 
 
-def test_outlines_around_a_matrix_are_refused(strip_of):
+def test_outlines_around_a_matrix_are_an_error(filmstrip_of):
     """The message says what to leave out."""
     with pytest.raises(FiltertrackError, match="outline: 1x1 kernels"):
-        strip_of(MATRIX, outline=True)
+        filmstrip_of(MATRIX, outline=True)

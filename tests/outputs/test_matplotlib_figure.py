@@ -35,8 +35,8 @@ def drawn():
     return figure
 
 
-def test_settings_are_matplotlibs_own_and_then_back():
-    """Inside they are the defaults but for what files need; afterwards what the program had."""
+def test_figure_settings_are_defaults_and_restored():
+    """Except what files need."""
     with mpl.rc_context(STRANGE):
         before = dict(mpl.rcParams)
         with figure_settings():
@@ -46,8 +46,7 @@ def test_settings_are_matplotlibs_own_and_then_back():
         assert dict(mpl.rcParams) == before
 
 
-def test_settings_are_back_after_an_error():
-    """Whatever goes wrong while a figure is drawn."""
+def test_figure_settings_are_restored_after_an_error():
     before = dict(mpl.rcParams)
     with pytest.raises(ZeroDivisionError), figure_settings():
         mpl.rcParams["lines.linewidth"] = 1 / 0
@@ -55,8 +54,8 @@ def test_settings_are_back_after_an_error():
 
 
 @ENDINGS
-def test_a_file_is_the_same_each_time(tmp_path, ending):
-    """Byte for byte, whatever matplotlib is set to: there is no date in it."""
+def test_files_are_reproducible(tmp_path, ending):
+    """Byte for byte with any settings: they hold no date."""
     save(drawn(), tmp_path / f"a{ending}")
     with mpl.rc_context(STRANGE):
         save(drawn(), tmp_path / f"b{ending.upper()}")
@@ -66,8 +65,8 @@ def test_a_file_is_the_same_each_time(tmp_path, ending):
     assert b"<dc:date>" not in data
 
 
-def test_text_is_text_in_pdf_and_outlines_in_svg(tmp_path):
-    """TrueType, not the Type 3 that journals refuse; and SVG that needs no font."""
+def test_text_is_truetype_in_pdf_and_outlines_in_svg(tmp_path):
+    """Journals refuse Type 3, and outlines need no font."""
     save(drawn(), tmp_path / "a.pdf")
     data = (tmp_path / "a.pdf").read_bytes()
     assert b"/FontFile2" in data
@@ -80,8 +79,8 @@ def test_text_is_text_in_pdf_and_outlines_in_svg(tmp_path):
 
 
 @ENDINGS
-def test_a_file_is_there_whole_or_not_at_all(tmp_path, ending):
-    """When drawing fails the old file stays, and nothing else is left."""
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, ending):
+    """After an error the old file is there, and nothing else."""
 
     class Broken(PaperFigure):
         def draw(self, renderer):
@@ -97,8 +96,8 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, ending):
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-def test_saved_by_hand_it_is_the_same(tmp_path):
-    """``savefig`` and a notebook's picture do not heed the program's settings either."""
+def test_savefig_uses_figure_settings(tmp_path):
+    """So does the PNG for notebooks."""
     with mpl.rc_context(STRANGE):
         figure = drawn()
         figure.savefig(tmp_path / "a.png")
@@ -110,8 +109,8 @@ def test_saved_by_hand_it_is_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_colour_is_exact(theme):
-    """Back from matplotlib's numbers it is the same colour."""
+def test_colours_are_converted_exactly(theme):
+    """Rounded back to 0 to 255 they are the same."""
     for rgb in (THEMES[theme].background, THEMES[theme].text, *THEMES[theme].outlines):
         assert tuple(round(255 * part) for part in colour(rgb)) == rgb
         assert all(0 <= part <= 1 for part in colour(rgb))

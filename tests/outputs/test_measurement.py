@@ -35,7 +35,7 @@ def measured(planted_run):
 
 @pytest.fixture
 def own_run(planted_run, tmp_path):
-    """A copy that a test may damage."""
+    """A copy of the planted run that a test may damage."""
     shutil.copytree(planted_run.path, tmp_path / "own")
     return Run(tmp_path / "own")
 
@@ -45,7 +45,7 @@ def damage(run, step):
 
 
 def write(folder, info, kernels):
-    """Write a run of one layer from its kernels, as Keras holds them, one a step."""
+    """Write a run of one layer from its kernels in the axes of Keras, one a step."""
     run = Run.create(folder, [info])
     for step, kernel in enumerate(kernels):
         run.append(Snapshot(Moment(step, step), {info.kernel: np.asarray(kernel, np.float32)}))
@@ -57,20 +57,20 @@ def channels_of(run, layer, step):
 
 
 def test_planted_labels_are_found(measured):
-    """Noise at first, and at the end what was planted; each comes in at its step and stays."""
+    """Noise at first; each planted filter appears at its step and stays."""
     for name, layer in measured.layers.items():
         labels = layer.filters["label"]
         assert set(labels[0]) == {"unstructured"}
         assert labels[-1].tolist() == END[name]
-        for place, step in enumerate(STEPS):
+        for index, step in enumerate(STEPS):
             there = np.array(FORMED[name]) <= step
             expected = np.where(there, END[name], "unstructured")
-            assert labels[place].tolist() == expected.tolist()
-            np.testing.assert_array_equal(layer.filters["structured"][place], there)
+            assert labels[index].tolist() == expected.tolist()
+            np.testing.assert_array_equal(layer.filters["structured"][index], there)
 
 
 def test_planted_filters_form_at_their_steps(measured):
-    """Each, half of a layer, nine in ten; NaN where so many never do."""
+    """Each filter, half of a layer, nine in ten; NaN where that never happens."""
     for name, layer in measured.layers.items():
         np.testing.assert_array_equal(layer.formed, FORMED[name])
     half = {name: layer.half_formed for name, layer in measured.layers.items()}
@@ -79,40 +79,38 @@ def test_planted_filters_form_at_their_steps(measured):
     assert measured.layers["conv2"].mostly_formed == 5
 
 
-def test_planted_stillness_copies_and_zeros_are_found(measured):
-    """One filter never moves, one is like another from step 2 on, one is zero throughout."""
+def test_planted_unmoved_repeated_and_zero_filters_are_found(measured):
     layer = measured.layers["conv1"]
     moved = layer.filters["unmoved"]
-    assert moved[0].tolist() == [True] * 5 + [False] + [True] * 2, "zeros have no direction"
+    assert moved[0].tolist() == [True] * 5 + [False] + [True] * 2, "zero filters have no direction"
     assert (moved[1:] == [False, False, False, True] + [False] * 4).all()
-    for place, step in enumerate(STEPS):
-        repeated = layer.filters["repeated"][place]
+    for index, step in enumerate(STEPS):
+        repeated = layer.filters["repeated"][index]
         assert np.flatnonzero(repeated).tolist() == ([0, 4] if step >= 2 else [])
         if step >= 2:
-            assert layer.filters["twin"][place][[0, 4]].tolist() == [4, 0]
-        assert np.flatnonzero(layer.filters["near_zero"][place]).tolist() == [5]
+            assert layer.filters["twin"][index][[0, 4]].tolist() == [4, 0]
+        assert np.flatnonzero(layer.filters["near_zero"][index]).tolist() == [5]
     whole = {key: values[-1] for key, values in layer.whole.items()}
     assert (whole["unmoved"], whole["repeated"], whole["near_zero"]) == (1, 2, 1)
 
 
-def test_the_steps_are_those_of_the_run(measured):
-    """Of each layer, and a moment for each."""
+def test_steps_and_moments_are_those_of_the_run(measured):
     assert [moment.step for moment in measured.moments] == list(STEPS)
     assert {layer.steps for layer in measured.layers.values()} == {STEPS}
 
 
-@pytest.mark.parametrize("place", [0, 2, 5])
+@pytest.mark.parametrize("index", [0, 2, 5])
 @pytest.mark.parametrize("name", ["conv1", "conv2"])
-def test_each_column_is_its_measure(planted_run, measured, name, place):
-    """Called directly with the stored weights, each measure gives its column, exactly."""
-    now = planted_run.kernels(name, STEPS[place])
+def test_columns_equal_the_measures_called_directly(planted_run, measured, name, index):
+    """Exactly."""
+    now = planted_run.kernels(name, STEPS[index])
     start = planted_run.kernels(name, 0)
     labels, tuned, twins = measures.label(now), measures.orientation(now), measures.twins(now)
     fits, smooth = measures.fit_templates(now), measures.structure(now)
     drift = measures.drift(now, start)
     step_size = (
-        measures.relative_change(now, planted_run.kernels(name, STEPS[place - 1]))
-        if place
+        measures.relative_change(now, planted_run.kernels(name, STEPS[index - 1]))
+        if index
         else np.full(len(now), np.nan)
     )
     expected = {
@@ -146,16 +144,16 @@ def test_each_column_is_its_measure(planted_run, measured, name, place):
     columns = measured.layers[name].filters
     assert list(columns) == list(expected)
     for key, values in expected.items():
-        np.testing.assert_array_equal(columns[key][place], values, err_msg=key)
+        np.testing.assert_array_equal(columns[key][index], values, err_msg=key)
 
 
-@pytest.mark.parametrize("place", [0, 2, 5])
+@pytest.mark.parametrize("index", [0, 2, 5])
 @pytest.mark.parametrize("name", ["conv1", "conv2"])
-def test_each_measure_of_a_layer_is_what_it_says(planted_run, measured, name, place):
-    """Means of what is finite, counts, and the measures of the layer, called directly."""
-    now, start = planted_run.kernels(name, STEPS[place]), planted_run.kernels(name, 0)
+def test_layer_measures_equal_means_counts_and_direct_calls(planted_run, measured, name, index):
+    """Means over finite values."""
+    now, start = planted_run.kernels(name, STEPS[index]), planted_run.kernels(name, 0)
     layer = measured.layers[name]
-    columns = {key: values[place] for key, values in layer.filters.items()}
+    columns = {key: values[index] for key, values in layer.filters.items()}
 
     def mean(key):
         finite = columns[key][np.isfinite(columns[key])]
@@ -176,30 +174,30 @@ def test_each_measure_of_a_layer_is_what_it_says(planted_run, measured, name, pl
     }
     assert set(layer.whole) == set(expected)
     for key, value in expected.items():
-        np.testing.assert_allclose(layer.whole[key][place], value, rtol=1e-12, err_msg=key)
-    assert sum(layer.whole[label][place] for label in LABELS) == filters
+        np.testing.assert_allclose(layer.whole[key][index], value, rtol=1e-12, err_msg=key)
+    assert sum(layer.whole[label][index] for label in LABELS) == filters
 
 
-def test_a_layer_settles_where_it_is_near_its_end(planted_run, measured):
-    """The first step from which on the angle to the last snapshot is small, as measured."""
+def test_at_rest_is_the_first_step_near_the_last_snapshot(planted_run, measured):
+    """By the angle to it."""
     for name, layer in measured.layers.items():
         end = planted_run.kernels(name, 20)
         away = [measures.rotation(planted_run.kernels(name, step), end) for step in STEPS]
         assert layer.at_rest == measures.settled_at(np.array(away), STEPS)
-    assert measured.layers["conv2"].at_rest == 5, "all its patterns are there"
+    assert measured.layers["conv2"].at_rest == 5, "the step at which its last pattern appears"
 
 
-def test_drift_counts_from_the_start_of_the_run(planted_run, measured):
-    """Also where the steps that were chosen leave it out; step sizes from the chosen ones."""
+def test_drift_is_from_the_first_snapshot_of_the_run(planted_run, measured):
+    """Also where it is not selected; step sizes are between selected steps."""
     chosen = measure(planted_run, steps=[2, 10]).layers["conv1"]
     every = measured.layers["conv1"]
     assert chosen.steps == (2, 10)
-    places = [STEPS.index(step) for step in chosen.steps]
+    indices = [STEPS.index(step) for step in chosen.steps]
     for key in ("drift", "change", "unmoved", "label", "twin_cosine"):
-        np.testing.assert_array_equal(chosen.filters[key], every.filters[key][places])
-    np.testing.assert_array_equal(chosen.whole["rotation"], every.whole["rotation"][places])
+        np.testing.assert_array_equal(chosen.filters[key], every.filters[key][indices])
+    np.testing.assert_array_equal(chosen.whole["rotation"], every.whole["rotation"][indices])
     assert (chosen.filters["drift"][0][[0, 1, 2, 4, 6, 7]] > 0.5).all()
-    assert np.isnan(chosen.filters["step_size"][0]).all(), "there is none before the first"
+    assert np.isnan(chosen.filters["step_size"][0]).all(), "the first has none before it"
     first, second = (planted_run.kernels("conv1", step) for step in chosen.steps)
     np.testing.assert_array_equal(
         chosen.filters["step_size"][1], measures.relative_change(second, first)
@@ -208,8 +206,8 @@ def test_drift_counts_from_the_start_of_the_run(planted_run, measured):
     np.testing.assert_array_equal(chosen.formed, formed, err_msg="no finer than the steps")
 
 
-def test_a_damaged_first_snapshot_is_said(own_run, caplog):
-    """Drift is then counted from the first that can be read, and it goes on."""
+def test_with_a_damaged_first_snapshot_drift_is_from_the_next(own_run, caplog):
+    """The log says so."""
     damage(own_run, 0)
     layer = measure(own_run, layers="conv1").layers["conv1"]
     assert layer.steps == STEPS[1:]
@@ -221,8 +219,8 @@ def test_a_damaged_first_snapshot_is_said(own_run, caplog):
     np.testing.assert_array_equal(layer.filters["drift"][-1], expected)
 
 
-def test_a_damaged_first_snapshot_that_was_not_chosen(own_run, caplog):
-    """It is still said what drift is counted from."""
+def test_with_a_damaged_unselected_first_snapshot_drift_is_from_the_first_selected(own_run, caplog):
+    """The log says so."""
     damage(own_run, 0)
     layer = measure(own_run, layers="conv1", steps=[5, 20]).layers["conv1"]
     assert layer.steps == (5, 20)
@@ -231,7 +229,7 @@ def test_a_damaged_first_snapshot_that_was_not_chosen(own_run, caplog):
 
 
 def test_a_damaged_snapshot_is_left_out(own_run, measured, caplog):
-    """With a warning; the others are measured as before."""
+    """With a warning; the measures of the others are unchanged."""
     damage(own_run, 5)
     layer = measure(own_run).layers["conv1"]
     assert layer.steps == (0, 1, 2, 10, 20)
@@ -261,8 +259,8 @@ def spots(slices, weights, filters=3):
     return np.multiply.outer(weights, spot - spot.mean())[..., None, None] + noise
 
 
-def test_slices_of_a_3d_kernel_are_channels(conv_info, tmp_path):
-    """What is side by side in a picture is no neighbour: a spot in five slices is a spot."""
+def test_slices_of_a_3d_kernel_are_measured_as_channels(conv_info, tmp_path):
+    """A spot in each of five slices is a blob."""
     run = write(tmp_path / "run", deep(conv_info), [spots(5, [1, 2, 3, 2, 1])] * 2)
     layer = measure(run).layers["deep"]
     assert layer.filters["label"][-1].tolist() == ["blob"] * 3
@@ -273,8 +271,7 @@ def test_slices_of_a_3d_kernel_are_channels(conv_info, tmp_path):
     assert layer.whole["effective_rank"][1] == measures.effective_rank(kernels)
 
 
-def test_three_slices_are_no_colours(conv_info, tmp_path):
-    """A 3-D kernel of three slices and one channel answers to depth, not to colour."""
+def test_three_slices_are_not_measured_as_colours(conv_info, tmp_path):
     run = write(tmp_path / "run", deep(conv_info, 3), [spots(3, [1, -0.5, -0.5])] * 2)
     layer = measure(run).layers["deep"]
     assert layer.filters["label"][-1].tolist() == ["blob"] * 3
@@ -286,8 +283,8 @@ def test_three_slices_are_no_colours(conv_info, tmp_path):
     [(1, 1, 8, 5), (1, 1, 1, 3), (1, 7, 2, 4), (1, 31, 1, 2), (3, 3, 4, 6), (7, 7, 3, 1)],
     ids=str,
 )
-def test_odd_layers_are_measured(make_run, conv_info, kernel_shape):
-    """1x1, 1-D, small and single: every column is there, and nothing warns."""
+def test_unusual_layers_have_every_column(make_run, conv_info, kernel_shape):
+    """1x1, 1-D, small and single kernels, without warnings."""
     run = make_run(conv_info(kernel_shape=kernel_shape), steps=range(3))
     layer = measure(run).layers["conv1"]
     assert {values.shape for values in layer.filters.values()} == {(3, kernel_shape[-1])}
@@ -297,16 +294,15 @@ def test_odd_layers_are_measured(make_run, conv_info, kernel_shape):
         assert (layer.filters["label"] == "unknown").all()
 
 
-def test_an_edge_in_1d_is_seen_as_one(conv_info, tmp_path):
-    """A kernel of a sequence has smooth patterns, too: they are more than noise."""
+def test_smooth_1d_kernels_are_structured(conv_info, tmp_path):
     info = conv_info(kernel_shape=(1, 31, 1, 1), bias=False)
     wave = np.cos(np.arange(31) * 2 * np.pi / 16)
     run = write(tmp_path / "run", info, [wave[None, :, None, None]])
     assert measure(run).layers["conv1"].filters["structured"].tolist() == [[True]]
 
 
-def test_a_layer_without_filters_beside_another(make_run, conv_info):
-    """It has empty columns and no steps at which anything had formed; the other is measured."""
+def test_a_layer_without_filters_has_empty_columns(make_run, conv_info):
+    """The other layer is measured."""
     run = make_run(conv_info("none", (3, 3, 1, 0), bias=False), conv_info())
     measured = measure(run)
     layer = measured.layers["none"]
@@ -317,8 +313,8 @@ def test_a_layer_without_filters_beside_another(make_run, conv_info):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1.0, 3e38])
-def test_strange_weights_are_measured(conv_info, tmp_path, rng, value):
-    """A training that blew up, vanished or is constant: no warning, and the rest is measured."""
+def test_non_finite_zero_and_constant_weights_are_measured(conv_info, tmp_path, rng, value):
+    """Without warnings."""
     kernels = rng.normal(size=(3, 5, 5, 3, 4)).astype(np.float32)
     kernels[1, ..., 0] = value
     kernels[2] = value
@@ -330,8 +326,8 @@ def test_strange_weights_are_measured(conv_info, tmp_path, rng, value):
     assert np.isfinite(layer.filters["drift"][1][1:]).all()
 
 
-def test_one_snapshot_is_measured(planted_run):
-    """What filters are can be said; what takes two moments cannot."""
+def test_one_snapshot_has_no_measures_of_change(planted_run):
+    """They are NaN or zero; the others are there."""
     measured = measure(planted_run, steps=[20])
     layer = measured.layers["conv1"]
     assert layer.filters["label"].tolist() == [END["conv1"]]
@@ -340,8 +336,8 @@ def test_one_snapshot_is_measured(planted_run):
     assert layer.half_formed == 20
 
 
-def test_layers_are_chosen(planted_run, measured):
-    """By name or pattern, in the order asked; without any, all."""
+def test_layers_are_selected_by_name_or_pattern(planted_run, measured):
+    """In the order given; by default all."""
     assert list(measured.layers) == ["conv1", "conv2"]
     assert list(measure(planted_run, layers="conv2", steps=[0]).layers) == ["conv2"]
     both = measure(planted_run, layers=["conv2", "conv*"], steps=[0, 20])
@@ -349,8 +345,7 @@ def test_layers_are_chosen(planted_run, measured):
     assert both.filters()["layer"].tolist() == ["conv2"] * 4 + ["conv1"] * 8
 
 
-def test_a_run_may_be_a_folder(planted_run, measured):
-    """A path as a text, and the run itself, give the same."""
+def test_a_run_may_be_given_as_its_folder(planted_run, measured):
     again = measure(str(planted_run.path), layers="conv2", steps=[0, 20])
     np.testing.assert_array_equal(again.filters()["drift"], measured.filters()["drift"][8:])
 
@@ -367,15 +362,15 @@ def test_a_run_may_be_a_folder(planted_run, measured):
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_said(planted_run, options, message):
-    """An error that names the option, and says what would fit."""
+def test_invalid_options_are_errors(planted_run, options, message):
+    """The message names the option and what is expected."""
     with pytest.raises(FiltertrackError) as error:
         measure(planted_run, **options)
     assert message in str(error.value)
 
 
-def test_no_run_and_no_snapshots_are_said(make_run, tmp_path):
-    """An error that names the folder."""
+def test_a_folder_without_run_or_snapshots_is_an_error(make_run, tmp_path):
+    """The message names it."""
     with pytest.raises(FiltertrackError, match="no run in"):
         measure(tmp_path)
     with pytest.raises(FiltertrackError, match="holds 0 readable snapshots"):
@@ -383,21 +378,21 @@ def test_no_run_and_no_snapshots_are_said(make_run, tmp_path):
 
 
 @pytest.mark.parametrize("step", [3, -1, 99])
-def test_a_step_that_was_not_measured_is_said(measured, step):
-    """The error says which were."""
+def test_a_step_that_was_not_measured_is_an_error(measured, step):
+    """The message names those that were."""
     with pytest.raises(FiltertrackError, match=rf"step {step} is not measured.*0, 1, 2, 5, 10, 20"):
         measured.filters(step)
 
 
-def test_of_many_steps_the_error_names_a_few(make_run, conv_info):
-    """The first dozen and the last."""
+def test_the_message_shortens_many_steps(make_run, conv_info):
+    """To the first twelve and the last."""
     measured = measure(make_run(conv_info(kernel_shape=(1, 1, 1, 1)), steps=range(20)))
     with pytest.raises(FiltertrackError, match="9, 10, 11, … 19"):
         measured.filters(20)
 
 
-def test_tables_have_a_row_for_everything(measured):
-    """Columns of one length each; a row a filter, a filter and step, a layer and step."""
+def test_tables_have_equal_columns_and_a_row_each(measured):
+    """A row a filter; a filter and step; a layer and step."""
     filters, history, trajectories = (
         measured.filters(),
         measured.history(),
@@ -419,8 +414,7 @@ def test_tables_have_a_row_for_everything(measured):
             np.testing.assert_array_equal(trajectories[key][mine], values)
 
 
-def test_the_history_is_the_filters_at_each_step(measured):
-    """Row for row."""
+def test_the_history_is_the_table_of_filters_at_each_step(measured):
     history = measured.history()
     for step in STEPS:
         at = measured.filters(step)
@@ -430,7 +424,7 @@ def test_the_history_is_the_filters_at_each_step(measured):
 
 
 def test_pandas_takes_the_tables(measured):
-    """As they are, where it is installed."""
+    """Where it is installed."""
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(measured.history())
     assert frame.groupby(["layer", "step"]).size().to_dict()["conv1", 20] == 8
@@ -439,14 +433,13 @@ def test_pandas_takes_the_tables(measured):
 
 
 def test_progress_counts_every_snapshot_of_every_layer(planted_run):
-    """Once each, up to all of them."""
     seen = []
     measure(planted_run, progress=lambda *done: seen.append(done))
     assert seen == [(n, 12) for n in range(1, 13)]
 
 
-def test_nothing_of_the_run_is_changed(own_run):
-    """Neither a file's bytes nor the list of files."""
+def test_measuring_does_not_change_the_run(own_run):
+    """Neither the files nor their bytes."""
 
     def content():
         files = (file for file in own_run.path.rglob("*") if file.is_file())
@@ -457,16 +450,15 @@ def test_nothing_of_the_run_is_changed(own_run):
     assert content() == before
 
 
-def test_tables_are_nobody_elses(measured):
-    """Changing a table changes no other."""
+def test_changing_a_table_changes_no_other(measured):
     measured.filters()["drift"][:] = 7
     measured.history()["norm"][:] = 7
     assert (np.nan_to_num(measured.filters()["drift"]) != 7).all()
     assert (measured.history()["norm"] != 7).all()
 
 
-def test_no_framework_is_loaded(planted_run):
-    """Measuring imports neither a framework nor what draws."""
+def test_measuring_imports_no_framework(planted_run):
+    """And nothing that draws."""
     code = (
         "import sys; from filtertrack import measure\n"
         f"measure({str(planted_run.path)!r}).history()\n"
@@ -477,10 +469,10 @@ def test_no_framework_is_loaded(planted_run):
 
 
 def test_memory_does_not_grow_with_the_run(make_run, conv_info):
-    """Sixty snapshots take more than six by their tables only, not by their weights."""
+    """Sixty snapshots take more than six only by their tables."""
     info = conv_info(kernel_shape=(3, 3, 128, 16), bias=False)
     runs = [make_run(info, steps=range(n), folder=str(n)) for n in (6, 60)]
-    measure(runs[0])  # what is kept for the next time
+    measure(runs[0])  # fills caches
     peaks = []
     for run in runs:
         tracemalloc.start()
@@ -489,5 +481,5 @@ def test_memory_does_not_grow_with_the_run(make_run, conv_info):
         tracemalloc.stop()
     tables = sum(column.nbytes for column in table.values())
     weights = 4 * 3 * 3 * 128 * 16
-    assert 54 * weights > 4 * tables, "or it would say nothing"
+    assert 54 * weights > 4 * tables, "the weights would show"
     assert peaks[1] - peaks[0] < 4 * tables

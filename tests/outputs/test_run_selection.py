@@ -9,20 +9,20 @@ from filtertrack.outputs.run_selection import default_layer, select_from_run
 
 
 def damage(run, step):
-    """Cut a snapshot's file in two."""
+    """Cut off half of a snapshot's file."""
     file = run.file(step)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 @pytest.fixture
 def blocks(make_run, conv_info):
-    """Write a run of four layers, two of them in a block."""
+    """A run of four layers, two of them in a block."""
     names = ["stem", "block1/a", "block1/b", "head"]
     return make_run(*(conv_info(name) for name in names))
 
 
-def test_what_is_shown_when_nothing_is_asked(run):
-    """The first layer at every snapshot, with its moment."""
+def test_the_default_selection_is_the_first_layer_at_every_step(run):
+    """With the moment of each snapshot."""
     selection = select_from_run(run)
     assert selection.runs == (run,)
     assert selection.layers == ("conv1",)
@@ -31,7 +31,7 @@ def test_what_is_shown_when_nothing_is_asked(run):
 
 
 def test_the_default_layer_is_the_first_with_spatial_kernels(make_run, conv_info):
-    """A 1x1 kernel has nothing spatial to see; where there is no other, it is shown."""
+    """A 1x1 layer only where there is no other."""
     point, deep = conv_info("point", (1, 1, 3, 4)), conv_info("deep", (3, 3, 4, 4))
     run = make_run(point, deep, conv_info("deeper", (3, 3, 4, 4)))
     assert default_layer(run) == "deep"
@@ -39,15 +39,15 @@ def test_the_default_layer_is_the_first_with_spatial_kernels(make_run, conv_info
     assert default_layer(make_run(point, folder="points")) == "point"
 
 
-def test_the_default_layer_is_one_that_training_may_change(make_run, conv_info):
-    """A frozen layer is shown only where all are."""
+def test_the_default_layer_is_trainable(make_run, conv_info):
+    """A frozen layer only where all are frozen."""
     frozen = replace(conv_info("frozen"), trainable=False)
     assert default_layer(make_run(frozen, conv_info("head"))) == "head"
     assert default_layer(make_run(frozen, folder="all")) == "frozen"
 
 
-def test_the_default_layer_is_one_that_has_changed(make_run, conv_info, caplog):
-    """As a teacher that is not frozen, but not trained either, has not."""
+def test_the_default_layer_has_changed(make_run, conv_info, caplog):
+    """A layer that cannot be compared counts as changed."""
     run = make_run(conv_info("teacher"), conv_info("student"))
     first = run.snapshot(0).arrays
     for step in run.steps[1:]:
@@ -56,18 +56,17 @@ def test_the_default_layer_is_one_that_has_changed(make_run, conv_info, caplog):
         run.append(Snapshot(snapshot.moment, {**snapshot.arrays, **still}))
     assert default_layer(run) == "student"
     damage(run, 0)
-    assert default_layer(run) == "teacher"  # what cannot be compared is not passed over
+    assert default_layer(run) == "teacher"  # it cannot be compared
     assert not caplog.records
 
 
 def test_the_default_layer_of_a_run_without_snapshots(make_run, conv_info):
-    """Nothing is read that is not there."""
     assert default_layer(make_run(conv_info("a"), conv_info("b"), steps=())) == "a"
 
 
 @pytest.mark.parametrize("given", [str, lambda path: path, lambda path: path / "filters"])
-def test_a_run_by_its_folder(run, given):
-    """As text or as a path; the folder inside it is the run too."""
+def test_a_run_may_be_given_as_its_folder(run, given):
+    """As text or path; also the folder ``filters`` inside."""
     (chosen,) = select_from_run(given(run.path)).runs
     assert isinstance(chosen, Run)
     assert chosen.path == run.path
@@ -86,14 +85,14 @@ def test_a_run_by_its_folder(run, given):
     ],
     ids=str,
 )
-def test_layers_by_name_and_pattern(blocks, layers, expected):
-    """In the order asked, each once; those of one pattern in the order of the run."""
+def test_layers_are_selected_by_name_and_pattern(blocks, layers, expected):
+    """In the order given, each once; matches of a pattern in the order of the run."""
     assert select_from_run(blocks, layers=layers).layers == tuple(expected)
 
 
 @pytest.mark.parametrize("layers", ["conv9", "conv9*", ["conv1", "Conv1"]])
-def test_a_layer_that_is_not_there(run, layers):
-    """The message says what was asked for, and which there are."""
+def test_a_missing_layer_is_an_error(run, layers):
+    """The message names it and the layers of the run."""
     wrong = layers if isinstance(layers, str) else layers[-1]
     with pytest.raises(FiltertrackError) as error:
         select_from_run(run, layers=layers)
@@ -102,15 +101,15 @@ def test_a_layer_that_is_not_there(run, layers):
 
 
 @pytest.mark.parametrize("empty", [{"layers": []}, {"steps": []}, {"steps": np.array([], int)}])
-def test_an_empty_selection(run, empty):
-    """Is a mistake, and not the same as no selection; the message names it."""
+def test_an_empty_selection_is_an_error(run, empty):
+    """It is not the same as none; the message names the option."""
     with pytest.raises(FiltertrackError, match=rf"{next(iter(empty))}: none .*are chosen"):
         select_from_run(run, **empty)
 
 
 @pytest.mark.parametrize("steps", [[2, 0], (0, 2, 2), {0, 2}, np.array([2, 0]), range(0, 3, 2)])
-def test_only_the_steps_that_were_chosen(run, steps):
-    """Ascending, each once, however they are given."""
+def test_steps_may_be_any_collection(run, steps):
+    """The selection is ascending, each step once."""
     selection = select_from_run(run, steps=steps)
     assert selection.steps == (0, 2)
     assert [moment.step for moment in selection.moments[0]] == [0, 2]
@@ -126,20 +125,20 @@ def test_only_the_steps_that_were_chosen(run, steps):
     ],
     ids=str,
 )
-def test_ranges_of_steps(run, steps, expected):
-    """Of a range those that are there, and together with single steps each once."""
+def test_ranges_select_existing_steps(run, steps, expected):
+    """Together with single steps, each once."""
     assert select_from_run(run, steps=steps).steps == expected
 
 
 @pytest.mark.parametrize("steps", [range(3, 9), [range(3, 9), range(0)]], ids=str)
-def test_a_range_that_holds_no_snapshot(run, steps):
-    """The message says what the run has."""
+def test_ranges_without_snapshots_are_an_error(run, steps):
+    """The message says which steps the run has."""
     with pytest.raises(FiltertrackError, match=r"none of .*run.* it has 3 snapshots from step 0"):
         select_from_run(run, steps=steps)
 
 
-def test_a_step_that_is_not_there(make_run):
-    """The message says which run lacks which, and what it has."""
+def test_a_missing_step_is_an_error(make_run):
+    """The message names the run, the step and the steps it has."""
     one, two = make_run(folder="one"), make_run(folder="two", steps=(0, 1))
     with pytest.raises(FiltertrackError, match=r"one' has no snapshot at step 7; it has 3 snapsho"):
         select_from_run(one, steps=[9, 0, 7])
@@ -149,8 +148,8 @@ def test_a_step_that_is_not_there(make_run):
         select_from_run(one, compare=two, steps=[0, 2])
 
 
-def test_too_few_snapshots(make_run):
-    """The message says how many there are and how many it takes."""
+def test_too_few_snapshots_are_an_error(make_run):
+    """The message says how many there are and how many are needed."""
     run, empty = make_run(folder="run"), make_run(folder="empty", steps=())
     with pytest.raises(FiltertrackError, match=r"run' holds 1 readable snapshot to.*at least 2"):
         select_from_run(run, steps=[1], least=2)
@@ -159,14 +158,14 @@ def test_too_few_snapshots(make_run):
     assert select_from_run(run, least=3).steps == (0, 1, 2)
 
 
-def test_no_run(tmp_path):
-    """The message says where none was found."""
+def test_a_folder_without_run_is_an_error(tmp_path):
+    """The message names it."""
     with pytest.raises(FiltertrackError, match="nothing"):
         select_from_run(tmp_path / "nothing")
 
 
-def test_a_damaged_snapshot_is_left_out(run, caplog):
-    """With a warning that names it; the others are shown."""
+def test_a_snapshot_without_readable_moment_is_left_out(run, caplog):
+    """With a warning that names it."""
     damage(run, 1)
     with caplog.at_level(logging.WARNING, "filtertrack"):
         selection = select_from_run(run)
@@ -177,20 +176,8 @@ def test_a_damaged_snapshot_is_left_out(run, caplog):
     assert str(run.file(1)) in record.getMessage()
 
 
-def test_only_what_is_shown_must_be_readable(run, caplog):
-    """A damaged kernel of another layer is no reason to leave a snapshot out."""
-    file, kernel = run.file(1), run.snapshot(1).arrays["conv2/kernel"].tobytes()
-    whole = file.read_bytes()
-    at = whole.index(kernel)
-    file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    assert select_from_run(run, layers="conv1").steps == (0, 1, 2)
-    assert not caplog.records
-    assert select_from_run(run, layers="conv*").steps == (0, 2)
-    assert len(caplog.records) == 1
-
-
-def test_nothing_but_damage(run, caplog):
-    """Is an error, after a warning for each snapshot."""
+def test_only_damaged_snapshots_are_an_error(run, caplog):
+    """After a warning for each."""
     for step in run.steps:
         damage(run, step)
     with pytest.raises(FiltertrackError, match="0 readable snapshots"):
@@ -198,8 +185,8 @@ def test_nothing_but_damage(run, caplog):
     assert len(caplog.records) == 3
 
 
-def test_two_runs_have_steps_in_common(make_run):
-    """Those, and each run's own moments of them."""
+def test_two_runs_have_their_common_steps(make_run):
+    """Each with its own moments."""
     one, two = make_run(folder="one", steps=(0, 1, 2, 5)), make_run(folder="two", steps=(1, 3, 5))
     selection = select_from_run(one, compare=two.path, layers="conv*")
     assert [run.path for run in selection.runs] == [one.path, two.path]
@@ -209,8 +196,7 @@ def test_two_runs_have_steps_in_common(make_run):
         assert moments == (run.moment(1), run.moment(5))
 
 
-def test_what_is_damaged_in_one_run_is_shown_of_neither(make_run, caplog):
-    """Both stand side by side at every step."""
+def test_a_step_damaged_in_one_run_is_left_out_of_both(make_run, caplog):
     one, two = make_run(folder="one"), make_run(folder="two")
     damage(two, 1)
     selection = select_from_run(one, compare=two)
@@ -220,8 +206,8 @@ def test_what_is_damaged_in_one_run_is_shown_of_neither(make_run, caplog):
 
 
 @pytest.mark.parametrize("steps", [(3, 4), ()])
-def test_no_step_in_common(make_run, steps):
-    """The message says what each run has."""
+def test_no_common_step_is_an_error(make_run, steps):
+    """The message says which steps each run has."""
     one, two = make_run(folder="one"), make_run(folder="two", steps=steps)
     has = "2 snapshots from step 3 to 4" if steps else "no snapshots"
     with pytest.raises(
@@ -231,8 +217,8 @@ def test_no_step_in_common(make_run, steps):
         select_from_run(one, compare=two)
 
 
-def test_layers_of_other_shapes_cannot_be_compared(make_run, conv_info):
-    """The message names the layer and both shapes; layers that are alike can be."""
+def test_comparing_layers_of_different_shapes_is_an_error(make_run, conv_info):
+    """The message names the layer and both shapes; other layers can be compared."""
     infos = [conv_info("conv1"), conv_info("conv2", (3, 3, 4, 6))]
     one = make_run(*infos, folder="one")
     two = make_run(infos[0], conv_info("conv2", (3, 3, 4, 8)), folder="two")
@@ -243,16 +229,16 @@ def test_layers_of_other_shapes_cannot_be_compared(make_run, conv_info):
         assert part in str(error.value)
 
 
-def test_a_layer_the_other_run_does_not_have(make_run, conv_info):
-    """The message says which run lacks it."""
+def test_a_layer_missing_in_the_second_run_is_an_error(make_run, conv_info):
+    """The message names the run."""
     one = make_run(folder="one")
     two = make_run(conv_info("conv1"), folder="two")
     with pytest.raises(FiltertrackError, match=r"no layer 'conv2' in .*two"):
         select_from_run(one, compare=two, layers=["conv1", "conv2"])
 
 
-def test_some_of_the_steps(make_run):
-    """Of both runs, ascending; a step it does not have is left out."""
+def test_at_keeps_the_given_steps(make_run):
+    """Ascending, of both runs; steps it lacks are ignored."""
     one, two = make_run(folder="one"), make_run(folder="two")
     selection = select_from_run(one, compare=two)
     some = selection.at([2, 0, 7])
@@ -262,8 +248,8 @@ def test_some_of_the_steps(make_run):
     assert selection.at(selection.steps) == selection
 
 
-def test_what_steps_count(run):
-    """Epochs with the epoch schedule; with one snapshot within an epoch batches; else steps."""
+def test_steps_count_epochs_batches_or_steps(run):
+    """Batches with one snapshot within an epoch."""
     arrays = run.snapshot(0).arrays
     assert (select_from_run(run).unit, select_from_run(run).marks) == ("epochs", ("0", "1", "2"))
     run.append(Snapshot(Moment(40, 3, 40), arrays))
@@ -276,8 +262,8 @@ def test_what_steps_count(run):
     assert (select_from_run(run).unit, select_from_run(run).marks[-1]) == ("steps", "50")
 
 
-def test_weights_that_training_did_not_reach_are_marked_as_what_they_are(run):
-    """Their step is none that training had."""
+def test_restored_weights_are_labelled_as_restored(run):
+    """Training had no such step."""
     last = Moment(3, 2, 20, epoch_batch=0, note="restored: epoch 1")
     run.append(Snapshot(last, run.snapshot(1).arrays))
     assert (select_from_run(run).unit, select_from_run(run).marks) == (

@@ -24,7 +24,7 @@ def measured(planted_run):
 
 @pytest.fixture
 def broken(conv_info, tmp_path, rng):
-    """Of a run whose last snapshot is NaN throughout, and whose one filter is infinite before."""
+    """The measures of a run with one infinite filter and a last snapshot of NaN."""
     info = conv_info(kernel_shape=(5, 5, 3, 3), bias=False)
     run = Run.create(tmp_path / "broken", [info])
     kernels = rng.normal(size=(3, 5, 5, 3, 3)).astype(np.float32)
@@ -35,14 +35,14 @@ def broken(conv_info, tmp_path, rng):
 
 
 def printed(table):
-    """Return a table as text, as wide as it likes."""
+    """Return a table as text of any width."""
     console = Console(file=io.StringIO(), width=400, markup=False, highlight=False)
     console.print(table)
     return console.file.getvalue()
 
 
 def cells(table):
-    """Return a rich table's texts: one dictionary a row, by the columns' heads on one line."""
+    """Return the texts of a rich table: a dictionary a row, by the headings on one line."""
     columns = {
         str(column.header).replace("-\n", "").replace("\n", " "): list(column.cells)
         for column in table.columns
@@ -56,7 +56,7 @@ def read_csv(path):
 
 
 def check_value(text, value, where):
-    """See to it that a text in a CSV file is a table's value; empty where nothing can be said."""
+    """Check that a text in a CSV file is the value of a table; empty if not finite."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and not math.isfinite(value):
         assert text == "", where
@@ -67,7 +67,7 @@ def check_value(text, value, where):
 
 
 def check_json(found, value, where):
-    """See to it that a value in JSON is a table's; null where nothing can be said."""
+    """Check that a value in JSON is that of a table; null if not finite."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and not math.isfinite(value):
         assert found is None, where
@@ -80,8 +80,8 @@ def check_json(found, value, where):
 
 @pytest.mark.parametrize("step", [None, 0, 5])
 @pytest.mark.parametrize("which", ["measured", "broken"])
-def test_csv_is_the_table(request, tmp_path, which, step):
-    """Read back: each row and column of the history, or of one step; empty for NaN."""
+def test_csv_has_the_values_of_the_table(request, tmp_path, which, step):
+    """Of the history, or of one step."""
     measured = request.getfixturevalue(which)
     step = step if which == "measured" else step and 2
     write_csv(measured, tmp_path / "a.csv", step)
@@ -95,13 +95,13 @@ def test_csv_is_the_table(request, tmp_path, which, step):
     if step is not None:
         assert {row["step"] for row in rows} == {str(step)}
     nothing = {key for row in rows for key, text in row.items() if not text}
-    assert nothing, "or it would say nothing about NaN"
+    assert nothing, "the table has NaN"
 
 
 @pytest.mark.parametrize("step", [None, 0, 5])
 @pytest.mark.parametrize("which", ["measured", "broken"])
-def test_json_is_everything(request, tmp_path, which, step):
-    """Read back: each layer's steps, filters and whole; null for NaN, which is not JSON."""
+def test_json_has_all_measures(request, tmp_path, which, step):
+    """NaN, which JSON lacks, is null."""
     measured = request.getfixturevalue(which)
     step = step if which == "measured" else step and 2
     write_json(measured, tmp_path / "a.json", step)
@@ -133,16 +133,16 @@ def test_json_is_everything(request, tmp_path, which, step):
 
 
 @pytest.mark.parametrize("write", [write_csv, write_json])
-def test_a_step_that_was_not_measured_writes_nothing(measured, tmp_path, write):
-    """An error that says which were."""
+def test_a_step_that_was_not_measured_is_an_error_and_writes_nothing(measured, tmp_path, write):
+    """The message names those that were."""
     with pytest.raises(FiltertrackError, match="step 99 is not measured"):
         write(measured, tmp_path / "a.csv", 99)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("write", [write_csv, write_json])
-def test_a_file_is_replaced_whole(measured, tmp_path, write):
-    """What was there is gone; nothing else is in the folder, and two writings are the same."""
+def test_an_existing_file_is_replaced(measured, tmp_path, write):
+    """Nothing else is in the folder, and equal tables make equal files."""
     target = tmp_path / "a.csv"
     target.write_text("x" * 1_000_000)
     write(measured, target)
@@ -154,8 +154,8 @@ def test_a_file_is_replaced_whole(measured, tmp_path, write):
 
 
 @pytest.mark.parametrize("write", [write_csv, write_json])
-def test_where_a_file_cannot_be_written_nothing_is_left(measured, tmp_path, write):
-    """An OSError: no such folder; or the name is a folder's, which stays."""
+def test_a_file_that_cannot_be_written_is_an_oserror_and_leaves_nothing(measured, tmp_path, write):
+    """Without its folder, or with a folder of its name."""
     with pytest.raises(OSError, match="No such file"):
         write(measured, tmp_path / "no" / "a.csv")
     (tmp_path / "a.csv").mkdir()
@@ -166,7 +166,7 @@ def test_where_a_file_cannot_be_written_nothing_is_left(measured, tmp_path, writ
 
 
 def test_the_overview_counts_labels(measured):
-    """A row a layer: how many filters have which label, when they formed, when it was at rest."""
+    """A row a layer: filters with each label, when they formed, when the layer was at rest."""
     kinds, _ = overview(measured)
     first, second = cells(kinds)
     assert (first["layer"], first["filters"], second["layer"]) == ("conv1", "8", "conv2")
@@ -179,12 +179,12 @@ def test_the_overview_counts_labels(measured):
 
 
 @pytest.mark.parametrize("step", [None, 0, 2])
-def test_the_overview_has_the_layers_numbers(measured, step):
-    """To two digits, at the step that was asked for; a dash where there is nothing."""
+def test_the_overview_has_the_measures_of_the_layer(measured, step):
+    """To two digits, at the given step; a dash for zero."""
     _, whole = overview(measured, step)
     for row, (name, layer) in zip(cells(whole), measured.layers.items(), strict=True):
-        place = layer.place(step)
-        values = {key: column[place] for key, column in layer.whole.items()}
+        index = layer.index(step)
+        values = {key: column[index] for key, column in layer.whole.items()}
         assert row["layer"] == name
         assert row["structured"] == f"{values['structured']:.0%}"
         numbers = {
@@ -203,14 +203,14 @@ def test_the_overview_has_the_layers_numbers(measured, step):
 
 
 @pytest.mark.parametrize("step", [None, 0, 5])
-def test_each_filter_has_its_row(measured, step):
-    """Its number, label and measures, at the step that was asked for."""
+def test_each_filter_has_a_row(measured, step):
+    """Its number, label and measures at the given step."""
     rows = cells(each_filter(measured, "conv1", step))
     assert len(rows) == 8
     layer = measured.layers["conv1"]
-    place = layer.place(step)
+    index = layer.index(step)
     for number, row in enumerate(rows):
-        values = {key: column[place, number] for key, column in layer.filters.items()}
+        values = {key: column[index, number] for key, column in layer.filters.items()}
         assert (row["filter"], row["label"]) == (str(number), values["label"])
         formed = layer.formed[number]
         assert row["formed"] == (NOTHING if np.isnan(formed) else str(int(formed)))
@@ -230,18 +230,18 @@ def test_each_filter_has_its_row(measured, step):
         assert row["most like"] == like
     if step is None:
         assert rows[0]["direction"] == "45°", "the planted edge"
-        assert rows[1]["direction"] == NOTHING, "a blob has none"
+        assert rows[1]["direction"] == NOTHING, "a blob has no direction"
 
 
-def test_titles_say_when(measured):
-    """The step and the epoch; of the first, that it is before training."""
+def test_titles_name_step_and_epoch(measured):
+    """Of the first, that it is before training."""
     for step, words in ((None, "step 20, epoch 20 · batch 200"), (0, "step 0, before training")):
         for table in (*overview(measured, step), each_filter(measured, "conv2", step)):
             assert words in str(table.title)
 
 
 def test_a_table_of_a_step_that_was_not_measured_is_an_error(measured):
-    """That says which were, as the other tables do."""
+    """The message names those that were."""
     for table in (
         lambda: each_filter(measured, "conv1", 99),
         lambda: overview(measured, 99),
@@ -250,8 +250,7 @@ def test_a_table_of_a_step_that_was_not_measured_is_an_error(measured):
             table()
 
 
-def test_where_nothing_can_be_said_there_is_a_dash(broken):
-    """NaN and infinity are no numbers of a table."""
+def test_non_finite_values_are_dashes(broken):
     for table in (*overview(broken), each_filter(broken, "conv1")):
         text = printed(table).replace("conv1", "")
         assert NOTHING in text
@@ -260,7 +259,6 @@ def test_where_nothing_can_be_said_there_is_a_dash(broken):
 
 
 def test_a_layer_without_filters_has_a_row_of_dashes(make_run, conv_info):
-    """None of what is said of filters can be said of it."""
     measured = measure(make_run(conv_info(kernel_shape=(3, 3, 1, 0), bias=False)))
     kinds, whole = overview(measured)
     assert cells(kinds)[0]["filters"] == "0"
@@ -269,17 +267,19 @@ def test_a_layer_without_filters_has_a_row_of_dashes(make_run, conv_info):
     assert "nan" not in printed(whole)
 
 
-def test_all_rows_of_a_table_are_there(make_run, conv_info):
-    """Of 200 filters, too, and with a name as long as a name can be."""
+def test_tables_have_all_rows_of_200_filters(make_run, conv_info):
+    """Also with the longest layer name."""
     name = "/".join(["block"] * 20)
     run = make_run(conv_info(name, (3, 3, 1, 200), bias=False), steps=[0, 3])
     table = each_filter(measure(run), name)
     assert [row["filter"] for row in cells(table)] == [str(number) for number in range(200)]
-    assert name in printed(table).replace("\n", ""), "a long title goes on below"
+    assert name in printed(table).replace("\n", ""), "a long title is wrapped"
 
 
-def test_what_a_layer_is_too_large_for_is_said(make_run, conv_info, monkeypatch, tmp_path, caplog):
-    """In the log, below the tables and in JSON; where a number would stand there is a dash."""
+def test_measures_left_out_of_a_large_layer_are_named(
+    make_run, conv_info, monkeypatch, tmp_path, caplog
+):
+    """In the log, below the tables and in JSON; their values are dashes."""
     for name in ("redundancy", "spatial_structure"):
         monkeypatch.setattr(import_module(f"filtertrack.measures.{name}"), "_MOST_PRODUCTS", 1000)
     measured = measure(make_run(conv_info("large", (5, 5, 1, 4)), conv_info("small", (5, 5, 1, 0))))
@@ -299,7 +299,7 @@ def test_what_a_layer_is_too_large_for_is_said(make_run, conv_info, monkeypatch,
 
 
 def test_a_long_table_is_cut(make_run, conv_info, monkeypatch):
-    """And says how many filters more there are, and where."""
+    """Its caption says how many filters it lacks."""
     monkeypatch.setattr(report, "_MOST_ROWS", 3)
     grid = each_filter(measure(make_run(conv_info("conv", (3, 3, 1, 8)))), "conv")
     assert len(grid.rows) == 3

@@ -13,13 +13,13 @@ NEARLY = 1e-6
 
 
 def evenly(count):
-    """Moments an epoch apart."""
+    """Return moments one epoch apart."""
     return [Moment(step=n, epoch=n, batch=10 * n) for n in range(count)]
 
 
 @st.composite
 def runs(draw):
-    """Moments of a run: some without any training between, some where no batches are known."""
+    """Draw the moments of a run: some without training between, some without batches."""
     gaps = draw(st.lists(st.just(0) | st.integers(0, 10_000), min_size=1, max_size=60))
     batches = np.cumsum([0, *gaps]).tolist()
     known = draw(st.booleans())
@@ -31,7 +31,7 @@ def runs(draw):
 
 @st.composite
 def paces(draw):
-    """Any pace that leaves time to move in."""
+    """Draw any pace that leaves time between the rests."""
     seconds = draw(st.none() | st.floats(0.1, 3600))
     longest = 600 if seconds is None else min(600, 0.49 * seconds)
     rest = st.just(0.0) | st.floats(0, longest)
@@ -49,7 +49,7 @@ def asked_of(pace, moments):
 
 
 def planned(moments, pace):
-    """Plan, where no picture would be on the screen for longer than a GIF can say."""
+    """Plan an animation in which no frame is shown for longer than a GIF allows."""
     try:
         return plan(moments, pace)
     except FiltertrackError as error:
@@ -58,8 +58,8 @@ def planned(moments, pace):
 
 
 @given(runs(), paces())
-def test_the_whole_lasts_as_long_as_asked(moments, pace):
-    """Whatever is left out: a turn a snapshot and the rests, or ``seconds``."""
+def test_the_duration_is_the_requested_one(moments, pace):
+    """Whatever is left out: from ``fps`` and ``hold``, or ``seconds``."""
     timeline = planned(moments, pace)
     assert timeline.seconds == pytest.approx(asked_of(pace, moments))
     assert timeline.seconds == math.fsum(frame.seconds for frame in timeline.frames)
@@ -67,16 +67,16 @@ def test_the_whole_lasts_as_long_as_asked(moments, pace):
 
 @given(runs(), paces())
 @example(evenly(100), Pace(seconds=1, hold=(0, 0)))
-def test_no_frame_is_shorter_than_browsers_show(moments, pace):
-    """The first and the last included, wherever there is time for two frames to move in."""
+def test_no_frame_is_shorter_than_shortest(moments, pace):
+    """Wherever there is time for two such frames."""
     assume(asked_of(pace, moments) - sum(pace.rest) >= 2 * SHORTEST)
     timeline = planned(moments, pace)
     assert min(frame.seconds for frame in timeline.frames) >= SHORTEST - NEARLY
 
 
 @given(runs(), paces())
-def test_the_first_and_the_last_snapshot_are_shown(moments, pace):
-    """They are the ends of a series that goes forward, in steps of what is put between."""
+def test_frames_go_from_the_first_to_the_last_snapshot(moments, pace):
+    """Ascending, in multiples of the interpolation step."""
     positions = [frame.position for frame in planned(moments, pace).frames]
     assert positions[0] == 0
     assert positions[-1] == len(moments) - 1
@@ -86,8 +86,8 @@ def test_the_first_and_the_last_snapshot_are_shown(moments, pace):
 
 
 @given(st.integers(2, 30), st.floats(1e-6, 2 * SHORTEST))
-def test_where_there_is_no_time_two_frames_are_left(count, seconds):
-    """An animation shorter than two frames has the first and the last snapshot, and its length."""
+def test_a_very_short_animation_has_two_frames(count, seconds):
+    """The first and the last snapshot, for the requested duration."""
     timeline = plan(evenly(count), Pace(seconds=seconds))
     assert [frame.position for frame in timeline.frames] == [0, count - 1]
     assert timeline.seconds == pytest.approx(seconds)
@@ -95,8 +95,8 @@ def test_where_there_is_no_time_two_frames_are_left(count, seconds):
 
 
 @given(runs(), st.sampled_from(TIMES))
-def test_turns_go_from_0_to_1(moments, time):
-    """One a snapshot, never backwards, the first 0 and the last 1, however a run was trained."""
+def test_knots_go_from_0_to_1(moments, time):
+    """One a snapshot, never descending, for any run."""
     knots = plan(moments, Pace(time=time)).knots
     assert knots.shape == (len(moments),)
     assert (knots[0], knots[-1]) == (0, 1)
@@ -104,15 +104,15 @@ def test_turns_go_from_0_to_1(moments, time):
 
 
 @given(runs())
-def test_log_gives_the_early_ones_more_room_than_epoch(moments):
-    """No snapshot has its turn earlier by the logarithm of the training than by the training."""
+def test_log_never_places_a_snapshot_before_epoch(moments):
+    """Early snapshots have more time."""
     epoch, log = (plan(moments, Pace(time=time)).knots for time in ("epoch", "log"))
     if moments[-1].epoch > 0:
         assert (log >= epoch - NEARLY).all()
 
 
-def test_what_spaces_the_snapshots():
-    """All alike; the batches between them; or the logarithm of those."""
+def test_each_spacing_of_snapshots():
+    """Equal; by batches; by their logarithm."""
     moments = [Moment(step=n, epoch=0, batch=n) for n in (0, 1, 3, 15)]
     turns = {time: plan(moments, Pace(time=time)).knots for time in TIMES}
     assert turns["snapshot"] == pytest.approx([0, 1 / 3, 2 / 3, 1])
@@ -120,24 +120,23 @@ def test_what_spaces_the_snapshots():
     assert turns["log"] == pytest.approx([0, 1 / 4, 1 / 2, 1])
 
 
-def test_epochs_space_them_where_no_batches_are_known():
-    """One unknown number is enough; without any training between them they are alike."""
+def test_epochs_replace_unknown_batches():
+    """One unknown number is enough; without training in between the spacing is equal."""
     moments = [Moment(0, 0, 0), Moment(1, 1, None), Moment(2, 4, 7)]
     assert plan(moments, Pace(time="epoch")).knots == pytest.approx([0, 1 / 4, 1])
     moments = [Moment(step=n, epoch=3, batch=5) for n in range(5)]
     assert plan(moments, Pace(time="log")).knots == pytest.approx([0, 1 / 4, 1 / 2, 3 / 4, 1])
 
 
-def test_steps_space_a_loop_that_knows_nothing_else():
-    """Where neither batches nor epochs are known: by themselves, and by their logarithm."""
+def test_steps_replace_unknown_batches_and_epochs():
     moments = [Moment(step, 0) for step in (0, 1, 3, 7)]
     assert plan(moments, Pace(time="epoch")).knots == pytest.approx([0, 1 / 7, 3 / 7, 1])
     assert plan(moments, Pace(time="log")).knots == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
 @pytest.mark.parametrize("time", ["epoch", "log"])
-def test_a_batch_count_that_begins_anew_does_not_turn_time_back(time):
-    """A run that was gone on with by another program counts from 0 again."""
+def test_a_restarted_batch_count_does_not_go_back_in_time(time):
+    """As after another program resumed the run."""
     moments = [Moment(step=n, epoch=n, batch=batch) for n, batch in enumerate((0, 10, 5, 20))]
     knots = plan(moments, Pace(time=time)).knots
     assert (np.diff(knots) >= 0).all()
@@ -145,8 +144,8 @@ def test_a_batch_count_that_begins_anew_does_not_turn_time_back(time):
 
 
 @given(st.integers(2, 3000), st.floats(0.1, 50))
-def test_nothing_is_left_out_at_a_pace_that_can_be_shown(count, fps):
-    """Each snapshot is shown for its turn, the first and the last also for the rests."""
+def test_no_frame_is_left_out_up_to_50_fps(count, fps):
+    """The first and the last are shown longer by ``hold``."""
     frames = plan(evenly(count), Pace(fps=fps)).frames
     assert [frame.position for frame in frames] == list(range(count))
     assert [frame.seconds for frame in frames[1:-1]] == pytest.approx([1 / fps] * (count - 2))
@@ -155,8 +154,8 @@ def test_nothing_is_left_out_at_a_pace_that_can_be_shown(count, fps):
 
 
 @given(st.integers(2, 40), st.integers(0, 9))
-def test_pictures_between_share_the_time(count, between):
-    """So many between each two, at equal distances, the whole no longer than without them."""
+def test_interpolated_frames_share_the_time(count, between):
+    """At equal distances; the duration stays."""
     timeline = plan(evenly(count), Pace(fps=5, between=between))
     positions = [frame.position for frame in timeline.frames]
     assert positions == pytest.approx(np.arange((count - 1) * (between + 1) + 1) / (between + 1))
@@ -164,8 +163,8 @@ def test_pictures_between_share_the_time(count, between):
 
 
 @given(runs(), paces())
-def test_each_frame_begins_when_its_snapshot_has_its_turn(moments, pace):
-    """Where the rest at the start ends and the last one's turn begins the knots say when."""
+def test_each_frame_begins_at_its_knot(moments, pace):
+    """Between the rest at the start and the last frame."""
     timeline = planned(moments, pace)
     before, after = pace.rest
     moving = timeline.seconds - before - after
@@ -178,8 +177,7 @@ def test_each_frame_begins_when_its_snapshot_has_its_turn(moments, pace):
 
 
 @given(st.floats(0.001, 3600))
-def test_rests_leave_time_to_move_in(seconds):
-    """One and two seconds, less in a short animation; always more than half of it moves."""
+def test_default_rests_are_less_than_half_of_the_duration(seconds):
     before, after = Pace(seconds=seconds).rest
     assert 0 < before <= 1
     assert 0 < after <= 2
@@ -196,36 +194,35 @@ def test_rests_leave_time_to_move_in(seconds):
         *(("hold", value) for value in ((1,), (1, 2, 3), (-1, 0), (0, 601), (0, math.nan))),
     ],
 )
-def test_a_value_out_of_its_range_is_refused(option, value):
-    """The error begins with the option's name, says what was expected, and what came."""
+def test_a_value_out_of_range_is_an_error(option, value):
+    """The message names the option, what was expected, and what came."""
     with pytest.raises(FiltertrackError, match=rf"^{option}: expected ") as caught:
         Pace(**{option: value})
     assert str(caught.value).endswith(f"got {value!r}")
 
 
-def test_rests_that_leave_no_time_are_refused():
-    """The error says how long they are, and how long the whole is."""
+def test_rests_longer_than_the_duration_are_an_error():
+    """The message names both."""
     with pytest.raises(FiltertrackError, match=r"^hold: 3 seconds .* of 2\.5 seconds"):
         Pace(seconds=2.5, hold=(1, 2))
     with pytest.raises(FiltertrackError, match=r"^hold: 3 seconds of rest"):
         Pace(seconds=3, hold=(1, 2))
 
 
-def test_a_picture_that_would_be_shown_for_too_long_is_refused():
-    """A GIF says at most 655 seconds a frame; a shorter film than asked would be a surprise."""
+def test_a_frame_that_is_shown_for_too_long_is_an_error():
+    """The limit of a GIF is 655 seconds a frame."""
     with pytest.raises(FiltertrackError, match="shown for 1000 seconds, expected at most 650"):
         plan(evenly(3), Pace(fps=0.001, hold=(0, 0)))
     assert plan(evenly(3), Pace(fps=0.002, hold=(0, 0))).seconds == pytest.approx(1500)
 
 
-def test_between_is_a_whole_number():
-    """Half a picture is none."""
+def test_between_must_be_a_whole_number():
     with pytest.raises(FiltertrackError, match="between: expected 0 to 100"):
         Pace(between=1.5)
 
 
-def test_halves_do_not_make_a_frame_that_browsers_slow_down():
-    """Fifty pictures a second after a rest of three eighths: each has two hundredths at least."""
+def test_rounding_to_ticks_keeps_frames_at_shortest():
+    """50 frames a second after a rest of 0.375 s."""
     clock = TickClock(rate=100, longest=65535)
     timeline = plan(evenly(100), Pace(fps=50, hold=(0.375, 1)))
     assert min(clock.ticks(frame.seconds) for frame in timeline.frames) == 2

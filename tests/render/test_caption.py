@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtertrack import Moment
-from filtertrack.outputs.frames import NARROWEST
+from filtertrack.outputs.frame_layout import NARROWEST
 from filtertrack.render.caption import Caption, Legend
 from filtertrack.render.palette import (
     BACKGROUND,

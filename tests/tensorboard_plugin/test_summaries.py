@@ -158,6 +158,22 @@ def test_a_long_run_has_a_timelapse_of_bounded_length(make_run, conv_info, read_
     assert "60 snapshots" in value.metadata.summary_description
 
 
+def test_the_evolution_leaves_out_a_damaged_kernel(make_run, conv_info, read_events):
+    """The pictures show the other snapshots, and their event has the step of the last of these."""
+    run = make_run(conv_info(bias=False), steps=range(5))
+    arrays = run.snapshot(4).arrays
+    summaries = Summaries(run)
+    for step in run.steps:
+        summaries.add(run.snapshot(step))
+    file, kernel = run.file(4), arrays["conv1/kernel"].tobytes()
+    file.write_bytes(file.read_bytes().replace(kernel, bytes(len(kernel))))
+    summaries.add_evolution(run)
+    events = {value.tag: (step, value) for step, value in read_events(run.folder)}
+    step, value = events["filters_timelapse/conv1"]
+    assert step == 3
+    assert "Animation of 4 snapshots" in value.metadata.summary_description
+
+
 def test_a_matrix_has_no_filmstrip(make_run, conv_info, read_events):
     """Ten matrices side by side on a card would be unreadable; its timelapse is there."""
     run = make_run(conv_info(kernel_shape=(1, 1, 8, 16)))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.outputs.frames import NARROWEST, arrange_grids
+from filtertrack.outputs.frame_layout import NARROWEST, arrange_grids
 from filtertrack.render.cells import View
 from filtertrack.render.text import font_size, line_height
 
@@ -20,26 +20,26 @@ SIDES = st.none() | st.integers(1, 1600)
 COLUMNS = st.none() | st.integers(1, 20)
 
 
-def box(place):
-    """Return top, left, bottom and right of a grid."""
-    down, across = place.layout.shape
-    return place.top, place.left, place.top + down, place.left + across
+def box(grid):
+    """Return the top, left, bottom and right of a grid."""
+    down, across = grid.layout.shape
+    return grid.top, grid.left, grid.top + down, grid.left + across
 
 
 @given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
-def test_grids_have_places_of_their_own(views, data, side, columns, even):
-    """Each inside, its title too, and none over another or over another's title."""
+def test_grids_and_titles_do_not_overlap(views, data, side, columns, even):
+    """All of them are inside the frame."""
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
     height, width = made.shape
-    assert len(made.places) == len(views)
-    for place in made.places:
-        top, left, bottom, right = box(place)
+    assert len(made.grids) == len(views)
+    for grid in made.grids:
+        top, left, bottom, right = box(grid)
         assert top - made.title >= 0
         assert left >= 0
         assert bottom <= height
         assert right <= width
-    for one, other in combinations(made.places, 2):
+    for one, other in combinations(made.grids, 2):
         tops, bottoms = zip(
             *((box(p)[0] - made.title, box(p)[2]) for p in (one, other)), strict=True
         )
@@ -48,12 +48,11 @@ def test_grids_have_places_of_their_own(views, data, side, columns, even):
 
 
 @given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
-def test_each_grid_is_its_layers(views, data, side, columns, even):
-    """In the order given, row by row, with a place for each of its cells."""
+def test_grids_are_in_row_order_with_a_cell_for_each_filter(views, data, side, columns, even):
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
-    for number, (view, place) in enumerate(zip(views, made.places, strict=True)):
-        layout = place.layout
+    for number, (view, grid) in enumerate(zip(views, made.grids, strict=True)):
+        layout = grid.layout
         assert (layout.height, layout.width, layout.slices) == (
             view.height,
             view.width,
@@ -63,33 +62,33 @@ def test_each_grid_is_its_layers(views, data, side, columns, even):
         if columns is not None:
             assert layout.columns == min(columns, layout.count)
         if number % across:
-            before = made.places[number - 1]
-            assert place.top == before.top
-            assert place.left > box(before)[3]
+            before = made.grids[number - 1]
+            assert grid.top == before.top
+            assert grid.left > box(before)[3]
         elif number:
-            assert place.top - made.title >= max(box(p)[2] for p in made.places[:number])
+            assert grid.top - made.title >= max(box(p)[2] for p in made.grids[:number])
 
 
 @given(GRIDS, st.data(), SIDES, COLUMNS)
-def test_everything_begins_at_even_pixels(views, data, side, columns):
-    """As video needs it: the picture's sides, each grid, and each cell where weights allow it."""
+def test_grids_and_cells_begin_at_even_pixels(views, data, side, columns):
+    """The frame's sides too; cells where they have two pixels a weight."""
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=True)
     assert [pixels % 2 for pixels in made.shape] == [0, 0]
     assert made.title % 2 == 0
-    for place in made.places:
-        assert place.top % 2 == 0
-        assert place.left % 2 == 0
-        assert place.layout.gap % 2 == 0
-        if place.layout.scale > 1:
-            assert place.layout.scale % 2 == 0
-        if place.layout.scale > 1 and place.layout.slices == 1:
-            assert [edge % 2 for edge in box(place)] == [0] * 4
+    for grid in made.grids:
+        assert grid.top % 2 == 0
+        assert grid.left % 2 == 0
+        assert grid.layout.gap % 2 == 0
+        if grid.layout.scale > 1:
+            assert grid.layout.scale % 2 == 0
+        if grid.layout.scale > 1 and grid.layout.slices == 1:
+            assert [edge % 2 for edge in box(grid)] == [0] * 4
 
 
 @given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
-def test_the_picture_is_even(views, data, side, columns, even):
-    """A GIF can become a video later; it is as wide as a caption needs it."""
+def test_frames_have_even_sides(views, data, side, columns, even):
+    """They are as wide as a caption needs."""
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
     assert [pixels % 2 for pixels in made.shape] == [0, 0]
@@ -97,14 +96,14 @@ def test_the_picture_is_even(views, data, side, columns, even):
 
 
 @given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
-def test_the_side_is_respected(views, data, side, columns, even):
-    """Titles aside, by the grids all together, wherever a weight has a pixel to spare."""
+def test_grids_together_are_at_most_side_pixels(views, data, side, columns, even):
+    """Without titles, wherever a weight has more than one pixel."""
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
-    if min(place.layout.scale for place in made.places) > 1:
+    if min(grid.layout.scale for grid in made.grids) > 1:
         limit = side or 1280
         assert made.side <= limit
-        boxes = [box(place) for place in made.places]
+        boxes = [box(grid) for grid in made.grids]
         width = max(b[3] for b in boxes) - min(b[1] for b in boxes)
         titles = made.title * -(-len(views) // across)
         assert width <= limit
@@ -120,8 +119,7 @@ def test_the_side_is_respected(views, data, side, columns, even):
     ],
     ids=["side by side", "below each other", "nine layers"],
 )
-def test_many_grids_of_odd_sides_are_no_larger(count, across, side, view):
-    """Making each of them even does not add up to more than was asked for."""
+def test_rounding_many_grids_to_even_sides_keeps_the_side(count, across, side, view):
     limit = side or 1280
     made = arrange_grids([view] * count, across, side=side)
     height, width = made.shape
@@ -130,33 +128,33 @@ def test_many_grids_of_odd_sides_are_no_larger(count, across, side, view):
 
 
 @pytest.mark.parametrize(("count", "side"), [(1, 640), (2, 960), (4, 960), (6, 1280), (9, 1280)])
-def test_several_grids_have_more_room(count, side):
-    """640 pixels for one, up to 1280 for many; most of it is taken."""
+def test_several_grids_are_larger_than_one(count, side):
+    """640 pixels for one, up to 1280 for many; most of it is used."""
     across = min(count, {1: 1, 2: 2, 4: 2, 6: 3, 9: 3}[count])
     made = arrange_grids([View("grey", 16, 5, 5)] * count, across)
     assert 0.85 * side < made.side <= side
 
 
 @given(VIEWS, st.integers(200, 1600), COLUMNS, st.booleans())
-def test_two_runs_stand_side_by_side(view, side, columns, even):
-    """Alike in every way, at the same height, left and right."""
+def test_two_runs_have_equal_grids_side_by_side(view, side, columns, even):
+    """At the same height."""
     made = arrange_grids([view, view], 2, side=side, columns=columns, even=even)
-    one, other = made.places
+    one, other = made.grids
     assert one.layout == other.layout
     assert one.top == other.top
     assert box(one)[3] < other.left
 
 
-def test_grids_are_centred():
-    """A narrow one has the same room at both sides, to two pixels for being even."""
+def test_grids_are_centred_in_their_column():
+    """To two pixels, since they begin at even ones."""
     made = arrange_grids([View("grey", 4, 9, 9), View("grey", 4, 9, 1)], 1, side=640)
-    for place in made.places:
-        _, left, _, right = box(place)
+    for grid in made.grids:
+        _, left, _, right = box(grid)
         assert left - (made.shape[1] - right) == pytest.approx(0, abs=3)
 
 
 def test_only_several_grids_have_titles():
-    """One is named by the caption already; a title has room for a line of text."""
+    """A title is as high as a line of text."""
     view = View("grey", 9, 5, 5)
     assert arrange_grids([view], 1).title == 0
     made = arrange_grids([view, view], 2)
