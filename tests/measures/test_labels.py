@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from filtertrack.measures import (
     LABELS,
@@ -9,6 +10,7 @@ from filtertrack.measures import (
     label,
     structure,
 )
+from filtertrack.measures.labels import _flat_by_chance
 
 GREY = np.ones((1, 1))
 RGB = np.array([[1.0, 1.0, 1.0], [1.0, 0.9, 0.8], [0.8, 1.0, 0.9]])
@@ -207,3 +209,22 @@ def test_labels_know_neither_length_nor_sign_nor_mirror(factor):
     assert names == ["edge"] * 16 + ["colour blob"] * 16
     for other in (kernels * factor, kernels[:, ::-1], kernels.swapaxes(1, 2)):
         assert label(other).names.tolist() == names
+
+
+@pytest.mark.parametrize(("pixels", "channels"), [(25, 1), (25, 3), (49, 3), (121, 3), (9, 64)])
+def test_flat_share_of_normal_noise_is_the_beta_quantile(pixels, channels):
+    """One filter in 1000 exceeds it; of uniform weights fewer than one in 1000 reach one half."""
+    expected = stats.beta.isf(0.001, channels / 2, channels * (pixels - 1) / 2)
+    assert _flat_by_chance(pixels, channels) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("pixels", "channels"), [(3, 1), (4, 1), (9, 1), (16, 1), (4, 3)])
+def test_one_uniform_filter_in_1000_exceeds_the_flat_share_of_few_weights(pixels, channels):
+    """Of a million other filters 1000 are expected, with a standard deviation of 32."""
+    rng = np.random.default_rng(17)
+    threshold = _flat_by_chance(pixels, channels)
+    exceeding = sum(
+        (flat_share(rng.uniform(-1, 1, (100_000, pixels, 1, channels))) > threshold).sum()
+        for _ in range(10)
+    )
+    assert 870 < exceeding < 1130

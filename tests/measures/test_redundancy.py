@@ -6,14 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
-from filtertrack.measures import (
-    effective_rank,
-    orthogonality,
-    similarity,
-    sparsity,
-    twins,
-)
+from filtertrack.measures import effective_rank, orthogonality, similarity, sparsity, twins
+from filtertrack.measures.redundancy import _chance_cosine
 
 FILTERS = arrays(np.float64, (3, 3, 2, 2), elements=st.floats(-10, 10))
 
@@ -232,6 +228,25 @@ def test_chance_alone_passes_for_twins_once_in_a_hundred(filters, weights):
         cosines[:, np.arange(filters), np.arange(filters)] = -1
         passed += (cosines.max(axis=(1, 2)) >= threshold).sum()
     assert 0.007 < passed / 20_000 < 0.0125
+
+
+@pytest.mark.parametrize(
+    ("filters", "weights"), [(4, 3), (16, 4), (20, 7), (64, 9), (64, 10), (1000, 12)]
+)
+def test_duplicate_threshold_is_the_quantile_of_random_cosines(filters, weights):
+    """A squared cosine is beta-distributed; 1 % is shared out among all pairs (Bonferroni)."""
+    pairs = filters * (filters - 1) / 2
+    tail = stats.beta.isf(2 * 0.01 / pairs, 1 / 2, (weights - 1) / 2)
+    threshold = twins(np.ones((filters, 1, 1, weights))).threshold
+    assert threshold == pytest.approx(max(0.95, math.sqrt(tail)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("filters", "weights"), [(2, 2), (32, 27), (512, 4608), (8192, 576)])
+def test_chance_cosine_is_exact_below_the_fixed_threshold(filters, weights):
+    """Also where 0.95 is higher than chance."""
+    pairs = filters * (filters - 1) / 2
+    tail = stats.beta.isf(2 * 0.01 / pairs, 1 / 2, (weights - 1) / 2)
+    assert _chance_cosine(filters, weights) == pytest.approx(math.sqrt(tail), rel=1e-9)
 
 
 def test_twins_of_two_weights():
