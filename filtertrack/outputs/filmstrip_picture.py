@@ -9,14 +9,15 @@ import numpy as np
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.cells import View
-from filtertrack.render.grid import SEPARATOR, Layout
+from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look, check_look
 from filtertrack.render.palette import (
     BACKGROUND,
+    SEPARATOR,
     TEXT,
     colormap_levels,
-    film_palette,
     outline_entries,
+    theme_palette,
 )
 from filtertrack.render.text import QUIET, font, font_size, line, line_height, paste
 
@@ -78,7 +79,7 @@ class FilmstripPicture:
     def __init__(self, selection: RunSelection, look: Look) -> None:
         self._panel = LayerCells(selection.runs, selection.layers[0], selection.steps, look)
         check_look(look, [self._panel.view])
-        self._palette = film_palette(look.theme, colormap_levels(look.colormap))
+        self._palette = theme_palette(look.theme, colormap_levels(look.colormap))
         self.view = self._panel.view
         self.steps = selection.steps
         self.marks = selection.marks
@@ -135,7 +136,6 @@ class FilmstripPicture:
             scale,
             gap,
             view.slices,
-            self.outlined,
         )
 
     def picture(self, rows: range, layout: Layout) -> np.ndarray:

@@ -18,16 +18,17 @@ from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
 from filtertrack.render.cells import View
-from filtertrack.render.grid import SEPARATOR, Layout, to_levels
+from filtertrack.render.grid import Layout, to_levels
 from filtertrack.render.look import Look, check_look
 from filtertrack.render.palette import (
     BACKGROUND,
     FIRST,
+    SEPARATOR,
     TEXT,
     chosen_levels,
     colormap_levels,
-    film_palette,
     outline_entries,
+    theme_palette,
     to_entries,
 )
 from filtertrack.render.text import (
@@ -96,7 +97,7 @@ class AnimationFrames:
         check_look(look, views)
         self._outlined = look.outline
         coloured = any(view.coloured for view in views)
-        self._plain = film_palette(look.theme, colormap_levels(look.colormap))
+        self._plain = theme_palette(look.theme, colormap_levels(look.colormap))
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
         two = len(selection.runs) > 1
@@ -133,7 +134,7 @@ class AnimationFrames:
     def palette(self) -> np.ndarray:
         """The colours of the entries: ``uint8`` array of shape ``(256, 3)``."""
         return (
-            film_palette(self._theme, chosen_levels(self._sample()))
+            theme_palette(self._theme, chosen_levels(self._sample()))
             if self._quantised
             else self._plain
         )

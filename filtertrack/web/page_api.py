@@ -10,8 +10,7 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.run_selection import default_layer
 from filtertrack.render.cells import explain, to_channels, view_of
 from filtertrack.render.filter_order import ORDERS, Order, arrange
-from filtertrack.render.grid import NOT_FINITE_RGB
-from filtertrack.render.palette import THEMES, colormap_levels
+from filtertrack.render.palette import NOT_FINITE_RGB, THEMES, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.run import Run
 from filtertrack.web.payload import MOST_ACROSS, is_cut, page_of, readable

@@ -18,9 +18,9 @@ from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import Pace, plan
 from filtertrack.render.caption import Caption, Legend
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
-from filtertrack.render.grid import LEVELS, SEPARATOR, grid_palette, to_levels, to_rgb
+from filtertrack.render.grid import to_levels, to_rgb
 from filtertrack.render.look import Look
-from filtertrack.render.palette import OUTLINED, THEMES
+from filtertrack.render.palette import LEVELS, OUTLINED, SEPARATOR, THEMES, grid_palette
 from filtertrack.render.value_range import range_of_cells
 
 SCALE, GAP, COLUMNS, ROWS, SIDE = 19, 4, 4, 2, 9

@@ -8,9 +8,16 @@ from filtertrack.measures import label
 from filtertrack.outputs.filmstrip_picture import CLASSIC_EPOCHS, FilmstripPicture, spread_steps
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.cells import to_cells
-from filtertrack.render.grid import SEPARATOR, to_levels, to_rgb
+from filtertrack.render.grid import to_levels, to_rgb
 from filtertrack.render.look import Look
-from filtertrack.render.palette import BACKGROUND, OUTLINED, THEMES, colormap_levels, film_palette
+from filtertrack.render.palette import (
+    BACKGROUND,
+    OUTLINED,
+    SEPARATOR,
+    THEMES,
+    colormap_levels,
+    theme_palette,
+)
 from filtertrack.render.text import font_size, line_height
 from filtertrack.render.value_range import range_of_cells
 
@@ -104,7 +111,7 @@ def test_the_picture_is_its_cells(strip_of, kernel_shape, theme, scale, gap):
     """Pixel for pixel: a row a filter, a column a step, the theme's colour between them."""
     colormap = "gray" if kernel_shape == COLOUR else "viridis"
     run, strip = strip_of(kernel_shape, theme=theme, colormap=colormap)
-    palette = film_palette(theme, colormap_levels(colormap))
+    palette = theme_palette(theme, colormap_levels(colormap))
     like, tones = None, []
     for step in strip.steps:
         like = to_cells(strip.view, run.kernels("conv1", step), like)
@@ -128,7 +135,7 @@ def test_a_block_that_is_not_full(strip_of):
     assert picture.shape == (*layout.shape, 3)
     one = strip.picture(range(3, 4), strip.layout(1, 2, 1))
     np.testing.assert_array_equal(picture[: len(one)], one)
-    assert (picture[len(one) :] == film_palette()[SEPARATOR]).all()
+    assert (picture[len(one) :] == theme_palette()[SEPARATOR]).all()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def test_slices_have_lines_between_them(make_run, conv_info):
     picture = strip.picture(range(4), layout)
     assert picture.shape == (4 * (2 * 3 + 2) + 2, 3 * (6 * 3 + 2 + 2) + 2, 3)
     for line in (2 + 6, 2 + 6 + 1 + 6):
-        assert (picture[:, line] == film_palette()[SEPARATOR]).all()
+        assert (picture[:, line] == theme_palette()[SEPARATOR]).all()
 
 
 @KINDS
@@ -170,7 +177,7 @@ def test_a_card_is_a_grid_under_its_steps(strip_of, kernel_shape, side):
     size = line_height(font_size(side))
     grid, labels = card[size:], card[:size]
     assert max(grid.shape[:2]) <= side
-    background = film_palette()[BACKGROUND]
+    background = theme_palette()[BACKGROUND]
     assert (labels != background).any()
     view, columns = strip.view, strip.columns
     rows = next(
@@ -192,7 +199,7 @@ def test_the_steps_of_a_card_are_above_their_columns(strip_of):
     """Each label is in the middle of its column."""
     _, strip = strip_of((5, 5, 1, 9), steps=range(8))
     card = strip.card(640)
-    labels = (card[: line_height(font_size(640))] != film_palette()[BACKGROUND]).any(axis=(0, 2))
+    labels = (card[: line_height(font_size(640))] != theme_palette()[BACKGROUND]).any(axis=(0, 2))
     pitch = card.shape[1] / 8
     for number in range(8):
         ink = np.flatnonzero(labels[round(number * pitch) : round((number + 1) * pitch)])

@@ -58,7 +58,7 @@ def marker(drawn, strip):
 @pytest.mark.parametrize("width", [260, 333, 400, 640, 1000])
 @pytest.mark.parametrize("runs", [1, 2])
 def test_text_stays_inside(width, runs):
-    """Nothing touches the border, whatever the width; only the palette's ramps are used."""
+    """Nothing touches the border at any width; only background and ramps occur."""
     log = values(loss=0.5, val_loss=3e4, a_metric_with_a_rather_long_name=1e-7)
     drawn = caption(*[log] * runs, title="block_1/a_rather_long_name/conv1", width=width)
     for position in (0, 0.5, 1, 2):
@@ -71,8 +71,8 @@ def test_text_stays_inside(width, runs):
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_a_long_name_and_extreme_values_stay_inside(runs):
-    """Also in the narrowest strip, where training and validation both have blown up."""
+def test_long_name_and_extreme_values_stay_inside(runs):
+    """Also at the smallest width, with extreme values of training and validation."""
     name = "a_metric_with_a_rather_long_name_that_goes_on"
     log = [{}, {name: -1e300, "val_" + name: -1e-300}]
     drawn = caption(*[log] * runs, width=260)
@@ -80,8 +80,8 @@ def test_a_long_name_and_extreme_values_stay_inside(runs):
 
 
 @pytest.mark.parametrize("width", [260, 640, 1000])
-def test_of_a_title_that_is_too_long_the_end_is_shown(width):
-    """It has a line of its own, and takes no more than that."""
+def test_long_title_is_shortened_from_the_front(width):
+    """It has a line of its own, and only one."""
     log = values(loss=0.5)
     drawn = caption(log, title="a_rather_long_name/" * 20 + "conv1", width=width)
     strip = drawn.draw(1)
@@ -91,8 +91,8 @@ def test_of_a_title_that_is_too_long_the_end_is_shown(width):
     assert (strip != other.draw(1)).any()
 
 
-def test_everything_has_its_place_in_every_frame():
-    """Names stay where they are, while values grow and shrink."""
+def test_names_have_fixed_positions():
+    """While values get longer and shorter."""
     log = [{}, {"loss": 12.3, "a": 0.5}, {"loss": 9.87, "a": 1e-9}, {"loss": np.nan, "a": -123.4}]
     drawn = caption(log, width=640)
     names = [of_ramp(first_line(drawn, drawn.draw(step)), TEXT) for step in range(4)]
@@ -101,7 +101,7 @@ def test_everything_has_its_place_in_every_frame():
         np.testing.assert_array_equal(other, names[0])
 
 
-def test_a_validation_has_its_place_in_every_frame():
+def test_validation_has_a_fixed_position():
     """Its label does not move when the training's value beside it gets longer or shorter."""
     log = [{}, {"loss": 12.3, "val_loss": 12.3}, {"loss": 9.87, "val_loss": 12.3}]
     drawn = caption(log)
@@ -110,8 +110,8 @@ def test_a_validation_has_its_place_in_every_frame():
     np.testing.assert_array_equal(names[0], names[1])
 
 
-def test_the_title_stays_in_every_frame():
-    """Neither a long nor a short title moves while the training goes on."""
+def test_title_has_a_fixed_position():
+    """A long and a short title."""
     for title in ("conv1", "block_1/a_rather_long_name_of_a_block/conv1"):
         drawn = caption(values(loss=0.5), title=title)
         top, left = drawn._title_at
@@ -121,8 +121,8 @@ def test_the_title_stays_in_every_frame():
         np.testing.assert_array_equal(parts[2], parts[0])
 
 
-def test_a_metric_that_comes_later_has_its_place_from_the_start():
-    """Its name is there from the first frame on; what is not known yet is a dash."""
+def test_later_metric_has_its_position_from_the_start():
+    """Its name is drawn from the first frame on, with a dash for the unknown value."""
     log = [{}, {"loss": 1.0}, {"loss": 1.0, "other": 2.0}]
     drawn = caption(log)
     lines = [first_line(drawn, drawn.draw(step)) for step in range(3)]
@@ -132,7 +132,7 @@ def test_a_metric_that_comes_later_has_its_place_from_the_start():
     assert 0 < dashes < dash < of_ramp(lines[2], FIRST).sum()
 
 
-def test_the_value_logged_last_stays():
+def test_last_value_is_kept():
     """A snapshot without metrics of its own shows those of the one before."""
     drawn = caption([{}, {"loss": 1.5}, {}, {"loss": 1.5}])
     lines = [first_line(drawn, drawn.draw(step)) for step in range(4)]
@@ -144,16 +144,16 @@ def test_the_value_logged_last_stays():
 @pytest.mark.parametrize(
     "value", [float("nan"), float("inf"), -float("inf"), 1e300, -1e300, 1e-300, 0.0, 123456.0]
 )
-def test_any_value_can_be_shown(value):
-    """Also a loss that has blown up, and one that has not blown up before or after."""
+def test_any_value_can_be_drawn(value):
+    """Also if the value before and after is moderate."""
     drawn = caption([{"loss": 1.0}, {"loss": value}, {"loss": -1.0}], width=260)
     strips = [drawn.draw(position) for position in (0, 0.5, 1, 1.5, 2)]
     assert not any(map(touches_border, strips))
     assert (first_line(drawn, strips[2]) != first_line(drawn, strips[0])).any()
 
 
-def test_a_validation_is_beside_its_metric():
-    """On the same line, to the right, in the colour of the second curve; it takes no line more."""
+def test_validation_is_beside_its_metric():
+    """On the same line, to the right, in the colour of the second curve."""
     alone = caption(values(loss=0.1))
     drawn = caption(values(loss=0.1, val_loss=0.3))
     assert drawn.height == alone.height
@@ -168,8 +168,8 @@ def test_a_validation_is_beside_its_metric():
     assert (of_ramp(line, SECOND) | of_ramp(other, SECOND))[differs].all()
 
 
-def test_two_runs_are_side_by_side():
-    """Each run's value is in the colour of its curve, and says nothing of the other run."""
+def test_two_runs_have_values_side_by_side():
+    """Each run's value has the colour of its curve and does not depend on the other run."""
     drawn = caption(values(loss=0.1), values(loss=0.3))
     changed = caption(values(loss=0.1), values(loss=0.4))
     line, other = (first_line(each, each.draw(2)) for each in (drawn, changed))
@@ -182,8 +182,8 @@ def test_two_runs_are_side_by_side():
 
 
 @pytest.mark.parametrize("width", [260, 640])
-def test_each_of_many_metrics_is_shown(width):
-    """Twenty have a value each, none over another, and nothing sticks out."""
+def test_many_metrics_are_drawn(width):
+    """Each of twenty has its value, without overlap, inside the borders."""
     log = {f"metric_{number:02}": 0.125 for number in range(20)}
     drawn = caption([log, log], width=width)
     strip = drawn.draw(0)
@@ -197,8 +197,8 @@ def test_each_of_many_metrics_is_shown(width):
     assert times.max() == 1
 
 
-def test_between_snapshots_the_marker_moves_and_values_stay():
-    """A value belongs to a snapshot and is not interpolated; the marker is on its way."""
+def test_values_are_not_interpolated():
+    """Between snapshots only the marker moves."""
     drawn = caption(values(4, loss=0.5))
     strips = {position: drawn.draw(position) for position in (1, 1.25, 1.75, 2)}
     for position in (1.25, 1.75):
@@ -209,8 +209,8 @@ def test_between_snapshots_the_marker_moves_and_values_stay():
     assert columns == sorted(set(columns))
 
 
-def test_the_marker_follows_the_knots():
-    """Where time is not even, the first snapshots are close together."""
+def test_marker_follows_the_knots():
+    """With uneven times the first snapshots are close together."""
     moments = [Moment(step, step) for step in range(3)]
     log = values(loss=0.5)
     early = Caption("conv1", moments, [log], np.array([0.0, 0.1, 1.0]), 400)
@@ -223,8 +223,8 @@ def test_the_marker_follows_the_knots():
 
 @settings(max_examples=30)
 @given(st.integers(260, 1000), st.integers(1, 20), st.integers(1, 2))
-def test_the_height_is_even(width, count, runs):
-    """As video needs it, whatever the width and the number of metrics."""
+def test_height_is_even(width, count, runs):
+    """At any width and for any number of metrics, as video requires."""
     log = {f"metric_{number}": 1.0 for number in range(count)}
     drawn = caption(*[[log, log]] * runs, width=width)
     assert drawn.height % 2 == 0
@@ -235,8 +235,8 @@ def test_the_height_is_even(width, count, runs):
 
 @pytest.mark.parametrize("width", [260, 640])
 @pytest.mark.parametrize("logs", [[[{}, {}, {}]], [[{}, {}, {}], [{}, {}, {}]]], ids=["one", "two"])
-def test_no_metrics_at_all(width, logs):
-    """A run that logged nothing still says when and what."""
+def test_no_metrics(width, logs):
+    """A run without logs shows the step and the title."""
     drawn = caption(*logs, width=width)
     strips = [drawn.draw(position) for position in (0, 0.5, 2)]
     assert drawn.height % 2 == 0
@@ -246,22 +246,22 @@ def test_no_metrics_at_all(width, logs):
     assert (strips[2] != strips[0]).any()
 
 
-def test_one_snapshot():
-    """A run that has just begun has a caption like any other."""
+def test_single_snapshot():
+    """A run that has just begun has a normal caption."""
     drawn = caption([{"loss": 1.0}])
     assert of_ramp(first_line(drawn, drawn.draw(0)), FIRST).any()
 
 
-def test_a_name_that_would_break_the_line():
-    """A metric's name with control characters takes one line like any other."""
+def test_control_characters_in_names_are_replaced():
+    """A metric's name takes one line."""
     strange = caption([{"lo\nss\x1b": 1.0}])
     expected = caption([{"lo?ss?": 1.0}])
     assert strange.height == caption([{"loss": 1.0}]).height
     np.testing.assert_array_equal(strange.draw(0), expected.draw(0))
 
 
-def test_many_metrics_are_cut_to_the_first():
-    """The loss, which comes last, among them; the others are counted, below."""
+def test_excess_metrics_are_counted_below():
+    """The loss, which comes last, is among those shown."""
     began = time.process_time()
     log = values(**{f"metric_{number}": number for number in range(40_000)}, loss=1.0)
     many, some = caption(log), caption([{**dict(list(each.items())[:31]), **each} for each in log])
@@ -278,15 +278,15 @@ def test_many_metrics_are_cut_to_the_first():
     assert some.height == many.height
 
 
-def test_of_few_metrics_all_are_shown():
-    """Nothing is said of more."""
+def test_32_metrics_are_all_shown():
+    """Without a count of others."""
     drawn = caption(values(**{f"metric_{number}": number for number in range(32)}))
     assert (len(drawn._readings), drawn._more) == (32, "")
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_long_names_are_cut(runs):
-    """Of a metric and of a layer: their ends are shown, and nothing else suffers."""
+def test_long_names_are_shortened(runs):
+    """Of a metric and of a layer: their ends are shown, in little time."""
     began = time.process_time()
     log = values(**{"x" * 500_000 + "_accuracy": 0.5}, loss=1.0)
     drawn = caption(*[log] * runs, title="block/" * 100_000 + "conv")
@@ -320,8 +320,8 @@ def squares(strip):
 
 @WIDTHS
 @pytest.mark.parametrize("most", [None, 1, 96, 4096])
-def test_all_four_labels_are_named(width, most):
-    """A square of each outline's entry and its name beside it, whole, at any width."""
+def test_legend_names_all_outlined_labels(width, most):
+    """A square of each outline's colour with its name beside it, complete at any width."""
     legend = Legend(width, most)
     counts = None if most is None else dict.fromkeys(OUTLINED, most)
     strip = legend.draw(counts)
@@ -340,8 +340,8 @@ def test_all_four_labels_are_named(width, most):
 
 
 @WIDTHS
-def test_nothing_else_is_in_it(width):
-    """Background, text and the four squares; a margin all around is free."""
+def test_legend_holds_only_squares_and_text(width):
+    """The margin is free."""
     strip = Legend(width, 64).draw(COUNTS)
     entries = set(np.unique(strip).tolist())
     outlines = {OUTLINE + number for number in range(4)}
@@ -353,7 +353,7 @@ def test_nothing_else_is_in_it(width):
 
 
 @pytest.mark.parametrize("most", [None, 9, 99, 512, 4096])
-def test_it_fits_into_the_narrowest_animation(most):
+def test_legend_fits_into_the_narrowest_animation(most):
     """In 260 pixels no square and no text is cut off, also with the largest counts."""
     counts = None if most is None else dict.fromkeys(OUTLINED, most)
     narrow = Legend(NARROWEST, most)
@@ -363,8 +363,8 @@ def test_it_fits_into_the_narrowest_animation(most):
     assert Legend(1280, most).height < narrow.height, "there on one line"
 
 
-def test_counts_are_said():
-    """Those given, zero where a label does not occur; what is not outlined is not counted."""
+def test_legend_shows_counts():
+    """Zero for a label that does not occur; labels without outlines are not counted."""
     face = font(font_size(640))
     strip = Legend(640, 512).draw(COUNTS)
     for name in OUTLINED:
@@ -374,15 +374,15 @@ def test_counts_are_said():
         assert len(found(empty, f"{name} 0", face)), "also at the end of another name"
 
 
-def test_squares_stay_where_they_are_while_counts_change():
-    """Nothing jumps while an animation plays: room is left for the largest count."""
+def test_legend_has_fixed_positions():
+    """Whatever the counts, as there is space for the largest."""
     for width in (NARROWEST, 640):
         legend = Legend(width, 4096)
         all_places = [squares(legend.draw(dict.fromkeys(OUTLINED, n))) for n in (0, 7, 98, 4096)]
         assert all(places == all_places[0] for places in all_places)
 
 
-def test_a_strip_is_nobody_elses():
+def test_legends_are_independent():
     """Changing one does not change the next."""
     legend = Legend(300)
     legend.draw()[:] = 0

@@ -20,7 +20,7 @@ from filtertrack.measures import drift
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
-from filtertrack.render.palette import THEMES, colormap_levels, film_palette
+from filtertrack.render.palette import THEMES, colormap_levels, theme_palette
 
 PATIENCE = 12  # seconds
 LAST = 8
@@ -204,7 +204,7 @@ def picture(runs, layer, step, *, number=0, only=None, page=None, steps=None, **
     steps = steps or sorted(set(runs[0].steps).intersection(*(run.steps for run in runs[1:])))
     panel = LayerCells(runs, layer, steps, Look(filters=page, **look))
     *_, cells = panel.walk(range(steps.index(step) + 1))
-    palette = film_palette(look["theme"], colormap_levels(look.get("colormap", "gray")))
+    palette = theme_palette(look["theme"], colormap_levels(look.get("colormap", "gray")))
     tones = panel.paint(cells[number], panel.values(cells), palette)
     view, separator = panel.view, THEMES[look["theme"]].separator
     if only is not None:
