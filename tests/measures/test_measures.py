@@ -103,9 +103,7 @@ def test_extreme_kernels_are_measured(shape, rng):
         np.testing.assert_array_equal(kernel, copy)
 
 
-@pytest.mark.parametrize(
-    "measure", OF_KERNELS, ids=lambda each: each.__name__
-)
+@pytest.mark.parametrize("measure", OF_KERNELS, ids=lambda each: each.__name__)
 def test_half_and_single_precision_are_measured_in_double(measure, rng):
     """Kernels in mixed precision give the same results as in float64; views are accepted."""
     half = rng.normal(size=(8, 5, 5, 3)).astype(np.float16)
@@ -127,9 +125,7 @@ def test_half_and_single_precision_are_measured_in_double(measure, rng):
 
 
 @pytest.mark.parametrize("shape", [(512, 3, 3, 512), (64, 11, 11, 3)], ids=str)
-@pytest.mark.parametrize(
-    "measure", OF_KERNELS, ids=lambda each: each.__name__
-)
+@pytest.mark.parametrize("measure", OF_KERNELS, ids=lambda each: each.__name__)
 def test_large_layers_take_little_memory(measure, shape):
     """Below 150 MB, with what is cached for the next layer."""
     kernels = np.random.default_rng(0).normal(size=shape[1:]).astype(np.float32)

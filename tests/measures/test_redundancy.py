@@ -64,9 +64,7 @@ def test_similarity_of_zeros_and_not_finite_filters(rng, value):
         ("low rank", 0.0, 0.7851656079292297),
     ],
 )
-def test_sparsity_and_orthogonality_agree_with_authors(
-    published, name, share, independence
-):
+def test_sparsity_and_orthogonality_agree_with_authors(published, name, share, independence):
     """Up to the precision of float32."""
     assert sparsity(published(name)) == share
     assert orthogonality(published(name)) == pytest.approx(independence, abs=1e-5)
