@@ -26,7 +26,7 @@ def test_formed_at_is_the_first_step_that_stays_structured(data, snapshots, filt
     assert found.shape == (filters,)
     for number, value in enumerate(found):
         history = structured[:, number].tolist()
-        since = [step for place, step in enumerate(steps) if all(history[place:])]
+        since = [step for position, step in enumerate(steps) if all(history[position:])]
         assert value == since[0] if since else math.isnan(value)
 
 
@@ -54,8 +54,8 @@ def test_settled_at_is_the_first_step_that_stays_near_the_end(data, snapshots):
     found = settled_at(np.array(to_the_end), steps)
     since = [
         step
-        for place, step in enumerate(steps)
-        if all(turn <= 0.01 * to_the_end[0] for turn in to_the_end[place:])
+        for position, step in enumerate(steps)
+        if all(turn <= 0.01 * to_the_end[0] for turn in to_the_end[position:])
     ]
     rests = since and 4 * (steps[-1] - since[0]) >= steps[-1] - steps[0]
     if rests and len(since) < len(steps):

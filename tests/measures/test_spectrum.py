@@ -6,7 +6,7 @@ from filtertrack.measures import orientation
 
 
 def grating(degrees, size, *, cycles=0.25, phase=0.0):
-    """Return stripes in a direction (0 horizontal, 45 rising to the right), in cycles a pixel."""
+    """Return stripes in a direction (0 is horizontal, 45 rises to the right)."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     along = np.radians(degrees)
     across = -np.sin(along) * x - np.cos(along) * y  # rows count downward

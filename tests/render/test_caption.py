@@ -22,35 +22,35 @@ from filtertrack.render.text import QUIET, font, font_size, line
 
 
 def caption(*logs, title="conv1", width=400):
-    """Return the caption of one run or two, a snapshot an epoch."""
+    """Return the caption of one run or two, with one snapshot per epoch."""
     count = len(logs[0])
     moments = [Moment(step, step, 10 * step) for step in range(count)]
     return Caption(title, moments, logs, np.linspace(0, 1, count), width)
 
 
 def values(count=3, **metrics):
-    """Return each snapshot's metrics: none at the start, growing from then on."""
+    """Return each snapshot's metrics: none at the start, increasing from then on."""
     return [{n: v * step for n, v in metrics.items()} if step else {} for step in range(count)]
 
 
-def of_ramp(strip, ramp):
-    return (strip >= ramp_entry(ramp, 1)) & (strip <= ramp_entry(ramp, SHADES))
+def of_ramp(picture, ramp):
+    return (picture >= ramp_entry(ramp, 1)) & (picture <= ramp_entry(ramp, SHADES))
 
 
-def touches_border(strip):
-    borders = strip[:3], strip[-3:], strip[:, :3], strip[:, -3:]
+def touches_border(picture):
+    borders = picture[:3], picture[-3:], picture[:, :3], picture[:, -3:]
     return any((border != BACKGROUND).any() for border in borders)
 
 
-def first_line(drawn, strip):
+def first_line(drawn, picture):
     """Return the first line of names and values, above the plots."""
-    return strip[drawn._tops[0] : drawn._tops[0] + drawn._line]
+    return picture[drawn._tops[0] : drawn._tops[0] + drawn._line]
 
 
-def marker(drawn, strip):
-    """Return the column of the only plot's marker: the only one without background."""
+def marker(drawn, picture):
+    """Return the column of the only plot's marker: the only column without background."""
     top = drawn._tops[0] + drawn._line
-    plot = strip[top : top + len(drawn._plots[0].draw(0))]
+    plot = picture[top : top + len(drawn._plots[0].draw(0))]
     (column,) = np.flatnonzero((plot != BACKGROUND).all(axis=0))
     return column
 
@@ -62,12 +62,12 @@ def test_text_stays_inside(width, runs):
     log = values(loss=0.5, val_loss=3e4, a_metric_with_a_rather_long_name=1e-7)
     drawn = caption(*[log] * runs, title="block_1/a_rather_long_name/conv1", width=width)
     for position in (0, 0.5, 1, 2):
-        strip = drawn.draw(position)
-        assert strip.dtype == np.uint8
-        assert strip.shape == (drawn.height, width)
-        assert strip.min() == BACKGROUND
-        assert strip.max() <= ramp_entry(SECOND, SHADES)
-        assert not touches_border(strip)
+        picture = drawn.draw(position)
+        assert picture.dtype == np.uint8
+        assert picture.shape == (drawn.height, width)
+        assert picture.min() == BACKGROUND
+        assert picture.max() <= ramp_entry(SECOND, SHADES)
+        assert not touches_border(picture)
 
 
 @pytest.mark.parametrize("runs", [1, 2])
@@ -84,11 +84,11 @@ def test_long_title_is_shortened_from_the_front(width):
     """It has a line of its own, and only one."""
     log = values(loss=0.5)
     drawn = caption(log, title="a_rather_long_name/" * 20 + "conv1", width=width)
-    strip = drawn.draw(1)
-    assert not touches_border(strip)
+    picture = drawn.draw(1)
+    assert not touches_border(picture)
     assert drawn.height == caption(log, title="a_rather_long_name/" * 8, width=width).height
     other = caption(log, title="a_rather_long_name/" * 20 + "conv2", width=width)
-    assert (strip != other.draw(1)).any()
+    assert (picture != other.draw(1)).any()
 
 
 def test_names_have_fixed_positions():
@@ -147,9 +147,9 @@ def test_last_value_is_kept():
 def test_any_value_can_be_drawn(value):
     """Also if the value before and after is moderate."""
     drawn = caption([{"loss": 1.0}, {"loss": value}, {"loss": -1.0}], width=260)
-    strips = [drawn.draw(position) for position in (0, 0.5, 1, 1.5, 2)]
-    assert not any(map(touches_border, strips))
-    assert (first_line(drawn, strips[2]) != first_line(drawn, strips[0])).any()
+    pictures = [drawn.draw(position) for position in (0, 0.5, 1, 1.5, 2)]
+    assert not any(map(touches_border, pictures))
+    assert (first_line(drawn, pictures[2]) != first_line(drawn, pictures[0])).any()
 
 
 def test_validation_is_beside_its_metric():
@@ -186,12 +186,12 @@ def test_many_metrics_are_drawn(width):
     """Each of twenty has its value, without overlap, inside the borders."""
     log = {f"metric_{number:02}": 0.125 for number in range(20)}
     drawn = caption([log, log], width=width)
-    strip = drawn.draw(0)
-    assert not touches_border(strip)
-    times = np.zeros(strip.shape, int)
+    picture = drawn.draw(0)
+    assert not touches_border(picture)
+    times = np.zeros(picture.shape, int)
     for name in log:
         changed = {**log, name: 0.777}
-        differs = caption([changed, changed], width=width).draw(0) != strip
+        differs = caption([changed, changed], width=width).draw(0) != picture
         assert differs.any(), name
         times += differs
     assert times.max() == 1
@@ -200,12 +200,12 @@ def test_many_metrics_are_drawn(width):
 def test_values_are_not_interpolated():
     """Between snapshots only the marker moves."""
     drawn = caption(values(4, loss=0.5))
-    strips = {position: drawn.draw(position) for position in (1, 1.25, 1.75, 2)}
+    pictures = {position: drawn.draw(position) for position in (1, 1.25, 1.75, 2)}
     for position in (1.25, 1.75):
         np.testing.assert_array_equal(
-            first_line(drawn, strips[position]), first_line(drawn, strips[1])
+            first_line(drawn, pictures[position]), first_line(drawn, pictures[1])
         )
-    columns = [marker(drawn, strip) for strip in strips.values()]
+    columns = [marker(drawn, picture) for picture in pictures.values()]
     assert columns == sorted(set(columns))
 
 
@@ -228,9 +228,9 @@ def test_height_is_even(width, count, runs):
     log = {f"metric_{number}": 1.0 for number in range(count)}
     drawn = caption(*[[log, log]] * runs, width=width)
     assert drawn.height % 2 == 0
-    strip = drawn.draw(1)
-    assert strip.shape == (drawn.height, width)
-    assert not touches_border(strip)
+    picture = drawn.draw(1)
+    assert picture.shape == (drawn.height, width)
+    assert not touches_border(picture)
 
 
 @pytest.mark.parametrize("width", [260, 640])
@@ -238,12 +238,12 @@ def test_height_is_even(width, count, runs):
 def test_no_metrics(width, logs):
     """A run without logs shows the step and the title."""
     drawn = caption(*logs, width=width)
-    strips = [drawn.draw(position) for position in (0, 0.5, 2)]
+    pictures = [drawn.draw(position) for position in (0, 0.5, 2)]
     assert drawn.height % 2 == 0
     assert drawn.height < caption(values(loss=0.5), width=width).height
-    assert not any(map(touches_border, strips))
-    np.testing.assert_array_equal(strips[1], strips[0])
-    assert (strips[2] != strips[0]).any()
+    assert not any(map(touches_border, pictures))
+    np.testing.assert_array_equal(pictures[1], pictures[0])
+    assert (pictures[2] != pictures[0]).any()
 
 
 def test_single_snapshot():
@@ -270,11 +270,11 @@ def test_excess_metrics_are_counted_below():
     assert many._readings[0]._metric.name == "loss"
     assert many._more == "… and 39969 more"
     assert many.height < 1000
-    strip = many.draw(1)
-    assert not touches_border(strip)
+    picture = many.draw(1)
+    assert not touches_border(picture)
     top, left = many._more_at
     text = line(many._more, many._plain, TEXT, QUIET)
-    np.testing.assert_array_equal(strip[top : top + len(text), left : left + text.shape[1]], text)
+    np.testing.assert_array_equal(picture[top : top + len(text), left : left + text.shape[1]], text)
     assert some.height == many.height
 
 
@@ -300,18 +300,18 @@ WIDTHS = pytest.mark.parametrize("width", [NARROWEST, 300, 445, 640, 1280, 4000]
 COUNTS = {"edge": 12, "blob": 0, "colour blob": 512, "other structure": 3, "unstructured": 9}
 
 
-def found(strip, text, face):
-    """Return where a text stands in a strip: top and left of each place, pixel for pixel."""
+def found(picture, text, face):
+    """Return the top and left of all positions at which a text is drawn."""
     part = line(text, face, TEXT, QUIET)
-    windows = np.lib.stride_tricks.sliding_window_view(strip, part.shape)
+    windows = np.lib.stride_tricks.sliding_window_view(picture, part.shape)
     return np.argwhere((windows == part).all(axis=(2, 3)))
 
 
-def squares(strip):
-    """Return each outline's pixels: number to top, bottom, left, right."""
+def squares(picture):
+    """Return top, bottom, left and right of each outline's square, by its number."""
     boxes = {}
     for number in range(len(OUTLINED)):
-        down, across = np.nonzero(strip == OUTLINE + number)
+        down, across = np.nonzero(picture == OUTLINE + number)
         boxes[number] = (down.min(), down.max(), across.min(), across.max())
         assert len(down) == (np.ptp(down) + 1) * (np.ptp(across) + 1), "a full square"
         assert np.ptp(down) == np.ptp(across)
@@ -324,32 +324,32 @@ def test_legend_names_all_outlined_labels(width, most):
     """A square of each outline's colour with its name beside it, complete at any width."""
     legend = Legend(width, most)
     counts = None if most is None else dict.fromkeys(OUTLINED, most)
-    strip = legend.draw(counts)
-    assert strip.shape == (legend.height, width)
-    assert strip.dtype == np.uint8
+    picture = legend.draw(counts)
+    assert picture.shape == (legend.height, width)
+    assert picture.dtype == np.uint8
     assert legend.height % 2 == 0
     face = font(font_size(width))
-    boxes = squares(strip)
+    boxes = squares(picture)
     for number, name in enumerate(OUTLINED):
         text = name if most is None else f"{name} {most}"
         top, _, _, right = boxes[number]
-        places = [at for at in found(strip, text, face) if at[0] <= top and at[1] > right]
-        assert places, text
-        distance = min(at[1] for at in places) - right
-        assert distance <= font_size(width), "right beside its square"
+        positions = [at for at in found(picture, text, face) if at[0] <= top and at[1] > right]
+        assert positions, text
+        distance = min(at[1] for at in positions) - right
+        assert distance <= font_size(width), "next to its square"
 
 
 @WIDTHS
 def test_legend_holds_only_squares_and_text(width):
     """The margin is free."""
-    strip = Legend(width, 64).draw(COUNTS)
-    entries = set(np.unique(strip).tolist())
+    picture = Legend(width, 64).draw(COUNTS)
+    entries = set(np.unique(picture).tolist())
     outlines = {OUTLINE + number for number in range(4)}
     assert outlines <= entries
     assert BACKGROUND in entries
     assert all(entry in outlines or entry >= BACKGROUND for entry in entries)
     margin = font_size(width) // 2
-    assert (strip[:, :margin] == BACKGROUND).all()
+    assert (picture[:, :margin] == BACKGROUND).all()
 
 
 @pytest.mark.parametrize("most", [None, 9, 99, 512, 4096])
@@ -357,29 +357,29 @@ def test_legend_fits_into_the_narrowest_animation(most):
     """In 260 pixels no square and no text is cut off, also with the largest counts."""
     counts = None if most is None else dict.fromkeys(OUTLINED, most)
     narrow = Legend(NARROWEST, most)
-    strip = narrow.draw(counts)
-    assert (strip[:, -1] == BACKGROUND).all()
-    assert len(squares(strip)) == 4
-    assert Legend(1280, most).height < narrow.height, "there on one line"
+    picture = narrow.draw(counts)
+    assert (picture[:, -1] == BACKGROUND).all()
+    assert len(squares(picture)) == 4
+    assert Legend(1280, most).height < narrow.height, "a single line"
 
 
 def test_legend_shows_counts():
     """Zero for a label that does not occur; labels without outlines are not counted."""
     face = font(font_size(640))
-    strip = Legend(640, 512).draw(COUNTS)
+    picture = Legend(640, 512).draw(COUNTS)
     for name in OUTLINED:
-        assert len(found(strip, f"{name} {COUNTS[name]}", face)) == 1
+        assert len(found(picture, f"{name} {COUNTS[name]}", face)) == 1
     empty = Legend(640, 512).draw({})
     for name in OUTLINED:
-        assert len(found(empty, f"{name} 0", face)), "also at the end of another name"
+        assert len(found(empty, f"{name} 0", face)), "at the end of another label, too"
 
 
 def test_legend_has_fixed_positions():
     """Whatever the counts, as there is space for the largest."""
     for width in (NARROWEST, 640):
         legend = Legend(width, 4096)
-        all_places = [squares(legend.draw(dict.fromkeys(OUTLINED, n))) for n in (0, 7, 98, 4096)]
-        assert all(places == all_places[0] for places in all_places)
+        all_positions = [squares(legend.draw(dict.fromkeys(OUTLINED, n))) for n in (0, 7, 98, 4096)]
+        assert all(positions == all_positions[0] for positions in all_positions)
 
 
 def test_legends_are_independent():

@@ -18,7 +18,7 @@ TWO_MOMENTS = st.tuples(st.integers(0, 7), st.integers(1, 3), st.integers(1, 3))
 
 
 def stripes(degrees, size=7):
-    """Return stripes that rise to the right by so many degrees."""
+    """Return stripes that rise to the right by that many degrees."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     along = np.radians(degrees)
     return np.cos(np.pi / 2 * (np.sin(along) * x + np.cos(along) * y) + 0.5)[..., np.newaxis]
@@ -89,11 +89,11 @@ def test_orientation_is_ascending(moments):
 def test_orientation_of_known_gratings(rng):
     """From nearly horizontal over rising to vertical and falling; constants last."""
     angles = np.arange(5, 180, 10)
-    place = rng.permutation(len(angles))
-    gratings = [stripes(angle) for angle in angles[place]]
+    permutation = rng.permutation(len(angles))
+    gratings = [stripes(angle) for angle in angles[permutation]]
     kernels = np.stack([np.ones((7, 7, 1)), *gratings, np.zeros((7, 7, 1))])
     numbers = arrange("orientation", rng.normal(size=kernels.shape), kernels)
-    np.testing.assert_array_equal(angles[place][numbers[:-2] - 1], angles)
+    np.testing.assert_array_equal(angles[permutation][numbers[:-2] - 1], angles)
     assert numbers[-2:].tolist() == [0, len(kernels) - 1]
 
 
@@ -106,8 +106,8 @@ def test_similarity_follows_the_highest_cosine(moments):
     alike = similarity(end)
     if numbers:
         assert lengths[numbers[0]] == lengths.max()
-    for place in range(1, len(numbers)):
-        here, left = numbers[place - 1], numbers[place:]
+    for position in range(1, len(numbers)):
+        here, left = numbers[position - 1], numbers[position:]
         assert alike[here, left[0]] == alike[here, left].max()
 
 
@@ -115,9 +115,9 @@ def test_similarity_puts_duplicates_side_by_side(rng):
     """Filters and their copies, with another length and some noise, are neighbours."""
     ten = rng.normal(size=(10, 5, 5, 3))
     copies = ten * rng.uniform(0.5, 2, (10, 1, 1, 1)) + 0.02 * rng.normal(size=ten.shape)
-    place = rng.permutation(20)
-    kernels = np.concatenate([ten, copies])[place]
-    which = (place % 10)[arrange("similarity", rng.normal(size=kernels.shape), kernels)]
+    permutation = rng.permutation(20)
+    kernels = np.concatenate([ten, copies])[permutation]
+    which = (permutation % 10)[arrange("similarity", rng.normal(size=kernels.shape), kernels)]
     np.testing.assert_array_equal(which[::2], which[1::2])
 
 
@@ -131,7 +131,7 @@ def test_similarity_puts_zeros_and_nan_last(rng):
 
 
 def planted_labels(rng):
-    """Return filters of 7x7x3 of every label but "unknown", shuffled, and what each is."""
+    """Return shuffled filters of 7x7x3 of every label but "unknown", and their labels."""
     y, x = np.mgrid[-3:4, -3:4].astype(float)
     spot = np.exp(-(x**2 + y**2) / 4)
     spot = (spot - spot.mean())[..., np.newaxis]
@@ -143,8 +143,8 @@ def planted_labels(rng):
     kernels += list(rng.normal(size=(3, 7, 7, 3)))
     names = ["edge"] * 4 + ["blob"] * 2 + ["colour blob"] * 2 + ["other structure"] * 2
     names += ["unstructured"] * 3
-    place = rng.permutation(len(kernels))
-    return np.stack(kernels)[place], np.array(names)[place]
+    permutation = rng.permutation(len(kernels))
+    return np.stack(kernels)[permutation], np.array(names)[permutation]
 
 
 def test_label_is_the_order_of_labels(rng):

@@ -65,7 +65,7 @@ OUTLINED = st.integers(1, 4).flatmap(
 
 
 def gabors(count, size=9, channels=1):
-    """Edges at every angle, and where there is colour, of opponent colours."""
+    """Return edges at all angles, and in opponent colours if there are three channels."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     filters = []
     for number in range(count):
@@ -78,7 +78,7 @@ def gabors(count, size=9, channels=1):
 
 
 def blobs(count, size, channels):
-    """A blob in another place in each filter, weighted over many channels."""
+    """Return blobs at different positions, weighted over many channels."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     angles = 2 * np.pi * np.arange(count) / count
     weights = np.random.default_rng(0).uniform(0.1, 1, channels)
@@ -100,7 +100,7 @@ def test_layout_fits(count, height, width, side):
     assert layout.rows * layout.columns >= count
     assert (layout.rows - 1) * layout.columns < count
     assert layout.scale >= 1
-    assert layout.gap >= side / 200 or layout.scale == 1, "narrowed only for one pixel a weight"
+    assert layout.gap >= side / 200 or layout.scale == 1, "narrowed only for one pixel per weight"
     if layout.scale > 1:
         assert max(layout.shape) <= side
     larger = Layout(count, height, width, layout.columns, layout.scale + 1, layout.gap)
@@ -127,7 +127,7 @@ def test_even_layout(count, height, width, side, columns):
     assert layout.gap % 2 == 0
     if layout.gap < side / 200:
         wider = Layout(count, height, width, layout.columns, 1, layout.gap + 2)
-        assert max(wider.shape) > side, "narrowed only where it leaves no pixel for a weight"
+        assert max(wider.shape) > side, "narrowed only if no pixel is left for a weight"
     assert layout.columns == Layout.fit(count, height, width, side, columns=columns).columns
     if layout.scale > 1:
         assert layout.scale % 2 == 0
@@ -148,7 +148,7 @@ def test_shape_is_that_of_the_picture(layout, coloured):
         assert picture.shape == (*layout.shape, *channels)
         shown = (picture == 200).reshape(*layout.shape, -1).all(axis=-1)
         weights = count * layout.height * layout.width
-        assert shown.sum() == weights * layout.scale**2, "every weight has its pixels"
+        assert shown.sum() == weights * layout.scale**2, "every weight is drawn"
 
 
 @given(st.integers(1, 12), SIDES, SIDES, st.integers(30, 200), st.booleans())
@@ -172,7 +172,7 @@ def test_each_weight_is_a_square_of_one_colour(count, height, width, side, colou
 
 
 def boxes(layout):
-    """Return top, bottom, left and right of each cell, its last pixels excluded."""
+    """Return top, bottom, left and right of each cell, the ends exclusive."""
     high, wide = layout.height * layout.scale, layout.width * layout.scale + layout.slices - 1
     for number in range(layout.count):
         row, column = divmod(number, layout.columns)
@@ -198,7 +198,7 @@ def test_outlines_surround_their_cells(layout, coloured):
     expected = plain.copy()
     for number, (top, bottom, left, right) in enumerate(boxes(layout)):
         around = np.zeros(layout.shape, bool)
-        assert min(top, left) > line, "at the edge of the picture, too, there is a separator"
+        assert min(top, left) > line, "a separator at the edge of the picture, too"
         around[top - line : bottom + line, left - line : right + line] = True
         around[top:bottom, left:right] = False
         assert not owner[around].any()
@@ -206,12 +206,12 @@ def test_outlines_surround_their_cells(layout, coloured):
         expected[around] = outlines[number]
     np.testing.assert_array_equal(picture, expected)
     inside = owner > 0
-    assert (plain[inside] == fill).all(), "only separators were drawn over"
+    assert (plain[inside] == fill).all(), "only separators are overwritten"
     for axis in (0, 1):
         one, other = (
             owner.take(range(start, owner.shape[axis] - 1 + start), axis) for start in (0, 1)
         )
-        assert (one == other)[(one > 0) & (other > 0)].all(), "no two lines touch"
+        assert (one == other)[(one > 0) & (other > 0)].all(), "no two outlines touch"
 
 
 @given(OUTLINED)
@@ -233,7 +233,7 @@ def test_outlined_layout_fits(count, height, width, side, even):
 
     assert layout.gap >= (4 if even else 3)
     assert layout.gap % (2 if even else 1) == 0
-    assert layout.gap >= side / 80 or layout.scale <= (4 if even else 2), "narrowed only if it must"
+    assert layout.gap >= side / 80 or layout.scale <= (4 if even else 2), "narrowed only if needed"
     if layout.scale > 1:
         assert max(layout.shape) <= side
         assert layout.scale % (2 if even else 1) == 0
@@ -290,8 +290,8 @@ def test_more_than_64_filters_are_split_into_pages(conv_info, rng, count, expect
     assert max(drawn[0].shape) <= 320
     layout = Layout.fit(PAGE, 5, 5, 320)
     for number, levels in enumerate(to_levels(kernels, range_of_cells(kernels))):
-        page, place = divmod(number, PAGE)
-        row, column = divmod(place, layout.columns)
+        page, position = divmod(number, PAGE)
+        row, column = divmod(position, layout.columns)
         step = 5 * layout.scale + layout.gap
         top, left = layout.gap + row * step, layout.gap + column * step
         cell = drawn[page][top : top + step - layout.gap, left : left + step - layout.gap]

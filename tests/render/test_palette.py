@@ -31,7 +31,7 @@ PIXELS = arrays(np.uint8, st.tuples(st.integers(0, 60), st.just(3)))
 
 
 def contrast(one, other):
-    """Return the contrast of two colours as WCAG 2 defines it, from 1 to 21."""
+    """Return the contrast ratio of two colours as defined by WCAG 2, from 1 to 21."""
 
     def luminance(rgb):
         unit = np.array(rgb) / 255

@@ -12,7 +12,7 @@ ANY = st.lists(st.none() | st.floats(), min_size=1, max_size=8)
 
 
 def plot(*curves, knots=None, shape=SHAPE):
-    """Return the plot of one or two lists of values; None where nothing was logged."""
+    """Return the plot of one or two lists of values; None if nothing was logged."""
     logs = [[{} if v is None else {"loss": v} for v in values] for values in curves]
     metric = Metric("loss", tuple(Curve.of("", log, "loss") for log in logs))
     knots = np.linspace(0, 1, len(curves[0])) if knots is None else np.array(knots, float)
@@ -20,7 +20,7 @@ def plot(*curves, knots=None, shape=SHAPE):
 
 
 def shades(picture, ramp=1):
-    """Return the shade of each pixel in one ramp; 0 where it is in none or in another."""
+    """Return the shade of each pixel in one ramp; 0 outside the ramp."""
     shade = picture.astype(int) - ramp_entry(ramp, 0)
     return np.where((shade >= 1) & (shade <= SHADES), shade, 0)
 

@@ -107,20 +107,20 @@ def test_empty_text_is_one_pixel_wide():
 
 
 @given(WORDS, st.floats(-5, 300), st.integers(11, 20))
-def test_text_is_shortened_to_a_width(text, room, size):
+def test_text_is_shortened_to_a_width(text, width, size):
     """Unchanged if it fits; else an ellipsis and as much of its end as fits."""
     face = font(size)
-    cut = shortened(text, face, room)
-    if face.getlength(text) <= room:
-        assert cut == text
-    elif cut:
-        assert cut[0] == "…"
-        assert text.endswith(cut[1:])
-        assert face.getlength(cut) <= room
-        longer = text[-len(cut) :]
-        assert face.getlength(f"…{longer}") > room
+    short = shortened(text, face, width)
+    if face.getlength(text) <= width:
+        assert short == text
+    elif short:
+        assert short[0] == "…"
+        assert text.endswith(short[1:])
+        assert face.getlength(short) <= width
+        longer = text[-len(short) :]
+        assert face.getlength(f"…{longer}") > width
     else:
-        assert room < face.getlength(f"…{text[-1:]}")
+        assert width < face.getlength(f"…{text[-1:]}")
 
 
 @pytest.mark.parametrize("length", [10_000, 1_000_000])

@@ -91,7 +91,7 @@ def test_zero_centred_is_the_smallest_range_with_zero_in_its_middle(cells, span)
         if len(finite):
             assert centred.high[number] == finite.max()
         else:
-            assert centred.high[number] == -np.inf, "still nothing"
+            assert centred.high[number] == -np.inf, "no finite value"
     again = centred.zero_centred()
     np.testing.assert_array_equal(again.low, centred.low)
     np.testing.assert_array_equal(again.high, centred.high)

@@ -22,7 +22,7 @@ VIDEOS = [ending for ending, chosen in ANIMATION_FORMATS.items() if chosen.video
 
 
 def write(path, frames, loop=None):
-    """Write a file as an animation is written: with a palette where the format has to have one."""
+    """Write a file as ``animate`` does: with a palette if the format needs one."""
     chosen = format_of(path)
     colours = theme_palette() if frames.ndim == 3 else None
     with path.open("w+b") as file, chosen.opener(loop)(file, frames.shape[1:3], colours) as writer:
@@ -33,7 +33,7 @@ def write(path, frames, loop=None):
 
 @pytest.fixture
 def frames_of(decoded):
-    """Decode a file of any format: ffmpeg knows no animated WebP, so that is left to Pillow."""
+    """Decode a file of any format; Pillow reads WebP, as ffmpeg does not support animated WebP."""
 
     def read(path):
         if path.suffix != ".webp":
@@ -84,7 +84,7 @@ def test_default_loop_is_for_ever(tmp_path, ending):
     for loop in (None, 0, 2):
         with Image.open(write(tmp_path / f"a{ending}", frames, loop)) as image:
             found.append(image.info["loop"])
-    assert found == [0, 0, 1 if ending == ".gif" else 2]  # a GIF says how often again
+    assert found == [0, 0, 1 if ending == ".gif" else 2]  # a GIF stores the number of repetitions
 
 
 @pytest.mark.parametrize("ending", PICTURES)

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from filtertrack.render.encoders.frame_compression import Compression, changed
 
-MOST_UNDER_WAY = 4 * min(os.cpu_count(), 4)
+MOST_WAITING = 4 * min(os.cpu_count(), 4)
 
 
 def threads():
@@ -31,7 +31,7 @@ def test_results_are_written_in_order(rng):
         time.sleep(seconds[number])
         return b"%d" % number
 
-    put_all(Compression(compress, lambda data, place: out.append((data, place))), range(100))
+    put_all(Compression(compress, lambda data, header: out.append((data, header))), range(100))
     assert out == [(b"%d" % number, number) for number in range(100)]
     assert not threads()
 
@@ -62,7 +62,7 @@ def test_waiting_pictures_are_bounded(rng):
         for number in range(60):
             compression.put(number, number)
             waiting.append(number + 1 - len(written))
-    assert max(waiting) == MOST_UNDER_WAY
+    assert max(waiting) == MOST_WAITING
     assert written == list(range(60))
 
 
@@ -96,7 +96,7 @@ def test_exception_in_the_block_stops_writing():
 
     def put_and_fail():
         with Compression(bytes, lambda data, number: out.append(number)) as compression:
-            for number in range(MOST_UNDER_WAY + 3):
+            for number in range(MOST_WAITING + 3):
                 compression.put(b"", number)
             assert out == [0, 1, 2]
             raise KeyboardInterrupt
@@ -114,14 +114,14 @@ def test_empty_block_writes_nothing():
     assert out == []
 
 
-# Few colours, so that pictures are alike in many pixels.
+# Few colours, so that many pixels of two pictures are equal.
 PAIRS = st.sampled_from([(2, 4, 5), (2, 4, 5, 3)]).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 2))
 )
 
 
 def unequal(before, frame):
-    """Say for each pixel whether any of its channels differs, whatever their number."""
+    """Return which pixels differ in any channel."""
     return (before != frame).reshape(*frame.shape[:2], -1).any(axis=2)
 
 

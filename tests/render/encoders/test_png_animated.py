@@ -26,7 +26,7 @@ def write(frames, seconds, colours=COLOURS, **options):
 
 
 def chunks(data):
-    """Take a PNG apart: the name and content of every chunk, its checksum checked."""
+    """Return the kind and the content of each chunk of a PNG, after checking its checksum."""
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     at, found = 8, []
     while at < len(data):
@@ -40,7 +40,7 @@ def chunks(data):
 
 
 def check_frames(file, expected):
-    """Compare what Pillow reads with the expected colours, and each duration."""
+    """Check the colours and durations of all frames, as Pillow reads them."""
     with Image.open(file) as image:
         assert image.n_frames == len(expected)
         for number, shown in enumerate(ImageSequence.Iterator(image)):

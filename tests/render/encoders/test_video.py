@@ -17,7 +17,7 @@ SECONDS = [0.5, 0.02, 0.033, 0.1, 0.25, 2]
 
 
 def write(path, frames, seconds, colours=None):
-    """Write a video as an animation is written: into a file that is there whole or not at all."""
+    """Write a video as ``animate`` does, by an atomic write."""
 
     def fill(file):
         with VideoWriter(file, frames[0].shape[:2], colours, path.suffix[1:]) as video:
@@ -29,14 +29,14 @@ def write(path, frames, seconds, colours=None):
 
 
 def magnified(rng, side, shape=(6, 128, 192)):
-    """Return frames of squares in random colours, each of so many pixels a side."""
+    """Return frames of squares in random colours, of so many pixels along each side."""
     count, height, width = shape
     cells = rng.integers(0, 256, (count, height // side, width // side, 3), np.uint8)
     return cells.repeat(side, 1).repeat(side, 2)
 
 
 def shown_by_ffmpeg(path):
-    """Return what ffmpeg says of a file and of each frame in it, as text."""
+    """Return the report of ffmpeg on a file and each frame in it, as text."""
     import imageio_ffmpeg
 
     each = ["-fps_mode", "passthrough", "-vf", "showinfo", "-f", "null", "-"]
@@ -45,7 +45,7 @@ def shown_by_ffmpeg(path):
 
 
 def shown_by_pyav(path):
-    """Return the seconds at which each frame appears, and how long the whole lasts."""
+    """Return the time of each frame, and the total duration, in seconds."""
     import av
 
     with av.open(path) as container:

@@ -14,7 +14,7 @@ from filtertrack.render.encoders.webp import WebpWriter
 from filtertrack.render.palette import LEVELS, theme_palette
 
 COLOURS = theme_palette()
-# No frame's side is even, and there is an only frame, too.
+# Odd sides, and animations of a single frame, too.
 FRAMES = st.integers(1, 5).flatmap(lambda count: arrays(np.uint8, (count, 5, 7)))
 COLOUR_FRAMES = st.integers(1, 5).flatmap(lambda count: arrays(np.uint8, (count, 5, 7, 3)))
 
@@ -28,14 +28,14 @@ def write(frames, seconds, colours=COLOURS, **options):
 
 
 def read(file):
-    """Return every frame's colours and its milliseconds, as Pillow reads them."""
+    """Return each frame's colours and its duration in milliseconds, as Pillow reads them."""
     with Image.open(file) as image:
         shown = [
             (np.asarray(frame.convert("RGBA")), frame.info["duration"])
             for frame in ImageSequence.Iterator(image)
         ]
     pictures = np.stack([picture for picture, _ in shown])
-    assert (pictures[..., 3] == 255).all(), "nothing shines through"
+    assert (pictures[..., 3] == 255).all(), "opaque"
     return pictures[..., :3], [duration for _, duration in shown]
 
 
@@ -134,7 +134,7 @@ def test_webpmux_reads_the_file(rng, tmp_path):
     assert "Loop Count : 3" in result.stdout
     assert "Number of frames: 3" in result.stdout
     rows = [line.split() for line in result.stdout.splitlines()[-3:]]
-    # Width, height, left, top, milliseconds; kept, blended, lossless.
+    # Width, height, left, top, milliseconds, disposal, blending, compression.
     assert [[*row[1:3], *row[4:9], row[10]] for row in rows] == [
         ["11", "9", "0", "0", "500", "none", "yes", "lossless"],
         ["2", "2", "4", "2", "20", "none", "yes", "lossless"],
