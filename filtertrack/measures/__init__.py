@@ -1,7 +1,7 @@
-"""What can be said of filters in numbers: arrays in, arrays out, nothing but numpy.
+"""Measures of filters and layers: arrays in, numbers out, with numpy alone.
 
-Kernels are arrays of shape ``(filters, height, width, channels)`` throughout. Of filters a measure
-returns one value each, of a layer a single number. Where nothing can be said it is NaN.
+Kernels are arrays of shape ``(filters, height, width, channels)``. A measure of filters returns one
+value per filter, a measure of a layer a single number; NaN if it is undefined.
 """
 
 from filtertrack.measures.content import colour_share, flat_share, near_zero

@@ -1,19 +1,19 @@
-"""What filters hold: colour, a flat tone, or next to nothing."""
+"""Shares of colour and of a flat tone in filters, and filters that are nearly zero."""
 
 import numpy as np
 
 from filtertrack.measures.vectors import by_blocks, flat
 
-_NEXT_TO_NOTHING = 0.01
-
+_NEARLY_ZERO = 0.01
+"""Share of the layer's largest weight below which all weights of a nearly zero filter lie."""
 _COLOUR_CHANNELS = 3
 
 
 def colour_share(kernels: np.ndarray) -> np.ndarray:
-    r"""Return how much of each filter is colour, and not luminance.
+    r"""Return the share of colour, as opposed to luminance, in each filter.
 
-    A pixel's three weights are split into their mean, which answers to brightness, and the rest,
-    which answers to differences between red, green and blue: :math:`1 - \frac{1}{3} \sum_p (\sum_c
+    A pixel's three weights are split into their mean, which responds to brightness, and the rest,
+    which responds to differences between red, green and blue: :math:`1 - \frac{1}{3} \sum_p (\sum_c
     w_{pc})^2 / \sum_{p,c} w_{pc}^2`.
 
     Args:
@@ -21,7 +21,7 @@ def colour_share(kernels: np.ndarray) -> np.ndarray:
 
     Returns:
         Array of shape ``(filters,)`` in [0, 1]: 0 for a grey filter, 1 for pure colour contrast,
-        2/3 on average for noise. NaN where a filter has not three channels, or is all zero.
+        2/3 on average for noise. NaN unless a filter has three channels and is not all zero.
 
     Example:
         >>> grey, red_green = np.ones((1, 2, 2, 3)), np.ones((1, 2, 2, 3)) * [1, -1, 0]
@@ -34,17 +34,17 @@ def colour_share(kernels: np.ndarray) -> np.ndarray:
 
 
 def flat_share(kernels: np.ndarray) -> np.ndarray:
-    r"""Return how much of each filter is one flat tone: its channels' means.
+    r"""Return the share of a flat tone, the channels' means, in each filter.
 
-    :math:`n \sum_c \bar w_c^2 / \sum_{p,c} w_{pc}^2` with n pixels. The rest is spatial pattern,
-    which is all that the other measures of pattern look at.
+    :math:`n \sum_c \bar w_c^2 / \sum_{p,c} w_{pc}^2` with n pixels. The rest is the spatial
+    pattern, which the other measures of patterns look at.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        Array of shape ``(filters,)`` in [0, 1]: 1 for a filter of one colour all over, 1 / n on
-        average for noise. NaN where a filter is all zero, or a single pixel.
+        Array of shape ``(filters,)`` in [0, 1]: 1 for a filter of a single colour, 1 / n on average
+        for noise. NaN if a filter is all zero, or a single pixel.
 
     Example:
         >>> flat_share(np.array([[[[1.0], [1.0]]], [[[1.0], [-1.0]]]])).tolist()
@@ -56,17 +56,17 @@ def flat_share(kernels: np.ndarray) -> np.ndarray:
 
 
 def near_zero(kernels: np.ndarray) -> np.ndarray:
-    """Say which filters are next to nothing: all weights below 1 % of the layer's largest.
+    """Return which filters are nearly zero: all weights below 1 % of the layer's largest.
 
-    The threshold of ``sparsity``, here of whole filters. Not the same as a dead unit: whether a
-    ReLU ever fires depends on its bias and its input, too.
+    The threshold of ``sparsity``, here for whole filters. A filter near zero need not be a dead
+    unit: whether a ReLU ever fires depends on its bias and its input, too.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        Boolean array of shape ``(filters,)``; in a layer of zeros all of them. One that holds a
-        value that is not finite is not, and does not count for the layer's largest.
+        Boolean array of shape ``(filters,)``; all true in a layer of zeros. Filters that are not
+        finite are false, and do not count for the layer's largest weight.
 
     Example:
         >>> near_zero(np.array([[[[1.0]]], [[[0.001]]]])).tolist()
@@ -75,7 +75,7 @@ def near_zero(kernels: np.ndarray) -> np.ndarray:
     (largest,) = by_blocks(lambda part: (np.abs(flat(part)).max(axis=1, initial=0.0),), kernels)
     finite = np.isfinite(largest)
     highest = largest[finite].max(initial=0.0)
-    small = largest < _NEXT_TO_NOTHING * highest if highest else largest == 0
+    small = largest < _NEARLY_ZERO * highest if highest else largest == 0
     return np.asarray(small & finite)
 
 
@@ -93,16 +93,16 @@ def _flat(kernels: np.ndarray) -> tuple[np.ndarray]:
 
 
 def _share(part: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return which share of each filter's sum of squares a part of it is."""
+    """Return a part of each filter's sum of squares as a share of all of it."""
     whole = np.square(values).sum(axis=(1, 2, 3))
     share: np.ndarray = part / np.where(whole > 0, whole, np.nan)
     return share.clip(0.0, 1.0)
 
 
 def _scaled(kernels: np.ndarray) -> np.ndarray:
-    """Return filters with their largest weight at 1, so that squares neither over- nor underflow.
+    """Scale filters to a largest weight of 1, so that squares neither over- nor underflow.
 
-    NaN throughout where a filter is all zero or holds a value that is not finite.
+    A filter that is all zero or not finite becomes NaN throughout.
     """
     values = kernels.astype(np.float64)
     largest = np.abs(values).max(axis=(1, 2, 3), initial=0.0)

@@ -1,4 +1,4 @@
-"""What each filter has become: edge, blob, colour blob, something else, or nothing."""
+"""Classification of filters: edge, blob, colour blob, other structure, unstructured, unknown."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from filtertrack.measures.beta_distribution import beta_quantile
 from filtertrack.measures.content import colour_share, flat_share
 from filtertrack.measures.spatial_structure import Structure, can_be_tested, structure
 from filtertrack.measures.templates import Fits, fit_templates
@@ -22,31 +23,38 @@ LABELS: tuple[Label, ...] = (
     "unknown",
 )
 
-_EXTREME = 2 / 600
-_BY_CHANCE = 1 / 1000
-"""How often roughness, and each of the other two tests, may take noise for structure: together, as
-Keras initialises filters, in fewer than 1 of 100."""
+_ROUGHNESS_LEVEL = 2 / 600
+"""Significance level of the roughness test: the lowest p-value that 599 shuffles allow."""
+_CHANCE_LEVEL = 1 / 1000
+"""Significance level of the template test and of the flat share. All three tests together call
+fewer than 1 in 100 filters structured that are drawn as Keras initialises them."""
 _GOOD_FIT = 0.4
-"""How much better than chance a template has to fit to give a filter its name."""
+"""Lowest ``excess`` of a template that gives a filter its label."""
 _MOSTLY = 0.5
+"""Share of colour, or of a flat tone, from which on a filter counts as coloured, or flat."""
 _FEWEST_PIXELS = 25
-"""Below 5x5 even a clear pattern is often no smoother than a lucky arrangement of its weights."""
+"""Pixels from which on a filter can be called unstructured: in fewer, even a clear pattern is
+often no smoother than a random arrangement of its weights."""
 
-_SAMPLES = 50_000
 _FEW_WEIGHTS = 64
+"""Weights up to which uniform filters differ from normal ones in their flat share."""
+_NEARLY_MOSTLY = 0.4
+"""Flat share of normal filters below which that of uniform ones stays below ``_MOSTLY``."""
+_SIMULATED_WEIGHTS, _SIMULATED_AT_ONCE = 1 << 24, 1 << 20
+"""Weights of all uniform filters that are simulated, and of those in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """What each filter has become, with the evidence beside it.
+    """The label of each filter, and the measures it is based on.
 
     Attributes:
         names: ``(filters,)``: one of ``LABELS`` each.
-        structured: ``(filters,)``: whether it is more than noise: neither ``"unstructured"`` nor
-            ``"unknown"``.
-        structure: Roughness, against shuffled weights.
-        fits: Gabor and blob, against shuffled weights and noise.
-        colour: ``(filters,)``: share of colour; NaN where there are not three channels.
+        structured: ``(filters,)``: whether the filter differs from noise, so that its label is
+            neither ``"unstructured"`` nor ``"unknown"``.
+        structure: Roughness, compared with shuffled weights.
+        fits: Gabor and blob, compared with shuffled weights and noise.
+        colour: ``(filters,)``: share of colour; NaN unless there are three channels.
         flat: ``(filters,)``: share of a flat tone.
     """
 
@@ -59,29 +67,28 @@ class Labels:
 
 
 def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
-    """Say what each filter has become.
+    """Label each filter.
 
-    Structured is a filter that is smoother or rougher than all of 599 shuffles of its own weights,
-    or fits a Gabor or a blob better than 999 of 1000 filters of noise and than its own shuffles, or
-    is mostly one flat tone where noise is not. Fewer than 1 in 100 random filters pass any of these
-    tests, as Keras's initialisers draw them: independent weights around zero, normal, truncated or
-    uniform, or orthogonal.
+    A filter is structured if it is smoother or rougher than all of 599 shuffles of its own weights,
+    or fits a Gabor or a blob better than 999 of 1000 filters of noise and better than its own
+    shuffles, or is mostly one flat tone, where noise is not. Fewer than 1 in 100 random filters
+    pass any of these tests if they are drawn as by Keras's initialisers: independent weights around
+    zero (normal, truncated normal or uniform), or orthogonal filters.
 
-    A structured filter takes its name from the template that fits its strongest pattern better: an
-    ``"edge"`` (also a bar or stripes) from the Gabor, a ``"blob"`` from a Gaussian or a difference
-    of Gaussians, a ``"colour blob"`` if more than half of it is colour. Where neither explains 40 %
-    of what chance leaves, it is ``"other structure"``; so is a flat tone.
+    The label of a structured filter is that of the template that fits its strongest pattern better:
+    ``"edge"`` (also a bar or stripes) for the Gabor, ``"blob"`` for a Gaussian or a difference of
+    Gaussians, ``"colour blob"`` if more than half of it is colour. If neither template explains
+    40 % of the variance beyond chance, it is ``"other structure"``; so is a flat tone.
 
-    What is not structured is ``"unstructured"``; but ``"unknown"`` where it has fewer than 25
-    pixels, so that a clear pattern could have gone unnoticed, or values that are not finite, or
-    where the layer is too large to be tested.
+    Other filters are ``"unstructured"``; or ``"unknown"`` if they have fewer than 25 pixels (even a
+    clear pattern may not be significant), values that are not finite, or a layer too large to test.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
         rgb: Whether three channels are red, green and blue.
 
     Returns:
-        The labels, and what they rest on.
+        The labels, and the measures they are based on.
 
     Example:
         >>> y, x = np.mgrid[-3:4, -3:4]
@@ -95,7 +102,7 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     colour = colour_share(kernels) if rgb else np.full(len(kernels), np.nan)
     gabor, blob = np.nan_to_num(fits.gabor.excess), np.nan_to_num(fits.blob.excess)
     pixels = kernels.shape[1] * kernels.shape[2]
-    patterned = (smooth.p_value <= _EXTREME) | (fits.p_value <= _BY_CHANCE)
+    patterned = (smooth.p_value <= _ROUGHNESS_LEVEL) | (fits.p_value <= _CHANCE_LEVEL)
     mostly_flat = flat >= max(_MOSTLY, _flat_by_chance(pixels, kernels.shape[3]))
     named = patterned & (np.maximum(gabor, blob) >= _GOOD_FIT)
     (finite,) = by_blocks(lambda part: (np.isfinite(part).all(axis=(1, 2, 3)),), kernels)
@@ -113,16 +120,23 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
 
 @lru_cache(maxsize=256)
 def _flat_by_chance(pixels: int, channels: int) -> float:
-    """Return the flat share that noise, normal or uniform, exceeds once in 1000 filters.
+    """Return the flat share that 1 in 1000 filters of noise exceed, normal or uniform.
 
-    Of normal weights it has a beta distribution: squares along given directions, over all of them.
-    Many weights behave alike whatever their distribution; few are simulated.
+    The flat share of normal weights follows a beta distribution: it is the squared length of a
+    random direction's projection on as many dimensions as there are channels. Many uniform weights
+    behave like normal ones (central limit theorem); for few, the quantile is simulated with a fixed
+    seed, if it can exceed the share that counts as mostly flat.
     """
     if pixels < 2 or not channels:
         return math.inf
+    weights = pixels * channels
+    normal = 1.0 - beta_quantile(_CHANCE_LEVEL, (weights - channels) / 2, channels / 2)
+    if normal < _NEARLY_MOSTLY or weights > _FEW_WEIGHTS:
+        return normal
     rng = np.random.default_rng(0)
-    normal = rng.beta(channels / 2, channels * (pixels - 1) / 2, _SAMPLES)
-    shares = [normal]
-    if pixels * channels <= _FEW_WEIGHTS:
-        shares.append(flat_share(rng.uniform(-1, 1, (_SAMPLES, pixels, 1, channels))))
-    return max(float(np.quantile(each, 1 - _BY_CHANCE)) for each in shares)
+    shape = (_SIMULATED_AT_ONCE // weights, pixels, 1, channels)
+    shares = [
+        flat_share(rng.uniform(-1, 1, shape))
+        for _ in range(_SIMULATED_WEIGHTS // _SIMULATED_AT_ONCE)
+    ]
+    return max(normal, float(np.quantile(np.concatenate(shares), 1 - _CHANCE_LEVEL)))

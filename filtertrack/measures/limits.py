@@ -1,4 +1,4 @@
-"""Which measures a layer is too large for: they would take gigabytes, or minutes a snapshot."""
+"""Size limits: the measures that would take gigabytes, or minutes per snapshot, for a layer."""
 
 import math
 
@@ -9,13 +9,13 @@ from filtertrack.measures.variance import can_have_threshold
 
 
 def too_large_for(shape: tuple[int, int, int, int]) -> tuple[str, ...]:
-    """Return what is not measured of a layer as it is too large; elsewhere it is NaN.
+    """Return the measures that are not computed because the layer is too large.
 
     Args:
         shape: ``(filters, height, width, channels)``.
 
     Returns:
-        Names of what ``measure`` returns, in its order; none for most layers.
+        Names of measures, as in the result of ``measure`` and in its order; none for most layers.
 
     Example:
         >>> too_large_for((512, 3, 3, 512)), too_large_for((1_000_000, 3, 3, 1))[-2:]

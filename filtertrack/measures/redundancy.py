@@ -1,4 +1,4 @@
-"""Whether the filters of a layer repeat each other, or hold nothing."""
+"""Redundancy of a layer: near-duplicate filters, effective rank, orthogonality, sparsity."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,93 +7,100 @@ from typing import NamedTuple
 
 import numpy as np
 
+from filtertrack.measures.beta_distribution import beta_quantile
 from filtertrack.measures.vectors import blocks, by_blocks, flat, largest, unit
 
 _SLICE_THRESHOLD = 0.01
-_ALIKE = 0.95
-_BY_CHANCE = 0.01
-_SMALLEST_ANGLE = 1e-7
-"""Its cosine is the last below 1 by more than rounding."""
+"""Share of the layer's largest weight below which a slice counts as empty."""
+_DUPLICATE_COSINE = 0.95
+_FALSE_DUPLICATES = 0.01
+"""Share of random layers in which some pair of filters may pass for near-duplicates."""
+_HIGHEST_COSINE = 1 - 5e-15
+"""Highest threshold for duplicates: the cosine of exact copies is 1 up to rounding."""
 
-_ROWS, _WEIGHTS = 1 << 9, 1 << 21
+_FILTERS_AT_ONCE, _WEIGHTS_AT_ONCE = 1 << 9, 1 << 21
 """Filters, and weights, of each of the two blocks whose pairs are compared at once."""
 _MOST_PRODUCTS = 1 << 39
-"""Multiplications for all pairs, or for all singular values: some ten seconds' each."""
-_BESIDE = 64
-"""What a pair takes beside its multiplications, in those."""
+"""Multiplications for all pairs, or for all singular values, at most: about ten seconds each."""
+_PAIR_OVERHEAD = 64
+"""Further cost of a pair, as a number of multiplications."""
 _LARGEST_GRAM = 4608
-"""Rows of a Gram matrix whose eigenvalues are computed, at most: those of 3x3 weights of 512
-channels."""
+"""Rows of a Gram matrix whose eigenvalues are computed, at most: 3x3 weights of 512 channels."""
+_ROUNDING = 1e-7
+"""Share of the largest singular value below which another one is a rounding error."""
 
 
 def can_be_compared(shape: tuple[int, ...]) -> bool:
-    """Whether a layer is small enough to compare each two filters: see ``twins``.
+    """Return whether a layer is small enough to compare all pairs of filters: see ``twins``.
 
     Args:
         shape: ``(filters, height, width, channels)``.
     """
-    return shape[0] ** 2 * (math.prod(shape[1:]) + _BESIDE) <= _MOST_PRODUCTS
+    return shape[0] ** 2 * (math.prod(shape[1:]) + _PAIR_OVERHEAD) <= _MOST_PRODUCTS
 
 
 def can_be_decomposed(rows: int, columns: int) -> bool:
-    """Whether a matrix is small enough for its singular values: see ``variances``."""
+    """Return whether a matrix is small enough to compute its singular values."""
     small = min(rows, columns)
     return small <= _LARGEST_GRAM and rows * columns * small <= _MOST_PRODUCTS
 
 
 def similarity(kernels: np.ndarray) -> np.ndarray:
-    """Return how alike each two filters are: the cosine of the angle between them.
+    """Return the cosine of the angle between each two filters.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        Array of shape ``(filters, filters)`` in [-1, 1]; 0 with a filter that has no direction.
+        Array of shape ``(filters, filters)`` in [-1, 1]; 0 for a filter that is all zero or not
+        finite.
     """
     cosines = np.empty((len(kernels), len(kernels)))
-    for one, other, alike in _similarities(kernels):
-        cosines[one, other] = alike
-        cosines[other, one] = alike.T
+    for rows, columns, block in _cosine_blocks(kernels):
+        cosines[rows, columns] = block
+        cosines[columns, rows] = block.T
     return cosines
 
 
-def _similarities(kernels: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield how alike each two filters are, block by block: see ``_products``."""
-    for one, other, product in _products(kernels, lambda part: np.nan_to_num(unit(flat(part)))):
-        yield one, other, np.clip(product, -1.0, 1.0, out=product)
+def _cosine_blocks(kernels: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yield the cosines of all pairs of filters, block by block: see ``_product_blocks``."""
+    unit_rows = _product_blocks(kernels, lambda part: np.nan_to_num(unit(flat(part))))
+    for rows, columns, block in unit_rows:
+        yield rows, columns, np.clip(block, -1.0, 1.0, out=block)
 
 
-def _products(
-    kernels: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray]
+def _product_blocks(
+    kernels: np.ndarray, to_rows: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield the products of each two filters, block by block, of each two blocks once.
+    """Yield the upper blocks of the Gram matrix of a layer's filters.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
-        prepare: Makes rows of some filters.
+        to_rows: Turns some filters into the rows to multiply.
 
     Yields:
-        Two ranges of filters, the second not before the first, both ascending; and the products
-        of their rows.
+        A block's rows and columns, as ranges of filters in ascending order (the columns never
+        before the rows), and its products.
     """
-    size = max(1, min(_ROWS, _WEIGHTS // max(1, math.prod(kernels.shape[1:]))))
+    size = min(_FILTERS_AT_ONCE, _WEIGHTS_AT_ONCE // max(1, math.prod(kernels.shape[1:])))
+    size = max(1, size)
     parts = [slice(start, start + size) for start in range(0, len(kernels), size)]
-    for number, one in enumerate(parts):
-        rows = prepare(kernels[one])
-        yield one, one, rows @ rows.T
-        for other in parts[number + 1 :]:
-            yield one, other, rows @ prepare(kernels[other]).T
+    for number, rows in enumerate(parts):
+        left = to_rows(kernels[rows])
+        yield rows, rows, left @ left.T
+        for columns in parts[number + 1 :]:
+            yield rows, columns, left @ to_rows(kernels[columns]).T
 
 
 class Twins(NamedTuple):
-    """Which filters repeat each other.
+    """The most similar other filter of each filter.
 
     Attributes:
-        number: ``(filters,)``: the filter most like each one; -1 where there is no other, where a
-            filter is all zero or not finite, or where the layer is too large to compare all of
-            them: see ``can_be_compared``.
-        cosine: ``(filters,)``: how alike the two are, in [-1, 1]; NaN there.
-        threshold: From where on two filters are near-duplicates.
+        number: ``(filters,)``: the number of the most similar filter; -1 where there is no other
+            filter, a filter is all zero or not finite, or the layer is too large to compare all
+            pairs (see ``can_be_compared``).
+        cosine: ``(filters,)``: the cosine between the two, in [-1, 1]; NaN where there is none.
+        threshold: The cosine from which on two filters are near-duplicates.
     """
 
     number: np.ndarray
@@ -108,19 +115,19 @@ class Twins(NamedTuple):
 
 
 def twins(kernels: np.ndarray) -> Twins:
-    r"""Find for each filter the one most like it.
+    r"""Find the most similar other filter of each filter.
 
-    Near-duplicates are two filters with a cosine of at least 0.95, or more where chance alone
-    reaches that: small filters are often alike. The angle between two random directions in d
-    dimensions has the density :math:`\sin^{d-2}`; the threshold is passed by any pair of a random
-    layer in 1 % of cases at most. A filter and its negative do not repeat each other: behind a ReLU
-    they answer to different inputs.
+    Near-duplicates are two filters with a cosine of at least 0.95, or more for small filters, which
+    are often similar by chance: in at most 1 % of random layers some pair reaches the threshold.
+    The squared cosine of two random directions in d dimensions follows the beta distribution with
+    parameters 1/2 and (d - 1)/2; the 1 % is divided among all pairs (Bonferroni). A filter and its
+    negative are not duplicates: behind a ReLU they respond to different inputs.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        Each filter's nearest other, and the threshold.
+        The most similar filters, and the threshold for near-duplicates.
 
     Example:
         >>> kernels = np.random.default_rng(0).normal(size=(4, 5, 5, 3))
@@ -129,51 +136,47 @@ def twins(kernels: np.ndarray) -> Twins:
         [False, True, False, True]
     """
     filters, weights = len(kernels), math.prod(kernels.shape[1:])
-    threshold = max(_ALIKE, _chance_cosine(filters, weights))
+    threshold = max(_DUPLICATE_COSINE, _chance_cosine(filters, weights))
     number, cosine = np.full(filters, -1), np.full(filters, -2.0)
     known = np.zeros(filters, bool)
     if filters > 1 and can_be_compared(kernels.shape):
-        for one, other, alike in _similarities(kernels):
-            if one == other:
-                known[one] = alike.diagonal() > 0  # 0 where a filter has no direction
-                np.fill_diagonal(alike, -2.0)
+        for rows, columns, block in _cosine_blocks(kernels):
+            if rows == columns:
+                known[rows] = block.diagonal() > 0  # 0 for a filter that is all zero or not finite
+                np.fill_diagonal(block, -2.0)
             else:
-                _keep_nearest(number, cosine, other, one, alike.T)
-            _keep_nearest(number, cosine, one, other, alike)
+                _keep_nearest(number, cosine, columns, rows, block.T)
+            _keep_nearest(number, cosine, rows, columns, block)
     return Twins(np.where(known, number, -1), np.where(known, cosine, np.nan), threshold)
 
 
 def _keep_nearest(
-    number: np.ndarray, cosine: np.ndarray, one: slice, other: slice, alike: np.ndarray
+    number: np.ndarray, cosine: np.ndarray, rows: slice, columns: slice, block: np.ndarray
 ) -> None:
-    """Keep for some filters the nearest of some others, if it is nearer than any before."""
-    nearest = alike.argmax(axis=1)
-    reached = alike[np.arange(len(alike)), nearest]
-    nearer = reached > cosine[one]
-    number[one][nearer] = nearest[nearer] + other.start
-    cosine[one][nearer] = reached[nearer]
+    """Update the most similar filters of ``rows`` from their cosines with ``columns``."""
+    nearest = block.argmax(axis=1)
+    highest = block[np.arange(len(block)), nearest]
+    nearer = highest > cosine[rows]
+    number[rows][nearer] = nearest[nearer] + columns.start
+    cosine[rows][nearer] = highest[nearer]
 
 
 @lru_cache(maxsize=256)
 def _chance_cosine(filters: int, weights: int) -> float:
-    """Return the cosine that some pair of a random layer reaches in 1 % of cases at most."""
-    pairs = filters * (filters - 1) / 2
+    """Return the cosine that some pair reaches in at most 1 % of random layers."""
     if weights < 2:
-        return math.inf  # two numbers always point the same way, or the opposite one
-    # Denser towards zero, where the quantile of many pairs is; by symmetry half of it is enough.
-    angles = np.geomspace(_SMALLEST_ANGLE, math.pi / 2, 1 << 16)
-    with np.errstate(under="ignore"):
-        density = np.exp((weights - 2) * np.log(np.sin(angles)))
-    below = np.cumsum(np.diff(angles) * (density[1:] + density[:-1]) / 2)
-    angle = angles[1:][np.searchsorted(below / (2 * below[-1]), _BY_CHANCE / max(1.0, pairs))]
-    return float(np.cos(angle))
+        return math.inf  # the cosine of two numbers is always 1 or -1
+    pairs = max(1.0, filters * (filters - 1) / 2)
+    # Half of the pairs whose squared cosine is large have a negative cosine.
+    squared_sine = beta_quantile(2 * _FALSE_DUPLICATES / pairs, (weights - 1) / 2, 1 / 2)
+    return min(math.sqrt(1.0 - squared_sine), _HIGHEST_COSINE)
 
 
 def sparsity(kernels: np.ndarray) -> float:
-    """Return the share of a layer's 2-D slices that hold next to nothing.
+    """Return the share of a layer's 2-D slices whose weights are all nearly zero.
 
-    A slice is one filter's weights for one input channel. It counts where all of them are below
-    1 % of the layer's largest (Gavrikov and Keuper, "CNN Filter DB", CVPR 2022).
+    A slice is one filter's weights for one input channel. It counts if all of them are below 1 % of
+    the layer's largest weight (Gavrikov and Keuper, "CNN Filter DB", CVPR 2022).
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
@@ -195,17 +198,17 @@ def sparsity(kernels: np.ndarray) -> float:
 
 
 def orthogonality(kernels: np.ndarray) -> float:
-    r"""Return how independent the directions of a layer's filters are.
+    r"""Return how close to orthogonal a layer's filters are.
 
     :math:`1 - \frac{1}{n (n - 1)} \sum |\hat W \hat W^T - I|` with the n filters as rows of length
-    1 (Gavrikov and Keuper, CVPR 2022): 1 where all are at right angles, 0 where all are parallel.
+    1 (Gavrikov and Keuper, CVPR 2022): 1 if all are orthogonal, 0 if all are parallel.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
         A number from 0 to 1; NaN for fewer than two filters, values that are not finite, or a
-        layer too large to compare all of them. A filter of zeros counts as at right angles to all.
+        layer too large to compare all pairs. A filter of zeros counts as orthogonal to all others.
 
     Example:
         >>> orthogonality(np.array([[[[1.0, 0.0]]], [[[0.0, 2.0]]]]))
@@ -215,15 +218,15 @@ def orthogonality(kernels: np.ndarray) -> float:
     if count < 2 or not math.isfinite(largest(kernels)) or not can_be_compared(kernels.shape):
         return math.nan
     total = 0.0
-    for one, other, alike in _similarities(kernels):
-        if one == other:
-            np.fill_diagonal(alike, 0.0)
-        total += float(np.abs(alike).sum()) * (1 if one == other else 2)
+    for rows, columns, block in _cosine_blocks(kernels):
+        if rows == columns:
+            np.fill_diagonal(block, 0.0)
+        total += float(np.abs(block).sum()) * (1 if rows == columns else 2)
     return 1.0 - total / (count * (count - 1))
 
 
 def effective_rank(kernels: np.ndarray) -> float:
-    r"""Return how many directions a layer's filters really use.
+    r"""Return the effective number of dimensions that a layer's filters span.
 
     :math:`\exp(-\sum p_i \ln p_i)` with :math:`p_i = \sigma_i / \sum \sigma`, the singular values
     of the filters as rows (Roy and Vetterli, "The effective rank", EUSIPCO 2007).
@@ -232,8 +235,8 @@ def effective_rank(kernels: np.ndarray) -> float:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A number from 1 to the smaller of filters and weights a filter; NaN for a layer of zeros,
-        one that holds a value that is not finite, or one that is too large.
+        A number from 1 to the smaller of the number of filters and of weights in one; NaN for a
+        layer that is all zero, not finite, or too large.
 
     Example:
         >>> round(effective_rank(np.eye(4).reshape(4, 2, 2, 1)), 6)
@@ -245,27 +248,27 @@ def effective_rank(kernels: np.ndarray) -> float:
         return math.nan
     if filters <= weights:
         gram = np.empty((filters, filters))
-        for one, other, product in _products(kernels, lambda part: flat(part) / size):
-            gram[one, other] = product
-            gram[other, one] = product.T
+        for rows, columns, block in _product_blocks(kernels, lambda part: flat(part) / size):
+            gram[rows, columns] = block
+            gram[columns, rows] = block.T
     else:
         gram = np.zeros((weights, weights))
-        for part in blocks(kernels, _WEIGHTS):
-            rows = flat(kernels[part]) / size
-            gram += rows.T @ rows
+        for part in blocks(kernels, _WEIGHTS_AT_ONCE):
+            some = flat(kernels[part]) / size
+            gram += some.T @ some
     values = np.sqrt(variances(gram))
-    # The root of what rounding left of a zero is no direction.
-    values[values < values.max() * 1e-7] = 0.0
+    # Eigenvalues of zero come out as rounding errors; their roots would count as dimensions.
+    values[values < values.max() * _ROUNDING] = 0.0
     return math.exp(entropy(values))
 
 
 def variances(gram: np.ndarray) -> np.ndarray:
-    """Return the squares of a matrix's singular values, from the smaller of its Gram matrices."""
+    """Return the squared singular values of a matrix, from the smaller of its Gram matrices."""
     values: np.ndarray = np.linalg.eigvalsh(gram).clip(min=0.0)
     return values
 
 
 def entropy(values: np.ndarray) -> float:
-    """Return the entropy, in nats, of values that are not negative, as shares of their sum."""
+    """Return the entropy, in nats, of non-negative values as shares of their sum."""
     shares = values[values > 0] / values.sum()
     return max(0.0, float(-(shares * np.log(shares)).sum()))

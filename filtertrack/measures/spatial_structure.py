@@ -1,4 +1,4 @@
-"""Whether filters have spatial structure, or are noise."""
+"""Roughness of filters, and a permutation test for spatial structure."""
 
 import math
 from collections.abc import Iterator
@@ -9,51 +9,52 @@ import numpy as np
 
 from filtertrack.measures.vectors import Centred, by_blocks, centred
 
+_SHUFFLES = 599
 _LARGEST_PRODUCT = 121
-"""Pixels up to which all shuffles are one matrix product; its size grows with their square."""
-
-_FEWEST = 9
-"""Pixels from which on there are shuffles enough that are more than a turn or a mirror."""
+"""Pixels up to which all shuffles are tested by one matrix product; its size grows with their
+square."""
+_FEWEST_PIXELS = 9
+"""Pixels from which on most shuffles are more than a rotation or a mirror image."""
 
 _AT_ONCE = 1 << 21
 """Numbers in memory at once, about."""
-
 _MOST_PRODUCTS, _MOST_MOVES = 1 << 40, 1 << 31
-"""Multiplications, and weights that are moved, for a whole layer: about half a minute's."""
-_SHUFFLES = 599
+"""Multiplications, and weights that are moved, for a whole layer: about half a minute each."""
+_MOVES_PER_ORDER = 4
+"""Time to draw an order, per pixel, as a number of weights that are moved."""
+_RELATIVE_ROUNDING, _ROUNDING = 1e-9, 1e-12
+"""Differences between the roughness of two shuffles that are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Structure:
-    """Whether filters have spatial structure, compared with their own weights shuffled.
+    """Roughness of filters, and its significance.
 
     Attributes:
-        ratio: ``(filters,)``: a filter's roughness: see ``roughness``.
-        p_value: ``(filters,)``: how likely a shuffle is as far from the other shuffles, on either
-            side: as smooth, or as rough; at best 2 / (shuffles + 1). 1 where nothing can be said,
-            and in a layer too large to be tested: see ``can_be_tested``.
-        shuffles: How many shuffles each filter was compared with.
+        ratio: ``(filters,)``: the roughness of each filter: see ``roughness``.
+        p_value: ``(filters,)``: two-sided p-value of the permutation test, at least
+            2 / (shuffles + 1). 1 for a filter without a pattern, and in a layer too large to be
+            tested: see ``can_be_tested``.
     """
 
     ratio: np.ndarray
     p_value: np.ndarray
-    shuffles: int
 
 
 def roughness(kernels: np.ndarray) -> np.ndarray:
-    r"""Return how rough each filter is: about 1 for noise, well below 1 for edges and blobs.
+    r"""Return the roughness of each filter: about 1 for noise, well below 1 for edges and blobs.
 
     The mean squared difference between horizontal and vertical neighbours, over that between any
     two pixels: :math:`\frac{1}{|N|} \sum_{(i,j) \in N} |w_i - w_j|^2 / \frac{2}{n - 1} \sum_i |w_i
-    - \bar w|^2`, channels together. Geary's contiguity ratio (Geary 1954). Over all shuffles of a
-    filter's pixels its mean is 1 exactly, so it needs no threshold.
+    - \bar w|^2`, summed over channels. This is Geary's contiguity ratio (Geary 1954). Its mean over
+    all shuffles of a filter's pixels is exactly 1.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        Array of shape ``(filters,)``, from 0 up; NaN where nothing can be said (a single pixel, a
-        constant filter, values that are not finite).
+        Array of shape ``(filters,)``, from 0 up; NaN for a single pixel, a constant filter, or
+        values that are not finite.
 
     Example:
         >>> ramp = np.broadcast_to(np.linspace(-1, 1, 7)[:, None, None], (1, 7, 7, 1))
@@ -65,37 +66,38 @@ def roughness(kernels: np.ndarray) -> np.ndarray:
 
 def _roughness(kernels: np.ndarray) -> tuple[np.ndarray]:
     filters = centred(kernels)
-    return (_ratio(filters, _between(filters.pixels, *_neighbours(*kernels.shape[1:3])), kernels),)
+    differences = _squared_differences(filters.pixels, *_neighbours(*kernels.shape[1:3]))
+    return (_ratio(filters, differences, kernels.shape),)
 
 
 def can_be_tested(shape: tuple[int, ...], shuffles: int = _SHUFFLES) -> bool:
-    """Whether a layer is small enough to be compared with shuffles in about half a minute.
+    """Return whether a layer is small enough to be tested in about half a minute.
 
     Args:
         shape: ``(filters, height, width, channels)``.
-        shuffles: How many there are.
+        shuffles: Number of shuffles.
     """
     filters, height, width, channels = shape
     pixels = height * width
     if pixels <= _LARGEST_PRODUCT:
         return filters * pixels * (pixels + 1) // 2 * shuffles <= _MOST_PRODUCTS
-    # To make an order of pixels, for each block, takes as long as to move four weights.
-    orders = math.ceil(filters / max(1, _AT_ONCE // max(1, pixels * channels)))
-    return shuffles * pixels * (filters * channels + 4 * orders) <= _MOST_MOVES
+    blocks = math.ceil(filters / max(1, _AT_ONCE // max(1, pixels * channels)))
+    moves = pixels * (filters * channels + _MOVES_PER_ORDER * blocks)
+    return shuffles * moves <= _MOST_MOVES
 
 
 def structure(kernels: np.ndarray, *, shuffles: int = _SHUFFLES, seed: int = 0) -> Structure:
-    """Test each filter for spatial structure against its own weights shuffled.
+    """Test each filter for spatial structure by shuffling its pixels.
 
-    Shuffling the pixel positions (all channels together) keeps the weights and destroys the
-    pattern. Untrained filters are exchangeable, so each of them is smoother than all its shuffles
-    with probability 1 / (shuffles + 1) only, and rougher with the same: a permutation test of
-    ``roughness``. Edges and blobs are smooth; fine stripes and chequerboards are rough.
+    A permutation test of ``roughness``: shuffling the pixel positions (all channels together) keeps
+    the weights and destroys the pattern. The weights of untrained filters are exchangeable, so one
+    of these is smoother than all its shuffles with probability 1 / (shuffles + 1) only, and rougher
+    than all with the same. Edges and blobs are smooth; fine stripes and chequerboards are rough.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
-        shuffles: How many shuffles; all filters get the same ones.
-        seed: Of the shuffles.
+        shuffles: Number of shuffles; the same ones for all filters.
+        seed: Seed of the shuffles.
 
     Returns:
         The roughness and the p-value of each filter.
@@ -107,43 +109,44 @@ def structure(kernels: np.ndarray, *, shuffles: int = _SHUFFLES, seed: int = 0) 
         [0.0, 0.51]
     """
     if kernels.shape[1] * kernels.shape[2] < 2 or not can_be_tested(kernels.shape, shuffles):
-        return Structure(roughness(kernels), np.ones(len(kernels)), shuffles)
-    tested = partial(_tested, shuffles=shuffles, seed=seed)
-    ratio, p_value = by_blocks(tested, kernels, at_once=_AT_ONCE)
-    return Structure(ratio, p_value, shuffles)
+        return Structure(roughness(kernels), np.ones(len(kernels)))
+    test = partial(_permutation_test, shuffles=shuffles, seed=seed)
+    return Structure(*by_blocks(test, kernels, at_once=_AT_ONCE))
 
 
-def _tested(kernels: np.ndarray, shuffles: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _permutation_test(
+    kernels: np.ndarray, shuffles: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the roughness of some filters, and its p-value."""
     height, width = kernels.shape[1:3]
     filters = centred(kernels)
-    own = _between(filters.pixels, *_neighbours(height, width))
-    null = _by_product if height * width <= _LARGEST_PRODUCT else _by_pixels
-    as_smooth, as_rough = null(filters.pixels, own, (height, width), shuffles, seed)
-    as_far = np.minimum(as_smooth, as_rough)
-    p_value = np.where(filters.known, np.minimum(2 * (1 + as_far) / (shuffles + 1), 1.0), 1.0)
-    return _ratio(filters, own, kernels), p_value
+    own = _squared_differences(filters.pixels, *_neighbours(height, width))
+    count = _count_by_product if height * width <= _LARGEST_PRODUCT else _count_one_by_one
+    as_smooth, as_rough = count(filters.pixels, own, (height, width), shuffles, seed)
+    as_extreme = np.minimum(as_smooth, as_rough)
+    p_value = np.minimum(2 * (1 + as_extreme) / (shuffles + 1), 1.0)
+    return _ratio(filters, own, kernels.shape), np.where(filters.known, p_value, 1.0)
 
 
-def _ratio(filters: Centred, own: np.ndarray, kernels: np.ndarray) -> np.ndarray:
-    """Return the differences between neighbours over those of all shuffles, on average."""
-    height, width = kernels.shape[1:3]
+def _ratio(filters: Centred, own: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return squared differences between neighbours over their mean over all shuffles."""
+    count, height, width, _ = shape
     if height * width < 2:
-        return np.full(len(kernels), np.nan)
+        return np.full(count, np.nan)
     pairs = height * (width - 1) + width * (height - 1)
     expected = pairs * 2 / (height * width - 1)  # the sum of squares is 1
     return np.where(filters.known, own / expected, np.nan)
 
 
 def _neighbours(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two pixel numbers of every pair of horizontal or vertical neighbours."""
+    """Return the numbers of both pixels of each pair of horizontal or vertical neighbours."""
     index = np.arange(height * width).reshape(height, width)
     first = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
     second = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
     return first, second
 
 
-def _between(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _squared_differences(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return each filter's sum of squared differences between pairs of pixels."""
     total = np.empty(len(pixels))
     step = max(1, _AT_ONCE // max(1, len(first) * pixels.shape[2]))
@@ -153,13 +156,13 @@ def _between(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.nd
     return total
 
 
-def _by_product(
+def _count_by_product(
     pixels: np.ndarray, own: np.ndarray, shape: tuple[int, int], shuffles: int, seed: int
 ) -> np.ndarray:
     """Count each filter's shuffles that are at least as smooth, and at least as rough.
 
-    The roughness of any shuffle is linear in the products of a filter's pixels, whatever the number
-    of channels.
+    The roughness of every shuffle is linear in the products of each two pixels, summed over the
+    channels: one matrix product gives it for all shuffles.
     """
     rows, columns, laplacians = _laplacians(*shape, shuffles, seed)
     counts = np.empty((2, len(pixels)), np.int64)
@@ -169,7 +172,7 @@ def _by_product(
         block = pixels[part]
         products = block @ block.transpose(0, 2, 1)
         null = products[:, rows, columns] @ laplacians
-        counts[:, part] = _as_far(null, own[part, np.newaxis]).sum(axis=2)
+        counts[:, part] = _as_extreme(null, own[part, np.newaxis]).sum(axis=2)
     return counts
 
 
@@ -177,9 +180,9 @@ def _by_product(
 def _laplacians(
     height: int, width: int, shuffles: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what the products of pixels i <= j count for in each shuffle's roughness.
+    """Return pixels i and j, for i <= j, and the weights of their products for each shuffle.
 
-    Roughness is a quadratic form of the pixels; its matrix is the neighbourhood's Laplacian.
+    Roughness is a quadratic form of the pixels; its matrix is the Laplacian of the neighbourhood.
     """
     size = height * width
     first, second = _neighbours(height, width)
@@ -187,43 +190,43 @@ def _laplacians(
     laplacian[first, second] = laplacian[second, first] = -1.0
     np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
     rows, columns = np.triu_indices(size)
-    both = np.where(rows == columns, 1.0, 2.0)  # i, j stands for j, i as well
-    place = np.argsort(list(_orders(height, width, shuffles, seed)), axis=1)
-    return rows, columns, (laplacian[place[:, rows], place[:, columns]] * both).T.copy()
+    multiplicity = np.where(rows == columns, 1.0, 2.0)  # (i, j) stands for (j, i) as well
+    position = np.argsort(list(_orders(height, width, shuffles, seed)), axis=1)
+    shuffled = laplacian[position[:, rows], position[:, columns]]
+    return rows, columns, (shuffled * multiplicity).T.copy()
 
 
-def _by_pixels(
+def _count_one_by_one(
     pixels: np.ndarray, own: np.ndarray, shape: tuple[int, int], shuffles: int, seed: int
 ) -> np.ndarray:
-    """Count as ``_by_product`` does, one shuffle after another: for large kernels."""
+    """Count as ``_count_by_product`` does, one shuffle after another, for large kernels."""
     counts = np.zeros((2, len(pixels)), np.int64)
-    # Filters last: a pixel that is moved is a row.
+    # The filters are the last axis, so that moving a pixel copies contiguous memory.
     rows = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     for order in _orders(*shape, shuffles, seed):
         grid = rows[order].reshape(*shape, *rows.shape[1:])
         null = np.square(np.diff(grid, axis=0)).sum(axis=(0, 1, 2))
         null += np.square(np.diff(grid, axis=1)).sum(axis=(0, 1, 2))
-        counts += _as_far(null, own)
+        counts += _as_extreme(null, own)
     return counts
 
 
-def _as_far(null: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Say which shuffles are at least as smooth, and which at least as rough."""
-    # Sums of the same numbers in another order differ by rounding: equal counts as equal.
-    margin = own * 1e-9 + 1e-12
+def _as_extreme(null: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return which shuffles are at least as smooth, and which at least as rough."""
+    margin = own * _RELATIVE_ROUNDING + _ROUNDING
     return np.stack([null <= own + margin, null >= own - margin])
 
 
 def _orders(height: int, width: int, shuffles: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield so many orders of pixels.
+    """Yield random orders of pixels.
 
-    One that only turns or mirrors the filter, or leaves it as it is, is no shuffle: no filter could
-    be smoother than it. Fewer than nine pixels have hardly any other, and prove nothing;
-    among many pixels it does not happen.
+    An order that only rotates or mirrors the filter has the same roughness and is left out. Filters
+    of fewer than nine pixels have hardly any others, and cannot be significant anyway; among many
+    pixels such an order does not occur.
     """
     size = height * width
     rng = np.random.default_rng(seed)
-    checked = _FEWEST <= size <= _LARGEST_PRODUCT
+    checked = _FEWEST_PIXELS <= size <= _LARGEST_PRODUCT
     first, second = _neighbours(height, width) if checked else (np.arange(0), np.arange(0))
     neighbours = np.sort(first * size + second)
     while shuffles:

@@ -1,8 +1,8 @@
-"""How well filters fit two templates: stripes under an envelope, and blobs.
+"""Template fits: R² of the best Gabor function and of the best blob for each filter.
 
-A template bank holds one family of templates at many poses. The best fit of a filter is the one of
-the bank that explains most of its variance. Small filters fit some template by chance, so the same
-fit is made of each filter's own weights, shuffled, and of noise of the same size.
+A template bank holds one family of templates in many poses (direction, size, position). A filter's
+best fit is the template that explains most of its variance. Small filters fit some template by
+chance, so each filter's own weights, shuffled, and noise of the same size are fitted as well.
 """
 
 import math
@@ -17,8 +17,8 @@ from filtertrack.measures.vectors import by_blocks, centred, leading_pattern
 
 _SHUFFLES = 19
 _NOISE, _NOISE_AT_ONCE = 10_000, 500
-_SMALLEST = 3
-"""Pixels a side, below which nothing has a shape."""
+_SHORTEST_SIDE = 3
+"""Pixels along each side from which on filters are fitted."""
 
 _DIRECTIONS, _WAVELENGTHS = 12, 6
 _SHORTEST_WAVE, _LONGEST_WAVE = 2.5, 2.0
@@ -27,40 +27,44 @@ _ENVELOPES = ((0.35, 1.5), (0.35, 5.0), (0.6, 1.5))
 """Width across the stripes, in wavelengths, and length along them, in widths: edges and short bars,
 long thin bars, a few stripes."""
 _THINNEST = 0.7
+"""Smallest width across the stripes, in pixels."""
 _CENTRES = (-0.2, 0.0, 0.2)
-"""In sides of the filter."""
+"""Centres of Gabors along each side, in sides of the filter."""
+_GRATING_ENVELOPE = 0.45
+"""Width of the envelope of gratings (stripes all over a filter), in its sides."""
 
-_BLOB_WIDTHS, _NARROWEST_BLOB, _WIDEST_BLOB = 5, 0.6, 1 / 3.5
-"""How many, and from how many pixels to how many sides of the filter."""
+_BLOB_WIDTHS = 5
+_NARROWEST_BLOB, _WIDEST_BLOB = 0.6, 1 / 3.5
+"""In pixels, and in sides of the filter."""
 _SURROUNDS = (1.6, 2.5)
-"""Width of a difference of Gaussians' surround, in widths of its centre."""
+"""Width of the surround of a difference of Gaussians, in widths of its centre."""
 _MOST_CENTRES = 11
-
-_FIELD = 0.45
-"""Width of the envelope of stripes all over a filter, in its sides."""
+"""Centres of blobs along each side, at most."""
 
 _PATTERNS_AT_ONCE = 512
-"""Few enough for what they explain to stay in cache, and many enough for the threads of BLAS, which
-wait for each other in each product."""
+"""Patterns multiplied with a bank at once: few enough for the products to stay in the CPU's cache,
+many enough to occupy the threads of BLAS."""
 _AT_ONCE = 1 << 19
-"""Weights of templates made at once."""
+"""Weights of templates computed at once."""
 _LARGEST_BANK = 1 << 24
-"""Weights of a bank of Gabors, about: those of filters of 43x43 pixels. Larger ones are shrunk."""
+"""Weights of a bank of Gabors, about: those for filters of 43x43 pixels. Larger ones are shrunk."""
 _MOST_PRODUCTS = 1 << 39
-"""Multiplications for a whole layer: about half a minute's."""
+"""Multiplications for a whole layer, at most: about half a minute."""
 
 _PERFECT = 1e-6
-"""What float32 leaves of 1 - R² where even shuffled weights fit perfectly."""
+"""Smallest 1 - R², if even shuffled weights fit perfectly: the precision of float32."""
+_NO_TEMPLATE = 1e-3
+"""Length of a template after centring, as a share of that before, up to which it is dropped."""
 
 
 class Fit(NamedTuple):
-    """How well filters fit the best template of one family.
+    """Fits of the best template of one family.
 
     Attributes:
         r2: ``(filters,)``: the share of the variance of a filter's strongest pattern that the
             template explains, in [0, 1].
-        chance: ``(filters,)``: the mean of the same over the filter's own weights, shuffled.
-        size: ``(filters,)``: in pixels, to the nearest of the bank: the wavelength of a Gabor, the
+        chance: ``(filters,)``: the mean R² of the filter's own weights, shuffled.
+        size: ``(filters,)``: in pixels, to the nearest in the bank: the wavelength of a Gabor, the
             width (standard deviation) of a blob's centre.
         degrees: ``(filters,)``: the direction of a Gabor's stripes, in [0, 180); NaN for a blob.
     """
@@ -72,18 +76,19 @@ class Fit(NamedTuple):
 
     @property
     def excess(self) -> np.ndarray:
-        """How much better than chance: 0 as good, 1 perfect; below 0 worse. ``(filters,)``."""
+        """R² beyond chance: 0 is as good as chance, 1 perfect, below 0 worse. ``(filters,)``."""
         return _excess(self.r2, self.chance)
 
 
 class Fits(NamedTuple):
-    """How well filters fit both families.
+    """Fits of both families.
 
     Attributes:
         gabor: Stripes under an envelope.
         blob: A Gaussian or a difference of Gaussians.
-        p_value: ``(filters,)``: the larger of how often noise of the same size, and how often the
-            filter's own 19 shuffles, fit either family as well. 1 where nothing can be said.
+        p_value: ``(filters,)``: the share of noise of the same size, or of the filter's own 19
+            shuffles, that fits either family as well; the larger of the two. 1 if nothing is
+            fitted.
     """
 
     gabor: Fit
@@ -92,7 +97,15 @@ class Fits(NamedTuple):
 
 
 class _Bank(NamedTuple):
-    """Templates: ``weights`` of shape ``(parts * templates, pixels)``, each part orthonormal."""
+    """Templates of one family.
+
+    Attributes:
+        weights: ``(parts * templates, pixels)``: the orthonormal parts of each template, such as
+            cosine and sine; a template explains the sum of what its parts explain.
+        parts: Number of parts.
+        size: ``(templates,)``: in pixels.
+        degrees: ``(templates,)``: direction, or NaN.
+    """
 
     weights: np.ndarray
     parts: int
@@ -104,29 +117,29 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     r"""Fit each filter's strongest pattern with Gabor functions and with blobs.
 
     A Gabor function is :math:`e^{-u^2/2\sigma^2 - v^2/2\tau^2} \cos(2\pi u/\lambda + \varphi)`
-    (Gabor 1946; of simple cells, Jones and Palmer 1987), u across its stripes, v along them; phase
-    and amplitude are free, so each is a pair, cosine and sine. 12 directions, 6 wavelengths from
-    2.5 pixels to two sides of the filter, 3 envelopes (an edge or a short bar, a long thin bar, a
-    few stripes), 9 centres; and stripes all over the filter, in frequencies half a cycle a side
-    apart. A blob is a Gaussian, or a difference of two whose volumes are the same and whose widths
-    are as 1.6 (Marr and Hildreth 1980) or 2.5 to 1; centres on half pixels in the middle half, 5
-    widths. Every template and filter is without its mean: a flat tone explains nothing.
+    (Gabor 1946; of simple cells, Jones and Palmer 1987), u across its stripes, v along them. Phase
+    and amplitude are free, so each template is a pair, cosine and sine. The bank has 12 directions,
+    6 wavelengths from 2.5 pixels to two sides of the filter, 3 envelopes (an edge or a short bar, a
+    long thin bar, a few stripes) and 9 centres; and gratings all over the filter, in frequencies
+    half a cycle per side apart. A blob is a Gaussian, or a difference of two Gaussians of the same
+    volume whose widths have the ratio 1.6 (Marr and Hildreth 1980) or 2.5; 5 widths, and centres on
+    half pixels in the middle half. The means of templates and filters are subtracted.
 
-    Of several channels the strongest pattern is fitted (rank 1). R² is that of the best of the
-    bank, for filters, shuffles and noise alike. Between two poses of the bank the true best is
-    higher: of perfect Gabors of 5x5 by up to 0.15, of 11x11 mostly by less than 0.15, some by 0.4.
+    Of several channels the strongest pattern is fitted (rank 1). R² is that of the best template in
+    the bank, for filters, shuffles and noise alike. Between two poses of the bank the true best fit
+    is higher: for perfect Gabors of 5x5 by up to 0.15, of 11x11 mostly by less than 0.15, for some
+    by 0.4.
 
-    Filters of more than about 43x43 pixels are shrunk first, by the mean of squares of so many
-    pixels a side that they are smaller; noise stays noise. Stripes finer than such a square are
-    lost.
+    Filters of more than about 43x43 pixels are shrunk first, by averaging squares of pixels; noise
+    stays noise. Stripes finer than such a square are lost.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
-        seed: Of the shuffles; 19 of each filter.
+        seed: Seed of the shuffles, 19 for each filter.
 
     Returns:
-        The fits; NaN where nothing can be said: less than three pixels a side, a constant filter,
-        values that are not finite, a layer too large to be fitted (see ``can_be_fitted``).
+        The fits; NaN for fewer than three pixels along a side, a constant filter, values that are
+        not finite, and a layer too large to be fitted (see ``can_be_fitted``).
 
     Example:
         >>> y, x = np.mgrid[-3:4, -3:4]
@@ -135,11 +148,11 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
         >>> fits.blob.r2.round(2).tolist(), fits.gabor.r2.round(2).tolist()
         ([1.0], [0.63])
     """
-    square = _square(*kernels.shape[1:3])
-    height, width = (side // square for side in kernels.shape[1:3])
+    factor = _shrink_factor(*kernels.shape[1:3])
+    height, width = (side // factor for side in kernels.shape[1:3])
     patterns, known = np.empty(0), np.zeros(len(kernels), bool)
     if can_be_fitted(kernels.shape):
-        patterns, known = by_blocks(partial(_patterns, square=square), kernels)
+        patterns, known = by_blocks(partial(_patterns, factor=factor), kernels)
     if not known.any():
         nothing = np.full(len(kernels), np.nan)
         fit = Fit(nothing, nothing, nothing, nothing)
@@ -148,77 +161,88 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
         np.tile(np.arange(height * width), (_SHUFFLES, 1)), axis=1
     )
     banks = _gabors(height, width), _blobs(height, width)
-    found, shuffled = zip(*(_fit(bank, patterns, orders, known) for bank in banks), strict=True)
-    best = np.maximum(found[0].excess, found[1].excess)
-    null = np.maximum(*(_excess(r2, fit.chance) for r2, fit in zip(shuffled, found, strict=True)))
+    fits, shuffled = zip(*(_fit(bank, patterns, orders, known) for bank in banks), strict=True)
+    best = np.maximum(fits[0].excess, fits[1].excess)
+    null = np.maximum(*(_excess(r2, fit.chance) for r2, fit in zip(shuffled, fits, strict=True)))
     by_noise = _noise_p_value(height, width, best)
     by_shuffles = (null >= best).mean(axis=0)
     p_value = np.where(known, np.maximum(by_noise, by_shuffles), 1.0)
-    gabor, blob = (fit._replace(size=fit.size * square) for fit in found)
+    gabor, blob = (fit._replace(size=fit.size * factor) for fit in fits)
     return Fits(gabor, blob, p_value)
 
 
 def can_be_fitted(shape: tuple[int, ...]) -> bool:
-    """Whether filters have a shape to be fitted, and can all be in about half a minute.
+    """Return whether a layer's filters can be fitted, in about half a minute at most.
 
     Args:
         shape: ``(filters, height, width, channels)``.
     """
     filters, *sides, _ = shape
-    square = _square(*sides)
-    height, width = (side // square for side in sides)
+    factor = _shrink_factor(*sides)
+    height, width = (side // factor for side in sides)
     products = filters * (1 + _SHUFFLES) * _bank_size(height, width)
     return is_a_shape(height, width) and products <= _MOST_PRODUCTS
 
 
 def is_a_shape(height: int, width: int) -> bool:
-    """Whether so many pixels can have a shape."""
-    return min(height, width) >= _SMALLEST
+    """Return whether filters of that size have enough pixels along both sides to be fitted."""
+    return min(height, width) >= _SHORTEST_SIDE
 
 
 def _bank_size(height: int, width: int) -> int:
-    """Return about how many weights a bank of Gabors has."""
+    """Return the approximate number of weights in a bank of Gabors."""
     posed = _DIRECTIONS * _WAVELENGTHS * len(_ENVELOPES) * len(_CENTRES) ** 2
-    all_over = math.pi / 2 * (2 * max(height, width) / _SHORTEST_WAVE) ** 2
-    return round(2 * (posed + all_over) * height * width)
+    gratings = math.pi / 2 * (2 * max(height, width) / _SHORTEST_WAVE) ** 2
+    return round(2 * (posed + gratings) * height * width)
 
 
-def _square(height: int, width: int) -> int:
-    """Return how many pixels a side become one, so that a bank is not too large."""
+def _shrink_factor(height: int, width: int) -> int:
+    """Return the side of the squares of pixels to average, so that a bank is not too large."""
     return next(
-        square
-        for square in count(1)
-        if _bank_size(height // square, width // square) <= _LARGEST_BANK
+        factor
+        for factor in count(1)
+        if _bank_size(height // factor, width // factor) <= _LARGEST_BANK
     )
 
 
-def _patterns(kernels: np.ndarray, square: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return some filters' strongest patterns, as ``float32`` rows, and which are known."""
+def _patterns(kernels: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the strongest patterns of some filters, and which of them have one.
+
+    Returns:
+        ``float32`` array of shape ``(filters, pixels)``, rows of length 1, or zeros for a filter
+        without a pattern; and a boolean array of shape ``(filters,)``.
+    """
+    centre = centred(_shrunk(kernels, factor) if factor > 1 else kernels)
+    patterns = leading_pattern(centre.pixels)
+    length = np.linalg.norm(patterns, axis=1, keepdims=True)
+    patterns /= np.where(length > 0, length, 1.0)
+    return patterns.astype(np.float32), centre.known
+
+
+def _shrunk(kernels: np.ndarray, factor: int) -> np.ndarray:
+    """Average squares of pixels; a filter that is not finite becomes NaN throughout."""
     filters, height, width, channels = kernels.shape
-    if square > 1:
-        finite = np.isfinite(kernels).all(axis=(1, 2, 3))
-        down, across = height // square, width // square
-        # From the middle: what is left over at the edges is less than a square.
-        top, left = (height - down * square) // 2, (width - across * square) // 2
-        middle = kernels[:, top : top + down * square, left : left + across * square]
-        squares = middle.reshape(filters, down, square, across, square, channels)
-        with np.errstate(invalid="ignore", over="ignore"):
-            kernels = squares.mean(axis=(2, 4), dtype=np.float64)
-        kernels[~finite] = np.nan
-    centre = centred(kernels)
-    return leading_pattern(centre).pixels.astype(np.float32), centre.known
+    down, across = height // factor, width // factor
+    # From the middle: less than a square is left out at the borders.
+    top, left = (height - down * factor) // 2, (width - across * factor) // 2
+    middle = kernels[:, top : top + down * factor, left : left + across * factor]
+    squares = middle.reshape(filters, down, factor, across, factor, channels)
+    with np.errstate(invalid="ignore", over="ignore"):
+        means: np.ndarray = squares.mean(axis=(2, 4), dtype=np.float64)
+    means[~np.isfinite(kernels).all(axis=(1, 2, 3))] = np.nan
+    return means
 
 
 def _fit(
     bank: _Bank, patterns: np.ndarray, orders: np.ndarray, known: np.ndarray
 ) -> tuple[Fit, np.ndarray]:
-    """Return the best fits of patterns, and the R² of each of their shuffles."""
-    r2, number = _best(bank, patterns), _which(bank, patterns)
+    """Return the best fits of patterns, and the R² of their shuffles: ``(shuffles, filters)``."""
+    r2, number = _best_r2(bank, patterns), _best_template(bank, patterns)
     shuffled = np.empty((len(patterns), len(orders)))
     step = max(1, _PATTERNS_AT_ONCE // len(orders))
     for start in range(0, len(patterns), step):
         block = patterns[start : start + step, orders].reshape(-1, patterns.shape[1])
-        shuffled[start : start + step] = _best(bank, block).reshape(-1, len(orders))
+        shuffled[start : start + step] = _best_r2(bank, block).reshape(-1, len(orders))
     nan = np.where(known, 0.0, np.nan)
     fit = Fit(
         r2 + nan, shuffled.mean(axis=1) + nan, bank.size[number] + nan, bank.degrees[number] + nan
@@ -226,19 +250,19 @@ def _fit(
     return fit, shuffled.T
 
 
-def _best(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
-    """Return the most that one template explains of each pattern of length 1."""
+def _best_r2(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
+    """Return the largest R² of any template for each pattern of length 1."""
     best = np.concatenate([block.max(axis=0) for block in _explained(bank, patterns)])
     return best.astype(np.float64).clip(max=1.0)
 
 
-def _which(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
-    """Return the number of the template that explains most of each pattern."""
+def _best_template(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
+    """Return the number of the template with the largest R² for each pattern."""
     return np.concatenate([block.argmax(axis=0) for block in _explained(bank, patterns)])
 
 
 def _explained(bank: _Bank, patterns: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield what each template explains of some patterns, block by block: a pattern a column."""
+    """Yield R² of all templates (rows) for blocks of patterns (columns)."""
     for start in range(0, len(patterns), _PATTERNS_AT_ONCE):
         explained: np.ndarray = bank.weights @ patterns[start : start + _PATTERNS_AT_ONCE].T
         np.square(explained, out=explained)
@@ -255,7 +279,7 @@ def _excess(r2: np.ndarray, chance: np.ndarray) -> np.ndarray:
 
 
 def _noise_p_value(height: int, width: int, best: np.ndarray) -> np.ndarray:
-    """Return how likely noise fits as well: at best 1 / 10,001."""
+    """Return the share of noise that fits as well; at least 1 / 10,001."""
     null = _noise_fits(height, width)
     above = len(null) - np.searchsorted(null, np.nan_to_num(best, nan=np.inf), side="left")
     p_value: np.ndarray = (1 + above) / (len(null) + 1)
@@ -264,17 +288,18 @@ def _noise_p_value(height: int, width: int, best: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _noise_fits(height: int, width: int) -> np.ndarray:
-    """Return how much better than chance the better family fits noise: ascending."""
+    """Return the excess of the better family for filters of noise, ascending."""
     rng = np.random.default_rng(0)
     banks = _gabors(height, width), _blobs(height, width)
     fits: list[list[np.ndarray]] = [[], []]
     for number in range(_NOISE // _NOISE_AT_ONCE):
-        draw = rng.normal if number % 2 else partial(rng.uniform, -1.0, 1.0)  # as initialisers do
+        # Half normal, half uniform, as Keras's initialisers draw them.
+        draw = rng.normal if number % 2 else partial(rng.uniform, -1.0, 1.0)
         noise = np.asarray(draw(size=(_NOISE_AT_ONCE, height * width)), np.float32)
         noise -= noise.mean(axis=1, keepdims=True)
         noise /= np.linalg.norm(noise, axis=1, keepdims=True)
         for bank, found in zip(banks, fits, strict=True):
-            found.append(_best(bank, noise))
+            found.append(_best_r2(bank, noise))
     r2 = [np.concatenate(found) for found in fits]
     return np.sort(np.maximum(*(_excess(each, each.mean()) for each in r2)))
 
@@ -283,7 +308,7 @@ def _noise_fits(height: int, width: int) -> np.ndarray:
 def _gabors(height: int, width: int) -> _Bank:
     side = max(height, width)
     waves = np.geomspace(_SHORTEST_WAVE, _LONGEST_WAVE * side, _WAVELENGTHS)
-    pose = np.meshgrid(
+    grid = np.meshgrid(
         np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS,
         waves,
         np.arange(len(_ENVELOPES)),
@@ -291,11 +316,11 @@ def _gabors(height: int, width: int) -> _Bank:
         np.array(_CENTRES) * height,
         indexing="ij",
     )
-    angle, wave, kind, left, top = (each.ravel() for each in pose)
+    angle, wave, kind, left, top = (each.ravel() for each in grid)
     across, along = np.array(_ENVELOPES)[kind.astype(np.intp)].T
     sigma = np.maximum(_THINNEST, across * np.minimum(wave, side))
     posed = np.stack([angle, wave, sigma, along * sigma, left, top])
-    poses = np.concatenate([posed, _all_over(side)], axis=1)
+    poses = np.concatenate([posed, _gratings(side)], axis=1)
     step = max(1, _AT_ONCE // (height * width))
     weights = np.empty((2, poses.shape[1], height * width), np.float32)
     for start in range(0, poses.shape[1], step):
@@ -304,32 +329,38 @@ def _gabors(height: int, width: int) -> _Bank:
     return _Bank(weights.reshape(-1, height * width), 2, poses[1], np.degrees(poses[0]))
 
 
-def _all_over(side: int) -> np.ndarray:
+def _gratings(side: int) -> np.ndarray:
     """Return the poses of stripes all over a filter: ``(6, templates)``.
 
-    Their frequencies are on a grid half a cycle a side apart: in between, stripes of a whole filter
-    are hardly out of step.
+    Their frequencies lie on a grid half a cycle per side apart: stripes in between differ little
+    from the nearest ones over a whole filter.
     """
     count = int(side / _SHORTEST_WAVE * 2)
     down, right = np.mgrid[-count : count + 1, 0 : count + 1] / (2 * side)
     radius = np.hypot(down, right)
-    half = (right > 0) | (down > 0)  # the other half are the same stripes
+    half = (right > 0) | (down > 0)  # the other half is the same stripes
     some = half & (radius >= 1 / side) & (radius <= 1 / _SHORTEST_WAVE)
     angle = (np.arctan2(-down[some], right[some]) + np.pi / 2) % np.pi
-    field, nothing = np.full(some.sum(), _FIELD * side), np.zeros(some.sum())
-    return np.stack([angle, 1 / radius[some], field, field, nothing, nothing])
+    envelope, centre = np.full(some.sum(), _GRATING_ENVELOPE * side), np.zeros(some.sum())
+    return np.stack([angle, 1 / radius[some], envelope, envelope, centre, centre])
 
 
 def _waves(height: int, width: int, poses: np.ndarray) -> np.ndarray:
-    """Return cosine and sine waves under an envelope: ``(2, templates, pixels)``."""
+    """Return cosine and sine waves under an envelope: ``(2, templates, pixels)``.
+
+    Args:
+        height: Height of a template, in pixels.
+        width: Width of a template, in pixels.
+        poses: ``(6, templates)``: angle, wavelength, envelope across and along, centre.
+    """
     x, y = _coordinates(height, width)
     angle, wave, sigma, length, left, top = poses[:, :, np.newaxis]
-    # Rows count downward, angles the other way.
+    # Rows count downward, angles anticlockwise.
     across = -np.sin(angle) * (x - left) - np.cos(angle) * (y - top)
     along = np.cos(angle) * (x - left) - np.sin(angle) * (y - top)
     window = np.exp(-(across**2) / (2 * sigma**2) - along**2 / (2 * length**2))
-    turn = 2 * np.pi * across / wave
-    return _orthonormal(window * np.cos(turn), window * np.sin(turn))
+    phase = 2 * np.pi * across / wave
+    return _orthonormal(window * np.cos(phase), window * np.sin(phase))
 
 
 @lru_cache(maxsize=3)
@@ -338,42 +369,45 @@ def _blobs(height: int, width: int) -> _Bank:
     widths = np.geomspace(_NARROWEST_BLOB, _WIDEST_BLOB * max(height, width), _BLOB_WIDTHS)
     left, top, sigma = (
         each.reshape(-1, 1)
-        for each in np.meshgrid(_middle(width), _middle(height), widths, indexing="ij")
+        for each in np.meshgrid(_blob_centres(width), _blob_centres(height), widths, indexing="ij")
     )
-    square = (x - left) ** 2 + (y - top) ** 2
-    centre = np.exp(-square / (2 * sigma**2))
+    distance = (x - left) ** 2 + (y - top) ** 2  # squared
+    centre = np.exp(-distance / (2 * sigma**2))
     kinds = [centre] + [
-        centre - np.exp(-square / (2 * (wider * sigma) ** 2)) / wider**2 for wider in _SURROUNDS
+        centre - np.exp(-distance / (2 * (wider * sigma) ** 2)) / wider**2 for wider in _SURROUNDS
     ]
     size = np.tile(sigma[:, 0], len(kinds))
     return _Bank(_orthonormal(np.concatenate(kinds))[0], 1, size, np.full(len(size), np.nan))
 
 
 def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each pixel lies from the middle: to the right, and down; ``(1, pixels)``."""
+    """Return each pixel's distance from the middle, right and down: both ``(1, pixels)``."""
     y, x = np.mgrid[:height, :width]
     return (x - (width - 1) / 2).reshape(1, -1), (y - (height - 1) / 2).reshape(1, -1)
 
 
-def _middle(side: int) -> np.ndarray:
-    """Return the places of blobs along a side: every half pixel of the middle half, or so."""
+def _blob_centres(side: int) -> np.ndarray:
+    """Return the centres of blobs along a side: half a pixel or more apart in the middle half."""
     half = (side - 1) // 2 / 2
     return np.linspace(-half, half, min(_MOST_CENTRES, round(4 * half) + 1))
 
 
 def _orthonormal(*parts: np.ndarray) -> np.ndarray:
-    """Return templates, ``(templates, pixels)`` each, as ``(parts, templates, pixels)``.
+    """Centre and orthonormalise the parts of templates (Gram-Schmidt).
 
-    Without their means, at length 1, and each part at right angles to the one before. What is next
-    to nothing after that is nothing.
+    Args:
+        parts: Arrays of shape ``(templates, pixels)``.
+
+    Returns:
+        ``float32`` array of shape ``(parts, templates, pixels)``; zeros for a part of which hardly
+        anything is left.
     """
-    columns: list[np.ndarray] = []
+    done: list[np.ndarray] = []
     for part in parts:
-        given = part - part.mean(axis=1, keepdims=True)
-        left = given
-        for before in columns:
-            left = left - (left * before).sum(axis=1, keepdims=True) * before
-        length = np.linalg.norm(left, axis=1, keepdims=True)
-        enough = length > 1e-3 * np.linalg.norm(part, axis=1, keepdims=True)
-        columns.append(np.where(enough, left / np.where(enough, length, 1.0), 0.0))
-    return np.stack(columns).astype(np.float32)
+        rest = part - part.mean(axis=1, keepdims=True)
+        for before in done:
+            rest = rest - (rest * before).sum(axis=1, keepdims=True) * before
+        length = np.linalg.norm(rest, axis=1, keepdims=True)
+        enough = length > _NO_TEMPLATE * np.linalg.norm(part, axis=1, keepdims=True)
+        done.append(np.where(enough, rest / np.where(enough, length, 1.0), 0.0))
+    return np.stack(done).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How varied the patterns of a layer are, and how varied those of a random layer would be."""
+"""Variance entropy of a layer's slices, and its threshold for random layers."""
 
 import math
 from functools import lru_cache
@@ -9,30 +9,33 @@ from filtertrack.measures.redundancy import can_be_decomposed, entropy, variance
 from filtertrack.measures.vectors import blocks, largest
 
 _LAYERS = 100
-"""Random layers whose least varied one is the threshold."""
-_LARGEST = 1024
-"""Rows of the Gram matrices of these layers, at most: it takes half a minute then."""
+"""Random layers that are simulated for a threshold: it is their lowest entropy."""
+_LARGEST_GRAM = 1024
+"""Rows of the Gram matrices of these layers, at most: 100 of them take half a minute."""
 _AT_ONCE = 1 << 21
 """Weights in memory at once."""
 
-_PUBLISHED_SIZE = 9
+_PUBLISHED_PIXELS = 9
 _PUBLISHED = (1.2618047, 2.30436435, 0.88767525, -0.31050834)
+"""L, x0, k and b of the published threshold for 3x3."""
+_NO_VARIANCE = 1e-24
+"""Variance of a weight that is a rounding error, for a largest weight of 1."""
 
 
 def variance_entropy(kernels: np.ndarray) -> float:
-    r"""Return how evenly the variance of a layer's 2-D slices is spread over patterns.
+    r"""Return the entropy of the principal components' variances of a layer's 2-D slices.
 
     :math:`-\sum v_i \log_{10} v_i` with :math:`v_i = \sigma_i^2 / \sum \sigma^2`, the singular
-    values of the slices as rows, their mean taken off (Gavrikov and Keuper, "CNN Filter DB", CVPR
-    2022). Low: the slices repeat a few patterns. As high as ``entropy_threshold`` or higher: they
-    are as varied as noise.
+    values of the slices as rows, without their mean (Gavrikov and Keuper, "CNN Filter DB", CVPR
+    2022). Low: the slices repeat a few patterns. ``entropy_threshold`` or higher: the slices vary
+    like noise.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A number from 0 to the logarithm of the number of pixels (0.954 for 3x3); NaN where there
-        is no variance, a single pixel, or a layer that is too large.
+        A number from 0 to the logarithm of the number of pixels (0.954 for 3x3); NaN for a layer
+        without variance, of a single pixel, or too large.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(size=(64, 3, 3, 32))
@@ -44,13 +47,13 @@ def variance_entropy(kernels: np.ndarray) -> float:
     size = largest(kernels)
     if not 0 < size < math.inf or pixels < 2 or not can_be_decomposed(slices, pixels):
         return math.nan
-    values = variances((_by_slices if slices <= pixels else _by_pixels)(kernels, size))
-    # What rounding left of no variance at all is none.
-    return _decades(values) if values.sum() > 1e-24 * slices * pixels else math.nan
+    gram = (_gram_of_slices if slices <= pixels else _gram_of_pixels)(kernels, size)
+    values = variances(gram)
+    return _entropy10(values) if values.sum() > _NO_VARIANCE * slices * pixels else math.nan
 
 
-def _by_slices(kernels: np.ndarray, size: float) -> np.ndarray:
-    """Return the products of each two slices about their mean: of few slices."""
+def _gram_of_slices(kernels: np.ndarray, size: float) -> np.ndarray:
+    """Return the products of each two centred slices, for layers with fewer slices than pixels."""
     filters, height, width, channels = kernels.shape
     rows = kernels.transpose(0, 3, 1, 2).reshape(filters * channels, height * width)
     gram = np.zeros((len(rows), len(rows)))
@@ -61,8 +64,8 @@ def _by_slices(kernels: np.ndarray, size: float) -> np.ndarray:
     return gram
 
 
-def _by_pixels(kernels: np.ndarray, size: float) -> np.ndarray:
-    """Return the products of each two pixels of all slices about their mean: of many slices."""
+def _gram_of_pixels(kernels: np.ndarray, size: float) -> np.ndarray:
+    """Return the products of each two pixels of all centred slices."""
     filters, height, width, channels = kernels.shape
     total, gram = np.zeros(height * width), np.zeros((height * width, height * width))
     for part in blocks(kernels, _AT_ONCE):
@@ -79,19 +82,19 @@ def _by_pixels(kernels: np.ndarray, size: float) -> np.ndarray:
 def entropy_threshold(slices: int, height: int, width: int) -> float:
     r"""Return the variance entropy from which on a layer cannot be told from a random one.
 
-    For 3x3 the published one: :math:`L / (1 + e^{-k (\log_2 n - x_0)}) + b` with n slices, fitted
-    to the lowest entropies of random layers (Gavrikov and Keuper, CVPR 2022; constants of the
-    authors' program). For other sizes the lowest of 100 random layers, simulated: the same seed,
-    the same number.
+    For 3x3 the published threshold, :math:`L / (1 + e^{-k (\log_2 n - x_0)}) + b` with n slices,
+    fitted to the lowest entropies of random layers (Gavrikov and Keuper, CVPR 2022; constants of
+    the authors' program). For other sizes the lowest entropy of 100 random layers, simulated with a
+    fixed seed.
 
     Args:
         slices: Number of 2-D slices: filters times channels.
-        height: Of a slice.
-        width: Of a slice.
+        height: Height of a slice, in pixels.
+        width: Width of a slice, in pixels.
 
     Returns:
-        A number of the same kind as ``variance_entropy``; NaN for fewer than two slices or pixels,
-        and where both are too many.
+        An entropy in the unit of ``variance_entropy``; NaN for fewer than two slices or pixels, and
+        for slices too many and too large.
 
     Example:
         >>> round(entropy_threshold(1024, 3, 3), 3)
@@ -107,20 +110,20 @@ def entropy_threshold(slices: int, height: int, width: int) -> float:
         return math.nan
     rng = np.random.default_rng(0)
     scatters = (_scatter(rng, slices - 1, pixels) for _ in range(_LAYERS))
-    return min(_decades(np.linalg.eigvalsh(each).clip(min=0.0)) for each in scatters)
+    return min(_entropy10(variances(scatter)) for scatter in scatters)
 
 
 def can_have_threshold(slices: int, pixels: int) -> bool:
-    """Whether random layers of that size can be simulated in about half a minute."""
+    """Return whether random layers of that size can be simulated in about half a minute."""
     small = min(slices, pixels)
-    return pixels == _PUBLISHED_SIZE or (small <= _LARGEST and small * pixels <= _AT_ONCE)
+    return pixels == _PUBLISHED_PIXELS or (small <= _LARGEST_GRAM and small * pixels <= _AT_ONCE)
 
 
 def _scatter(rng: np.random.Generator, freedom: int, pixels: int) -> np.ndarray:
-    """Return the scatter matrix of so many normal vectors.
+    """Draw a scatter matrix from the Wishart distribution with so many degrees of freedom.
 
-    Drawn by its triangular factor (Bartlett 1934), so that a layer of a million slices costs no
-    more than a small one; of fewer vectors than pixels directly.
+    Drawn as its triangular factor (Bartlett 1934), so that a layer of a million slices takes no
+    longer than a small one; for fewer degrees of freedom than pixels, directly.
     """
     if freedom < pixels:
         vectors = rng.normal(size=(freedom, pixels))
@@ -130,6 +133,6 @@ def _scatter(rng: np.random.Generator, freedom: int, pixels: int) -> np.ndarray:
     return np.asarray(factor @ factor.T)
 
 
-def _decades(values: np.ndarray) -> float:
+def _entropy10(values: np.ndarray) -> float:
     """Return an entropy to the base of ten, as published."""
     return entropy(values) / math.log(10)

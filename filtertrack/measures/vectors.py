@@ -1,4 +1,4 @@
-"""Filters as vectors: flat, of length 1, or without their channels' means."""
+"""Vector operations on filters: flattening, lengths, unit vectors, centring, singular vectors."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,29 +7,33 @@ from typing import NamedTuple
 import numpy as np
 
 _TINY = 1e-200
-"""Sums of squares between this and its inverse have neither over- nor underflown."""
-_NORMAL = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
-"""From here on a number has all its digits."""
+"""Sums of squares between this and its inverse have neither over- nor underflowed."""
+_FULL_PRECISION = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
+"""The smallest number whose quotients have all their digits."""
 _AT_ONCE = 1 << 18
-"""Weights that are worked on at once: their copies and products stay in the cache."""
+"""Weights processed at once: their copies and products stay in the CPU's cache."""
 _LARGEST_GRAM = 1024
-"""Rows of a Gram matrix whose eigenvectors are computed: they take the cube of it."""
-_MOST_STEPS, _ROUNDING = 256, 1e-11
-"""Steps of an iteration, and the share of the largest eigenvalue that its residual may have."""
+"""Rows of a Gram matrix whose eigenvectors are computed, at most: the time is cubic."""
+_MOST_STEPS = 256
+"""Lanczos iterations, at most."""
+_RESIDUAL = 1e-11
+"""Residual at which the Lanczos iteration ends, as a share of the largest eigenvalue."""
+_CONSTANT = 1e-12
+"""Length below which a centred filter is a rounding error, as a share of its largest weight."""
 
 
-def blocks(kernels: np.ndarray, at_once: int = _AT_ONCE, beside: int = 0) -> Iterator[slice]:
-    """Yield ranges of filters that are worked on one after another, for bounded memory.
+def blocks(kernels: np.ndarray, at_once: int = _AT_ONCE, extra: int = 0) -> Iterator[slice]:
+    """Yield ranges of filters to process one after another, in bounded memory.
 
     Args:
         kernels: Array whose first axis is the filters.
-        at_once: Numbers in a range, at most; at least one filter.
-        beside: Numbers that a filter takes beside its weights.
+        at_once: Numbers in memory for a range, at most, but at least one filter.
+        extra: Numbers in memory for each filter, in addition to its weights.
 
     Yields:
-        Slices that cover all filters; one that is empty where there are none.
+        Slices that cover all filters; one empty slice if there are none.
     """
-    each = math.prod(kernels.shape[1:]) + beside
+    each = math.prod(kernels.shape[1:]) + extra
     step = max(1, at_once // max(1, each))
     for start in range(0, max(1, len(kernels)), step):
         yield slice(start, start + step)
@@ -39,21 +43,21 @@ def by_blocks(
     measure: Callable[..., tuple[np.ndarray, ...]],
     *layers: np.ndarray,
     at_once: int = _AT_ONCE,
-    beside: int = 0,
+    extra: int = 0,
 ) -> list[np.ndarray]:
-    """Measure filters block by block, and put what is returned together.
+    """Measure filters block by block, and concatenate the results.
 
     Args:
-        measure: Takes a block of each layer's filters; returns arrays with a value a filter.
+        measure: Takes a block of each layer's filters; returns arrays with one value per filter.
         layers: One or more arrays with the same filters along the first axis.
         at_once: See ``blocks``.
-        beside: See ``blocks``.
+        extra: See ``blocks``.
 
     Returns:
-        Each of the arrays, of all filters.
+        The measure's arrays, with the values of all filters.
     """
     found = [
-        measure(*(layer[part] for layer in layers)) for part in blocks(layers[0], at_once, beside)
+        measure(*(layer[part] for layer in layers)) for part in blocks(layers[0], at_once, extra)
     ]
     if len(found) == 1:
         return list(found[0])
@@ -66,30 +70,30 @@ def flat(kernels: np.ndarray) -> np.ndarray:
 
 
 def largest(kernels: np.ndarray) -> float:
-    """Return the largest absolute weight: 0 where there is none, NaN where one is."""
+    """Return the largest absolute weight; 0 if there are no weights, NaN if one is NaN."""
     if not kernels.size:
         return 0.0
     return max(float(kernels.max()), -float(kernels.min()))
 
 
 def lengths(rows: np.ndarray) -> np.ndarray:
-    """Return the Euclidean length of each row; huge and tiny values neither over- nor underflow."""
+    """Return the Euclidean length of each row, without over- or underflow of squares."""
     with np.errstate(over="ignore", invalid="ignore"):
         square = np.einsum("fp,fp->f", rows, rows)
         length: np.ndarray = np.sqrt(square)
     if ((square > _TINY) & (square < 1 / _TINY)).all():
         return length
-    # Scaled by the largest weight: squares of 1e200 would overflow, of 1e-200 vanish.
+    # Scaled by the largest weight: squares of 1e200 would overflow, those of 1e-200 underflow.
     size = np.abs(rows).max(axis=1, initial=0.0)
     safe = np.where(np.isfinite(size) & (size > 0), size, 1.0)
-    with np.errstate(over="ignore"):  # beside an infinity nothing is scaled
+    with np.errstate(over="ignore"):  # rows with an infinity are not scaled
         length = np.sqrt(np.square(rows / safe[:, np.newaxis]).sum(axis=1))
         length *= safe
     return length
 
 
 def finite_mean(values: np.ndarray) -> float:
-    """Return the mean of what is finite; NaN where nothing is.
+    """Return the mean of the finite values; NaN if there are none.
 
     Example:
         >>> finite_mean(np.array([1.0, np.nan, 3.0]))
@@ -101,11 +105,11 @@ def finite_mean(values: np.ndarray) -> float:
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Return each row at length 1, or as NaN where it has no direction."""
+    """Scale each row to length 1; NaN for rows that are all zero or not finite."""
     length = lengths(rows)
     usable = np.isfinite(length) & (length > 0)
-    small = usable & (length < _NORMAL)
-    if small.any():  # so small that a length itself has few digits
+    small = usable & (length < _FULL_PRECISION)
+    if small.any():
         size = np.where(small, np.abs(rows).max(axis=1, initial=0.0), 1.0)
         rows = rows / size[:, np.newaxis]
         length = lengths(rows)
@@ -114,13 +118,12 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 class Centred(NamedTuple):
-    """Filters about their channels' means.
+    """Filters without their channels' means, scaled to length 1.
 
     Attributes:
-        pixels: ``(filters, pixels, channels)``: each filter without each channel's mean, at length
-            1 in all; zeros where it is not known.
-        known: ``(filters,)``: whether there is anything to see. A constant filter, one of a single
-            pixel and one that holds a value that is not finite are not known.
+        pixels: ``(filters, pixels, channels)``; zeros for a filter without a pattern.
+        known: ``(filters,)``: whether the filter has a pattern: it is finite, has more than one
+            pixel, and is not constant.
     """
 
     pixels: np.ndarray
@@ -128,31 +131,30 @@ class Centred(NamedTuple):
 
 
 def centred(kernels: np.ndarray) -> Centred:
-    """Take each channel's mean off each filter, and bring what is left to length 1."""
+    """Subtract each channel's mean from each filter, and scale the filter to length 1."""
     filters, height, width, channels = kernels.shape
     values = kernels.reshape(filters, height * width, channels).astype(np.float64)
     finite = np.isfinite(values).all(axis=(1, 2))
     values[~finite] = 0.0
-    largest = np.abs(values).max(axis=(1, 2), initial=0.0)
-    # Before means are taken: the sum of weights of 1e308 would overflow.
-    values /= np.where(largest > 0, largest, 1.0)[:, np.newaxis, np.newaxis]
+    size = np.abs(values).max(axis=(1, 2), initial=0.0)
+    # Scaled before the means: the sum of weights of 1e308 would overflow.
+    values /= np.where(size > 0, size, 1.0)[:, np.newaxis, np.newaxis]
     values -= values.mean(axis=1, keepdims=True) if height * width else 0.0
     length = np.sqrt(np.square(values).sum(axis=(1, 2)))
-    # What rounding left of a constant filter is no pattern.
-    known = length > 1e-12 * math.sqrt(max(1, height * width * channels))
+    known = length > _CONSTANT * math.sqrt(max(1, height * width * channels))
     values /= np.where(known, length, np.inf)[:, np.newaxis, np.newaxis]
     return Centred(values, known)
 
 
 def fewer_channels(pixels: np.ndarray) -> np.ndarray:
-    """Return filters with at most as many channels as pixels, all products of pixels the same.
+    """Return filters with at most as many channels as pixels, and the same products W Wᵀ.
 
     Args:
         pixels: Array of shape ``(filters, pixels, channels)``.
 
     Returns:
-        The roots of W Wᵀ: ``(filters, pixels, pixels)``; itself where there are no more channels
-        than pixels, or so many pixels that the roots take longer than the channels.
+        Square roots of W Wᵀ, of shape ``(filters, pixels, pixels)``; the argument itself if it has
+        no more channels than pixels, or so many pixels that the roots would take longer.
     """
     _, size, channels = pixels.shape
     if channels <= size or size > _LARGEST_GRAM:
@@ -162,21 +164,24 @@ def fewer_channels(pixels: np.ndarray) -> np.ndarray:
     return roots
 
 
-def leading(filters: np.ndarray) -> np.ndarray:
-    r"""Return each filter's first left singular vector times its first singular value.
+def leading_pattern(filters: np.ndarray) -> np.ndarray:
+    r"""Collapse the channels of each filter to its strongest spatial pattern.
 
-    From the smaller of the two Gram matrices, W Wᵀ and Wᵀ W; without it where both are large.
+    A filter is a matrix W of pixels by channels. Its best rank-1 approximation
+    :math:`\sigma_1 u v^T` is one pattern u in one mixture v of the channels (Eckart and Young
+    1936). Computed from the smaller of the two Gram matrices, W Wᵀ and Wᵀ W; by Lanczos iteration
+    if both are large.
 
     Args:
-        filters: Array of shape ``(filters, pixels, channels)``, of no more than moderate size:
-            squares must neither overflow nor vanish.
+        filters: Array of shape ``(filters, pixels, channels)``; squares of its values must neither
+            overflow nor underflow.
 
     Returns:
         Array of shape ``(filters, pixels)``: :math:`\sigma_1 u`, of either sign.
     """
     _, pixels, channels = filters.shape
     if min(pixels, channels) > _LARGEST_GRAM:
-        return np.stack([_leading_of_large(each) for each in filters])
+        return np.stack([_leading_pattern_of_large(each) for each in filters])
     if channels < pixels:
         _, mixtures = np.linalg.eigh(filters.transpose(0, 2, 1) @ filters)
         mixed: np.ndarray = (filters @ mixtures[:, :, -1:]).sum(axis=2)
@@ -186,62 +191,29 @@ def leading(filters: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _leading_of_large(matrix: np.ndarray) -> np.ndarray:
-    """Return what ``leading`` does for one large matrix, by Lanczos iteration on Wᵀ W.
+def _leading_pattern_of_large(matrix: np.ndarray) -> np.ndarray:
+    """Compute ``leading_pattern`` of one large matrix by Lanczos iteration on Wᵀ W.
 
-    With full reorthogonalisation; it ends when the residual is rounding, or where two singular
-    values are so close that either vector is as good, after a fixed number of steps. A step reads
-    the matrix twice; nothing as large as the matrix is made.
+    With full reorthogonalisation. It ends when the residual is a rounding error or, if the two
+    largest singular values are so close that either vector will do, after a fixed number of steps.
+    Each step reads the matrix twice; no array as large as the matrix is made.
     """
     start = np.asarray(np.random.default_rng(0).normal(size=matrix.shape[1:]))
     basis = np.empty((_MOST_STEPS, len(start)))
-    diagonal, beside = np.zeros(_MOST_STEPS), np.zeros(_MOST_STEPS)
+    diagonal, off_diagonal = np.zeros(_MOST_STEPS), np.zeros(_MOST_STEPS)
     direction = start / np.linalg.norm(start)
     for step in range(_MOST_STEPS):
         basis[step] = direction
-        after = matrix.T @ (matrix @ direction)
-        diagonal[step] = after @ direction
-        for _ in range(2):  # once leaves too much of what rounding adds
-            after -= basis[: step + 1].T @ (basis[: step + 1] @ after)
-        beside[step] = np.linalg.norm(after)
-        small = np.diag(diagonal[: step + 1]) + np.diag(beside[:step], 1)
-        strengths, mixtures = np.linalg.eigh(small, UPLO="U")
-        residual = beside[step] * abs(mixtures[-1, -1])
-        if residual <= _ROUNDING * strengths[-1]:
+        product = matrix.T @ (matrix @ direction)
+        diagonal[step] = product @ direction
+        for _ in range(2):  # a single orthogonalisation leaves too large rounding errors
+            product -= basis[: step + 1].T @ (basis[: step + 1] @ product)
+        off_diagonal[step] = np.linalg.norm(product)
+        tridiagonal = np.diag(diagonal[: step + 1]) + np.diag(off_diagonal[:step], 1)
+        strengths, mixtures = np.linalg.eigh(tridiagonal, UPLO="U")
+        residual = off_diagonal[step] * abs(mixtures[-1, -1])
+        if residual <= _RESIDUAL * strengths[-1]:
             break
-        direction = after / beside[step]
-    found: np.ndarray = matrix @ (basis[: step + 1].T @ mixtures[:, -1])
-    return found
-
-
-class LeadingPattern(NamedTuple):
-    """The strongest spatial pattern of filters.
-
-    Attributes:
-        pixels: ``(filters, pixels)``: without its mean, at length 1; zeros where none is known.
-        share: ``(filters,)``: of the filter's variance, in [0, 1].
-    """
-
-    pixels: np.ndarray
-    share: np.ndarray
-
-
-def leading_pattern(filters: Centred) -> LeadingPattern:
-    r"""Collapse the channels of centred filters to one spatial pattern each.
-
-    A filter is a matrix W of pixels by channels; its best rank-1 approximation
-    :math:`\sigma_1 u v^T` is one pattern u in one mixture v of the channels (Eckart and Young
-    1936). Its share is :math:`\sigma_1^2 / \sum \sigma_i^2`. Shuffling pixels shuffles u alike.
-    """
-    pixels = filters.pixels
-    count, size, channels = pixels.shape
-    if channels == 1 or not count:
-        return LeadingPattern(
-            pixels[:, :, :1].reshape(count, size), filters.known.astype(np.float64)
-        )
-    pattern = leading(pixels)
-    length = np.linalg.norm(pattern, axis=1)
-    usable = filters.known & (length > 0)
-    share = np.where(filters.known, np.square(length).clip(0.0, 1.0), 0.0)
-    pattern = np.where(usable[:, np.newaxis], pattern, 0.0)
-    return LeadingPattern(pattern / np.where(usable, length, 1.0)[:, np.newaxis], share)
+        direction = product / off_diagonal[step]
+    pattern: np.ndarray = matrix @ (basis[: step + 1].T @ mixtures[:, -1])
+    return pattern

@@ -9,15 +9,16 @@ import numpy as np
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.cells import View
-from filtertrack.render.grid import SEPARATOR, Layout
+from filtertrack.render.grid import Layout
 from filtertrack.render.layer_look import check_look
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
+    SEPARATOR,
     TEXT,
     colormap_levels,
-    film_palette,
     outline_entries,
+    theme_palette,
 )
 from filtertrack.render.text import QUIET, font, font_size, line, line_height, paste
 
@@ -83,7 +84,7 @@ class FilmstripPicture:
     def __init__(self, selection: RunSelection, look: Look) -> None:
         self._layer = LayerCells(selection.runs, selection.layers[0], selection.steps, look)
         check_look(look, [self._layer.view])
-        self._palette = film_palette(look.theme, colormap_levels(look.colormap))
+        self._palette = theme_palette(look.theme, colormap_levels(look.colormap))
         self.view = self._layer.view
         self.steps = selection.steps
         self.marks = selection.marks
@@ -145,7 +146,6 @@ class FilmstripPicture:
             scale,
             gap,
             view.slices,
-            self.outlined,
         )
 
     def picture(self, rows: range, layout: Layout) -> np.ndarray:

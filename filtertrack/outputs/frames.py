@@ -17,17 +17,18 @@ from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
-from filtertrack.render.grid import SEPARATOR, to_levels
+from filtertrack.render.grid import to_levels
 from filtertrack.render.layer_look import check_look, describe_look
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
     FIRST,
+    SEPARATOR,
     TEXT,
     chosen_levels,
     colormap_levels,
-    film_palette,
     outline_entries,
+    theme_palette,
     to_entries,
 )
 from filtertrack.render.text import PLAIN, QUIET, cut, font, font_size, line, paste, shortened
@@ -98,7 +99,7 @@ class AnimationFrames:
             check_animation_size(shape, len(timeline.frames), 1 if self._indexed else 3)
         self._titles = _grid_titles(selection) if self._title_height else []
         check_look(look, views)
-        self._base_palette = film_palette(look.theme, colormap_levels(look.colormap))
+        self._base_palette = theme_palette(look.theme, colormap_levels(look.colormap))
         counted = views[0].count if len(views) == 1 else None
         self._header = _Header(selection, timeline, look, width, counted)
         self.shape = (self._header.height + height, width)
@@ -113,7 +114,7 @@ class AnimationFrames:
         """The colours of the entries: ``uint8`` array of shape ``(256, 3)``."""
         if not self._quantised:
             return self._base_palette
-        return film_palette(self._look.theme, chosen_levels(self._sampled_colours()))
+        return theme_palette(self._look.theme, chosen_levels(self._sampled_colours()))
 
     def pictures(self) -> Iterator[np.ndarray]:
         """Draw one frame after another.

@@ -1,8 +1,8 @@
-"""How a layer is looked at: its filters become cells that can be drawn.
+"""From kernels to the cells that are drawn: grey, colour, strongest pattern, or matrix.
 
-One input channel is drawn grey and three as colour. Other numbers cannot be shown as they are: each
-filter is collapsed to its strongest spatial pattern. A 1x1 kernel has no spatial pattern; it is one
-matrix, input channels down and filters across.
+A filter of one input channel is drawn in grey, one of three in colour. A filter of any other number
+is collapsed to its strongest spatial pattern. A 1x1 kernel has no spatial pattern: it is drawn as
+one matrix, input channels down and filters across.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, counted
-from filtertrack.measures.vectors import blocks, leading
+from filtertrack.measures.vectors import blocks, leading_pattern
 from filtertrack.render.look import Channels, is_channels
 from filtertrack.snapshot import LayerInfo
 
@@ -19,20 +19,20 @@ Kind = Literal["grey", "colour", "pattern", "matrix"]
 
 _COLOUR_CHANNELS = 3
 _ROUNDING = 1e-12
-"""Share of a pattern's largest value below which differences are rounding."""
+"""Share of a pattern's largest value below which differences are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How one layer is looked at.
+    """How one layer is drawn.
 
     Attributes:
         kind: ``"grey"``, ``"colour"``, ``"pattern"`` (rank-1) or ``"matrix"`` (1x1 kernels).
         count: Number of cells.
         height: Height of a cell, in weights.
         width: Width of a cell, in weights.
-        slices: How many slices of a 3-D kernel stand side by side in a cell.
-        channel: The one input channel that is drawn; None for all.
+        slices: Number of slices of a 3-D kernel, side by side in a cell.
+        channel: The only input channel that is drawn; None for all.
     """
 
     kind: Kind
@@ -49,14 +49,14 @@ class View:
 
 
 def view_of(info: LayerInfo, channels: Channels = None) -> View:
-    """Choose how to look at a layer, from its shape and from what is asked for.
+    """Choose how a layer is drawn.
 
     Args:
         info: The layer.
         channels: How its input channels are drawn.
 
     Raises:
-        FiltertrackError: If it has no such channel, or is drawn as a matrix of all of them.
+        FiltertrackError: If it has no such channel, or is drawn as a matrix of all channels.
     """
     filters, height, width, count = info.shape
     matrix = height * width == 1
@@ -87,13 +87,13 @@ def _check_channels(info: LayerInfo, channels: Channels, *, matrix: bool) -> Non
 
 
 def to_cells(view: View, kernels: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """Turn a layer's filters into the cells that are drawn.
+    """Turn a layer's filters into cells.
 
     Args:
-        view: How to look at the layer.
+        view: How the layer is drawn.
         kernels: Array of shape ``(filters, height, width, channels)``.
-        like: The cells of the snapshot before, or None. A rank-1 pattern has no sign of its own;
-            with ``like`` it takes the sign that is closer to that, so nothing flips in an
+        like: The cells of the snapshot before, or None. The sign of a rank-1 pattern is arbitrary;
+            with ``like`` it is the one closer to that snapshot, so that no cell flips in an
             animation.
 
     Returns:
@@ -109,19 +109,18 @@ def to_cells(view: View, kernels: np.ndarray, like: np.ndarray | None = None) ->
 def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
     r"""Collapse the channels of each filter to its strongest spatial pattern (rank 1).
 
-    A filter is a matrix W of pixels by channels. Its best rank-1 approximation
-    :math:`\sigma_1 u v^T` is one spatial pattern u, weighted by v over the channels (Eckart and
-    Young 1936; used for showing deep filters by Voss et al. 2021, "Visualizing Weights"). Drawn is
-    :math:`\sigma_1 u`. Its sign is the one in which the channel weights v sum to a positive number:
-    light then means "raises the output" for inputs that are all positive, as after a ReLU.
+    The pattern is :math:`\sigma_1 u` of ``measures.vectors.leading_pattern``, used to show deep
+    filters by Voss et al. 2021, "Visualizing Weights". Its sign is the one in which the channel
+    weights v sum to a positive number: light then means "raises the output" for inputs that are all
+    positive, as after a ReLU.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
         like: Patterns of the snapshot before, to take the signs from; None for the rule above.
 
     Returns:
-        ``float64`` array of shape ``(filters, height, width, 1)``. A filter that holds a value
-        that is not finite gives NaN throughout.
+        ``float64`` array of shape ``(filters, height, width, 1)``; NaN throughout for a filter that
+        is not finite.
 
     Example:
         >>> spatial, weights = np.array([[1.0, -2.0], [0.0, 3.0]]), np.array([0.6, 0.8])
@@ -140,40 +139,40 @@ def strongest_pattern(kernels: np.ndarray, like: np.ndarray | None = None) -> np
 
 
 def _patterns(kernels: np.ndarray, like: np.ndarray | None) -> np.ndarray:
-    """Return the patterns of a few filters: ``(filters, pixels)``."""
+    """Return the signed patterns of some filters: ``(filters, pixels)``."""
     filters, height, width, channels = kernels.shape
     flat = kernels.reshape(filters, height * width, channels).astype(np.float64, order="C")
     broken = ~np.isfinite(flat).all(axis=(1, 2))
     flat[broken] = 0.0
-    # To unit size, so that the squares in the product neither overflow nor vanish.
+    # Scaled by the largest weight, so that squares neither overflow nor underflow.
     size = np.maximum(flat.max(axis=(1, 2), initial=0.0), -flat.min(axis=(1, 2), initial=0.0))
     size[size == 0] = 1.0
     flat /= size[:, np.newaxis, np.newaxis]
-    pattern = leading(flat)
+    pattern = leading_pattern(flat)
     summed = (pattern[:, np.newaxis, :] @ flat).sum(axis=(1, 2))
     if like is None:
-        toward = summed
+        sign = summed
     else:
-        toward = np.einsum("fp,fp->f", pattern, np.nan_to_num(like))
-        toward = np.where(toward == 0, summed, toward)  # as after a snapshot of zeros
-    # What rounding left of a constant pattern would be drawn as noise from dark to light.
+        sign = np.einsum("fp,fp->f", pattern, np.nan_to_num(like))
+        sign = np.where(sign == 0, summed, sign)  # as after a snapshot of zeros
+    # Rounding errors of a constant pattern would be drawn as noise from dark to light.
     low, high = pattern.min(axis=1), pattern.max(axis=1)
     constant = high - low <= _ROUNDING * np.maximum(-low, high)
     pattern[constant] = pattern[constant].mean(axis=1, keepdims=True)
-    pattern *= np.where(toward < 0, -size, size)[:, np.newaxis]
+    pattern *= np.where(sign < 0, -size, size)[:, np.newaxis]
     pattern[broken] = np.nan
     return pattern
 
 
 def to_channels(view: View, kernels: np.ndarray) -> np.ndarray:
-    """Turn the slices of 3-D kernels into channels: what is a neighbour on a page need not be one.
+    """Turn the slices of a 3-D kernel into channels: their pixels are not neighbours in the kernel.
 
     Args:
-        view: How the layer is looked at.
+        view: How the layer is drawn.
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        The same weights, of a 3-D kernel ``(filters, height, width / slices, slices * channels)``.
+        The same weights, of shape ``(filters, height, width / slices, slices * channels)``.
     """
     if view.slices == 1:
         return kernels
@@ -183,7 +182,7 @@ def to_channels(view: View, kernels: np.ndarray) -> np.ndarray:
 
 
 def explain(info: LayerInfo) -> str:
-    """Say in words what a picture of this layer shows; the same for every snapshot of it."""
+    """Describe what a picture of this layer shows; the text is the same for every snapshot."""
     view = view_of(info)
     filters, height, width, channels = info.shape
     shape, of_them = "x".join(map(str, info.kernel_shape)), counted(filters, "filters")

@@ -1,4 +1,4 @@
-"""In which order filters are drawn: those that belong together side by side."""
+"""Orders of filters in a picture: by similarity, orientation, drift or label."""
 
 import math
 from collections.abc import Callable
@@ -11,26 +11,27 @@ from filtertrack.measures.vectors import blocks, flat, unit
 from filtertrack.render.look import MOST_FILTERS, Order
 
 _MOST_COSINES = 4096
-"""Filters of which all cosines are in memory at once."""
+"""Filters whose cosines are all kept in memory, at most."""
 _MOST_PRODUCTS = 10**11
-"""Multiplications to find each filter's next one: a minute's."""
+"""Multiplications to order filters by similarity, at most: about a minute."""
 
 
 def arrange(order: Order, start: np.ndarray, end: np.ndarray, *, rgb: bool = True) -> np.ndarray:
-    """Order filters by what they have become.
+    """Order filters by one of their properties.
 
     Args:
-        order: ``"stored"``: as in the kernel. ``"similarity"``: each followed by the one most like
-            it, from the strongest on. ``"orientation"``: by the direction of its edges, from
-            horizontal over rising and vertical on; those without any last. ``"drift"``: the one
-            that has turned farthest from its start first. ``"label"``: edges, blobs, colour blobs,
-            other structure, then the rest; edges by their direction, the others like beside like.
+        order: ``"stored"``: as in the kernel. ``"similarity"``: each filter is followed by the most
+            similar one that is left, starting with the longest. ``"orientation"``: by the
+            direction of the edges, from horizontal over rising to vertical and falling; filters
+            without a direction last. ``"drift"``: the largest drift first. ``"label"``: edges,
+            blobs, colour blobs, other structure, then the rest; edges by their direction, the
+            others by similarity.
         start: The filters at the first snapshot: ``(filters, height, width, channels)``.
         end: The filters at the last one.
         rgb: Whether three channels are red, green and blue.
 
     Returns:
-        The filters' numbers in their order: ``int`` array of shape ``(filters,)``.
+        The filters' numbers in that order: ``int`` array of shape ``(filters,)``.
 
     Raises:
         FiltertrackError: If there are so many filters that it would take minutes or gigabytes.
@@ -45,18 +46,18 @@ def arrange(order: Order, start: np.ndarray, end: np.ndarray, *, rgb: bool = Tru
         raise FiltertrackError(
             f"order: expected at most {MOST_FILTERS} filters, got {len(end)}; choose some of them"
         )
-    ways: dict[Order, Callable[[], np.ndarray]] = {
+    orders: dict[Order, Callable[[], np.ndarray]] = {
         "stored": lambda: np.arange(len(end)),
         "similarity": lambda: _chain(end),
         "orientation": lambda: np.argsort(orientation(end).degrees, kind="stable"),
         "label": lambda: _by_label(end, rgb=rgb),
         "drift": lambda: np.argsort(-drift(end, start), kind="stable"),
     }
-    return ways[order]()
+    return orders[order]()
 
 
 def _by_label(kernels: np.ndarray, *, rgb: bool) -> np.ndarray:
-    """Go through the labels in their order."""
+    """Return filters grouped by label, in the order of ``LABELS``."""
     names = label(kernels, rgb=rgb).names
     groups = []
     for name in LABELS:
@@ -68,20 +69,23 @@ def _by_label(kernels: np.ndarray, *, rgb: bool) -> np.ndarray:
 
 
 def _chain(kernels: np.ndarray) -> np.ndarray:
-    """Go from the strongest filter always to the one most like it that is left."""
-    alike = _alike(kernels)
+    """Start with the longest filter, and follow each with the most similar one that is left."""
+    cosines = _cosines(kernels)
     left = np.ones(len(kernels), bool)
-    here = int(np.nan_to_num(norm(kernels), posinf=0.0).argmax()) if len(kernels) else 0
+    current = int(np.nan_to_num(norm(kernels), posinf=0.0).argmax()) if len(kernels) else 0
     chain = []
     for _ in kernels:
-        chain.append(here)
-        left[here] = False
-        here = int(np.where(left, alike(here), -np.inf).argmax())
+        chain.append(current)
+        left[current] = False
+        current = int(np.where(left, cosines(current), -np.inf).argmax())
     return np.array(chain, np.intp)
 
 
-def _alike(kernels: np.ndarray) -> Callable[[int], np.ndarray]:
-    """Return what gives the cosines of one filter with each: from a table, where it is small."""
+def _cosines(kernels: np.ndarray) -> Callable[[int], np.ndarray]:
+    """Return a function from a filter's number to its cosines with all filters.
+
+    For moderate numbers of filters it looks them up in a table, for large ones it computes them.
+    """
     count, weights = len(kernels), math.prod(kernels.shape[1:])
     if count <= _MOST_COSINES:
         return similarity(kernels).__getitem__

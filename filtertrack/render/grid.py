@@ -1,7 +1,7 @@
-"""Cells and their value range become one ``uint8`` picture.
+"""Grids of cells: layout, composition, and the pages of a layer's picture.
 
-A picture is a palette picture (one byte a pixel) where a cell has one channel, and an RGB picture
-where it has three. Every weight is a square of whole pixels: nothing is interpolated.
+A grid of one-channel cells is a palette picture (one byte per pixel), one of three-channel cells an
+RGB picture. Every weight is a square of whole pixels, without interpolation.
 """
 
 import math
@@ -13,41 +13,44 @@ import numpy as np
 from PIL import Image
 
 from filtertrack.render.cells import View
+from filtertrack.render.palette import (
+    LEVELS,
+    NOT_FINITE,
+    NOT_FINITE_RGB,
+    SEPARATOR,
+    SEPARATOR_RGB,
+    grid_palette,
+)
 from filtertrack.render.value_range import ValueRange, normalise
 
-LEVELS = 236
-"""Levels from dark to light in a palette picture; the entries above are for everything else."""
-NOT_FINITE = LEVELS
-"""Palette entry of a weight that is NaN or infinite."""
-SEPARATOR = LEVELS + 1
-"""Palette entry between cells."""
-
-NOT_FINITE_RGB = (255, 0, 170)
-SEPARATOR_RGB = (40, 52, 74)
-"""A blue that neither a dark nor a light grey cell melts into."""
+PAGE = 64
+"""Cells on one page, at most: more are too small on a TensorBoard card."""
 
 OUTLINED_GAP = 3
 """Pixels between outlined cells, at least: a line around each, and one between."""
+_GAP_SHARE, _OUTLINED_GAP_SHARE = 200, 80
+"""Sides of a grid, in gaps between its cells."""
 
 _MOST_TRIED = 4096
-
-PAGE = 64
-"""Cells on one page: more are too small to see on a TensorBoard card."""
+"""Cells up to which all numbers of columns are tried."""
+_WIDEST = 2
+"""Width of a grid, in heights, up to which it is as good as a square one."""
+_STRETCH_COST = 4
+"""Cost of a grid that is too wide or too high, relative to that of empty positions."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each cell of a grid lies.
+    """Positions of the cells in a grid.
 
     Attributes:
         count: Number of cells.
         height: Height of a cell, in weights.
         width: Width of a cell, in weights.
         columns: Cells in a row.
-        scale: Pixels a side for each weight.
+        scale: Magnification: side of a weight, in pixels.
         gap: Pixels between cells, and around the grid.
         slices: Parts of equal width that a cell is divided into, by lines of one pixel.
-        outlined: Whether there is room for a line around each cell.
 
     Example:
         >>> layout = Layout.fit(count=32, height=9, width=9, side=320)
@@ -62,7 +65,6 @@ class Layout:
     scale: int
     gap: int
     slices: int = 1
-    outlined: bool = False
 
     @classmethod
     def fit(
@@ -80,8 +82,8 @@ class Layout:
     ) -> Self:
         """Choose columns and magnification for a grid whose longer side is at most ``side`` pixels.
 
-        The magnification is the largest whole number that fits, and never below 1: a grid with
-        more weights than pixels comes out larger than asked. Before that its gaps are narrowed.
+        The magnification is the largest integer that fits, and at least 1. If not even 1 fits, the
+        gaps are narrowed; a grid with more weights than pixels becomes larger than ``side``.
 
         Args:
             count: Number of cells.
@@ -89,28 +91,31 @@ class Layout:
             width: Width of a cell, in weights.
             side: The longer side, in pixels.
             slices: Parts of equal width that a cell is divided into.
-            high: Height at most, in pixels, where that is not ``side``.
+            high: Largest height, in pixels; None for ``side``.
             columns: Cells in a row; None to choose.
-            even: Make magnification and gaps even where they fit: a video keeps colour for every
+            even: Make magnification and gaps even, if they fit: a video keeps colour for every
                 second pixel only.
-            outlined: Leave room for a line around each cell.
+            outlined: Make the gaps wide enough for a line around each cell.
         """
-        count = max(count, 1)  # a layer without filters is one empty place
+        count = max(count, 1)  # a layer without filters is one empty position
         columns = min(columns or _columns(count, height, width), count)
         rows = math.ceil(count / columns)
         unit = 2 if even else 1
         wide, high = side - columns * (slices - 1), high or side
-        least, share = (-(-OUTLINED_GAP // unit) * unit, 80) if outlined else (unit, 200)
-        scale, gap = 0, max(least, unit * math.ceil(min(side, high) / share / unit))
-        while scale < 1 and gap >= least:
+        narrowest, share = unit, _GAP_SHARE
+        if outlined:
+            narrowest, share = unit * math.ceil(OUTLINED_GAP / unit), _OUTLINED_GAP_SHARE
+        widest = max(narrowest, unit * math.ceil(min(side, high) / share / unit))
+        scale = 0
+        for gap in range(widest, narrowest - 1, -unit):
             scale = min(
                 (wide - gap * (columns + 1)) // max(1, columns * width),
                 (high - gap * (rows + 1)) // max(1, rows * height),
             )
-            if scale < 1:
-                gap -= unit
+            if scale >= 1:
+                break
         scale -= scale % unit
-        return cls(count, height, width, columns, max(1, scale), max(least, gap), slices, outlined)
+        return cls(count, height, width, columns, max(1, scale), gap, slices)
 
     @property
     def rows(self) -> int:
@@ -125,24 +130,24 @@ class Layout:
         return down, self.columns * cell + (self.columns + 1) * self.gap
 
     @cached_property
-    def _down(self) -> np.ndarray:
-        return _lines(self.rows, self.height, self.scale, self.gap)
+    def _weight_rows(self) -> np.ndarray:
+        return _weight_lines(self.rows, self.height, self.scale, self.gap)
 
     @cached_property
-    def _across(self) -> np.ndarray:
-        return _lines(self.columns, self.width, self.scale, self.gap, self.slices)
+    def _weight_columns(self) -> np.ndarray:
+        return _weight_lines(self.columns, self.width, self.scale, self.gap, self.slices)
 
     @cached_property
     def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
-        """Say which pixels, by their numbers in the picture, outline which cell."""
+        """Return the pixels of all outlines, by their numbers in the picture, and their cells."""
         high, wide = self.height * self.scale, self.width * self.scale + self.slices - 1
-        around = (self.gap - 1) // 2
-        down = _owners(self.rows, high, self.gap, around)[:, np.newaxis]
-        across = _owners(self.columns, wide, self.gap, around)[np.newaxis]
-        inside = (_owners(self.rows, high, self.gap, 0)[:, np.newaxis] >= 0) & (
-            _owners(self.columns, wide, self.gap, 0)[np.newaxis] >= 0
+        outline = (self.gap - 1) // 2
+        row = _cell_lines(self.rows, high, self.gap, outline)[:, np.newaxis]
+        column = _cell_lines(self.columns, wide, self.gap, outline)[np.newaxis]
+        inside = (_cell_lines(self.rows, high, self.gap, 0)[:, np.newaxis] >= 0) & (
+            _cell_lines(self.columns, wide, self.gap, 0)[np.newaxis] >= 0
         )
-        cell = np.where((down >= 0) & (across >= 0), down * self.columns + across, self.count)
+        cell = np.where((row >= 0) & (column >= 0), row * self.columns + column, self.count)
         pixels = np.flatnonzero((cell < self.count) & ~inside)
         return pixels, cell.ravel()[pixels]
 
@@ -152,13 +157,13 @@ class Layout:
         fill: int | tuple[int, int, int],
         outlines: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Put cells side by side, magnified, with separators between them.
+        """Draw cells side by side, magnified, with separators between them.
 
         Args:
-            cells: ``uint8`` array of shape ``(count, height, width)`` or ``(…, 3)``; fewer cells
-                than ``count`` leave the last places empty.
-            fill: What separators and empty places hold: an entry of a palette, or a colour.
-            outlines: What the line around each cell holds, a cell each; None for no lines.
+            cells: ``uint8`` array of shape ``(count, height, width)`` or ``(…, 3)``; with fewer
+                cells than ``count`` the last positions stay empty.
+            fill: Palette entry or colour of separators and empty positions.
+            outlines: Palette entry or colour of each cell's outline; None for no outlines.
 
         Returns:
             ``uint8`` array of the layout's shape, with a last axis of 3 for colour.
@@ -175,36 +180,36 @@ class Layout:
         small[:-1, :-1] = rowwise.swapaxes(1, 2).reshape(
             self.rows * self.height, self.columns * self.width, *channels
         )
-        # Across first: the rows that are then repeated are copied whole.
-        picture = small.take(self._across, axis=1).take(self._down, axis=0)
+        # Columns first: the rows that are then repeated are copied whole.
+        picture = small.take(self._weight_columns, axis=1).take(self._weight_rows, axis=0)
         if outlines is not None:
             pixels, numbers = self._outlines
-            there = numbers < len(outlines)
-            picture.reshape(-1, *channels)[pixels[there]] = outlines[numbers[there]]
+            occupied = numbers < len(outlines)
+            picture.reshape(-1, *channels)[pixels[occupied]] = outlines[numbers[occupied]]
         return picture
 
 
 def _columns(count: int, height: int, width: int) -> int:
-    """Choose the number of columns: few empty places, and a picture about as wide as high.
+    """Choose the number of columns: few empty positions, and a picture about as wide as high.
 
-    A picture up to twice as wide as high is as good as a square one; beyond that, and for each
-    empty place, it costs.
+    A picture up to twice as wide as high is as good as a square one; a longer one, and each empty
+    position, has a cost.
     """
 
     def cost(columns: int) -> tuple[float, int]:
         rows = math.ceil(count / columns)
         ratio = (columns * max(width, 1)) / (rows * max(height, 1))
-        stretch = max(ratio / 2, 1 / ratio, 1.0) - 1
-        return 4 * stretch + (rows * columns - count) / count, columns
+        stretch = max(ratio / _WIDEST, 1 / ratio, 1.0) - 1
+        return _STRETCH_COST * stretch + (rows * columns - count) / count, columns
 
-    # Of very many cells only what is about as wide as high, or twice: the rest costs more.
+    # Of very many cells only those numbers of columns that are about as good as a square.
     square = math.sqrt(count * max(height, 1) / max(width, 1))
     low, high = (1, count) if count <= _MOST_TRIED else (int(square / 2), int(3 * square))
     return min(range(max(1, low), min(count, high) + 1), key=cost, default=count)
 
 
-def _lines(cells: int, weights: int, scale: int, gap: int, slices: int = 1) -> np.ndarray:
-    """Say for each pixel along an axis which line of weights it shows; separators show the last."""
+def _weight_lines(cells: int, weights: int, scale: int, gap: int, slices: int = 1) -> np.ndarray:
+    """Return the line of weights at each pixel along an axis; one more than the last in a gap."""
     separator = cells * weights
     lines = np.repeat(np.arange(cells * weights), scale).reshape(cells, slices, -1)
     parts = np.pad(lines, [(0, 0), (0, 0), (1, 0)], constant_values=separator)
@@ -212,13 +217,13 @@ def _lines(cells: int, weights: int, scale: int, gap: int, slices: int = 1) -> n
     return np.append(each.ravel(), np.full(gap, separator))
 
 
-def _owners(cells: int, size: int, gap: int, around: int) -> np.ndarray:
-    """Say for each pixel along an axis to which cell it belongs, with some around it; else -1."""
-    owners = np.full(gap + cells * (size + gap), -1)
+def _cell_lines(cells: int, size: int, gap: int, outline: int) -> np.ndarray:
+    """Return the line of cells at each pixel along an axis, outlines included; -1 in a gap."""
+    lines = np.full(gap + cells * (size + gap), -1)
     for number in range(cells):
         start = gap + number * (size + gap)
-        owners[start - around : start + size + around] = number
-    return owners
+        lines[start - outline : start + size + outline] = number
+    return lines
 
 
 def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:
@@ -226,7 +231,7 @@ def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:
 
     Args:
         cells: Array of shape ``(cells, height, width, 1)``.
-        values: What is drawn darkest and lightest.
+        values: The values drawn darkest and lightest.
 
     Returns:
         ``uint8`` array of shape ``(cells, height, width)``.
@@ -240,11 +245,11 @@ def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:
 
 
 def to_rgb(cells: np.ndarray, values: ValueRange) -> np.ndarray:
-    """Turn three-channel cells into colours; a weight that is not finite colours its whole pixel.
+    """Turn three-channel cells into colours; a pixel with a weight not finite is magenta.
 
     Args:
         cells: Array of shape ``(cells, height, width, 3)``.
-        values: What is drawn as 0 and as 255, for all three channels of a cell alike.
+        values: The values drawn as 0 and as 255, the same for all three channels of a cell.
 
     Returns:
         ``uint8`` array of shape ``(cells, height, width, 3)``.
@@ -257,39 +262,30 @@ def to_rgb(cells: np.ndarray, values: ValueRange) -> np.ndarray:
     return unit.astype(np.uint8)
 
 
-def grid_palette() -> np.ndarray:
-    """Return the colours of a palette picture: ``uint8`` array of shape ``(256, 3)``."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[:LEVELS] = np.rint(np.linspace(0, 255, LEVELS))[:, np.newaxis]
-    colours[NOT_FINITE] = NOT_FINITE_RGB
-    colours[SEPARATOR] = SEPARATOR_RGB
-    return colours
-
-
 def draw_pages(view: View, cells: np.ndarray, values: ValueRange, side: int) -> list[np.ndarray]:
     """Draw a layer's cells as grids of at most ``PAGE`` cells each.
 
     Args:
-        view: How the layer is looked at.
+        view: How the layer is drawn.
         cells: Array of shape ``(cells, height, width, 1 or 3)``.
-        values: What is drawn darkest and lightest.
-        side: The longer side of a page, in pixels, at most (unless one pixel a weight is more).
+        values: The values drawn darkest and lightest.
+        side: The longer side of a page, in pixels, at most (unless one pixel per weight is more).
 
     Returns:
-        One picture a page: ``uint8`` arrays of shape ``(height, width)`` (of ``grid_palette()``)
+        One picture per page: ``uint8`` arrays of shape ``(height, width)`` (of ``grid_palette()``)
         or, for colour, ``(height, width, 3)``. All have the same size, columns and
-        magnification; the last may have empty places.
+        magnification; the last may have empty positions.
     """
-    tones = to_rgb(cells, values) if view.coloured else to_levels(cells, values)
+    drawn = to_rgb(cells, values) if view.coloured else to_levels(cells, values)
     fill = SEPARATOR_RGB if view.coloured else SEPARATOR
-    layout = _layout(min(len(tones), PAGE), view.height, view.width, side, view.slices)
-    pages = [tones[start : start + PAGE] for start in range(0, max(1, len(tones)), PAGE)]
+    layout = _layout(min(len(drawn), PAGE), view.height, view.width, side, view.slices)
+    pages = [drawn[start : start + PAGE] for start in range(0, max(1, len(drawn)), PAGE)]
     return [layout.compose(page, fill) for page in pages]
 
 
 @lru_cache(maxsize=256)
 def _layout(count: int, height: int, width: int, side: int, slices: int) -> Layout:
-    """Fit a layout once: a layer has the same at every snapshot."""
+    """Fit a layout; cached, as a layer has the same layout at every snapshot."""
     return Layout.fit(count, height, width, side, slices)
 
 

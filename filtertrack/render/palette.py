@@ -1,8 +1,8 @@
-"""The colours of an animation: one palette for the whole of it, so that nothing flickers.
+"""Palettes of 256 colours: entries for weights, outlines and text, themes, colormaps, quantising.
 
-GIF and palette PNG give each pixel one of 256 colours. Weights get 236 of them. The rest is fixed:
-the two entries that ``grid`` needs, four for outlines, the background with three ramps for
-antialiased text and curves, and one that means "as before".
+GIF and palette PNG give each pixel one of 256 colours; an animation has one palette for all frames,
+so that no colour flickers. Weights have 236 entries. The others are fixed: not finite, separator,
+four outlines, the background and three ramps for antialiased text and curves, and transparent.
 """
 
 import difflib
@@ -13,35 +13,37 @@ from PIL import Image
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import LABELS
-from filtertrack.render.grid import (
-    LEVELS,
-    NOT_FINITE,
-    NOT_FINITE_RGB,
-    SEPARATOR,
-    SEPARATOR_RGB,
-    grid_palette,
-)
 from filtertrack.render.look import GREY, ThemeName
 
-OUTLINE = SEPARATOR + 1
-"""Entry of the first outline; those of the others follow, in the order of ``OUTLINED``."""
+Rgb = tuple[int, int, int]
+
+LEVELS = 236
+"""Entries for weights, from dark to light, or the colours of colour filters; the first entries."""
+NOT_FINITE = LEVELS
+"""Entry of a weight that is NaN or infinite."""
+SEPARATOR = NOT_FINITE + 1
+"""Entry between cells."""
 OUTLINED = LABELS[:4]
 """The labels whose filters are outlined."""
+OUTLINE = SEPARATOR + 1
+"""Entry of the first outline; the others follow, in the order of ``OUTLINED``."""
 BACKGROUND = OUTLINE + len(OUTLINED)
-"""Entry of the caption's background; the ramps follow."""
+"""Entry of the background of text; the ramps follow."""
 TEXT, FIRST, SECOND = range(3)
 """The ramps: for text, and for the first and the second curve of a plot."""
 SHADES = 4
-"""Entries of each ramp, from nearly the background to the ramp's own colour."""
+"""Entries of each ramp, from nearly the background to the full colour."""
 TRANSPARENT = 255
-"""Entry that leaves a pixel as it was."""
+"""Entry of a pixel that keeps its colour of the frame before; the last entry."""
 
-_SETTLED = 100
-"""k-means ends when fewer than one in so many samples changes its colour: more is not seen."""
-_ROWS_AT_ONCE = 256
-"""So few that the product stays in the cache, and BLAS does not wake its threads for it."""
+NOT_FINITE_RGB: Rgb = (255, 0, 170)
+SEPARATOR_RGB: Rgb = (40, 52, 74)
+"""A blue that differs from both dark and light grey cells."""
 
-Rgb = tuple[int, int, int]
+_FEW_CHANGES = 100
+"""k-means ends when fewer than one in 100 samples changes its colour: more is not visible."""
+_PIXELS_AT_ONCE = 256
+"""Few enough for the product to stay in the CPU's cache, and for BLAS not to start its threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,13 @@ class Theme:
     """The colours around the weights.
 
     Attributes:
-        background: Behind the text.
-        separator: Between cells; a colour that neither a dark nor a light grey cell melts into.
-        text: Of the text.
-        first: Of a plot's first curve.
-        second: Of its second one. Orange and blue: told apart by the colour-blind, too.
-        outlines: Of filters, by their label, in the order of ``OUTLINED``. After Okabe and Ito's
-            colours, which are told apart by the colour-blind.
+        background: Colour behind the text.
+        separator: Colour between cells; differs from both dark and light grey.
+        text: Colour of text.
+        first: Colour of a plot's first curve.
+        second: Colour of the second. Orange and blue can be distinguished by the colour-blind, too.
+        outlines: Colours of outlines, in the order of ``OUTLINED``; based on the colours of Okabe
+            and Ito, which the colour-blind can distinguish.
     """
 
     background: Rgb
@@ -67,7 +69,7 @@ class Theme:
 
     @property
     def ramps(self) -> tuple[Rgb, Rgb, Rgb]:
-        """The colours that ``BACKGROUND`` fades into, in the order of the palette."""
+        """The full colours of the ramps, in the order of the palette."""
         return self.text, self.first, self.second
 
 
@@ -91,32 +93,41 @@ THEMES: dict[ThemeName, Theme] = {
 }
 
 
-def film_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) -> np.ndarray:
-    """Put a palette together.
+def grid_palette() -> np.ndarray:
+    """Return the palette of a single grid: ``uint8`` array of shape ``(256, 3)``."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:LEVELS] = np.rint(np.linspace(0, 255, LEVELS))[:, np.newaxis]
+    colours[NOT_FINITE] = NOT_FINITE_RGB
+    colours[SEPARATOR] = SEPARATOR_RGB
+    return colours
+
+
+def theme_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) -> np.ndarray:
+    """Return the palette of an animation or a filmstrip.
 
     Args:
-        theme: Colours around the weights.
+        theme: Name of the theme.
         levels: ``uint8`` array of shape ``(236, 3)``: colours of the weights; None for greys.
 
     Returns:
         ``uint8`` array of shape ``(256, 3)``.
     """
-    look = THEMES[theme]
+    chosen = THEMES[theme]
     colours = grid_palette()
     if levels is not None:
         colours[:LEVELS] = levels
-    colours[SEPARATOR] = look.separator
-    colours[OUTLINE:BACKGROUND] = look.outlines
-    colours[BACKGROUND] = look.background
-    for number, end in enumerate(look.ramps):
-        start = ramp_entry(number, 1)
-        steps = np.linspace(look.background, end, SHADES + 1)[1:]
-        colours[start : start + SHADES] = np.rint(steps)
+    colours[SEPARATOR] = chosen.separator
+    colours[OUTLINE:BACKGROUND] = chosen.outlines
+    colours[BACKGROUND] = chosen.background
+    for ramp, full in enumerate(chosen.ramps):
+        start = ramp_entry(ramp, 1)
+        shades = np.linspace(chosen.background, full, SHADES + 1)[1:]
+        colours[start : start + SHADES] = np.rint(shades)
     return colours
 
 
 def outline_entries(labels: np.ndarray) -> np.ndarray:
-    """Return the entry of each label's outline; the separator's where it has none.
+    """Return the entry of each label's outline; that of the separator if it has none.
 
     Example:
         >>> outline_entries(np.array(["edge", "unstructured"])).tolist()
@@ -134,7 +145,7 @@ def ramp_entry(ramp: int, shade: int) -> int:
 
 
 def colormap_levels(name: str) -> np.ndarray:
-    """Sample one of matplotlib's colormaps.
+    """Sample a colormap of matplotlib.
 
     Args:
         name: Such as ``"gray"``, ``"viridis"`` or ``"RdBu_r"``.
@@ -147,7 +158,7 @@ def colormap_levels(name: str) -> np.ndarray:
     """
     if name == GREY:
         return grid_palette()[:LEVELS]
-    import matplotlib as mpl  # noqa: PLC0415 - takes as long as numpy, and grey needs none of it
+    import matplotlib as mpl  # noqa: PLC0415 - a slow import that grey does not need
 
     if name not in mpl.colormaps:
         close = difflib.get_close_matches(name, mpl.colormaps, n=3)
@@ -159,13 +170,11 @@ def colormap_levels(name: str) -> np.ndarray:
 
 
 def chosen_levels(sample: np.ndarray) -> np.ndarray:
-    """Choose the 236 colours of a colour animation from a sample of its weights' colours.
-
-    Chosen from weights, not from pixels: a magnified weight is no more important than a small one.
-    Pillow's median cut, then its k-means.
+    """Choose the 236 colours of a colour animation by median cut and k-means (Pillow's).
 
     Args:
-        sample: ``uint8`` array of shape ``(samples, 3)``: colours from all over the run.
+        sample: ``uint8`` array of shape ``(samples, 3)``: colours of weights from the whole run;
+            one sample per weight, as magnification does not make a weight more important.
 
     Returns:
         ``uint8`` array of shape ``(236, 3)``.
@@ -173,7 +182,7 @@ def chosen_levels(sample: np.ndarray) -> np.ndarray:
     chosen = np.unique(sample, axis=0)
     if len(chosen) > LEVELS:
         image = Image.fromarray(sample[np.newaxis]).quantize(
-            LEVELS, Image.Quantize.MEDIANCUT, kmeans=max(1, len(sample) // _SETTLED)
+            LEVELS, Image.Quantize.MEDIANCUT, kmeans=max(1, len(sample) // _FEW_CHANGES)
         )
         flat = image.getpalette() or []
         chosen = np.array(flat, np.uint8).reshape(-1, 3)[:LEVELS]
@@ -184,14 +193,14 @@ def chosen_levels(sample: np.ndarray) -> np.ndarray:
 
 
 def to_entries(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Return for each colour the nearest entry of a palette; no dithering.
+    """Return the nearest palette entry of each colour, without dithering.
 
     Args:
         pixels: ``uint8`` array of shape ``(…, 3)``.
         colours: A palette of shape ``(256, 3)``.
 
     Returns:
-        ``uint8`` array of shape ``(…)``: entries below 236, or that of a weight that is not finite.
+        ``uint8`` array of shape ``(…)``: entries of weights, or ``NOT_FINITE``.
     """
     flat = pixels.reshape(-1, 3)
     nearest = _nearest(flat, colours[:LEVELS])
@@ -201,17 +210,18 @@ def to_entries(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def _nearest(pixels: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return the number of the centre nearest to each pixel.
+    """Return the number of the nearest centre of each pixel.
 
-    Nearest is where x·c - |c|²/2 is largest: one matrix product, with a fourth coordinate of 1 and
-    -|c|²/2. All numbers are multiples of a half below 2²⁴, so float32 holds them exactly.
+    The nearest centre c of a pixel x has the largest x·c - |c|²/2: one matrix product, with a
+    fourth coordinate of 1 and -|c|²/2. All numbers are multiples of a half below 2²⁴, so float32 is
+    exact.
     """
     half_square = np.square(centres, dtype=np.float32).sum(axis=1, keepdims=True) / 2
     matrix = np.concatenate([centres, -half_square], axis=1, dtype=np.float32).T
     points = np.ones((len(pixels), 4), np.float32)
     points[:, :3] = pixels
     numbers = np.empty(len(pixels), np.uint8)
-    for start in range(0, len(pixels), _ROWS_AT_ONCE):
-        block = slice(start, start + _ROWS_AT_ONCE)
+    for start in range(0, len(pixels), _PIXELS_AT_ONCE):
+        block = slice(start, start + _PIXELS_AT_ONCE)
         numbers[block] = (points[block] @ matrix).argmax(axis=1)
     return numbers

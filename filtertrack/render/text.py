@@ -1,7 +1,6 @@
-"""Antialiased text in a palette's ramps: the font, its sizes, lines of entries."""
+"""Antialiased text as palette entries: fonts, font sizes, drawing and shortening of lines."""
 
 import math
-import re
 from bisect import bisect_left
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -13,81 +12,74 @@ from PIL import Image, ImageDraw, ImageFont
 from filtertrack.render.palette import BACKGROUND, SHADES, TEXT, ramp_entry
 
 _SMALLEST, _LARGEST = 11, 20
+_WIDTH_PER_SIZE = 36
+"""Width of a picture, in font sizes, between the smallest and the largest font."""
+_LINE_HEIGHT = 1.45
+"""In font sizes."""
 _MOST_CHARACTERS = 1000
 """Characters of a line, at most: wider than any picture in the smallest font."""
-_NUMBER = re.compile(r"((?:(?<=\s)|(?<![\s\S]))[0-9.]+(?=\s|$))")
-"""A number on its own. What it stands beside is a space: a letter may reach out of its width."""
 
 PLAIN, QUIET = 1.0, 0.72
-"""Strengths of a text: its ramp's own colour, and nearer to the background."""
+"""Strengths of a text: the full colour of its ramp, and one nearer to the background."""
 
 
 def font_size(width: int) -> int:
-    """Return the size of text, in pixels, that is legible in a picture of that width."""
-    return min(max(width // 36, _SMALLEST), _LARGEST)
+    """Return a legible font size, in pixels, for a picture of a given width."""
+    return min(max(width // _WIDTH_PER_SIZE, _SMALLEST), _LARGEST)
 
 
 def line_height(size: int) -> int:
-    """Return the pixels from one line of text to the next."""
-    return math.ceil(size * 1.45)
+    """Return the distance between two lines of text, in pixels."""
+    return math.ceil(size * _LINE_HEIGHT)
 
 
 @lru_cache(maxsize=32)
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return matplotlib's font: it is on every machine, and looks the same there."""
+    """Return matplotlib's DejaVu Sans, which is the same on every system."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    # The basic layout is enough for one line of plain text, and faster.
+    # The basic layout suffices for one line of plain text, and is faster.
     return ImageFont.truetype(_fonts() / name, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache
 def _fonts() -> Path:
-    """Find matplotlib's fonts, if possible without importing it: that takes as long as numpy."""
+    """Find the folder of matplotlib's fonts, if possible without the slow import of it."""
     spec = find_spec("matplotlib")
     if spec and spec.origin:
         fonts = Path(spec.origin).with_name("mpl-data") / "fonts" / "ttf"
         if fonts.is_dir():
             return fonts
-    import matplotlib as mpl  # noqa: PLC0415 - only it knows where a distribution keeps them
+    import matplotlib as mpl  # noqa: PLC0415 - knows where a distribution has moved its data
 
     return Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
+@lru_cache(maxsize=512)
 def line(
     text: str, face: ImageFont.FreeTypeFont, ramp: int = TEXT, strength: float = PLAIN
 ) -> np.ndarray:
-    """Draw a line of text.
-
-    Numbers are put together from digits that are drawn once: in this font they are whole pixels
-    wide, stay inside their width and are not kerned, so the picture is the same.
+    """Draw a line of text; lines drawn before come from a cache.
 
     Args:
-        text: What it says.
-        face: Its font.
-        ramp: Which of the palette's ramps.
-        strength: From 0 (background) to 1 (the ramp's own colour).
+        text: The text.
+        face: The font.
+        ramp: Number of the palette's ramp.
+        strength: From 0 (background) to 1 (full colour of the ramp).
 
     Returns:
-        ``uint8`` array as wide as the text and one line high: entries of the palette.
+        Read-only ``uint8`` array as wide as the text and one line high: entries of the palette.
     """
-    parts = []
-    for number, part in enumerate(_NUMBER.split(text)):
-        parts += list(part) if number % 2 else [part]
-    drawn = [_drawn(part, face, ramp, strength) for part in parts if part]
-    return np.concatenate(drawn or [_drawn("", face, ramp, strength)], axis=1)
-
-
-@lru_cache(maxsize=512)
-def _drawn(text: str, face: ImageFont.FreeTypeFont, ramp: int, strength: float) -> np.ndarray:
     size = (max(1, math.ceil(face.getlength(text))), line_height(int(face.size)))
-    strip = Image.new("L", size)
-    ImageDraw.Draw(strip).text((0, 0), text, 255, face)
-    shades = np.rint(np.asarray(strip) * (strength * SHADES / 255)).astype(np.uint8)
-    return np.where(shades > 0, ramp_entry(ramp, 0) + shades, BACKGROUND).astype(np.uint8)
+    mask = Image.new("L", size)
+    ImageDraw.Draw(mask).text((0, 0), text, 255, face)
+    shades = np.rint(np.asarray(mask) * (strength * SHADES / 255)).astype(np.uint8)
+    entries = np.where(shades > 0, ramp_entry(ramp, 0) + shades, BACKGROUND).astype(np.uint8)
+    entries.setflags(write=False)
+    return entries
 
 
 def cut(text: str, most: int) -> str:
-    """Cut the front of a text that has more characters: the end tells more.
+    """Shorten a text to a number of characters, from the front: the end of a path says more.
 
     Example:
         >>> cut("encoder/block_7/conv", 7), cut("conv", 7)
@@ -96,21 +88,21 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"…{text[len(text) - most + 1 :]}"
 
 
-def shortened(text: str, face: ImageFont.FreeTypeFont, room: float) -> str:
-    """Cut the front of a text that is wider than its room; empty where nothing fits.
+def shortened(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
+    """Shorten a text to a width in pixels, from the front; empty if not one character fits.
 
-    What is longer than a picture is wide is never measured: a name may have any length.
+    Names of any length take little time: only the last 1000 characters are measured.
     """
     text = cut(text, _MOST_CHARACTERS)
-    if face.getlength(text) <= room:
+    if face.getlength(text) <= width:
         return text
     ends = range(len(text))
-    start = bisect_left(ends, True, key=lambda n: face.getlength(f"…{text[n:]}") <= room)
+    start = bisect_left(ends, True, key=lambda n: face.getlength(f"…{text[n:]}") <= width)
     return f"…{text[start:]}" if start < len(text) else ""
 
 
 def paste(picture: np.ndarray, at: tuple[int, int], part: np.ndarray) -> None:
-    """Put a part into a picture, cut off where it would stick out.
+    """Copy a part into a picture, cropped at the picture's edges.
 
     Args:
         picture: Array of shape ``(height, width)`` or ``(height, width, channels)``.
@@ -118,5 +110,5 @@ def paste(picture: np.ndarray, at: tuple[int, int], part: np.ndarray) -> None:
         part: Array with as many axes.
     """
     top, left = at
-    place = picture[top : top + part.shape[0], left : left + part.shape[1]]
-    np.copyto(place, part[: place.shape[0], : place.shape[1]])
+    target = picture[top : top + part.shape[0], left : left + part.shape[1]]
+    np.copyto(target, part[: target.shape[0], : target.shape[1]])

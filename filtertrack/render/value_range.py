@@ -1,7 +1,7 @@
-"""Value ranges: choosing them, and applying them.
+"""Value ranges of cells: finding them, and normalising cells with them.
 
-Choosing is separate from applying, so the same renderer serves the live picture (a range from one
-snapshot) and the animation (a range from the whole run).
+The two are separate, so that the same code draws a single picture (the range of one snapshot) and
+an animation (the range of the whole run).
 """
 
 import math
@@ -15,7 +15,7 @@ Span = Literal["cell", "layer"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueRange:
-    """The values drawn darkest and lightest, one pair a cell.
+    """The values drawn darkest and lightest, one pair per cell.
 
     Attributes:
         low: Array of shape ``(cells,)``: drawn as 0.
@@ -30,7 +30,7 @@ class ValueRange:
         return type(self)(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
     def zero_centred(self) -> Self:
-        """Return the smallest range that covers this one and has zero in its middle.
+        """Return the smallest range with zero in its middle that covers this one.
 
         Example:
             >>> r = ValueRange(np.array([-1.0]), np.array([3.0])).zero_centred()
@@ -42,14 +42,14 @@ class ValueRange:
 
 
 def range_of_cells(cells: np.ndarray, span: Span = "cell") -> ValueRange:
-    """Find the smallest and the largest finite value of each cell, or of all of them.
+    """Find the smallest and the largest finite value of each cell, or of all cells.
 
     Args:
         cells: Array of shape ``(cells, height, width, channels)``.
-        span: ``"cell"``: each cell has its own range. ``"layer"``: all share one.
+        span: ``"cell"``: each cell has its own range. ``"layer"``: all cells have the same.
 
     Returns:
-        The ranges; infinite and reversed where a cell holds no finite value at all.
+        The ranges; from infinity to minus infinity for a cell without finite values.
 
     Example:
         >>> r = range_of_cells(np.array([[[[-1.0]], [[3.0]]]]))
@@ -72,11 +72,11 @@ def range_of_cells(cells: np.ndarray, span: Span = "cell") -> ValueRange:
 
 
 def normalise(cells: np.ndarray, values: ValueRange) -> np.ndarray:
-    """Bring cells to 0…1; a constant cell becomes 0.5, a value that is not finite NaN.
+    """Scale cells to 0…1; a constant cell becomes 0.5, a value that is not finite NaN.
 
     Args:
         cells: Array of shape ``(cells, height, width, channels)``.
-        values: One range a cell. Values outside it are clipped to it.
+        values: One range per cell. Values outside it are clipped to it.
 
     Returns:
         ``float64`` array of the same shape, in [0, 1] or NaN.
@@ -86,19 +86,19 @@ def normalise(cells: np.ndarray, values: ValueRange) -> np.ndarray:
         >>> normalise(cells, range_of_cells(cells)).ravel().tolist()
         [0.0, 0.25, 1.0]
     """
-    column = (slice(None), *([None] * (cells.ndim - 1)))
-    # Halved first: the width of a range of float64 extremes would overflow.
+    per_cell = (-1,) + (1,) * (cells.ndim - 1)
+    # Halved, as the width of a range of float64 extremes would overflow.
     low, high = values.low.astype(np.float64) / 2, values.high.astype(np.float64) / 2
     with np.errstate(invalid="ignore"):  # a cell without finite values: inf - inf
         width = high - low
-        flat = ~(width > 0)
+        constant = ~(width > 0)
         scaled = cells.astype(np.float64)
         broken = ~np.isfinite(scaled)
-        # In place: a matrix of thousands of filters and channels is one cell.
+        # In place, to save memory: a matrix of thousands of filters and channels is one cell.
         scaled /= 2
-        scaled -= low[column]
-        scaled /= np.where(flat, 1.0, width)[column]
+        scaled -= low.reshape(per_cell)
+        scaled /= np.where(constant, 1.0, width).reshape(per_cell)
         np.clip(scaled, 0.0, 1.0, out=scaled)
-    scaled[flat] = 0.5
+    scaled[constant] = 0.5
     scaled[broken] = np.nan
     return scaled

@@ -14,9 +14,8 @@ from filtertrack.outputs.run_selection import default_layer
 from filtertrack.render.cells import Kind, explain, to_channels, view_of
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
 from filtertrack.render.filter_order import arrange
-from filtertrack.render.grid import NOT_FINITE_RGB
 from filtertrack.render.look import GREY, LOOK_OPTIONS, ORDERS, Order
-from filtertrack.render.palette import THEMES, Rgb, colormap_levels
+from filtertrack.render.palette import NOT_FINITE_RGB, THEMES, Rgb, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.run import Run
 from filtertrack.web.payload import MOST_ACROSS, filters_per_page, is_cut, read_first

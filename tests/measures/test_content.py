@@ -10,8 +10,8 @@ FILTERS = arrays(np.float64, (3, 3, 2, 3), elements=st.floats(-10, 10))
 
 
 @given(FILTERS)
-def test_colour_is_what_is_left_of_luminance(kernels):
-    """Pixel by pixel, without its mean over the channels; NaN where there is nothing."""
+def test_colour_share_is_the_rest_of_luminance(kernels):
+    """Each pixel without its mean over the channels; NaN for a filter of zeros."""
     for value, kernel in zip(colour_share(kernels), kernels.tolist(), strict=True):
         pixels = [pixel for row in kernel for pixel in row]
         whole = sum(weight**2 for pixel in pixels for weight in pixel)
@@ -24,8 +24,8 @@ def test_colour_is_what_is_left_of_luminance(kernels):
 
 
 @given(FILTERS)
-def test_a_flat_tone_is_the_channels_means(kernels):
-    """What is left of a filter when each weight is its channel's mean, over all of it."""
+def test_flat_share_is_that_of_the_channel_means(kernels):
+    """Of a filter's sum of squares; NaN for a filter of zeros."""
     for value, kernel in zip(flat_share(kernels), kernels, strict=True):
         tones = [kernel[:, :, channel].ravel().tolist() for channel in range(3)]
         whole = sum(weight**2 for tone in tones for weight in tone)
@@ -37,16 +37,16 @@ def test_a_flat_tone_is_the_channels_means(kernels):
             assert 0 <= value <= 1
 
 
-def test_what_noise_holds(rng):
-    """Two thirds colour, a pixel's part of flat tone: on average."""
+def test_shares_of_noise(rng):
+    """On average 2/3 colour, and one over the number of pixels flat tone."""
     kernels = rng.normal(size=(4000, 5, 4, 3))
     assert colour_share(kernels).mean() == pytest.approx(2 / 3, abs=0.005)
     assert flat_share(kernels).mean() == pytest.approx(1 / 20, abs=0.003)
 
 
 @pytest.mark.parametrize("factor", [-1.0, 5e-324 / 1e-16, 1e-200, -3.7, 1e200])
-def test_content_knows_neither_length_nor_sign_nor_place(factor, rng):
-    """Nor mirrors, nor the order of channels."""
+def test_shares_ignore_scale_sign_and_position(factor, rng):
+    """Also mirror images and the order of channels."""
     kernels = rng.normal(size=(20, 5, 4, 3))
     for measure in (colour_share, flat_share):
         expected = measure(kernels)
@@ -56,13 +56,13 @@ def test_content_knows_neither_length_nor_sign_nor_place(factor, rng):
 
 
 @pytest.mark.parametrize("channels", [0, 1, 2, 4])
-def test_only_three_channels_have_colours(channels):
-    """NaN of any other number."""
+def test_colour_share_needs_three_channels(channels):
+    """NaN for any other number."""
     assert np.isnan(colour_share(np.ones((2, 3, 3, channels)))).tolist() == [True, True]
 
 
 @pytest.mark.parametrize("broken", [0.0, np.nan, np.inf, -np.inf])
-def test_what_holds_nothing_or_has_blown_up(broken, rng):
+def test_shares_of_zeros_and_not_finite_filters(broken, rng):
     """NaN for that filter only."""
     kernels = rng.normal(size=(3, 3, 3, 3))
     whole = colour_share(kernels), flat_share(kernels)
@@ -74,8 +74,8 @@ def test_what_holds_nothing_or_has_blown_up(broken, rng):
         np.testing.assert_allclose(found[[0, 2]], expected[[0, 2]])
 
 
-def test_known_contents():
-    """Grey, pure contrast, and red alone: a third of it is luminance."""
+def test_known_shares():
+    """Grey, pure contrast, and red alone, of which a third is luminance."""
     tints = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [-2.0, 0.0, 0.0]])
     tones = np.broadcast_to(tints[:, None, None], (3, 4, 4, 3))
     np.testing.assert_allclose(colour_share(tones), [0, 1, 2 / 3], atol=1e-12)
@@ -87,8 +87,8 @@ def test_known_contents():
 
 
 @given(FILTERS, st.integers(-600, 600))
-def test_next_to_nothing_is_below_a_hundredth_of_the_largest(kernels, power):
-    """Written out; of a layer of zeros all are."""
+def test_near_zero_is_below_one_percent_of_the_largest(kernels, power):
+    """In a layer of zeros all filters are."""
     kernels = kernels * np.array([1.0, 0.1, 0.01]).reshape(3, 1, 1, 1)
     largest = [max(abs(weight) for weight in kernel.ravel().tolist()) for kernel in kernels]
     if max(largest) == 0 or max(largest) > 1e-100:
@@ -97,15 +97,15 @@ def test_next_to_nothing_is_below_a_hundredth_of_the_largest(kernels, power):
         assert near_zero(kernels * -(2.0**power)).tolist() == expected
 
 
-def test_next_to_nothing_where_there_is_nothing():
-    """No filters, or none with weights."""
+def test_near_zero_of_empty_layers():
+    """No filters, or filters without weights."""
     assert near_zero(np.ones((0, 3, 3, 1))).shape == (0,)
     assert near_zero(np.ones((2, 3, 3, 0))).tolist() == [True, True]
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_one_broken_filter_does_not_hide_which_others_are_next_to_nothing(broken):
-    """A filter of ones is not next to nothing, and one of zeros is."""
+def test_near_zero_ignores_not_finite_filters(broken):
+    """A filter of ones is not near zero, one of zeros is."""
     kernels = np.ones((3, 3, 3, 1))
     kernels[0, 0, 0] = broken
     kernels[2] = 0

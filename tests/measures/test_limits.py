@@ -6,10 +6,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy import linalg, stats
+from scipy.spatial import distance
 
 from filtertrack import measures
 from filtertrack.measures.limits import too_large_for
-from filtertrack.measures.templates import _square
+from filtertrack.measures.templates import _shrink_factor
 from filtertrack.outputs.measurement import measure_snapshot
 
 PAIRS = ("twin", "twin_cosine", "repeated", "orthogonality")
@@ -34,13 +36,13 @@ LABELLED = ("label", "structured", "p_value")
     ],
     ids=str,
 )
-def test_what_people_train_is_measured_whole(shape):
+def test_common_layers_are_measured_completely(shape):
     """Nothing is left out."""
     assert too_large_for(shape) == ()
 
 
 @pytest.mark.parametrize(
-    ("shape", "left_out"),
+    ("shape", "omitted"),
     [
         ((1_000_000, 3, 3, 1), PAIRS),
         ((1, 1, 3_000_000, 1), LABELLED),
@@ -51,10 +53,10 @@ def test_what_people_train_is_measured_whole(shape):
     ],
     ids=str,
 )
-def test_what_is_left_out_is_named(shape, left_out):
-    """And is not a number, without an attempt."""
+def test_omitted_measures_are_named(shape, omitted):
+    """They are NaN, and take no time."""
     found = too_large_for(shape)
-    assert set(left_out) <= set(found)
+    assert set(omitted) <= set(found)
     if math.prod(shape) > 5_000_000 or shape[0] > 10**6:
         return
     kernels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -68,37 +70,37 @@ def test_what_is_left_out_is_named(shape, left_out):
 
 
 @pytest.mark.parametrize("size", [44, 64, 100, 200])
-def test_a_label_of_a_large_filter_takes_little(size):
-    """A bank of templates of as many pixels would take the fourth power of its side."""
+def test_label_of_a_large_filter_takes_little_memory(size):
+    """A bank of templates of full size would grow with the fourth power of the side."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     edge = (np.exp(-(x**2 + y**2) * 4) * np.sin(5 * x)).reshape(1, size, size, 1)
     blob = np.exp(-(x**2 + y**2) * 20).reshape(1, size, size, 1)
     tracemalloc.start()
     found = measures.label(np.concatenate([edge, blob]))
-    now, most = tracemalloc.get_traced_memory()
+    kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.names.tolist() == ["edge", "blob"]
-    assert most < 300e6
-    assert now < 150e6
+    assert peak < 300e6
+    assert kept < 150e6
     wave, width = found.fits.gabor.size[0], found.fits.blob.size[1]
     assert wave == pytest.approx(2 * np.pi / 5 / 2 * size, rel=0.4), "in pixels of the filter"
     assert width == pytest.approx(math.sqrt(1 / 40) / 2 * size, rel=0.4)
 
 
 @pytest.mark.parametrize("draw", ["normal", "uniform"])
-def test_large_filters_of_noise_have_no_structure(draw):
-    """Shrunken noise is noise: fewer than 1 in 100 pass, as without shrinking."""
+def test_large_filters_of_noise_are_not_structured(draw):
+    """Shrunk noise is noise: fewer than 1 in 100 pass."""
     rng = np.random.default_rng(1)
     shape = (400, 57, 50, 1)
-    assert _square(57, 50) == 2
+    assert _shrink_factor(57, 50) == 2
     kernels = rng.normal(size=shape) if draw == "normal" else rng.uniform(-1, 1, shape)
     found = measures.fit_templates(kernels)
     assert (found.p_value <= 1 / 1000).mean() < 0.01
     assert (found.p_value <= 0.1).mean() == pytest.approx(0.1, abs=0.06)
 
 
-def test_a_broken_weight_at_the_edge_of_a_large_filter_counts():
-    """Also where shrinking leaves the edge out."""
+def test_not_finite_weight_at_the_border_of_a_large_filter_counts():
+    """Also if shrinking leaves out the border."""
     kernels = np.random.default_rng(0).normal(size=(2, 57, 57, 1))
     kernels[0, 56, 56] = np.nan
     found = measures.fit_templates(kernels)
@@ -107,44 +109,40 @@ def test_a_broken_weight_at_the_edge_of_a_large_filter_counts():
 
 
 def copies(count):
-    """Return filters of which each is there twice."""
+    """Return filters that all occur twice."""
     half = np.random.default_rng(0).normal(size=(count, 3, 3, 1)).astype(np.float32)
     return np.concatenate([half, half])
 
 
 def test_twins_are_found_across_blocks():
-    """As in one block: the nearest, and of several equal ones the first."""
+    """The same as in one block; the first of several equal ones."""
     kernels = copies(1500)
     found = measures.twins(kernels)
-    alike = measures.similarity(kernels)
-    np.fill_diagonal(alike, -2)
-    np.testing.assert_allclose(found.cosine, alike.max(axis=1))
+    cosines = measures.similarity(kernels)
+    np.fill_diagonal(cosines, -2)
+    np.testing.assert_allclose(found.cosine, cosines.max(axis=1))
     expected = np.concatenate([np.arange(1500, 3000), np.arange(1500)])
     np.testing.assert_array_equal(found.number, expected)
     orthogonality = measures.orthogonality(kernels)
-    np.fill_diagonal(alike, 0)
-    assert orthogonality == pytest.approx(1 - np.abs(alike).mean() * 3000 / 2999)
+    np.fill_diagonal(cosines, 0)
+    assert orthogonality == pytest.approx(1 - np.abs(cosines).mean() * 3000 / 2999)
 
 
 @pytest.mark.parametrize("shape", [(3000, 3, 3, 2), (12, 30, 30, 300), (300, 7, 7, 200)], ids=str)
-def test_block_by_block_is_as_all_at_once(shape):
-    """Layers of several blocks: every number is that of the whole."""
+def test_measures_by_blocks_agree_with_whole_layers(shape):
+    """Layers of several blocks, compared with scipy and numpy."""
     rng = np.random.default_rng(0)
     kernels, start = rng.normal(size=(2, *shape)).astype(np.float32)
     flat = kernels.reshape(len(kernels), -1).astype(np.float64)
     was = start.reshape(len(kernels), -1).astype(np.float64)
-    lengths = np.linalg.norm(flat, axis=1)
-    np.testing.assert_allclose(measures.norm(kernels), lengths)
-    cosine = (flat * was).sum() / np.linalg.norm(flat) / np.linalg.norm(was)
-    assert measures.rotation(kernels, start) == pytest.approx(1 - cosine)
-    values = np.linalg.svd(flat, compute_uv=False)
-    shares = values / values.sum()
-    rank = np.exp(-(shares * np.log(shares)).sum())
+    np.testing.assert_allclose(measures.norm(kernels), np.linalg.norm(flat, axis=1))
+    rotation = distance.cosine(flat.ravel(), was.ravel())
+    assert measures.rotation(kernels, start) == pytest.approx(rotation)
+    rank = np.exp(stats.entropy(linalg.svdvals(flat)))
     assert measures.effective_rank(kernels) == pytest.approx(rank)
     slices = kernels.transpose(0, 3, 1, 2).reshape(-1, shape[1] * shape[2]).astype(np.float64)
-    values = np.linalg.svd(slices - slices.mean(axis=0), compute_uv=False) ** 2
-    shares = values[values > 0] / values.sum()
-    entropy = -(shares * np.log10(shares)).sum()
+    variances = linalg.svdvals(slices - slices.mean(axis=0)) ** 2
+    entropy = stats.entropy(variances, base=10)
     assert measures.variance_entropy(kernels) == pytest.approx(entropy)
 
 
@@ -169,8 +167,8 @@ print(open('/proc/self/status').read())  # ru_maxrss would be pytest's own, inhe
 """
 
 
-def megabytes(shape, folder):
-    """Measure a run of two snapshots of a layer in a process of its own; return its peak."""
+def peak_megabytes(shape, folder):
+    """Return the peak memory of a process that measures a run of two snapshots of a layer."""
     limited = (
         f"import resource; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n{PROGRAM}"
     )
@@ -196,6 +194,6 @@ def megabytes(shape, folder):
     ids=str,
 )
 def test_a_large_layer_is_measured_in_a_gigabyte(shape, tmp_path):
-    """All of the process, four snapshots of the layer among it."""
-    most = megabytes(shape, tmp_path)
-    assert most < 1024 + max(0, 4 * math.prod(shape) * 4 / 2**20 - 300)
+    """The whole process, with four snapshots of the layer."""
+    peak = peak_megabytes(shape, tmp_path)
+    assert peak < 1024 + max(0, 4 * math.prod(shape) * 4 / 2**20 - 300)

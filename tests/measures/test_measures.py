@@ -8,7 +8,7 @@ from filtertrack import measures
 from filtertrack.measures.spatial_structure import _laplacians
 from filtertrack.measures.templates import _blobs, _gabors, _noise_fits
 
-OF_ONE = [
+OF_A_SNAPSHOT = [
     measures.colour_share,
     measures.effective_rank,
     measures.fit_templates,
@@ -25,8 +25,9 @@ OF_ONE = [
     measures.twins,
     measures.variance_entropy,
 ]
-OF_TWO = [measures.drift, measures.relative_change, measures.rotation]
-OF_OTHERS = [
+OF_TWO_SNAPSHOTS = [measures.drift, measures.relative_change, measures.rotation]
+OF_KERNELS = [*OF_A_SNAPSHOT, *OF_TWO_SNAPSHOTS]
+OF_OTHER_VALUES = [
     measures.entropy_threshold,
     measures.finite_mean,
     measures.formed_at,
@@ -36,7 +37,7 @@ OF_OTHERS = [
 
 
 def values_of(found):
-    """Return every array in what a measure returns."""
+    """Return all arrays in the result of a measure."""
     if hasattr(found, "__slots__") and hasattr(found, "__dataclass_fields__"):
         found = tuple(getattr(found, name) for name in found.__dataclass_fields__)
     if isinstance(found, tuple):
@@ -44,15 +45,15 @@ def values_of(found):
     return [np.asarray(found)]
 
 
-def test_every_measure_is_tested_here():
-    """What the package lists, and nothing it does not have."""
+def test_all_measures_are_listed():
+    """The list of this file is that of the package."""
     listed = {getattr(measures, name) for name in measures.__all__ if name != "LABELS"}
     functions = {each for each in listed if isfunction(each) or hasattr(each, "cache_clear")}
-    assert functions == {*OF_ONE, *OF_TWO, *OF_OTHERS}
+    assert functions == {*OF_KERNELS, *OF_OTHER_VALUES}
 
 
-def strange(shape, rng):
-    """Return kernels of a shape that are hard on arithmetic."""
+def extreme_kernels(shape, rng):
+    """Return kernels with values that under- or overflow, or are not finite."""
     normal = rng.normal(size=shape)
     some = rng.random(size=shape) < 0.3
     return [
@@ -69,7 +70,7 @@ def strange(shape, rng):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # the test's own
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # in extreme_kernels
 @pytest.mark.parametrize(
     "shape",
     [
@@ -87,14 +88,14 @@ def strange(shape, rng):
     ],
     ids=str,
 )
-def test_no_kernel_is_too_strange(shape, rng):
-    """No warning, no error, and the kernels are left as they were."""
-    kernels = strange(shape, rng)
+def test_extreme_kernels_are_measured(shape, rng):
+    """Without warnings or errors, and without changing the kernels."""
+    kernels = extreme_kernels(shape, rng)
     copies = [each.copy() for each in kernels]
     for kernel in kernels:
-        for measure in OF_ONE:
+        for measure in OF_A_SNAPSHOT:
             measure(kernel)
-        for measure in OF_TWO:
+        for measure in OF_TWO_SNAPSHOTS:
             for other in kernels:
                 measure(kernel, other)
     for kernel, copy in zip(kernels, copies, strict=True):
@@ -102,9 +103,9 @@ def test_no_kernel_is_too_strange(shape, rng):
         np.testing.assert_array_equal(kernel, copy)
 
 
-@pytest.mark.parametrize("measure", [*OF_ONE, *OF_TWO], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("measure", OF_KERNELS, ids=lambda each: each.__name__)
 def test_half_and_single_precision_are_measured_in_double(measure, rng):
-    """As the same numbers in float64 are: what Keras holds in mixed precision, or views of it."""
+    """Kernels in mixed precision give the same results as in float64; views are accepted."""
     half = rng.normal(size=(8, 5, 5, 3)).astype(np.float16)
     kernels = [half.astype(np.float64), half, half.astype(np.float32)]
     kernels.append(np.asfortranarray(half))
@@ -112,7 +113,7 @@ def test_half_and_single_precision_are_measured_in_double(measure, rng):
     assert not frozen.flags.writeable
     kernels.append(frozen)
     found = [
-        values_of(measure(each) if measure in OF_ONE else measure(each, each[::-1] * 2))
+        values_of(measure(each) if measure in OF_A_SNAPSHOT else measure(each, each[::-1] * 2))
         for each in kernels
     ]
     for other in found[1:]:
@@ -124,14 +125,14 @@ def test_half_and_single_precision_are_measured_in_double(measure, rng):
 
 
 @pytest.mark.parametrize("shape", [(512, 3, 3, 512), (64, 11, 11, 3)], ids=str)
-@pytest.mark.parametrize("measure", [*OF_ONE, *OF_TWO], ids=lambda each: each.__name__)
-def test_a_large_layer_takes_little_memory(measure, shape):
-    """Below 150 MB, what is kept for the next layer included."""
+@pytest.mark.parametrize("measure", OF_KERNELS, ids=lambda each: each.__name__)
+def test_large_layers_take_little_memory(measure, shape):
+    """Below 150 MB, with what is cached for the next layer."""
     kernels = np.random.default_rng(0).normal(size=shape[1:]).astype(np.float32)
     kernels = np.stack([kernels * (1 + number % 7) for number in range(shape[0])])
     for kept in (_laplacians, _gabors, _blobs, _noise_fits):
         kept.cache_clear()
-    arguments = (kernels,) if measure in OF_ONE else (kernels, kernels)
+    arguments = (kernels,) if measure in OF_A_SNAPSHOT else (kernels, kernels)
     tracemalloc.start()
     try:
         measure(*arguments)

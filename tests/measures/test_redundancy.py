@@ -1,26 +1,21 @@
 import math
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import linalg, stats
 
-from filtertrack.measures import (
-    effective_rank,
-    orthogonality,
-    similarity,
-    sparsity,
-    twins,
-)
+from filtertrack.measures import effective_rank, orthogonality, similarity, sparsity, twins
+from filtertrack.measures.redundancy import _chance_cosine
 
 FILTERS = arrays(np.float64, (3, 3, 2, 2), elements=st.floats(-10, 10))
 
 
 @given(FILTERS)
 def test_similarity_is_the_cosine(kernels):
-    """Against the definition; the same both ways, 1 with itself, never outside -1 to 1."""
+    """Symmetric, 1 with the filter itself, within [-1, 1]."""
     found = similarity(kernels)
     assert (np.abs(found) <= 1).all()
     np.testing.assert_allclose(found, found.T, atol=1e-12)
@@ -36,8 +31,8 @@ def test_similarity_is_the_cosine(kernels):
 
 
 @pytest.mark.parametrize("factor", [1e-200, 3.7, 1e200])
-def test_similarity_does_not_see_length(rng, factor):
-    """And a filter's negative is as unlike as can be."""
+def test_similarity_ignores_length(rng, factor):
+    """A filter and its negative have the cosine -1."""
     kernels = rng.normal(size=(6, 3, 3, 2))
     np.testing.assert_allclose(similarity(kernels * factor), similarity(kernels), atol=1e-12)
     both = similarity(np.concatenate([kernels, -factor * kernels]))
@@ -46,8 +41,8 @@ def test_similarity_does_not_see_length(rng, factor):
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_what_has_no_direction_is_like_nothing(rng, value):
-    """0 with every filter and with itself; the others are as they would be without it."""
+def test_similarity_of_zeros_and_not_finite_filters(rng, value):
+    """0 with every filter and itself; other filters are not affected."""
     kernels = rng.normal(size=(4, 3, 3, 2))
     whole = similarity(kernels)
     kernels[1] = 0
@@ -69,14 +64,14 @@ def test_what_has_no_direction_is_like_nothing(rng, value):
         ("low rank", 0.0, 0.7851656079292297),
     ],
 )
-def test_sparsity_and_orthogonality_are_those_of_the_authors(published, name, share, independence):
-    """To what float32 leaves of them."""
+def test_sparsity_and_orthogonality_agree_with_authors(published, name, share, independence):
+    """Up to the precision of float32."""
     assert sparsity(published(name)) == share
     assert orthogonality(published(name)) == pytest.approx(independence, abs=1e-5)
 
 
-def test_sparsity_counts_slices(rng):
-    """Written out: those of which no weight exceeds a hundredth of the layer's largest."""
+def test_sparsity_counts_nearly_zero_slices(rng):
+    """Slices without a weight above 1 % of the layer's largest."""
     kernels = rng.normal(size=(6, 3, 2, 5)) * 10.0 ** rng.uniform(-4, 0, size=(6, 1, 1, 5))
     largest = max(abs(weight) for weight in kernels.ravel().tolist())
     empty = [
@@ -88,23 +83,23 @@ def test_sparsity_counts_slices(rng):
     assert sparsity(kernels) == pytest.approx(sum(empty) / 30)
 
 
-def test_sparsity_where_there_is_nothing():
-    """1 for zeros, NaN for no weights at all."""
+def test_sparsity_of_zeros_and_empty_layers():
+    """1 for zeros, NaN without weights."""
     assert sparsity(np.zeros((4, 3, 3, 2))) == 1
     assert np.isnan(sparsity(np.zeros((0, 3, 3, 2))))
     assert np.isnan(sparsity(np.zeros((4, 3, 3, 0))))
 
 
-def test_sparsity_of_tiny_halves():
-    """A slice of zeros holds nothing, however small the others' float16 weights are."""
+def test_sparsity_of_tiny_float16_weights():
+    """A slice of zeros counts, however small the other weights are."""
     kernels = np.array([2e-6, 0.0]).reshape(2, 1, 1, 1)
     assert sparsity(kernels) == 0.5
     assert sparsity(kernels.astype(np.float16)) == 0.5
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_sparsity_of_what_has_blown_up(broken):
-    """Nothing can be said of a layer whose largest weight is not known."""
+def test_sparsity_of_not_finite_layers(broken):
+    """NaN, as the largest weight is unknown."""
     kernels = np.ones((3, 3, 3, 1))
     kernels[0, 0, 0] = broken
     assert np.isnan(sparsity(kernels))
@@ -117,7 +112,7 @@ def dot(one, other):
 
 @given(FILTERS)
 def test_orthogonality_is_one_minus_the_mean_cosine(kernels):
-    """Of each two filters, signs aside, written out; one without direction is at right angles."""
+    """In absolute value; a filter of zeros is orthogonal to all others."""
     rows = kernels.reshape(3, -1)
     lengths = [math.hypot(*row) for row in rows]
     if all(length == 0 or length > 1e-100 for length in lengths):
@@ -129,8 +124,8 @@ def test_orthogonality_is_one_minus_the_mean_cosine(kernels):
         assert orthogonality(kernels) == pytest.approx(1 - sum(cosines) / 3, abs=1e-9)
 
 
-def test_orthogonality_of_the_two_extremes(rng):
-    """1 at right angles, 0 where all are parallel or opposite; NaN of a single filter."""
+def test_orthogonality_of_extremes(rng):
+    """1 for orthogonal filters, 0 for parallel or opposite ones; NaN for a single filter."""
     square, _ = np.linalg.qr(rng.normal(size=(18, 6)))
     assert orthogonality(square.T.reshape(6, 3, 3, 2)) == pytest.approx(1)
     parallel = np.array([1.0, -2.0, 5.0, -0.1]).reshape(4, 1, 1, 1) * rng.normal(size=(1, 3, 3, 2))
@@ -140,21 +135,20 @@ def test_orthogonality_of_the_two_extremes(rng):
 
 
 @pytest.mark.parametrize("shape", [(6, 3, 3, 2), (40, 3, 3, 1), (18, 3, 3, 2), (5, 1, 1, 3)])
-def test_effective_rank_is_the_entropy_of_singular_values(shape, rng):
-    """Against numpy's own decomposition; of a wide layer, a tall one, and one of low rank."""
+def test_effective_rank_agrees_with_scipy(shape, rng):
+    """For a wide layer, a tall one, and one of low rank."""
     count, weights = shape[0], math.prod(shape[1:])
     low = rng.normal(size=(count, 2)) @ rng.normal(size=(2, weights))
     for rows in (rng.normal(size=(count, weights)), low):
-        values = [float(value) for value in np.linalg.svd(rows, compute_uv=False) if value > 1e-9]
-        shares = [value / sum(values) for value in values]
-        expected = math.exp(-sum(share * math.log(share) for share in shares))
+        values = linalg.svdvals(rows)
+        expected = math.exp(stats.entropy(values[values > 1e-9]))
         assert effective_rank(rows.reshape(shape)) == pytest.approx(expected, rel=1e-6)
         assert effective_rank(-3e200 * rows.reshape(shape)) == pytest.approx(expected, rel=1e-6)
         assert effective_rank(1e-200 * rows.reshape(shape)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_effective_rank_of_repeated_filters(rng):
-    """One direction is one, however often and however large."""
+    """One direction counts as one, however often it occurs and at any length."""
     one = rng.normal(size=(1, 3, 3, 2))
     same = one * np.linspace(-2, 3, 64).reshape(64, 1, 1, 1)
     assert effective_rank(same) == pytest.approx(1, abs=1e-6)
@@ -162,8 +156,8 @@ def test_effective_rank_of_repeated_filters(rng):
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_effective_rank_where_nothing_can_be_said(value):
-    """A layer of zeros, a broken one, and one without filters."""
+def test_effective_rank_of_undefined_layers(value):
+    """NaN for zeros, not finite weights and no filters."""
     kernels = np.zeros((3, 3, 3, 1))
     kernels[1, 1, 1] = value
     assert np.isnan(effective_rank(kernels))
@@ -171,8 +165,8 @@ def test_effective_rank_where_nothing_can_be_said(value):
 
 
 @given(FILTERS)
-def test_twins_are_the_most_alike(kernels):
-    """Of all others, by their cosines written out; one of zeros has none, nobody itself."""
+def test_twins_have_the_highest_cosine(kernels):
+    """Of all other filters; a filter of zeros has none."""
     found = twins(kernels)
     rows = kernels.reshape(3, -1)
     lengths = [math.hypot(*row) for row in rows]
@@ -195,8 +189,8 @@ def test_twins_are_the_most_alike(kernels):
 
 
 @pytest.mark.parametrize("factor", [1e-200, 3.7, 1e200])
-def test_a_planted_twin_is_found(rng, factor):
-    """Whatever its length and with some noise on it; a filter's negative is none."""
+def test_planted_twin_is_found(rng, factor):
+    """At any length and with some noise; a filter's negative is not a twin."""
     kernels = rng.normal(size=(16, 5, 5, 3))
     kernels[11] = factor * (kernels[4] + 0.05 * rng.normal(size=(5, 5, 3)))
     kernels[7] = -factor * kernels[2]
@@ -206,8 +200,8 @@ def test_a_planted_twin_is_found(rng, factor):
     assert found.threshold == 0.95
 
 
-def test_twins_where_there_is_no_other():
-    """No number, no cosine, and nothing repeated."""
+def test_twins_of_single_and_undefined_filters():
+    """No number, no cosine, no duplicates."""
     for count in (0, 1):
         found = twins(np.ones((count, 3, 3, 1)))
         assert found.number.tolist() == [-1] * count
@@ -219,8 +213,8 @@ def test_twins_where_there_is_no_other():
 
 
 @pytest.mark.parametrize(("filters", "weights"), [(16, 4), (16, 3), (4, 4), (8, 3), (24, 5)])
-def test_chance_alone_passes_for_twins_once_in_a_hundred(filters, weights):
-    """Of 20,000 random layers about 1 %, and not far fewer, hold a pair above the threshold."""
+def test_duplicates_by_chance_occur_in_1_percent_of_layers(filters, weights):
+    """Of 20,000 random layers, and not in far fewer."""
     rng = np.random.default_rng(5)
     threshold = twins(np.ones((filters, 1, 1, weights))).threshold
     assert 0.95 < threshold < 1
@@ -234,21 +228,36 @@ def test_chance_alone_passes_for_twins_once_in_a_hundred(filters, weights):
     assert 0.007 < passed / 20_000 < 0.0125
 
 
+@pytest.mark.parametrize(
+    ("filters", "weights"), [(4, 3), (16, 4), (20, 7), (64, 9), (64, 10), (1000, 12)]
+)
+def test_duplicate_threshold_is_the_quantile_of_random_cosines(filters, weights):
+    """A squared cosine is beta-distributed; 1 % is shared out among all pairs (Bonferroni)."""
+    pairs = filters * (filters - 1) / 2
+    tail = stats.beta.isf(2 * 0.01 / pairs, 1 / 2, (weights - 1) / 2)
+    threshold = twins(np.ones((filters, 1, 1, weights))).threshold
+    assert threshold == pytest.approx(max(0.95, math.sqrt(tail)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("filters", "weights"), [(2, 2), (32, 27), (512, 4608), (8192, 576)])
+def test_chance_cosine_is_exact_below_the_fixed_threshold(filters, weights):
+    """Also where 0.95 is higher than chance."""
+    pairs = filters * (filters - 1) / 2
+    tail = stats.beta.isf(2 * 0.01 / pairs, 1 / 2, (weights - 1) / 2)
+    assert _chance_cosine(filters, weights) == pytest.approx(math.sqrt(tail), rel=1e-9)
+
+
 def test_twins_of_two_weights():
-    """Their angles are spread evenly: a threshold, and no numpy warning."""
+    """Their angles are uniformly distributed; no warning from numpy."""
     kernels = np.random.default_rng(0).normal(size=(37, 1, 1, 2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert twins(kernels).threshold > 0.99
+    assert twins(kernels).threshold > 0.99
 
 
 def test_twins_among_many_filters_of_two_weights():
-    """The chance threshold stays below 1, so that exact copies pass it."""
+    """The threshold stays below 1, so that exact copies reach it."""
     angles = np.linspace(0, 6, 64)
     kernels = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     kernels = np.concatenate([kernels, 3 * kernels]).reshape(128, 1, 1, 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fault 1
-        found = twins(kernels)
+    found = twins(kernels)
     assert found.threshold < 1
     assert found.repeated.all()

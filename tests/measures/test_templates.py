@@ -2,20 +2,21 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import linalg
 
 from filtertrack.measures import fit_templates
 from filtertrack.measures.templates import _noise_fits
 
 
-def places(height, width):
-    """Return how far each pixel is from the middle: to the right, and upward."""
+def coordinates(height, width):
+    """Return each pixel's distance from the middle, right and up."""
     y, x = np.mgrid[:height, :width]
     return x - (width - 1) / 2, (height - 1) / 2 - y
 
 
 def gabor(size, *, degrees, wave, envelope, centre, phase, length=1.5, sigma=None):
-    """Return a Gabor function; an angle of 0 is horizontal stripes, 45 rise to the right."""
-    x, y = places(*size)
+    """Return a Gabor function; stripes of 0 degrees are horizontal, of 45 rise to the right."""
+    x, y = coordinates(*size)
     x, y = x - centre[0], y + centre[1]  # a centre is counted to the right and down
     along = np.radians(degrees)
     u = -np.sin(along) * x + np.cos(along) * y
@@ -26,26 +27,26 @@ def gabor(size, *, degrees, wave, envelope, centre, phase, length=1.5, sigma=Non
 
 
 def blob(size, *, sigma, wider, centre):
-    """Return a Gaussian, or a difference of two that holds as much light as dark."""
-    x, y = places(*size)
-    square = (x - centre[0]) ** 2 + (y + centre[1]) ** 2
-    spot = np.exp(-square / 2 / sigma**2)
+    """Return a Gaussian, or a difference of two Gaussians of the same volume."""
+    x, y = coordinates(*size)
+    squared = (x - centre[0]) ** 2 + (y + centre[1]) ** 2
+    spot = np.exp(-squared / 2 / sigma**2)
     if wider is None:
         return spot
-    return spot - np.exp(-square / 2 / (wider * sigma) ** 2) / wider**2
+    return spot - np.exp(-squared / 2 / (wider * sigma) ** 2) / wider**2
 
 
-def explained(pattern, *parts):
+def r2_of(pattern, *parts):
     """Return R² of a least-squares fit of a pattern with parts and a constant."""
-    given = np.stack([np.ones(pattern.size), *(part.ravel() for part in parts)], axis=1)
-    weights, *_ = np.linalg.lstsq(given, pattern.ravel(), rcond=1e-4)
-    left = pattern.ravel() - given @ weights
-    return 1 - (left @ left) / ((pattern - pattern.mean()) ** 2).sum()
+    design = np.stack([np.ones(pattern.size), *(part.ravel() for part in parts)], axis=1)
+    weights, *_ = linalg.lstsq(design, pattern.ravel(), cond=1e-4)
+    residual = pattern.ravel() - design @ weights
+    return 1 - (residual @ residual) / ((pattern - pattern.mean()) ** 2).sum()
 
 
 @pytest.mark.parametrize("size", [(5, 5), (4, 7)])
-def test_the_best_blob_is_the_best_of_all_in_the_docstring(size, rng):
-    """Each fitted here by least squares: the highest R², and the width it has."""
+def test_best_blob_is_that_of_a_least_squares_search(size, rng):
+    """Over all blobs of the docstring: the highest R², and its width."""
     height, width = size
     kernels = rng.normal(size=(3, height, width, 1)).cumsum(axis=1)
     fit = fit_templates(kernels).blob
@@ -58,7 +59,7 @@ def test_the_best_blob_is_the_best_of_all_in_the_docstring(size, rng):
     ]
     for number, kernel in enumerate(kernels[..., 0]):
         r2, sigma = max(
-            (explained(kernel, blob(size, sigma=sigma, wider=wider, centre=centre)), sigma)
+            (r2_of(kernel, blob(size, sigma=sigma, wider=wider, centre=centre)), sigma)
             for sigma, wider, centre in itertools.product(widths, (None, 1.6, 2.5), centres)
         )
         assert fit.r2[number] == pytest.approx(r2, abs=1e-4)
@@ -66,8 +67,8 @@ def test_the_best_blob_is_the_best_of_all_in_the_docstring(size, rng):
         assert np.isnan(fit.degrees[number])
 
 
-def all_over(side):
-    """Return the poses of stripes all over: from a cycle a side to one in 2.5 pixels."""
+def gratings(side):
+    """Return the poses of gratings, from one cycle per side to one in 2.5 pixels."""
     poses = []
     for right, up in itertools.product(range(side + 1), range(-side, side + 1)):
         wave = 2 * side / max(np.hypot(right, up), 1e-9)
@@ -87,8 +88,8 @@ def all_over(side):
 
 
 @pytest.mark.parametrize("size", [(5, 5), (4, 7)])
-def test_the_best_gabor_is_the_best_of_all_in_the_docstring(size, rng):
-    """Each fitted here by least squares, phase and amplitude free: R², wavelength, direction."""
+def test_best_gabor_is_that_of_a_least_squares_search(size, rng):
+    """Over all Gabors of the docstring: the highest R², its wavelength and direction."""
     height, width = size
     kernels = rng.normal(size=(2, height, width, 1)).cumsum(axis=1)
     fit = fit_templates(kernels).gabor
@@ -109,13 +110,13 @@ def test_the_best_gabor_is_the_best_of_all_in_the_docstring(size, rng):
             (-0.2, 0, 0.2),
         )
     ]
-    poses += all_over(max(size))
+    poses += gratings(max(size))
     for number, kernel in enumerate(kernels[..., 0]):
         found = []
         for pose in poses:
             wave, degrees = pose["wave"], pose["degrees"]
             pair = (gabor(size, **pose, phase=phase) for phase in (0, np.pi / 2))
-            found.append((explained(kernel, *pair), wave, degrees))
+            found.append((r2_of(kernel, *pair), wave, degrees))
         r2, wave, degrees = max(found)
         assert fit.r2[number] == pytest.approx(r2, abs=2e-3)
         assert fit.size[number] == pytest.approx(wave)
@@ -125,7 +126,7 @@ def test_the_best_gabor_is_the_best_of_all_in_the_docstring(size, rng):
 @pytest.mark.parametrize("size", [5, 7, 9, 11])
 @pytest.mark.parametrize("tints", [[1.0], [1.0, -0.5, 0.3]])
 def test_gabors_in_any_pose_fit_well(size, tints, rng):
-    """Between the poses of the bank, too; direction and wavelength come out near the truth."""
+    """Also between the poses of the bank; direction and wavelength are nearly right."""
     poses = [
         {
             "degrees": rng.uniform(0, 180),
@@ -138,10 +139,10 @@ def test_gabors_in_any_pose_fit_well(size, tints, rng):
     ]
     kernels = np.stack([gabor((size, size), **pose) for pose in poses])[..., None] * tints
     fits = fit_templates(kernels)
-    off = np.abs((fits.gabor.degrees - [p["degrees"] for p in poses] + 90) % 180 - 90)
+    error = np.abs((fits.gabor.degrees - [p["degrees"] for p in poses] + 90) % 180 - 90)
     ratio = fits.gabor.size / np.array([p["wave"] for p in poses])
-    assert np.quantile(off, 0.95) < 10  # the bank's directions are 15 degrees apart
-    assert np.quantile(ratio, 0.05) > 0.75  # and its wavelengths factors of 1.3 to 1.6
+    assert np.quantile(error, 0.95) < 10  # the bank's directions are 15 degrees apart
+    assert np.quantile(ratio, 0.05) > 0.75  # its wavelengths are factors of 1.3 to 1.6 apart
     assert np.quantile(ratio, 0.95) < 1.45
     assert np.median(fits.gabor.r2) > 0.93
     assert np.quantile(fits.gabor.r2, 0.05) > 0.78
@@ -150,8 +151,8 @@ def test_gabors_in_any_pose_fit_well(size, tints, rng):
 
 @pytest.mark.parametrize("size", [5, 7, 9, 11])
 @pytest.mark.parametrize("tints", [[1.0], [1.0, -0.5, 0.3]])
-def test_blobs_anywhere_fit_well(size, tints, rng):
-    """Between the places and widths of the bank, too; the width comes out near the truth."""
+def test_blobs_in_any_pose_fit_well(size, tints, rng):
+    """Also between the poses of the bank; the width is nearly right."""
     half = (size - 1) // 2 / 2
     poses = [
         {
@@ -172,7 +173,7 @@ def test_blobs_anywhere_fit_well(size, tints, rng):
 
 @pytest.mark.parametrize("size", [3, 5, 7])
 def test_noise_fits_as_well_as_chance(size):
-    """R² of noise and of its shuffles are the same on average; p-values are about uniform."""
+    """R² of noise and of its shuffles agree on average; p-values are about uniform."""
     rng = np.random.default_rng(11)
     fits = fit_templates(rng.normal(size=(1000, size, size, 1)))
     for fit in (fits.gabor, fits.blob):
@@ -184,8 +185,8 @@ def test_noise_fits_as_well_as_chance(size):
     assert (fits.p_value <= 1).all()
 
 
-def test_excess_is_what_is_explained_of_the_rest(rng):
-    """(R² - chance) / (1 - chance): 1 where the fit is perfect, below 0 where it is worse."""
+def test_excess_is_r2_beyond_chance(rng):
+    """(R² - chance) / (1 - chance): 1 for a perfect fit, below 0 for one worse than chance."""
     fit = fit_templates(rng.normal(size=(50, 7, 7, 1))).gabor
     for excess, r2, chance in zip(fit.excess, fit.r2, fit.chance, strict=True):
         assert excess == pytest.approx((r2 - chance) / (1 - chance))
@@ -195,16 +196,16 @@ def test_excess_is_what_is_explained_of_the_rest(rng):
     assert perfect.degrees[0] == pytest.approx(45)
 
 
-def test_the_strongest_of_several_patterns_is_fitted(rng):
-    """As numpy's own decomposition has it: fitting it alone gives the same."""
+def test_strongest_pattern_of_several_channels_is_fitted(rng):
+    """As found by numpy's singular value decomposition."""
     kernels = rng.normal(size=(20, 5, 5, 4))
     fits = fit_templates(kernels)
-    alone = []
+    patterns = []
     for kernel in kernels:
         matrix = kernel.reshape(25, 4)
         left, _, _ = np.linalg.svd(matrix - matrix.mean(axis=0), full_matrices=False)
-        alone.append(left[:, 0].reshape(5, 5, 1))
-    expected = fit_templates(np.stack(alone))
+        patterns.append(left[:, 0].reshape(5, 5, 1))
+    expected = fit_templates(np.stack(patterns))
     for one, other in zip(fits[:2], expected[:2], strict=True):
         np.testing.assert_allclose(one.r2, other.r2, atol=1e-5)
         np.testing.assert_allclose(one.chance, other.chance, atol=1e-5)
@@ -212,8 +213,8 @@ def test_the_strongest_of_several_patterns_is_fitted(rng):
 
 
 @pytest.mark.parametrize("factor", [-1.0, 1e-200, 3.7, 1e200])
-def test_fits_know_neither_length_nor_sign_nor_mean(factor, rng):
-    """A filter, its negative, a stronger one, and one of another tint."""
+def test_fits_ignore_scale_sign_and_mean(factor, rng):
+    """The same R², and nearly the same p-value."""
     kernels = rng.normal(size=(20, 5, 5, 3))
     one = fit_templates(kernels)
     for changed in (kernels * factor, kernels + np.array([3.0, -2.0, 1.0])):
@@ -225,20 +226,21 @@ def test_fits_know_neither_length_nor_sign_nor_mean(factor, rng):
         np.testing.assert_allclose(one.p_value, other.p_value, atol=0.03)
 
 
-def test_fits_turn_with_the_filter(rng):
-    """In a mirror the same fit the other way, and rows as columns; a blob has no other way."""
+def test_fits_mirror_with_the_filter(rng):
+    """The direction of a Gabor is mirrored; a blob has none."""
     kernels = rng.normal(size=(40, 6, 6, 2))
     one = fit_templates(kernels)
-    mirrored, turned = kernels[:, :, ::-1], kernels.swapaxes(1, 2)
-    for other, degrees in ((mirrored, -one.gabor.degrees), (turned, -90 - one.gabor.degrees)):
+    mirrored, transposed = kernels[:, :, ::-1], kernels.swapaxes(1, 2)
+    degrees_of = one.gabor.degrees
+    for other, degrees in ((mirrored, -degrees_of), (transposed, -90 - degrees_of)):
         found = fit_templates(other)
         np.testing.assert_allclose(found.gabor.r2, one.gabor.r2, atol=1e-5)
         np.testing.assert_allclose(found.blob.r2, one.blob.r2, atol=1e-5)
         assert np.abs((found.gabor.degrees - degrees + 90) % 180 - 90).max() < 1e-6
 
 
-def test_the_same_filters_have_the_same_fits(rng):
-    """Also with the noise drawn anew; another seed shuffles anew and leaves R² as it is."""
+def test_fits_are_reproducible(rng):
+    """Also with new noise; another seed changes the shuffles, not R²."""
     kernels = rng.normal(size=(20, 5, 4, 3))
     one = fit_templates(kernels)
     _noise_fits.cache_clear()
@@ -266,8 +268,8 @@ def test_the_same_filters_have_the_same_fits(rng):
     ],
     ids=["zero", "constant", "NaN", "infinite", "pixel", "two rows", "one column", "none", "empty"],
 )
-def test_where_no_shape_can_be_seen(kernels):
-    """No fit, and no evidence."""
+def test_undefined_filters_are_not_fitted(kernels):
+    """R² is NaN, the p-value 1."""
     fits = fit_templates(kernels)
     assert fits.p_value.tolist() == [1] * len(kernels)
     for fit in (fits.gabor, fits.blob):
@@ -275,8 +277,8 @@ def test_where_no_shape_can_be_seen(kernels):
             assert np.isnan(values).tolist() == [True] * len(kernels)
 
 
-def test_a_filter_without_a_shape_leaves_the_others_theirs(rng):
-    """NaN and p = 1 for one; the rest as without it."""
+def test_undefined_filter_does_not_affect_others(rng):
+    """NaN and p = 1 for that filter only."""
     kernels = rng.normal(size=(4, 5, 5, 2))
     whole = fit_templates(kernels)
     kernels[1] = np.nan

@@ -2,13 +2,15 @@ import math
 
 import numpy as np
 import pytest
+from scipy import linalg
+from scipy.sparse.linalg import svds
 
 from filtertrack.measures.vectors import centred, fewer_channels, leading_pattern, unit
 
 
 @pytest.mark.parametrize("factor", [-1.0, 1e-300, 1.0, 1e300])
-def test_centred_filters_have_neither_mean_nor_length(factor, rng):
-    """Each channel's mean is gone, the whole has length 1, and the pattern is what it was."""
+def test_centred_filters_have_mean_0_and_length_1(factor, rng):
+    """Each channel's mean is 0, and the pattern is unchanged."""
     kernels = rng.normal(size=(6, 4, 3, 2)) + np.array([5.0, -2.0])
     pixels, known = centred(kernels * factor)
     assert known.all()
@@ -20,34 +22,37 @@ def test_centred_filters_have_neither_mean_nor_length(factor, rng):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e300, np.nan, np.inf, -np.inf])
-def test_where_there_is_no_pattern(value, rng):
-    """Zeros, and said so; the other filters are known."""
+def test_centred_filters_without_pattern_are_zeros(value, rng):
+    """They are marked as unknown; the other filters are known."""
     kernels = rng.normal(size=(3, 3, 3, 2))
     kernels[1] = value
     pixels, known = centred(kernels)
     assert known.tolist() == [True, False, True]
     assert not pixels[1].any()
-    pattern, share = leading_pattern(centred(kernels))
-    assert not pattern[1].any()
-    assert share[1] == 0
+    assert not leading_pattern(pixels)[1].any()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 40])
-def test_the_strongest_pattern_is_the_first_singular_vector(channels, rng):
-    """But for its sign; its share is that of the first singular value, squared."""
-    kernels = rng.normal(size=(5, 4, 3, channels))
-    found = leading_pattern(centred(kernels))
-    for kernel, pattern, share in zip(kernels, found.pixels, found.share, strict=True):
-        matrix = kernel.reshape(12, channels)
-        left, values, _ = np.linalg.svd(matrix - matrix.mean(axis=0))
-        assert abs(left[:, 0] @ pattern) == pytest.approx(1, abs=1e-9)
-        assert share == pytest.approx(values[0] ** 2 / (values**2).sum())
-        assert pattern @ pattern == pytest.approx(1)
+def test_leading_pattern_is_the_first_singular_vector(channels, rng):
+    """Times the first singular value, in either sign, as in scipy's decomposition."""
+    filters = rng.normal(size=(5, 12, channels))
+    for matrix, pattern in zip(filters, leading_pattern(filters), strict=True):
+        left, values, _ = linalg.svd(matrix)
+        assert abs(left[:, 0] @ pattern) == pytest.approx(values[0], rel=1e-9)
+        assert pattern @ pattern == pytest.approx(values[0] ** 2, rel=1e-9)
+
+
+def test_leading_pattern_of_a_large_filter_agrees_with_scipy(rng):
+    """Beyond 1024 pixels and channels, by Lanczos iteration, as scipy's ``svds`` does."""
+    matrix = rng.normal(size=(1100, 1030)) + 3 * np.outer(np.ones(1100), rng.normal(size=1030))
+    left, value, _ = svds(matrix, k=1, random_state=0)
+    (pattern,) = leading_pattern(matrix[np.newaxis])
+    np.testing.assert_allclose(np.abs(pattern), np.abs(left[:, 0] * value[0]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [0, 2, 6, 7, 30])
 def test_fewer_channels_have_the_same_products(channels, rng):
-    """At most as many as pixels, and each two pixels' product stays."""
+    """At most as many channels as pixels, and the same products of pixels."""
     pixels = rng.normal(size=(4, 6, channels))
     found = fewer_channels(pixels)
     assert found.shape[2] <= 6
@@ -55,8 +60,8 @@ def test_fewer_channels_have_the_same_products(channels, rng):
     np.testing.assert_allclose(found @ found.transpose(0, 2, 1), np.array(expected), atol=1e-12)
 
 
-def test_rows_at_length_one():
-    """NaN where there is no direction."""
+def test_unit_rows():
+    """NaN for rows that are all zero or not finite."""
     rows = np.array([[3.0, 4.0], [0.0, 0.0], [np.inf, 1.0], [np.nan, 1.0], [3e300, -4e300]])
     found = unit(rows)
     np.testing.assert_allclose(found[[0, 4]], [[0.6, 0.8], [0.6, -0.8]])

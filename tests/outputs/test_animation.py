@@ -8,8 +8,8 @@ import pytest
 from filtertrack import Moment, Snapshot, animate
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.caption import Caption
-from filtertrack.render.grid import LEVELS, SEPARATOR, grid_palette
 from filtertrack.render.look import Look
+from filtertrack.render.palette import LEVELS, SEPARATOR, grid_palette
 
 
 def test_a_constant_filter_does_not_flicker(make_run, conv_info, tmp_path, decoded, frames_of):

@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 from filtertrack import Moment, Run, Snapshot, animate
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
-from filtertrack.render.grid import SEPARATOR, grid_palette
+from filtertrack.render.palette import SEPARATOR, grid_palette
 
 SCALE, GAP, COLUMNS, ROWS, SIDE = 19, 4, 4, 2, 9
 

@@ -8,9 +8,16 @@ from filtertrack.measures import label
 from filtertrack.outputs.filmstrip_picture import CLASSIC_EPOCHS, FilmstripPicture, spread_steps
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.cells import to_cells
-from filtertrack.render.grid import SEPARATOR, to_levels, to_rgb
+from filtertrack.render.grid import to_levels, to_rgb
 from filtertrack.render.look import Look
-from filtertrack.render.palette import BACKGROUND, OUTLINED, THEMES, colormap_levels, film_palette
+from filtertrack.render.palette import (
+    BACKGROUND,
+    OUTLINED,
+    SEPARATOR,
+    THEMES,
+    colormap_levels,
+    theme_palette,
+)
 from filtertrack.render.text import font_size, line_height
 from filtertrack.render.value_range import range_of_cells
 
@@ -104,7 +111,7 @@ def test_every_pixel_of_the_picture(filmstrip_of, kernel_shape, theme, scale, ga
     """A row a filter, a column a step, the separator of the theme between cells."""
     colormap = "gray" if kernel_shape == COLOUR else "viridis"
     run, filmstrip = filmstrip_of(kernel_shape, theme=theme, colormap=colormap)
-    palette = film_palette(theme, colormap_levels(colormap))
+    palette = theme_palette(theme, colormap_levels(colormap))
     like, tones = None, []
     for step in filmstrip.steps:
         like = to_cells(filmstrip.view, run.kernels("conv1", step), like)
@@ -128,7 +135,7 @@ def test_a_block_with_fewer_rows_is_filled_from_the_top(filmstrip_of):
     assert picture.shape == (*layout.shape, 3)
     one = filmstrip.picture(range(3, 4), filmstrip.layout(1, 2, 1))
     np.testing.assert_array_equal(picture[: len(one)], one)
-    assert (picture[len(one) :] == film_palette()[SEPARATOR]).all()
+    assert (picture[len(one) :] == theme_palette()[SEPARATOR]).all()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +164,7 @@ def test_slices_of_a_cell_are_one_pixel_apart(make_run, conv_info):
     picture = filmstrip.picture(range(4), layout)
     assert picture.shape == (4 * (2 * 3 + 2) + 2, 3 * (6 * 3 + 2 + 2) + 2, 3)
     for line in (2 + 6, 2 + 6 + 1 + 6):
-        assert (picture[:, line] == film_palette()[SEPARATOR]).all()
+        assert (picture[:, line] == theme_palette()[SEPARATOR]).all()
 
 
 @KINDS
@@ -169,7 +176,7 @@ def test_a_card_has_labels_above_its_grid(filmstrip_of, kernel_shape, side):
     size = line_height(font_size(side))
     grid, labels = card[size:], card[:size]
     assert max(grid.shape[:2]) <= side
-    background = film_palette()[BACKGROUND]
+    background = theme_palette()[BACKGROUND]
     assert (labels != background).any()
     view, columns = filmstrip.view, filmstrip.columns
     rows = next(
@@ -190,7 +197,7 @@ def test_a_card_has_labels_above_its_grid(filmstrip_of, kernel_shape, side):
 def test_labels_of_a_card_are_centred_above_their_columns(filmstrip_of):
     _, filmstrip = filmstrip_of((5, 5, 1, 9), steps=range(8))
     card = filmstrip.card(640)
-    labels = (card[: line_height(font_size(640))] != film_palette()[BACKGROUND]).any(axis=(0, 2))
+    labels = (card[: line_height(font_size(640))] != theme_palette()[BACKGROUND]).any(axis=(0, 2))
     pitch = card.shape[1] / 8
     for number in range(8):
         ink = np.flatnonzero(labels[round(number * pitch) : round((number + 1) * pitch)])

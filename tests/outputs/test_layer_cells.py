@@ -11,9 +11,9 @@ from filtertrack.measures import label
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.render.cells import strongest_pattern, to_cells, to_channels, view_of
 from filtertrack.render.filter_order import arrange
-from filtertrack.render.grid import LEVELS, NOT_FINITE_RGB, to_levels, to_rgb
+from filtertrack.render.grid import to_levels, to_rgb
 from filtertrack.render.look import ORDERS, SCALES, Look
-from filtertrack.render.palette import colormap_levels, film_palette
+from filtertrack.render.palette import LEVELS, NOT_FINITE_RGB, colormap_levels, theme_palette
 from filtertrack.render.value_range import range_of_cells
 
 STEPS = range(4)
@@ -178,7 +178,7 @@ def test_delta_is_the_difference_from_the_first_snapshot(run_of, kernel_shape, s
     """Zero is mid-grey at every step."""
     run = run_of(kernel_shape)
     made = layer_of(run, (1, 2, 3), delta=True, scale=scale)
-    palette = film_palette()
+    palette = theme_palette()
     for step, group in zip((1, 2, 3), made.walk(range(3)), strict=True):
         (cells,), values = group, made.values(group)
         np.testing.assert_array_equal(values.low, -values.high)
@@ -363,7 +363,7 @@ def test_paint_gives_colours_levels_and_magenta(run_of, kernel_shape, scale):
     """Colours as they are, levels through the palette, magenta for non-finite weights."""
     run = run_of(kernel_shape)
     made = layer_of(run, scale=scale)
-    palette = film_palette("light", colormap_levels("viridis"))
+    palette = theme_palette("light", colormap_levels("viridis"))
     for group in made.walk([0, 1.5, 3]):
         (cells,) = group
         cells = cells.copy()

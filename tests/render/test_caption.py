@@ -22,35 +22,35 @@ from filtertrack.render.text import QUIET, font, font_size, line
 
 
 def caption(*logs, title="conv1", width=400):
-    """Return the caption of one run or two, a snapshot an epoch."""
+    """Return the caption of one run or two, with one snapshot per epoch."""
     count = len(logs[0])
     moments = [Moment(step, step, 10 * step) for step in range(count)]
     return Caption(title, moments, logs, np.linspace(0, 1, count), width)
 
 
 def values(count=3, **metrics):
-    """Return each snapshot's metrics: none at the start, growing from then on."""
+    """Return each snapshot's metrics: none at the start, increasing from then on."""
     return [{n: v * step for n, v in metrics.items()} if step else {} for step in range(count)]
 
 
-def of_ramp(strip, ramp):
-    return (strip >= ramp_entry(ramp, 1)) & (strip <= ramp_entry(ramp, SHADES))
+def of_ramp(picture, ramp):
+    return (picture >= ramp_entry(ramp, 1)) & (picture <= ramp_entry(ramp, SHADES))
 
 
-def touches_border(strip):
-    borders = strip[:3], strip[-3:], strip[:, :3], strip[:, -3:]
+def touches_border(picture):
+    borders = picture[:3], picture[-3:], picture[:, :3], picture[:, -3:]
     return any((border != BACKGROUND).any() for border in borders)
 
 
-def first_line(drawn, strip):
+def first_line(drawn, picture):
     """Return the first line of names and values, above the plots."""
-    return strip[drawn._tops[0] : drawn._tops[0] + drawn._line]
+    return picture[drawn._tops[0] : drawn._tops[0] + drawn._line]
 
 
-def marker(drawn, strip):
-    """Return the column of the only plot's marker: the only one without background."""
+def marker(drawn, picture):
+    """Return the column of the only plot's marker: the only column without background."""
     top = drawn._tops[0] + drawn._line
-    plot = strip[top : top + len(drawn._plots[0].draw(0))]
+    plot = picture[top : top + len(drawn._plots[0].draw(0))]
     (column,) = np.flatnonzero((plot != BACKGROUND).all(axis=0))
     return column
 
@@ -58,21 +58,21 @@ def marker(drawn, strip):
 @pytest.mark.parametrize("width", [260, 333, 400, 640, 1000])
 @pytest.mark.parametrize("runs", [1, 2])
 def test_text_stays_inside(width, runs):
-    """Nothing touches the border, whatever the width; only the palette's ramps are used."""
+    """Nothing touches the border at any width; only background and ramps occur."""
     log = values(loss=0.5, val_loss=3e4, a_metric_with_a_rather_long_name=1e-7)
     drawn = caption(*[log] * runs, title="block_1/a_rather_long_name/conv1", width=width)
     for position in (0, 0.5, 1, 2):
-        strip = drawn.draw(position)
-        assert strip.dtype == np.uint8
-        assert strip.shape == (drawn.height, width)
-        assert strip.min() == BACKGROUND
-        assert strip.max() <= ramp_entry(SECOND, SHADES)
-        assert not touches_border(strip)
+        picture = drawn.draw(position)
+        assert picture.dtype == np.uint8
+        assert picture.shape == (drawn.height, width)
+        assert picture.min() == BACKGROUND
+        assert picture.max() <= ramp_entry(SECOND, SHADES)
+        assert not touches_border(picture)
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_a_long_name_and_extreme_values_stay_inside(runs):
-    """Also in the narrowest strip, where training and validation both have blown up."""
+def test_long_name_and_extreme_values_stay_inside(runs):
+    """Also at the smallest width, with extreme values of training and validation."""
     name = "a_metric_with_a_rather_long_name_that_goes_on"
     log = [{}, {name: -1e300, "val_" + name: -1e-300}]
     drawn = caption(*[log] * runs, width=260)
@@ -80,19 +80,19 @@ def test_a_long_name_and_extreme_values_stay_inside(runs):
 
 
 @pytest.mark.parametrize("width", [260, 640, 1000])
-def test_of_a_title_that_is_too_long_the_end_is_shown(width):
-    """It has a line of its own, and takes no more than that."""
+def test_long_title_is_shortened_from_the_front(width):
+    """It has a line of its own, and only one."""
     log = values(loss=0.5)
     drawn = caption(log, title="a_rather_long_name/" * 20 + "conv1", width=width)
-    strip = drawn.draw(1)
-    assert not touches_border(strip)
+    picture = drawn.draw(1)
+    assert not touches_border(picture)
     assert drawn.height == caption(log, title="a_rather_long_name/" * 8, width=width).height
     other = caption(log, title="a_rather_long_name/" * 20 + "conv2", width=width)
-    assert (strip != other.draw(1)).any()
+    assert (picture != other.draw(1)).any()
 
 
-def test_everything_has_its_place_in_every_frame():
-    """Names stay where they are, while values grow and shrink."""
+def test_names_have_fixed_positions():
+    """While values get longer and shorter."""
     log = [{}, {"loss": 12.3, "a": 0.5}, {"loss": 9.87, "a": 1e-9}, {"loss": np.nan, "a": -123.4}]
     drawn = caption(log, width=640)
     names = [of_ramp(first_line(drawn, drawn.draw(step)), TEXT) for step in range(4)]
@@ -101,7 +101,7 @@ def test_everything_has_its_place_in_every_frame():
         np.testing.assert_array_equal(other, names[0])
 
 
-def test_a_validation_has_its_place_in_every_frame():
+def test_validation_has_a_fixed_position():
     """Its label does not move when the training's value beside it gets longer or shorter."""
     log = [{}, {"loss": 12.3, "val_loss": 12.3}, {"loss": 9.87, "val_loss": 12.3}]
     drawn = caption(log)
@@ -110,8 +110,8 @@ def test_a_validation_has_its_place_in_every_frame():
     np.testing.assert_array_equal(names[0], names[1])
 
 
-def test_the_title_stays_in_every_frame():
-    """Neither a long nor a short title moves while the training goes on."""
+def test_title_has_a_fixed_position():
+    """A long and a short title."""
     for title in ("conv1", "block_1/a_rather_long_name_of_a_block/conv1"):
         drawn = caption(values(loss=0.5), title=title)
         top, left = drawn._title_at
@@ -121,8 +121,8 @@ def test_the_title_stays_in_every_frame():
         np.testing.assert_array_equal(parts[2], parts[0])
 
 
-def test_a_metric_that_comes_later_has_its_place_from_the_start():
-    """Its name is there from the first frame on; what is not known yet is a dash."""
+def test_later_metric_has_its_position_from_the_start():
+    """Its name is drawn from the first frame on, with a dash for the unknown value."""
     log = [{}, {"loss": 1.0}, {"loss": 1.0, "other": 2.0}]
     drawn = caption(log)
     lines = [first_line(drawn, drawn.draw(step)) for step in range(3)]
@@ -132,7 +132,7 @@ def test_a_metric_that_comes_later_has_its_place_from_the_start():
     assert 0 < dashes < dash < of_ramp(lines[2], FIRST).sum()
 
 
-def test_the_value_logged_last_stays():
+def test_last_value_is_kept():
     """A snapshot without metrics of its own shows those of the one before."""
     drawn = caption([{}, {"loss": 1.5}, {}, {"loss": 1.5}])
     lines = [first_line(drawn, drawn.draw(step)) for step in range(4)]
@@ -144,16 +144,16 @@ def test_the_value_logged_last_stays():
 @pytest.mark.parametrize(
     "value", [float("nan"), float("inf"), -float("inf"), 1e300, -1e300, 1e-300, 0.0, 123456.0]
 )
-def test_any_value_can_be_shown(value):
-    """Also a loss that has blown up, and one that has not blown up before or after."""
+def test_any_value_can_be_drawn(value):
+    """Also if the value before and after is moderate."""
     drawn = caption([{"loss": 1.0}, {"loss": value}, {"loss": -1.0}], width=260)
-    strips = [drawn.draw(position) for position in (0, 0.5, 1, 1.5, 2)]
-    assert not any(map(touches_border, strips))
-    assert (first_line(drawn, strips[2]) != first_line(drawn, strips[0])).any()
+    pictures = [drawn.draw(position) for position in (0, 0.5, 1, 1.5, 2)]
+    assert not any(map(touches_border, pictures))
+    assert (first_line(drawn, pictures[2]) != first_line(drawn, pictures[0])).any()
 
 
-def test_a_validation_is_beside_its_metric():
-    """On the same line, to the right, in the colour of the second curve; it takes no line more."""
+def test_validation_is_beside_its_metric():
+    """On the same line, to the right, in the colour of the second curve."""
     alone = caption(values(loss=0.1))
     drawn = caption(values(loss=0.1, val_loss=0.3))
     assert drawn.height == alone.height
@@ -168,8 +168,8 @@ def test_a_validation_is_beside_its_metric():
     assert (of_ramp(line, SECOND) | of_ramp(other, SECOND))[differs].all()
 
 
-def test_two_runs_are_side_by_side():
-    """Each run's value is in the colour of its curve, and says nothing of the other run."""
+def test_two_runs_have_values_side_by_side():
+    """Each run's value has the colour of its curve and does not depend on the other run."""
     drawn = caption(values(loss=0.1), values(loss=0.3))
     changed = caption(values(loss=0.1), values(loss=0.4))
     line, other = (first_line(each, each.draw(2)) for each in (drawn, changed))
@@ -182,35 +182,35 @@ def test_two_runs_are_side_by_side():
 
 
 @pytest.mark.parametrize("width", [260, 640])
-def test_each_of_many_metrics_is_shown(width):
-    """Twenty have a value each, none over another, and nothing sticks out."""
+def test_many_metrics_are_drawn(width):
+    """Each of twenty has its value, without overlap, inside the borders."""
     log = {f"metric_{number:02}": 0.125 for number in range(20)}
     drawn = caption([log, log], width=width)
-    strip = drawn.draw(0)
-    assert not touches_border(strip)
-    times = np.zeros(strip.shape, int)
+    picture = drawn.draw(0)
+    assert not touches_border(picture)
+    times = np.zeros(picture.shape, int)
     for name in log:
         changed = {**log, name: 0.777}
-        differs = caption([changed, changed], width=width).draw(0) != strip
+        differs = caption([changed, changed], width=width).draw(0) != picture
         assert differs.any(), name
         times += differs
     assert times.max() == 1
 
 
-def test_between_snapshots_the_marker_moves_and_values_stay():
-    """A value belongs to a snapshot and is not interpolated; the marker is on its way."""
+def test_values_are_not_interpolated():
+    """Between snapshots only the marker moves."""
     drawn = caption(values(4, loss=0.5))
-    strips = {position: drawn.draw(position) for position in (1, 1.25, 1.75, 2)}
+    pictures = {position: drawn.draw(position) for position in (1, 1.25, 1.75, 2)}
     for position in (1.25, 1.75):
         np.testing.assert_array_equal(
-            first_line(drawn, strips[position]), first_line(drawn, strips[1])
+            first_line(drawn, pictures[position]), first_line(drawn, pictures[1])
         )
-    columns = [marker(drawn, strip) for strip in strips.values()]
+    columns = [marker(drawn, picture) for picture in pictures.values()]
     assert columns == sorted(set(columns))
 
 
-def test_the_marker_follows_the_knots():
-    """Where time is not even, the first snapshots are close together."""
+def test_marker_follows_the_knots():
+    """With uneven times the first snapshots are close together."""
     moments = [Moment(step, step) for step in range(3)]
     log = values(loss=0.5)
     early = Caption("conv1", moments, [log], np.array([0.0, 0.1, 1.0]), 400)
@@ -223,45 +223,45 @@ def test_the_marker_follows_the_knots():
 
 @settings(max_examples=30)
 @given(st.integers(260, 1000), st.integers(1, 20), st.integers(1, 2))
-def test_the_height_is_even(width, count, runs):
-    """As video needs it, whatever the width and the number of metrics."""
+def test_height_is_even(width, count, runs):
+    """At any width and for any number of metrics, as video requires."""
     log = {f"metric_{number}": 1.0 for number in range(count)}
     drawn = caption(*[[log, log]] * runs, width=width)
     assert drawn.height % 2 == 0
-    strip = drawn.draw(1)
-    assert strip.shape == (drawn.height, width)
-    assert not touches_border(strip)
+    picture = drawn.draw(1)
+    assert picture.shape == (drawn.height, width)
+    assert not touches_border(picture)
 
 
 @pytest.mark.parametrize("width", [260, 640])
 @pytest.mark.parametrize("logs", [[[{}, {}, {}]], [[{}, {}, {}], [{}, {}, {}]]], ids=["one", "two"])
-def test_no_metrics_at_all(width, logs):
-    """A run that logged nothing still says when and what."""
+def test_no_metrics(width, logs):
+    """A run without logs shows the step and the title."""
     drawn = caption(*logs, width=width)
-    strips = [drawn.draw(position) for position in (0, 0.5, 2)]
+    pictures = [drawn.draw(position) for position in (0, 0.5, 2)]
     assert drawn.height % 2 == 0
     assert drawn.height < caption(values(loss=0.5), width=width).height
-    assert not any(map(touches_border, strips))
-    np.testing.assert_array_equal(strips[1], strips[0])
-    assert (strips[2] != strips[0]).any()
+    assert not any(map(touches_border, pictures))
+    np.testing.assert_array_equal(pictures[1], pictures[0])
+    assert (pictures[2] != pictures[0]).any()
 
 
-def test_one_snapshot():
-    """A run that has just begun has a caption like any other."""
+def test_single_snapshot():
+    """A run that has just begun has a normal caption."""
     drawn = caption([{"loss": 1.0}])
     assert of_ramp(first_line(drawn, drawn.draw(0)), FIRST).any()
 
 
-def test_a_name_that_would_break_the_line():
-    """A metric's name with control characters takes one line like any other."""
+def test_control_characters_in_names_are_replaced():
+    """A metric's name takes one line."""
     strange = caption([{"lo\nss\x1b": 1.0}])
     expected = caption([{"lo?ss?": 1.0}])
     assert strange.height == caption([{"loss": 1.0}]).height
     np.testing.assert_array_equal(strange.draw(0), expected.draw(0))
 
 
-def test_many_metrics_are_cut_to_the_first():
-    """The loss, which comes last, among them; the others are counted, below."""
+def test_excess_metrics_are_counted_below():
+    """The loss, which comes last, is among those shown."""
     began = time.process_time()
     log = values(**{f"metric_{number}": number for number in range(40_000)}, loss=1.0)
     many, some = caption(log), caption([{**dict(list(each.items())[:31]), **each} for each in log])
@@ -270,23 +270,23 @@ def test_many_metrics_are_cut_to_the_first():
     assert many._readings[0]._metric.name == "loss"
     assert many._more == "… and 39969 more"
     assert many.height < 1000
-    strip = many.draw(1)
-    assert not touches_border(strip)
+    picture = many.draw(1)
+    assert not touches_border(picture)
     top, left = many._more_at
     text = line(many._more, many._plain, TEXT, QUIET)
-    np.testing.assert_array_equal(strip[top : top + len(text), left : left + text.shape[1]], text)
+    np.testing.assert_array_equal(picture[top : top + len(text), left : left + text.shape[1]], text)
     assert some.height == many.height
 
 
-def test_of_few_metrics_all_are_shown():
-    """Nothing is said of more."""
+def test_32_metrics_are_all_shown():
+    """Without a count of others."""
     drawn = caption(values(**{f"metric_{number}": number for number in range(32)}))
     assert (len(drawn._readings), drawn._more) == (32, "")
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_long_names_are_cut(runs):
-    """Of a metric and of a layer: their ends are shown, and nothing else suffers."""
+def test_long_names_are_shortened(runs):
+    """Of a metric and of a layer: their ends are shown, in little time."""
     began = time.process_time()
     log = values(**{"x" * 500_000 + "_accuracy": 0.5}, loss=1.0)
     drawn = caption(*[log] * runs, title="block/" * 100_000 + "conv")
@@ -300,18 +300,18 @@ WIDTHS = pytest.mark.parametrize("width", [NARROWEST, 300, 445, 640, 1280, 4000]
 COUNTS = {"edge": 12, "blob": 0, "colour blob": 512, "other structure": 3, "unstructured": 9}
 
 
-def found(strip, text, face):
-    """Return where a text stands in a strip: top and left of each place, pixel for pixel."""
+def found(picture, text, face):
+    """Return the top and left of all positions at which a text is drawn."""
     part = line(text, face, TEXT, QUIET)
-    windows = np.lib.stride_tricks.sliding_window_view(strip, part.shape)
+    windows = np.lib.stride_tricks.sliding_window_view(picture, part.shape)
     return np.argwhere((windows == part).all(axis=(2, 3)))
 
 
-def squares(strip):
-    """Return each outline's pixels: number to top, bottom, left, right."""
+def squares(picture):
+    """Return top, bottom, left and right of each outline's square, by its number."""
     boxes = {}
     for number in range(len(OUTLINED)):
-        down, across = np.nonzero(strip == OUTLINE + number)
+        down, across = np.nonzero(picture == OUTLINE + number)
         boxes[number] = (down.min(), down.max(), across.min(), across.max())
         assert len(down) == (np.ptp(down) + 1) * (np.ptp(across) + 1), "a full square"
         assert np.ptp(down) == np.ptp(across)
@@ -320,69 +320,69 @@ def squares(strip):
 
 @WIDTHS
 @pytest.mark.parametrize("most", [None, 1, 96, 4096])
-def test_all_four_labels_are_named(width, most):
-    """A square of each outline's entry and its name beside it, whole, at any width."""
+def test_legend_names_all_outlined_labels(width, most):
+    """A square of each outline's colour with its name beside it, complete at any width."""
     legend = Legend(width, most)
     counts = None if most is None else dict.fromkeys(OUTLINED, most)
-    strip = legend.draw(counts)
-    assert strip.shape == (legend.height, width)
-    assert strip.dtype == np.uint8
+    picture = legend.draw(counts)
+    assert picture.shape == (legend.height, width)
+    assert picture.dtype == np.uint8
     assert legend.height % 2 == 0
     face = font(font_size(width))
-    boxes = squares(strip)
+    boxes = squares(picture)
     for number, name in enumerate(OUTLINED):
         text = name if most is None else f"{name} {most}"
         top, _, _, right = boxes[number]
-        places = [at for at in found(strip, text, face) if at[0] <= top and at[1] > right]
-        assert places, text
-        distance = min(at[1] for at in places) - right
-        assert distance <= font_size(width), "right beside its square"
+        positions = [at for at in found(picture, text, face) if at[0] <= top and at[1] > right]
+        assert positions, text
+        distance = min(at[1] for at in positions) - right
+        assert distance <= font_size(width), "next to its square"
 
 
 @WIDTHS
-def test_nothing_else_is_in_it(width):
-    """Background, text and the four squares; a margin all around is free."""
-    strip = Legend(width, 64).draw(COUNTS)
-    entries = set(np.unique(strip).tolist())
+def test_legend_holds_only_squares_and_text(width):
+    """The margin is free."""
+    picture = Legend(width, 64).draw(COUNTS)
+    entries = set(np.unique(picture).tolist())
     outlines = {OUTLINE + number for number in range(4)}
     assert outlines <= entries
     assert BACKGROUND in entries
     assert all(entry in outlines or entry >= BACKGROUND for entry in entries)
     margin = font_size(width) // 2
-    assert (strip[:, :margin] == BACKGROUND).all()
+    assert (picture[:, :margin] == BACKGROUND).all()
 
 
 @pytest.mark.parametrize("most", [None, 9, 99, 512, 4096])
-def test_it_fits_into_the_narrowest_animation(most):
+def test_legend_fits_into_the_narrowest_animation(most):
     """In 260 pixels no square and no text is cut off, also with the largest counts."""
     counts = None if most is None else dict.fromkeys(OUTLINED, most)
     narrow = Legend(NARROWEST, most)
-    strip = narrow.draw(counts)
-    assert (strip[:, -1] == BACKGROUND).all()
-    assert len(squares(strip)) == 4
-    assert Legend(1280, most).height < narrow.height, "there on one line"
+    picture = narrow.draw(counts)
+    assert (picture[:, -1] == BACKGROUND).all()
+    assert len(squares(picture)) == 4
+    assert Legend(1280, most).height < narrow.height, "a single line"
 
 
-def test_counts_are_said():
-    """Those given, zero where a label does not occur; what is not outlined is not counted."""
+def test_legend_shows_counts():
+    """Zero for a label that does not occur; labels without outlines are not counted."""
     face = font(font_size(640))
-    strip = Legend(640, 512).draw(COUNTS)
+    picture = Legend(640, 512).draw(COUNTS)
     for name in OUTLINED:
-        assert len(found(strip, f"{name} {COUNTS[name]}", face)) == 1
+        assert len(found(picture, f"{name} {COUNTS[name]}", face)) == 1
     empty = Legend(640, 512).draw({})
     for name in OUTLINED:
-        assert len(found(empty, f"{name} 0", face)), "also at the end of another name"
+        assert len(found(empty, f"{name} 0", face)), "at the end of another label, too"
 
 
-def test_squares_stay_where_they_are_while_counts_change():
-    """Nothing jumps while an animation plays: room is left for the largest count."""
+def test_legend_has_fixed_positions():
+    """Whatever the counts, as there is space for the largest."""
     for width in (NARROWEST, 640):
         legend = Legend(width, 4096)
-        all_places = [squares(legend.draw(dict.fromkeys(OUTLINED, n))) for n in (0, 7, 98, 4096)]
-        assert all(places == all_places[0] for places in all_places)
+        all_positions = [squares(legend.draw(dict.fromkeys(OUTLINED, n))) for n in (0, 7, 98, 4096)]
+        assert all(positions == all_positions[0] for positions in all_positions)
 
 
-def test_a_strip_is_nobody_elses():
+def test_legends_are_independent():
     """Changing one does not change the next."""
     legend = Legend(300)
     legend.draw()[:] = 0

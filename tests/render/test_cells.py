@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse.linalg import svds
 
 from filtertrack import FiltertrackError
 from filtertrack.render.cells import View, explain, strongest_pattern, to_cells, view_of
@@ -27,14 +28,14 @@ KERNELS = st.tuples(*[st.integers(1, 4)] * 4).flatmap(
     ],
     ids=str,
 )
-def test_how_a_layer_is_looked_at(conv_info, kernel_shape, view):
-    """From its shape alone."""
+def test_view_follows_from_the_shape(conv_info, kernel_shape, view):
+    """Grey, colour, pattern or matrix."""
     assert view_of(conv_info(kernel_shape=kernel_shape)) == view
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_one_channel_alone(conv_info, rng, count):
-    """Its own weights, in grey, whatever the number of channels."""
+def test_single_channel_view(conv_info, rng, count):
+    """Its own weights in grey, whatever the number of channels."""
     info = conv_info(kernel_shape=(5, 4, count, 7))
     kernels = rng.normal(size=info.shape)
     for channel in range(count):
@@ -43,8 +44,8 @@ def test_one_channel_alone(conv_info, rng, count):
         np.testing.assert_array_equal(to_cells(view, kernels), kernels[..., [channel]])
 
 
-def test_three_channels_collapse_when_asked(conv_info, rng):
-    """As more than three do by themselves; one channel is what it is."""
+def test_strongest_collapses_three_channels(conv_info, rng):
+    """As for more than three channels by default; a single channel stays as it is."""
     info = conv_info(kernel_shape=(5, 4, 3, 7))
     kernels, view = rng.normal(size=info.shape), view_of(info, "strongest")
     assert view == View("pattern", 7, 5, 4)
@@ -52,8 +53,8 @@ def test_three_channels_collapse_when_asked(conv_info, rng):
     assert view_of(conv_info(kernel_shape=(5, 4, 1, 7)), "strongest").kind == "grey"
 
 
-def test_a_channel_of_slices(conv_info, rng):
-    """The slices of a 3-D kernel stay side by side."""
+def test_single_channel_of_a_3d_kernel(conv_info, rng):
+    """The slices stay side by side."""
     info = conv_info(kernel_shape=(2, 3, 4, 3, 5), axes=(4, 1, 0, 2, 3), shape=(5, 3, 8, 3))
     kernels, view = rng.normal(size=info.shape), view_of(info, 1)
     assert (view.kind, view.slices, view.width) == ("grey", 2, 8)
@@ -82,29 +83,29 @@ def test_any_channel_of_any_kernel(conv_info, kernels, data):
     [3, -1, True, False, 1.0, "1", "weakest", [0], np.int64(0), np.arange(2)],
     ids=repr,
 )
-def test_channels_that_are_not_there(conv_info, channels):
-    """The error says which there are."""
+def test_unknown_channels_are_rejected(conv_info, channels):
+    """The error names the valid ones."""
     with pytest.raises(FiltertrackError, match="'strongest' or one of the channels 0 to 2"):
         view_of(conv_info(kernel_shape=(5, 4, 3, 7)), channels)
 
 
 @pytest.mark.parametrize("channels", [0, "strongest"])
-def test_a_matrix_is_all_of_its_channels(conv_info, channels):
-    """There is nothing to choose."""
+def test_channels_of_a_matrix_are_rejected(conv_info, channels):
+    """It is always drawn with all channels."""
     with pytest.raises(FiltertrackError, match="one matrix of all its channels"):
         view_of(conv_info(kernel_shape=(1, 1, 3, 7)), channels)
 
 
 @given(KERNELS)
-def test_the_pattern_is_the_best_of_rank_1(kernels):
-    """Pattern times channel weights is as near to the filter as the singular values allow."""
+def test_pattern_is_the_best_rank_1_approximation(kernels):
+    """Compared with the singular value decomposition; the sign follows the channel weights."""
     patterns = strongest_pattern(kernels)
     for kernel, pattern in zip(kernels, patterns, strict=True):
         matrix = kernel.reshape(-1, kernel.shape[-1])
         left, strength, right = np.linalg.svd(matrix, full_matrices=False)
         assert np.linalg.norm(pattern) == pytest.approx(strength[0], rel=1e-6, abs=1e-6)
         if strength[0] < 1e-3 or (len(strength) > 1 and strength[1] > 0.9 * strength[0]):
-            continue  # two patterns equally strong: either is right
+            continue  # of two patterns of equal strength either is right
         along = (pattern.ravel() @ left[:, 0]) * left[:, 0]
         np.testing.assert_allclose(pattern.ravel(), along, atol=1e-5)
         weights = np.sign(pattern.ravel() @ left[:, 0]) * right[0]
@@ -121,25 +122,25 @@ def test_the_pattern_is_the_best_of_rank_1(kernels):
     ],
     ids=str,
 )
-def test_the_pattern_is_that_of_the_singular_value_decomposition(rng, shape, size):
-    """Whichever of pixels and channels are more, also where both are many; and its sign."""
+def test_pattern_agrees_with_singular_value_decomposition(rng, shape, size):
+    """With more pixels or more channels, or many of both; in its sign, too."""
     kernels = rng.normal(size=shape) * np.geomspace(1, 0.2, shape[-1])
     for kernel, pattern in zip(kernels, strongest_pattern(kernels * size), strict=True):
-        left, strength, right = np.linalg.svd(kernel.reshape(-1, shape[-1]), full_matrices=False)
+        left, strength, right = svds(kernel.reshape(-1, shape[-1]), k=1, random_state=0)
         expected = left[:, 0] * strength[0] * np.sign(right[0].sum()) * size
         np.testing.assert_allclose(pattern.ravel(), expected, rtol=0, atol=1e-9 * np.ptp(expected))
 
 
-def test_a_large_filter_of_which_nothing_stands_out(rng):
-    """Noise, whose singular values lie close together: as strong as the strongest."""
+def test_pattern_of_large_noise(rng):
+    """Its singular values lie close together: the pattern is as strong as the strongest."""
     kernels = rng.normal(size=(1, 40, 40, 1200))
-    strongest = np.linalg.svd(kernels.reshape(-1, 1200), compute_uv=False)[0]
+    (strongest,) = svds(kernels.reshape(-1, 1200), k=1, return_singular_vectors=False)
     assert np.linalg.norm(strongest_pattern(kernels)) == pytest.approx(strongest, rel=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40, 1200), (2, 9, 9, 2), (2, 3, 3, 9)], ids=str)
-def test_a_large_filter_that_is_strange(rng, shape):
-    """Zeros stay zeros, one weight alone keeps its place, one that is not finite spoils all."""
+def test_pattern_of_zeros_single_weights_and_infinities(rng, shape):
+    """Zeros stay zeros, a single weight keeps its position, an infinity gives NaN."""
     kernels = np.zeros(shape)
     assert not strongest_pattern(kernels).any()
     kernels[0, 1, 2, 1] = -3.0
@@ -151,8 +152,8 @@ def test_a_large_filter_that_is_strange(rng, shape):
 
 
 @pytest.mark.parametrize("shape", [(768, 32, 32, 4), (768, 16, 16, 4), (1, 64, 64, 1500)], ids=str)
-def test_the_patterns_take_at_most_four_times_the_layer(shape):
-    """However many pixels there are: their Gram matrix takes the square of them."""
+def test_patterns_take_at_most_four_times_the_memory(shape):
+    """Whatever the number of pixels, whose Gram matrix grows with the square."""
     kernels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     tracemalloc.start()
     strongest_pattern(kernels)
@@ -169,24 +170,24 @@ CONSTANT = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(4, 9)).fl
 
 
 @given(CONSTANT)
-def test_the_pattern_of_a_constant_filter_is_constant(given):
-    """Exactly, as rounding would be drawn from dark to light; channels may differ."""
+def test_pattern_of_a_constant_filter_is_constant(given):
+    """Exactly, as rounding errors would be drawn from dark to light; channels may differ."""
     (height, width, channels), weights = given
     kernels = np.broadcast_to(weights, (2, height, width, channels))
     for pattern in strongest_pattern(kernels):
         assert (pattern == pattern[0, 0]).all()
 
 
-def test_a_single_weight_that_differs_is_no_rounding():
-    """A constant filter with one weight that is larger by as little as float32 can tell."""
+def test_smallest_difference_in_float32_is_kept():
+    """A constant filter with one weight larger by one unit in the last place."""
     kernels = np.full((1, 5, 5, 64), 0.1, np.float32)
     kernels[0, 2, 2, 0] = np.nextafter(np.float32(0.1), np.float32(1))
     (pattern,) = strongest_pattern(kernels)
     assert pattern[2, 2, 0] == pattern.max() > pattern.min()
 
 
-def test_the_sign_follows_the_snapshot_before(rng):
-    """Where training turns the channel weights around, nothing flips in an animation."""
+def test_sign_follows_the_snapshot_before(rng):
+    """Nothing flips in an animation when training reverses the channel weights."""
     spatial, weights = rng.normal(size=9), np.array([0.6, -0.5, 0.1])
     shown = None
     for share in np.linspace(0, 1, 11):
@@ -198,8 +199,8 @@ def test_the_sign_follows_the_snapshot_before(rng):
         shown = pattern
 
 
-def test_a_broken_filter_leaves_the_others_alone(rng):
-    """NaN or infinity anywhere makes that filter's pattern NaN; zeros stay zero."""
+def test_not_finite_filter_does_not_affect_others(rng):
+    """Its pattern is NaN; zeros stay zero."""
     kernels = rng.normal(size=(4, 3, 3, 5))
     whole = strongest_pattern(kernels)
     kernels[1, 0, 0, 0] = np.nan
@@ -226,8 +227,8 @@ def test_a_matrix_has_inputs_down_and_filters_across(conv_info, rng):
     np.testing.assert_array_equal(cell[..., 0], kernel[0, 0])
 
 
-def test_grey_and_colour_are_the_weights(conv_info, rng):
-    """Nothing is done to what can be shown as it is."""
+def test_grey_and_colour_cells_are_the_weights(conv_info, rng):
+    """Without any change."""
     for channels in (1, 3):
         info = conv_info(kernel_shape=(5, 5, channels, 2))
         kernels = rng.normal(size=info.shape)
@@ -246,8 +247,8 @@ def test_grey_and_colour_are_the_weights(conv_info, rng):
     ],
     ids=str,
 )
-def test_explain_says_what_is_seen(conv_info, kernel_shape, parts):
-    """Shape, count, normalisation, what dark and light mean."""
+def test_explain_describes_the_picture(conv_info, kernel_shape, parts):
+    """Shape, count, normalisation, and what dark and light mean."""
     text = explain(conv_info(kernel_shape=kernel_shape))
     for part in [*parts, "Normalised", "(dark, 0)", "(light, 1)", "magenta"]:
         assert part in text

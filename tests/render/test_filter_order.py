@@ -19,7 +19,7 @@ TWO_MOMENTS = st.tuples(st.integers(0, 7), st.integers(1, 3), st.integers(1, 3))
 
 
 def stripes(degrees, size=7):
-    """Return stripes that rise to the right by so many degrees."""
+    """Return stripes that rise to the right by that many degrees."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     along = np.radians(degrees)
     return np.cos(np.pi / 2 * (np.sin(along) * x + np.cos(along) * y) + 0.5)[..., np.newaxis]
@@ -27,8 +27,8 @@ def stripes(degrees, size=7):
 
 @pytest.mark.parametrize("order", ORDERS)
 @given(TWO_MOMENTS)
-def test_every_filter_comes_once(order, moments):
-    """Whatever the weights: zeros, NaN and infinities, and no filters at all."""
+def test_order_is_a_permutation(order, moments):
+    """Whatever the weights: zeros, NaN and infinities, or no filters."""
     start, end = moments
     numbers = arrange(order, start, end)
     assert numbers.dtype.kind == "i"
@@ -37,29 +37,29 @@ def test_every_filter_comes_once(order, moments):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("value", [0.0, 1.0, np.nan, np.inf])
-def test_of_equals_the_first_comes_first(order, value):
-    """Filters of which nothing can be said stay in the order of the kernel."""
+def test_equal_filters_keep_their_order(order, value):
+    """Also filters without the property."""
     kernels = np.full((6, 3, 3, 2), value)
     assert arrange(order, kernels, kernels).tolist() == list(range(6))
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("count", [0, 1])
-def test_none_and_one(order, count, rng):
-    """There is nothing to order, and no error."""
+def test_order_of_no_filter_and_of_one(order, count, rng):
+    """No error."""
     kernels = rng.normal(size=(count, 3, 3, 2))
     assert arrange(order, kernels, kernels).tolist() == list(range(count))
 
 
-def test_stored_is_as_in_the_kernel(rng):
-    """Whatever the weights do."""
+def test_stored_is_the_order_of_the_kernel(rng):
+    """Whatever the weights."""
     start, end = rng.normal(size=(2, 9, 3, 3, 1))
     assert arrange("stored", start, end).tolist() == list(range(9))
 
 
 @given(TWO_MOMENTS)
-def test_drift_goes_from_the_farthest_on(moments):
-    """As ``measures.drift`` has it; filters without one come last."""
+def test_drift_is_descending(moments):
+    """As in ``measures.drift``; filters without one come last."""
     start, end = moments
     turned = drift(end, start)[arrange("drift", start, end)]
     known = np.isfinite(turned)
@@ -67,8 +67,8 @@ def test_drift_goes_from_the_farthest_on(moments):
     assert (np.diff(known.astype(int)) <= 0).all()
 
 
-def test_drift_of_planted_angles(rng):
-    """Filters turned by known angles come from the largest to the smallest."""
+def test_drift_of_known_angles(rng):
+    """From the largest angle to the smallest."""
     angles = rng.permutation(np.linspace(0.1, 3.0, 12))
     start = np.zeros((12, 1, 2, 1))
     start[:, 0, 0] = 1
@@ -78,8 +78,8 @@ def test_drift_of_planted_angles(rng):
 
 
 @given(TWO_MOMENTS)
-def test_orientation_goes_once_around(moments):
-    """As ``measures.orientation`` of the last snapshot has it; those without any come last."""
+def test_orientation_is_ascending(moments):
+    """As in ``measures.orientation`` of the last snapshot; filters without one come last."""
     start, end = moments
     degrees = orientation(end).degrees[arrange("orientation", start, end)]
     known = np.isfinite(degrees)
@@ -87,43 +87,43 @@ def test_orientation_goes_once_around(moments):
     assert (np.diff(known.astype(int)) <= 0).all()
 
 
-def test_orientation_of_planted_gratings(rng):
-    """From nearly horizontal over rising, vertical and falling; constants after them."""
+def test_orientation_of_known_gratings(rng):
+    """From nearly horizontal over rising to vertical and falling; constants last."""
     angles = np.arange(5, 180, 10)
-    place = rng.permutation(len(angles))
-    gratings = [stripes(angle) for angle in angles[place]]
+    permutation = rng.permutation(len(angles))
+    gratings = [stripes(angle) for angle in angles[permutation]]
     kernels = np.stack([np.ones((7, 7, 1)), *gratings, np.zeros((7, 7, 1))])
     numbers = arrange("orientation", rng.normal(size=kernels.shape), kernels)
-    np.testing.assert_array_equal(angles[place][numbers[:-2] - 1], angles)
+    np.testing.assert_array_equal(angles[permutation][numbers[:-2] - 1], angles)
     assert numbers[-2:].tolist() == [0, len(kernels) - 1]
 
 
 @given(TWO_MOMENTS)
-def test_similarity_goes_to_the_most_alike(moments):
-    """Of those that are left, at every step; it begins with the strongest that is finite."""
+def test_similarity_follows_the_highest_cosine(moments):
+    """Among the filters that are left, starting with the longest finite filter."""
     start, end = moments
     numbers = arrange("similarity", start, end).tolist()
     lengths = np.where(np.isfinite(norm(end)), norm(end), 0)
     alike = similarity(end)
     if numbers:
         assert lengths[numbers[0]] == lengths.max()
-    for place in range(1, len(numbers)):
-        here, left = numbers[place - 1], numbers[place:]
+    for position in range(1, len(numbers)):
+        here, left = numbers[position - 1], numbers[position:]
         assert alike[here, left[0]] == alike[here, left].max()
 
 
 def test_similarity_puts_duplicates_side_by_side(rng):
-    """Filters and their copies, stronger or weaker and with some noise on them, are neighbours."""
+    """Filters and their copies, with another length and some noise, are neighbours."""
     ten = rng.normal(size=(10, 5, 5, 3))
     copies = ten * rng.uniform(0.5, 2, (10, 1, 1, 1)) + 0.02 * rng.normal(size=ten.shape)
-    place = rng.permutation(20)
-    kernels = np.concatenate([ten, copies])[place]
-    which = (place % 10)[arrange("similarity", rng.normal(size=kernels.shape), kernels)]
+    permutation = rng.permutation(20)
+    kernels = np.concatenate([ten, copies])[permutation]
+    which = (permutation % 10)[arrange("similarity", rng.normal(size=kernels.shape), kernels)]
     np.testing.assert_array_equal(which[::2], which[1::2])
 
 
-def test_similarity_puts_what_is_broken_last_of_a_group(rng):
-    """Filters all alike come before those of zeros and of NaN, which are like nothing."""
+def test_similarity_puts_zeros_and_nan_last(rng):
+    """After a group of similar filters."""
     kernels = np.ones((6, 3, 3, 1)) + 0.01 * rng.normal(size=(6, 3, 3, 1))
     kernels[1], kernels[3, 0, 0] = 0.0, np.nan
     numbers = arrange("similarity", kernels, kernels).tolist()
@@ -132,7 +132,7 @@ def test_similarity_puts_what_is_broken_last_of_a_group(rng):
 
 
 def planted_labels(rng):
-    """Return filters of 7x7x3 of every label but "unknown", shuffled, and what each is."""
+    """Return shuffled filters of 7x7x3 of every label but "unknown", and their labels."""
     y, x = np.mgrid[-3:4, -3:4].astype(float)
     spot = np.exp(-(x**2 + y**2) / 4)
     spot = (spot - spot.mean())[..., np.newaxis]
@@ -144,12 +144,12 @@ def planted_labels(rng):
     kernels += list(rng.normal(size=(3, 7, 7, 3)))
     names = ["edge"] * 4 + ["blob"] * 2 + ["colour blob"] * 2 + ["other structure"] * 2
     names += ["unstructured"] * 3
-    place = rng.permutation(len(kernels))
-    return np.stack(kernels)[place], np.array(names)[place]
+    permutation = rng.permutation(len(kernels))
+    return np.stack(kernels)[permutation], np.array(names)[permutation]
 
 
-def test_label_goes_through_the_labels(rng):
-    """Planted filters come edges first, then blobs, colour blobs, other structure, the rest."""
+def test_label_is_the_order_of_labels(rng):
+    """Edges, blobs, colour blobs, other structure, the rest."""
     kernels, planted = planted_labels(rng)
     names = label(kernels).names
     np.testing.assert_array_equal(names, planted)
@@ -157,8 +157,8 @@ def test_label_goes_through_the_labels(rng):
     assert ordered == sorted(ordered, key=LABELS.index)
 
 
-def test_label_orders_edges_by_their_direction(rng):
-    """From nearly horizontal on; the others of a label like beside like."""
+def test_label_orders_edges_by_direction(rng):
+    """Filters of other labels by similarity."""
     kernels, _ = planted_labels(rng)
     numbers = arrange("label", kernels, kernels)
     edges = orientation(kernels[numbers[:4]]).degrees
@@ -172,8 +172,8 @@ def test_label_orders_edges_by_their_direction(rng):
 
 
 @given(TWO_MOMENTS)
-def test_label_is_that_of_the_end(moments):
-    """Whatever the weights: sorted by the labels of the last snapshot; the first has no say."""
+def test_label_uses_the_last_snapshot(moments):
+    """The first one does not matter."""
     start, end = moments
     numbers = arrange("label", start, end)
     ranks = [LABELS.index(name) for name in label(end).names[numbers]]
@@ -181,15 +181,15 @@ def test_label_is_that_of_the_end(moments):
     assert numbers.tolist() == arrange("label", end, end).tolist()
 
 
-def test_similarity_of_many_filters_is_that_of_few(rng, monkeypatch):
-    """Without a table of all cosines, which grows with the square of the filters."""
+def test_similarity_is_the_same_without_a_table(rng, monkeypatch):
+    """The table of all cosines grows with the square of the number of filters."""
     kernels = rng.normal(size=(200, 3, 3, 2))
     expected = arrange("similarity", kernels, kernels).tolist()
     monkeypatch.setattr(order_module, "_MOST_COSINES", 100)
     assert arrange("similarity", kernels, kernels).tolist() == expected
 
 
-def test_similarity_of_many_filters_takes_little():
+def test_similarity_of_many_filters_takes_little_memory():
     """A table of the cosines of 20,000 filters would take 3.2 GB."""
     kernels = np.random.default_rng(0).normal(size=(6000, 3, 3, 1)).astype(np.float32)
     tracemalloc.start()
@@ -203,8 +203,8 @@ def test_similarity_of_many_filters_takes_little():
 @pytest.mark.parametrize(
     ("order", "count"), [("similarity", 200_000), ("drift", 2_000_000), ("stored", 10**9)]
 )
-def test_what_would_take_minutes_is_refused(order, count):
-    """The error says what to do; nothing is tried."""
+def test_too_many_filters_are_rejected(order, count):
+    """At once; the error says what to do."""
     kernels = np.broadcast_to(np.float32(0), (count, 3, 3, 1))
     with pytest.raises(FiltertrackError, match=r"order: .*; choose"):
         arrange(order, kernels, kernels)

@@ -10,20 +10,16 @@ from PIL import Image
 from filtertrack.render import grid
 from filtertrack.render.cells import to_cells, view_of
 from filtertrack.render.encoders.png import to_png
-from filtertrack.render.grid import (
+from filtertrack.render.grid import PAGE, Layout, draw_pages, to_image, to_levels, to_rgb
+from filtertrack.render.palette import (
     LEVELS,
     NOT_FINITE,
     NOT_FINITE_RGB,
-    PAGE,
     SEPARATOR,
-    Layout,
-    draw_pages,
-    to_image,
-    to_levels,
-    to_rgb,
+    outline_entries,
+    theme_palette,
 )
 from filtertrack.render.palette import OUTLINED as OUTLINED_LABELS
-from filtertrack.render.palette import film_palette, outline_entries
 from filtertrack.render.value_range import range_of_cells
 
 SIDES = st.integers(1, 12)
@@ -63,14 +59,13 @@ OUTLINED = st.integers(1, 4).flatmap(
             scale=st.integers(1, 4),
             gap=st.integers(3, 9),
             slices=st.just(slices),
-            outlined=st.just(True),
         )
     )
 )
 
 
 def gabors(count, size=9, channels=1):
-    """Edges at every angle, and where there is colour, of opponent colours."""
+    """Return edges at all angles, and in opponent colours if there are three channels."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     filters = []
     for number in range(count):
@@ -83,7 +78,7 @@ def gabors(count, size=9, channels=1):
 
 
 def blobs(count, size, channels):
-    """A blob in another place in each filter, weighted over many channels."""
+    """Return blobs at different positions, weighted over many channels."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     angles = 2 * np.pi * np.arange(count) / count
     weights = np.random.default_rng(0).uniform(0.1, 1, channels)
@@ -99,13 +94,13 @@ def pages(conv_info, kernels, side=320):
 
 
 @given(st.integers(1, 200), SIDES, SIDES, st.integers(16, 900))
-def test_a_layout_fits(count, height, width, side):
-    """No longer than asked unless one pixel a weight is; a place for each cell; visible lines."""
+def test_layout_fits(count, height, width, side):
+    """Not longer than asked unless one pixel per weight is; a position per cell; visible gaps."""
     layout = Layout.fit(count, height, width, side)
     assert layout.rows * layout.columns >= count
     assert (layout.rows - 1) * layout.columns < count
     assert layout.scale >= 1
-    assert layout.gap >= side / 200 or layout.scale == 1, "narrowed only for one pixel a weight"
+    assert layout.gap >= side / 200 or layout.scale == 1, "narrowed only for one pixel per weight"
     if layout.scale > 1:
         assert max(layout.shape) <= side
     larger = Layout(count, height, width, layout.columns, layout.scale + 1, layout.gap)
@@ -113,8 +108,8 @@ def test_a_layout_fits(count, height, width, side):
 
 
 @given(st.integers(0, 200), SIDES, SIDES, st.integers(16, 900), st.integers(1, 250))
-def test_a_layout_with_columns_that_were_asked_for(count, height, width, side, columns):
-    """So many, but no more than there are cells; it fits all the same."""
+def test_layout_with_given_columns(count, height, width, side, columns):
+    """That many, but at most the number of cells; the size limit holds as well."""
     layout = Layout.fit(count, height, width, side, columns=columns)
     assert layout.columns == min(columns, max(count, 1))
     assert layout.rows * layout.columns >= count
@@ -126,13 +121,13 @@ def test_a_layout_with_columns_that_were_asked_for(count, height, width, side, c
 
 
 @given(st.integers(1, 200), SIDES, SIDES, st.integers(16, 900), st.none() | st.integers(1, 30))
-def test_an_even_layout(count, height, width, side, columns):
-    """Every cell and weight begins at an even pixel where that fits; the largest that does."""
+def test_even_layout(count, height, width, side, columns):
+    """Every cell and weight begins at an even pixel, if that fits; the largest that does."""
     layout = Layout.fit(count, height, width, side, columns=columns, even=True)
     assert layout.gap % 2 == 0
     if layout.gap < side / 200:
         wider = Layout(count, height, width, layout.columns, 1, layout.gap + 2)
-        assert max(wider.shape) > side, "narrowed only where it leaves no pixel for a weight"
+        assert max(wider.shape) > side, "narrowed only if no pixel is left for a weight"
     assert layout.columns == Layout.fit(count, height, width, side, columns=columns).columns
     if layout.scale > 1:
         assert layout.scale % 2 == 0
@@ -144,8 +139,8 @@ def test_an_even_layout(count, height, width, side, columns):
 
 
 @given(LAYOUTS, st.booleans())
-def test_the_shape_is_that_of_the_picture(layout, coloured):
-    """What is said before is what is composed, also with slices, and with places left empty."""
+def test_shape_is_that_of_the_picture(layout, coloured):
+    """Also with slices and with empty positions."""
     channels, fill = ((3,), (7, 8, 9)) if coloured else ((), 7)
     for count in (layout.count, layout.count // 2, 0):
         cells = np.full((count, layout.height, layout.width, *channels), 200, np.uint8)
@@ -153,12 +148,12 @@ def test_the_shape_is_that_of_the_picture(layout, coloured):
         assert picture.shape == (*layout.shape, *channels)
         shown = (picture == 200).reshape(*layout.shape, -1).all(axis=-1)
         weights = count * layout.height * layout.width
-        assert shown.sum() == weights * layout.scale**2, "every weight has its pixels"
+        assert shown.sum() == weights * layout.scale**2, "every weight is drawn"
 
 
 @given(st.integers(1, 12), SIDES, SIDES, st.integers(30, 200), st.booleans())
-def test_each_weight_is_a_flat_square_in_its_place(count, height, width, side, coloured):
-    """Every pixel belongs to one weight or to the separators, and to the right one."""
+def test_each_weight_is_a_square_of_one_colour(count, height, width, side, coloured):
+    """Every pixel belongs to the right weight or to a separator."""
     layout = Layout.fit(count, height, width, side)
     channels = (3,) if coloured else ()
     cells = np.random.default_rng(0).integers(0, 200, (count, height, width, *channels), np.uint8)
@@ -177,7 +172,7 @@ def test_each_weight_is_a_flat_square_in_its_place(count, height, width, side, c
 
 
 def boxes(layout):
-    """Return top, bottom, left and right of each cell, its last pixels excluded."""
+    """Return top, bottom, left and right of each cell, the ends exclusive."""
     high, wide = layout.height * layout.scale, layout.width * layout.scale + layout.slices - 1
     for number in range(layout.count):
         row, column = divmod(number, layout.columns)
@@ -189,8 +184,8 @@ def boxes(layout):
 
 
 @given(OUTLINED, st.booleans())
-def test_each_outline_surrounds_its_cell(layout, coloured):
-    """A line around each cell, as wide on all sides; no weight and no other line is touched."""
+def test_outlines_surround_their_cells(layout, coloured):
+    """The same width on all sides; no weight and no other outline is overwritten."""
     channels, fill = ((3,), (7, 8, 9)) if coloured else ((), 250)
     rng = np.random.default_rng(0)
     cells = rng.integers(0, 200, (layout.count, layout.height, layout.width, *channels), np.uint8)
@@ -203,7 +198,7 @@ def test_each_outline_surrounds_its_cell(layout, coloured):
     expected = plain.copy()
     for number, (top, bottom, left, right) in enumerate(boxes(layout)):
         around = np.zeros(layout.shape, bool)
-        assert min(top, left) > line, "at the edge of the picture, too, there is a separator"
+        assert min(top, left) > line, "a separator at the edge of the picture, too"
         around[top - line : bottom + line, left - line : right + line] = True
         around[top:bottom, left:right] = False
         assert not owner[around].any()
@@ -211,17 +206,17 @@ def test_each_outline_surrounds_its_cell(layout, coloured):
         expected[around] = outlines[number]
     np.testing.assert_array_equal(picture, expected)
     inside = owner > 0
-    assert (plain[inside] == fill).all(), "only separators were drawn over"
+    assert (plain[inside] == fill).all(), "only separators are overwritten"
     for axis in (0, 1):
         one, other = (
             owner.take(range(start, owner.shape[axis] - 1 + start), axis) for start in (0, 1)
         )
-        assert (one == other)[(one > 0) & (other > 0)].all(), "no two lines touch"
+        assert (one == other)[(one > 0) & (other > 0)].all(), "no two outlines touch"
 
 
 @given(OUTLINED)
-def test_without_a_label_the_outline_is_the_separator(layout):
-    """With the separator for every cell, and with None, the picture is the same."""
+def test_no_outlines_are_separators(layout):
+    """The picture is the same with None and with the separator for every cell."""
     cells = np.random.default_rng(0).integers(
         0, 200, (layout.count, layout.height, layout.width), np.uint8
     )
@@ -232,40 +227,39 @@ def test_without_a_label_the_outline_is_the_separator(layout):
 
 
 @given(st.integers(0, 200), SIDES, SIDES, st.integers(16, 900), st.booleans())
-def test_an_outlined_layout_fits(count, height, width, side, even):
-    """There is room for a line and what parts it from the next; no longer than asked if it can."""
+def test_outlined_layout_fits(count, height, width, side, even):
+    """The gap holds two outlines and a line between; not longer than asked, if possible."""
     layout = Layout.fit(count, height, width, side, even=even, outlined=True)
-    assert layout.outlined
+
     assert layout.gap >= (4 if even else 3)
     assert layout.gap % (2 if even else 1) == 0
-    assert layout.gap >= side / 80 or layout.scale <= (4 if even else 2), "narrowed only if it must"
+    assert layout.gap >= side / 80 or layout.scale <= (4 if even else 2), "narrowed only if needed"
     if layout.scale > 1:
         assert max(layout.shape) <= side
         assert layout.scale % (2 if even else 1) == 0
     plain = Layout.fit(count, height, width, side, even=even)
-    assert not plain.outlined
     assert layout.scale <= plain.scale
     assert layout.columns == plain.columns
 
 
 @pytest.mark.parametrize("gap", [0, 1, 2])
-def test_a_gap_too_narrow_for_a_line_has_none(gap):
-    """Rather no outline than one over weights or into another cell's."""
+def test_narrow_gaps_have_no_outlines(gap):
+    """An outline would overwrite weights or another outline."""
     layout = Layout(6, 3, 4, 3, 2, gap)
     cells = np.zeros((6, 3, 4), np.uint8)
     picture = layout.compose(cells, 250, np.full(6, 99, np.uint8))
     np.testing.assert_array_equal(picture, layout.compose(cells, 250))
 
 
-def test_an_outlined_layout_without_cells():
-    """An empty place has no line, and is no error."""
+def test_outlined_layout_without_cells():
+    """An empty position has no outline, and is no error."""
     layout = Layout.fit(0, 3, 3, 100, outlined=True)
     picture = layout.compose(np.zeros((0, 3, 3), np.uint8), 250, np.zeros(0, np.uint8))
     assert (picture == 250).all()
 
 
 def test_levels_and_colours(rng):
-    """Lowest is the darkest, highest the lightest; what is not finite is magenta."""
+    """The lowest weight is darkest, the highest lightest, one that is not finite magenta."""
     cells = rng.normal(size=(3, 4, 4, 3))
     cells[1, 2, 2, 0] = np.nan
     rgb, grey = to_rgb(cells, range_of_cells(cells)), cells[..., :1]
@@ -278,7 +272,7 @@ def test_levels_and_colours(rng):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_png_decodes_to_the_picture(conv_info, channels):
+def test_png_decodes_to_the_picture(conv_info, channels):
     """By Pillow: palette entries and colours, every pixel."""
     (picture,) = pages(conv_info, gabors(8, channels=channels))
     with Image.open(io.BytesIO(to_png(picture))) as image:
@@ -287,8 +281,8 @@ def test_a_png_decodes_to_the_picture(conv_info, channels):
 
 
 @pytest.mark.parametrize(("count", "expected"), [(64, 1), (65, 2), (128, 2), (200, 4)])
-def test_more_than_64_filters_go_on_pages(conv_info, rng, count, expected):
-    """All pages alike in size and magnification; every filter is on one of them."""
+def test_more_than_64_filters_are_split_into_pages(conv_info, rng, count, expected):
+    """All pages have the same size and magnification; every filter is on one page."""
     kernels = rng.normal(size=(count, 5, 5, 1))
     drawn = pages(conv_info, kernels)
     assert len(drawn) == expected
@@ -296,8 +290,8 @@ def test_more_than_64_filters_go_on_pages(conv_info, rng, count, expected):
     assert max(drawn[0].shape) <= 320
     layout = Layout.fit(PAGE, 5, 5, 320)
     for number, levels in enumerate(to_levels(kernels, range_of_cells(kernels))):
-        page, place = divmod(number, PAGE)
-        row, column = divmod(place, layout.columns)
+        page, position = divmod(number, PAGE)
+        row, column = divmod(position, layout.columns)
         step = 5 * layout.scale + layout.gap
         top, left = layout.gap + row * step, layout.gap + column * step
         cell = drawn[page][top : top + step - layout.gap, left : left + step - layout.gap]
@@ -307,8 +301,8 @@ def test_more_than_64_filters_go_on_pages(conv_info, rng, count, expected):
 
 @pytest.mark.parametrize("size", [(3, 3), (1, 7), (9, 2)], ids=str)
 @pytest.mark.parametrize("count", [5000, 65_536, 10**6 + 3])
-def test_very_many_cells_are_laid_out_at_once(count, size):
-    """As when every number of columns is tried: about as wide as high, or up to twice."""
+def test_layout_of_many_cells_is_fast(count, size):
+    """About as wide as high, or up to twice as wide, as for fewer cells."""
     began = time.process_time()
     layout = Layout.fit(count, *size, 640)
     assert time.process_time() - began < 1
@@ -317,8 +311,8 @@ def test_very_many_cells_are_laid_out_at_once(count, size):
     assert layout.rows * layout.columns - count < 0.01 * count
 
 
-def test_the_columns_of_many_cells_are_those_of_all_that_can_be_tried(monkeypatch):
-    """The few that are tried hold the best."""
+def test_columns_of_many_cells_are_the_best(monkeypatch):
+    """The numbers of columns that are tried include the best of all."""
     found = {n: Layout.fit(n, 3, 3, 640).columns for n in (65, 500, 997, 4096)}
     monkeypatch.setattr(grid, "_MOST_TRIED", 64)
     assert {n: Layout.fit(n, 3, 3, 640).columns for n in found} == found
@@ -340,7 +334,7 @@ def test_golden_pattern(conv_info, golden):
 
 
 def test_golden_matrix(conv_info, golden):
-    """A 1x1 kernel of 12 inputs and 20 filters: the weight grows to the right and down."""
+    """A 1x1 kernel of 12 inputs and 20 filters: weights increase to the right and downward."""
     weights = np.add.outer(np.arange(20), 3 * np.arange(12)).reshape(20, 1, 1, 12)
     golden("matrix.png", to_image(pages(conv_info, weights)[0]))
 
@@ -353,7 +347,7 @@ def test_golden_pages(conv_info, golden):
 
 
 def test_golden_slices(conv_info, golden):
-    """6 blobs of 5x5x5, the five slices of each side by side, a line between them."""
+    """6 blobs of 5x5x5, the five slices of each side by side with lines between."""
     z, y, x = np.mgrid[-1:1:5j, -1:1:5j, -1:1:5j]
     angles = np.arange(6)[:, None, None, None]
     spots = np.exp(-2 * ((z - np.cos(angles) / 2) ** 2 + (y - np.sin(angles) / 2) ** 2 + x**2))
@@ -367,7 +361,7 @@ def test_golden_slices(conv_info, golden):
 
 
 def test_golden_strange(conv_info, golden):
-    """Grey edges, of which one has a NaN, one an infinity, one is constant and one is all NaN."""
+    """Grey edges, one with a NaN, one with an infinity, one constant, one all NaN."""
     kernels = gabors(8)
     kernels[1, 2, 2] = np.nan
     kernels[2, 6, 6] = np.inf
@@ -377,12 +371,12 @@ def test_golden_strange(conv_info, golden):
 
 
 def test_golden_outlined(golden):
-    """7 edges of 5x5, of every label in turn, then two without; the last place is empty."""
+    """7 edges of 5x5: each label in turn, then two without; the last position is empty."""
     kernels = gabors(7, 5)
     layout = Layout.fit(7, 5, 5, 160, outlined=True)
     labels = np.array([*OUTLINED_LABELS, "unstructured", "unknown", "edge"])
     tones = to_levels(kernels, range_of_cells(kernels))
     picture = layout.compose(tones, SEPARATOR, outline_entries(labels))
     image = Image.fromarray(picture)
-    image.putpalette(film_palette("dark").tobytes())
+    image.putpalette(theme_palette("dark").tobytes())
     golden("outlined.png", image)

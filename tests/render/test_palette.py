@@ -7,19 +7,23 @@ from hypothesis.extra.numpy import arrays
 
 from filtertrack import FiltertrackError
 from filtertrack.measures import LABELS
-from filtertrack.render.grid import LEVELS, NOT_FINITE, NOT_FINITE_RGB, SEPARATOR, grid_palette
 from filtertrack.render.palette import (
     BACKGROUND,
+    LEVELS,
+    NOT_FINITE,
+    NOT_FINITE_RGB,
     OUTLINE,
     OUTLINED,
+    SEPARATOR,
     SHADES,
     THEMES,
     TRANSPARENT,
     chosen_levels,
     colormap_levels,
-    film_palette,
+    grid_palette,
     outline_entries,
     ramp_entry,
+    theme_palette,
     to_entries,
 )
 
@@ -27,7 +31,7 @@ PIXELS = arrays(np.uint8, st.tuples(st.integers(0, 60), st.just(3)))
 
 
 def contrast(one, other):
-    """Return the contrast of two colours as WCAG 2 defines it, from 1 to 21."""
+    """Return the contrast ratio of two colours as defined by WCAG 2, from 1 to 21."""
 
     def luminance(rgb):
         unit = np.array(rgb) / 255
@@ -38,8 +42,8 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_every_entry_has_one_meaning():
-    """Levels, the grid's two, outlines, background, ramps and "as before" do not overlap."""
+def test_entries_do_not_overlap():
+    """Levels, not finite, separator, outlines, background, ramps, transparent."""
     ramps = [ramp_entry(ramp, shade + 1) for ramp in range(3) for shade in range(SHADES)]
     outlines = [OUTLINE + number for number in range(len(OUTLINED))]
     entries = [*range(LEVELS), NOT_FINITE, SEPARATOR, *outlines, BACKGROUND, *ramps, TRANSPARENT]
@@ -48,9 +52,9 @@ def test_every_entry_has_one_meaning():
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_colours_around_the_weights(theme):
-    """The theme's own; each ramp goes evenly from the background to its colour."""
-    colours, look = film_palette(theme), THEMES[theme]
+def test_fixed_colours_are_those_of_the_theme(theme):
+    """Each ramp goes in equal steps from the background to its colour."""
+    colours, look = theme_palette(theme), THEMES[theme]
     assert colours.shape == (256, 3)
     assert colours.dtype == np.uint8
     assert tuple(colours[BACKGROUND]) == look.background
@@ -66,30 +70,30 @@ def test_the_colours_around_the_weights(theme):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_text_and_curves_are_legible(theme):
-    """By WCAG's measure for text of normal size."""
+    """By the WCAG contrast ratio for text of normal size."""
     look = THEMES[theme]
     for colour in look.ramps:
         assert contrast(colour, look.background) >= 4.5
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_theme_does_not_change_the_weights(theme):
-    """Greys are those of every other picture; levels that are given are taken as they are."""
-    np.testing.assert_array_equal(film_palette(theme)[:LEVELS], grid_palette()[:LEVELS])
+def test_themes_do_not_change_colours_of_weights(theme):
+    """Greys are the same in all palettes; given levels are used unchanged."""
+    np.testing.assert_array_equal(theme_palette(theme)[:LEVELS], grid_palette()[:LEVELS])
     levels = colormap_levels("viridis")
-    coloured = film_palette(theme, levels)
+    coloured = theme_palette(theme, levels)
     np.testing.assert_array_equal(coloured[:LEVELS], levels)
-    np.testing.assert_array_equal(coloured[LEVELS:], film_palette(theme)[LEVELS:])
+    np.testing.assert_array_equal(coloured[LEVELS:], theme_palette(theme)[LEVELS:])
 
 
-def test_a_palette_is_nobody_elses():
-    """Changing one changes no other."""
-    film_palette()[:] = 0
-    assert film_palette().any()
+def test_palettes_are_independent():
+    """Changing one does not change the next."""
+    theme_palette()[:] = 0
+    assert theme_palette().any()
 
 
-def test_grey_is_the_grid():
-    """From black to white, never darker; the colormap that is drawn when none is asked for."""
+def test_grey_is_the_default_colormap():
+    """From black to white, monotonically; the same as the palette of a grid."""
     levels = colormap_levels("gray")
     np.testing.assert_array_equal(levels, grid_palette()[:LEVELS])
     assert levels[0].tolist() == [0, 0, 0]
@@ -98,8 +102,8 @@ def test_grey_is_the_grid():
 
 
 @pytest.mark.parametrize("name", ["viridis", "RdBu_r", "coolwarm", "twilight", "tab10", "gray_r"])
-def test_a_colormap_is_matplotlibs(name):
-    """At both ends and all the way between, to half a level."""
+def test_colormap_is_that_of_matplotlib(name):
+    """At both ends and in between, to half a level."""
     levels = colormap_levels(name)
     assert levels.shape == (LEVELS, 3)
     assert levels.dtype == np.uint8
@@ -112,8 +116,8 @@ def test_a_colormap_is_matplotlibs(name):
     ("name", "hint"),
     [("viridiss", "viridis"), ("Magma", "magma"), ("RdBu-r", "RdBu_r"), ("?", "coolwarm")],
 )
-def test_an_unknown_colormap_is_an_error_that_helps(name, hint):
-    """It says what was asked for, and names that are near, or else some that are good."""
+def test_unknown_colormap_error_suggests_names(name, hint):
+    """It quotes the name, and suggests similar names or, if there are none, common ones."""
     with pytest.raises(FiltertrackError) as error:
         colormap_levels(name)
     assert repr(name) in str(error.value)
@@ -121,27 +125,27 @@ def test_an_unknown_colormap_is_an_error_that_helps(name, hint):
 
 
 def test_few_colours_are_exact(rng):
-    """Up to 236 colours each have an entry of their own, however often each occurs."""
+    """Up to 236 colours each have their own entry, whatever their frequency."""
     few = rng.integers(0, 256, (LEVELS, 3), np.uint8)
     pixels = few[rng.integers(0, LEVELS, (80, 30))]
-    colours = film_palette("dark", chosen_levels(pixels.reshape(-1, 3)))
+    colours = theme_palette("dark", chosen_levels(pixels.reshape(-1, 3)))
     np.testing.assert_array_equal(colours[to_entries(pixels, colours)], pixels)
 
 
-def test_many_colours_are_near(rng):
-    """Of colours all over the cube, the nearest of 236 entries is about 30 dB away, as measured."""
+def test_many_colours_are_approximated(rng):
+    """Of random colours, the nearest of 236 entries has a PSNR of about 30 dB."""
     pixels = rng.integers(0, 256, (20_000, 3), np.uint8)
     levels = chosen_levels(pixels)
     assert levels.shape == (LEVELS, 3)
     assert len(np.unique(levels, axis=0)) > 0.9 * LEVELS
-    colours = film_palette("light", levels)
+    colours = theme_palette("light", levels)
     error = colours[to_entries(pixels, colours)].astype(float) - pixels
     assert 10 * np.log10(255**2 / np.square(error).mean()) > 24
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, LEVELS - 1, LEVELS, LEVELS + 1])
-def test_any_number_of_colours_makes_levels(count):
-    """None, one, and about as many as there is room for."""
+def test_any_number_of_colours_gives_levels(count):
+    """None, one, and about 236."""
     sample = np.stack([np.arange(count), np.arange(count), np.zeros(count)], axis=1).astype(
         np.uint8
     )
@@ -152,17 +156,17 @@ def test_any_number_of_colours_makes_levels(count):
         assert set(map(tuple, sample.tolist())) <= set(map(tuple, levels.tolist()))
 
 
-def test_the_same_sample_chooses_the_same_colours(rng):
-    """So that the same run makes the same file."""
+def test_chosen_colours_are_reproducible(rng):
+    """So that the same run gives the same file."""
     sample = rng.integers(0, 256, (5000, 3), np.uint8)
     np.testing.assert_array_equal(chosen_levels(sample), chosen_levels(sample.copy()))
 
 
 @given(PIXELS, st.integers(0, 10), st.sampled_from(list(THEMES)))
-def test_the_nearest_entry_is_chosen(pixels, seed, theme):
-    """Against all distances written out; never an entry that is not a weight's."""
+def test_nearest_entry_is_chosen(pixels, seed, theme):
+    """Compared with all distances; only entries of weights."""
     rng = np.random.default_rng(seed)
-    colours = film_palette(theme, rng.integers(0, 256, (LEVELS, 3), np.uint8))
+    colours = theme_palette(theme, rng.integers(0, 256, (LEVELS, 3), np.uint8))
     pixels = pixels[(pixels != NOT_FINITE_RGB).any(axis=1)]
     away = np.square(pixels[:, None].astype(int) - colours[None, :LEVELS]).sum(axis=-1)
     entries = to_entries(pixels, colours)
@@ -172,9 +176,9 @@ def test_the_nearest_entry_is_chosen(pixels, seed, theme):
     )
 
 
-def test_many_pixels_are_each_their_own(rng):
-    """More than are looked up at once, and in any shape: as if each were alone."""
-    colours = film_palette("dark", rng.integers(0, 256, (LEVELS, 3), np.uint8))
+def test_pixels_are_independent(rng):
+    """More than are processed at once, in any shape."""
+    colours = theme_palette("dark", rng.integers(0, 256, (LEVELS, 3), np.uint8))
     pixels = rng.integers(0, 256, (3, 47, 11, 3), np.uint8)
     entries = to_entries(pixels, colours)
     assert entries.shape == (3, 47, 11)
@@ -183,10 +187,10 @@ def test_many_pixels_are_each_their_own(rng):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_what_is_not_finite_is_magenta_in_every_palette(theme):
+def test_not_finite_is_magenta_in_every_palette(theme):
     """Its colour has one entry, whatever the other colours are."""
     near = np.array([NOT_FINITE_RGB, (254, 0, 170), (0, 0, 0)], np.uint8)
-    colours = film_palette(theme, chosen_levels(near))
+    colours = theme_palette(theme, chosen_levels(near))
     entries = to_entries(near, colours)
     assert entries[0] == NOT_FINITE
     assert (entries[1:] < LEVELS).all()
@@ -194,16 +198,16 @@ def test_what_is_not_finite_is_magenta_in_every_palette(theme):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_outlines_are_the_themes(theme):
-    """An entry each, of its colour, whatever the weights' colours are."""
+def test_outlines_are_those_of_the_theme(theme):
+    """One entry each, whatever the colours of the weights are."""
     for levels in (None, colormap_levels("viridis")):
-        colours = film_palette(theme, levels)[OUTLINE : OUTLINE + len(OUTLINED)]
+        colours = theme_palette(theme, levels)[OUTLINE : OUTLINE + len(OUTLINED)]
         assert [tuple(colour) for colour in colours.tolist()] == list(THEMES[theme].outlines)
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_outlines_are_seen(theme):
-    """Against the separators and the background; each is told from the others and from greys."""
+def test_outlines_have_contrast(theme):
+    """With separators, background, greys, and each other."""
     look = THEMES[theme]
     for number, colour in enumerate(look.outlines):
         assert contrast(colour, look.background) >= 2.4
@@ -215,8 +219,8 @@ def test_outlines_are_seen(theme):
             assert np.abs(np.subtract(colour, other)).sum() > 100
 
 
-def test_each_label_has_its_entry():
-    """The outlined ones in their order; all others, and what is no label, the separator's."""
+def test_outline_entries_of_labels():
+    """Outlined labels in their order; the separator for all others, and for no label."""
     assert set(OUTLINED) < set(LABELS)
     entries = outline_entries(np.array(LABELS))
     for label, entry in zip(LABELS, entries.tolist(), strict=True):
@@ -228,8 +232,8 @@ def test_each_label_has_its_entry():
 @given(
     arrays(np.int64, st.tuples(st.integers(0, 4), st.integers(0, 5)), elements=st.integers(0, 5))
 )
-def test_entries_keep_the_shape_of_labels(numbers):
-    """Of any shape, empty ones too; one byte each."""
+def test_outline_entries_keep_the_shape(numbers):
+    """Any shape, also an empty one; one byte each."""
     labels = np.array(LABELS)[numbers]
     entries = outline_entries(labels)
     assert entries.shape == labels.shape

@@ -12,7 +12,7 @@ ANY = st.lists(st.none() | st.floats(), min_size=1, max_size=8)
 
 
 def plot(*curves, knots=None, shape=SHAPE):
-    """Return the plot of one or two lists of values; None where nothing was logged."""
+    """Return the plot of one or two lists of values; None if nothing was logged."""
     logs = [[{} if v is None else {"loss": v} for v in values] for values in curves]
     metric = Metric("loss", tuple(Curve.of("", log, "loss") for log in logs))
     knots = np.linspace(0, 1, len(curves[0])) if knots is None else np.array(knots, float)
@@ -20,7 +20,7 @@ def plot(*curves, knots=None, shape=SHAPE):
 
 
 def shades(picture, ramp=1):
-    """Return the shade of each pixel in one ramp; 0 where it is in none or in another."""
+    """Return the shade of each pixel in one ramp; 0 outside the ramp."""
     shade = picture.astype(int) - ramp_entry(ramp, 0)
     return np.where((shade >= 1) & (shade <= SHADES), shade, 0)
 
@@ -37,13 +37,13 @@ def middle(picture, ramp=1):
     return (rows.min() + rows.max()) / 2
 
 
-def test_the_loss_comes_first():
-    """The others stay in the order in which they were logged, whenever that was."""
+def test_loss_is_the_first_metric():
+    """The others keep the order in which they were first logged."""
     logs = [{}, {"accuracy": 1, "auc": 1}, {"accuracy": 1, "f1": 1, "loss": 1}]
     assert [metric.name for metric in metrics_of([logs], 9)[0]] == ["loss", "accuracy", "auc", "f1"]
 
 
-def test_a_validation_is_paired_with_its_metric():
+def test_validation_is_paired_with_its_metric():
     """Training first, validation second; a validation alone is a metric of its own."""
     logs = [{"val_loss": 3.0, "loss": 2.0, "acc": 0.5, "val_auc": 0.7}]
     loss, *others = metrics_of([logs], 9)[0]
@@ -53,14 +53,14 @@ def test_a_validation_is_paired_with_its_metric():
     assert [len(metric.curves) for metric in others] == [1, 1]
 
 
-def test_a_validation_of_the_loss_alone_comes_first():
-    """The loss is the first to be seen, also where only that of the validation was logged."""
+def test_validation_loss_alone_is_the_first_metric():
+    """Also if the training loss was not logged."""
     metrics, more = metrics_of([[{"acc": 1.0, "val_loss": 2.0}]], 2)
     assert ([metric.name for metric in metrics], more) == (["val_loss", "acc"], 0)
 
 
 def test_two_runs_have_a_curve_each():
-    """For every name that either logged; a validation is a metric like any other."""
+    """For every name that either logged; a validation is a metric of its own."""
     metrics, _ = metrics_of([[{"a": 1.0, "loss": 2.0}], [{"loss": 3.0, "val_loss": 4.0}]], 9)
     assert [metric.name for metric in metrics] == ["loss", "val_loss", "a"]
     assert {len(metric.curves) for metric in metrics} == {2}
@@ -69,14 +69,14 @@ def test_two_runs_have_a_curve_each():
     assert [curve.known.tolist() for curve in validation.curves] == [[False], [True]]
 
 
-def test_nothing_logged_is_no_metric():
-    """Neither in one run nor in two."""
+def test_no_logs_give_no_metrics():
+    """For one run and for two."""
     assert metrics_of([[{}, {}]], 9) == ([], 0)
     assert metrics_of([[{}], [{}]], 9) == ([], 0)
 
 
-def test_of_many_metrics_the_first_are_taken():
-    """And the others are counted, a validation with its metric, or those of both runs."""
+def test_excess_metrics_are_counted():
+    """Only the first are returned; a metric and its validation, or both runs, count once."""
     log = {"acc": 1.0, "val_acc": 1.0, "f1": 1.0, "loss": 1.0, "val_loss": 1.0}
     metrics, more = metrics_of([[log]], 2)
     assert ([metric.name for metric in metrics], more) == (["loss", "acc"], 1)
@@ -85,8 +85,8 @@ def test_of_many_metrics_the_first_are_taken():
 
 
 @given(ANY)
-def test_the_value_logged_last_stays(values):
-    """At each snapshot, against a loop; before the first value there is none."""
+def test_last_value_is_kept(values):
+    """At each snapshot; before the first value there is none."""
     curve = Curve.of("", [{} if v is None else {"x": v} for v in values], "x")
     last, expected = np.nan, []
     for value in values:
@@ -97,16 +97,16 @@ def test_the_value_logged_last_stays(values):
     assert curve.known.tolist() == np.logical_or.accumulate(curve.logged).tolist()
 
 
-def test_of_weights_of_which_nothing_was_logged_no_metric_is_known():
-    """As of averaged ones: what was logged last is of other weights."""
+def test_metrics_without_log_are_unknown():
+    """Such as those of averaged weights: the last values belong to other weights."""
     logs = [{}, {"loss": 2.0}, {}, None, {"loss": 1.0}]
     curve = Curve.of("", logs, "loss")
     assert curve.known.tolist() == [False, True, True, False, True]
     assert curve.values.tolist()[1:] == [2.0, 2.0, 2.0, 1.0]
 
 
-def test_the_marker_moves_from_left_to_right():
-    """From near the left edge to near the right one, in even steps."""
+def test_marker_moves_from_left_to_right():
+    """From near the left edge to near the right edge, in equal steps."""
     drawn = plot([1.0, 3.0, 2.0])
     columns = [marker(drawn.draw(when)) for when in np.linspace(0, 1, 41)]
     steps = np.diff(columns)
@@ -117,8 +117,8 @@ def test_the_marker_moves_from_left_to_right():
 
 
 @pytest.mark.parametrize("when", [0.0, 0.3, 0.5, 1.0])
-def test_the_future_is_dim_and_the_past_bright(when):
-    """Left of the marker a curve has its own colour; right of it, and of its dot, never."""
+def test_future_is_dim_and_past_bright(when):
+    """Left of the marker a curve has its full colour, right of it and of its dot it has not."""
     picture = plot([1.0, 3.0, 2.0]).draw(when)
     column, shade = marker(picture), shades(picture)
     past, future = shade[:, : column - 3], shade[:, column + 4 :]
@@ -127,8 +127,8 @@ def test_the_future_is_dim_and_the_past_bright(when):
     assert shade[:, column].max() == SHADES, "the dot"
 
 
-def test_the_whole_curve_is_always_there():
-    """What is bright at the end is there at the start, pixel for pixel, and nothing else."""
+def test_whole_curve_is_always_drawn():
+    """The same pixels at the start as at the end."""
     drawn = plot([1.0, 3.0, 2.0, 2.5])
     start, end = shades(drawn.draw(0.0)), shades(drawn.draw(1.0))
     inside = slice(7, -7)
@@ -137,8 +137,8 @@ def test_the_whole_curve_is_always_there():
     assert (start[:, inside] > 0)[end[:, inside] >= SHADES / 2].all()
 
 
-def test_high_is_up():
-    """The largest value is at the top, the smallest at the bottom, a middle one between."""
+def test_larger_values_are_higher():
+    """The largest value is at the top, the smallest at the bottom."""
     drawn = plot([1.0, 3.0, 2.0])
     rows = [middle(drawn.draw(when)[:, marker(drawn.draw(when)), None]) for when in (0, 0.5, 1)]
     assert rows[1] < rows[2] < rows[0]
@@ -147,8 +147,8 @@ def test_high_is_up():
     assert rows[2] == pytest.approx((rows[0] + rows[1]) / 2, abs=1)
 
 
-def test_the_dot_is_on_the_curve():
-    """Also between snapshots: half-way between two values it is half-way up."""
+def test_dot_is_on_the_curve():
+    """Also between snapshots: half-way between two values."""
     drawn = plot([0.0, 1.0], shape=(60, 120))
     rows = []
     for when in np.linspace(0, 1, 21):
@@ -157,8 +157,8 @@ def test_the_dot_is_on_the_curve():
     np.testing.assert_allclose(rows, np.linspace(rows[0], rows[-1], 21), atol=1)
 
 
-def test_a_constant_is_in_the_middle():
-    """Neither high nor low, and straight."""
+def test_constant_curve_is_in_the_middle():
+    """A straight horizontal line."""
     picture = plot([7.0, 7.0, 7.0]).draw(1.0)
     rows = np.flatnonzero((shades(picture) > 0)[:, : marker(picture) - 4].any(axis=1))
     assert len(rows) <= 2
@@ -166,8 +166,8 @@ def test_a_constant_is_in_the_middle():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_left_out(value):
-    """The curve goes on as if nothing had been logged there."""
+def test_not_finite_values_are_left_out(value):
+    """The curve is the same as if they had not been logged."""
     for when in (0.0, 0.4, 1.0):
         np.testing.assert_array_equal(
             plot([1.0, value, 3.0, 2.0, value]).draw(when),
@@ -175,8 +175,8 @@ def test_what_is_not_finite_is_left_out(value):
         )
 
 
-def test_a_curve_that_begins_later_has_no_dot_before():
-    """A single value is a dot once it is known; there is no line to it."""
+def test_curve_that_begins_later_has_no_dot_before():
+    """A single value is a dot from its time on, without a line."""
     drawn = plot([None, None, 2.0, None, None])
     assert not shades(drawn.draw(0.0)).any()
     assert not shades(drawn.draw(0.49)).any()
@@ -188,8 +188,8 @@ def test_a_curve_that_begins_later_has_no_dot_before():
 
 
 @pytest.mark.parametrize("values", [[None, None], [np.nan, np.inf]])
-def test_a_curve_that_was_never_logged_is_empty(values):
-    """The plot has its floor and its marker, and nothing else."""
+def test_curve_without_values_is_empty(values):
+    """The plot has only its axis and its marker."""
     picture = plot(values).draw(0.5)
     assert not shades(picture).any()
     expected = np.full(SHAPE, BACKGROUND, np.uint8)
@@ -198,8 +198,8 @@ def test_a_curve_that_was_never_logged_is_empty(values):
     np.testing.assert_array_equal(picture, expected)
 
 
-def test_two_curves_share_their_range():
-    """The lower one stays below, each in its own colour; one that is missing changes nothing."""
+def test_two_curves_share_a_range():
+    """The lower one stays below, each in its own colour; a missing one changes nothing."""
     picture = plot([1.0, 1.0], [3.0, 3.0]).draw(1.0)
     assert middle(picture, 2) < 5
     assert middle(picture, 1) > SHAPE[0] - 6
@@ -207,8 +207,8 @@ def test_two_curves_share_their_range():
     np.testing.assert_array_equal(plot([1.0, 2.0], [None, None]).draw(1.0), alone)
 
 
-def test_the_first_curve_is_over_the_second():
-    """Where both are the same, the training's colour is seen all along the line."""
+def test_first_curve_covers_the_second():
+    """If both are equal, only the colour of the first is visible."""
     picture = plot([1.0, 3.0, 2.0], [1.0, 3.0, 2.0]).draw(1.0)
     line = slice(None), slice(0, marker(picture) - 4)
     np.testing.assert_array_equal(
@@ -229,8 +229,8 @@ def test_the_first_curve_is_over_the_second():
     st.integers(20, 60),
     st.integers(40, 200),
 )
-def test_anything_can_be_plotted(curves, when, height, width):
-    """Any floats, float64's extremes too: the plot has its shape, its ramps and its marker."""
+def test_any_values_can_be_plotted(curves, when, height, width):
+    """Any floats: the plot has its shape, its entries and its marker."""
     drawn = plot(*curves, shape=(height, width))
     picture = drawn.draw(when)
     assert picture.shape == (height, width)

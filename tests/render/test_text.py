@@ -22,15 +22,15 @@ WORDS = st.text(st.characters(codec="latin-1", exclude_categories=["C"]), max_si
 
 
 @given(st.integers(1, 5000))
-def test_a_size_is_legible(width):
-    """Neither tiny nor huge, and never smaller in a wider picture."""
+def test_font_size_is_legible(width):
+    """Neither tiny nor huge, and not smaller in a wider picture."""
     assert 11 <= font_size(width) <= 20
     assert font_size(width) <= font_size(width + 1)
 
 
 @given(WORDS.filter(bool), st.integers(11, 20), st.booleans())
-def test_a_line_is_as_wide_as_its_text(text, size, bold):
-    """One line high, whatever it says, in its ramp and the background only."""
+def test_line_is_as_wide_as_its_text(text, size, bold):
+    """One line high, with entries of its ramp and the background only."""
     face = font(size, bold=bold)
     entries = line(text, face)
     assert entries.shape == (line_height(size), max(1, np.ceil(face.getlength(text))))
@@ -41,8 +41,8 @@ def test_a_line_is_as_wide_as_its_text(text, size, bold):
 
 @pytest.mark.parametrize("size", [11, 15, 20])
 @pytest.mark.parametrize("bold", [False, True])
-def test_letters_are_whole(size, bold):
-    """Neither accents nor descenders are cut off; of the last letter at most its faint edge."""
+def test_letters_are_not_cut_off(size, bold):
+    """Neither accents nor descenders; of the last letter at most its faint edge."""
     face = font(size, bold=bold)
     text = "ÄÅgjpqyÇ|–·…f"
     left, top, right, bottom = face.getbbox(text)
@@ -53,7 +53,7 @@ def test_letters_are_whole(size, bold):
 
 
 def test_edges_are_antialiased():
-    """Every shade of the ramp occurs, the brightest too."""
+    """All shades of the ramp occur."""
     entries = line("Sooth 0.123", font(14))
     assert set(np.unique(entries)) == {
         BACKGROUND,
@@ -61,8 +61,8 @@ def test_edges_are_antialiased():
     }
 
 
-def test_each_ramp_has_its_entries():
-    """The same letters in another colour are the same shades of another ramp."""
+def test_ramps_differ_only_in_colour():
+    """The same letters in another ramp have the same shades."""
     plain = line("loss", font(14)).astype(int)
     for ramp in (FIRST, SECOND):
         other = line("loss", font(14), ramp).astype(int)
@@ -70,19 +70,17 @@ def test_each_ramp_has_its_entries():
         np.testing.assert_array_equal(other, plain + shift)
 
 
-def test_a_quiet_text_is_nearer_to_the_background():
-    """No pixel is brighter than in a plain one, and none has the ramp's own colour."""
+def test_quiet_text_is_nearer_to_the_background():
+    """No pixel is brighter than in plain text, and none has the full colour."""
     plain, quiet = (line("loss", font(14), TEXT, strength) for strength in (PLAIN, QUIET))
     assert (quiet <= plain).all()
     assert BACKGROUND < quiet.max() < plain.max() == ramp_entry(TEXT, SHADES)
 
 
-def test_a_line_is_nobody_elses():
-    """Changing one changes none that is drawn later."""
-    for text in ("loss", "0.123", "loss 0.123"):
-        before = line(text, font(14)).copy()
-        line(text, font(14))[:] = 0
-        np.testing.assert_array_equal(line(text, font(14)), before)
+def test_lines_are_read_only():
+    """They come from a cache, so a change would appear in later pictures."""
+    with pytest.raises(ValueError, match="read-only"):
+        line("loss 0.123", font(14))[:] = 0
 
 
 @given(
@@ -91,8 +89,8 @@ def test_a_line_is_nobody_elses():
     st.booleans(),
     st.sampled_from([PLAIN, QUIET]),
 )
-def test_a_line_is_drawn_as_pillow_draws_it(text, size, bold, strength):
-    """As one piece, whatever it is put together from."""
+def test_line_is_drawn_as_by_pillow(text, size, bold, strength):
+    """Pixel for pixel, numbers included."""
     face = font(size, bold=bold)
     entries = line(text, face, TEXT, strength)
     whole = Image.new("L", entries.shape[::-1])
@@ -101,33 +99,33 @@ def test_a_line_is_drawn_as_pillow_draws_it(text, size, bold, strength):
     np.testing.assert_array_equal(entries, BACKGROUND + shades)
 
 
-def test_an_empty_text_is_a_line():
-    """One pixel of background."""
+def test_empty_text_is_one_pixel_wide():
+    """One column of background."""
     entries = line("", font(14))
     assert entries.shape == (line_height(14), 1)
     assert (entries == BACKGROUND).all()
 
 
 @given(WORDS, st.floats(-5, 300), st.integers(11, 20))
-def test_a_text_is_cut_to_its_room(text, room, size):
-    """Unchanged where it fits; else as much of its end as fits after an ellipsis."""
+def test_text_is_shortened_to_a_width(text, width, size):
+    """Unchanged if it fits; else an ellipsis and as much of its end as fits."""
     face = font(size)
-    cut = shortened(text, face, room)
-    if face.getlength(text) <= room:
-        assert cut == text
-    elif cut:
-        assert cut[0] == "…"
-        assert text.endswith(cut[1:])
-        assert face.getlength(cut) <= room
-        longer = text[-len(cut) :]
-        assert face.getlength(f"…{longer}") > room
+    short = shortened(text, face, width)
+    if face.getlength(text) <= width:
+        assert short == text
+    elif short:
+        assert short[0] == "…"
+        assert text.endswith(short[1:])
+        assert face.getlength(short) <= width
+        longer = text[-len(short) :]
+        assert face.getlength(f"…{longer}") > width
     else:
-        assert room < face.getlength(f"…{text[-1:]}")
+        assert width < face.getlength(f"…{text[-1:]}")
 
 
 @pytest.mark.parametrize("length", [10_000, 1_000_000])
-def test_a_text_of_any_length_is_cut_at_once(length):
-    """It is not measured whole, nor from every character on."""
+def test_shortening_a_very_long_text_is_fast(length):
+    """It is not measured as a whole, nor from every character on."""
     face, began = font(14), time.process_time()
     text = "x" * (length - 9) + "_accuracy"
     assert shortened(text, face, 200) == shortened(text[-200:], face, 200)
@@ -135,8 +133,8 @@ def test_a_text_of_any_length_is_cut_at_once(length):
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 6), st.integers(0, 6))
-def test_a_part_is_cut_off_where_it_sticks_out(top, left, height, width):
-    """Against a larger picture, cut afterwards; with and without colours."""
+def test_paste_crops_at_the_edges(top, left, height, width):
+    """Compared with a larger picture, cropped afterwards; with and without colours."""
     for channels in ((), (3,)):
         part = np.random.default_rng(0).integers(1, 9, (height, width, *channels), np.uint8)
         large = np.zeros((30, 30, *channels), np.uint8)
@@ -146,8 +144,8 @@ def test_a_part_is_cut_off_where_it_sticks_out(top, left, height, width):
         np.testing.assert_array_equal(picture, large[:8, :10])
 
 
-def test_fonts_that_a_distribution_keeps_elsewhere(tmp_path, monkeypatch):
-    """Then matplotlib is asked."""
+def test_fonts_of_a_patched_matplotlib_are_found(tmp_path, monkeypatch):
+    """By asking matplotlib, if its data folder has been moved."""
     from importlib.machinery import ModuleSpec
 
     from filtertrack.render import text as lettering

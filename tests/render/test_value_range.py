@@ -11,8 +11,8 @@ TAME = SHAPES.flatmap(lambda shape: arrays(np.float64, shape, elements=st.floats
 
 
 @given(ANY, st.sampled_from(["cell", "layer"]))
-def test_everything_finite_is_between_0_and_1(cells, span):
-    """Also float64's extremes; what is not finite is NaN and nothing else is."""
+def test_finite_weights_are_between_0_and_1(cells, span):
+    """Also extremes of float64; only values that are not finite become NaN."""
     unit = normalise(cells, range_of_cells(cells, span))
     finite = np.isfinite(cells)
     assert (np.isnan(unit) == ~finite).all()
@@ -21,7 +21,7 @@ def test_everything_finite_is_between_0_and_1(cells, span):
 
 @given(TAME)
 def test_each_cell_spans_0_to_1(cells):
-    """Lowest is 0 and highest 1, exactly; a constant cell is one half."""
+    """Its lowest weight is 0 and its highest 1, exactly; a constant cell is one half."""
     for cell, unit in zip(cells, normalise(cells, range_of_cells(cells)), strict=True):
         if cell.min() < cell.max():
             assert (unit[cell == cell.min()] == 0).all()
@@ -31,7 +31,7 @@ def test_each_cell_spans_0_to_1(cells):
 
 
 @given(TAME)
-def test_the_order_of_weights_stays(cells):
+def test_order_of_weights_is_kept(cells):
     """A higher weight is never drawn darker."""
     unit = normalise(cells, range_of_cells(cells, "layer"))
     order = np.argsort(cells, axis=None)
@@ -39,8 +39,8 @@ def test_the_order_of_weights_stays(cells):
 
 
 @given(TAME, st.floats(0.5, 100), st.floats(-1e3, 1e3))
-def test_length_and_shift_do_not_matter(cells, factor, shift):
-    """A filter and the same filter stronger, or shifted, look alike."""
+def test_scale_and_offset_do_not_matter(cells, factor, shift):
+    """A filter looks the same if it is scaled or shifted."""
     cells = np.round(cells)
     moved = cells * factor + shift
     np.testing.assert_allclose(
@@ -49,8 +49,8 @@ def test_length_and_shift_do_not_matter(cells, factor, shift):
 
 
 @given(ANY)
-def test_ranges_ignore_what_is_not_finite(cells):
-    """Against numpy, cell by cell; one range for all with ``"layer"``."""
+def test_ranges_ignore_not_finite_values(cells):
+    """Cell by cell; with ``"layer"`` one range for all cells."""
     values, shared = range_of_cells(cells), range_of_cells(cells, "layer")
     for number, cell in enumerate(cells):
         finite = cell[np.isfinite(cell)]
@@ -72,8 +72,8 @@ def test_union_covers_both(cells, seed):
     np.testing.assert_array_equal(both.high, expected.high)
 
 
-def test_outside_the_range_is_clipped():
-    """A range chosen elsewhere: what lies outside is darkest or lightest."""
+def test_values_outside_the_range_are_clipped():
+    """They are darkest or lightest."""
     cells = np.array([[[[-5.0], [0.0], [5.0]]]])
     values = range_of_cells(np.array([[[[-1.0], [1.0]]]]))
     assert normalise(cells, values).ravel().tolist() == [0, 0.5, 1]
@@ -81,7 +81,7 @@ def test_outside_the_range_is_clipped():
 
 @given(ANY, st.sampled_from(["cell", "layer"]))
 def test_zero_centred_is_the_smallest_range_with_zero_in_its_middle(cells, span):
-    """As far down as up, and as far as the finite weight farthest from zero, no farther."""
+    """It reaches the finite weight farthest from zero, in both directions."""
     values = range_of_cells(cells, span)
     centred = values.zero_centred()
     np.testing.assert_array_equal(centred.low, -centred.high)
@@ -91,7 +91,7 @@ def test_zero_centred_is_the_smallest_range_with_zero_in_its_middle(cells, span)
         if len(finite):
             assert centred.high[number] == finite.max()
         else:
-            assert centred.high[number] == -np.inf, "still nothing"
+            assert centred.high[number] == -np.inf, "no finite value"
     again = centred.zero_centred()
     np.testing.assert_array_equal(again.low, centred.low)
     np.testing.assert_array_equal(again.high, centred.high)
@@ -99,7 +99,7 @@ def test_zero_centred_is_the_smallest_range_with_zero_in_its_middle(cells, span)
 
 @given(ANY)
 def test_with_a_zero_centred_range_zero_is_one_half(cells):
-    """And what is above is lighter, what is below darker; what is not finite is NaN as ever."""
+    """Positive weights are lighter, negative ones darker, and those not finite NaN."""
     unit = normalise(cells, range_of_cells(cells).zero_centred())
     finite = np.isfinite(cells)
     assert (np.isnan(unit) == ~finite).all()

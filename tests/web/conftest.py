@@ -13,7 +13,7 @@ from filtertrack import FilterTracker, LayerInfo, Moment, Run, Snapshot
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
-from filtertrack.render.palette import THEMES, colormap_levels, film_palette
+from filtertrack.render.palette import THEMES, colormap_levels, theme_palette
 
 PATIENCE = 12  # seconds
 
@@ -207,7 +207,7 @@ def _picture(runs, layer, step, *, number=0, only=None, page=None, steps=None, *
     steps = steps or sorted(set(runs[0].steps).intersection(*(run.steps for run in runs[1:])))
     cells_of_layer = LayerCells(runs, layer, steps, Look(filters=page, **look))
     *_, cells = cells_of_layer.walk(range(steps.index(step) + 1))
-    palette = film_palette(look["theme"], colormap_levels(look.get("colormap", "gray")))
+    palette = theme_palette(look["theme"], colormap_levels(look.get("colormap", "gray")))
     tones = cells_of_layer.paint(cells[number], cells_of_layer.values(cells), palette)
     view, separator = cells_of_layer.view, THEMES[look["theme"]].separator
     if only is not None:

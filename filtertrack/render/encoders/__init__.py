@@ -1,1 +1,1 @@
-"""One module a file format: pictures in, bytes out."""
+"""Encoders of pictures and animations, one module per file format."""

@@ -1,4 +1,4 @@
-"""Which file format an animation is written in: its file's ending says it."""
+"""File formats of animations, by file extension."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,10 +17,10 @@ from filtertrack.render.encoders.webp import WebpWriter
 
 
 class Writer(Protocol):
-    """Takes the frames of one animation."""
+    """Writes the frames of one animation."""
 
     def add(self, frame: np.ndarray, seconds: float) -> None:
-        """Add a frame that is shown for so long."""
+        """Add a frame, and the time for which it is shown."""
 
 
 Open: TypeAlias = Callable[
@@ -34,12 +34,12 @@ class Format:
 
     Attributes:
         mime: Its media type.
-        make: Starts a file: from the file, the frames' shape, their palette or None, and for a
-            picture format how often it plays.
-        longest: Pixels a side, at most.
-        palette: Whether a frame holds at most 256 colours.
-        video: Whether it is a video: colour for every second pixel only, and the player decides how
-            often it plays.
+        make: Opens a writer: from the file, the frames' shape, their palette or None, and for a
+            picture format the number of loops.
+        longest: Longest side of a frame, in pixels.
+        palette: Whether a frame has at most 256 colours.
+        video: Whether it is a video: stores colour for every second pixel only, and leaves the
+            number of loops to the player.
     """
 
     mime: str
@@ -49,13 +49,13 @@ class Format:
     video: bool = False
 
     def opener(self, loop: int | None) -> Open:
-        """Return what starts a file.
+        """Return a function that opens a writer.
 
         Args:
-            loop: How often it plays; 0 for ever. None for the format's own way.
+            loop: How often the animation plays; 0 for ever. None for the format's default.
 
         Raises:
-            FiltertrackError: If this cannot be asked of the format, or its encoder is missing.
+            FiltertrackError: If the format does not have this option, or its encoder is missing.
         """
         if not self.video:
             loop = 0 if loop is None else loop
@@ -71,10 +71,10 @@ class Format:
         return self.make
 
     def check_shape(self, shape: tuple[int, int]) -> None:
-        """Refuse frames that the format cannot hold.
+        """Check that frames fit into the format.
 
         Raises:
-            FiltertrackError: If a side is too long; the message says how long it may be.
+            FiltertrackError: If a side is too long.
         """
         if max(shape) > self.longest:
             raise FiltertrackError(
@@ -94,7 +94,7 @@ ANIMATION_FORMATS: dict[str, Format] = {
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that a file's ending asks for; it is one of ``ANIMATION_FORMATS``.
+    """Return the format of a file by its extension, one of those in ``ANIMATION_FORMATS``.
 
     Example:
         >>> format_of(Path("evolution.webp")).mime

@@ -1,6 +1,7 @@
-"""Compress the pictures of an animation on several threads, and write them in their order.
+"""Common base of the GIF, animated PNG and WebP writers: changed rectangles, several threads.
 
-What the formats written by hand (GIF, animated PNG, WebP) have in common.
+Of each frame only the rectangle that differs from the frame before is stored. The rectangles are
+compressed on several threads, and written in their order.
 """
 
 import os
@@ -9,52 +10,53 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import BinaryIO, Generic, NamedTuple, Self, TypeVar
+from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 
 from filtertrack.render.encoders.frame_durations import TickClock
 
-Head = TypeVar("Head")
-
 _MOST_THREADS = 4
+_WAITING_PER_THREAD = 4
 
 
-class Compression(Generic[Head]):
-    """A few threads that compress, and one place where the results come out in order.
+class Compression:
+    """Compresses pictures on several threads, and writes the results in order.
 
-    At most four pictures a thread wait, so memory is bounded. Threads help because the
-    compressors (zlib, Pillow's encoders) let go of the interpreter while they work.
+    At most four pictures per thread wait, so memory is bounded. The compressors (zlib, Pillow's
+    encoders) release the GIL while they work.
 
     Args:
-        compress: Turns a picture into bytes, on some thread.
-        write: Takes the bytes and what was put with the picture, in order, on the caller's thread.
+        compress: Turns a picture into bytes, on any thread.
+        write: Takes the bytes and the header that belongs to them, in order, on the caller's
+            thread.
 
     Example:
         >>> lines = []
-        >>> with Compression(bytes.upper, lambda data, n: lines.append((n, data))) as compression:
-        ...     compression.put(b"a", 1)
-        ...     compression.put(b"b", 2)
+        >>> write = lambda data, header: lines.append(header + data)
+        >>> with Compression(bytes.upper, write) as compression:
+        ...     compression.put(b"a", b"1")
+        ...     compression.put(b"b", b"2")
         >>> lines
-        [(1, b'A'), (2, b'B')]
+        [b'1A', b'2B']
     """
 
     def __init__(
-        self, compress: Callable[..., bytes], write: Callable[[bytes, Head], object]
+        self, compress: Callable[..., bytes], write: Callable[[bytes, bytes], object]
     ) -> None:
         threads = min(os.cpu_count() or 1, _MOST_THREADS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="filtertrack-compress")
         self._compress, self._write = compress, write
-        self._most = 4 * threads
-        self._waiting: deque[tuple[Future[bytes], Head]] = deque()
+        self._most = _WAITING_PER_THREAD * threads
+        self._waiting: deque[tuple[Future[bytes], bytes]] = deque()
 
-    def put(self, picture: object, place: Head) -> None:
-        """Hand a picture over; it must not be changed any more.
+    def put(self, picture: object, header: bytes) -> None:
+        """Submit a picture, which must not be changed afterwards, and its header.
 
         Raises:
-            Exception: What compressing or writing an earlier one raised.
+            Exception: If compressing or writing an earlier picture failed.
         """
-        self._waiting.append((self._pool.submit(self._compress, picture), place))
+        self._waiting.append((self._pool.submit(self._compress, picture), header))
         if len(self._waiting) > self._most:
             self._write_first()
 
@@ -68,7 +70,7 @@ class Compression(Generic[Head]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Write what is still under way, unless something went wrong; end the threads."""
+        """Write the remaining pictures, unless an exception was raised; end the threads."""
         try:
             while self._waiting and error is None:
                 self._write_first()
@@ -76,25 +78,25 @@ class Compression(Generic[Head]):
             self._pool.shutdown(cancel_futures=True)
 
     def _write_first(self) -> None:
-        future, place = self._waiting.popleft()
-        self._write(future.result(), place)
+        future, header = self._waiting.popleft()
+        self._write(future.result(), header)
 
 
 class FrameWriter(ABC):
-    """A file that is written frame after frame, for a ``with`` statement.
+    """Writes an animation frame by frame, in a ``with`` statement.
 
-    After an exception nothing more is written: what there is, is no file.
+    After an exception nothing more is written; the file is incomplete then.
 
     Args:
-        file: Where to write, from its beginning; it can seek, and stays open.
-        clock: Turns seconds into what the format counts in.
-        compress: Turns what was put into bytes, on some thread.
+        file: Where to write, from its beginning; seekable, and left open.
+        clock: Converts seconds to the format's ticks.
+        compress: Turns a picture that was put into bytes, on any thread.
     """
 
     def __init__(self, file: BinaryIO, clock: TickClock, compress: Callable[..., bytes]) -> None:
         self._file, self._clock = file, clock
         self._before: np.ndarray | None = None
-        self._compression: Compression[bytes] = Compression(compress, self._write)
+        self._compression = Compression(compress, self._write)
 
     def __enter__(self) -> Self:
         """Return the writer itself."""
@@ -106,7 +108,7 @@ class FrameWriter(ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Write what is under way, and end the file."""
+        """Write the remaining frames, and end the file."""
         self._compression.__exit__(kind, error, traceback)
         if error is None:
             self._finish()
@@ -116,15 +118,15 @@ class FrameWriter(ABC):
         """Add a frame.
 
         Args:
-            frame: ``uint8`` array of the file's height and width: entries of its palette, or with
-                a last axis of 3 colours where it has none.
-            seconds: How long it is shown. What rounding takes from one frame the next gets, so the
-                whole lasts as long as asked.
+            frame: ``uint8`` array of the file's height and width: entries of its palette, or, if
+                it has none, with a last axis of 3 colours.
+            seconds: How long it is shown. Rounding errors are carried over to the next frame, so
+                that the whole animation has the right duration.
         """
 
     @abstractmethod
-    def _write(self, data: bytes, head: bytes) -> None:
-        """Write a compressed picture behind its head."""
+    def _write(self, data: bytes, header: bytes) -> None:
+        """Write a compressed picture after its header."""
 
     @abstractmethod
     def _finish(self) -> None:
@@ -132,13 +134,13 @@ class FrameWriter(ABC):
 
 
 class Change(NamedTuple):
-    """The smallest rectangle in which two pictures differ.
+    """The smallest rectangle that holds all differences between two pictures.
 
     Attributes:
         top: Its first row.
         left: Its first column.
         part: The later picture's pixels in it.
-        differs: Which of them differ: booleans of shape ``(height, width)``.
+        differs: Which of them differ: boolean array of shape ``(height, width)``.
     """
 
     top: int
@@ -148,15 +150,15 @@ class Change(NamedTuple):
 
 
 def changed(before: np.ndarray | None, frame: np.ndarray, align: int = 1) -> Change:
-    """Find what a picture changes.
+    """Find the rectangle in which a picture differs from the one before.
 
     Args:
-        before: The earlier picture; None if there is none: then all of it is new.
+        before: The earlier picture; None if there is none: then the whole picture is new.
         frame: The later one: array of shape ``(height, width)`` or ``(height, width, channels)``.
         align: Top and left are rounded down to a multiple of this.
 
     Returns:
-        The change. Where nothing differs it is the first pixel: a file has to hold something.
+        The change. If nothing differs it is the first pixel, as no format allows empty rectangles.
 
     Example:
         >>> before, frame = np.zeros((4, 4), int), np.zeros((4, 4), int)

@@ -1,16 +1,16 @@
-"""Frame durations in the whole ticks that a file format counts in."""
+"""Frame durations in the integer ticks of a file format."""
 
 import math
 
-_HALF = 1e-6
+_ROUNDING = 1e-6
 
 
 class TickClock:
-    """Turns seconds into a format's whole ticks; what rounding takes from one the next gets.
+    """Converts seconds to integer ticks, carrying rounding errors over to the next frame.
 
     Args:
-        rate: Ticks a second.
-        longest: Most ticks a frame may have.
+        rate: Ticks per second.
+        longest: Ticks of one frame, at most.
 
     Example:
         >>> clock = TickClock(rate=100, longest=65535)
@@ -20,14 +20,14 @@ class TickClock:
 
     def __init__(self, rate: int, longest: int) -> None:
         self._rate, self._longest = rate, longest
-        self._asked = 0.0
-        self._given = 0
+        self._exact = 0.0
+        self._rounded = 0
 
     def ticks(self, seconds: float) -> int:
         """Return the ticks of the next frame."""
-        self._asked += self._rate * seconds
-        # Halves go up, also those that rounding has put a little below: 2.5 ticks are 3, 2, 3, 2, …
-        whole = math.floor(self._asked + 0.5 + _HALF)
-        ticks = min(max(whole - self._given, 0), self._longest)
-        self._given += ticks
+        self._exact += self._rate * seconds
+        # Halves are rounded up despite rounding errors: durations of 2.5 ticks are 3, 2, 3, 2, …
+        total = math.floor(self._exact + 0.5 + _ROUNDING)
+        ticks = min(max(total - self._rounded, 0), self._longest)
+        self._rounded += ticks
         return ticks

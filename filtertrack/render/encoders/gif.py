@@ -1,9 +1,8 @@
-"""Write an animated GIF frame by frame, in memory that does not grow with the number of frames.
+"""Encoder of animated GIF that writes frame by frame, in constant memory.
 
-Pillow and imageio collect all frames until the file is closed. Here Pillow compresses one frame at
-a time, and the file around it is written by hand. After the first frame only the rectangle that
-changed is stored, and in it only what changed: the rest is transparent. Everything about the format
-is in the GIF89a specification (CompuServe, 1990).
+Pillow and imageio keep all frames until the file is closed. Here Pillow compresses single frames;
+the container is written by this module. After the first frame only the changed rectangle is stored,
+with unchanged pixels transparent. The format is specified in GIF89a (CompuServe, 1990).
 """
 
 import struct
@@ -18,13 +17,22 @@ from filtertrack.render.encoders.frame_durations import TickClock
 from filtertrack.render.palette import TRANSPARENT
 
 _KEEP = 1 << 2
-"""Disposal 1, "leave in place", on every frame: without it Firefox mis-draws transparent deltas."""
+"""Disposal method 1, "do not dispose": without it Firefox draws transparent changes wrongly."""
 _HAS_TRANSPARENT = 1
+_TICKS = 100
+"""Per second."""
 _LONGEST_DELAY = (1 << 16) - 1
+_EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
+"""First bytes of the parts of a file."""
+_GRAPHIC_CONTROL, _APPLICATION = 0xF9, 0xFF
+"""Labels of extensions."""
+_COLOUR_TABLE, _TABLE_SIZE = 0x80, 0x07
+"""Bits that tell whether a colour table follows, and the exponent of its size."""
+_HEADER_BYTES, _DESCRIPTOR_BYTES = 13, 10
 
 
 class GifWriter(FrameWriter):
-    """An animated GIF.
+    """Writes an animated GIF.
 
     Args:
         file: Where to write; stays open.
@@ -44,52 +52,58 @@ class GifWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
     ) -> None:
-        super().__init__(file, TickClock(100, _LONGEST_DELAY), _compressed)
+        super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), _compressed)
         height, width = shape
-        file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0))
+        flags = _COLOUR_TABLE | 0x70 | _TABLE_SIZE  # 8 bits per colour, a table of 256 colours
+        file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, flags, 0, 0))
         file.write(colours.tobytes())
-        if loop != 1:  # the extension says how often it is played again
-            again = max(loop - 1, 0)
-            file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", again, 0))
+        if loop != 1:  # the extension holds the number of repetitions
+            repetitions = max(loop - 1, 0)
+            file.write(bytes([_EXTENSION, _APPLICATION, 11]) + b"NETSCAPE2.0")
+            file.write(struct.pack("<BBHB", 3, 1, repetitions, 0))
 
     def add(self, frame: np.ndarray, seconds: float) -> None:
-        """Add a frame of entries, never 255; a GIF counts in hundredths of a second."""
+        """Add a frame of palette entries, never 255; durations are in hundredths of a second."""
         top, left, part, differs = changed(self._before, frame)
         height, width = part.shape
-        # 255, which is TRANSPARENT, where nothing differs: 0 - 1 in a byte. All of it in place: new
-        # memory for each step would cost more than the steps.
+        # Unchanged pixels become 0 - 1 in a byte: 255, which is TRANSPARENT. Computed in place, as
+        # allocating memory for each operation would take longer than the operations.
         pixels = differs.view(np.uint8)
         np.subtract(pixels, 1, out=pixels)
         np.bitwise_or(pixels, part, out=pixels)
-        head = struct.pack(
-            "<BBBBHBBBHHHHB",
-            *(0x21, 0xF9, 4, _KEEP | _HAS_TRANSPARENT, self._clock.ticks(seconds), TRANSPARENT, 0),
-            *(0x2C, left, top, width, height, 0),
+        flags, ticks = _KEEP | _HAS_TRANSPARENT, self._clock.ticks(seconds)
+        control = struct.pack(
+            "<BBBBHBB", _EXTENSION, _GRAPHIC_CONTROL, 4, flags, ticks, TRANSPARENT, 0
         )
-        self._compression.put(pixels, head)
+        descriptor = struct.pack("<BHHHHB", _IMAGE, left, top, width, height, 0)
+        self._compression.put(pixels, control + descriptor)
         self._before = frame
 
     def _finish(self) -> None:
-        self._file.write(b"\x3b")
+        self._file.write(bytes([_TRAILER]))
 
-    def _write(self, data: bytes, head: bytes) -> None:
-        self._file.write(head)
+    def _write(self, data: bytes, header: bytes) -> None:
+        self._file.write(header)
         self._file.write(data)
 
 
 def _compressed(part: np.ndarray) -> bytes:
-    """Return the LZW data of a picture as Pillow writes it: code size, blocks, and their end."""
-    # Into a file of the system's: only then Pillow lets other threads work in the meantime.
+    """Return the LZW data of a picture as Pillow writes it: code size, blocks, and terminator."""
+    # Into a file of the operating system: only then does Pillow release the GIL.
     with tempfile.TemporaryFile() as file:
-        # Interlaced or "optimised" pixels would be in another order or have other numbers.
+        # Interlacing would change the order of pixels, "optimising" their entries.
         Image.fromarray(part).save(file, "GIF", optimize=False, interlace=False)
         file.seek(0)
         data = file.read()
-    at = 13 + (3 << (1 + (data[10] & 7)) if data[10] & 0x80 else 0)
-    while data[at] == 0x21:  # an extension: label, then blocks that begin with their length
+    at = _HEADER_BYTES + _table_bytes(data[10])
+    while data[at] == _EXTENSION:  # a label, then blocks that begin with their length
         at += 2
         while data[at]:
             at += 1 + data[at]
         at += 1
-    colour_table = 3 << (1 + (data[at + 9] & 7)) if data[at + 9] & 0x80 else 0
-    return data[at + 10 + colour_table : -1]
+    return data[at + _DESCRIPTOR_BYTES + _table_bytes(data[at + 9]) : -1]
+
+
+def _table_bytes(flags: int) -> int:
+    """Return the size of the colour table that follows."""
+    return 3 << (1 + (flags & _TABLE_SIZE)) if flags & _COLOUR_TABLE else 0

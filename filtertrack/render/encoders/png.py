@@ -1,6 +1,7 @@
-"""PNG as it suits magnified cells: smaller than general encoders make it, and in less time.
+"""Encoder of PNG and animated PNG, optimised for magnified cells.
 
-The layout is that of the PNG specification, third edition (W3C 2025).
+Files are smaller than those of general encoders, and written in less time. The format is that of
+the PNG specification, third edition (W3C 2025).
 """
 
 import struct
@@ -12,29 +13,38 @@ from zlib_ng import zlib_ng
 
 from filtertrack.render.encoders.frame_compression import FrameWriter, changed
 from filtertrack.render.encoders.frame_durations import TickClock
-from filtertrack.render.grid import SEPARATOR, grid_palette
+from filtertrack.render.palette import SEPARATOR, grid_palette
 
 _TRUE_COLOUR, _PALETTE = 2, 3
+"""Colour types."""
 _UP = 2
+"""Filter type: difference from the row above."""
+_REPLACE = struct.pack(">BB", 0, 0)
+"""Disposal and blending of an animation's frames: none."""
+_TICKS = 100
+"""Per second."""
+_LONGEST_DELAY = (1 << 16) - 1
 
-_MOST_MEMORY = 9  # zlib's own scale, for speed: less than a megabyte
-
-# Rows of palette entries are runs of one byte: looking for runs alone finds all that there is. A
-# run of colours repeats every third byte, which level 2 finds, and higher levels no better.
-_RUNS = (1, zlib_ng.Z_RLE)
-_COLOURS = (2, zlib_ng.Z_DEFAULT_STRATEGY)
+_MEMORY = 9
+"""zlib's largest memory level, for speed: less than a megabyte."""
+_ENTRIES_LEVEL = 1, zlib_ng.Z_RLE
+"""For palette entries: rows are runs of one byte, which run-length encoding alone finds."""
+_COLOURS_LEVEL = 2, zlib_ng.Z_DEFAULT_STRATEGY
+"""For colours: a run repeats every third byte, which level 2 finds as well as higher levels."""
+_FRAMES_LEVEL = 6
+"""For frames of an animation, which hold text and lines as well."""
 
 
 def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
-    r"""Turn a picture into the bytes of a PNG file, exactly.
+    r"""Encode a picture as a PNG file.
 
     Args:
         picture: ``uint8`` array of shape ``(height, width)``, entries of the palette, or
             ``(height, width, 3)``, colours.
-        colours: The palette of the former: ``uint8`` array of shape ``(up to 256, 3)``.
+        colours: The palette of entries: ``uint8`` array of shape ``(up to 256, 3)``.
 
     Returns:
-        The file.
+        The bytes of the file.
 
     Raises:
         ValueError: If entries come without a palette, or colours with one.
@@ -47,38 +57,38 @@ def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
         raise ValueError("expected entries with a palette, or colours without one")
     height, width = picture.shape[:2]
     data = chunk(b"IDAT", compress(picture))
-    return file_head((height, width), colours) + data + chunk(b"IEND", b"")
+    return file_header((height, width), colours) + data + chunk(b"IEND", b"")
 
 
 def to_png(picture: np.ndarray) -> bytes:
-    """Turn a grid that ``grid.draw_pages`` has drawn into the bytes of a PNG file."""
+    """Encode a page of ``grid.draw_pages`` as a PNG file."""
     return encode(picture, grid_palette()[: SEPARATOR + 1] if picture.ndim == 2 else None)
 
 
-def file_head(shape: tuple[int, int], colours: np.ndarray | None) -> bytes:
-    """Return what comes before the pictures of a file: its signature, shape and palette."""
+def file_header(shape: tuple[int, int], colours: np.ndarray | None) -> bytes:
+    """Return the signature, header and palette of a file."""
     height, width = shape
     kind = _TRUE_COLOUR if colours is None else _PALETTE
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
     entries = b"" if colours is None else chunk(b"PLTE", colours.tobytes())
-    return b"\x89PNG\r\n\x1a\n" + head + entries
+    return b"\x89PNG\r\n\x1a\n" + header + entries
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """Return one part of a file: its length, kind, content and checksum."""
+    """Return a chunk of a file: length, kind, content and checksum."""
     checksum = zlib_ng.crc32(data, zlib_ng.crc32(kind))
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
 def compress(picture: np.ndarray, level: int | None = None) -> bytes:
-    """Compress rows: one like the row above as "no difference" (filter Up), others as they are.
+    """Filter and compress rows: filter Up for a row equal to the one above, None for others.
 
-    Cells are magnified, so most rows repeat; they have no gradients for PNG's other filters.
+    Cells are magnified, so most rows repeat; they have no gradients for the other filters.
 
     Args:
         picture: As in ``encode``.
-        level: zlib's, from 1 to 9, for pictures that also hold text and lines; None for cells
-            alone, of which a higher level finds no more.
+        level: zlib's level from 1 to 9, for pictures with text and lines; None for cells alone,
+            for which higher levels find nothing more.
     """
     flat = picture.reshape(len(picture), -1)
     rows = np.zeros((flat.shape[0], flat.shape[1] + 1), np.uint8)
@@ -86,28 +96,21 @@ def compress(picture: np.ndarray, level: int | None = None) -> bytes:
     repeated = 1 + np.flatnonzero((flat[1:] == flat[:-1]).all(axis=1))
     rows[repeated] = 0
     rows[repeated, 0] = _UP
-    chosen, strategy = _RUNS if picture.ndim == 2 else _COLOURS
+    chosen, strategy = _ENTRIES_LEVEL if picture.ndim == 2 else _COLOURS_LEVEL
     if level is not None:
         chosen, strategy = level, zlib_ng.Z_DEFAULT_STRATEGY
-    compressor = zlib_ng.compressobj(
-        chosen, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, _MOST_MEMORY, strategy
-    )
+    compressor = zlib_ng.compressobj(chosen, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, _MEMORY, strategy)
     return compressor.compress(rows.data) + compressor.flush()
 
 
-_REPLACE = struct.pack(">BB", 0, 0)
-_LEVEL = 6
-_LONGEST_DELAY = (1 << 16) - 1
-
-
 class AnimatedPngWriter(FrameWriter):
-    r"""An animated PNG.
+    r"""Writes an animated PNG.
 
     Args:
-        file: Where to write, from its beginning; it can seek, and stays open.
+        file: Where to write, from its beginning; seekable, and left open.
         shape: Height and width of every frame.
-        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None where the
-            frames themselves hold colours.
+        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None if the
+            frames hold colours.
         loop: How often it plays; 0 for ever.
 
     Example:
@@ -122,39 +125,40 @@ class AnimatedPngWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        super().__init__(file, TickClock(100, _LONGEST_DELAY), partial(compress, level=_LEVEL))
+        compress_frame = partial(compress, level=_FRAMES_LEVEL)
+        super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), compress_frame)
         self._loop = loop
         self._frames = self._chunks = 0
-        file.write(file_head(shape, colours))
-        self._at_count = file.tell()
-        file.write(self._count())
+        file.write(file_header(shape, colours))
+        self._animation_control_at = file.tell()
+        file.write(self._animation_control())
 
     def add(self, frame: np.ndarray, seconds: float) -> None:
         """Add a frame; durations are in hundredths of a second."""
         top, left, part, _ = changed(self._before, frame)
-        place = struct.pack(">IIII", part.shape[1], part.shape[0], left, top)
-        delay = struct.pack(">HH", self._clock.ticks(seconds), 100)
-        self._compression.put(part, place + delay + _REPLACE)
+        rectangle = struct.pack(">IIII", part.shape[1], part.shape[0], left, top)
+        delay = struct.pack(">HH", self._clock.ticks(seconds), _TICKS)
+        self._compression.put(part, rectangle + delay + _REPLACE)
         self._before = frame
 
     def _finish(self) -> None:
         self._file.write(chunk(b"IEND", b""))
         end = self._file.tell()
-        self._file.seek(self._at_count)
-        self._file.write(self._count())
+        self._file.seek(self._animation_control_at)
+        self._file.write(self._animation_control())
         self._file.seek(end)
 
-    def _write(self, data: bytes, control: bytes) -> None:
-        self._file.write(chunk(b"fcTL", self._number() + control))
+    def _write(self, data: bytes, header: bytes) -> None:
+        self._file.write(chunk(b"fcTL", self._next_number() + header))
         if self._frames == 0:
             self._file.write(chunk(b"IDAT", data))
         else:
-            self._file.write(chunk(b"fdAT", self._number() + data))
+            self._file.write(chunk(b"fdAT", self._next_number() + data))
         self._frames += 1
 
-    def _number(self) -> bytes:
+    def _next_number(self) -> bytes:
         self._chunks += 1
         return struct.pack(">I", self._chunks - 1)
 
-    def _count(self) -> bytes:
+    def _animation_control(self) -> bytes:
         return chunk(b"acTL", struct.pack(">II", self._frames, self._loop))

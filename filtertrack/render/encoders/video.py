@@ -1,8 +1,7 @@
-"""Write an MP4 or a WebM frame by frame: the smallest files, for lectures and web pages.
+"""Encoders of MP4 and WebM, which give the smallest files.
 
-Video is not exact: it keeps colour for every second pixel only, and rounds. Whoever draws for it
-lets everything begin and end at even pixels. Then a weight of 8 pixels or more a side comes out
-within a few levels of its own colour.
+Video is lossy: it stores colour for every second pixel only, and rounds. In frames whose cells and
+gaps begin at even pixels, weights of 8x8 pixels or more keep their colour within a few levels.
 """
 
 from fractions import Fraction
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 Container = Literal["mp4", "webm"]
 
-# Constant quality: 18 and 24 are where neither codec's loss can be seen in flat squares.
+# Constant quality: at 18 and 24 the loss of either codec is not visible in squares of one colour.
 _CODECS: dict[Container, tuple[str, dict[str, str]]] = {
-    # Without B-frames: with them the muxer loses the time of a picture that is shown for long.
+    # Without B-frames: with them the muxer loses the duration of frames that are shown for long.
     "mp4": ("libx264", {"crf": "18", "preset": "medium", "bf": "0"}),
     "webm": (
         "libvpx-vp9",
@@ -31,22 +30,22 @@ _CODECS: dict[Container, tuple[str, dict[str, str]]] = {
     ),
 }
 _TICKS = 1000
+"""Per second."""
+_LONGEST_DELAY = 1 << 31
 _NOMINAL_RATE = 50
 _THREADS = 2
 _BT709, _LIMITED = 1, 1
-"""How colour is coded, said in the file: where nothing says it, players guess, by the size."""
+"""Colour space and range, stored in the file: without them players guess from the frame size."""
 
 
 class VideoWriter:
-    """A video: H.264 in MP4, which everything plays, or VP9 in WebM.
-
-    Each picture is one frame, shown for as long as asked: the frame rate varies.
+    """Writes a video: H.264 in MP4, or VP9 in WebM, with a variable frame rate.
 
     Args:
-        file: Where to write, from its beginning; it can seek, and stays open.
-        shape: Height and width of every frame; both are even.
-        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None where the
-            frames themselves hold colours.
+        file: Where to write, from its beginning; seekable, and left open.
+        shape: Height and width of every frame; both even.
+        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None if the
+            frames hold colours.
         container: ``"mp4"`` or ``"webm"``.
 
     Raises:
@@ -64,10 +63,10 @@ class VideoWriter:
         import av  # noqa: PLC0415 - an extra
 
         self._colours = colours
-        self._clock = TickClock(_TICKS, 1 << 31)
-        self._at = 0
+        self._clock = TickClock(_TICKS, _LONGEST_DELAY)
+        self._ticks = 0
         codec, options = _CODECS[container]
-        # Without "bitexact" a WebM holds random numbers, and is another file each time.
+        # Without "bitexact" a WebM holds random numbers, and the same frames give different files.
         self._container: OutputContainer = av.open(
             file, "w", format=container, options={"fflags": "+bitexact"}
         )
@@ -92,7 +91,7 @@ class VideoWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Encode what is still under way, unless something went wrong; end the file."""
+        """Encode the remaining frames, unless an exception was raised; end the file."""
         try:
             if error is None:
                 self._container.mux(self._stream.encode())
@@ -108,10 +107,10 @@ class VideoWriter:
             seconds: How long it is shown.
         """
         picture = self._converted(frame)
-        ticks = self._clock.ticks(seconds)
-        picture.pts, picture.duration = self._at, ticks
+        duration = self._clock.ticks(seconds)
+        picture.pts, picture.duration = self._ticks, duration
         picture.time_base = Fraction(1, _TICKS)
-        self._at += ticks
+        self._ticks += duration
         self._container.mux(self._stream.encode(picture))
 
     def _converted(self, frame: np.ndarray) -> "VideoFrame":
@@ -119,7 +118,7 @@ class VideoWriter:
 
         pixels = frame if self._colours is None else self._colours[frame]
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        # "AREA" takes the mean of each two by two pixels; others look beyond them, across edges.
+        # "AREA" averages 2x2 pixels; other methods mix in pixels beyond, across edges.
         return picture.reformat(
             format="yuv420p",
             interpolation="AREA",
@@ -129,7 +128,7 @@ class VideoWriter:
 
 
 def check_encoder() -> None:
-    """See to it that video can be written.
+    """Check that the encoder of videos is installed.
 
     Raises:
         FiltertrackError: If PyAV is not installed; the message names the extra.

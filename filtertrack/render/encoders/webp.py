@@ -1,7 +1,7 @@
-"""Write an animated WebP frame by frame: exact, and a fraction of a GIF's size.
+"""Encoder of animated WebP, lossless, that writes frame by frame.
 
-Pillow's own writer collects all frames first. Here it compresses one frame at a time, losslessly,
-and the file around them is written by hand (WebP container specification, RFC 9649).
+Pillow's own writer keeps all frames until the end. Here Pillow compresses single frames; the
+container is written by this module (WebP container specification, RFC 9649).
 """
 
 import io
@@ -17,19 +17,21 @@ from filtertrack.render.encoders.frame_durations import TickClock
 _ANIMATED, _ALPHA = 0x02, 0x10
 _BLEND, _KEEP = 0x00, 0x00
 _EFFORT = {"lossless": True, "quality": 50, "method": 2, "exact": True}
+_TICKS = 1000
+"""Per second."""
 _LONGEST_DELAY = (1 << 24) - 1
-_HEADER = 12
-"""Bytes before the first chunk: the container's own name and length."""
+_HEADER_BYTES = 12
+"""Bytes before the first chunk: the container's name and length."""
 
 
 class WebpWriter(FrameWriter):
-    """An animated WebP, lossless.
+    """Writes an animated WebP, lossless.
 
     Args:
-        file: Where to write, from its beginning; it can seek, and stays open.
+        file: Where to write, from its beginning; seekable, and left open.
         shape: Height and width of every frame.
-        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None where the
-            frames themselves hold colours.
+        colours: The palette of all frames: ``uint8`` array of shape ``(256, 3)``. None if the
+            frames hold colours.
         loop: How often it plays; 0 for ever.
 
     Example:
@@ -43,21 +45,21 @@ class WebpWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        super().__init__(file, TickClock(1000, _LONGEST_DELAY), self._compressed)
+        super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), self._compressed)
         self._colours = colours
         height, width = shape
-        canvas = struct.pack("<I", _ANIMATED | _ALPHA) + _three(width - 1) + _three(height - 1)
+        canvas = struct.pack("<I", _ANIMATED | _ALPHA) + _uint24(width - 1) + _uint24(height - 1)
         file.write(b"RIFF" + struct.pack("<I", 0) + b"WEBP")
         file.write(_chunk(b"VP8X", canvas))
         file.write(_chunk(b"ANIM", struct.pack("<IH", 0, loop)))
 
     def add(self, frame: np.ndarray, seconds: float) -> None:
         """Add a frame; durations are in thousandths of a second."""
-        change = changed(self._before, frame, align=2)  # the format halves top and left
-        height, width = change.part.shape[:2]
-        place = (change.left // 2, change.top // 2, width - 1, height - 1)
-        control = b"".join(map(_three, (*place, self._clock.ticks(seconds))))
-        self._compression.put((change.part, change.differs), control + bytes([_BLEND | _KEEP]))
+        top, left, part, differs = changed(self._before, frame, align=2)
+        height, width = part.shape[:2]
+        numbers = left // 2, top // 2, width - 1, height - 1, self._clock.ticks(seconds)
+        header = b"".join(map(_uint24, numbers)) + bytes([_BLEND | _KEEP])
+        self._compression.put((part, differs), header)
         self._before = frame
 
     def _finish(self) -> None:
@@ -66,11 +68,11 @@ class WebpWriter(FrameWriter):
         self._file.write(struct.pack("<I", end - 8))
         self._file.seek(end)
 
-    def _write(self, data: bytes, control: bytes) -> None:
-        self._file.write(_chunk(b"ANMF", control + data))
+    def _write(self, data: bytes, header: bytes) -> None:
+        self._file.write(_chunk(b"ANMF", header + data))
 
     def _compressed(self, picture: tuple[np.ndarray, np.ndarray]) -> bytes:
-        """Return the picture's chunk out of a WebP file of its own; transparent is "as before"."""
+        """Return the picture's chunk from a WebP file by Pillow; unchanged pixels transparent."""
         part, differs = picture
         pixels = np.zeros((*part.shape[:2], 4), np.uint8)
         pixels[..., :3] = part if self._colours is None else self._colours[part]
@@ -78,10 +80,10 @@ class WebpWriter(FrameWriter):
         pixels[~differs] = 0
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "WEBP", **_EFFORT)
-        return buffer.getvalue()[_HEADER:]
+        return buffer.getvalue()[_HEADER_BYTES:]
 
 
-def _three(number: int) -> bytes:
+def _uint24(number: int) -> bytes:
     return struct.pack("<I", number)[:3]
 
 

@@ -7,7 +7,7 @@ from PIL import Image, ImageSequence
 
 from filtertrack import FiltertrackError
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS, format_of
-from filtertrack.render.palette import film_palette
+from filtertrack.render.palette import theme_palette
 
 MAGIC = {
     ".gif": (0, b"GIF89a"),
@@ -22,9 +22,9 @@ VIDEOS = [ending for ending, chosen in ANIMATION_FORMATS.items() if chosen.video
 
 
 def write(path, frames, loop=None):
-    """Write a file as an animation is written: with a palette where the format has to have one."""
+    """Write a file as ``animate`` does: with a palette if the format needs one."""
     chosen = format_of(path)
-    colours = film_palette() if frames.ndim == 3 else None
+    colours = theme_palette() if frames.ndim == 3 else None
     with path.open("w+b") as file, chosen.opener(loop)(file, frames.shape[1:3], colours) as writer:
         for frame in frames:
             writer.add(frame, 0.1)
@@ -33,7 +33,7 @@ def write(path, frames, loop=None):
 
 @pytest.fixture
 def frames_of(decoded):
-    """Decode a file of any format: ffmpeg knows no animated WebP, so that is left to Pillow."""
+    """Decode a file of any format; Pillow reads WebP, as ffmpeg does not support animated WebP."""
 
     def read(path):
         if path.suffix != ".webp":
@@ -45,14 +45,14 @@ def frames_of(decoded):
     return read
 
 
-def test_every_ending_that_is_written_is_tested_here():
-    """A new format is added to the tests, too."""
+def test_all_extensions_are_tested():
+    """The list of extensions in this file is complete."""
     assert list(ANIMATION_FORMATS) == list(MAGIC)
 
 
 @pytest.mark.parametrize("ending", ANIMATION_FORMATS)
-def test_the_ending_says_the_format(tmp_path, ending):
-    """In small letters or large ones; what is written begins as that format does."""
+def test_extension_selects_format(tmp_path, ending):
+    """In lower or upper case; the file begins with the format's signature."""
     for name in (f"a{ending}", f"b.gif{ending}", f"C{ending.upper()}"):
         assert format_of(Path("folder.mp4") / name) is ANIMATION_FORMATS[ending]
     at, magic = MAGIC[ending]
@@ -60,16 +60,16 @@ def test_the_ending_says_the_format(tmp_path, ending):
     assert data[at : at + len(magic)] == magic
 
 
-def test_a_gif_alone_needs_a_palette():
-    """Every other format holds true colour."""
+def test_only_gif_needs_palette():
+    """All other formats store true colour."""
     assert [ending for ending, chosen in ANIMATION_FORMATS.items() if chosen.palette] == [".gif"]
 
 
 @pytest.mark.parametrize(
     "ending", [e for e in ANIMATION_FORMATS if not ANIMATION_FORMATS[e].palette]
 )
-def test_the_others_hold_true_colour(tmp_path, rng, frames_of, ending):
-    """More than 256 colours come out again: exactly, or in a video nearly."""
+def test_other_formats_store_true_colour(tmp_path, rng, frames_of, ending):
+    """More than 256 colours are read back: exactly, or approximately from a video."""
     cells = rng.integers(0, 256, (1, 20, 20, 3), np.uint8)
     path = write(tmp_path / f"a{ending}", cells.repeat(16, 1).repeat(16, 2))
     middles = frames_of(path)[:, 8::16, 8::16].astype(int)
@@ -77,38 +77,38 @@ def test_the_others_hold_true_colour(tmp_path, rng, frames_of, ending):
 
 
 @pytest.mark.parametrize("ending", PICTURES)
-def test_pictures_play_for_ever_unless_asked(tmp_path, ending):
-    """What stands in the file for None and for 0 is for ever; a number stands there itself."""
+def test_default_loop_is_for_ever(tmp_path, ending):
+    """None and 0 are stored as "for ever", other numbers as they are."""
     frames = np.zeros((2, 8, 8), np.uint8)
     found = []
     for loop in (None, 0, 2):
         with Image.open(write(tmp_path / f"a{ending}", frames, loop)) as image:
             found.append(image.info["loop"])
-    assert found == [0, 0, 1 if ending == ".gif" else 2]  # a GIF says how often again
+    assert found == [0, 0, 1 if ending == ".gif" else 2]  # a GIF stores the number of repetitions
 
 
 @pytest.mark.parametrize("ending", PICTURES)
 @pytest.mark.parametrize("loop", [-1, 1 << 16])
-def test_how_often_a_picture_can_play(ending, loop):
-    """The error names the option and its range; both ends of the range can be written."""
+def test_loop_out_of_range_is_rejected(ending, loop):
+    """The error names the option and its range; both ends of the range are valid."""
     with pytest.raises(FiltertrackError, match=rf"loop: expected 0 .* to 65535, got {loop}"):
         ANIMATION_FORMATS[ending].opener(loop)
     most = ANIMATION_FORMATS[ending].opener((1 << 16) - 1)
-    with most(io.BytesIO(), (2, 2), film_palette()) as writer:
+    with most(io.BytesIO(), (2, 2), theme_palette()) as writer:
         writer.add(np.zeros((2, 2), np.uint8), 0.1)
 
 
 @pytest.mark.parametrize("ending", VIDEOS)
 @pytest.mark.parametrize("loop", [0, 1, 3])
-def test_a_video_cannot_be_told_how_often_to_play(ending, loop):
-    """Not even for ever: the error says who decides, and what to do."""
+def test_loop_of_a_video_is_rejected(ending, loop):
+    """Also 0; the error says that the player decides, and what to do."""
     with pytest.raises(FiltertrackError, match=r"loop: .* is up to its player; leave it out"):
         ANIMATION_FORMATS[ending].opener(loop)
 
 
 @pytest.mark.parametrize("ending", ANIMATION_FORMATS)
-def test_frames_that_do_not_fit_are_refused(ending):
-    """The longest side fits, one pixel more does not; the error says both sizes."""
+def test_too_large_frames_are_rejected(ending):
+    """The longest side is valid, one pixel more is not; the error names both sizes."""
     longest = ANIMATION_FORMATS[ending].longest
     ANIMATION_FORMATS[ending].check_shape((longest, 2))
     ANIMATION_FORMATS[ending].check_shape((2, longest))
@@ -122,14 +122,14 @@ def test_frames_that_do_not_fit_are_refused(ending):
 @pytest.mark.parametrize(
     "ending", [e for e in ANIMATION_FORMATS if ANIMATION_FORMATS[e].longest < 1 << 20]
 )
-def test_the_longest_side_can_be_written(tmp_path, frames_of, ending, upright):
-    """What is let through makes a file that can be read."""
+def test_largest_frames_can_be_written(tmp_path, frames_of, ending, upright):
+    """Frames that pass the check give a readable file."""
     shape = (ANIMATION_FORMATS[ending].longest, 16)[:: 1 if upright else -1]
     frames = np.full((2, *shape), 60, np.uint8)
     frames[1, -8:, -8:] = 180
     path = write(tmp_path / f"a{ending}", frames)
     last = frames_of(path)[1]
     assert last.shape == (*shape, 3)
-    expected = film_palette()[frames[1]]
+    expected = theme_palette()[frames[1]]
     for at in ((0, 0), (-2, -2)):
         assert np.abs(last[at].astype(int) - expected[at]).max() <= 8

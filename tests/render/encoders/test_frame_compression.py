@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from filtertrack.render.encoders.frame_compression import Compression, changed
 
-MOST_UNDER_WAY = 4 * min(os.cpu_count(), 4)
+MOST_WAITING = 4 * min(os.cpu_count(), 4)
 
 
 def threads():
@@ -23,21 +23,21 @@ def put_all(compression, pictures):
             compression.put(picture, picture)
 
 
-def test_results_come_out_in_the_order_of_the_pictures(rng):
-    """However long each takes: what is ready early waits, with what was put beside it."""
+def test_results_are_written_in_order(rng):
+    """Whatever each picture takes; results wait for earlier ones, together with their headers."""
     seconds, out = rng.uniform(0, 0.01, 100), []
 
     def compress(number):
         time.sleep(seconds[number])
         return b"%d" % number
 
-    put_all(Compression(compress, lambda data, place: out.append((data, place))), range(100))
+    put_all(Compression(compress, lambda data, header: out.append((data, header))), range(100))
     assert out == [(b"%d" % number, number) for number in range(100)]
     assert not threads()
 
 
-def test_pictures_are_compressed_away_from_the_caller_and_written_on_its_thread():
-    """Compressing may run anywhere but there; a file is written by one thread only."""
+def test_compression_runs_on_other_threads():
+    """Writing runs on the caller's thread."""
     compressing, writing = set(), set()
 
     def compress(number):
@@ -50,8 +50,8 @@ def test_pictures_are_compressed_away_from_the_caller_and_written_on_its_thread(
     assert not compressing & writing
 
 
-def test_a_bounded_number_is_under_way(rng):
-    """Once ``put`` is back at most two pictures a thread wait, even if the first is slow."""
+def test_waiting_pictures_are_bounded(rng):
+    """After ``put`` at most four pictures per thread wait, even if the first one is slow."""
     written, waiting = [], []
 
     def compress(number):
@@ -62,14 +62,14 @@ def test_a_bounded_number_is_under_way(rng):
         for number in range(60):
             compression.put(number, number)
             waiting.append(number + 1 - len(written))
-    assert max(waiting) == MOST_UNDER_WAY
+    assert max(waiting) == MOST_WAITING
     assert written == list(range(60))
 
 
 @pytest.mark.parametrize("fails_at", [0, 30, 59], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("fails_in", ["compress", "write"])
-def test_an_error_surfaces_and_the_threads_end(fails_in, fails_at):
-    """What compressing or writing raises comes out of the block; nothing behind it is written."""
+def test_errors_are_raised_and_threads_end(fails_in, fails_at):
+    """An error of compressing or writing leaves the block; nothing after it is written."""
     out = []
 
     def fail(where, number):
@@ -90,13 +90,13 @@ def test_an_error_surfaces_and_the_threads_end(fails_in, fails_at):
     assert not threads()
 
 
-def test_after_an_exception_in_the_block_nothing_more_is_written():
-    """The exception itself comes out, what waited is dropped, and the threads end."""
+def test_exception_in_the_block_stops_writing():
+    """The exception is raised, waiting pictures are dropped, and the threads end."""
     out = []
 
     def put_and_fail():
         with Compression(bytes, lambda data, number: out.append(number)) as compression:
-            for number in range(MOST_UNDER_WAY + 3):
+            for number in range(MOST_WAITING + 3):
                 compression.put(b"", number)
             assert out == [0, 1, 2]
             raise KeyboardInterrupt
@@ -107,21 +107,21 @@ def test_after_an_exception_in_the_block_nothing_more_is_written():
     assert not threads()
 
 
-def test_without_any_picture_nothing_is_written():
-    """An empty block ends by itself."""
+def test_empty_block_writes_nothing():
+    """An empty block ends normally."""
     out = []
     put_all(Compression(bytes, lambda *args: out.append(args)), [])
     assert out == []
 
 
-# Few colours, so that pictures are alike in many pixels.
+# Few colours, so that many pixels of two pictures are equal.
 PAIRS = st.sampled_from([(2, 4, 5), (2, 4, 5, 3)]).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 2))
 )
 
 
 def unequal(before, frame):
-    """Say for each pixel whether any of its channels differs, whatever their number."""
+    """Return which pixels differ in any channel."""
     return (before != frame).reshape(*frame.shape[:2], -1).any(axis=2)
 
 
@@ -133,8 +133,8 @@ def patched(before, change):
 
 
 @given(PAIRS, st.integers(1, 4))
-def test_a_change_is_all_that_differs(pair, align):
-    """Putting the part into the earlier picture makes the later one, grey or colour, aligned."""
+def test_change_turns_the_earlier_picture_into_the_later(pair, align):
+    """Grey or colour, with any alignment."""
     before, frame = pair
     change = changed(before, frame, align)
     np.testing.assert_array_equal(patched(before, change), frame)
@@ -142,8 +142,8 @@ def test_a_change_is_all_that_differs(pair, align):
 
 
 @given(PAIRS, st.integers(1, 4))
-def test_differs_says_which_pixels(pair, align):
-    """Within the rectangle it is what differs in any channel; outside of it nothing does."""
+def test_differs_marks_changed_pixels(pair, align):
+    """Inside the rectangle any channel counts; outside nothing differs."""
     before, frame = pair
     change = changed(before, frame, align)
     height, width = change.part.shape[:2]
@@ -155,8 +155,8 @@ def test_differs_says_which_pixels(pair, align):
 
 
 @given(PAIRS, st.integers(1, 4))
-def test_the_rectangle_has_no_margin(pair, align):
-    """All four edges differ somewhere; top and left may be off by what they are rounded down."""
+def test_rectangle_is_the_smallest(pair, align):
+    """All four edges contain a difference; top and left up to their alignment."""
     before, frame = pair
     change = changed(before, frame, align)
     if change.differs.any():
@@ -166,8 +166,8 @@ def test_the_rectangle_has_no_margin(pair, align):
         assert change.differs[:, -1].any()
 
 
-def test_one_channel_of_one_pixel_is_a_change():
-    """A single blue value is found where it is; rounding down makes room on top and on the left."""
+def test_change_of_one_channel_is_found():
+    """A single blue value; alignment extends the rectangle to the top and the left."""
     before = np.zeros((6, 8, 3), np.uint8)
     frame = before.copy()
     frame[3, 5, 2] = 1
@@ -178,8 +178,8 @@ def test_one_channel_of_one_pixel_is_a_change():
 
 
 @given(PAIRS)
-def test_without_an_earlier_picture_all_is_new(pair):
-    """The change is the whole picture, and every pixel of it differs."""
+def test_first_picture_is_all_new(pair):
+    """The change is the whole picture, and every pixel differs."""
     change = changed(None, pair[0], align=2)
     assert (change.top, change.left) == (0, 0)
     np.testing.assert_array_equal(change.part, pair[0])
@@ -188,8 +188,8 @@ def test_without_an_earlier_picture_all_is_new(pair):
 
 
 @given(PAIRS, st.integers(1, 4))
-def test_where_nothing_differs_it_is_the_first_pixel(pair, align):
-    """A file has to hold something: one pixel, which does not differ."""
+def test_no_change_is_the_first_pixel(pair, align):
+    """Formats need at least one pixel; it does not differ."""
     change = changed(pair[0], pair[0].copy(), align)
     assert (change.top, change.left) == (0, 0)
     np.testing.assert_array_equal(change.part, pair[0][:1, :1])

@@ -10,8 +10,8 @@ NEARLY = 1e-6
 
 
 @given(st.lists(st.floats(0, 10), max_size=200), st.sampled_from([100, 1000]))
-def test_a_clock_is_never_more_than_half_a_tick_off(seconds, rate):
-    """After every frame, not only at the end; no frame has fewer than no ticks."""
+def test_error_is_at_most_half_a_tick(seconds, rate):
+    """After every frame; no frame has a negative duration."""
     clock, given_ticks = TickClock(rate, 65535), 0
     for number, time in enumerate(seconds, start=1):
         ticks = clock.ticks(time)
@@ -21,8 +21,8 @@ def test_a_clock_is_never_more_than_half_a_tick_off(seconds, rate):
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=30), st.integers(1, 500))
-def test_a_clock_gives_no_frame_more_than_the_format_holds(seconds, longest):
-    """What does not fit into one frame the next ones get, as far as they can hold it."""
+def test_durations_have_a_maximum(seconds, longest):
+    """Ticks beyond the maximum of one frame are added to the next ones, as far as possible."""
     clock = TickClock(100, longest)
     ticks = [clock.ticks(time) for time in seconds]
     assert all(0 <= each <= longest for each in ticks)

@@ -10,10 +10,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageSequence
 
 from filtertrack.render.encoders.gif import GifWriter
-from filtertrack.render.grid import LEVELS
-from filtertrack.render.palette import TRANSPARENT, film_palette
+from filtertrack.render.palette import LEVELS, TRANSPARENT, theme_palette
 
-COLOURS = film_palette()
+COLOURS = theme_palette()
 FRAMES = st.integers(1, 6).flatmap(
     lambda count: arrays(np.uint8, (count, 5, 7), elements=st.integers(0, TRANSPARENT - 1))
 )
@@ -29,7 +28,7 @@ def write(frames, seconds, **options):
 
 @given(FRAMES)
 def test_pillow_reads_every_frame_back(frames):
-    """Each frame decodes to the palette's colours of its pixels, through transparent deltas."""
+    """Each frame decodes to the palette's colours of its entries, despite transparent changes."""
     with Image.open(write(frames, [0.1] * len(frames))) as gif:
         assert gif.n_frames == len(frames)
         for frame, image in zip(frames, ImageSequence.Iterator(gif), strict=True):
@@ -37,7 +36,7 @@ def test_pillow_reads_every_frame_back(frames):
 
 
 def test_ffmpeg_reads_every_frame_back(rng, tmp_path, decoded):
-    """A decoder that shares nothing with Pillow sees the same pictures."""
+    """A decoder independent of Pillow reads the same pictures."""
     frames = rng.integers(0, TRANSPARENT, (5, 40, 60), np.uint8)
     frames[1:, :20] = frames[0, :20]
     frames[3] = frames[2]
@@ -46,8 +45,8 @@ def test_ffmpeg_reads_every_frame_back(rng, tmp_path, decoded):
     np.testing.assert_array_equal(decoded(path), COLOURS[frames])
 
 
-def test_gifsicle_finds_nothing_wrong(rng, tmp_path):
-    """It warns of nothing, and reads size, loop, delays and "leave in place" on every frame."""
+def test_gifsicle_finds_no_fault(rng, tmp_path):
+    """No warnings; size, loop, delays and disposal are as written."""
     if shutil.which("gifsicle") is None:
         pytest.skip("needs gifsicle")
     path = tmp_path / "a.gif"
@@ -69,8 +68,8 @@ def test_gifsicle_finds_nothing_wrong(rng, tmp_path):
 
 
 @given(st.lists(st.floats(0.02, 3), min_size=1, max_size=30))
-def test_the_total_duration_is_as_asked(seconds):
-    """Rounding to hundredths of a second does not add up over frames, also where frames repeat."""
+def test_total_duration_is_exact(seconds):
+    """Rounding errors do not add up over frames, also if frames repeat."""
     frames = np.zeros((len(seconds), 2, 2), np.uint8)
     with Image.open(write(frames, seconds)) as gif:
         total = sum(image.info["duration"] for image in ImageSequence.Iterator(gif))
@@ -78,22 +77,22 @@ def test_the_total_duration_is_as_asked(seconds):
 
 
 @pytest.mark.parametrize(("loop", "again"), [(0, 0), (1, None), (2, 1), (3, 2), (65535, 65534)])
-def test_it_plays_as_often_as_asked(loop, again):
-    """A GIF says how often it is played again: 0 is for ever, and nothing is once."""
+def test_loop_count_is_stored(loop, again):
+    """A GIF stores the number of repetitions: 0 for ever, none for once."""
     frames = np.zeros((2, 3, 3), np.uint8)
     with Image.open(write(frames, [0.1, 0.1], loop=loop)) as gif:
         assert gif.info.get("loop") == again
 
 
-def test_what_did_not_change_costs_nothing(rng):
-    """A frame like the one before takes a few bytes, whatever its size."""
+def test_unchanged_frames_take_few_bytes(rng):
+    """A frame equal to the one before takes a few bytes, whatever its size."""
     frame = rng.integers(0, LEVELS, (200, 200), np.uint8)
     once = len(write([frame], [1]).getvalue())
     assert len(write([frame] * 11, [1] * 11).getvalue()) - once < 10 * 40
 
 
-def test_what_did_not_change_within_the_rectangle_is_transparent(rng):
-    """Where only two opposite corners change the noise between them is not stored again."""
+def test_unchanged_pixels_are_transparent(rng):
+    """If two opposite corners change, the noise between them is not stored again."""
     before = rng.integers(0, LEVELS, (200, 200), np.uint8)
     frame = before.copy()
     frame[0, 0], frame[-1, -1] = before[0, 0] ^ 1, before[-1, -1] ^ 1
@@ -105,14 +104,14 @@ def test_what_did_not_change_within_the_rectangle_is_transparent(rng):
 
 
 @given(FRAMES)
-def test_the_same_frames_make_the_same_file(frames):
-    """Bit for bit, however the threads took turns."""
+def test_files_are_reproducible(frames):
+    """Byte for byte, whatever the order in which the threads finish."""
     seconds = [0.1] * len(frames)
     assert write(frames, seconds).getvalue() == write(frames, seconds).getvalue()
 
 
-def test_threads_do_not_change_the_file(rng):
-    """Many frames of very different sizes come out in order, each time the same."""
+def test_threads_keep_the_order_of_frames(rng):
+    """Many frames of very different sizes, written several times."""
     frames = rng.integers(0, TRANSPARENT, (60, 80, 80), np.uint8)
     frames[::2, 10:] = frames[0, 10:]
     first, second = (write(frames, [0.1] * 60).getvalue() for _ in range(2))

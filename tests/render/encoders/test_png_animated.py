@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageSequence
 
 from filtertrack.render.encoders.png import AnimatedPngWriter
-from filtertrack.render.palette import film_palette
+from filtertrack.render.palette import theme_palette
 
-COLOURS = film_palette()
+COLOURS = theme_palette()
 FRAMES = st.integers(1, 6).flatmap(lambda count: arrays(np.uint8, (count, 4, 6)))
 COLOUR_FRAMES = st.integers(1, 6).flatmap(lambda count: arrays(np.uint8, (count, 4, 6, 3)))
 
@@ -26,7 +26,7 @@ def write(frames, seconds, colours=COLOURS, **options):
 
 
 def chunks(data):
-    """Take a PNG apart: the name and content of every chunk, its checksum checked."""
+    """Return the kind and the content of each chunk of a PNG, after checking its checksum."""
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     at, found = 8, []
     while at < len(data):
@@ -40,7 +40,7 @@ def chunks(data):
 
 
 def check_frames(file, expected):
-    """Compare what Pillow reads with the expected colours, and each duration."""
+    """Check the colours and durations of all frames, as Pillow reads them."""
     with Image.open(file) as image:
         assert image.n_frames == len(expected)
         for number, shown in enumerate(ImageSequence.Iterator(image)):
@@ -50,7 +50,7 @@ def check_frames(file, expected):
 
 @given(FRAMES)
 def test_pillow_reads_every_frame_back(frames):
-    """Each frame decodes to the palette's colours of its pixels, and shows as long as asked."""
+    """Each frame decodes to the palette's colours of its entries, with its duration."""
     check_frames(write(frames, 0.1 * np.arange(1, len(frames) + 1)), COLOURS[frames])
 
 
@@ -63,7 +63,7 @@ def test_pillow_reads_every_true_colour_frame_back(frames):
 @pytest.mark.parametrize("ending", ["png", "apng"])
 @pytest.mark.parametrize("coloured", [False, True], ids=["palette", "true colour"])
 def test_ffmpeg_reads_every_frame_back(rng, tmp_path, decoded, coloured, ending):
-    """A decoder that shares nothing with Pillow sees the same pictures, whatever the ending."""
+    """A decoder independent of Pillow reads the same pictures, with either extension."""
     frames = rng.integers(0, 256, (5, 40, 60, 3) if coloured else (5, 40, 60), np.uint8)
     frames[1:, :20] = frames[0, :20]
     frames[:, 21:30] = frames[:, 20:21]
@@ -74,8 +74,8 @@ def test_ffmpeg_reads_every_frame_back(rng, tmp_path, decoded, coloured, ending)
 
 
 @given(st.lists(st.floats(0.02, 3), min_size=1, max_size=30))
-def test_the_total_duration_is_as_asked(seconds):
-    """Rounding to hundredths of a second does not add up over frames, also where frames repeat."""
+def test_total_duration_is_exact(seconds):
+    """Rounding errors do not add up over frames, also if frames repeat."""
     frames = np.zeros((len(seconds), 2, 2), np.uint8)
     with Image.open(write(frames, seconds)) as image:
         total = sum(shown.info["duration"] for shown in ImageSequence.Iterator(image))
@@ -83,14 +83,14 @@ def test_the_total_duration_is_as_asked(seconds):
 
 
 @pytest.mark.parametrize("loop", [0, 1, 3, 65535])
-def test_it_plays_as_often_as_asked(loop):
-    """The file says how often; 0 is for ever."""
+def test_loop_count_is_stored(loop):
+    """0 is for ever."""
     with Image.open(write(np.zeros((2, 3, 3), np.uint8), [0.1, 0.1], loop=loop)) as image:
         assert image.info["loop"] == loop
 
 
-def test_it_shows_the_first_frame_where_nothing_moves():
-    """A viewer that knows no APNG shows the first frame."""
+def test_first_frame_is_the_still_picture():
+    """A viewer without support for APNG shows the first frame."""
     frames = np.stack([np.full((3, 3), 7, np.uint8), np.full((3, 3), 9, np.uint8)])
     with Image.open(write(frames, [0.5, 0.5])) as image:
         assert image.default_image is False
@@ -98,8 +98,8 @@ def test_it_shows_the_first_frame_where_nothing_moves():
 
 
 @given(st.integers(1, 40))
-def test_the_number_of_frames_is_at_the_beginning(count):
-    """Before any pixel stands how many frames follow; every chunk is whole, and in its order."""
+def test_animation_control_comes_first(count):
+    """It holds the number of frames; all chunks are valid and in sequence."""
     frames = np.arange(count, dtype=np.uint8)[:, np.newaxis, np.newaxis].repeat(3, 1).repeat(2, 2)
     found = chunks(write(frames, [0.1] * count, loop=5).getvalue())
     later = [b"fcTL", b"fdAT"] * (count - 1)
@@ -114,23 +114,23 @@ def test_the_number_of_frames_is_at_the_beginning(count):
 
 
 @pytest.mark.parametrize("coloured", [False, True], ids=["palette", "true colour"])
-def test_what_did_not_change_costs_nothing(rng, coloured):
-    """A frame like the one before takes a few bytes, whatever its size."""
+def test_unchanged_frames_take_few_bytes(rng, coloured):
+    """A frame equal to the one before takes a few bytes, whatever its size."""
     frame = rng.integers(0, 256, (100, 100, 3) if coloured else (100, 100), np.uint8)
     colours = None if coloured else COLOURS
     once = len(write([frame], [1], colours).getvalue())
     assert len(write([frame] * 11, [1] * 11, colours).getvalue()) - once < 10 * 80
 
 
-def test_rows_that_repeat_cost_little(rng):
-    """Magnified cells are stored about once, even where rows are longer than zlib looks back."""
+def test_repeated_rows_take_few_bytes(rng):
+    """Also rows longer than zlib's window."""
     row = rng.integers(0, 256, (1, 40_000), np.uint8)
     once, often = (len(write([row.repeat(n, 0)], [1]).getvalue()) for n in (1, 10))
     assert often < 1.05 * once
 
 
 @given(FRAMES)
-def test_the_same_frames_make_the_same_file(frames):
-    """Bit for bit, however the threads took turns."""
+def test_files_are_reproducible(frames):
+    """Byte for byte, whatever the order in which the threads finish."""
     seconds = [0.1] * len(frames)
     assert write(frames, seconds).getvalue() == write(frames, seconds).getvalue()

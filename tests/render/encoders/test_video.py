@@ -8,16 +8,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filtertrack.render.encoders.video import VideoWriter
-from filtertrack.render.palette import film_palette
+from filtertrack.render.palette import theme_palette
 from filtertrack.storage.files import write_whole
 
 CONTAINERS = pytest.mark.parametrize("container", ["mp4", "webm"])
-COLOURS = film_palette()
+COLOURS = theme_palette()
 SECONDS = [0.5, 0.02, 0.033, 0.1, 0.25, 2]
 
 
 def write(path, frames, seconds, colours=None):
-    """Write a video as an animation is written: into a file that is there whole or not at all."""
+    """Write a video as ``animate`` does, by an atomic write."""
 
     def fill(file):
         with VideoWriter(file, frames[0].shape[:2], colours, path.suffix[1:]) as video:
@@ -29,14 +29,14 @@ def write(path, frames, seconds, colours=None):
 
 
 def magnified(rng, side, shape=(6, 128, 192)):
-    """Return frames of squares in random colours, each of so many pixels a side."""
+    """Return frames of squares in random colours, of so many pixels along each side."""
     count, height, width = shape
     cells = rng.integers(0, 256, (count, height // side, width // side, 3), np.uint8)
     return cells.repeat(side, 1).repeat(side, 2)
 
 
 def shown_by_ffmpeg(path):
-    """Return what ffmpeg says of a file and of each frame in it, as text."""
+    """Return the report of ffmpeg on a file and each frame in it, as text."""
     import imageio_ffmpeg
 
     each = ["-fps_mode", "passthrough", "-vf", "showinfo", "-f", "null", "-"]
@@ -45,7 +45,7 @@ def shown_by_ffmpeg(path):
 
 
 def shown_by_pyav(path):
-    """Return the seconds at which each frame appears, and how long the whole lasts."""
+    """Return the time of each frame, and the total duration, in seconds."""
     import av
 
     with av.open(path) as container:
@@ -61,8 +61,8 @@ def in_python(code):
 
 
 @CONTAINERS
-def test_ffmpeg_sees_each_frame_at_its_time(rng, tmp_path, container):
-    """A frame a picture, each where those before it end, and the last shown as long as asked."""
+def test_frame_times_are_exact(rng, tmp_path, container):
+    """Each picture is one frame that begins when the one before ends; also the last duration."""
     path = write(tmp_path / f"a.{container}", magnified(rng, 16), SECONDS)
     report = shown_by_ffmpeg(path)
     starts = [float(text) for text in re.findall(r"pts_time:\s*([\d.]+)", report)]
@@ -78,8 +78,8 @@ def test_ffmpeg_sees_each_frame_at_its_time(rng, tmp_path, container):
 @settings(max_examples=25)
 @given(st.lists(st.floats(0.02, 3) | st.floats(0.02, 600), min_size=1, max_size=12))
 @example([0.1, 0.1, 0.1, 3, 0.1, 0.1])
-def test_the_total_duration_is_as_asked(tmp_path_factory, container, seconds):
-    """Rounding to milliseconds does not add up, however many frames, however long each is shown."""
+def test_total_duration_is_exact(tmp_path_factory, container, seconds):
+    """Rounding errors do not add up, for any number of frames and any durations."""
     frames = (20 * np.arange(len(seconds), dtype=np.uint8)).repeat(16 * 16).reshape(-1, 16, 16)
     path = tmp_path_factory.getbasetemp() / f"durations.{container}"
     starts, total = shown_by_pyav(write(path, frames, seconds, COLOURS))
@@ -89,8 +89,8 @@ def test_the_total_duration_is_as_asked(tmp_path_factory, container, seconds):
 
 @CONTAINERS
 @pytest.mark.parametrize("count", [7, 15, 30, 31])
-def test_the_rests_at_both_ends_are_there(rng, tmp_path, container, count):
-    """At the usual pace, with filters that drift, the last picture stays for its two seconds."""
+def test_pauses_at_both_ends_are_kept(rng, tmp_path, container, count):
+    """At the default pace, with filters that drift, the last picture stays for two seconds."""
     drift = np.cumsum(rng.normal(0, 4, (count, 8, 8, 3)), axis=0)
     cells = np.clip(128 + drift, 0, 255).astype(np.uint8)
     seconds = [1.1, *[0.1] * (count - 2), 2.1]
@@ -101,8 +101,8 @@ def test_the_rests_at_both_ends_are_there(rng, tmp_path, container, count):
 
 
 @CONTAINERS
-def test_frames_that_repeat_are_all_there(tmp_path, container):
-    """A run in which nothing moves lasts as long as any other."""
+def test_repeated_frames_are_kept(tmp_path, container):
+    """A run in which nothing changes has the same duration as any other."""
     frames = np.full((100, 32, 32), 120, np.uint8)
     starts, total = shown_by_pyav(write(tmp_path / f"a.{container}", frames, [0.04] * 100, COLOURS))
     assert starts == pytest.approx(0.04 * np.arange(100))
@@ -111,8 +111,8 @@ def test_frames_that_repeat_are_all_there(tmp_path, container):
 
 @CONTAINERS
 @pytest.mark.parametrize("side", [8, 16])
-def test_magnified_colours_survive(rng, tmp_path, decoded, container, side):
-    """Of squares that begin and end at even pixels little is lost: more than 34 dB are left."""
+def test_magnified_colours_are_nearly_exact(rng, tmp_path, decoded, container, side):
+    """Squares that begin and end at even pixels have a PSNR above 34 dB."""
     frames = magnified(rng, side)
     shown = decoded(write(tmp_path / f"a.{container}", frames, SECONDS))
     assert shown.shape == frames.shape
@@ -121,16 +121,16 @@ def test_magnified_colours_survive(rng, tmp_path, decoded, container, side):
 
 
 @CONTAINERS
-def test_squares_are_within_a_few_levels_up_to_their_edges(rng, tmp_path, decoded, container):
-    """No pixel of a square of 16 pixels is off by more than 8 of 255, not even beside another."""
+def test_squares_are_nearly_exact_up_to_their_edges(rng, tmp_path, decoded, container):
+    """No pixel of a 16x16 square is off by more than 8 of 255, also next to another square."""
     frames = magnified(rng, 16)
     shown = decoded(write(tmp_path / f"a.{container}", frames, SECONDS))
     assert np.abs(shown.astype(int) - frames).max() <= 8
 
 
 @CONTAINERS
-def test_entries_of_a_palette_are_shown_in_its_colours(rng, tmp_path, decoded, container):
-    """Every grey from dark to light, and the colours around them, within a few levels."""
+def test_palette_colours_are_nearly_exact(rng, tmp_path, decoded, container):
+    """All greys and the fixed colours, within a few levels."""
     frames = np.arange(256, dtype=np.uint8)[rng.permutation(256)].reshape(1, 16, 16)
     frames = frames.repeat(16, 1).repeat(16, 2)
     shown = decoded(write(tmp_path / f"a.{container}", frames, [1], COLOURS))
@@ -138,8 +138,8 @@ def test_entries_of_a_palette_are_shown_in_its_colours(rng, tmp_path, decoded, c
 
 
 @CONTAINERS
-def test_the_file_says_how_its_colours_are_coded(rng, tmp_path, container):
-    """BT.709 in the limited range, for every frame: no player has to guess."""
+def test_colour_space_is_stored(rng, tmp_path, container):
+    """BT.709, limited range, so that players need not guess."""
     import av
 
     path = write(tmp_path / f"a.{container}", magnified(rng, 16), SECONDS)
@@ -154,8 +154,8 @@ def test_the_file_says_how_its_colours_are_coded(rng, tmp_path, container):
 
 
 @CONTAINERS
-def test_the_same_pictures_make_the_same_file(rng, tmp_path, container):
-    """No date and no random number inside."""
+def test_files_are_reproducible(rng, tmp_path, container):
+    """They hold no date and no random number."""
     frames = magnified(rng, 16)
     one, two = (write(tmp_path / f"{n}.{container}", frames, SECONDS).read_bytes() for n in "ab")
     assert one == two
@@ -163,8 +163,8 @@ def test_the_same_pictures_make_the_same_file(rng, tmp_path, container):
 
 @CONTAINERS
 @pytest.mark.parametrize("count", [0, 3, 80])
-def test_an_exception_in_the_block_comes_out(rng, tmp_path, container, count):
-    """Itself, whether the encoder has begun to write or not; and no file is left."""
+def test_exception_in_the_block_is_raised(rng, tmp_path, container, count):
+    """Before or after the first frame; no file is left."""
     path = tmp_path / f"a.{container}"
 
     def fill(file):
@@ -189,8 +189,8 @@ def test_an_exception_in_the_block_comes_out(rng, tmp_path, container, count):
     ],
     ids=["writer", "format"],
 )
-def test_without_pyav_the_error_says_what_to_install(code):
-    """One sentence that names the extra."""
+def test_missing_pyav_error_names_the_extra(code):
+    """In one sentence."""
     start = "import sys; sys.modules['av'] = None; from filtertrack import FiltertrackError\n"
     shown = in_python(
         f"{start}try:\n    {code}\nexcept FiltertrackError as error:\n    print(error)"
@@ -198,8 +198,8 @@ def test_without_pyav_the_error_says_what_to_install(code):
     assert "pip install 'filtertrack[video]'" in shown
 
 
-def test_pyav_is_loaded_only_for_a_video():
-    """Whoever writes a GIF needs none."""
+def test_pyav_is_imported_only_for_videos():
+    """A GIF does not need it."""
     code = (
         "import sys; from filtertrack.render.encoders.formats import ANIMATION_FORMATS; "
         "ANIMATION_FORMATS['.gif'].opener(None); print('av' in sys.modules)"

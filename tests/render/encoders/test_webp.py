@@ -11,11 +11,10 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageSequence
 
 from filtertrack.render.encoders.webp import WebpWriter
-from filtertrack.render.grid import LEVELS
-from filtertrack.render.palette import film_palette
+from filtertrack.render.palette import LEVELS, theme_palette
 
-COLOURS = film_palette()
-# No frame's side is even, and there is an only frame, too.
+COLOURS = theme_palette()
+# Odd sides, and animations of a single frame, too.
 FRAMES = st.integers(1, 5).flatmap(lambda count: arrays(np.uint8, (count, 5, 7)))
 COLOUR_FRAMES = st.integers(1, 5).flatmap(lambda count: arrays(np.uint8, (count, 5, 7, 3)))
 
@@ -29,20 +28,20 @@ def write(frames, seconds, colours=COLOURS, **options):
 
 
 def read(file):
-    """Return every frame's colours and its milliseconds, as Pillow reads them."""
+    """Return each frame's colours and its duration in milliseconds, as Pillow reads them."""
     with Image.open(file) as image:
         shown = [
             (np.asarray(frame.convert("RGBA")), frame.info["duration"])
             for frame in ImageSequence.Iterator(image)
         ]
     pictures = np.stack([picture for picture, _ in shown])
-    assert (pictures[..., 3] == 255).all(), "nothing shines through"
+    assert (pictures[..., 3] == 255).all(), "opaque"
     return pictures[..., :3], [duration for _, duration in shown]
 
 
 @given(FRAMES)
 def test_pillow_reads_every_frame_back(frames):
-    """Each frame decodes to the palette's colours of its pixels, and shows as long as asked."""
+    """Each frame decodes to the palette's colours of its entries, with its duration."""
     pictures, durations = read(write(frames, 0.1 * np.arange(1, len(frames) + 1)))
     np.testing.assert_array_equal(pictures, COLOURS[frames])
     assert durations == [100 * (1 + number) for number in range(len(frames))]
@@ -57,7 +56,7 @@ def test_pillow_reads_every_true_colour_frame_back(frames):
 
 @pytest.mark.parametrize("coloured", [False, True], ids=["palette", "true colour"])
 def test_large_frames_are_exact(rng, coloured):
-    """Noise and flat cells alike, through deltas, come out as they went in."""
+    """Noise and flat cells, with changed rectangles."""
     cells = rng.integers(0, 256, (6, 12, 20, 3) if coloured else (6, 12, 20), np.uint8)
     frames = cells.repeat(8, 1).repeat(8, 2)
     frames[:, :40] = rng.integers(0, 256, frames[:, :40].shape, np.uint8)
@@ -67,8 +66,8 @@ def test_large_frames_are_exact(rng, coloured):
     np.testing.assert_array_equal(pictures, frames if coloured else COLOURS[frames])
 
 
-def test_a_change_may_begin_anywhere():
-    """Single pixels at even and odd places, though the format knows even ones only."""
+def test_changes_at_odd_positions_are_exact():
+    """The format stores even positions only."""
     frames = np.zeros((36, 5, 7), np.uint8)
     for number in range(1, 36):
         frames[number] = frames[number - 1]
@@ -78,8 +77,8 @@ def test_a_change_may_begin_anywhere():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (3, 300)])
-def test_a_single_frame_of_any_shape(rng, shape):
-    """One frame is an animation, too, and it is shown as long as asked."""
+def test_single_frame_of_any_shape(rng, shape):
+    """One frame is a valid animation, with its duration."""
     frames = rng.integers(0, 256, (1, *shape), np.uint8)
     pictures, durations = read(write(frames, [1.5]))
     np.testing.assert_array_equal(pictures, COLOURS[frames])
@@ -87,23 +86,23 @@ def test_a_single_frame_of_any_shape(rng, shape):
 
 
 @given(st.lists(st.floats(0.02, 3), min_size=1, max_size=30))
-def test_the_total_duration_is_as_asked(seconds):
-    """Rounding to milliseconds does not add up over frames, also where frames repeat."""
+def test_total_duration_is_exact(seconds):
+    """Rounding errors do not add up over frames, also if frames repeat."""
     _, durations = read(write(np.zeros((len(seconds), 2, 2), np.uint8), seconds))
     assert len(durations) == len(seconds)
     assert sum(durations) == pytest.approx(1000 * sum(seconds), abs=0.51)
 
 
 @pytest.mark.parametrize("loop", [0, 1, 3, 65535])
-def test_it_plays_as_often_as_asked(loop):
-    """The file says how often; 0 is for ever."""
+def test_loop_count_is_stored(loop):
+    """0 is for ever."""
     with Image.open(write(np.zeros((2, 3, 3), np.uint8), [0.1, 0.1], loop=loop)) as image:
         assert image.info["loop"] == loop
 
 
 @given(FRAMES)
-def test_the_container_is_whole(frames):
-    """Its length is that of the file, and its chunks fill it: a canvas, a loop, a chunk a frame."""
+def test_container_is_valid(frames):
+    """Its length is that of the file; it holds a canvas, a loop, and a chunk per frame."""
     data = write(frames, [0.1] * len(frames)).getvalue()
     assert data[:4] + data[8:12] == b"RIFFWEBP"
     assert struct.unpack("<I", data[4:8]) == (len(data) - 8,)
@@ -116,8 +115,8 @@ def test_the_container_is_whole(frames):
     assert kinds == [b"VP8X", b"ANIM", *[b"ANMF"] * len(frames)]
 
 
-def test_webpmux_reads_it(rng, tmp_path):
-    """The format's own tool sees the canvas, the loop, and each frame's place and time."""
+def test_webpmux_reads_the_file(rng, tmp_path):
+    """The format's own tool reads the canvas, the loop, and each frame's position and duration."""
     if shutil.which("webpmux") is None:
         pytest.skip("needs webpmux")
     frames = np.zeros((3, 9, 11), np.uint8)
@@ -135,7 +134,7 @@ def test_webpmux_reads_it(rng, tmp_path):
     assert "Loop Count : 3" in result.stdout
     assert "Number of frames: 3" in result.stdout
     rows = [line.split() for line in result.stdout.splitlines()[-3:]]
-    # Width, height, left, top, milliseconds; kept, blended, lossless.
+    # Width, height, left, top, milliseconds, disposal, blending, compression.
     assert [[*row[1:3], *row[4:9], row[10]] for row in rows] == [
         ["11", "9", "0", "0", "500", "none", "yes", "lossless"],
         ["2", "2", "4", "2", "20", "none", "yes", "lossless"],
@@ -144,8 +143,8 @@ def test_webpmux_reads_it(rng, tmp_path):
 
 
 @pytest.mark.parametrize("coloured", [False, True], ids=["palette", "true colour"])
-def test_what_did_not_change_costs_nothing(rng, coloured):
-    """A frame like the one before takes a few bytes, and so do two corners of a large one."""
+def test_unchanged_frames_take_few_bytes(rng, coloured):
+    """A frame equal to the one before takes a few bytes, and so do two corners of a large one."""
     before = rng.integers(0, LEVELS, (100, 100, 3) if coloured else (100, 100), np.uint8)
     corners = before.copy()
     corners[0, 0], corners[-1, -1] = before[0, 0] ^ 1, before[-1, -1] ^ 1
@@ -156,7 +155,7 @@ def test_what_did_not_change_costs_nothing(rng, coloured):
 
 
 @given(FRAMES)
-def test_the_same_frames_make_the_same_file(frames):
-    """Bit for bit, however the threads took turns."""
+def test_files_are_reproducible(frames):
+    """Byte for byte, whatever the order in which the threads finish."""
     seconds = [0.1] * len(frames)
     assert write(frames, seconds).getvalue() == write(frames, seconds).getvalue()
