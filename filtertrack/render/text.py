@@ -72,7 +72,7 @@ def line(
     size = (max(1, math.ceil(face.getlength(text))), line_height(int(face.size)))
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).text((0, 0), text, 255, face)
-    entries = _entries(ramp, strength)[np.asarray(mask)]
+    entries: np.ndarray = _entries(ramp, strength)[np.asarray(mask)]
     entries.setflags(write=False)
     return entries
 
