@@ -40,7 +40,7 @@ _FEW_WEIGHTS = 64
 """Weights up to which uniform filters differ from normal ones in their flat share."""
 _NEARLY_MOSTLY = 0.4
 """Flat share of normal filters below which that of uniform ones stays below ``_MOSTLY``."""
-_SIMULATED_WEIGHTS, _SIMULATED_AT_ONCE = 1 << 24, 1 << 20
+_SIMULATED_WEIGHTS, _SIMULATED_AT_ONCE = 1 << 22, 1 << 20
 """Weights of all uniform filters that are simulated, and of those in memory at once."""
 
 

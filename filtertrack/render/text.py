@@ -72,10 +72,16 @@ def line(
     size = (max(1, math.ceil(face.getlength(text))), line_height(int(face.size)))
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).text((0, 0), text, 255, face)
-    shades = np.rint(np.asarray(mask) * (strength * SHADES / 255)).astype(np.uint8)
-    entries = np.where(shades > 0, ramp_entry(ramp, 0) + shades, BACKGROUND).astype(np.uint8)
+    entries: np.ndarray = _entries(ramp, strength)[np.asarray(mask)]
     entries.setflags(write=False)
     return entries
+
+
+@lru_cache(maxsize=32)
+def _entries(ramp: int, strength: float) -> np.ndarray:
+    """Return the palette entry of each coverage, from 0 to 255, of a pixel by a letter."""
+    shades = np.rint(np.arange(256) * (strength * SHADES / 255)).astype(np.uint8)
+    return np.where(shades > 0, ramp_entry(ramp, 0) + shades, BACKGROUND).astype(np.uint8)
 
 
 def cut(text: str, most: int) -> str:
