@@ -447,9 +447,7 @@ def _view(arguments: argparse.Namespace) -> int:
         raise FiltertrackError(" ".join(found.notes))
     if not found.runs:
         _check_may_come(folder)
-        there = (
-            "" if not isinstance(folder, Path) or folder.is_dir() else ", which is not there yet"
-        )
+        there = "" if folder.is_remote or folder.exists() else ", which is not there yet"
         print(f"waiting for a run in {_plain(folder)}{there}", file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt):  # the way to end it
         serve(folder, opened, host=arguments.host, port=arguments.port)
@@ -458,11 +456,8 @@ def _view(arguments: argparse.Namespace) -> int:
 
 def _check_may_come(folder: "StoragePath") -> None:
     """Refuse a path in which no run can begin."""
-    if not isinstance(folder, Path):
-        return
-    path = folder.absolute()
-    there = next(each for each in (path, *path.parents) if each.exists())
-    if not there.is_dir():
+    there = folder.blocking_file()
+    if there is not None:
         raise FiltertrackError(
             f"{str(folder)!r} can hold no run, as {str(there)!r} is not a folder: expected the "
             f"folder that FilterTracker was given or will be given, or one that holds such folders"

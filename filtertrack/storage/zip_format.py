@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.storage.files import OpenFile
+from filtertrack.storage.paths import OpenFile
 
 # Sizes are written in the 64-bit fields, as np.savez does too: a snapshot may have more than 4 GB.
 _LOCAL = struct.Struct("<4s5H3L2H")

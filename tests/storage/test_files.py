@@ -98,9 +98,8 @@ def test_only_regular_files_are_read(tmp_path):
             open_regular(path)
     with pytest.raises(FiltertrackError, match="6 bytes, expected at most 5"):
         open_regular(target, 5)
-    file, size = open_regular(str(target), 6)
-    with file:
-        assert (file.read(), size) == (b"secret", 6)
+    with open_regular(str(target), 6) as file:
+        assert (file.read(), file.size) == (b"secret", 6)
 
 
 def test_a_file_that_is_swapped_for_a_pipe_does_not_block(tmp_path, monkeypatch):
@@ -125,9 +124,9 @@ def test_links_are_followed_unless_they_lead_out_of_a_folder(tmp_path):
     for target in (inner, outer):
         link = tmp_path / "logs" / f"to {target.name}"
         link.symlink_to(target)
-        with open_regular(link)[0] as file:
+        with open_regular(link) as file:
             assert file.read() == target.name.encode()
-    with open_regular(tmp_path / "logs" / "to inner", within=within)[0] as file:
+    with open_regular(tmp_path / "logs" / "to inner", within=within) as file:
         assert file.read() == b"inner"
     with pytest.raises(FiltertrackError, match="leads out of"):
         open_regular(tmp_path / "logs" / "to outer", within=within)

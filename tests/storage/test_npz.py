@@ -17,7 +17,9 @@ from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
 from filtertrack import FiltertrackError
 from filtertrack.storage import npz
+from filtertrack.storage.files import LocalFile
 from filtertrack.storage.npz import ArrayReader, write_arrays
+from filtertrack.storage.paths import path_of
 from filtertrack.storage.zip_format import entry_records, file_end
 
 NAMES = st.from_regex(r"[A-Za-z0-9_.\-]{1,20}(/[A-Za-z0-9_.\-]{1,20}){0,3}", fullmatch=True)
@@ -46,8 +48,12 @@ def by_numpy(file, contents):
     np.savez(file, **contents)
 
 
-def read(reader, path, names):
-    return reader.read(path, dict.fromkeys(names, MOST))
+def reader_for(path):
+    return ArrayReader(path_of(Path(path).parent))
+
+
+def read(reader, path, names, most=MOST):
+    return reader.read(Path(path).name, dict.fromkeys(names, most))
 
 
 def same(found, expected):
@@ -86,7 +92,7 @@ def test_any_layout_in_memory(save, rng, order):
     array = rng.normal(size=(4, 5, 6))
     array = array[::2, :, ::-1] if order == "strided" else np.asarray(array, order=order)
     path = save("a.npz", {"a": array})
-    same(read(ArrayReader(), path, ["a"]), {"a": array})
+    same(read(reader_for(path), path, ["a"]), {"a": array})
     with np.load(path) as loaded:
         np.testing.assert_array_equal(loaded["a"], array)
 
@@ -97,8 +103,8 @@ def test_the_index_of_the_second_file_is_not_parsed(save, rng, monkeypatch, writ
     first = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("short")}
     second = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("longer")}
     third = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("x")}
-    reader = ArrayReader()
     paths = [save(str(n), each, write) for n, each in enumerate([first, second, third])]
+    reader = reader_for(paths[0])
     same(read(reader, paths[0], ["b", "meta"]), {"b": first["b"], "meta": first["meta"]})
     monkeypatch.setattr(npz, "parse_index", None)
     for path, expected in zip(paths, [first, second, third], strict=True):
@@ -121,8 +127,9 @@ def test_the_index_of_the_second_file_is_not_parsed(save, rng, monkeypatch, writ
 )
 def test_a_file_that_is_otherwise_is_read_all_the_same(save, write, other):
     """Its index says where its arrays are."""
-    reader = ArrayReader()
-    read(reader, save("first", {"a": np.arange(4.0), "b": np.arange(3)}, write), ["a", "b"])
+    path = save("first", {"a": np.arange(4.0), "b": np.arange(3)}, write)
+    reader = reader_for(path)
+    read(reader, path, ["a", "b"])
     same(read(reader, save("other", other, write), ["a"]), {"a": other["a"]})
     same(read(reader, save("again", other, write), ["a"]), {"a": other["a"]})
 
@@ -131,7 +138,7 @@ def test_a_file_that_is_otherwise_is_read_all_the_same(save, write, other):
 def test_values_are_aligned_and_may_be_changed(save, rng, known):
     """As with any array of numpy's; some processors are slow with others, some refuse them."""
     path = save("a.npz", {"odd name": rng.normal(size=5), "b": rng.normal(size=3)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     for _ in range(1 + known):
         found = read(reader, path, ["odd name", "b"])
     for array in found.values():
@@ -148,7 +155,7 @@ def test_only_the_array_and_the_index_are_read(save, rng):
     paths = [save(str(n), {**others, "wanted": wanted, "meta": np.array("")}) for n in range(3)]
     with zipfile.ZipFile(paths[1]) as archive:
         index = Path(paths[1]).stat().st_size - archive.start_dir
-    reader = ArrayReader()
+    reader = reader_for(paths[0])
     read(reader, paths[0], ["wanted"])
 
     def bytes_read():
@@ -164,7 +171,7 @@ def test_every_cut_is_noticed(save, rng):
     """Also by a reader that knows the place: a file without its end is not whole."""
     path = save("a.npz", {"a": rng.normal(size=4), "b": rng.normal(size=9)})
     whole = Path(path).read_bytes()
-    reader = ArrayReader()
+    reader = reader_for(path)
     expected = read(reader, path, ["a"])
     for length in range(len(whole)):
         Path(path).write_bytes(whole[:length])
@@ -178,8 +185,8 @@ def test_every_cut_is_noticed(save, rng):
 def test_every_bit_of_an_array_is_checked(save, rng, warm):
     """A flipped bit is another value, and named."""
     path = save("a.npz", {"a": rng.normal(size=4)})
-    expected = read(ArrayReader(), path, ["a"])["a"]
-    reader = ArrayReader()
+    expected = read(reader_for(path), path, ["a"])["a"]
+    reader = reader_for(path)
     if warm:
         read(reader, path, ["a"])
     whole = Path(path).read_bytes()
@@ -199,11 +206,11 @@ def test_anything_where_an_array_lay(content, at):
         path = Path(folder) / "a.npz"
         with path.open("wb") as file:
             write_arrays(file, {"a": np.arange(6.0), "b": np.arange(5)})
-        reader, whole = ArrayReader(), path.read_bytes()
-        expected = read(reader, str(path), ["a", "b"])
+        reader, whole = reader_for(path), path.read_bytes()
+        expected = read(reader, path, ["a", "b"])
         path.write_bytes(whole[:at] + content + whole[at + len(content) :])
         try:
-            found = read(reader, str(path), ["a", "b"])
+            found = read(reader, path, ["a", "b"])
         except FiltertrackError as error:
             found, said = None, str(error)
         if found is None:
@@ -219,13 +226,13 @@ def test_a_size_that_the_file_does_not_have(save):
     at = data.rindex(b"PK\1\2") + 46 + len("a.npy") + 4 + 8  # of the entry, as it is stored
     path.write_bytes(data[:at] + (1 << 40).to_bytes(8, "little") + data[at + 8 :])
     with pytest.raises(FiltertrackError, match="claims"):
-        read(ArrayReader(), str(path), ["a"])
+        read(reader_for(path), path, ["a"])
 
 
 def test_a_name_outside_ascii(save):
     """Other programs read it as it was given."""
     path = save("a.npz", {"größe": np.arange(3)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     for _ in range(2):
         same(read(reader, path, ["größe"]), {"größe": np.arange(3)})
     with np.load(path) as loaded:
@@ -235,10 +242,10 @@ def test_a_name_outside_ascii(save):
 def test_no_more_memory_than_allowed(save):
     """Also where the array of the last file was allowed to be larger."""
     path = save("a.npz", {"a": np.zeros(1000)})
-    reader = ArrayReader()
-    reader.read(path, {"a": 9000})
+    reader = reader_for(path)
+    read(reader, path, ["a"], 9000)
     with pytest.raises(FiltertrackError, match="claims 8128 bytes"):
-        reader.read(path, {"a": 5000})
+        read(reader, path, ["a"], 5000)
 
 
 def two_ways(path, new):
@@ -268,25 +275,25 @@ def test_an_index_that_names_another_entry_than_the_expected_one(save):
     """A reader that knows the place, a new one and numpy read the same; ``check`` refuses it."""
     old, new = np.arange(4.0), np.arange(4.0) + 7
     path = save("a.npz", {"a": old, "b": np.arange(3)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     same(read(reader, path, ["a"]), {"a": old})
     two_ways(path, new)
     with np.load(path) as loaded:
         np.testing.assert_array_equal(loaded["a"], new)
-    for each in (reader, ArrayReader()):
+    for each in (reader, reader_for(path)):
         same(read(each, path, ["a"]), {"a": new})
     with pytest.raises(FiltertrackError, match="its index does not name"):
-        ArrayReader().check(path, {"a": MOST})
+        reader_for(path).check("a.npz", {"a": MOST})
 
 
 def test_a_file_that_holds_a_name_twice(save):
     """Programs differ in which of the two they read: each reader refuses it."""
     path = save("a.npz", {"a": np.arange(4.0)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     read(reader, path, ["a"])
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("a.npy", archive.read("a.npy"))
-    for each in (reader, ArrayReader()):
+    for each in (reader, reader_for(path)):
         with pytest.raises(FiltertrackError, match="twice"):
             read(each, path, ["a"])
 
@@ -309,7 +316,7 @@ def test_a_sparse_file_larger_than_memory(tmp_path, act):
     whole = sparse(tmp_path / "a.npz", 1 << 37)
     began = time.monotonic()
     with pytest.raises(FiltertrackError, match=r"takes? 1,099\.5 GB.*this machine"):
-        getattr(ArrayReader(), act)(str(tmp_path / "a.npz"), {"a": whole})
+        getattr(ArrayReader(path_of(tmp_path)), act)("a.npz", {"a": whole})
     assert time.monotonic() - began < 1
 
 
@@ -319,7 +326,7 @@ def test_what_is_only_checked_is_not_held(tmp_path):
     with path.open("wb") as file:
         write_arrays(file, {"a": np.zeros(25_000_000)})
     tracemalloc.start()
-    head = ArrayReader().check(str(path), {"a": 1 << 28})["a"]
+    head = reader_for(path).check(path.name, {"a": 1 << 28})["a"]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (head.shape, head.dtype) == ((25_000_000,), np.float64)
@@ -338,13 +345,13 @@ def test_a_head_whose_shape_is_none(save, shape):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", npy + b"\0")
     with pytest.raises(FiltertrackError, match="its head claims"):
-        read(ArrayReader(), str(path), ["a"])
+        read(reader_for(path), path, ["a"])
 
 
 def test_another_byte_order_is_brought_into_this_machines(save):
     """Not everything in numpy takes the other one."""
     path = save("a.npz", {"a": np.arange(3, dtype=">f8"), "t": np.array("text", ">U4")})
-    found = read(ArrayReader(), path, ["a", "t"])
+    found = read(reader_for(path), path, ["a", "t"])
     assert found["a"].dtype == np.dtype("=f8")
     np.testing.assert_array_equal(found["a"], [0, 1, 2])
     assert str(found["t"]) == "text"
@@ -354,17 +361,15 @@ def test_another_byte_order_is_brought_into_this_machines(save):
 def test_a_file_that_is_read_in_parts(save, monkeypatch, act):
     """One call may read less than is asked for, as of more than 2 GB."""
     path, arrays = save("a", {"a": np.arange(1000.0), "b": np.arange(3)}), {}
-    whole = io.FileIO.readinto
+    whole = LocalFile.readinto
 
-    class Parts(io.FileIO):
+    class Parts(LocalFile):
         def readinto(self, buffer):
             return whole(self, memoryview(buffer)[:7])
 
-    monkeypatch.setattr(
-        "filtertrack.storage.files.open", lambda file, *_, **__: Parts(file), raising=False
-    )
+    monkeypatch.setattr("filtertrack.storage.files.LocalFile", Parts)
     for _ in range(2):
-        arrays = getattr(ArrayReader(), act)(str(path), {"a": 9000, "b": 900})
+        arrays = getattr(reader_for(path), act)("a", {"a": 9000, "b": 900})
     assert arrays["a"].shape == (1000,)
 
 
@@ -378,10 +383,10 @@ def test_more_than_four_gigabytes(tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert archive.getinfo("large.npy").file_size > size
         assert archive.testzip() is None
-    reader = ArrayReader()
+    reader = reader_for(path)
     for _ in range(2):
-        same(read(reader, str(path), ["small"]), {"small": np.arange(7)})
-    assert reader.read(str(path), {"large": size + 128})["large"].shape == (size,)
+        same(read(reader, path, ["small"]), {"small": np.arange(7)})
+    assert read(reader, path, ["large"], size + 128)["large"].shape == (size,)
 
 
 def test_the_same_arrays_make_the_same_file():
@@ -403,5 +408,5 @@ def test_what_is_only_checked_may_be_larger_than_memory_allows_to_read(tmp_path,
     monkeypatch.setattr("filtertrack.storage.memory_limit.machine_memory", lambda: 2 << 20)
     sizes = {"a": 2 << 20, "b": 2 << 20}
     with pytest.raises(FiltertrackError, match="this machine's memory"):
-        ArrayReader().read(path, sizes)
-    assert ArrayReader().check(path, sizes)["a"].shape == (1 << 17,)
+        reader_for(path).read("a", sizes)
+    assert reader_for(path).check("a", sizes)["a"].shape == (1 << 17,)

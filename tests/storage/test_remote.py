@@ -22,7 +22,7 @@ from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot, 
 from filtertrack.capture.background_writer import BackgroundWriter
 from filtertrack.cli import main
 from filtertrack.errors import UnreachableError
-from filtertrack.storage import retry as connections
+from filtertrack.storage import retry
 from filtertrack.storage.paths import path_of
 from filtertrack.storage.remote import RemotePath
 from filtertrack.tensorboard_plugin.logdir import LogDirectory
@@ -300,10 +300,10 @@ def at_batch(batch, act):
 @pytest.fixture
 def hurried(monkeypatch):
     """What takes minutes takes a second."""
-    monkeypatch.setattr(connections, "_BOUND", 1.0)
-    monkeypatch.setattr(connections, "_FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(connections, "_LONGEST_PAUSE", 0.3)
-    monkeypatch.setattr(connections, "_TIMEOUT", 3.0)
+    monkeypatch.setattr(retry, "_RETRY_TIME", 1.0)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "_LONGEST_PAUSE", 0.3)
+    monkeypatch.setattr(retry, "_TIMEOUT", 3.0)
 
 
 def test_a_connection_that_is_lost(tiny_model, data, line, hurried, caplog):

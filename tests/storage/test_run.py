@@ -469,7 +469,7 @@ def test_a_run_that_cannot_be_deleted_stays_a_run(run, monkeypatch):
         (folder / "000000000000.npz").unlink()
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr("filtertrack.storage.files.shutil.rmtree", fail)
+    monkeypatch.setattr("filtertrack.storage.local.shutil.rmtree", fail)
     with pytest.raises(PermissionError):
         Run.delete(run.path)
     assert Run.exists(run.path)
