@@ -297,7 +297,7 @@ def test_a_run_on_object_storage(run):
     assert name == array.data.name
     assert array.attrs["run"] == "memory://labelled/run"
     stored = pickle.loads(pickle.dumps(labelled._stored(there, "conv1", None)))  # noqa: S301
-    assert stored.place == "memory://labelled/run"
+    assert stored.path == "memory://labelled/run"
     there.append(run.snapshot(0))
     assert to_xarray(there, "conv1").data.name != name
     Run.delete("memory://labelled/run")

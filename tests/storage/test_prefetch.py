@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.storage import prefetch as ahead
+from filtertrack.storage import prefetch
 from filtertrack.storage.prefetch import Prefetcher
 
 
@@ -78,7 +78,7 @@ def test_what_is_handed_out_is_the_callers_own():
 
 def test_memory_is_bounded(monkeypatch):
     """What was not asked for for the longest time is forgotten; what is too large is not kept."""
-    monkeypatch.setattr(ahead, "_KEPT", 64)  # four arrays
+    monkeypatch.setattr(prefetch, "_CACHE_BYTES", 64)  # four arrays
     files = Files(10)
     reader = files.reader()
     for step in (9, 7, 5, 3, 1, 9):
@@ -90,7 +90,7 @@ def test_memory_is_bounded(monkeypatch):
 
 def test_large_snapshots_come_one_at_a_time(monkeypatch):
     """Only so much is on its way as memory allows."""
-    monkeypatch.setattr(ahead, "_AHEAD", 100)
+    monkeypatch.setattr(prefetch, "_PREFETCH_BYTES", 100)
     files = Files(10)
     reader = files.reader()
     reader.read(0, {"a": 90})
