@@ -235,9 +235,8 @@ def _view(arguments: argparse.Namespace) -> int:
         raise FiltertrackError(" ".join(found.notes))
     if not found.runs:
         _check_can_hold_run(folder)
-        missing = isinstance(folder, Path) and not folder.is_dir()
-        text = f"waiting for a run in {_one_line(folder)}"
-        print(text + (", which is not there yet" if missing else ""), file=sys.stderr, flush=True)
+        missing = "" if folder.is_remote or folder.exists() else ", which is not there yet"
+        print(f"waiting for a run in {_one_line(folder)}{missing}", file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt):  # Ctrl-C is the way to end it
         serve(folder, announce, host=arguments.host, port=arguments.port)
     return 0
@@ -245,11 +244,8 @@ def _view(arguments: argparse.Namespace) -> int:
 
 def _check_can_hold_run(folder: "StoragePath") -> None:
     """Raise an error for a path below which no run can be created."""
-    if not isinstance(folder, Path):
-        return
-    path = folder.absolute()
-    existing = next(each for each in (path, *path.parents) if each.exists())
-    if not existing.is_dir():
+    existing = folder.blocking_file()
+    if existing is not None:
         raise FiltertrackError(
             f"{str(folder)!r} can hold no run, as {str(existing)!r} is not a folder: expected the "
             f"folder that FilterTracker was given or will be given, or one that holds such folders"

@@ -1,7 +1,7 @@
-"""What the package raises, and what checks and messages share.
+"""Exceptions of the package, and functions to check values and to format messages.
 
-Names, paths and other packages' errors may hold anything. So every message of this package is made
-printable here, whether it is raised or logged.
+Names, paths and errors of other packages may contain any characters. So every message that is
+raised or logged is made printable here.
 """
 
 import logging
@@ -15,17 +15,17 @@ from typing import Any
 
 _SPACES = re.compile(r"\s*[\r\n\t]\s*")
 _MOST_ITEMS = 1_000_001
-"""Items that are taken from an iterator, at most: it may have no end."""
+"""Maximum number of items taken from an iterator, which may be endless."""
 _PLURAL = re.compile(r"s\b")
 _LONGEST = 4000
-"""Characters of a message, at most."""
+"""Maximum number of characters of a message."""
 
 
 class FiltertrackError(Exception):
-    """Something the user can act on: what was expected, what came, and what to do.
+    """An error that the user can act on: it says what was expected, what came, and what to do.
 
-    Every error that this package raises on purpose is one of these, so a program needs one
-    ``except`` clause, and the command line prints it as one line.
+    All errors that this package raises on purpose are of this class, so a program needs one
+    ``except`` clause only. The command line prints them as one line.
 
     Example:
         >>> raise FiltertrackError("no run in 'runs/exp1'")
@@ -39,11 +39,11 @@ class FiltertrackError(Exception):
 
 
 class UnreachableError(OSError):
-    """What lies on object storage could not be reached: of the file itself nothing is known."""
+    """Object storage could not be reached; the state of the file is unknown."""
 
 
 def is_list(value: object) -> bool:
-    """Whether a value holds several others; a text does not.
+    """Whether a value is an iterable other than text.
 
     Example:
         >>> is_list([0, 1]), is_list(range(3)), is_list("0-3"), is_list(3)
@@ -53,7 +53,7 @@ def is_list(value: object) -> bool:
 
 
 def repeatable(value: Any) -> Any:
-    """Return what can be iterated over more than once: an iterator as a list.
+    """Return a value that can be iterated more than once: a list for an iterator.
 
     Example:
         >>> repeatable(n for n in (1, 2)), repeatable("ab"), repeatable(range(3)), repeatable(None)
@@ -63,7 +63,7 @@ def repeatable(value: Any) -> Any:
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number of any type, also numpy's, as Python's own; None for all else.
+    """Return a whole number of any type, such as numpy's, as ``int``; None for other values.
 
     Example:
         >>> whole(3), whole(True), whole(2.0)
@@ -76,19 +76,19 @@ def whole(value: Any) -> int | None:
 
 
 def printable(text: str) -> str:
-    r"""Replace what would break a line or steer a terminal.
+    r"""Replace characters that are not printable, such as line breaks and control codes.
 
     Example:
         >>> printable("conv\n1 é")
         'conv?1 é'
     """
-    if text.isprintable():  # nearly always
+    if text.isprintable():  # the usual case
         return text
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def message_of(text: object) -> str:
-    r"""Return a text as a message that may be shown: in one line, printable, and not endless.
+    r"""Return a text as a message: one printable line of bounded length.
 
     Example:
         >>> message_of("cannot read 'a\x1b[2J':\n  no such file")
@@ -101,7 +101,7 @@ def message_of(text: object) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Write a number of things; of one thing without the plural's s.
+    """Format a number and a noun in plural, or in singular for one.
 
     Example:
         >>> counted(1, "snapshots"), counted(3, "pictures for TensorBoard")
@@ -111,7 +111,7 @@ def counted(number: int, what: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Write names in a message: the first, and how many more there are.
+    """Format names for a message: the first ones, and the number of further ones.
 
     Example:
         >>> listed(["conv1", "conv2", "conv3"]), listed(["conv1", "conv2", "conv3"], most=1)
@@ -122,10 +122,10 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 
 class _Messages(logging.Filter):
-    """Makes what is logged printable, the text of an exception as well."""
+    """Makes log records and their exception texts printable."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # What cannot be written as text is left to the handler, which reports it and goes on.
+        # A record that cannot be formatted is left to the handler, which reports it.
         with suppress(Exception):
             record.msg, record.args = message_of(record.getMessage()), ()
             if record.exc_info and record.exc_info[1]:

@@ -1,4 +1,4 @@
-"""What a snapshot is: the layers it covers, the moment it was taken, the weights it holds."""
+"""Data classes of a snapshot: its layers, its moment in training, and its weights."""
 
 import math
 import re
@@ -16,36 +16,36 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-/]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
 _MAX_NAME = 120
 _LONGEST_NAME, _LONGEST_TEXT = 255, 4096
-"""Characters of a layer's name and of its other texts, at most."""
+"""Maximum numbers of characters of a layer's name and of its other texts."""
 _MOST_AXES = 32
 _MOST_WEIGHTS, _MOST_WITHOUT_WEIGHTS = 1 << 40, 1 << 16
-"""Weights of one kernel, at most; and the product of the other sizes where one of them is 0."""
+"""Maximum number of weights of a kernel; of one without weights, the product of the other sizes."""
 _AXES_IN_3D = 5
 _MOST_STEPS = 10**12
-"""Steps, epochs and batches are less: a snapshot's file has twelve digits for its step."""
+"""Steps, epochs and batches are smaller: the name of a snapshot's file has twelve digits."""
 _MOST_METRICS, _LONGEST_METRIC, _LONGEST_NOTE = 4096, 200, 100
 
 PLAIN_TYPES = frozenset(
     ["bool", "float16", "float32", "float64"]
     + [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 )
-"""Types that are stored as they are, as numpy calls them."""
+"""Types that are stored unchanged, by their names in numpy."""
 _NARROW = (
     (re.compile(r"bfloat16|float[468]_\w+"), "float32"),
     (re.compile(r"int[124]"), "int8"),
     (re.compile(r"uint[124]"), "uint8"),
 )
-"""Types that ``.npy`` cannot name, and what holds each of their values exactly."""
+"""Types that ``.npy`` does not support, and the types that represent their values exactly."""
 
 
 def stored_type(dtype: str) -> str | None:
-    """Return the type in which values of a type are stored without loss.
+    """Return the type that stores values of a type without loss.
 
     Args:
-        dtype: A type as Keras or numpy calls it.
+        dtype: The name of a type in Keras or numpy.
 
     Returns:
-        One of ``PLAIN_TYPES``; None if values of that type cannot be stored.
+        One of ``PLAIN_TYPES``; None if the type cannot be stored.
 
     Example:
         >>> [stored_type(name) for name in ("float16", "bfloat16", "uint4", "complex64")]
@@ -57,14 +57,13 @@ def stored_type(dtype: str) -> str | None:
 
 
 def safe_names(paths: Iterable[str]) -> list[str]:
-    """Turn layer paths into names that are safe as TensorBoard tags and as members of a file.
+    """Return unique names for layer paths that are safe as TensorBoard tags and as file members.
 
-    Letters, digits, ``_ . -`` and ``/`` stay; every other run of characters becomes one ``_``.
-    Names that would meet (also when only their case differs, since some file systems ignore it)
-    get a number: two different entries never share a name.
+    Letters, digits, ``_ . -`` and ``/`` stay; each sequence of other characters becomes one ``_``.
+    Equal names get a number, also if they differ in case only, which some file systems ignore.
 
     Args:
-        paths: Layer paths in model order; the same path may come twice.
+        paths: Layer paths in model order; a path may occur more than once.
 
     Returns:
         One name for each path, in the same order.
@@ -89,7 +88,7 @@ def safe_names(paths: Iterable[str]) -> list[str]:
 
 
 def name_parts(name: str) -> tuple[str, int]:
-    """Split a name into its stem and the number that Keras adds from the second layer on.
+    """Split a name into its stem and the number that Keras appends from the second layer on.
 
     Example:
         >>> name_parts("conv2d"), name_parts("conv2d_12")
@@ -100,33 +99,34 @@ def name_parts(name: str) -> tuple[str, int]:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether a name may be a tag and a file's member: it leads nowhere else."""
+    """Whether a name is safe as a tag and as a file member."""
     return bool(_SAFE_NAME.fullmatch(name)) and all(part.strip(".") for part in name.split("/"))
 
 
 def _shortened(name: str) -> str:
-    """Cut a long name at its end, without leaving an unsafe part there."""
+    """Cut a long name at its end, so that the rest is safe."""
     return name if len(name) <= _MAX_NAME else name[:_MAX_NAME].rstrip("/.")
 
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
-    """One tracked kernel: whose it is, where it is stored, and which of its axes means what.
+    """The description of a tracked kernel: its layer, its name in a file, and its axes.
 
     Attributes:
-        name: Unique and safe name: the key of ``Run.layers`` and the TensorBoard tag.
-        path: The layer's path as Keras gives it.
+        name: The layer's unique and safe name: the key of ``Run.layers`` and the TensorBoard tag.
+        path: The layer's path in Keras.
         class_name: The layer's class, such as ``"Conv2D"``.
-        kernel: Member of the snapshot file that holds the kernel, such as ``"conv1/kernel"``.
-        bias: Member that holds the bias, or None where the layer has none.
-        kernel_shape: The kernel's shape as Keras holds it.
-        axes: The order of the kernel's axes that makes the filter the first one.
-        shape: ``(filters, height, width, channels)`` after that: the one order of this package.
-        dtype: The kernel's type as Keras holds it.
-        strides: The layer's strides, one for each spatial axis.
-        dilation: The layer's dilation, one for each spatial axis.
-        data_format: ``"channels_last"`` or ``"channels_first"`` (of the layer's input; Keras
-            stores kernels alike for both).
+        kernel: The kernel's name in a snapshot file, such as ``"conv1/kernel"``.
+        bias: The bias's name in a snapshot file, or None if the layer has no bias.
+        kernel_shape: The kernel's shape in Keras.
+        axes: The transposition of the kernel's axes that makes the filter the first one.
+        shape: The shape after that, ``(filters, height, width, channels)``: the axis order of this
+            package.
+        dtype: The kernel's type in Keras.
+        strides: The layer's strides along each spatial axis.
+        dilation: The layer's dilation along each spatial axis.
+        data_format: ``"channels_last"`` or ``"channels_first"``: the format of the layer's input;
+            kernels are the same for both.
         trainable: Whether training may change the kernel; False for a frozen layer.
 
     Raises:
@@ -148,7 +148,7 @@ class LayerInfo:
     trainable: bool = True
 
     def __post_init__(self) -> None:
-        """Check everything once, so that no reader has to check again."""
+        """Check all fields, which may come from a file."""
         for name in (self.name, self.kernel, *(() if self.bias is None else (self.bias,))):
             if not isinstance(name, str) or len(name) > _LONGEST_NAME or not _is_safe(name):
                 raise FiltertrackError(f"not a safe layer name: {name!r:.300}")
@@ -176,7 +176,7 @@ class LayerInfo:
                 f"layer {self.name}: axes {self.axes} do not order a kernel of {self.kernel_shape}"
             )
         for sizes in (self.kernel_shape, self.shape):
-            # Of a kernel without weights no file's size says whether its shape is an honest one.
+            # The shape of a kernel without weights cannot be checked against the size of a file.
             most = _MOST_WEIGHTS if math.prod(sizes) else _MOST_WITHOUT_WEIGHTS
             if math.prod(n or 1 for n in sizes) > most:
                 raise FiltertrackError(f"layer {self.name}: a kernel of {sizes} is too large")
@@ -187,7 +187,7 @@ class LayerInfo:
             )
 
     def _is_grouping(self) -> bool:
-        """Whether ``shape`` joins neighbours of the ordered axes, and mixes no others."""
+        """Whether ``shape`` results from merging adjacent axes of the transposed kernel."""
         if not math.prod(self.kernel_shape):
             return not math.prod(self.shape)
         sizes = iter([self.kernel_shape[axis] for axis in self.axes])
@@ -197,11 +197,11 @@ class LayerInfo:
                 joined *= next(sizes, size + 1)
             if joined != size:
                 return False
-        return set(sizes) <= {1} and self.shape[2] % self.slices == 0  # they stand side by side
+        return set(sizes) <= {1} and self.shape[2] % self.slices == 0  # slices lie side by side
 
     @property
     def slices(self) -> int:
-        """How many slices of a 3-D kernel stand side by side in the width; else 1."""
+        """The number of slices of a 3-D kernel that lie side by side in the width; else 1."""
         return max(1, self.kernel_shape[0]) if len(self.kernel_shape) == _AXES_IN_3D else 1
 
     @property
@@ -210,13 +210,13 @@ class LayerInfo:
         return self.shape[0]
 
     def canonical(self, kernel: np.ndarray) -> np.ndarray:
-        """Bring a kernel into the one order ``(filters, height, width, channels)``.
+        """Return a kernel in the axis order ``(filters, height, width, channels)``.
 
         Args:
-            kernel: Array of shape ``kernel_shape``, as Keras holds it.
+            kernel: Array of shape ``kernel_shape``, as in Keras.
 
         Returns:
-            The same values in the shape ``self.shape``; a view where that is possible.
+            The same values in the shape ``self.shape``; a view if possible.
 
         Raises:
             FiltertrackError: If the array has another shape.
@@ -234,10 +234,10 @@ class LayerInfo:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make one from plain values; unknown fields are ignored, missing or wrong ones refused.
+        """Create one from plain values; unknown fields are ignored.
 
         Raises:
-            FiltertrackError: If a field is missing or does not fit.
+            FiltertrackError: If a field is missing or invalid.
         """
         try:
             known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
@@ -249,22 +249,21 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a snapshot was taken, and what the training had reached.
+    """The time of a snapshot in the training, with the metrics.
 
     Attributes:
-        step: The snapshot's place in the run; 0 is the untrained model. Finished epochs with an
-            epoch schedule, batches seen with every other; more where a training went on from
-            weights that the run did not hold yet.
+        step: The number that identifies the snapshot in the run; 0 is the untrained model. It is
+            the number of finished epochs for epoch schedules, else of batches; larger if training
+            continued from weights that the run did not contain.
         epoch: Finished epochs.
-        batch: Batches seen since the start of training, or None where Keras does not say.
-        metrics: What Keras logged: name to value. Of more than 4,096 the first are kept, and of
-            a longer name the first 200 characters.
+        batch: Batches since the start of training, or None if Keras does not provide it.
+        metrics: The values that Keras logged, by name. At most 4,096 are kept, and of each name the
+            first 200 characters.
         wall_time: Seconds since 1970.
-        epochs: Planned epochs, or None where they are not known.
-        epoch_batch: Batches of the running epoch that are finished; 0 between two epochs, None
-            where that is not known.
-        epoch_batches: Batches that an epoch has, or None where that is not known.
-        note: What the weights are, where they are not those that training had reached, such as
+        epochs: Planned epochs, or None if not known.
+        epoch_batch: Finished batches of the current epoch; 0 between two epochs, None if not known.
+        epoch_batches: Batches per epoch, or None if not known.
+        note: A description of weights that are not the result of the training until then, such as
             ``"restored: epoch 2"`` or ``"averaged"``; else empty.
 
     Raises:
@@ -306,13 +305,13 @@ class Moment:
         object.__setattr__(self, "note", printable(self.note))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy as plain values: the frozen metrics cannot be pickled."""
+        """Pickle and copy the plain values: the frozen metrics cannot be pickled."""
         values = [getattr(self, f.name) for f in fields(self)]
         return type(self), tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
 
     @property
     def counts_epochs(self) -> bool:
-        """Whether the step counts epochs (else batches)."""
+        """Whether the step counts epochs instead of batches."""
         if self.step == self.epoch:
             return True
         if self.epoch_batch != 0:
@@ -321,7 +320,7 @@ class Moment:
 
 
 def describe(moment: Moment) -> str:
-    """Say in a few words when a moment is, as Keras counts: while an epoch runs, that one.
+    """Return a short description of a moment, with epochs counted from 1 as in Keras's log.
 
     Example:
         >>> describe(Moment(0, 0)), describe(Moment(300, 0))
@@ -337,7 +336,7 @@ def describe(moment: Moment) -> str:
 
 
 def unit_of(moments: Sequence[Moment]) -> str:
-    """Say what the numbers along an axis of moments count: epochs, batches or steps.
+    """Return the unit of the numbers on an axis of moments: epochs, batches or steps.
 
     Example:
         >>> unit_of([Moment(0, 0), Moment(1, 1)]), unit_of([Moment(0, 0), Moment(300, 0)])
@@ -349,11 +348,11 @@ def unit_of(moments: Sequence[Moment]) -> str:
 
 
 def mark_of(moment: Moment, unit: str) -> str:
-    """Write a moment on an axis: its number, or what its weights are where training had no part.
+    """Return the text of a moment's mark on an axis: its number, or the first word of its note.
 
     Args:
         moment: The moment.
-        unit: What numbers count, as ``unit_of`` returns it.
+        unit: The unit of numbers, as returned by ``unit_of``.
 
     Example:
         >>> mark_of(Moment(3, 3), "epochs"), mark_of(Moment(40, 3, 40), "batches")
@@ -379,9 +378,9 @@ def _when(moment: Moment) -> str:
 
 
 def _when_by_hand(moment: Moment) -> str:
-    """Describe a moment of a loop of the user's own, or of an older run: finished epochs, batches.
+    """Describe a moment of a custom loop or of an older run by finished epochs and batches.
 
-    Nothing says there how far the running epoch is.
+    The progress within the current epoch is not known for these.
     """
     epoch = f"epoch {moment.epoch}"
     if moment.batch is not None:
@@ -397,11 +396,11 @@ def _of(number: int, total: int | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """The weights of one moment.
+    """The weights at one moment.
 
     Attributes:
-        moment: When it was taken.
-        arrays: Member name (such as ``"conv1/kernel"``) to array, just as Keras holds it.
+        moment: The moment.
+        arrays: Member name (such as ``"conv1/kernel"``) to array, as in Keras.
     """
 
     moment: Moment
@@ -409,12 +408,12 @@ class Snapshot:
 
     @property
     def step(self) -> int:
-        """The snapshot's place in the run."""
+        """The number that identifies the snapshot in the run."""
         return self.moment.step
 
 
 def _whole(value: object, what: str) -> int:
-    """Return a whole number from 0 on as Python's own type."""
+    """Return a whole number from 0 on as ``int``."""
     number = whole(value)
     if number is None or not 0 <= number < _MOST_STEPS:
         raise FiltertrackError(
@@ -424,7 +423,7 @@ def _whole(value: object, what: str) -> int:
 
 
 def total_bytes(layers: Sequence[LayerInfo]) -> int:
-    """Return how many bytes the kernels of one snapshot take (biases are left out: tiny).
+    """Return the size of one snapshot's kernels in bytes, without the much smaller biases.
 
     Example:
         >>> total_bytes([])
@@ -434,5 +433,5 @@ def total_bytes(layers: Sequence[LayerInfo]) -> int:
 
 
 def _item_size(dtype: str) -> int:
-    """Return the bytes one stored value takes; 4 where the type is not known."""
+    """Return the size of a stored value in bytes; 4 for unknown types."""
     return np.dtype(stored_type(dtype) or "float32").itemsize

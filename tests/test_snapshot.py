@@ -17,8 +17,8 @@ JSON = st.recursive(
 
 
 @given(st.lists(st.text() | st.sampled_from(["a", "A", "a/b", "a_2", "..", "/", "é"]), max_size=20))
-def test_safe_names_are_safe_and_never_meet(paths):
-    """As many as given, different also without case, with no part that leads elsewhere."""
+def test_safe_names_are_safe_and_unique(paths):
+    """Also without regard to case."""
     names = safe_names(paths)
     assert len(names) == len(paths)
     assert len({name.casefold() for name in names}) == len(names)
@@ -29,14 +29,14 @@ def test_safe_names_are_safe_and_never_meet(paths):
 
 
 @given(st.from_regex(r"[a-z][a-z0-9_]{0,20}(/[a-z][a-z0-9_]{0,20}){0,3}", fullmatch=True))
-def test_a_safe_name_stays(path):
-    """Keras's usual paths are left as they are."""
+def test_safe_names_keep_safe_paths(path):
+    """Such as the usual ones of Keras."""
     assert safe_names([path]) == [path]
 
 
 @given(st.lists(st.text(max_size=200), max_size=6))
-def test_safe_names_fit_a_layer(paths):
-    """Whatever Keras calls a layer, its description can be made."""
+def test_safe_names_are_accepted_by_layer_info(paths):
+    """For any path in Keras."""
     for name in safe_names(paths):
         LayerInfo(name, name, "C", f"{name}/kernel", None, (1,), (0,), (1, 1, 1, 1), "float32")
 
@@ -52,7 +52,7 @@ def test_safe_names_fit_a_layer(paths):
     ids=["convolution", "transposed", "depthwise", "along one axis"],
 )
 def test_canonical_puts_the_filter_first(kernel_shape, axes, shape, one):
-    """Value by value, against plain indexing of Keras's order."""
+    """Compared with plain indexing of the kernel in Keras."""
     info = LayerInfo("a", "a", "C", "a/kernel", None, kernel_shape, axes, shape, "float32")
     kernel = np.arange(np.prod(kernel_shape), dtype=np.float32).reshape(kernel_shape)
     ours = info.canonical(kernel)
@@ -91,14 +91,14 @@ def test_canonical_puts_the_filter_first(kernel_shape, axes, shape, one):
     ],
     ids=str,
 )
-def test_fields_that_contradict_each_other_are_refused(conv_info, change):
-    """A description is checked once, when it is made."""
+def test_invalid_fields_of_a_layer_are_an_error(conv_info, change):
+    """Raised when it is created."""
     with pytest.raises(FiltertrackError):
         conv_info(**change)
 
 
-def test_a_description_survives_json(conv_info):
-    """To plain values, through JSON, and back; what a later version adds is ignored."""
+def test_layer_info_is_restored_from_json(conv_info):
+    """Unknown fields are ignored."""
     info = conv_info()
     text = json.dumps({**info.to_dict(), "of_a_later_version": 1})
     assert LayerInfo.from_dict(json.loads(text)) == info
@@ -109,10 +109,10 @@ def test_a_description_survives_json(conv_info):
     st.sampled_from(list(LayerInfo.__dataclass_fields__)),
     JSON,
 )
-def test_garbage_gives_only_our_error(fields, name, value):
-    """Whatever JSON holds: a description, or FiltertrackError."""
-    sound = LayerInfo("a", "a", "C", "a/kernel", None, (1,), (0,), (1, 1, 1, 1), "float32")
-    for values in (fields, {**sound.to_dict(), name: value}):
+def test_any_json_raises_no_other_error(fields, name, value):
+    """It is a layer, or a FiltertrackError."""
+    valid = LayerInfo("a", "a", "C", "a/kernel", None, (1,), (0,), (1, 1, 1, 1), "float32")
+    for values in (fields, {**valid.to_dict(), name: value}):
         try:
             info = LayerInfo.from_dict(values)
         except FiltertrackError:
@@ -138,28 +138,28 @@ def test_garbage_gives_only_our_error(fields, name, value):
     ],
     ids=str,
 )
-def test_a_moment_that_does_not_fit_is_refused(bad):
+def test_invalid_fields_of_a_moment_are_an_error(bad):
     """Counts are whole numbers from 0 on, metrics are numbers."""
     with pytest.raises(FiltertrackError):
         Moment(**{"step": 0, "epoch": 0, **bad})
 
 
-def test_a_moment_of_numpys_whole_numbers():
-    """Loops by hand count with them; what is kept is Python's own."""
+def test_whole_numbers_of_numpy_are_converted():
+    """As custom training loops use them."""
     moment = Moment(np.int64(5), np.uint8(0), np.int32(7))
     assert (moment.step, moment.epoch, moment.batch) == (5, 0, 7)
     assert {type(n) for n in (moment.step, moment.epoch, moment.batch)} == {int}
 
 
-def test_metrics_without_end_are_cut():
-    """What a picture or a page could never show does not cost the snapshot its place on disk."""
+def test_the_size_of_metrics_is_bounded():
+    """Their number and the length of their names."""
     moment = Moment(0, 0, metrics={f"{n}{'x' * 500_000}": n for n in range(3)})
     assert list(moment.metrics) == [f"{n}{'x' * 199}" for n in range(3)]
     assert len(Moment(0, 0, metrics=dict.fromkeys(map(str, range(40_000)), 1)).metrics) == 4096
 
 
-def test_a_moments_metrics_are_frozen():
-    """Keras goes on changing the dictionary it handed over."""
+def test_the_metrics_of_a_moment_are_frozen():
+    """Keras changes its dictionary later."""
     logs = {"loss": np.float32(0.5)}
     moment = Moment(1, 1, metrics=logs)
     logs["loss"] = 9
@@ -188,8 +188,8 @@ def test_a_moments_metrics_are_frozen():
         ({"step": 6, "epoch": 5, "epoch_batch": 0, "note": "averaged"}, "epoch 5 (averaged)"),
     ],
 )
-def test_a_moment_is_described_as_keras_counts(values, text):
-    """While an epoch runs, that epoch and its batch; totals that are not known are left out."""
+def test_describe_counts_epochs_as_keras(values, text):
+    """The current epoch and its batch; unknown totals are omitted."""
     assert describe(Moment(**values)) == text
 
 
@@ -203,8 +203,8 @@ def test_a_moment_is_described_as_keras_counts(values, text):
         ({"step": 40, "epoch": 2, "batch": 40}, "epoch 2 · batch 40"),
     ],
 )
-def test_a_moment_of_a_loop_or_an_older_run_is_described(values, text):
-    """Never "epoch 0": what is known, epochs as finished and batches of the whole training."""
+def test_describe_of_a_custom_loop_or_an_older_run(values, text):
+    """Finished epochs, and batches of the whole training."""
     assert describe(Moment(**values)) == text
 
 
@@ -220,13 +220,13 @@ def test_a_moment_of_a_loop_or_an_older_run_is_described(values, text):
         ({"step": 300, "epoch": 0}, False),
     ],
 )
-def test_steps_that_count_epochs(values, epochs):
-    """Also where they are ahead of the epochs, as after weights that were restored."""
+def test_counts_epochs(values, epochs):
+    """Also if steps are larger than epochs, as after restored weights."""
     assert Moment(**values).counts_epochs is epochs
 
 
-def test_numbers_of_numpy_become_pythons():
-    """So that they can be stored as JSON."""
+def test_fields_of_a_moment_can_be_stored_as_json():
+    """Also numbers of numpy."""
     moment = Moment(np.int64(5), np.uint8(1), np.int32(5), epochs=np.int16(9))
     values = (moment.step, moment.epoch, moment.batch, moment.epochs)
     assert values == (5, 1, 5, 9)
@@ -234,19 +234,19 @@ def test_numbers_of_numpy_become_pythons():
 
 
 @pytest.mark.parametrize("note", [3, None, "x" * 101])
-def test_a_note_that_does_not_fit_is_refused(note):
+def test_an_invalid_note_is_an_error(note):
     """It is a short text."""
     with pytest.raises(FiltertrackError, match="note"):
         Moment(0, 0, note=note)
 
 
 def test_control_characters_of_a_note_are_replaced():
-    """It is written to terminals and pages."""
+    """It is shown in terminals and pages."""
     assert Moment(1, 1, note="a\x1b[0mb").note == "a?[0mb"
 
 
 def test_total_bytes(conv_info):
-    """What a snapshot's kernels take on disk, by their type."""
+    """The size of the stored kernels, by their types."""
     sizes = {"float16": 2, "bfloat16": 4, "float32": 4, "float64": 8, "int8": 1}
     for dtype, size in sizes.items():
         assert total_bytes([conv_info(dtype=dtype)] * 2) == 2 * 36 * size

@@ -13,9 +13,8 @@ from filtertrack.capture.existing_run import delete_retrained, same_layers
 from filtertrack.capture.snapshot_writer import SnapshotWriter
 from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
-from filtertrack.storage.files import check_writable
 from filtertrack.storage.folder_lock import FolderLock
-from filtertrack.storage.paths import StoragePath
+from filtertrack.storage.paths import StoragePath, path_of
 from filtertrack.storage.retention import RetainedRun
 from filtertrack.storage.run import FOLDER, Run
 from filtertrack.tensorboard_plugin.summaries import Summaries
@@ -249,7 +248,7 @@ def _next_step(run: Run) -> int:
 
 def _check_writable(folder: StoragePath) -> None:
     try:
-        check_writable(folder / FOLDER)
+        (path_of(folder) / FOLDER).check_writable()
     except OSError as error:
         raise _not_writable(folder, error) from error
 

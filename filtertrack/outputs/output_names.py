@@ -1,4 +1,4 @@
-"""Default names of output files, made from the options that are not the defaults."""
+"""Default names of output files, made from the options that differ from their defaults."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,49 +9,51 @@ from typing import Any
 from urllib.parse import quote
 from zlib import crc32
 
-from filtertrack.errors import is_list
-from filtertrack.storage.paths import StoragePath
+from filtertrack.errors import FiltertrackError, is_list
+from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 
 _LONGEST = 120
 _UNNAMED = {"huge", "progress"}
-"""Options that change nothing of the picture."""
+"""Options that do not change the picture."""
 
 
 def default_output(
-    place: StoragePath, name: str, draw: Callable[..., Any], given: Mapping[str, Any]
+    run_path: PathOrAddress, name: str, draw: Callable[..., Any], given: Mapping[str, Any]
 ) -> Path:
-    """Return the file for a picture of a run: in its folder, or here if that is on object storage.
+    """Return the default output file for a picture of a run.
 
-    Every option that is not the default is part of the name, so that a picture replaces one that
-    was drawn in the same way, and no other.
+    It lies in the run's folder, or in the working directory if the run is on object storage. Every
+    option that differs from its default is part of the name, so that a picture only replaces one
+    that was drawn with the same options.
 
     Args:
-        place: The run's folder.
-        name: Of the picture that is drawn with no options, such as ``"evolution.gif"``.
-        draw: The function that draws it: its keywords are the options.
+        run_path: The run's folder.
+        name: File name of the picture without options, such as ``"evolution.gif"``.
+        draw: The function that draws it; its keyword parameters are the options.
         given: The options that it is called with; other names are ignored.
 
     Example:
         >>> def draw(run, *, layers=None, delta=False, fps=10): ...
-        >>> default_output(Path("runs/exp1"), "evolution.gif", draw, {"fps": 10}).as_posix()
+        >>> default_output("runs/exp1", "evolution.gif", draw, {"fps": 10}).as_posix()
         'runs/exp1/evolution.gif'
-        >>> default_output(Path("."), "a.gif", draw, {"layers": ["b/c"], "delta": True}).name
+        >>> default_output(".", "a.gif", draw, {"layers": ["b/c"], "delta": True}).name
         'a-b~c-delta.gif'
     """
     stem, ending = Path(name).stem, Path(name).suffix
-    whole = "-".join([stem, *_described(place, draw, given)]).replace("/", "~")
+    folder = path_of(run_path)
+    whole = "-".join([stem, *_option_texts(folder, draw, given)]).replace("/", "~")
     text = quote(whole, safe="~,+=")
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 9]}-{crc32(whole.encode(errors='replace')):08x}"
-    if isinstance(place, Path):
-        return place / f"{text}{ending}"
-    return Path(f"{place.name}-{text}{ending}")
+    if folder.is_remote:
+        return Path(f"{folder.name}-{text}{ending}")
+    return Path(str(folder)) / f"{text}{ending}"
 
 
-def _described(
-    place: StoragePath, draw: Callable[..., Any], given: Mapping[str, Any]
+def _option_texts(
+    folder: StoragePath, draw: Callable[..., Any], given: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield each option that is not the default, in a few characters."""
+    """Yield a short text for each option that differs from its default."""
     for name, parameter in signature(draw).parameters.items():
         value = given.get(name, parameter.default)
         is_option = parameter.kind is Parameter.KEYWORD_ONLY and name not in _UNNAMED
@@ -60,7 +62,7 @@ def _described(
         if name == "layers":
             yield value if isinstance(value, str) else "+".join(map(str, value))
         elif name == "compare":
-            yield f"vs-{_from(place, getattr(value, 'path', value))}"
+            yield f"vs-{_relative_name(folder, getattr(value, 'path', value))}"
         elif value is True:
             yield name.replace("_", "-")
         else:
@@ -71,11 +73,14 @@ def _is_same(value: Any, default: Any) -> bool:
     return value is default or (not is_list(value) and bool(value == default))
 
 
-def _from(place: StoragePath, other: Any) -> str:
-    """Name another run as it is seen from beside this one."""
-    if isinstance(place, Path) and isinstance(other, (str, Path)):
-        with suppress(ValueError):  # on another drive
-            return Path(os.path.relpath(other, place.absolute().parent)).as_posix()
+def _relative_name(folder: StoragePath, other: Any) -> str:
+    """Return another run's path relative to the parent of this run's folder."""
+    # It may be no path at all, which is reported when it is opened, or on another drive.
+    with suppress(TypeError, ValueError, FiltertrackError):
+        path = path_of(other)
+        if folder.is_remote or path.is_remote:
+            return str(path)
+        return Path(os.path.relpath(str(path), str(folder.absolute().parent))).as_posix()
     return str(other)
 
 

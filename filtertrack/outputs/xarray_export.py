@@ -1,4 +1,4 @@
-"""A run's layer as a labelled array of xarray's, of which only what is used is read."""
+"""Export a layer of a run as a lazily read xarray ``DataArray``."""
 
 import math
 from dataclasses import dataclass
@@ -17,30 +17,31 @@ if TYPE_CHECKING:
     import xarray
 
 _DIMS = ("step", "filter", "height", "width", "channel")
-_CHUNK = 16 << 20  # bytes: enough work for a task, and several fit into memory
-_MOST_FILES = 1000  # in a chunk: so that a run of small layers is read by several threads as well
+_CHUNK_BYTES = 16 << 20
+"""Enough work for a task, and small enough that several chunks fit into memory."""
+_MOST_FILES = 1000
+"""Maximum number of snapshots in a chunk, so that small layers are read by several threads too."""
 
 
 def to_xarray(run: RunLike, layer: str, *, steps: Steps | None = None) -> "xarray.DataArray":
-    """Return a layer's filters over training as a labelled array, read when it is computed.
+    """Return a layer's kernels over training as a labelled array that is read when computed.
 
-    Nothing but the manifest and the folder's listing is read at first, and what is read later is
-    what the computation takes: of ``array.sel(step=10)`` one snapshot, of ``array.std("step")``
-    all, in chunks of about 16 MB (of one snapshot, where that is larger). It holds the snapshots
-    that are there now: call it again for those that a training adds. Each file's checksum is
-    checked, and a damaged one is a ``FiltertrackError`` that names it.
+    The call reads the manifest and the folder's listing only. A computation reads the snapshots it
+    uses: ``array.sel(step=10)`` one, ``array.std("step")`` all, in chunks of about 16 MB (or of one
+    snapshot, if that is larger). The array contains the snapshots that exist now; call the function
+    again for later ones. The checksums of the files are checked, and a damaged file is a
+    ``FiltertrackError`` that names it.
 
     Args:
         run: A run or its folder.
         layer: A key of ``Run.layers``.
-        steps: Which snapshots: numbers, which have to be there, and ranges, which mean those of
-            their numbers that are. None for all.
+        steps: The snapshots: numbers, which must exist, and ranges, which select the existing steps
+            among their numbers. None for all.
 
     Returns:
         Array with the dimensions ``step``, ``filter``, ``height``, ``width`` and ``channel``, of
-        the type the layer has in Keras (float32 where that is bfloat16, which numpy does not know).
-        Steps, filters and channels have their numbers as coordinates. Its attributes say whose
-        kernel it is.
+        the layer's type in Keras (float32 for bfloat16, which numpy does not have). Steps, filters
+        and channels have their numbers as coordinates. Its attributes describe the layer.
 
     Raises:
         FiltertrackError: If xarray or dask is not installed, or there is no such run, layer or
@@ -84,22 +85,22 @@ def _check_installed() -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Stored:
-    """What dask takes for an array: it knows its shape and type, and reads what is indexed.
+    """An array-like object for dask: it has a shape and a type, and reads what is indexed.
 
-    It holds no open run. Each task opens one: that takes little beside what it reads, and what a
-    run reads ahead on object storage is then for one thread. Other processes and machines are told
-    no more than the address, and use credentials of their own.
+    It holds no open run. Each task opens one, which is fast compared with its reads, and prefetches
+    for its own thread. Pickled for other processes and machines it contains the path or address
+    only, no credentials.
 
     Attributes:
-        place: Where the run is.
+        path: The run's path.
         layer: The layer's name.
-        steps: Steps of the snapshots it holds: whole numbers of shape ``(snapshots,)``.
+        steps: The snapshots' steps: whole numbers of shape ``(snapshots,)``.
         shape: ``(snapshots, filters, height, width, channels)``.
         dtype: The type of its values.
-        token: The same for the same snapshots of the same layer, and for nothing else.
+        token: A text that identifies the snapshots and the layer.
     """
 
-    place: PathOrAddress
+    path: PathOrAddress
     layer: str
     steps: np.ndarray
     shape: tuple[int, ...]
@@ -107,7 +108,7 @@ class _Stored:
     token: str
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "place": str(self.place)}
+        return {**self.__dict__, "path": str(self.path)}
 
     @property
     def ndim(self) -> int:
@@ -117,22 +118,22 @@ class _Stored:
     def snapshots_a_chunk(self) -> int:
         """Return how many snapshots one task reads."""
         size = max(1, self.dtype.itemsize * math.prod(self.shape[1:]))
-        return min(max(1, _CHUNK // size), _MOST_FILES)
+        return min(max(1, _CHUNK_BYTES // size), _MOST_FILES)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Read the snapshots that are indexed, and keep of each what is."""
+        """Read the indexed snapshots, and return the indexed part of each."""
         which, *rest = index if isinstance(index, tuple) else (index,)
         within = tuple(rest)
         steps = self.steps[which]
         part = np.broadcast_to(np.empty((), self.dtype), self.shape[1:])[within].shape
         found = np.empty((*steps.shape, *part), self.dtype)
-        run = Run(self.place)
-        for place, step in np.ndenumerate(steps):
-            found[place] = self._kernel(run, int(step))[within]
+        run = Run(self.path)
+        for position, step in np.ndenumerate(steps):
+            found[position] = self._kernel(run, int(step))[within]
         return found
 
     def _kernel(self, run: Run, step: int) -> np.ndarray:
-        """Read one snapshot; refuse what does not fit without loss in what was declared."""
+        """Read one snapshot, and check that it fits the array's shape and type without loss."""
         kernel = run.kernels(self.layer, step)
         if kernel.shape != self.shape[1:]:
             raise FiltertrackError(
@@ -155,15 +156,15 @@ def _stored(run: Run, layer: str, steps: Steps | None) -> _Stored:
     info = run.layer(layer)
     dtype = _dtype(info)
     check_memory(total_bytes([info]), f"layer {info.name}: a snapshot of it takes")
-    place = run.path.absolute()  # a process that reads may have been started in another folder
+    path = run.path.absolute()  # other processes may have another working directory
     version = run.version()
     chosen = np.array(select_steps(run, steps), np.int64)
-    token = dask.base.tokenize(str(place), version, info.to_dict(), chosen)
-    return _Stored(place, layer, chosen, (len(chosen), *info.shape), dtype, token)
+    token = dask.base.tokenize(str(path), version, info.to_dict(), chosen)
+    return _Stored(path, layer, chosen, (len(chosen), *info.shape), dtype, token)
 
 
 def _dtype(info: LayerInfo) -> np.dtype[Any]:
-    """Return the type in which a layer's values are stored, as the manifest has it."""
+    """Return the stored type of a layer's values, according to the manifest."""
     stored = stored_type(info.dtype)
     if stored is None:
         raise FiltertrackError(
@@ -174,7 +175,7 @@ def _dtype(info: LayerInfo) -> np.dtype[Any]:
 
 
 def _attributes(run: Run, info: LayerInfo) -> dict[str, Any]:
-    """Return whose kernel it is: text and lists of numbers, which netCDF and Zarr can store."""
+    """Return a description of the layer as text and numbers, which netCDF and Zarr can store."""
     numbers = {
         "kernel_shape": info.kernel_shape,
         "strides": info.strides,

@@ -1,4 +1,4 @@
-"""How much memory this process may take."""
+"""Memory limit of the process, and the check of sizes against it."""
 
 import math
 import os
@@ -8,18 +8,18 @@ from pathlib import Path
 from filtertrack.errors import FiltertrackError
 
 _SMALL = 1 << 26
+"""Bytes that are always allowed, without looking up the limit."""
 _SHARE = 4
-"""What is read at once may take a fourth of the memory: what is done with weights takes some copies
-of them. Where it is small, nothing is looked up."""
+"""Arrays that are read at once may take a fourth of the memory: processing them takes copies."""
 _UNKNOWN = 8 << 30
-_LIMITS_OF_A_CONTAINER = (
+_CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 
 
 def size_text(count: float) -> str:
-    """Write a number of bytes in the unit that suits it.
+    """Format a number of bytes with a suitable unit.
 
     Example:
         >>> size_text(2_400_000_000), size_text(31_400_000), size_text(900)
@@ -31,10 +31,10 @@ def size_text(count: float) -> str:
 
 
 def machine_memory() -> int:
-    """Return the bytes that this process can have: the machine's, or less where that is limited.
+    """Return the memory in bytes that this process can use.
 
-    Limits of a container and of the process count; what others take now does not. Where nothing
-    says it, 8 GiB.
+    It is the machine's memory, or the limit of the container or the process. Memory in use by other
+    processes is not subtracted. 8 GiB if it is not known.
 
     Example:
         >>> machine_memory() > 1 << 20
@@ -43,7 +43,7 @@ def machine_memory() -> int:
     limits = []
     with suppress(AttributeError, ValueError, OSError):  # not on Windows
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for file in _LIMITS_OF_A_CONTAINER:
+    for file in _CONTAINER_LIMITS:
         with suppress(OSError, ValueError):  # no such limit, or "max"
             limits.append(int(file.read_text()))
     with suppress(ImportError, ValueError, OSError):
@@ -56,15 +56,15 @@ def machine_memory() -> int:
 
 
 def check_memory(size: int, what: str, share: int = _SHARE) -> None:
-    """Refuse what takes more than a share of the memory.
+    """Check that a size is less than a share of the memory.
 
     Args:
-        size: Bytes it takes.
-        what: What takes them, as the beginning of a sentence.
-        share: Which part of the memory it may take: 4 for a fourth.
+        size: The size in bytes.
+        what: The beginning of the message's sentence: what takes the memory.
+        share: The allowed share of the memory: 4 for a fourth.
 
     Raises:
-        FiltertrackError: If that is too much.
+        FiltertrackError: If it is larger.
 
     Example:
         >>> check_memory(1000, "the file 'a.npz' takes")

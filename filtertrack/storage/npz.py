@@ -1,26 +1,25 @@
-"""Uncompressed ``.npz`` files: written in one pass, and one array read without looking at the rest.
+"""Read and write uncompressed ``.npz`` files; single arrays are read without the rest.
 
-``np.load`` and every zip program read what is written here. It is written here because
-``zipfile`` parses the whole index of a file to find one array in it: of 53 layers, that takes ten
-times as long as reading the array. And ``zipfile`` accepts files that two programs may read
-differently; here they are damage.
+The files are ordinary ``.npz`` files, which ``np.load`` and zip programs read. ``zipfile`` is not
+used, as it parses the whole index of a file to find one array: with 53 layers that takes ten times
+as long as reading the array. It also accepts files that two programs may read differently; here
+they are damaged files.
 """
 
-import errno
 import io
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from zlib_ng.zlib_ng import crc32
 
-from filtertrack.errors import FiltertrackError, UnreachableError
-from filtertrack.storage.files import OpenFile, damaged_file, open_regular
+from filtertrack.errors import FiltertrackError
+from filtertrack.storage.files import damaged_file
 from filtertrack.storage.memory_limit import check_memory
+from filtertrack.storage.paths import OpenFile, StoragePath
 from filtertrack.storage.zip_format import (
     ENDS_SIZE,
     STORED,
@@ -37,32 +36,27 @@ from filtertrack.storage.zip_format import (
     read_into,
 )
 
-if TYPE_CHECKING:
-    from filtertrack.storage.remote import RemoteFile, RemotePath
-
-_Read = TypeVar("_Read")
-
-# What reading a damaged file raises, here and in numpy.
-_DAMAGE = (OSError, MemoryError, ValueError, TypeError, EOFError, OverflowError, struct.error)
+_DAMAGE = (MemoryError, ValueError, TypeError, EOFError, OverflowError, struct.error)
+"""Errors that reading a damaged file raises, here and in numpy."""
 
 _MOST_HEAD = 1 << 14
-"""Bytes of an array's ``.npy`` head, at most: far more than any needs."""
+"""Maximum bytes of an array's ``.npy`` header: far more than any needs."""
 _PART = 1 << 22
-"""Bytes that are read at a time of an array that is only checked."""
-
-# Of a file on object storage: what is fetched of its end to find the index there, and what is
-# fetched behind an array, should it be a text that is longer than the last one.
-_INDEX, _LONGER = 1 << 14, 1 << 8
-
-_ALIGNMENT = 16  # of any type that is stored, and what an allocator promises
+"""Bytes read at a time of an array that is only checked."""
+_FIRST_INDEX = 1 << 14
+"""Bytes prefetched at the end of a file whose index size is not known yet."""
+_MARGIN = 1 << 8
+"""Bytes prefetched behind each array: the text of the moment differs in length between files."""
+_ALIGNMENT = 16
+"""Alignment in bytes of all stored types, which memory allocators guarantee."""
 
 
 def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as an uncompressed ``.npz`` file.
 
     Args:
-        file: Where; it must be at its beginning.
-        arrays: Name to array, of any type but objects.
+        file: The file, at its beginning.
+        arrays: Name to array, of any type except objects.
 
     Raises:
         OSError: If it cannot be written.
@@ -97,13 +91,13 @@ def _npy_head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 class ArrayHead(NamedTuple):
-    """What an ``.npy`` file says of its array.
+    """The header of an ``.npy`` file.
 
     Attributes:
         shape: The array's shape.
         dtype: The type of its values.
-        fortran: Whether its first axis is the one that changes fastest.
-        size: Bytes of the head itself.
+        fortran: Whether the values are in Fortran order: the first index changes fastest.
+        size: Size of the header in bytes.
     """
 
     shape: tuple[int, ...]
@@ -113,148 +107,111 @@ class ArrayHead(NamedTuple):
 
 
 class ArrayReader:
-    """Reads arrays out of ``.npz`` files that are much alike, as the snapshots of a run are.
+    """Reads arrays from the ``.npz`` files of a folder that have similar indexes.
 
-    If a file's index names the same entries at the same places as that of the last one, it is not
-    parsed again; else it decides. So each reader reads the same.
+    The index of a file is compared with the one that was parsed last, and parsed only if it names
+    other entries or positions. The result does not depend on which files were read before.
 
     Args:
-        within: A folder that no link may lead out of; None where links may lead anywhere.
+        folder: The folder.
+        within: A folder that links must not lead out of; None where links may lead anywhere.
     """
 
-    def __init__(self, within: str | None = None) -> None:
+    def __init__(self, folder: StoragePath, within: str | None = None) -> None:
+        self._folder = folder
         self._within = within
         self._index: ZipIndex | None = None
         self._heads: dict[str, int] = {}
-        """Bytes of each entry before its content, in the last file."""
+        """Array name to the bytes of its entry before the content, in the last file."""
 
-    def read(self, path: str | Path, members: Mapping[str, int]) -> dict[str, np.ndarray]:
-        """Read arrays of a file on disk, their checksums checked.
+    def read(self, file_name: str, members: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """Read arrays of a file and check their checksums.
 
         Args:
-            path: The file.
-            members: Names of the arrays, and the bytes each may take, with its head: checked before
-                any memory is taken.
+            file_name: The file's name.
+            members: Array name to the maximum of its bytes, with its header: checked before memory
+                is allocated.
 
         Returns:
             The arrays by their names.
 
         Raises:
-            FileNotFoundError: If there is no file.
-            FiltertrackError: If it cannot be read or is damaged, or if its arrays take more than a
-                fourth of the machine's memory; the message names it.
-        """
-        file, size = self._opened(path)
-        with file:
-            return self._read_open(path, file, members, size)
-
-    def check(
-        self, path: "str | Path | RemotePath", members: Mapping[str, int]
-    ) -> dict[str, ArrayHead]:
-        """Check arrays of a file as ``read`` does, in parts, so that it takes next to no memory.
-
-        Also that each byte of the file belongs to what its index names: else another program may
-        read something else in it.
-
-        Returns:
-            What is known of the arrays, by their names.
-
-        Raises:
-            FileNotFoundError: If there is no file.
-            FiltertrackError: As by ``read``.
+            FileNotFoundError: If there is no such file.
+            NotADirectoryError: If there is no such folder.
+            FiltertrackError: If the file is damaged or on disk and cannot be read, or if the arrays
+                take more than a fourth of the machine's memory; the message names the file.
             OSError: If it is on object storage and cannot be reached.
         """
-        if not isinstance(path, (str, Path)):
-            return _while_replaced(
-                path, lambda file: self._check_open(path, file, members), alone=len(members) == 1
-            )[0]
-        file, _ = self._opened(path)
-        with file:
-            return self._check_open(path, file, members)
-
-    def read_remote(
-        self, path: "RemotePath", members: Mapping[str, int]
-    ) -> tuple[dict[str, np.ndarray], int]:
-        """Read arrays of a file on object storage, as ``read`` does.
-
-        A file that is replaced there while it is read looks damaged, or is read in parts of both,
-        as it is not held open: then it is read again.
-
-        Returns:
-            The arrays by their names, and a number that changes when the file is replaced.
-
-        Raises:
-            FileNotFoundError: If there is no file.
-            FiltertrackError: If it is damaged; the message names it.
-            OSError: If it cannot be reached, or may not be read.
-        """
-        return _while_replaced(
-            path,
-            lambda file: self._read_open(path, file, members, file.size),
-            alone=len(members) == 1,
+        return self._folder.read_entry(
+            file_name,
+            lambda file: self._read_open(file, members),
+            within=self._within,
+            single=len(members) == 1,  # its checksum verifies it
         )
 
-    def _opened(self, path: "str | Path | RemotePath") -> tuple[OpenFile, int]:
-        try:
-            return open_regular(path, within=self._within)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if not isinstance(path, (str, Path)):
-                raise
-            raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    def read_stamped(
+        self, file_name: str, members: Mapping[str, int]
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Read arrays as ``read`` does, and return with them the file's stamp."""
+        return self._folder.read_entry(
+            file_name,
+            lambda file: (self._read_open(file, members), file.stamp),
+            within=self._within,
+            single=len(members) == 1,
+        )
 
-    def _read_open(
-        self, path: "str | Path | RemotePath", file: OpenFile, members: Mapping[str, int], size: int
-    ) -> dict[str, np.ndarray]:
+    def check(self, file_name: str, members: Mapping[str, int]) -> dict[str, ArrayHead]:
+        """Check arrays as ``read`` does, in parts, in constant memory.
+
+        It also checks that every byte of the file belongs to an entry of its index: otherwise
+        another program could read other content.
+
+        Returns:
+            The arrays' headers by their names.
+
+        Raises:
+            FileNotFoundError: As ``read``.
+            FiltertrackError: As ``read``.
+            OSError: As ``read``.
+        """
+        return self._folder.read_entry(
+            file_name,
+            lambda file: _check_open(file, members),
+            within=self._within,
+            single=len(members) == 1,
+        )
+
+    def _read_open(self, file: OpenFile, members: Mapping[str, int]) -> dict[str, np.ndarray]:
         try:
-            last = self._index
-            if not isinstance(file, io.FileIO):
-                file.fetch(self._expected(last, members, size))
-            content, count, start = read_index(file, size, 0 if last is None else last.size)
-            if last is None or count != len(last.entries) or not last.is_like(content):
-                last = self._index = parse_index(content, count)
+            last, size = self._index, file.size
+            file.prefetch(lambda: self._expected(last, members, size))
+            content, count, end = read_index(file, size, 0 if last is None else last.size)
+            index = last
+            if index is None or count != len(index.entries) or not index.is_like(content):
+                index = self._index = parse_index(content, count)
                 self._heads = {}
-            entries = _wanted(last, content, start, members)
-            size = sum(entry.size for entry in entries.values())
-            check_memory(size, f"cannot read {str(path)!r}: its arrays take")
+            entries = _select(index, content, end, members)
+            total = sum(entry.size for entry in entries.values())
+            check_memory(total, f"cannot read {file.name!r}: its arrays take")
             return {
-                name: _parse(self._content(file, start, name, entry))
+                name: _parse(self._content(file, end, name, entry))
                 for name, entry in entries.items()
             }
         except _DAMAGE as error:
-            raise _named(path, file, error) from error
-
-    def _check_open(
-        self, path: "str | Path | RemotePath", file: OpenFile, members: Mapping[str, int]
-    ) -> dict[str, ArrayHead]:
-        try:
-            content, count, start = read_index(file, file.seek(0, io.SEEK_END))
-            index = parse_index(content, count)
-            wanted = _wanted(index, content, start, members)
-            for entry in wanted.values():  # in parts; but no more than can have been written
-                check_memory(entry.size, f"cannot read {str(path)!r}: an array takes", share=1)
-            heads = {name: _check_entry(file, start, name, each) for name, each in wanted.items()}
-            check_covered(file, start, index)
-        except _DAMAGE as error:
-            raise _named(path, file, error) from error
-        return heads
+            raise _read_error(file, error) from error
 
     def _expected(
         self, last: ZipIndex | None, members: Mapping[str, int], size: int
     ) -> list[tuple[int, int]]:
-        """Return which bytes of a file will be read if it is as the last one was."""
+        """Return the byte ranges that will be read if the file is like the last one."""
         if last is None:
-            return [(size - _INDEX, size)]
+            return [(size - _FIRST_INDEX, size)]
         known = [(last.entries.get(_file_name(name)), self._heads.get(name)) for name in members]
-        return [
-            # The text of the moment may be longer than the last one was.
-            *((e.start, e.start + head + e.size + _LONGER) for e, head in known if e and head),
-            (size - last.size - ENDS_SIZE, size),
-        ]
+        ranges = [(e.start, e.start + head + e.size + _MARGIN) for e, head in known if e and head]
+        return [*ranges, (size - last.size - ENDS_SIZE, size)]
 
     def _content(self, file: OpenFile, end: int, name: str, entry: Entry) -> np.ndarray:
-        """Read an entry's content, its checksum checked."""
+        """Read an entry's content and check its checksum."""
         known = self._heads.get(name)
         content = None if known is None else _load(file, end, name, entry, known)
         if content is None:
@@ -265,64 +222,47 @@ class ArrayReader:
         return content
 
 
-def _while_replaced(
-    path: "RemotePath", read: "Callable[[RemoteFile], _Read]", *, alone: bool
-) -> tuple["_Read", int]:
-    """Read a file on object storage, and again if it was replaced in between.
-
-    Args:
-        path: The file.
-        read: Reads it.
-        alone: Whether one array is read: its checksum shows that it is of one file.
-
-    Returns:
-        What was read, and a number that changes when the file is replaced.
-    """
-    for again in (True, True, False):
-        file = path.open()
-        try:
-            found = read(file)
-            if alone or file.fetched == 1 or not file.is_replaced():
-                return found, file.stamp
-        except (FiltertrackError, UnreachableError):
-            if not (again and file.is_replaced()):
-                raise
-    raise UnreachableError(errno.EIO, "it is replaced again and again", str(path))
+def _check_open(file: OpenFile, members: Mapping[str, int]) -> dict[str, ArrayHead]:
+    try:
+        content, count, end = read_index(file, file.size)
+        index = parse_index(content, count)
+        entries = _select(index, content, end, members)
+        for entry in entries.values():  # a size that cannot have been written is damage
+            check_memory(entry.size, f"cannot read {file.name!r}: an array takes", share=1)
+        heads = {name: _check_entry(file, end, name, each) for name, each in entries.items()}
+        check_covered(file, end, index)
+    except _DAMAGE as error:
+        raise _read_error(file, error) from error
+    return heads
 
 
-def _named(
-    path: "str | Path | RemotePath", file: OpenFile, error: Exception
-) -> FiltertrackError | OSError:
-    """Return the error that names the file, for what reading it has raised."""
+def _read_error(file: OpenFile, error: Exception) -> FiltertrackError:
+    """Return the error that names the file, for one that was raised when it was read."""
     if isinstance(error, MemoryError):
-        return FiltertrackError(f"cannot read {str(path)!r}: there is too little memory")
-    if isinstance(error, struct.error):  # it says only that there were too few bytes
-        return damaged_file(path, "it is cut off, or its index cannot be read")
-    if not isinstance(error, OSError):
-        return damaged_file(path, error)
-    if not isinstance(file, io.FileIO):  # of the file itself nothing is known
-        return error
-    return FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}")
+        return FiltertrackError(f"cannot read {file.name!r}: there is too little memory")
+    if isinstance(error, struct.error):  # its message is about the number of bytes only
+        return damaged_file(file.name, "it is cut off, or its index cannot be read")
+    return damaged_file(file.name, error)
 
 
 def _file_name(name: str) -> bytes:
     return f"{name}.npy".encode()
 
 
-def _wanted(
+def _select(
     index: ZipIndex,
     content: np.ndarray,
     end: int,
     members: Mapping[str, int],
 ) -> dict[str, Entry]:
-    """Return the entries of arrays, their sizes checked before memory is taken."""
+    """Return the entries of arrays, and check their sizes before memory is allocated."""
     entries, total = {}, 0
     for name, most in members.items():
         entry = index.entry(_file_name(name), content)
         if entry is None:
             raise ValueError(f"it holds no {name}")
         if entry.method != STORED:
-            raise ValueError(f"{name} is packed in a way this package never writes")
+            raise ValueError(f"{name} is compressed, which this package never writes")
         total += entry.size
         if entry.size > most or total > end:
             raise ValueError(f"{name} claims {entry.size} bytes")
@@ -331,17 +271,17 @@ def _wanted(
 
 
 def _load(file: OpenFile, end: int, name: str, entry: Entry, head: int) -> np.ndarray | None:
-    """Read an entry's content into memory in which an array's values are aligned.
+    """Read an entry's content into memory that is aligned for an array's values.
 
     Args:
         file: The file.
-        end: Where its entries end.
+        end: The end of its entries.
         name: The array's name.
-        entry: Where it is.
-        head: Bytes that lie before the content, probably.
+        entry: The array's entry.
+        head: The expected number of bytes before the content.
 
     Returns:
-        The content; None if another number of bytes lies before it.
+        The content; None if another number of bytes precedes it.
     """
     whole = head + entry.size
     skew = -head % _ALIGNMENT
@@ -352,7 +292,7 @@ def _load(file: OpenFile, end: int, name: str, entry: Entry, head: int) -> np.nd
 
 
 def _check_entry(file: OpenFile, end: int, name: str, entry: Entry) -> ArrayHead:
-    """Check an entry's head and checksum without holding it in memory."""
+    """Check an entry's header and checksum without holding it in memory."""
     at = entry.start + head_at(file, end, _file_name(name), entry)
     left, checksum, head = entry.size, 0, None
     while left:
@@ -366,10 +306,10 @@ def _check_entry(file: OpenFile, end: int, name: str, entry: Entry) -> ArrayHead
 
 
 def _parse(npy: np.ndarray) -> np.ndarray:
-    """Look at the bytes of an ``.npy`` file as the array they hold, in this machine's byte order.
+    """Return the bytes of an ``.npy`` file as an array in the machine's byte order.
 
     Raises:
-        ValueError: If the head does not fit the bytes behind it, or asks for pickled objects.
+        ValueError: If the header does not fit the data, or asks for pickled objects.
     """
     shape, dtype, fortran, size = _parse_head(npy, len(npy))
     array = npy[size:].view(dtype).reshape(shape, order="F" if fortran else "C")
@@ -379,16 +319,16 @@ def _parse(npy: np.ndarray) -> np.ndarray:
 
 
 def _parse_head(npy: np.ndarray, size: int) -> ArrayHead:
-    """Read the head of an ``.npy`` file.
+    """Parse the header of an ``.npy`` file.
 
     Args:
         npy: The file's first bytes.
-        size: Bytes of all of it.
+        size: Size of the file in bytes.
 
     Raises:
-        ValueError: If the head does not fit the bytes behind it, or asks for pickled objects.
+        ValueError: If the header does not fit the size, or asks for pickled objects.
     """
-    # The head's length comes after eight bytes, in two bytes or, from version 2 on, in four.
+    # The header's length follows after eight bytes, in two bytes or, from version 2 on, in four.
     start = npy[:12].tobytes()
     width = 2 if start[6:7] == b"\1" else 4
     values = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
@@ -402,7 +342,7 @@ def _parse_head(npy: np.ndarray, size: int) -> ArrayHead:
 
 @lru_cache(maxsize=256)
 def _parse_fields(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read what an ``.npy`` file's head says; all snapshots of a layer have the same one."""
+    """Parse the fields of an ``.npy`` header; cached, as a layer's snapshots have the same one."""
     stream = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(stream)
@@ -412,11 +352,11 @@ def _parse_fields(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             else np.lib.format.read_array_header_2_0
         )
         shape, fortran, dtype = read_head(stream)
-    except Exception as error:  # numpy lets through whatever Python's own parser raises
+    except Exception as error:  # numpy does not convert the errors of Python's parser
         raise ValueError(f"its head cannot be read: {error}") from error
     if dtype.hasobject:
         raise ValueError("it holds pickled objects, which are never read")
-    if not all(type(n) is int and n >= 0 for n in shape):  # numpy takes True for a whole number
+    if not all(type(n) is int and n >= 0 for n in shape):  # numpy accepts True as a number
         raise ValueError(f"its head claims the shape {shape}")
     if not dtype.itemsize or dtype.subdtype is not None:
         raise ValueError(f"its head claims values of type {dtype}")

@@ -1,4 +1,4 @@
-"""Reading over a connection: nothing is fetched twice, and what comes next is on its way."""
+"""Prefetch and cache arrays of snapshots on object storage."""
 
 import threading
 from bisect import bisect_left
@@ -9,34 +9,33 @@ from typing import TypeAlias
 
 import numpy as np
 
-_AT_ONCE = 16
-_AHEAD = 64 << 20
-_KEPT = 256 << 20
-"""Bytes: of what may be on its way, and of what was read and is kept."""
+_THREADS = 16
+"""Threads, and the maximum number of snapshots that are prefetched."""
+_PREFETCH_BYTES = 64 << 20
+_CACHE_BYTES = 256 << 20
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Read: TypeAlias = Callable[[int, Mapping[str, int]], Arrays]
 ReadStamped: TypeAlias = Callable[[int, Mapping[str, int]], tuple[Arrays, int]]
-Wanted: TypeAlias = tuple[int, int | None, tuple[str, ...]]
+Request: TypeAlias = tuple[int, int | None, tuple[str, ...]]
 
 
 class Prefetcher:
-    """Reads arrays of snapshots; where steps are read one after another, the next ones beforehand.
+    """Reads arrays of snapshots; if steps are read in sequence, the next ones are prefetched.
 
-    What was read is kept, up to 256 MB of it, until its file is seen to have been replaced.
+    Up to 256 MB of arrays are cached, each until its file was replaced.
 
     Args:
-        read: Reads arrays of one snapshot: from its step and the arrays' names, each with the bytes
-            it may take. Returns also the stamp of the file they were read from. Called in several
-            threads.
-        stamps: Returns the steps that may be asked for, ascending, each with a number that changes
-            when its file is replaced.
+        read: Reads arrays of one snapshot, given its step and the arrays' names with their maximum
+            bytes. Returns the arrays and the stamp of their file. Called in several threads.
+        stamps: Returns the existing steps, ascending, each with a number that changes when its file
+            is replaced.
 
     Example:
         >>> def read(step, members):
         ...     return {"step": np.array(step)}, 7
-        >>> ahead = Prefetcher(read, lambda: {0: 7, 1: 7})
-        >>> [int(ahead.read(step, {"step": 8})["step"]) for step in (0, 1)]
+        >>> prefetcher = Prefetcher(read, lambda: {0: 7, 1: 7})
+        >>> [int(prefetcher.read(step, {"step": 8})["step"]) for step in (0, 1)]
         [0, 1]
     """
 
@@ -44,9 +43,9 @@ class Prefetcher:
         self._read = read
         self._stamps = stamps
         self._pool: ThreadPoolExecutor | None = None
-        self._coming: dict[Wanted, Future[tuple[Arrays, int]]] = {}
-        self._last: Wanted | None = None
-        self._kept = _Kept()
+        self._pending: dict[Request, Future[tuple[Arrays, int]]] = {}
+        self._last: Request | None = None
+        self._cache = _Cache()
         self._lock = threading.Lock()
 
     def read(self, step: int, members: Mapping[str, int]) -> Arrays:
@@ -54,83 +53,83 @@ class Prefetcher:
 
         Args:
             step: The snapshot's.
-            members: Names of the arrays, and the bytes each may take.
+            members: Names of the arrays, each with its maximum bytes.
 
         Returns:
             The arrays by their names.
         """
         stamps = self._stamps()
-        wanted = (step, stamps.get(step), tuple(members))
+        request = (step, stamps.get(step), tuple(members))
         with self._lock:
-            known = self._kept.find(wanted)
-            coming = self._coming.pop(wanted, None)
-            self._fetch(self._following(wanted, stamps), members)
-            self._last = wanted
-        if known is not None:
-            return known
-        # What could not be read beforehand may be there now.
-        beforehand = None if coming is None or coming.exception() else coming.result()
-        arrays, stamp = beforehand or self._read(step, members)
+            cached = self._cache.find(request)
+            pending = self._pending.pop(request, None)
+            self._prefetch(self._next(request, stamps), members)
+            self._last = request
+        if cached is not None:
+            return cached
+        # A prefetch that failed is repeated: the file may exist now.
+        prefetched = None if pending is None or pending.exception() else pending.result()
+        arrays, stamp = prefetched or self._read(step, members)
         with self._lock:
-            self._kept.add(step, stamp, arrays)
+            self._cache.add(step, stamp, arrays)
         return arrays
 
-    def _following(self, wanted: Wanted, stamps: Mapping[int, int]) -> list[Wanted]:
-        """Return what comes next if the way from the last one to this one goes on."""
-        names = wanted[2]
+    def _next(self, request: Request, stamps: Mapping[int, int]) -> list[Request]:
+        """Return the requests that follow if the step from the last one to this one is repeated."""
+        names = request[2]
         if self._last is None or self._last[2] != names:
             return []
         steps = list(stamps)
-        before, here = (bisect_left(steps, step) for step in (self._last[0], wanted[0]))
+        before, here = (bisect_left(steps, step) for step in (self._last[0], request[0]))
         stride = here - before
-        end = here + stride * _AT_ONCE + 1
+        end = here + stride * _THREADS + 1
         following = steps[here + stride : end : stride] if stride > 0 else []
         return [(step, stamps[step], names) for step in following]
 
-    def _fetch(self, following: list[Wanted], members: Mapping[str, int]) -> None:
-        """Have these read, as far as memory allows; forget what else was on its way."""
-        most = max(1, _AHEAD // max(1, sum(members.values())))
-        wanted = [each for each in following[:most] if not self._kept.holds(each)]
-        for each in set(self._coming).difference(wanted):
-            self._coming.pop(each).cancel()
+    def _prefetch(self, following: list[Request], members: Mapping[str, int]) -> None:
+        """Start reading, within the memory limit; cancel other pending requests."""
+        most = max(1, _PREFETCH_BYTES // max(1, sum(members.values())))
+        wanted = [each for each in following[:most] if not self._cache.holds(each)]
+        for each in set(self._pending).difference(wanted):
+            self._pending.pop(each).cancel()
         for each in wanted:
-            if each not in self._coming:
-                self._coming[each] = self._workers().submit(self._read, each[0], members)
+            if each not in self._pending:
+                self._pending[each] = self._workers().submit(self._read, each[0], members)
 
     def _workers(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="filtertrack-read")
+            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="filtertrack-read")
         return self._pool
 
 
-class _Kept:
-    """Arrays that were read, those not asked for for the longest time forgotten first."""
+class _Cache:
+    """A cache of arrays; the least recently used ones are removed first."""
 
     def __init__(self) -> None:
         self._arrays: OrderedDict[tuple[int, int | None, str], np.ndarray] = OrderedDict()
         self._size = 0
 
-    def holds(self, wanted: Wanted) -> bool:
-        """Whether all of these arrays are kept."""
-        step, stamp, names = wanted
+    def holds(self, request: Request) -> bool:
+        """Whether all arrays of a request are cached."""
+        step, stamp, names = request
         return stamp is not None and all((step, stamp, name) in self._arrays for name in names)
 
-    def find(self, wanted: Wanted) -> Arrays | None:
-        """Return these arrays, to be changed at will; None unless all of them are kept."""
-        if not self.holds(wanted):
+    def find(self, request: Request) -> Arrays | None:
+        """Return copies of the arrays of a request; None unless all are cached."""
+        if not self.holds(request):
             return None
-        step, stamp, names = wanted
+        step, stamp, names = request
         for name in names:
             self._arrays.move_to_end((step, stamp, name))
         return {name: self._arrays[step, stamp, name].copy() for name in names}
 
     def add(self, step: int, stamp: int, arrays: Arrays) -> None:
-        """Keep these arrays, unless they are larger than all that may be kept."""
-        if sum(array.nbytes for array in arrays.values()) > _KEPT:
+        """Add copies of arrays, unless they are larger than the cache."""
+        if sum(array.nbytes for array in arrays.values()) > _CACHE_BYTES:
             return
         for name, array in arrays.items():
             before = self._arrays.pop((step, stamp, name), None)
             self._arrays[step, stamp, name] = array.copy()
             self._size += array.nbytes - (0 if before is None else before.nbytes)
-        while self._size > _KEPT:
+        while self._size > _CACHE_BYTES:
             self._size -= self._arrays.popitem(last=False)[1].nbytes

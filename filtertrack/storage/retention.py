@@ -1,7 +1,7 @@
-"""What a run may forget, so that a training of months does not fill a disk.
+"""Retention of snapshots: which older snapshots of a run are deleted.
 
-Filters form early, and every doubling of the steps shows about as much that is new as the one
-before. So what is old is kept at steps that are about evenly spaced on a logarithmic scale.
+Filters form early, and each doubling of the steps shows about as much change as the one before. So
+older snapshots are kept at steps that are about evenly spaced on a logarithmic scale.
 """
 
 import logging
@@ -9,8 +9,6 @@ import math
 from bisect import insort
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from itertools import pairwise
-from statistics import median
 
 from filtertrack.errors import FiltertrackError, whole
 from filtertrack.snapshot import Snapshot
@@ -20,10 +18,10 @@ _log = logging.getLogger("filtertrack")
 
 
 def check_keep(keep: object) -> None:
-    """See to it that a value says how many snapshots are kept.
+    """Check the value of ``keep=``.
 
     Raises:
-        FiltertrackError: If it is no whole number from 2 on.
+        FiltertrackError: If it is not a whole number from 2 on.
 
     Example:
         >>> check_keep(50)
@@ -35,48 +33,47 @@ def check_keep(keep: object) -> None:
 
 
 def surplus(steps: Sequence[int], keep: int) -> list[int]:
-    """Say which snapshots of a run may go.
+    """Return the steps of the snapshots to delete.
 
-    The newest ``keep`` stay. Of the older ones at most ``keep`` stay, among them always the first.
-    Each snapshot that comes makes one more of them old. When these are too many, the one goes that
-    leaves the narrowest gap behind: the least ratio of the steps on both its sides.
+    The newest ``keep`` snapshots stay, and at most ``keep`` older ones, always with the first. Each
+    new snapshot adds one to the older ones. If these are too many, the one is deleted that leaves
+    the narrowest gap: the smallest ratio of the steps before and after it.
 
-    The rule looks at nothing but what is there. So asked after every snapshot or once at the end,
-    by one training or by one that was interrupted and goes on, it leaves the same snapshots. Only
-    what a training has forgotten before it is taken back to an earlier step does not come again.
+    The rule depends on the existing steps only. So the same snapshots remain whether it is applied
+    after every snapshot or once at the end, in one training or in several. Only snapshots that were
+    deleted before a training returned to an earlier step are missing then.
 
     Args:
-        steps: The steps that are there, ascending.
-        keep: How many of the newest stay, and at most how many of the older ones: from 2 on.
+        steps: The existing steps, ascending.
+        keep: How many of the newest snapshots stay, and at most how many older ones: from 2 on.
 
     Returns:
-        The steps that go, ascending; none of up to ``2 * keep`` snapshots. Of n it takes O(n log n)
-        to tell.
+        The steps to delete, ascending; none for up to ``2 * keep`` snapshots. It takes O(n log n).
 
     Raises:
-        FiltertrackError: If ``keep`` is no whole number from 2 on.
+        FiltertrackError: If ``keep`` is not a whole number from 2 on.
 
     Example:
-        >>> gone = surplus(range(1001), keep=8)
-        >>> [step for step in range(1001) if step not in gone]
+        >>> deleted = surplus(range(1001), keep=8)
+        >>> [step for step in range(1001) if step not in deleted]
         [0, 1, 2, 9, 27, 67, 201, 904, 993, 994, 995, 996, 997, 998, 999, 1000]
     """
     check_keep(keep)
     if len(steps) <= 2 * keep:
         return []
     older = _Older(steps)
-    for place in range(1, len(steps) - keep):
-        older.add(place)
-        if place >= keep:  # with the first, one more than may stay
-            older.forget()
-    return [step for step, gone in zip(steps, older.gone, strict=True) if gone]
+    for index in range(1, len(steps) - keep):
+        older.add(index)
+        if index >= keep:  # with the first one, there is one too many
+            older.delete_one()
+    return [step for step, deleted in zip(steps, older.deleted, strict=True) if deleted]
 
 
 class RetainedRun:
-    """A run that is added to, and that forgets what it may.
+    """A run from which older snapshots are deleted when new ones are added.
 
     Args:
-        run: The run; what it holds is thinned, too, once something is added.
+        run: The run. Its existing snapshots are deleted by the same rule, with the first addition.
         keep: See ``surplus``.
     """
 
@@ -87,12 +84,12 @@ class RetainedRun:
         self._failed = False
 
     def append(self, snapshot: Snapshot) -> None:
-        """Add a snapshot; then remove those that may go.
+        """Add a snapshot, then delete older ones.
 
-        One that cannot be removed stays, with a warning the first time, and is tried again.
+        If one cannot be deleted, the first time is a warning, and the next addition tries again.
 
         Raises:
-            FiltertrackError: If the snapshot does not belong to the run.
+            FiltertrackError: If the snapshot does not fit the run.
             OSError: If it cannot be written.
         """
         self._run.append(snapshot)
@@ -100,10 +97,10 @@ class RetainedRun:
             self._steps = self._run.steps
         elif snapshot.step not in self._steps[-1:]:
             insort(self._steps, snapshot.step)
-        going = surplus(self._steps, self._keep)
-        if len(going) > 1:
-            _log.info("keep=%d: %d older snapshots are removed", self._keep, len(going))
-        for step in going:
+        to_delete = surplus(self._steps, self._keep)
+        if len(to_delete) > 1:
+            _log.info("keep=%d: %d older snapshots are removed", self._keep, len(to_delete))
+        for step in to_delete:
             try:
                 self._run.remove(step)
             except OSError as error:
@@ -115,13 +112,13 @@ class RetainedRun:
 
 
 class _Older:
-    """Snapshots that are no longer among the newest: a chain, from which one after another goes.
+    """The snapshots that are older than the newest ones: a linked list to delete from.
 
     Args:
-        steps: The steps of all snapshots; the first is in the chain, and never goes.
+        steps: The steps of all snapshots; the first is in the list, and is never deleted.
 
     Attributes:
-        gone: Of each snapshot, whether it went.
+        deleted: Whether each snapshot was deleted.
     """
 
     def __init__(self, steps: Sequence[int]) -> None:
@@ -130,73 +127,32 @@ class _Older:
         self._after = list(range(1, len(steps) + 1))
         self._gaps: list[tuple[float, int]] = []
         self._last = 0
-        self.gone = bytearray(len(steps))
+        self.deleted = bytearray(len(steps))
 
-    def add(self, place: int) -> None:
-        """Put the next snapshot at the chain's end; the one after it is the first of the newest."""
-        self._last = place
-        self._weigh(place)
+    def add(self, index: int) -> None:
+        """Append the next snapshot; the one after it is the first of the newest."""
+        self._last = index
+        self._push(index)
 
-    def forget(self) -> None:
-        """Let the one go that leaves the narrowest gap; of equals the latest."""
+    def delete_one(self) -> None:
+        """Delete the snapshot that leaves the narrowest gap; of equal ones the latest."""
         while True:
             gap, negative = heappop(self._gaps)
-            place = -negative
-            # A gap may have been weighed before one of its sides went: it was weighed again then.
-            if not self.gone[place] and gap == self._gap(place):
+            index = -negative
+            # An entry is outdated if a neighbour was deleted later: another one was pushed then.
+            if not self.deleted[index] and gap == self._gap(index):
                 break
-        self.gone[place] = True
-        before, after = self._before[place], self._after[place]
+        self.deleted[index] = True
+        before, after = self._before[index], self._after[index]
         self._after[before], self._before[after] = after, before
-        for side in (before, after):
-            if 0 < side <= self._last:
-                self._weigh(side)
+        for neighbour in (before, after):
+            if 0 < neighbour <= self._last:
+                self._push(neighbour)
 
-    def _weigh(self, place: int) -> None:
-        heappush(self._gaps, (self._gap(place), -place))
+    def _push(self, index: int) -> None:
+        heappush(self._gaps, (self._gap(index), -index))
 
-    def _gap(self, place: int) -> float:
-        """Return how wide the gap would be without it: the ratio of the steps on both its sides."""
-        before = self._steps[self._before[place]]
-        return self._steps[self._after[place]] / before if before else math.inf
-
-
-def count_taken(steps: Sequence[int], keep: int) -> int:
-    """Return about how many snapshots were taken in a run, those that went counted as well.
-
-    Args:
-        steps: The steps that are there, ascending.
-        keep: How many of the newest stayed: how far these are apart tells how far all were.
-
-    Example:
-        >>> count_taken([0, 10, 20, 40, 80, 150, 160, 170], keep=3)
-        18
-    """
-    newest = steps[-keep:]
-    if len(newest) < 2:
-        return len(steps)
-    apart = median(after - before for before, after in pairwise(newest))
-    return max(len(steps), round((steps[-1] - steps[0]) / apart) + 1)
-
-
-def worth_drawing(number: int, keep: int) -> bool:
-    """Say whether a snapshot is drawn where what is drawn cannot be taken back: in event files.
-
-    The first ``keep`` are all drawn, then every second until ``keep`` more are, then every fourth,
-    and so on: of n snapshots about ``keep * log2(1 + n / keep)``.
-
-    Args:
-        number: Which snapshot of the run it is, counted from 0, those that went counted as well.
-        keep: How many are drawn before the pauses double: from 2 on.
-
-    Raises:
-        FiltertrackError: If ``keep`` is no whole number from 2 on.
-
-    Example:
-        >>> [number for number in range(40) if worth_drawing(number, keep=4)]
-        [0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 36]
-    """
-    check_keep(keep)
-    # Pauses of 2^b begin at keep * (2^b - 1), which is a multiple of 2^b less keep.
-    pause = 1 << ((number // keep + 1).bit_length() - 1)
-    return (number + keep) % pause == 0
+    def _gap(self, index: int) -> float:
+        """Return the gap that deleting a snapshot leaves: the ratio of its neighbours' steps."""
+        before = self._steps[self._before[index]]
+        return self._steps[self._after[index]] / before if before else math.inf

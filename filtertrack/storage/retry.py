@@ -1,4 +1,4 @@
-"""What goes over a connection: bounded in time, tried again, its errors without credentials."""
+"""Timeouts and retries of requests to object storage."""
 
 import errno
 import threading
@@ -7,42 +7,43 @@ from collections.abc import Iterable
 from typing import Any
 
 from filtertrack.errors import UnreachableError
-from filtertrack.storage.redaction import hide_secrets, secrets_of
+from filtertrack.storage.redaction import hide_secrets, known_secrets
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_BOUND = 120.0
-"""Seconds for which a write is tried again, from when the connection was lost."""
+"""Seconds between two attempts: each pause is twice the one before, up to the longest."""
+_RETRY_TIME = 120.0
+"""Seconds for which a write is retried, from the first failure on."""
 _TIMEOUT = 60.0
 _SLOWEST = 100_000
-"""Bytes a second: what is slower than that is lost."""
+"""Bytes per second below which a request times out."""
 
 
 class RetryingFileSystem:
-    """Calls a file system of fsspec's: in bounded time, and failing in sentences that may be shown.
+    """Calls an fsspec file system with timeouts, retries writes, and removes secrets from errors.
 
     Args:
         files: The file system.
-        secrets: Texts that no message may hold, beside those that look like secrets.
+        secrets: Secrets to remove from messages, beside those in its options and the environment.
     """
 
     def __init__(self, files: Any, secrets: Iterable[str] = ()) -> None:
         self.files = files
-        self._secrets = {*secrets, *secrets_of(files.storage_options)}
+        self._secrets = {*secrets, *known_secrets(files.storage_options)}
         self._lost_since: float | None = None
-        self._last_try = 0.0
+        self._last_attempt = 0.0
 
     def call(self, method: str, *args: Any, weight: int = 0, **options: Any) -> Any:
         """Call a method once.
 
         Args:
             method: Its name.
-            *args: What it is called with, the path first.
-            weight: Bytes that go over the connection, about: more may take longer.
-            **options: What else it is called with.
+            *args: Its arguments.
+            weight: Approximate number of bytes to transfer: more bytes have a longer timeout.
+            **options: Its keyword arguments.
 
         Raises:
-            FileNotFoundError: If what the path names is not there.
-            PermissionError: If it may not be done.
+            FileNotFoundError: If the file does not exist.
+            PermissionError: If it is not permitted.
             UnreachableError: If it fails in any other way.
         """
         if getattr(self.files, "async_impl", False):
@@ -52,33 +53,34 @@ class RetryingFileSystem:
         except FileNotFoundError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
-                # Some say so of what they cannot reach.
+                # Some file systems raise it for a lost connection.
                 raise UnreachableError(errno.EIO, hide_secrets(cause, self._secrets)) from None
             raise FileNotFoundError(errno.ENOENT, "it is not there") from None
         except PermissionError as error:
             raise PermissionError(errno.EACCES, hide_secrets(error, self._secrets)) from None
-        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+        except Exception as error:  # noqa: BLE001 - each file system has its own errors
             raise UnreachableError(errno.EIO, hide_secrets(error, self._secrets)) from None
 
-    def insist(self, method: str, *args: Any, weight: int = 0) -> None:
-        """Call a method, and where the connection fails, again: with growing pauses, for a while.
+    def call_retrying(self, method: str, *args: Any, weight: int = 0) -> None:
+        """Call a method, and if the connection fails, again after growing pauses, for two minutes.
 
-        After that, each call is one try; none is made soon after another has failed.
+        After that each call is one attempt, and fails at once if the last attempt was less than the
+        longest pause ago; until one succeeds.
 
         Raises:
-            OSError: If it could not be done.
+            OSError: If it fails.
         """
-        if self._lost_since is not None and time.monotonic() < self._last_try + _LONGEST_PAUSE:
+        if self._lost_since is not None and time.monotonic() < self._last_attempt + _LONGEST_PAUSE:
             raise UnreachableError(errno.EIO, "the connection is lost")
         pause = _FIRST_PAUSE
         while True:
             try:
                 self.call(method, *args, weight=weight)
             except UnreachableError:
-                now = self._last_try = time.monotonic()
+                now = self._last_attempt = time.monotonic()
                 self._lost_since = now if self._lost_since is None else self._lost_since
-                over = now + pause - self._lost_since > _BOUND
-                if over or not threading.main_thread().is_alive():  # the program ends
+                is_over = now + pause - self._lost_since > _RETRY_TIME
+                if is_over or not threading.main_thread().is_alive():  # the program ends
                     raise
             else:
                 self._lost_since = None

@@ -1,23 +1,21 @@
-"""A run on disk: an append-only folder of snapshots.
+"""Read and write a run: a folder of snapshots, on disk or on object storage.
 
 The layout, below the folder that the user named::
 
     filters/
       manifest.json                 format version, layers, library versions
-      snapshots/000000000000.npz    one file a snapshot, named by its step
+      snapshots/000000000000.npz    one file per snapshot, named by its step
 
-A snapshot is an ordinary uncompressed ``.npz``: each tracked kernel and bias under its Keras path,
-and ``meta``, a JSON text with the moment. The listing of the folder is the index, so the cost of
-adding a snapshot does not grow with the number already there.
+A snapshot is an uncompressed ``.npz`` file: each tracked kernel and bias under its Keras path, and
+``meta``, a JSON text with the moment. There is no index besides the listing of the folder, so the
+cost of adding a snapshot does not grow with their number.
 """
 
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
@@ -25,20 +23,9 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
-from filtertrack.storage.files import (
-    damaged_file,
-    is_temporary,
-    make_folder,
-    missing_file,
-    names_in,
-    remove_folder,
-    remove_in,
-    stamp_of,
-    stamps_in,
-    write_whole,
-)
+from filtertrack.storage.files import damaged_file, is_temporary
 from filtertrack.storage.npz import ArrayReader, write_arrays
-from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
+from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of, remove_files
 from filtertrack.storage.prefetch import Prefetcher, Read
 from filtertrack.storage.run_format import (
     MANIFEST,
@@ -58,17 +45,17 @@ from filtertrack.storage.run_format import (
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
 _EVENTS = "events.out.tfevents."
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 _SNAPSHOT_FILE = re.compile(r"([0-9]{12})\.npz")
 
 
 class Run:
-    """A run on disk, to read from or to add to; reading works while training writes it.
+    """A run, for reading and for adding snapshots; it can be read while training writes it.
 
     Args:
-        path: The folder the tracker was given, such as ``"runs/exp1"`` (or ``filters`` in it).
-        within: A folder that no link among the run's files may lead out of, its own path without
-            links; None, as for a user's own runs, where links to regular files are followed.
+        path: The folder that the tracker was given, such as ``"runs/exp1"``, or ``filters`` in it.
+        within: A folder, with all links in its own path resolved, that links among the run's files
+            must not lead out of; None, for a user's own runs, where they may lead anywhere.
 
     Raises:
         FiltertrackError: If there is no run, or its manifest is damaged or of a newer format.
@@ -86,19 +73,19 @@ class Run:
         self.path: StoragePath = given.parent if _is_filters_folder(given) else given
         self.folder: StoragePath = self.path / FOLDER
         self._snapshots = self.folder / SNAPSHOTS
-        self._listed = _Listed()
+        self._listing = _Listing()
         self.within = within
-        self._load = self._loading(ArrayReader(within))
+        self._load = _loader(self._snapshots, within, self._listing)
         layers, software = read_manifest(self.folder, within)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
         self.software: Mapping[str, str] = MappingProxyType(software)
 
     def __repr__(self) -> str:
-        """Name the folder, the layers and the number of snapshots."""
+        """Return the folder and the numbers of layers and snapshots."""
         return f"Run({str(self.path)!r}: {len(self.layers)} layers, {len(self.steps)} snapshots)"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy as the folder: what was read of it is read anew."""
+        """Pickle and copy the path only: a copy reads the run again."""
         return partial(type(self), within=self.within), (self.path,)
 
     @staticmethod
@@ -108,10 +95,10 @@ class Run:
 
     @classmethod
     def is_free(cls, path: PathOrAddress) -> bool:
-        """Whether a run may be made in the folder: it holds none, and no snapshots of a former one.
+        """Whether a run can be created in the folder: it holds neither a run nor snapshots.
 
         Raises:
-            OSError: If that cannot be told.
+            OSError: If that cannot be determined.
         """
         return not cls.exists(path) and not _holds_snapshots(path_of(path) / FOLDER / SNAPSHOTS)
 
@@ -125,13 +112,13 @@ class Run:
         """Start a new run in a folder that holds none.
 
         Args:
-            path: The folder; it is made where it is missing.
-            layers: What each snapshot will hold.
-            software: Library name to version, for the record.
+            path: The folder; it is made if it does not exist.
+            layers: The layers of each snapshot.
+            software: Library name to version, stored in the manifest.
 
         Raises:
-            FiltertrackError: If the folder already holds a run, or what is left of one; if there is
-                no layer, or one of a type that cannot be stored; if the run cannot be written.
+            FiltertrackError: If the folder already holds a run or snapshots of one; if there is no
+                layer, or one of a type that cannot be stored; if the run cannot be written.
         """
         if cls.exists(path):
             raise FiltertrackError(f"{str(path)!r} already holds a run")
@@ -140,7 +127,7 @@ class Run:
         check_storable(layers)
         folder = path_of(path) / FOLDER
         try:
-            make_folder(folder / SNAPSHOTS)
+            (folder / SNAPSHOTS).make_folder()
             if _holds_snapshots(folder / SNAPSHOTS):
                 raise FiltertrackError(
                     f"{str(folder)!r} holds snapshots of a run whose manifest is gone; give "
@@ -162,64 +149,60 @@ class Run:
             OSError: If a file cannot be removed.
         """
         folder = path_of(path) / FOLDER
-        remove_folder(folder / SNAPSHOTS)
-        remove_in(folder, lambda name: name.startswith(_EVENTS) or is_temporary(name))
-        # Last: should anything fail, what is left is still a run, and not taken for a new one.
+        (folder / SNAPSHOTS).remove_tree()
+        remove_files(folder, lambda name: name.startswith(_EVENTS) or is_temporary(name))
+        # Last: if anything fails before, the rest is still a run and is not mistaken for a new one.
         (folder / MANIFEST).unlink(missing_ok=True)
 
     @property
     def steps(self) -> list[int]:
-        """Every snapshot's step, ascending, as the folder is now; none where it is gone."""
-        if not isinstance(self._snapshots, Path):
+        """Every snapshot's step, ascending, as the folder is now; none if it does not exist."""
+        if self._snapshots.is_remote:  # one request lists names and stamps
             return list(self.stamps())
-        return sorted(_steps_of(self._listing(names_in, [])))
+        return sorted(_steps_of(self._list(self._snapshots.names, [])))
 
     def stamps(self) -> dict[int, int]:
         """Return every snapshot's step, ascending, with a number that changes with its file."""
-        none: dict[str, int] = {}
-        stamps = self._listing(stamps_in, none)
+        empty: Mapping[str, int] = {}
+        stamps = self._list(self._snapshots.stamps, empty)
         listed = {step: stamps[_file_name(step)] for step in sorted(_steps_of(stamps))}
-        self._listed.stamps = listed
+        self._listing.stamps = listed
         return listed
 
-    def _listing(self, of: Callable[[StoragePath], _Found], empty: _Found) -> _Found:
-        """List the snapshots' folder; it is empty where it is gone."""
+    def _list(self, names: Callable[[], _Result], empty: _Result) -> _Result:
+        """List the snapshots' folder; return ``empty`` if it does not exist."""
         try:
-            return of(self._snapshots)
-        except (FileNotFoundError, NotADirectoryError):  # such as of a run that was being deleted
+            return names()
+        except (FileNotFoundError, NotADirectoryError):  # such as of a run that is being deleted
             return empty
         except OSError as error:
-            if not isinstance(self._snapshots, Path):
-                raise
-            raise FiltertrackError(
-                f"cannot read {str(self._snapshots)!r}: {error.strerror}"
-            ) from error
+            raise self._snapshots.read_error(error) from error
 
     def made(self) -> int:
-        """Return a number that changes when the run is made anew."""
-        return stamp_of(self.folder / MANIFEST)
+        """Return a number that changes when the run is created again."""
+        return (self.folder / MANIFEST).stamp()
 
     def version(self) -> str:
         """Return a text that changes when a snapshot is added, replaced or removed."""
-        if isinstance(self._snapshots, Path):
-            # Its time is that of its last change; the count as well, in case clocks are coarse.
-            changed, count = 0, len(self.steps)
-            with suppress(FileNotFoundError, NotADirectoryError):
-                changed = self._snapshots.stat().st_mtime_ns
-        else:
+        if self._snapshots.is_remote:
             stamps = self.stamps()
             changed, count = zlib.crc32(repr(stamps).encode()), len(stamps)
+        else:
+            # The folder's time is that of its last change; the count helps where clocks are coarse.
+            changed, count = 0, len(self.steps)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                changed = self._snapshots.stamp()
         return f"{self.made():x}-{changed:x}-{count:x}"
 
     def file(self, step: int) -> StoragePath:
-        """Return the path of a snapshot's file, whether it is there or not."""
+        """Return the path of a snapshot's file, whether it exists or not."""
         return self._snapshots / _file_name(step)
 
     def layer(self, name: str) -> LayerInfo:
         """Return a layer's description by its name.
 
         Raises:
-            FiltertrackError: If the run has no such layer; the message says which it has.
+            FiltertrackError: If the run has no such layer; the message lists its layers.
         """
         try:
             return self.layers[name]
@@ -230,7 +213,7 @@ class Run:
             ) from None
 
     def kernels(self, layer: str, step: int) -> np.ndarray:
-        """Return one layer's filters at one step; no other layer is read.
+        """Return one layer's kernel at one step; no other layer is read.
 
         Args:
             layer: A key of ``layers``.
@@ -246,7 +229,7 @@ class Run:
         return info.canonical(self._read(step, [kernel_of(info)])[info.kernel])
 
     def bias(self, layer: str, step: int) -> np.ndarray | None:
-        """Return one layer's bias at one step, or None where the layer has none.
+        """Return one layer's bias at one step, or None if the layer has none.
 
         Raises:
             FiltertrackError: If there is no such layer or step, or the file is damaged.
@@ -255,7 +238,7 @@ class Run:
         return self._read(step, [bias_of(info)])[info.bias] if info.bias else None
 
     def moment(self, step: int) -> Moment:
-        """Return when a snapshot was taken and its metrics; no weights are read.
+        """Return a snapshot's moment, with its metrics; no weights are read.
 
         Raises:
             FiltertrackError: If there is no such step, or the file is damaged.
@@ -263,7 +246,7 @@ class Run:
         return self._moment(step, self._read(step, [MOMENT])[MOMENT.name])
 
     def snapshot(self, step: int, layers: Iterable[str] | None = None) -> Snapshot:
-        """Return what one snapshot holds, all of it or of some layers.
+        """Return one snapshot, of all or some layers.
 
         Args:
             step: One of ``steps``.
@@ -280,11 +263,11 @@ class Run:
         return Snapshot(self._moment(step, arrays.pop(MOMENT.name)), arrays)
 
     def history(self, layer: str, steps: Sequence[int] | None = None) -> Iterator[np.ndarray]:
-        """Yield one layer's filters step after step, one snapshot in memory at a time.
+        """Yield one layer's kernel step by step, one snapshot in memory at a time.
 
         Args:
             layer: A key of ``layers``.
-            steps: Which steps; None for all that are there now.
+            steps: The steps; None for all that the run has now.
 
         Yields:
             Arrays of shape ``(filters, height, width, channels)``.
@@ -293,10 +276,10 @@ class Run:
             yield self.kernels(layer, step)
 
     def append(self, snapshot: Snapshot) -> None:
-        """Add a snapshot; one at the same step is replaced. It is there whole or not at all.
+        """Add a snapshot, atomically; one at the same step is replaced.
 
         Raises:
-            FiltertrackError: If it does not hold every tracked kernel in its shape.
+            FiltertrackError: If it lacks a tracked kernel, or one has another shape.
             OSError: If the file cannot be written.
         """
         for info in self.layers.values():
@@ -304,10 +287,10 @@ class Run:
                 raise FiltertrackError(f"the snapshot holds no {info.kernel!r}")
             info.canonical(snapshot.arrays[info.kernel])
         members = members_of(snapshot)
-        write_whole(self.file(snapshot.step), lambda file: write_arrays(file, members))
+        self.file(snapshot.step).write_whole(lambda file: write_arrays(file, members))
 
     def remove(self, step: int) -> None:
-        """Remove one snapshot, if it is there.
+        """Remove one snapshot, if it exists.
 
         Raises:
             OSError: If its file cannot be removed.
@@ -315,32 +298,32 @@ class Run:
         self.file(step).unlink(missing_ok=True)
 
     def truncate(self, step: int) -> None:
-        """Remove every snapshot at or past a step: training starts again from there.
+        """Remove every snapshot at or past a step, from which training starts again.
 
-        Also what a writer that was killed left half written.
+        Temporary files of killed writers are removed as well.
 
         Raises:
             OSError: If a snapshot cannot be removed.
         """
-        for there in self.steps:
-            if there >= step:
-                self.remove(there)
+        for existing in self.steps:
+            if existing >= step:
+                self.remove(existing)
         try:
-            make_folder(self._snapshots)  # gone where the run was being deleted
+            self._snapshots.make_folder()  # missing if the run was being deleted
         except FileExistsError:
             raise FiltertrackError(f"{str(self._snapshots)!r} is no folder; remove it") from None
         for folder in (self.folder, self._snapshots):
-            with suppress(OSError):  # it takes room, and harms nothing
-                remove_in(folder, is_temporary)
+            with suppress(OSError):  # they only take space
+                remove_files(folder, is_temporary)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
-        """Read every snapshot whole and say which are damaged; it takes next to no memory.
+        """Read every snapshot and return the damaged ones, in constant memory.
 
         Args:
-            progress: Called with the snapshots read and the snapshots there are, after each.
+            progress: Called after each snapshot with the number read and the number to read.
 
         Returns:
-            Step to what is wrong with it; empty when all is well.
+            Step to a description of the damage; empty if no snapshot is damaged.
         """
         steps, damaged = self.steps, {}
         members = [MOMENT, *weights_of(self.layers.values())]
@@ -355,30 +338,16 @@ class Run:
 
     def _check(self, step: int, members: Sequence[Member]) -> None:
         """Check the arrays of a snapshot without holding them in memory."""
-        reader, sizes = ArrayReader(self.within), {member.name: member.most for member in members}
-        heads = self._found(step, lambda: reader.check(self.file(step), sizes))
+        sizes = {member.name: member.most for member in members}
+        reader = ArrayReader(self._snapshots, self.within)
+        heads = self._found(step, lambda: reader.check(_file_name(step), sizes))
         self._check_fit(step, members, heads)
         self.moment(step)
 
     @property
     def prefetches(self) -> bool:
         """Whether the next steps are read ahead, and arrays that were read are kept in memory."""
-        return bool(getattr(self._snapshots, "concurrent", False))
-
-    def _loading(self, reader: ArrayReader) -> Read:
-        """Return what reads arrays of a snapshot."""
-        # Not of this object, which would never be freed then but by the collector of circles.
-        folder, listed = self._snapshots, self._listed
-        if isinstance(folder, Path):
-            # To make another Path would take longer.
-            return lambda step, members: reader.read(f"{folder}{os.sep}{_file_name(step)}", members)
-
-        def load(step: int, members: Mapping[str, int]) -> tuple[dict[str, np.ndarray], int]:
-            return reader.read_remote(folder / _file_name(step), members)
-
-        if not folder.concurrent:
-            return lambda step, members: load(step, members)[0]
-        return Prefetcher(load, lambda: listed.stamps).read
+        return self._snapshots.concurrent
 
     def _moment(self, step: int, text: np.ndarray) -> Moment:
         try:
@@ -390,17 +359,17 @@ class Run:
         return moment
 
     def _read(self, step: int, members: Sequence[Member]) -> dict[str, np.ndarray]:
-        """Read arrays, their checksums checked; refuse one of another shape or type."""
+        """Read arrays and check their checksums, shapes and types."""
         sizes = {member.name: member.most for member in members}
         arrays = self._found(step, lambda: self._load(step, sizes))
         self._check_fit(step, members, arrays)
         return arrays
 
-    def _found(self, step: int, read: Callable[[], _Found]) -> _Found:
+    def _found(self, step: int, read: Callable[[], _Result]) -> _Result:
         try:
             return read()
-        except FileNotFoundError:
-            raise missing_file(self.file(step)) or FiltertrackError(
+        except (FileNotFoundError, NotADirectoryError):
+            raise FiltertrackError(
                 f"no snapshot at step {step} in {str(self.path)!r}; steps: {shorten(self.steps)}"
             ) from None
 
@@ -413,16 +382,31 @@ class Run:
                 raise damaged_file(self.file(step), fault)
 
 
-class _Listed:
-    """The snapshots that were there when the folder was listed last."""
+class _Listing:
+    """The result of the last listing of the snapshots' folder: step to stamp."""
 
     def __init__(self) -> None:
         self.stamps: Mapping[int, int] = {}
 
 
+def _loader(folder: StoragePath, within: str | None, listing: _Listing) -> Read:
+    """Return a function that reads arrays of a snapshot, with prefetching where that is faster.
+
+    It holds no reference to the ``Run``, which would then only be freed by the cycle collector.
+    """
+    reader = ArrayReader(folder, within)
+    if folder.concurrent:
+        read = Prefetcher(
+            lambda step, members: reader.read_stamped(_file_name(step), members),
+            lambda: listing.stamps,
+        )
+        return read.read
+    return lambda step, members: reader.read(_file_name(step), members)
+
+
 def _holds_snapshots(folder: StoragePath) -> bool:
     with suppress(FileNotFoundError, NotADirectoryError):
-        return any(True for _ in _steps_of(names_in(folder)))
+        return any(True for _ in _steps_of(folder.names()))
     return False
 
 
@@ -440,6 +424,6 @@ def _is_filters_folder(path: StoragePath) -> bool:
 
 
 def shorten(steps: Sequence[int], most: int = 12) -> str:
-    """Write steps in a message: all, or the first and the last."""
+    """Format steps for a message: all, or the first ones and the last."""
     shown = ", ".join(map(str, steps[:most]))
     return f"{shown}, … {steps[-1]}" if len(steps) > most else shown or "none"

@@ -1,48 +1,48 @@
-"""The numbered folders of ``existing="new"``: ``exp1``, ``exp1-2``, ``exp1-3`` and so on."""
+"""Numbered run folders of ``existing="new"``: ``exp1``, ``exp1-2``, ``exp1-3`` and so on."""
 
 import re
 from collections.abc import Callable, Iterator
 from itertools import count
-from pathlib import Path
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.storage.files import names_in
-from filtertrack.storage.paths import StoragePath
+from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 from filtertrack.storage.run import Run
 
 _NUMBER = r"-([2-9]|[1-9][0-9]{1,4})"
-"""Longer ones, such as dates, are the user's own."""
+"""A folder's number. Longer ones, such as dates, are part of the user's own names."""
 
 
-def last_numbered(folder: StoragePath) -> StoragePath:
-    """Return the folder of the highest number that holds a run; ``folder`` where none does.
-
-    Raises:
-        FiltertrackError: If the folders cannot be listed.
-    """
-    return _numbered(folder, _highest(folder, Run.exists) or 1)
-
-
-def next_numbered(folder: StoragePath) -> Iterator[StoragePath]:
-    """Yield the folders after the highest number that is in use, by a run or by what is left of it.
+def last_numbered(folder: PathOrAddress) -> StoragePath:
+    """Return the folder with the highest number that holds a run; ``folder`` if none does.
 
     Raises:
         FiltertrackError: If the folders cannot be listed.
     """
-    first = _highest(folder, lambda candidate: not Run.is_free(candidate)) + 1
-    return (_numbered(folder, number) for number in count(first))
+    path = path_of(folder)
+    return _numbered(path, _highest(path, Run.exists) or 1)
 
 
-def _highest(folder: StoragePath, is_meant: Callable[[StoragePath], bool]) -> int:
-    """Return the highest number whose folder is meant; 0 where none is."""
+def next_numbered(folder: PathOrAddress) -> Iterator[StoragePath]:
+    """Yield the folders after the highest number in use, by a run or by the remains of one.
+
+    Raises:
+        FiltertrackError: If the folders cannot be listed.
+    """
+    path = path_of(folder)
+    first = _highest(path, lambda candidate: not Run.is_free(candidate)) + 1
+    return (_numbered(path, number) for number in count(first))
+
+
+def _highest(folder: StoragePath, matches: Callable[[StoragePath], bool]) -> int:
+    """Return the highest number whose folder matches; 0 if none does."""
     numbers = [1, *_numbers(folder)]
-    return next((n for n in sorted(numbers, reverse=True) if is_meant(_numbered(folder, n))), 0)
+    return next((n for n in sorted(numbers, reverse=True) if matches(_numbered(folder, n))), 0)
 
 
 def _numbers(folder: StoragePath) -> list[int]:
-    folder = _named(folder)
+    folder = _with_name(folder)
     try:
-        names = names_in(folder.parent)
+        names = folder.parent.names()
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -57,12 +57,10 @@ def _numbers(folder: StoragePath) -> list[int]:
 def _numbered(folder: StoragePath, number: int) -> StoragePath:
     if number == 1:
         return folder
-    folder = _named(folder)
+    folder = _with_name(folder)
     return folder.parent / f"{folder.name}-{number}"
 
 
-def _named(folder: StoragePath) -> StoragePath:
-    """Return a folder by its own name, also where it was given as ``"."``."""
-    if isinstance(folder, Path) and not folder.name.strip("."):
-        return folder.resolve()
-    return folder
+def _with_name(folder: StoragePath) -> StoragePath:
+    """Return a folder under its own name, also where it was given as ``"."`` or ``".."``."""
+    return folder if folder.name.strip(".") else folder.resolve()

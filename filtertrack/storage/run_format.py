@@ -1,4 +1,9 @@
-"""What every snapshot of a run holds: written once, in its manifest, and checked when read."""
+"""Format of a run's files: the manifest, and the arrays of each snapshot file.
+
+The manifest is a JSON file with the format version, the layers and the versions of libraries. A
+snapshot file holds the kernel and bias of each layer and the moment; ``Member`` describes the
+arrays, so that they are checked when they are read.
+"""
 
 import json
 import math
@@ -7,7 +12,6 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,15 +19,25 @@ from zlib_ng.zlib_ng import crc32
 
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.snapshot import PLAIN_TYPES, LayerInfo, Moment, Snapshot, stored_type
-from filtertrack.storage.files import damaged_file, missing_file, open_regular, write_whole
+from filtertrack.storage.files import damaged_file
 from filtertrack.storage.paths import StoragePath
 
 MANIFEST = "manifest.json"
 
 FORMAT = 1
-"""The version of a run's layout. A reader refuses a newer one and reads every older one."""
+"""The version of the format. Newer versions are refused, older ones can be read."""
 
-_MOST = 8 << 20
+_LARGEST_MANIFEST = 8 << 20
+_MOST_CHARACTERS = 1 << 20
+_LARGEST_HEAD = 1 << 12
+_LARGEST_VALUE = 8
+"""Maxima: bytes of a manifest, characters of a moment's text, bytes of an ``.npy`` header
+and bytes of one value (float64)."""
+
+_UTF_32 = "utf-32-le" if sys.byteorder == "little" else "utf-32-be"
+_MOMENT_FIELDS = tuple(each.name for each in fields(Moment))
+_NUMBERS = "".join({np.dtype(name).char for name in PLAIN_TYPES} | set("lLqQ"))
+"""The type characters of stored numbers in numpy; some types have two."""
 
 
 def write_manifest(
@@ -32,12 +46,12 @@ def write_manifest(
     """Write a run's manifest.
 
     Args:
-        folder: The run's own folder; it is there.
-        layers: What each snapshot will hold.
-        software: Library name to version, for the record.
+        folder: The run's ``filters`` folder; it must exist.
+        layers: The layers of each snapshot.
+        software: Library name to version.
 
     Raises:
-        FiltertrackError: If it would be larger than one that is read.
+        FiltertrackError: If it would be larger than the maximum for reading.
         OSError: If it cannot be written.
     """
     manifest = {
@@ -47,12 +61,12 @@ def write_manifest(
         "layers": [info.to_dict() for info in layers],
     }
     text = json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1).encode()
-    if len(text) > _MOST:
+    if len(text) > _LARGEST_MANIFEST:
         raise FiltertrackError(
-            f"{len(layers)} layers take a manifest of {len(text)} bytes, expected at most {_MOST}; "
-            f"track fewer layers (layers=)"
+            f"{len(layers)} layers take a manifest of {len(text)} bytes, expected at most "
+            f"{_LARGEST_MANIFEST}; track fewer layers (layers=)"
         )
-    write_whole(folder / MANIFEST, lambda file: file.write(text))
+    (folder / MANIFEST).write_whole(lambda file: file.write(text))
 
 
 def read_manifest(
@@ -61,34 +75,31 @@ def read_manifest(
     """Read a run's manifest.
 
     Args:
-        folder: The run's own folder.
-        within: A folder that no link may lead out of; None where links may lead anywhere.
+        folder: The run's ``filters`` folder.
+        within: A folder that links must not lead out of; None where links may lead anywhere.
 
     Returns:
         Layers by their names, and library name to version.
 
     Raises:
-        FiltertrackError: If there is none, or it is damaged or of a newer format; the message names
-            the file.
+        FiltertrackError: If there is no manifest, or it is damaged or of a newer format; the
+            message names the file.
         OSError: If it is on object storage and cannot be reached.
     """
     path, run = folder / MANIFEST, str(folder.parent)
     try:
-        file, _ = open_regular(path, _MOST, within)
-        with file:
-            manifest = json.loads(file.read())
+        text = folder.read_entry(
+            MANIFEST, lambda file: file.read(), most=_LARGEST_MANIFEST, within=within
+        )
+        manifest = json.loads(text or b"")
         checksum = _checksum(manifest) if isinstance(manifest, dict) else None
     except (FileNotFoundError, NotADirectoryError):
-        raise missing_file(path) or FiltertrackError(
+        raise FiltertrackError(
             f"no run in {run!r}: expected {folder.name}/{MANIFEST} in that folder; "
             f"give the folder that FilterTracker was given"
         ) from None
     except (ValueError, RecursionError) as error:
         raise damaged_file(path, error) from error
-    except OSError as error:
-        if not isinstance(path, Path):  # of the file itself nothing is known
-            raise
-        raise FiltertrackError(f"cannot read {str(path)!r}: {error.strerror}") from error
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
         raise damaged_file(path, "it names no format version")
     if manifest["format"] > FORMAT:
@@ -108,7 +119,7 @@ def read_manifest(
 
 
 def _checksum(manifest: Mapping[str, Any]) -> int:
-    """Return the CRC-32 of a manifest without its own checksum, however it is laid out."""
+    """Return the CRC-32 of a manifest's content, without the checksum field and any layout."""
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
     return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
@@ -128,21 +139,12 @@ def _layers(manifest: Mapping[str, Any]) -> dict[str, LayerInfo]:
     return layers
 
 
-_UTF_32 = "utf-32-le" if sys.byteorder == "little" else "utf-32-be"
-_MOST_CHARACTERS = 1 << 20
-_HEADER = 1 << 12
-_FIELDS = tuple(each.name for each in fields(Moment))
-_WIDEST = 8  # bytes a value takes at most: float64
-_NUMBERS = "".join({np.dtype(name).char for name in PLAIN_TYPES} | set("lLqQ"))
-"""The types that are stored, as numpy's letters; some have two."""
-
-
 class Described(Protocol):
-    """What is known of an array: an array itself, or what its head says."""
+    """Shape and type of an array: an array itself, or its ``.npy`` header."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """The array's shape."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -150,13 +152,13 @@ class Described(Protocol):
 
 
 class Member(NamedTuple):
-    """An array of a snapshot's file.
+    """The description of an array in a snapshot file.
 
     Attributes:
-        name: What it is stored under.
-        shape: Its shape, or None where that is not known.
-        most: The bytes it may take.
-        is_text: Whether it holds a text; else numbers.
+        name: The name it is stored under.
+        shape: Its shape, or None if any shape is allowed.
+        most: The maximum of its bytes, with its header.
+        is_text: Whether it holds text instead of numbers.
     """
 
     name: str
@@ -165,7 +167,7 @@ class Member(NamedTuple):
     is_text: bool = False
 
     def fault_of(self, array: Described) -> str | None:
-        """Return what is wrong with an array that was read as this one; None if nothing is."""
+        """Return how an array that was read differs from the description; None if it does not."""
         if self.shape is None:
             size = math.prod(n or 1 for n in array.shape) * array.dtype.itemsize
             if size > self.most:
@@ -177,24 +179,25 @@ class Member(NamedTuple):
         return None
 
 
-MOMENT = Member("meta", (), 4 * _MOST_CHARACTERS + _HEADER, is_text=True)
-"""When it was taken, as a JSON text."""
+MOMENT = Member("meta", (), 4 * _MOST_CHARACTERS + _LARGEST_HEAD, is_text=True)
+"""The snapshot's moment as a JSON text."""
 
 
 def kernel_of(info: LayerInfo) -> Member:
-    """Return where a layer's kernel is."""
-    return Member(info.kernel, info.kernel_shape, _WIDEST * math.prod(info.kernel_shape) + _HEADER)
+    """Return the description of a layer's kernel."""
+    most = _LARGEST_VALUE * math.prod(info.kernel_shape) + _LARGEST_HEAD
+    return Member(info.kernel, info.kernel_shape, most)
 
 
 def bias_of(info: LayerInfo) -> Member:
-    """Return where the bias is of a layer that has one."""
-    # A layer of the user's own may have a bias of any shape; none is larger than its kernel.
-    most = _WIDEST * max(math.prod(info.kernel_shape), info.filters) + _HEADER
+    """Return the description of the bias of a layer that has one."""
+    # The bias of a custom layer may have any shape; none is larger than the kernel.
+    most = _LARGEST_VALUE * max(math.prod(info.kernel_shape), info.filters) + _LARGEST_HEAD
     return Member(str(info.bias), None, most)
 
 
 def weights_of(infos: Iterable[LayerInfo]) -> list[Member]:
-    """Return where the kernels and biases of layers are."""
+    """Return the descriptions of the layers' kernels and biases."""
     return [
         member
         for info in infos
@@ -203,27 +206,27 @@ def weights_of(infos: Iterable[LayerInfo]) -> list[Member]:
 
 
 def members_of(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    """Return a snapshot as the arrays of its file.
+    """Return the arrays of a snapshot's file.
 
     Raises:
-        FiltertrackError: If an array holds no numbers, or the metrics are endless.
+        FiltertrackError: If an array cannot be stored, or the metrics are too long.
     """
     members = {name: _storable(name, array) for name, array in snapshot.arrays.items()}
-    # Last, as its length differs: so every other array lies where it lies in the other files.
+    # Last, as its length differs: the other arrays have the same positions in each file then.
     members[MOMENT.name] = np.array(_text_of(snapshot.moment))
     return members
 
 
 def moment_of(text: np.ndarray) -> Moment:
-    """Return the moment that a file's text describes; fields of a later version are ignored.
+    """Parse the moment in a snapshot file; unknown fields are ignored.
 
     Raises:
-        ValueError: If it describes none.
+        ValueError: If it is not valid.
     """
     try:
-        # Not by numpy, which lets through, or fails on, what are no characters.
+        # Not decoded by numpy, which accepts some invalid characters and fails on others.
         values = json.loads(text.tobytes().decode(_UTF_32).rstrip("\0"))
-        known = {name: values[name] for name in _FIELDS if name in values}
+        known = {name: values[name] for name in _MOMENT_FIELDS if name in values}
         metrics = {printable(name): v for name, v in known.get("metrics", {}).items()}
         return Moment(**{**known, "metrics": metrics, "note": printable(known.get("note", ""))})
     except (TypeError, AttributeError, RecursionError, FiltertrackError) as error:
@@ -231,10 +234,10 @@ def moment_of(text: np.ndarray) -> Moment:
 
 
 def check_storable(infos: Iterable[LayerInfo]) -> None:
-    """See to it that the weights of layers can be stored so that they are read back exactly.
+    """Check that the weights of layers can be stored without loss.
 
     Raises:
-        FiltertrackError: If the kernel of one is of a type that cannot be stored.
+        FiltertrackError: If a kernel is of a type that cannot be stored.
     """
     for info in infos:
         if stored_type(info.dtype) is None:
@@ -245,7 +248,7 @@ def check_storable(infos: Iterable[LayerInfo]) -> None:
 
 
 def same_weights(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
-    """Whether two sets of arrays are stored as the same bytes under the same names."""
+    """Whether two sets of arrays have the same names and are stored as the same bytes."""
     if one.keys() != other.keys():
         return False
     for name, array in one.items():
@@ -258,7 +261,7 @@ def same_weights(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray])
 
 
 def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Return a checksum of each array as it is stored: equal ones have equal bytes."""
+    """Return the CRC-32 of each array's stored bytes."""
     return {name: crc32(_bytes_of(_storable(name, array))) for name, array in arrays.items()}
 
 
@@ -278,7 +281,7 @@ def _text_of(moment: Moment) -> str:
         "step": moment.step,
         "epoch": moment.epoch,
         "batch": moment.batch,
-        # JSON has no NaN or infinity: as text, which float() reads back.
+        # JSON has no NaN and infinity: written as text, which float() parses.
         "metrics": {k: v if math.isfinite(v) else str(v) for k, v in moment.metrics.items()},
         "wall_time": moment.wall_time,
     }

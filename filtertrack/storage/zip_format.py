@@ -1,7 +1,7 @@
-"""The records of zip files: written, and the index of a file parsed and compared.
+"""Write zip records, and parse and compare the index of a zip file.
 
-As in the format's specification (APPNOTE 6.3), 4.3.7 to 4.3.16. A file that two programs may read
-differently is refused.
+Source: the format's specification, APPNOTE 6.3, sections 4.3.7 to 4.3.16. A file that two programs
+may read differently is an error. "Index" is the central directory, "entry" a stored file.
 """
 
 import struct
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.storage.files import OpenFile
+from filtertrack.storage.paths import OpenFile
 
-# Sizes are written in the 64-bit fields, as np.savez does too: a snapshot may have more than 4 GB.
+# Sizes are written in the 64-bit fields, as np.savez does: a snapshot may be larger than 4 GB.
 _LOCAL = struct.Struct("<4s5H3L2H")
 _LOCAL_SIZES = struct.Struct("<2H2Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -20,12 +20,12 @@ _EXTRA = struct.Struct("<2H")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _END = struct.Struct("<4s4H2LH")
-_ENDS_64 = struct.Struct("<4sQ2H2L4Q4sLQL4s4H2LH")  # these three, one behind the other
+_ENDS_64 = struct.Struct("<4sQ2H2L4Q4sLQL4s4H2LH")  # these three records in sequence
 ENDS_SIZE = _ENDS_64.size
-"""Bytes of what lies behind a file's index."""
-_VERSION = 45  # the first with 64-bit sizes
-_FIRST_DAY = 33  # 1 January 1980: the same arrays make the same file
-_IN_64_BITS = 0xFFFFFFFF
+"""Bytes of the records behind a file's index."""
+_VERSION = 45  # the first version with 64-bit sizes
+_FIRST_DAY = 33  # 1 January 1980, so that the same arrays make the same file
+_IN_64_BITS = 0xFFFFFFFF  # in a 32-bit field: the value is in the 64-bit field
 _MANY = 0xFFFF
 STORED = 0
 """The method of an entry that is not compressed."""
@@ -33,17 +33,17 @@ _UTF_8, _ENCRYPTED = 1 << 11, 1
 _IN_64 = 1  # the extra field with 64-bit sizes
 
 _MOST_INDEX = 1 << 24
-"""Bytes of a file's index, at most: far more than any needs."""
+"""Maximum bytes of a file's index: far more than any needs."""
 
 
 def entry_records(name: bytes, size: int, checksum: int, start: int) -> tuple[bytes, bytes]:
-    """Return what lies before an entry's content, and the entry's record in the index.
+    """Return the header before an entry's content, and the entry's record in the index.
 
     Args:
         name: The entry's name.
-        size: Bytes of its content, which is stored as it is.
+        size: Size of its uncompressed content in bytes.
         checksum: The CRC-32 of its content.
-        start: Where in the file the entry starts.
+        start: The entry's position in the file.
     """
     flags = 0 if name.isascii() else _UTF_8
     sizes = (_IN_64_BITS, _IN_64_BITS, len(name))
@@ -58,7 +58,13 @@ def entry_records(name: bytes, size: int, checksum: int, start: int) -> tuple[by
 
 
 def file_end(count: int, size: int, start: int) -> bytes:
-    """Return the end of a file with so many entries, whose index has a size and a start."""
+    """Return the end of a file.
+
+    Args:
+        count: The number of entries.
+        size: Size of the index in bytes.
+        start: Position of the index.
+    """
     few = min(count, _MANY)
     return (
         _END_64.pack(
@@ -70,13 +76,13 @@ def file_end(count: int, size: int, start: int) -> bytes:
 
 
 class Entry(NamedTuple):
-    """An entry of a file, as its index describes it.
+    """An entry as described by the index.
 
     Attributes:
-        start: Where it starts.
-        size: Bytes of its content.
-        checksum: Of its content.
-        method: How it is packed.
+        start: Its position in the file.
+        size: Size of its content in bytes.
+        checksum: The CRC-32 of its content.
+        method: The compression method.
     """
 
     start: int
@@ -86,15 +92,15 @@ class Entry(NamedTuple):
 
 
 class ZipIndex(NamedTuple):
-    """The index of a file, parsed, to be compared with those of files that are alike.
+    """A parsed index, to compare with the indexes of similar files.
 
     Attributes:
-        size: Bytes of the index.
+        size: Size of the index in bytes.
         entries: The entries by their names.
-        records: Where in the index the record of each entry starts.
-        last: The entry that lies last: another size of it changes no other entry's place.
-        same: What of the index does not depend on values: 255 for these bytes, 0 for the others.
-        masked: The index where it is the same, else 0.
+        records: Position in the index of each entry's record.
+        last: Name of the last entry in the file, whose size may differ between similar files.
+        same: Mask of the bytes that are the same in similar files: 255 for these, else 0.
+        masked: The index with the mask applied.
     """
 
     size: int
@@ -105,11 +111,11 @@ class ZipIndex(NamedTuple):
     masked: bytes
 
     def is_like(self, content: np.ndarray) -> bool:
-        """Whether an index names the same entries at the same places."""
+        """Whether another index has the same entries at the same positions."""
         return len(content) == self.size and (content & self.same).tobytes() == self.masked
 
     def entry(self, name: bytes, content: np.ndarray) -> Entry | None:
-        """Return an entry of a file whose index is like this one."""
+        """Return an entry of a file whose index is like this one; None if there is none."""
         known = self.entries.get(name)
         if known is None:
             return None
@@ -121,9 +127,9 @@ class ZipIndex(NamedTuple):
 
 
 def read_into(file: OpenFile, start: int, buffer: np.ndarray) -> int:
-    """Read bytes of a file into memory, and return how many there are.
+    """Read from a position of a file into a buffer, and return the number of bytes read.
 
-    One call of the operating system reads less than is asked for, such as 2 GB at most.
+    It repeats the read, as one system call may return less than requested, such as at most 2 GB.
     """
     file.seek(start)
     done = 0
@@ -133,10 +139,10 @@ def read_into(file: OpenFile, start: int, buffer: np.ndarray) -> int:
 
 
 def read_bytes(file: OpenFile, start: int, size: int) -> np.ndarray:
-    """Read bytes of a file.
+    """Read a number of bytes from a position of a file.
 
     Raises:
-        EOFError: If it has not so many.
+        EOFError: If the file ends before.
     """
     data = np.empty(size, np.uint8)
     if read_into(file, start, data) < size:
@@ -145,15 +151,18 @@ def read_bytes(file: OpenFile, start: int, size: int) -> np.ndarray:
 
 
 def read_index(file: OpenFile, size: int, expected: int = 0) -> tuple[np.ndarray, int, int]:
-    """Return a file's index, how many entries it names, and where it starts.
+    """Read a file's index.
 
     Args:
         file: The file.
-        size: Bytes it has.
-        expected: Bytes the index has, probably: then it is read with the file's end.
+        size: Size of the file in bytes.
+        expected: Expected size of the index, which is read together with the file's end.
+
+    Returns:
+        The index, its number of entries, and its position.
 
     Raises:
-        ValueError: If there is no index right before the file's end.
+        ValueError: If there is no index directly before the file's end.
     """
     first = max(0, size - expected - ENDS_SIZE)
     tail = read_bytes(file, first, size - first)
@@ -166,11 +175,14 @@ def read_index(file: OpenFile, size: int, expected: int = 0) -> tuple[np.ndarray
 
 
 def _parse_end(ends: bytes, size: int) -> tuple[int, int, int]:
-    """Return how many entries a file has, and the size and start of its index.
+    """Parse the end of a file.
 
     Args:
         ends: The file's last bytes.
-        size: Bytes the file has.
+        size: Size of the file in bytes.
+
+    Returns:
+        The number of entries, and the size and position of the index.
     """
     at = size - _END.size
     signature, _, _, _, count, length, start, comment = _END.unpack(ends[-_END.size :])
@@ -193,8 +205,8 @@ def parse_index(content: np.ndarray, count: int) -> ZipIndex:
     """Parse an index.
 
     Raises:
-        ValueError: If it cannot be parsed, or names an entry twice: programs differ in which of the
-            two they read.
+        ValueError: If it cannot be parsed, or contains a name twice: programs differ in which of
+            the two entries they read.
     """
     entries: dict[bytes, Entry] = {}
     records: dict[bytes, int] = {}
@@ -220,7 +232,7 @@ def parse_index(content: np.ndarray, count: int) -> ZipIndex:
 
 
 def _name_of(index: memoryview, at: int) -> tuple[bytes, int]:
-    """Return what an entry is called, from its record in the index, and where the record ends."""
+    """Return the name in an entry's record in the index, and the end of the record."""
     signature, *_, name, extra, comment, _, _, _, _ = _CENTRAL.unpack_from(index, at)
     if signature != b"PK\1\2":
         raise ValueError("its index cannot be read")
@@ -229,7 +241,7 @@ def _name_of(index: memoryview, at: int) -> tuple[bytes, int]:
 
 
 def _entry_of(index: memoryview, at: int) -> Entry:
-    """Return where an entry is and what, from its record in the index."""
+    """Parse an entry's record in the index."""
     fields = _CENTRAL.unpack_from(index, at)
     flags, method, checksum, packed, size, start = (fields[n] for n in (3, 4, 7, 8, 9, -1))
     if flags & _ENCRYPTED:
@@ -247,7 +259,7 @@ def _entry_of(index: memoryview, at: int) -> Entry:
 
 
 def _sizes_at(index: memoryview, at: int) -> tuple[int, int]:
-    """Return where in the index the 64-bit sizes of an entry start and end."""
+    """Return the start and end of an entry's 64-bit sizes in the index."""
     *_, name, extra, _, _, _, _, _ = _CENTRAL.unpack_from(index, at)
     at += _CENTRAL.size + name
     end = at + extra
@@ -261,7 +273,7 @@ def _sizes_at(index: memoryview, at: int) -> tuple[int, int]:
 
 
 def head_at(file: OpenFile, end: int, name: bytes, entry: Entry) -> int:
-    """Return how many bytes an entry has before its content."""
+    """Return the size of the header before an entry's content, read from the file."""
     before = min(_LOCAL.size + len(name), max(0, end - entry.start))
     head = head_size(read_bytes(file, entry.start, before).data, name)
     if entry.start + head + entry.size > end:
@@ -270,7 +282,7 @@ def head_at(file: OpenFile, end: int, name: bytes, entry: Entry) -> int:
 
 
 def head_size(data: memoryview, name: bytes) -> int:
-    """Return the same, from the entry's first bytes."""
+    """Return the size of the header before an entry's content, from the entry's first bytes."""
     signature, *_, names, extra = _LOCAL.unpack_from(data)
     start = _LOCAL.size
     if signature != b"PK\3\4" or data[start : start + names] != name:
@@ -279,7 +291,11 @@ def head_size(data: memoryview, name: bytes) -> int:
 
 
 def check_covered(file: OpenFile, end: int, index: ZipIndex) -> None:
-    """See to it that a file's entries lie one behind the other, and nothing else lies there."""
+    """Check that a file consists of its entries only, without gaps.
+
+    Raises:
+        ValueError: If it contains other bytes, or an entry differs from the index.
+    """
     at = 0
     for name, entry in sorted(index.entries.items(), key=lambda each: each[1].start):
         if entry.start != at:
@@ -294,5 +310,5 @@ def check_covered(file: OpenFile, end: int, index: ZipIndex) -> None:
 
 
 def _text(name: bytes) -> str:
-    """Return an entry's name as it is written in a message."""
+    """Return an entry's name for a message."""
     return name.decode(errors="replace").removesuffix(".npy")

@@ -1,4 +1,4 @@
-"""Which runs lie below TensorBoard's log folders; nothing outside them is ever opened."""
+"""Find and open the runs below TensorBoard's log folders; no file outside them is read."""
 
 import errno
 import os
@@ -8,10 +8,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from filtertrack.errors import FiltertrackError, UnreachableError
-from filtertrack.storage.files import stamp_of
 from filtertrack.storage.paths import StoragePath, is_address, path_of
 from filtertrack.storage.run import FOLDER, SNAPSHOTS, Run
 from filtertrack.storage.run_format import MANIFEST
@@ -19,22 +17,22 @@ from filtertrack.storage.run_format import MANIFEST
 _MOST_FOLDERS = 20_000
 _DEEPEST = 12
 _MOST_OPEN = 4
-"""Runs on object storage that are kept open; each may hold 256 MB of what it has read."""
+"""Maximum number of open runs on object storage; each caches up to 256 MB of arrays."""
 _ABSOLUTE = re.compile(r"""(['"])/(?:(?!\1)[^\n])*/""")
-"""The folder of an absolute path in quotes, as messages name files."""
+"""The folder part of an absolute path in quotes, as error messages contain it."""
 _FRESH, _FRESH_REMOTE = 3.0, 30.0
-"""Seconds for which a search is believed; one over a connection takes longer."""
+"""Seconds for which the result of a search is reused, on disk and on object storage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search has found.
+    """The result of a search.
 
     Attributes:
-        runs: Each run's folder by its name, sorted by name.
-        notes: What was not searched or not shown, and why: a sentence each.
-        unreachable: Whether a log folder could not be searched for now; of its runs, those are
-            still there that were found before.
+        runs: Run name to folder, sorted by name.
+        notes: Sentences about what was not searched or is not shown, and why.
+        unreachable: Whether a log folder cannot be reached at the moment; of its runs, those from
+            the search before are included.
     """
 
     runs: dict[str, StoragePath]
@@ -44,11 +42,11 @@ class Found:
 
 @dataclass
 class LogDirectory:
-    """The runs below some log folders.
+    """The runs below one or more log folders.
 
     Attributes:
-        roots: Each log folder by the name before its runs' names; no name where it is the only one.
-        notes: Which log folders cannot be searched, and why.
+        roots: Prefix of the runs' names to log folder; the prefix is empty for a single one.
+        notes: Sentences about log folders that cannot be searched.
     """
 
     roots: dict[str, StoragePath]
@@ -58,18 +56,22 @@ class LogDirectory:
     _runs: dict[tuple[str, int], Run] = field(default_factory=dict, init=False)
     _lock_of_runs: threading.Lock = field(default_factory=threading.Lock, init=False)
 
+    def __post_init__(self) -> None:
+        """Accept plain paths."""
+        self.roots = {prefix: path_of(root) for prefix, root in self.roots.items()}
+
     @classmethod
     def of_flags(cls, logdir: str | None, logdir_spec: str | None) -> "LogDirectory":
         """Make one from TensorBoard's flags.
 
         Args:
             logdir: ``--logdir``: one folder.
-            logdir_spec: ``--logdir_spec``: folders with commas between them, each with a name and
-                a colon before it, or none.
+            logdir_spec: ``--logdir_spec``: folders separated by commas, each with an optional name
+                and a colon before it.
 
         Example:
             >>> LogDirectory.of_flags("", "a:/logs/1,/logs/2").roots
-            {'a': PosixPath('/logs/1'), '2': PosixPath('/logs/2')}
+            {'a': LocalPath('/logs/1'), '2': LocalPath('/logs/2')}
         """
         given = [("", logdir)] if logdir else [_named(part) for part in _parts(logdir_spec)]
         roots: dict[str, StoragePath] = {}
@@ -88,11 +90,11 @@ class LogDirectory:
         return cls(roots, tuple(notes))
 
     def find(self) -> Found:
-        """Search the log folders, unless that was done a moment ago or is being done."""
+        """Search the log folders, unless the last result is recent or a search is running."""
         last = self._last
         if last and time.monotonic() - last[0] <= self._fresh(last[1]):
             return last[1]
-        # One at a time searches; the others go on with what is known, if anything is.
+        # One thread searches at a time; the others use the last result, if there is one.
         if not self._lock.acquire(blocking=last is None):
             return last[1] if last else Found({})
         try:
@@ -107,25 +109,26 @@ class LogDirectory:
         """Open a run by its name.
 
         Raises:
-            FiltertrackError: If there is none of that name, or it cannot be read.
+            FiltertrackError: If there is no run of that name, or it cannot be read.
+            UnreachableError: If its log folder cannot be reached.
         """
         known = self._last[1].runs.get(name) if self._last else None
-        # What was found once is not searched for again: that may take long.
+        # A known run needs no search, which may take long.
         folder = known if known and _is_run(known) else self.find().runs.get(name)
         if folder is None:
             if self._last and self._last[1].unreachable:
                 raise UnreachableError(errno.EIO, f"run {name!r} cannot be searched for now")
             raise FiltertrackError(f"there is no run {name!r} below the log folder")
-        # Once more, as it may have been replaced by a link since.
+        # Checked again, as the folder may have been replaced by a link since the search.
         root = next((root for root in self.roots.values() if _is_inside(folder, root)), None)
         if root is None:
             raise FiltertrackError(f"run {name!r} leads out of the log folder; it is not read")
-        # Its files may be links as well.
-        local = isinstance(folder, Path)
-        return Run(folder, within=os.path.realpath(str(root))) if local else self._opened(folder)
+        if folder.is_remote:
+            return self._open_cached(folder)
+        return Run(folder, within=root.real_path())  # its files may be links as well
 
     def relative(self, text: str) -> str:
-        """Name files in a message relative to the log folder; of others only the last part.
+        """Replace paths in a message by paths relative to the log folder, others by their names.
 
         Example:
             >>> LogDirectory.of_flags("/logs", "").relative("damaged file '/logs/a/b.npz': cut off")
@@ -133,16 +136,15 @@ class LogDirectory:
         """
         for label, root in self.roots.items():
             name = label.replace("\\", r"\\")
-            own = {str(root), os.path.realpath(root) if isinstance(root, Path) else str(root)}
-            for folder in sorted(own, key=len, reverse=True):
+            for folder in sorted({str(root), root.real_path()}, key=len, reverse=True):
                 start = rf"(?<![\w./-]){re.escape(folder)}"
                 text = re.sub(f"{start}/", f"{name}/" if name else "", text)
                 text = re.sub(rf"{start}(?![\w.-])", name or "the log folder", text)
         return _ABSOLUTE.sub(r"\1…/", text)
 
-    def _opened(self, folder: StoragePath) -> Run:
-        """Open a run on object storage; one that is open already knows what it has read."""
-        key = (str(folder), stamp_of(folder / FOLDER / MANIFEST))
+    def _open_cached(self, folder: StoragePath) -> Run:
+        """Return an open run, which has cached the arrays it has read, or open it."""
+        key = (str(folder), (folder / FOLDER / MANIFEST).stamp())
         with self._lock_of_runs:
             run = self._runs.pop(key, None) or Run(folder)
             self._runs[key] = run
@@ -151,8 +153,8 @@ class LogDirectory:
         return run
 
     def _fresh(self, found: Found) -> float:
-        local = all(isinstance(root, Path) for root in self.roots.values())
-        return _FRESH if local or found.unreachable else _FRESH_REMOTE
+        is_remote = any(root.is_remote for root in self.roots.values())
+        return _FRESH_REMOTE if is_remote and not found.unreachable else _FRESH
 
     def _search(self) -> Found:
         runs: dict[str, StoragePath] = {}
@@ -171,7 +173,7 @@ class LogDirectory:
                         outside += 1
             except OSError as error:
                 unreachable = True
-                runs |= {name: run for name, run in before.items() if _is_below(run, root)}
+                runs |= {name: run for name, run in before.items() if root.contains(run)}
                 notes.append(f"{root} cannot be searched for runs: {error.strerror}.")
         if left < 0:
             notes.append(f"Only the first {_MOST_FOLDERS:,} folders were searched for runs.")
@@ -186,7 +188,8 @@ class LogDirectory:
 def _root(folder: str) -> StoragePath:
     if is_address(folder):
         return path_of(folder)
-    return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - keeps unknown users
+    # Unlike Path.expanduser it accepts the names of unknown users.
+    return path_of(os.path.expanduser(folder)).absolute()  # noqa: PTH111
 
 
 def _parts(spec: str | None) -> list[str]:
@@ -194,7 +197,7 @@ def _parts(spec: str | None) -> list[str]:
 
 
 def _named(part: str) -> tuple[str, str]:
-    """Split ``name:path`` where TensorBoard does; not at the colon of a drive or of an address."""
+    """Split ``name:path`` as TensorBoard does, not at the colon of a drive or of an address."""
     name, colon, path = part.partition(":")
     whole = part.startswith("/") or is_address(part) or os.path.splitdrive(part)[0]
     return (name, path) if colon and not whole else ("", part)
@@ -205,59 +208,33 @@ def _join(label: str, below: str) -> str:
 
 
 def _is_run(folder: StoragePath) -> bool:
-    if isinstance(folder, Path):
-        return os.path.isfile(folder / FOLDER / MANIFEST)  # noqa: PTH113 - never raises
-    return Run.exists(folder)
+    return (folder / FOLDER / MANIFEST).is_file()
 
 
 def _is_inside(folder: StoragePath, root: StoragePath) -> bool:
-    """Whether a run's files lie below a log folder, all links followed."""
-    if not isinstance(root, Path) or not isinstance(folder, Path):
-        return _is_below(folder, root)
-    real = Path(os.path.realpath(root))
-    return all(
-        Path(os.path.realpath(path)).is_relative_to(real)
-        for path in (folder / FOLDER, folder / FOLDER / SNAPSHOTS)
-    )
-
-
-def _is_below(folder: StoragePath, root: StoragePath) -> bool:
-    return type(folder) is type(root) and f"{folder}/".startswith(f"{root}/")
+    """Whether a run's files lie below a log folder, with all links followed."""
+    return all(root.contains(path) for path in (folder / FOLDER, folder / FOLDER / SNAPSHOTS))
 
 
 def _folders(root: StoragePath) -> Iterator[tuple[str, StoragePath]]:
-    """Yield a folder and those below it, level by level, each once; hidden ones are left out.
+    """Yield a folder and the folders below it, level by level, each once, without hidden ones.
 
-    Each comes with its name below the root: ``.`` is the root's own.
+    Yields:
+        The path below the root, ``.`` for the root itself, and the folder.
     """
     seen: set[str] = set()
     level: list[tuple[str, StoragePath]] = [(".", root)]
     for _ in range(_DEEPEST):
-        further: list[tuple[str, StoragePath]] = []
+        next_level: list[tuple[str, StoragePath]] = []
         for below, folder in level:
-            real = os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
+            real = folder.real_path()
             if real in seen:
                 continue
             seen.add(real)
             yield below, folder
-            further += [
+            next_level += [
                 (name if below == "." else f"{below}/{name}", folder / name)
-                for name in (_children(folder) if isinstance(folder, Path) else folder.folders())
+                for name in folder.subfolders()
                 if name != FOLDER and not name.startswith(".")
             ]
-        level = further
-
-
-def _children(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if _is_folder(entry))
-    except OSError:
-        return []
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # such as a link to itself
-        return False
+        level = next_level

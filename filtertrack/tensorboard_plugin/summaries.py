@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: pictures, scalars, a table, the whole evolution."""
+"""Write a run's TensorBoard summaries: images, scalars, histograms, a table, and animations."""
 
 import io
 import logging
@@ -31,16 +31,17 @@ from filtertrack.render.grid import PAGE, draw_pages
 from filtertrack.render.look import Look
 from filtertrack.render.value_range import range_of_cells
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
-from filtertrack.storage.retention import count_taken, worth_drawing
 from filtertrack.storage.run import Run
-from filtertrack.tensorboard_plugin.event_files import events_in
+from filtertrack.tensorboard_plugin.event_files import event_file_in
 
 _log = logging.getLogger("filtertrack")
 
 _CARD = 320
-"""A TensorBoard card is about 350 pixels wide; a wider picture would lose its lines."""
+"""Width of the images in pixels. TensorBoard's cards are about 350 pixels wide; a wider image would
+be scaled down and lose its lines."""
 
 _MOST_FRAMES, _FEWEST_FRAMES, _ALL_FRAMES = 60, 12, 600
+"""Maximum and minimum of the frames of one layer's animation, and their sum over all layers."""
 _PACE = Pace(fps=8.0)
 
 _MEASURES = {
@@ -60,55 +61,65 @@ _DISTRIBUTIONS = {
 }
 _BUCKETS = 30
 
-_BYTES_A_LAYER, _BYTES_A_PAGE, _BYTES_A_VALUE = 3000, 2000, 1.2
-"""What a snapshot takes in an event file, measured on random kernels of 3x3x3x32 to 16x16x3x768."""
+_BYTES_PER_LAYER, _BYTES_PER_PAGE, _BYTES_PER_VALUE = 3000, 2000, 1.2
+"""Size of a snapshot's events, measured on random kernels of 3x3x3x32 to 16x16x3x768."""
 _ROUNDING = 1e-9
-"""Values that differ by less, in shares of the largest, are one."""
+"""Largest relative difference of values that are considered equal."""
 
 
 class Summaries:
-    """TensorBoard's side of one run: pictures and scalars of each snapshot, a table, a timelapse.
+    """Writes the TensorBoard summaries of one run: of each snapshot, and of the whole run.
 
     Args:
-        run: The run they belong to; the events go into the same folder. Drift is measured from its
-            first snapshot, or where it has none yet from the first that is added.
-        keep: Where the run forgets older snapshots, how many of the newest it keeps. Event files
-            forget nothing, so of many snapshots ever fewer are shown then.
+        run: The run; the event file is written to its folder. Drift is measured from the run's
+            first snapshot, or from the first one that is added.
+        keep: How many of the newest snapshots the run keeps, if it deletes older ones. As nothing
+            can be deleted from an event file, only steps that are about evenly spaced on a
+            logarithmic scale are drawn then: of n steps about ``keep * (1 + log(n / keep))``.
     """
 
     def __init__(self, run: Run, keep: int | None = None) -> None:
         self._layers = list(run.layers.values())
-        self._events = events_in(run.folder)
+        self._events = event_file_in(run.folder)
+        self._keep = keep
         self._last: Moment | None = None
+        """The moment of the last snapshot that was drawn."""
+        self._skipped: Snapshot | None = None
+        """The last snapshot, if it was not drawn."""
         self._start: dict[str, np.ndarray] = {}
         self._before: dict[str, np.ndarray] = {}
         steps = run.steps
-        self._keep = keep
-        self._taken = 0 if keep is None else count_taken(steps, keep)
-        self._passed_over: Snapshot | None = None
-        first = steps[:1]
-        if first:
-            with suppress(FiltertrackError):  # damaged: then from the first that is added
-                self._start = {name: run.kernels(name, first[0]) for name in run.layers}
+        self._first_step = steps[0] if steps else None
+        if steps:
+            with suppress(FiltertrackError):  # damaged: then from the first one that is added
+                self._start = {name: run.kernels(name, steps[0]) for name in run.layers}
 
     def add(self, snapshot: Snapshot) -> None:
-        """Write one snapshot's pictures and scalars, and see to it that they are on disk.
+        """Write one snapshot's images and measures to the event file.
 
-        A second snapshot of the same step is left out: TensorBoard would show both.
+        A snapshot at or before the last step is ignored: TensorBoard would show both.
 
         Raises:
             OSError: If the file cannot be written.
         """
         if self._last is not None and snapshot.step <= self._last.step:
             return
-        self._taken += 1
-        if self._keep is not None and not worth_drawing(self._taken - 1, self._keep):
-            self._passed_over = snapshot
-            return
-        self._show(snapshot)
+        if self._is_drawn(snapshot.step):
+            self._draw(snapshot)
+        else:
+            self._skipped = snapshot
 
-    def _show(self, snapshot: Snapshot) -> None:
-        self._passed_over = None
+    def _is_drawn(self, step: int) -> bool:
+        """Whether a step is far enough from the last drawn one on a logarithmic scale."""
+        if self._first_step is None:
+            self._first_step = step
+        if self._keep is None or self._last is None:
+            return True
+        since_first, last = step - self._first_step, self._last.step - self._first_step
+        return since_first >= last * (1 + 1 / self._keep)
+
+    def _draw(self, snapshot: Snapshot) -> None:
+        self._skipped = None
         values = [value for info in self._layers for value in self._values(info, snapshot)]
         if not self._events.started:
             self._events.start(snapshot.step)
@@ -120,13 +131,12 @@ class Summaries:
         self._last = moment
 
     def add_evolution(self, run: Run) -> None:
-        """Write two pictures a layer that show the whole evolution: a moving one and a filmstrip.
+        """Write an animation and a filmstrip of the whole run for each layer.
 
-        TensorBoard keeps ten steps of a tag and hands an image's bytes to the browser as they are,
-        so an animated PNG shows what the slider cannot.
+        TensorBoard keeps ten steps of a tag only, but passes an image file to the browser
+        unchanged, so an animated PNG can show more.
 
-        A layer that cannot be drawn, such as one that would be too large, is left out with a
-        warning in the log.
+        A layer that cannot be drawn, such as a too large one, is skipped with a warning.
 
         Raises:
             OSError: If the file cannot be written.
@@ -152,15 +162,15 @@ class Summaries:
                 self._events.append(Event(step=step, wall_time=now, summary=Summary(value=values)))
 
     def finish(self) -> None:
-        """See to it that the last snapshot is shown, and everything stored.
+        """Draw the last snapshot, if it was not, and store all records.
 
-        On object storage events are gathered for a while.
+        On object storage the event file is uploaded now.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If they cannot be written.
         """
-        if self._passed_over is not None:
-            self._show(self._passed_over)
+        if self._skipped is not None:
+            self._draw(self._skipped)
         self._events.finish()
 
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
@@ -185,7 +195,7 @@ class Summaries:
 
 
 def event_bytes(layers: Sequence[LayerInfo]) -> int:
-    """Return about how many bytes the events of one snapshot take: within a factor of two.
+    """Estimate the size of one snapshot's events in bytes, within a factor of two.
 
     Example:
         >>> event_bytes([])
@@ -195,12 +205,12 @@ def event_bytes(layers: Sequence[LayerInfo]) -> int:
     for view in map(view_of, layers):
         values = view.count * view.height * view.width * (3 if view.coloured else 1)
         pages = 1 if view.kind == "matrix" else math.ceil(view.count / PAGE)
-        size += _BYTES_A_LAYER + _BYTES_A_PAGE * pages + _BYTES_A_VALUE * values
+        size += _BYTES_PER_LAYER + _BYTES_PER_PAGE * pages + _BYTES_PER_VALUE * values
     return round(size)
 
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Return what is measured of each filter while training runs: what takes next to no time."""
+    """Return the measures of each filter that are fast enough to compute during training."""
     return {
         "drift": measures.drift(kernels, start),
         "norm": measures.norm(kernels),
@@ -211,16 +221,22 @@ def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]
 def _evolution(
     info: LayerInfo, moving: Sequence[int], still: Sequence[int], selection: RunSelection
 ) -> tuple[RunSelection, list[Summary.Value]]:
-    """Draw an animation and a filmstrip of a run, at these steps of a selection, which is returned.
+    """Return the animation and the filmstrip of a layer; nothing for a single snapshot.
 
-    Nothing is drawn of one snapshot.
+    Args:
+        info: The layer.
+        moving: The steps of the animation.
+        still: The steps of the filmstrip.
+        selection: The layer at the readable ones of these steps.
+
+    Returns:
+        The selection, and the two images.
     """
     animated, side_by_side = selection.at(moving), selection.at(still)
     if len(animated.steps) < 2:
         return selection, []
     values = [_timelapse(animated, info)]
-    # Side by side, matrices would be unreadable.
-    if len(side_by_side.steps) > 1 and view_of(info).kind != "matrix":
+    if len(side_by_side.steps) > 1 and view_of(info).kind != "matrix":  # too small side by side
         values.append(_filmstrip(side_by_side, info))
     return selection, values
 
@@ -228,17 +244,17 @@ def _evolution(
 def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     view = view_of(info)
     look = Look(filters=range(PAGE)) if view.count > PAGE else Look()
-    film = AnimationFrames(selection, plan(selection.moments[0], _PACE), look, side=_CARD)
+    frames = AnimationFrames(selection, plan(selection.moments[0], _PACE), look, side=_CARD)
     file = io.BytesIO()
-    with AnimatedPngWriter(file, film.shape, film.colours) as png:
-        for frame, picture in zip(film.timeline.frames, film.pictures(), strict=True):
+    with AnimatedPngWriter(file, frames.shape, frames.colours) as png:
+        for frame, picture in zip(frames.timeline.frames, frames.pictures(), strict=True):
             png.add(picture, frame.seconds)
     first = f"the first {PAGE} filters, " if view.count > PAGE else ""
     about = (
         f"Animation of {len(selection.steps)} snapshots, {first}from the start of training. "
         f"{explain(info)}"
     )
-    return _image(f"filters_timelapse/{info.name}", [file.getvalue()], film.shape, about)
+    return _image(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
 
 
 def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
@@ -252,7 +268,7 @@ def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
 
 
 def _spread(steps: Sequence[int], most: int) -> list[int]:
-    """Pick at most so many steps, evenly, the first and the last among them."""
+    """Return at most ``most`` evenly spaced steps, with the first and the last."""
     if len(steps) <= most:
         return list(steps)
     return [steps[round(n * (len(steps) - 1) / (most - 1))] for n in range(most)]
@@ -282,7 +298,7 @@ def _histogram(tag: str, values: np.ndarray, description: str) -> Summary.Value:
     if high - low > _ROUNDING * max(abs(low), abs(high)):
         edges = np.linspace(low, high, _BUCKETS + 1)
         counts, _ = np.histogram(values, edges)
-    else:  # one value, as the drift at the start: a bucket without width
+    else:  # all values are equal, like the drift at the start: a bucket of width 0
         counts = np.eye(_BUCKETS, dtype=np.int64)[-1] * len(values)
     buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in buckets.shape])

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, LayerInfo, Moment, Run, Snapshot, to_xarray
-from filtertrack.outputs import xarray_export as labelled
+from filtertrack.outputs import xarray_export
 
 xarray = pytest.importorskip("xarray")
 dask = pytest.importorskip("dask")
@@ -26,7 +26,7 @@ KINDS = {
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The steps that are read, one after another."""
+    """The steps in the order they are read."""
     read, steps = Run.kernels, []
 
     def counted(run, layer, step):
@@ -39,7 +39,7 @@ def reads(monkeypatch):
 
 @pytest.fixture
 def in_chunks_of(monkeypatch):
-    return lambda snapshots: monkeypatch.setattr(labelled, "_MOST_FILES", snapshots)
+    return lambda snapshots: monkeypatch.setattr(xarray_export, "_MOST_FILES", snapshots)
 
 
 def stacked(run, layer):
@@ -55,8 +55,8 @@ def append(run, step, dtype=np.float32):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_holds_what_the_run_holds(kind, make_run, conv_info, in_chunks_of):
-    """Whatever the layer, in the one order of this package, however it is cut into chunks."""
+def test_the_array_has_the_values_of_the_run(kind, make_run, conv_info, in_chunks_of):
+    """For any layer, in any chunks."""
     in_chunks_of(2)
     info = conv_info("block/conv", class_name=kind, **KINDS[kind])
     run = make_run(info, steps=(0, 1, 5, 7, 30))
@@ -73,7 +73,7 @@ def test_it_holds_what_the_run_holds(kind, make_run, conv_info, in_chunks_of):
 
 @pytest.fixture(scope="module")
 def long_run(tmp_path_factory):
-    """Fifty snapshots of a small layer, never written to."""
+    """Fifty snapshots of a small layer; read-only."""
     shapes = {"kernel_shape": (2, 3, 3, 4), "axes": (3, 0, 1, 2), "shape": (4, 2, 3, 3)}
     info = LayerInfo("conv1", "conv1", "Conv2D", "conv1/kernel", None, **shapes, dtype="float32")
     run = Run.create(tmp_path_factory.mktemp("long") / "run", [info])
@@ -94,8 +94,8 @@ def indices(size):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data())
-def test_any_selection_is_the_same_of_the_whole(long_run, in_chunks_of, data):
-    """Single snapshots, slices and lists, forwards and backwards, one after another."""
+def test_any_selection_has_the_values_of_the_whole(long_run, in_chunks_of, data):
+    """Single snapshots, slices and lists, forwards and backwards, in sequence."""
     in_chunks_of(8)
     lazy = to_xarray(long_run, "conv1")
     whole = lazy.compute()
@@ -108,8 +108,8 @@ def test_any_selection_is_the_same_of_the_whole(long_run, in_chunks_of, data):
     xarray.testing.assert_identical(lazy.compute(), whole)
 
 
-def test_nothing_is_read_before_it_is_used(long_run, in_chunks_of, reads):
-    """Then one snapshot of one, a few of a few, each once of all."""
+def test_only_used_snapshots_are_read(long_run, in_chunks_of, reads):
+    """When the array is computed, each once."""
     in_chunks_of(8)
     array = to_xarray(long_run, "conv1")
     spread = (array - array.sel(step=0)).std("step")
@@ -128,8 +128,8 @@ def test_nothing_is_read_before_it_is_used(long_run, in_chunks_of, reads):
     spread.compute()
 
 
-def test_opening_looks_at_no_snapshot(make_run):
-    """It lists the folder, whatever is in the files."""
+def test_the_call_reads_no_snapshot(make_run):
+    """It lists the folder."""
     run = make_run(steps=())
     for step in range(5000):
         run.file(step).touch()
@@ -139,21 +139,22 @@ def test_opening_looks_at_no_snapshot(make_run):
         array.sel(step=42).compute()
 
 
-def test_chunks_are_of_a_size(make_run, conv_info):
-    """About 16 MB, or one snapshot; of a small layer no more files than one thread should read."""
+def test_chunk_sizes(make_run, conv_info):
+    """About 16 MB, or one snapshot; of a small layer a bounded number of files."""
     large = conv_info("large", (3, 3, 256, 512))
     small = conv_info("small", (3, 3, 64, 64))
     tiny = conv_info("tiny", (1, 1, 1, 1))
     run = make_run(large, small, tiny, steps=(0,))
-    sizes = [labelled._stored(run, name, None).snapshots_a_chunk() for name in run.layers]
+    sizes = [xarray_export._stored(run, name, None).snapshots_a_chunk() for name in run.layers]
     assert sizes == [3, 113, 1000]
     huge = conv_info("huge", (3, 3, 1024, 1024))
     assert (
-        labelled._stored(Run.create(run.path / "b", [huge]), "huge", None).snapshots_a_chunk() == 1
+        xarray_export._stored(Run.create(run.path / "b", [huge]), "huge", None).snapshots_a_chunk()
+        == 1
     )
 
 
-def test_a_long_run_needs_little_memory(make_run, conv_info):
+def test_computation_takes_bounded_memory(make_run, conv_info):
     """A mean over 120 MB of snapshots takes a few chunks."""
     info = conv_info("conv1", (3, 3, 128, 256), bias=False)
     run = Run.create(make_run(info, steps=(0,)).path / "long", [info])
@@ -171,8 +172,8 @@ def test_a_long_run_needs_little_memory(make_run, conv_info):
     assert peak < 60 << 20 < array.nbytes
 
 
-def test_steps_can_be_chosen(run, reads):
-    """Numbers and ranges, as everywhere: ascending, each once; no other is read."""
+def test_steps_are_selected(run, reads):
+    """By numbers and ranges, ascending, each once; no other is read."""
     array = to_xarray(run, "conv1", steps=[2, 0, 2])
     assert array.step.values.tolist() == [0, 2]
     array.compute()
@@ -191,27 +192,27 @@ def test_steps_can_be_chosen(run, reads):
         ("conv1", 2, "expected numbers and ranges"),
     ],
 )
-def test_what_is_not_there_is_an_error_at_once(run, layer, steps, message):
-    """Not when it is computed, in another process perhaps."""
+def test_a_missing_layer_or_step_is_an_error_of_the_call(run, layer, steps, message):
+    """Not of the computation."""
     with pytest.raises(FiltertrackError, match=message):
         to_xarray(run, layer, steps=steps)
 
 
-def test_no_run_is_an_error_at_once(tmp_path):
-    """As everywhere."""
+def test_a_missing_run_is_an_error_of_the_call(tmp_path):
+    """Not of the computation."""
     with pytest.raises(FiltertrackError, match="no run in"):
         to_xarray(tmp_path, "conv1")
 
 
-def test_an_empty_run_is_an_empty_array(make_run):
-    """Training may just have begun."""
+def test_a_run_without_snapshots_is_an_empty_array(make_run):
+    """As at the start of a training."""
     array = to_xarray(make_run(steps=()), "conv2")
     assert array.shape == (0, 6, 3, 3, 4)
     assert array.compute().shape == array.shape
 
 
-def test_a_damaged_file_is_named(run):
-    """When it is read; the others can still be."""
+def test_a_damaged_file_is_an_error_of_the_computation(run):
+    """The others can be read."""
     file = run.file(1)
     data = bytearray(file.read_bytes())
     data[250] ^= 1
@@ -223,16 +224,16 @@ def test_a_damaged_file_is_named(run):
 
 
 @pytest.mark.parametrize("declared", ["float16", "float64", "int8"])
-def test_the_type_is_the_one_in_the_manifest(declared, make_run, conv_info):
-    """What is announced is what comes."""
+def test_the_type_is_that_of_the_manifest(declared, make_run, conv_info):
+    """Before and after the computation."""
     run = make_run(conv_info(dtype=declared), dtype=declared)
     array = to_xarray(run, "conv1")
     assert array.dtype == array.compute().dtype == run.kernels("conv1", 0).dtype == declared
 
 
 @pytest.mark.parametrize("declared", ["bfloat16", "float8_e4m3fn"])
-def test_what_numpy_does_not_know_is_float32(declared, make_run, conv_info):
-    """As it is stored: exactly."""
+def test_types_that_numpy_lacks_are_float32(declared, make_run, conv_info):
+    """As they are stored."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
     run = make_run(conv_info(dtype=declared), dtype=getattr(ml_dtypes, declared))
     array = to_xarray(run, "conv1")
@@ -241,8 +242,8 @@ def test_what_numpy_does_not_know_is_float32(declared, make_run, conv_info):
     np.testing.assert_array_equal(array, stacked(run, "conv1"))
 
 
-def test_a_file_of_another_type_never_loses_a_bit(make_run, conv_info):
-    """What fits without loss in what was announced does; what may not is an error that names it."""
+def test_a_file_of_another_type_is_converted_without_loss(make_run, conv_info):
+    """Or it is an error that names the file."""
     narrow = make_run(conv_info(dtype="float32"), dtype=np.float16, folder="narrow")
     array = to_xarray(narrow, "conv1").compute()
     assert array.dtype == np.float32
@@ -253,8 +254,8 @@ def test_a_file_of_another_type_never_loses_a_bit(make_run, conv_info):
 
 
 @pytest.mark.parametrize("declared", ["object", "str", "f4,f4", "complex64", "float7", "", "1,"])
-def test_a_manifest_of_a_strange_type_is_an_error_at_once(declared, run, forge_manifest):
-    """Whatever numpy makes of it."""
+def test_an_unsupported_type_is_an_error_of_the_call(declared, run, forge_manifest):
+    """Whatever numpy would accept."""
     file = run.folder / "manifest.json"
     manifest = json.loads(file.read_text())
     manifest["layers"][0]["dtype"] = declared
@@ -263,8 +264,8 @@ def test_a_manifest_of_a_strange_type_is_an_error_at_once(declared, run, forge_m
         to_xarray(run.path, "conv1")
 
 
-def test_a_layer_that_does_not_fit_into_memory_is_refused(run, forge_manifest):
-    """Before anything of its size is made."""
+def test_a_layer_larger_than_memory_is_an_error_of_the_call(run, forge_manifest):
+    """No memory of its size is allocated."""
     file = run.folder / "manifest.json"
     manifest = json.loads(file.read_text())
     manifest["layers"][0] |= {"kernel_shape": [3, 3, 1, 10**10], "shape": [10**10, 3, 3, 1]}
@@ -273,8 +274,8 @@ def test_a_layer_that_does_not_fit_into_memory_is_refused(run, forge_manifest):
         to_xarray(run.path, "conv1")
 
 
-def test_other_processes_can_read_it(long_run, in_chunks_of, monkeypatch):
-    """It goes there without an open file, and finds a run that was given as a relative path."""
+def test_other_processes_can_compute_it(long_run, in_chunks_of, monkeypatch):
+    """Without an open file, and for a run given as a relative path."""
     in_chunks_of(30)
     monkeypatch.chdir(long_run.path.parent)
     array = to_xarray("run", "conv1")
@@ -284,8 +285,8 @@ def test_other_processes_can_read_it(long_run, in_chunks_of, monkeypatch):
     xarray.testing.assert_identical(pickle.loads(pickle.dumps(array)).compute(), array.compute())  # noqa: S301
 
 
-def test_a_run_on_object_storage(run):
-    """It is read from its address; what goes to other processes holds nothing else."""
+def test_a_run_on_object_storage_is_read_by_its_address(run):
+    """Pickled, the array contains nothing else."""
     pytest.importorskip("fsspec")
     there = Run.create("memory://labelled/run", list(run.layers.values()))
     assert to_xarray(there, "conv1").shape[0] == 0
@@ -296,15 +297,15 @@ def test_a_run_on_object_storage(run):
     name = to_xarray(there, "conv1").data.name
     assert name == array.data.name
     assert array.attrs["run"] == "memory://labelled/run"
-    stored = pickle.loads(pickle.dumps(labelled._stored(there, "conv1", None)))  # noqa: S301
-    assert stored.place == "memory://labelled/run"
+    stored = pickle.loads(pickle.dumps(xarray_export._stored(there, "conv1", None)))  # noqa: S301
+    assert stored.path == "memory://labelled/run"
     there.append(run.snapshot(0))
     assert to_xarray(there, "conv1").data.name != name
     Run.delete("memory://labelled/run")
 
 
-def test_the_same_has_the_same_name(run):
-    """So dask knows it again, also in another process; what is not the same has another."""
+def test_the_same_array_has_the_same_name_in_dask(run):
+    """Also in another process; another array has another name."""
     name = to_xarray(run, "conv1").data.name
     code = (
         f"from filtertrack import to_xarray; print(to_xarray({str(run.path)!r}, 'conv1').data.name)"
@@ -319,8 +320,8 @@ def test_the_same_has_the_same_name(run):
     assert len({name, *(other.data.name for other in others)}) == 5
 
 
-def test_training_goes_on_meanwhile(run):
-    """An array stays as it was; the next one has the snapshots that came."""
+def test_the_array_does_not_change_during_training(run):
+    """A later call has the new snapshots."""
     array = to_xarray(run, "conv1")
     before = stacked(run, "conv1")
     append(run, 3)
@@ -330,8 +331,8 @@ def test_training_goes_on_meanwhile(run):
     assert (longer.sel(step=3) == 3).all()
 
 
-def test_a_run_replaced_by_another_is_an_error(make_run, conv_info):
-    """Its weights do not pass for those of the first."""
+def test_a_replaced_run_is_an_error(make_run, conv_info):
+    """Its weights are not mixed with those of the first."""
     array = to_xarray(make_run(conv_info()), "conv1")
     Run.delete(make_run(conv_info(), folder="gone").path)
     path = array.attrs["run"]
@@ -342,8 +343,8 @@ def test_a_run_replaced_by_another_is_an_error(make_run, conv_info):
         array.sel(step=0).compute()
 
 
-def test_it_can_be_saved(run, tmp_path):
-    """Its attributes are such as netCDF takes, and come back as they were."""
+def test_the_array_can_be_saved_as_netcdf(run, tmp_path):
+    """With its attributes."""
     pytest.importorskip("scipy")
     array = to_xarray(run, "conv1")
     array.to_netcdf(tmp_path / "conv1.nc", engine="scipy")
@@ -355,8 +356,8 @@ def test_it_can_be_saved(run, tmp_path):
         assert list(back.attrs["strides"]) == [1, 1]
 
 
-def test_runs_can_be_compared(make_run):
-    """Arithmetic takes the steps that both have, and finds them by their numbers."""
+def test_arithmetic_aligns_steps_of_two_runs(make_run):
+    """By their numbers."""
     one = make_run(steps=(0, 1, 2, 4), folder="one")
     two = make_run(steps=(0, 2, 3, 4), folder="two")
     apart = to_xarray(two, "conv1") - to_xarray(one, "conv1")
@@ -366,8 +367,8 @@ def test_runs_can_be_compared(make_run):
 
 
 @pytest.mark.parametrize("missing", ["xarray", "dask"])
-def test_without_the_extra_it_says_what_to_install(missing, run, monkeypatch):
-    """One sentence."""
+def test_without_the_extra_the_message_says_what_to_install(missing, run, monkeypatch):
+    """In one sentence."""
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, f"{missing}.array", raising=False)
     with pytest.raises(FiltertrackError, match=r"pip install 'filtertrack\[xarray\]'"):

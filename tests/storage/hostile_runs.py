@@ -38,7 +38,7 @@ VARIANTS = {}
 
 
 def variant(*arguments, name=None):
-    """Note a function that makes one run, or one for each of some arguments."""
+    """Register a function that makes a run, or one for each of its arguments."""
 
     def note(make):
         for each in arguments or [None]:
@@ -69,14 +69,14 @@ LAYER = {
 
 
 def npy(array):
-    """Return an array as the bytes of an ``.npy`` file."""
+    """Return the bytes of an ``.npy`` file of an array."""
     stream = io.BytesIO()
     np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=True)
     return stream.getvalue()
 
 
 def raw_npy(head, values=b"", version=1, length=None):
-    """Return the same of any head, which may claim any length."""
+    """Return the bytes of an ``.npy`` file with any header, and any claimed length of it."""
     head = head.encode() if isinstance(head, str) else head
     size = (len(head) if length is None else length).to_bytes(2 if version == 1 else 4, "little")
     return b"\x93NUMPY" + bytes([version, 0]) + size + head + values
@@ -89,12 +89,12 @@ def meta(step, /, **changes):
 
 
 def text(content):
-    """Return a text as the bytes of an ``.npy`` file."""
+    """Return the bytes of an ``.npy`` file of a text."""
     return npy(np.array(content))
 
 
 def members(layers, step):
-    """Return what an honest snapshot of some layers holds."""
+    """Return the arrays of a valid snapshot of some layers."""
     rng = np.random.default_rng(step)
     found = {}
     for layer in layers:
@@ -108,7 +108,7 @@ def members(layers, step):
 
 
 def write_snapshot(file, contents, compression=zipfile.ZIP_STORED):
-    """Write members as a zip file, by a program that shares nothing with ours."""
+    """Write arrays as a zip file, without code of this package."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in contents.items():
@@ -116,7 +116,7 @@ def write_snapshot(file, contents, compression=zipfile.ZIP_STORED):
 
 
 def write_manifest(folder, layers, **changes):
-    """Write a manifest of any content with the right checksum."""
+    """Write a manifest of any content with a correct checksum."""
     manifest = {"format": 1, "created": "", "software": {"keras": "3"}, "layers": layers, **changes}
     checksum = zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
     (folder / "filters").mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def write_manifest(folder, layers, **changes):
 
 
 def write_run(folder, layers=(LAYER,), steps=(0, 1, 2), hostile=None, **changes):
-    """Write a run: honest snapshots, in one of which some members are others."""
+    """Write a run of valid snapshots, in one of which some arrays are replaced."""
     layers = list(layers)
     manifest = write_manifest(folder, layers, **changes)
     for step in steps:
@@ -138,7 +138,7 @@ def write_run(folder, layers=(LAYER,), steps=(0, 1, 2), hostile=None, **changes)
 
 
 def snapshot(folder, step=1):
-    """Return a snapshot's file."""
+    """Return the file of a snapshot."""
     return folder / "filters" / "snapshots" / f"{step:012d}.npz"
 
 
@@ -539,7 +539,7 @@ def a_sparse_file_larger_than_memory(folder):
 
 
 def arrays(run):
-    """Read each array of the first layers and each moment; also what follows a damaged one."""
+    """Read each array of the first layers and each moment, also behind damaged ones."""
     for name in list(run.layers)[:3]:
         for step in run.steps:
             for read in (run.kernels, run.bias):
@@ -552,12 +552,12 @@ def arrays(run):
 
 
 def labelled(run):
-    """Read the first layer as a labelled array."""
+    """Read the first layer as an xarray array."""
     to_xarray(run, next(iter(run.layers))).compute()
 
 
 def page(run):
-    """Ask for what the page in TensorBoard asks for."""
+    """Request what the page in TensorBoard requests."""
     from filtertrack.tensorboard_plugin.logdir import LogDirectory
     from filtertrack.web import page_api as answers
     from filtertrack.web import payload as parts
@@ -576,7 +576,7 @@ def page(run):
 
 
 def events(run):
-    """Write events of it, as a training that goes on does."""
+    """Write events of it, as a continued training does."""
     from filtertrack.tensorboard_plugin.summaries import Summaries
 
     summaries = Summaries(run)
@@ -586,20 +586,20 @@ def events(run):
     summaries.add_evolution(run)
 
 
-def going_on(run):
-    """Go on with it as the tracker does."""
+def continue_training(run):
+    """Continue the run as the tracker does."""
     from filtertrack.capture.run_writer import RunWriter
 
-    recording = RunWriter(run.path, None)
+    writer = RunWriter(run.path, None)
     try:
-        recording.open(list(run.layers.values()), {})
-        recording.begin_from(Moment(0, 0), None)
+        writer.open(list(run.layers.values()), {})
+        writer.begin_from(Moment(0, 0), None)
     finally:
-        recording.close()
+        writer.close()
 
 
 def command(name):
-    """Return what runs a command of the command line."""
+    """Return a function that calls a command of the command line."""
 
     def run_command(run):
         from filtertrack.cli import main
@@ -624,12 +624,12 @@ SLOW = {
     "page": page,
     "info": command("info"),
     "events": events,
-    "going on": going_on,
+    "going on": continue_training,
 }
 
 
 def outcome(act, folder):
-    """Return what comes out of reading a run in one way: None, or an error."""
+    """Return the error of reading a run in one way, or None."""
     try:
         act(Run(folder))
     except FiltertrackError as error:
@@ -640,7 +640,7 @@ def outcome(act, folder):
 
 
 def make_all(folder):
-    """Make every run, each in a folder of its own that has a number."""
+    """Make every run, in a folder named by its number."""
     (folder / "victim").write_bytes(b"mine")
     for number, make in enumerate(VARIANTS.values()):
         (folder / str(number)).mkdir()
@@ -648,7 +648,7 @@ def make_all(folder):
 
 
 def read_all(folder, acts):
-    """Read every run in these ways."""
+    """Read every run in the given ways."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -13,8 +13,8 @@ from filtertrack.storage.files import (
 )
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    """There whole or not at all, and no temporary is left."""
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    """Writes are atomic, and no temporary file is left."""
     path = tmp_path / "file"
     write_whole(path, lambda file: file.write(b"old"))
 
@@ -28,8 +28,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_nothing_is_written_through_a_link(tmp_path):
-    """A link in the target's place is replaced; what it points to stays as it is."""
+def test_a_write_replaces_a_link(tmp_path):
+    """Its target stays unchanged."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")
     target = tmp_path / "evolution.gif"
@@ -40,8 +40,8 @@ def test_nothing_is_written_through_a_link(tmp_path):
     assert target.read_bytes() == b"ours"
 
 
-def test_a_temporary_has_a_name_that_cannot_be_known_beforehand(tmp_path):
-    """Links of every name with a process's number lead nowhere; each write has another name."""
+def test_the_name_of_a_temporary_file_is_random(tmp_path):
+    """So that no link can be placed there before."""
     seen = []
     for _ in range(2):
         write_whole(
@@ -52,30 +52,30 @@ def test_a_temporary_has_a_name_that_cannot_be_known_beforehand(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
 
 
-def test_a_temporary_of_a_long_name_can_be_made(tmp_path):
-    """The temporary's name is longer than the file's, and file systems bound names."""
+def test_a_file_with_a_long_name_can_be_written(tmp_path):
+    """The temporary name is not longer than file systems allow."""
     path = tmp_path / ("x" * 240 + ".gif")
     write_whole(path, lambda file: file.write(b"a"))
     assert path.read_bytes() == b"a"
 
 
-def test_a_file_that_is_written_may_be_read_by_others(tmp_path):
-    """It has the permissions of any new file, though its temporary has a random name."""
+def test_a_written_file_has_the_default_permissions(tmp_path):
+    """Although it was a temporary file."""
     plain, ours = tmp_path / "plain", tmp_path / "ours"
     plain.write_bytes(b"")
     write_whole(ours, lambda file: None)
     assert ours.stat().st_mode == plain.stat().st_mode
 
 
-def test_an_error_names_the_file_that_was_asked_for(tmp_path):
-    """Not its temporary."""
+def test_a_write_error_names_the_target(tmp_path):
+    """Not the temporary file."""
     with pytest.raises(FileNotFoundError) as error:
         write_whole(tmp_path / "nowhere" / "a.gif", lambda file: None)
     assert error.value.filename == str(tmp_path / "nowhere" / "a.gif")
 
 
-def test_a_file_of_ours_is_not_changed_through_a_link(tmp_path):
-    """An event file that was replaced by a link is an error."""
+def test_open_to_change_does_not_follow_links(tmp_path):
+    """Such as one in place of an event file."""
     victim, link = tmp_path / "victim", tmp_path / "link"
     victim.write_bytes(b"mine")
     link.symlink_to(victim)
@@ -86,8 +86,8 @@ def test_a_file_of_ours_is_not_changed_through_a_link(tmp_path):
     assert victim.read_bytes() == b"Mine"
 
 
-def test_only_regular_files_are_read(tmp_path):
-    """A pipe would block for ever, a device may do anything; also behind a link."""
+def test_open_regular_refuses_other_files(tmp_path):
+    """Pipes, devices and folders, also behind a link."""
     target = tmp_path / "target"
     target.write_bytes(b"secret")
     pipe, link = tmp_path / "pipe", tmp_path / "link"
@@ -98,13 +98,12 @@ def test_only_regular_files_are_read(tmp_path):
             open_regular(path)
     with pytest.raises(FiltertrackError, match="6 bytes, expected at most 5"):
         open_regular(target, 5)
-    file, size = open_regular(str(target), 6)
-    with file:
-        assert (file.read(), size) == (b"secret", 6)
+    with open_regular(str(target), 6) as file:
+        assert (file.read(), file.size) == (b"secret", 6)
 
 
-def test_a_file_that_is_swapped_for_a_pipe_does_not_block(tmp_path, monkeypatch):
-    """Between the first look and the opening."""
+def test_a_pipe_that_replaces_the_file_does_not_block(tmp_path, monkeypatch):
+    """Between the check and the opening."""
     path = tmp_path / "file"
     path.write_bytes(b"a")
     regular = path.stat()
@@ -115,8 +114,8 @@ def test_a_file_that_is_swapped_for_a_pipe_does_not_block(tmp_path, monkeypatch)
         open_regular(path)
 
 
-def test_links_are_followed_unless_they_lead_out_of_a_folder(tmp_path):
-    """DVC, git-annex and others keep a run's files as links; a server reads only its own folder."""
+def test_links_must_not_lead_out_of_within(tmp_path):
+    """Without ``within`` they may, as DVC, git-annex and others create them."""
     inner, outer = tmp_path / "logs" / "inner", tmp_path / "outer"
     inner.parent.mkdir()
     for file in (inner, outer):
@@ -125,17 +124,17 @@ def test_links_are_followed_unless_they_lead_out_of_a_folder(tmp_path):
     for target in (inner, outer):
         link = tmp_path / "logs" / f"to {target.name}"
         link.symlink_to(target)
-        with open_regular(link)[0] as file:
+        with open_regular(link) as file:
             assert file.read() == target.name.encode()
-    with open_regular(tmp_path / "logs" / "to inner", within=within)[0] as file:
+    with open_regular(tmp_path / "logs" / "to inner", within=within) as file:
         assert file.read() == b"inner"
     with pytest.raises(FiltertrackError, match="leads out of"):
         open_regular(tmp_path / "logs" / "to outer", within=within)
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a", ".gif", "a.gif.txt", "gif", "a."])
-def test_another_ending_is_refused(tmp_path, name):
-    """The error names the file, and every ending there is."""
+def test_check_target_refuses_other_endings(tmp_path, name):
+    """The error names the file, and the allowed endings."""
     check_target(tmp_path / "a.gif", [".gif", ".webp"])
     check_target(tmp_path / "A.GIF", [".gif", ".webp"])
     with pytest.raises(FiltertrackError, match=r"expected a name that ends in \.gif, \.webp") as e:
@@ -143,7 +142,7 @@ def test_another_ending_is_refused(tmp_path, name):
     assert repr(str(tmp_path / name)) in str(e.value)
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path):
-    """Before anything is drawn for it."""
+def test_check_target_refuses_a_missing_folder(tmp_path):
+    """Before anything is drawn."""
     with pytest.raises(FiltertrackError, match="there is no folder"):
         check_target(tmp_path / "nowhere" / "a.gif", [".gif"])

@@ -7,18 +7,18 @@ from filtertrack.storage.folder_lock import FolderLock, TakenError
 
 
 class Holder:
-    """What holds a lock, and releases it in the end."""
+    """An owner of a lock that can end."""
 
     def __init__(self, folder, session=None):
         self.lock = FolderLock(folder, str(folder), session, self.end)
 
     def end(self):
-        """Release it."""
+        """Release the lock."""
         self.lock.release()
 
 
-def test_one_at_a_time(tmp_path):
-    """In one training the second is refused until the first has ended."""
+def test_a_second_lock_of_the_same_training_is_refused(tmp_path):
+    """Until the first is released."""
     first = Holder(tmp_path)
     with pytest.raises(TakenError, match="another tracker is writing in"):
         Holder(tmp_path)
@@ -26,8 +26,8 @@ def test_one_at_a_time(tmp_path):
     Holder(tmp_path).end()
 
 
-def test_a_new_training_takes_over_in_its_thread_only(tmp_path):
-    """The older one was interrupted; one in another thread may still be under way."""
+def test_a_new_training_takes_over_in_the_same_thread_only(tmp_path):
+    """The older one was interrupted; one in another thread may still run."""
     first, refused = Holder(tmp_path, "first"), []
 
     def elsewhere():
@@ -43,8 +43,8 @@ def test_a_new_training_takes_over_in_its_thread_only(tmp_path):
     assert first.lock._released
 
 
-def test_what_is_dropped_holds_nothing(tmp_path):
-    """A lock whose holder is gone is released, without the collector of cycles."""
+def test_a_dropped_lock_is_released(tmp_path):
+    """Without the cycle collector."""
     gc.disable()
     try:
         Holder(tmp_path)
@@ -53,8 +53,8 @@ def test_what_is_dropped_holds_nothing(tmp_path):
         gc.enable()
 
 
-def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path):
-    """What it points to stays as it is."""
+def test_the_lock_file_replaces_a_link(tmp_path):
+    """Its target stays unchanged."""
     (tmp_path / "victim").write_bytes(b"mine")
     (tmp_path / ".lock").symlink_to(tmp_path / "victim")
     Holder(tmp_path).end()

@@ -17,7 +17,9 @@ from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
 from filtertrack import FiltertrackError
 from filtertrack.storage import npz
+from filtertrack.storage.files import LocalFile
 from filtertrack.storage.npz import ArrayReader, write_arrays
+from filtertrack.storage.paths import path_of
 from filtertrack.storage.zip_format import entry_records, file_end
 
 NAMES = st.from_regex(r"[A-Za-z0-9_.\-]{1,20}(/[A-Za-z0-9_.\-]{1,20}){0,3}", fullmatch=True)
@@ -31,9 +33,10 @@ COUNTER = Path("/proc/self/io")
 
 @pytest.fixture
 def save(tmp_path):
-    """Write a file, ours or numpy's; return its path as the reader takes it."""
+    """Write a file, with this package or numpy; return its path."""
 
     def save(name, contents, write=write_arrays):
+        """Write a file, with this package or numpy; return its path."""
         path = tmp_path / name
         with path.open("wb") as file:
             write(file, contents)
@@ -46,8 +49,12 @@ def by_numpy(file, contents):
     np.savez(file, **contents)
 
 
-def read(reader, path, names):
-    return reader.read(path, dict.fromkeys(names, MOST))
+def reader_for(path):
+    return ArrayReader(path_of(Path(path).parent))
+
+
+def read(reader, path, names, most=MOST):
+    return reader.read(Path(path).name, dict.fromkeys(names, most))
 
 
 def same(found, expected):
@@ -59,8 +66,8 @@ def same(found, expected):
 
 
 @given(st.dictionaries(NAMES, ARRAYS, min_size=1, max_size=5))
-def test_numpy_and_zip_read_what_is_written(contents):
-    """Any numbers in any shape, bit for bit; every entry's checksum is right."""
+def test_numpy_and_zipfile_read_written_files(contents):
+    """Numbers of any type in any shape, bit for bit; all checksums are right."""
     file = io.BytesIO()
     write_arrays(file, contents)
     file.seek(0)
@@ -72,8 +79,8 @@ def test_numpy_and_zip_read_what_is_written(contents):
 
 
 @pytest.mark.skipif(not shutil.which("unzip"), reason="needs unzip")
-def test_unzip_finds_nothing_wrong(save, rng):
-    """A zip program that shares nothing with Python tests the whole file."""
+def test_unzip_accepts_written_files(save, rng):
+    """It is a program independent of Python."""
     path = save("a.npz", {"conv1/kernel": rng.normal(size=(3, 3, 8)), "meta": np.array("{}")})
     command = [shutil.which("unzip"), "-t", path]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -81,24 +88,24 @@ def test_unzip_finds_nothing_wrong(save, rng):
 
 
 @pytest.mark.parametrize("order", ["C", "F", "strided"])
-def test_any_layout_in_memory(save, rng, order):
-    """A transposed or strided array is stored as its values read."""
+def test_arrays_of_any_memory_layout_are_written(save, rng, order):
+    """Transposed or strided: as their values."""
     array = rng.normal(size=(4, 5, 6))
     array = array[::2, :, ::-1] if order == "strided" else np.asarray(array, order=order)
     path = save("a.npz", {"a": array})
-    same(read(ArrayReader(), path, ["a"]), {"a": array})
+    same(read(reader_for(path), path, ["a"]), {"a": array})
     with np.load(path) as loaded:
         np.testing.assert_array_equal(loaded["a"], array)
 
 
 @pytest.mark.parametrize("write", [write_arrays, by_numpy])
-def test_the_index_of_the_second_file_is_not_parsed(save, rng, monkeypatch, write):
-    """Where an array lay in the first file it is found in the next, whoever wrote them."""
+def test_the_index_of_a_similar_file_is_not_parsed_again(save, rng, monkeypatch, write):
+    """Whichever program wrote the files."""
     first = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("short")}
     second = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("longer")}
     third = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=7), "meta": np.array("x")}
-    reader = ArrayReader()
     paths = [save(str(n), each, write) for n, each in enumerate([first, second, third])]
+    reader = reader_for(paths[0])
     same(read(reader, paths[0], ["b", "meta"]), {"b": first["b"], "meta": first["meta"]})
     monkeypatch.setattr(npz, "parse_index", None)
     for path, expected in zip(paths, [first, second, third], strict=True):
@@ -119,19 +126,20 @@ def test_the_index_of_the_second_file_is_not_parsed(save, rng, monkeypatch, writ
     ],
     ids=["order", "type", "neighbours", "layout", "scalar", "empty"],
 )
-def test_a_file_that_is_otherwise_is_read_all_the_same(save, write, other):
-    """Its index says where its arrays are."""
-    reader = ArrayReader()
-    read(reader, save("first", {"a": np.arange(4.0), "b": np.arange(3)}, write), ["a", "b"])
+def test_a_file_with_another_index_is_read(save, write, other):
+    """After a different file."""
+    path = save("first", {"a": np.arange(4.0), "b": np.arange(3)}, write)
+    reader = reader_for(path)
+    read(reader, path, ["a", "b"])
     same(read(reader, save("other", other, write), ["a"]), {"a": other["a"]})
     same(read(reader, save("again", other, write), ["a"]), {"a": other["a"]})
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["by index", "in place"])
-def test_values_are_aligned_and_may_be_changed(save, rng, known):
-    """As with any array of numpy's; some processors are slow with others, some refuse them."""
+def test_arrays_are_aligned_and_writable(save, rng, known):
+    """As numpy's own: some processors are slow without, others fail."""
     path = save("a.npz", {"odd name": rng.normal(size=5), "b": rng.normal(size=3)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     for _ in range(1 + known):
         found = read(reader, path, ["odd name", "b"])
     for array in found.values():
@@ -142,13 +150,13 @@ def test_values_are_aligned_and_may_be_changed(save, rng, known):
 
 @pytest.mark.skipif(not COUNTER.exists(), reason="needs Linux's count of bytes read")
 def test_only_the_array_and_the_index_are_read(save, rng):
-    """With a hundred other arrays as with none: not their bytes."""
+    """Not the bytes of a hundred other arrays."""
     others = {f"other{n}": rng.normal(size=1000) for n in range(100)}
     wanted = rng.normal(size=50)
     paths = [save(str(n), {**others, "wanted": wanted, "meta": np.array("")}) for n in range(3)]
     with zipfile.ZipFile(paths[1]) as archive:
         index = Path(paths[1]).stat().st_size - archive.start_dir
-    reader = ArrayReader()
+    reader = reader_for(paths[0])
     read(reader, paths[0], ["wanted"])
 
     def bytes_read():
@@ -160,11 +168,11 @@ def test_only_the_array_and_the_index_are_read(save, rng):
     assert bytes_read() - before - idle < wanted.nbytes + index + 300
 
 
-def test_every_cut_is_noticed(save, rng):
-    """Also by a reader that knows the place: a file without its end is not whole."""
+def test_a_truncated_file_is_damage(save, rng):
+    """At every length, also for a reader that has read the whole file."""
     path = save("a.npz", {"a": rng.normal(size=4), "b": rng.normal(size=9)})
     whole = Path(path).read_bytes()
-    reader = ArrayReader()
+    reader = reader_for(path)
     expected = read(reader, path, ["a"])
     for length in range(len(whole)):
         Path(path).write_bytes(whole[:length])
@@ -175,11 +183,11 @@ def test_every_cut_is_noticed(save, rng):
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["by index", "in place"])
-def test_every_bit_of_an_array_is_checked(save, rng, warm):
-    """A flipped bit is another value, and named."""
+def test_a_flipped_bit_of_an_array_is_damage(save, rng, warm):
+    """The message names the file."""
     path = save("a.npz", {"a": rng.normal(size=4)})
-    expected = read(ArrayReader(), path, ["a"])["a"]
-    reader = ArrayReader()
+    expected = read(reader_for(path), path, ["a"])["a"]
+    reader = reader_for(path)
     if warm:
         read(reader, path, ["a"])
     whole = Path(path).read_bytes()
@@ -193,17 +201,17 @@ def test_every_bit_of_an_array_is_checked(save, rng, warm):
 
 
 @given(st.binary(max_size=300), st.integers(0, 400))
-def test_anything_where_an_array_lay(content, at):
-    """A reader that knows the place: the array, or the file is named; nothing else comes out."""
+def test_overwritten_bytes_are_damage_or_harmless(content, at):
+    """For a reader that has read the file before."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.npz"
         with path.open("wb") as file:
             write_arrays(file, {"a": np.arange(6.0), "b": np.arange(5)})
-        reader, whole = ArrayReader(), path.read_bytes()
-        expected = read(reader, str(path), ["a", "b"])
+        reader, whole = reader_for(path), path.read_bytes()
+        expected = read(reader, path, ["a", "b"])
         path.write_bytes(whole[:at] + content + whole[at + len(content) :])
         try:
-            found = read(reader, str(path), ["a", "b"])
+            found = read(reader, path, ["a", "b"])
         except FiltertrackError as error:
             found, said = None, str(error)
         if found is None:
@@ -212,37 +220,37 @@ def test_anything_where_an_array_lay(content, at):
             same(found, expected)
 
 
-def test_a_size_that_the_file_does_not_have(save):
-    """Memory for it is never asked for."""
+def test_a_size_larger_than_the_file_is_damage(save):
+    """No memory is allocated for it."""
     path = Path(save("a.npz", {"a": np.arange(4.0)}))
     data = path.read_bytes()
     at = data.rindex(b"PK\1\2") + 46 + len("a.npy") + 4 + 8  # of the entry, as it is stored
     path.write_bytes(data[:at] + (1 << 40).to_bytes(8, "little") + data[at + 8 :])
     with pytest.raises(FiltertrackError, match="claims"):
-        read(ArrayReader(), str(path), ["a"])
+        read(reader_for(path), path, ["a"])
 
 
-def test_a_name_outside_ascii(save):
-    """Other programs read it as it was given."""
+def test_names_outside_ascii_are_read(save):
+    """By numpy as well."""
     path = save("a.npz", {"größe": np.arange(3)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     for _ in range(2):
         same(read(reader, path, ["größe"]), {"größe": np.arange(3)})
     with np.load(path) as loaded:
         assert loaded.files == ["größe"]
 
 
-def test_no_more_memory_than_allowed(save):
-    """Also where the array of the last file was allowed to be larger."""
+def test_an_array_larger_than_allowed_is_an_error(save):
+    """Also if the array of the last file was allowed to be larger."""
     path = save("a.npz", {"a": np.zeros(1000)})
-    reader = ArrayReader()
-    reader.read(path, {"a": 9000})
+    reader = reader_for(path)
+    read(reader, path, ["a"], 9000)
     with pytest.raises(FiltertrackError, match="claims 8128 bytes"):
-        reader.read(path, {"a": 5000})
+        read(reader, path, ["a"], 5000)
 
 
-def two_ways(path, new):
-    """Let a file's index name another array than the one that lies where it is expected."""
+def make_ambiguous(path, new):
+    """Change a file's index so that it refers to another entry than the expected one."""
     data = bytearray(Path(path).read_bytes())
     with zipfile.ZipFile(path) as archive:
         entry, index = archive.getinfo("a.npy"), archive.start_dir
@@ -264,35 +272,35 @@ def two_ways(path, new):
     Path(path).write_bytes(data[:index] + other + record)
 
 
-def test_an_index_that_names_another_entry_than_the_expected_one(save):
-    """A reader that knows the place, a new one and numpy read the same; ``check`` refuses it."""
+def test_the_index_determines_the_entry(save):
+    """All readers and numpy read the same; ``check`` reports the file."""
     old, new = np.arange(4.0), np.arange(4.0) + 7
     path = save("a.npz", {"a": old, "b": np.arange(3)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     same(read(reader, path, ["a"]), {"a": old})
-    two_ways(path, new)
+    make_ambiguous(path, new)
     with np.load(path) as loaded:
         np.testing.assert_array_equal(loaded["a"], new)
-    for each in (reader, ArrayReader()):
+    for each in (reader, reader_for(path)):
         same(read(each, path, ["a"]), {"a": new})
     with pytest.raises(FiltertrackError, match="its index does not name"):
-        ArrayReader().check(path, {"a": MOST})
+        reader_for(path).check("a.npz", {"a": MOST})
 
 
-def test_a_file_that_holds_a_name_twice(save):
-    """Programs differ in which of the two they read: each reader refuses it."""
+def test_a_duplicate_name_is_damage(save):
+    """Programs differ in which of the two they read."""
     path = save("a.npz", {"a": np.arange(4.0)})
-    reader = ArrayReader()
+    reader = reader_for(path)
     read(reader, path, ["a"])
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("a.npy", archive.read("a.npy"))
-    for each in (reader, ArrayReader()):
+    for each in (reader, reader_for(path)):
         with pytest.raises(FiltertrackError, match="twice"):
             read(each, path, ["a"])
 
 
 def sparse(path, size):
-    """Make a file whose one array of so many float64 zeros takes no room on disk."""
+    """Write a sparse file of one array of float64 zeros; return the entry's size."""
     head = npz._npy_head(np.dtype("f8"), (size,))
     whole = len(head) + 8 * size
     before, record = entry_records(b"a.npy", whole, 0, 0)
@@ -304,22 +312,22 @@ def sparse(path, size):
 
 
 @pytest.mark.parametrize("act", ["read", "check"])
-def test_a_sparse_file_larger_than_memory(tmp_path, act):
-    """Refused before memory is taken or time spent, by what the machine has."""
+def test_an_array_larger_than_memory_is_an_error(tmp_path, act):
+    """Raised at once, before memory is allocated."""
     whole = sparse(tmp_path / "a.npz", 1 << 37)
     began = time.monotonic()
     with pytest.raises(FiltertrackError, match=r"takes? 1,099\.5 GB.*this machine"):
-        getattr(ArrayReader(), act)(str(tmp_path / "a.npz"), {"a": whole})
+        getattr(ArrayReader(path_of(tmp_path)), act)("a.npz", {"a": whole})
     assert time.monotonic() - began < 1
 
 
-def test_what_is_only_checked_is_not_held(tmp_path):
-    """Of an array of 200 MB a part at a time."""
+def test_check_takes_constant_memory(tmp_path):
+    """It reads an array of 200 MB in parts."""
     path = tmp_path / "a.npz"
     with path.open("wb") as file:
         write_arrays(file, {"a": np.zeros(25_000_000)})
     tracemalloc.start()
-    head = ArrayReader().check(str(path), {"a": 1 << 28})["a"]
+    head = reader_for(path).check(path.name, {"a": 1 << 28})["a"]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (head.shape, head.dtype) == ((25_000_000,), np.float64)
@@ -330,47 +338,45 @@ def test_what_is_only_checked_is_not_held(tmp_path):
     "shape",
     ["(True,)", "(1, True)", "(9223372036854775808,)", "(0, 1180591620717411303424)", "(-1,)"],
 )
-def test_a_head_whose_shape_is_none(save, shape):
-    """In numpy a bool passes for a whole number, and fails later."""
+def test_an_invalid_shape_is_damage(save, shape):
+    """Numpy accepts a bool as a number, and fails later."""
     path = Path(save("a.npz", {"a": np.zeros(1, np.int8)}))
     head = f"{{'descr': '|i1', 'fortran_order': False, 'shape': {shape}, }}"
     npy = b"\x93NUMPY\1\0v\0" + head.encode().ljust(117) + b"\n"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", npy + b"\0")
     with pytest.raises(FiltertrackError, match="its head claims"):
-        read(ArrayReader(), str(path), ["a"])
+        read(reader_for(path), path, ["a"])
 
 
-def test_another_byte_order_is_brought_into_this_machines(save):
-    """Not everything in numpy takes the other one."""
+def test_other_byte_orders_are_converted(save):
+    """Not all of numpy supports them."""
     path = save("a.npz", {"a": np.arange(3, dtype=">f8"), "t": np.array("text", ">U4")})
-    found = read(ArrayReader(), path, ["a", "t"])
+    found = read(reader_for(path), path, ["a", "t"])
     assert found["a"].dtype == np.dtype("=f8")
     np.testing.assert_array_equal(found["a"], [0, 1, 2])
     assert str(found["t"]) == "text"
 
 
 @pytest.mark.parametrize("act", ["read", "check"])
-def test_a_file_that_is_read_in_parts(save, monkeypatch, act):
-    """One call may read less than is asked for, as of more than 2 GB."""
+def test_short_reads_are_repeated(save, monkeypatch, act):
+    """As a system call returns less than requested for more than 2 GB."""
     path, arrays = save("a", {"a": np.arange(1000.0), "b": np.arange(3)}), {}
-    whole = io.FileIO.readinto
+    whole = LocalFile.readinto
 
-    class Parts(io.FileIO):
+    class Parts(LocalFile):
         def readinto(self, buffer):
             return whole(self, memoryview(buffer)[:7])
 
-    monkeypatch.setattr(
-        "filtertrack.storage.files.open", lambda file, *_, **__: Parts(file), raising=False
-    )
+    monkeypatch.setattr("filtertrack.storage.files.LocalFile", Parts)
     for _ in range(2):
-        arrays = getattr(ArrayReader(), act)(str(path), {"a": 9000, "b": 900})
+        arrays = getattr(reader_for(path), act)("a", {"a": 9000, "b": 900})
     assert arrays["a"].shape == (1000,)
 
 
 @pytest.mark.slow
-def test_more_than_four_gigabytes(tmp_path):
-    """The fields that hold sizes and places have 64 bits."""
+def test_a_file_larger_than_four_gigabytes(tmp_path):
+    """Sizes and positions have 64 bits."""
     path = tmp_path / "large.npz"
     size = (1 << 32) + 5
     with path.open("wb") as file:
@@ -378,14 +384,14 @@ def test_more_than_four_gigabytes(tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert archive.getinfo("large.npy").file_size > size
         assert archive.testzip() is None
-    reader = ArrayReader()
+    reader = reader_for(path)
     for _ in range(2):
-        same(read(reader, str(path), ["small"]), {"small": np.arange(7)})
-    assert reader.read(str(path), {"large": size + 128})["large"].shape == (size,)
+        same(read(reader, path, ["small"]), {"small": np.arange(7)})
+    assert read(reader, path, ["large"], size + 128)["large"].shape == (size,)
 
 
 def test_the_same_arrays_make_the_same_file():
-    """No date, no user: two files can be compared byte for byte."""
+    """Files contain no date and no user name."""
     code = (
         "import sys, numpy as np; from filtertrack.storage.npz import write_arrays; "
         "write_arrays(sys.stdout.buffer, {'a': np.arange(3.0), 'meta': np.array('{}')})"
@@ -396,12 +402,12 @@ def test_the_same_arrays_make_the_same_file():
     assert other.stdout == file.getvalue()
 
 
-def test_what_is_only_checked_may_be_larger_than_memory_allows_to_read(tmp_path, save, monkeypatch):
-    """It is read in parts: a healthy file is not called damaged."""
+def test_check_accepts_arrays_too_large_to_read(tmp_path, save, monkeypatch):
+    """It reads them in parts."""
     path = save("a", {"a": np.zeros(1 << 17), "b": np.zeros(1 << 17)})
     monkeypatch.setattr("filtertrack.storage.memory_limit._SMALL", 1)
     monkeypatch.setattr("filtertrack.storage.memory_limit.machine_memory", lambda: 2 << 20)
     sizes = {"a": 2 << 20, "b": 2 << 20}
     with pytest.raises(FiltertrackError, match="this machine's memory"):
-        ArrayReader().read(path, sizes)
-    assert ArrayReader().check(path, sizes)["a"].shape == (1 << 17,)
+        reader_for(path).read("a", sizes)
+    assert reader_for(path).check("a", sizes)["a"].shape == (1 << 17,)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.storage import prefetch as ahead
+from filtertrack.storage import prefetch
 from filtertrack.storage.prefetch import Prefetcher
 
 
 class Files:
-    """Snapshots that note when they are read."""
+    """Snapshots that record their reads."""
 
     def __init__(self, count, stamps=None, pause=0.0):
         self.stamps = stamps or dict.fromkeys(range(count), 1)
@@ -20,7 +20,7 @@ class Files:
         self._lock = threading.Lock()
 
     def read(self, step, members):
-        """Return arrays that say where they come from."""
+        """Return arrays that contain their step and stamp."""
         with self._lock:
             self.reads.append((step, tuple(members)))
         time.sleep(self.pause)
@@ -28,13 +28,13 @@ class Files:
         return {name: np.array([step, stamp]) for name in members}, stamp
 
     def reader(self):
-        """Return what reads them ahead."""
+        """Return a prefetcher of them."""
         return Prefetcher(self.read, lambda: self.stamps)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a", "b", "ab"])), max_size=30))
-def test_whatever_is_asked_is_what_is_there(asked):
-    """In any order, of any arrays."""
+def test_the_result_does_not_depend_on_the_order_of_reads(asked):
+    """Of any arrays."""
     files = Files(10)
     reader = files.reader()
     for step, names in asked:
@@ -45,8 +45,8 @@ def test_whatever_is_asked_is_what_is_there(asked):
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_steps_one_after_another_come_together(stride):
-    """While one is looked at others are on their way; each is read once."""
+def test_sequential_steps_are_prefetched(stride):
+    """In parallel, each once."""
     files = Files(60, pause=0.02)
     reader, began = files.reader(), time.monotonic()
     steps = range(0, 60, stride)
@@ -56,8 +56,8 @@ def test_steps_one_after_another_come_together(stride):
     assert sorted(files.reads) == [(step, ("a",)) for step in steps]
 
 
-def test_what_was_read_is_kept_until_it_changes():
-    """A second pass reads nothing; a file that was replaced is read again."""
+def test_arrays_are_cached_until_their_file_is_replaced():
+    """A second pass reads nothing."""
     files = Files(5)
     reader = files.reader()
     for _ in range(3):
@@ -68,17 +68,17 @@ def test_what_was_read_is_kept_until_it_changes():
     assert reader.read(3, {"a": 16})["a"].tolist() == [3, 2]
 
 
-def test_what_is_handed_out_is_the_callers_own():
-    """Changing it changes nothing that is kept."""
+def test_callers_cannot_change_the_cache():
+    """They get copies."""
     reader = Files(2).reader()
     reader.read(0, {"a": 16})["a"][:] = 9
     reader.read(0, {"a": 16})["a"][:] = 9
     assert reader.read(0, {"a": 16})["a"].tolist() == [0, 1]
 
 
-def test_memory_is_bounded(monkeypatch):
-    """What was not asked for for the longest time is forgotten; what is too large is not kept."""
-    monkeypatch.setattr(ahead, "_KEPT", 64)  # four arrays
+def test_the_cache_is_bounded(monkeypatch):
+    """The least recently used arrays are removed, and larger ones are not cached."""
+    monkeypatch.setattr(prefetch, "_CACHE_BYTES", 64)  # four arrays
     files = Files(10)
     reader = files.reader()
     for step in (9, 7, 5, 3, 1, 9):
@@ -88,9 +88,9 @@ def test_memory_is_bounded(monkeypatch):
     assert len(files.reads) == 6
 
 
-def test_large_snapshots_come_one_at_a_time(monkeypatch):
-    """Only so much is on its way as memory allows."""
-    monkeypatch.setattr(ahead, "_AHEAD", 100)
+def test_prefetched_bytes_are_bounded(monkeypatch):
+    """Large snapshots are prefetched one at a time."""
+    monkeypatch.setattr(prefetch, "_PREFETCH_BYTES", 100)
     files = Files(10)
     reader = files.reader()
     reader.read(0, {"a": 90})
@@ -101,13 +101,13 @@ def test_large_snapshots_come_one_at_a_time(monkeypatch):
 
 @pytest.fixture
 def failing():
-    """Steps that cannot be read for now."""
+    """Steps that cannot be read at the moment."""
     return set()
 
 
 @pytest.fixture
 def unsteady(failing):
-    """A reader of five snapshots, of which some cannot be read for now."""
+    """A prefetcher of five snapshots, of which some cannot be read at the moment."""
     files = Files(5)
 
     def read(step, members):
@@ -118,8 +118,8 @@ def unsteady(failing):
     return Prefetcher(read, lambda: files.stamps)
 
 
-def test_what_fails_fails_where_it_is_asked_for(unsteady, failing):
-    """An error of a snapshot that was read beforehand is raised when its turn comes."""
+def test_an_error_of_a_prefetch_is_raised_by_the_read(unsteady, failing):
+    """Of that step, which can be read again."""
     failing.add(2)
     for step in (0, 1):
         unsteady.read(step, {"a": 16})
@@ -129,8 +129,8 @@ def test_what_fails_fails_where_it_is_asked_for(unsteady, failing):
     assert unsteady.read(2, {"a": 16})["a"].tolist() == [2, 1]
 
 
-def test_what_failed_beforehand_is_read_when_its_turn_comes(unsteady, failing):
-    """A connection that was lost for a moment costs nothing once it is back."""
+def test_a_failed_prefetch_is_repeated_by_the_read(unsteady, failing):
+    """So a connection that was lost for a moment is not noticed."""
     failing.update((2, 3, 4))
     for step in (0, 1):
         unsteady.read(step, {"a": 16})
@@ -140,8 +140,8 @@ def test_what_failed_beforehand_is_read_when_its_turn_comes(unsteady, failing):
         assert unsteady.read(step, {"a": 16})["a"].tolist() == [step, 1]
 
 
-def test_what_was_on_its_way_when_the_file_changed_is_not_believed():
-    """What is fetched beforehand counts for the file it was fetched of."""
+def test_a_prefetch_of_a_replaced_file_is_not_used():
+    """The file is read again."""
     files = Files(5)
     reader = files.reader()
     for step in (0, 1):
@@ -152,8 +152,8 @@ def test_what_was_on_its_way_when_the_file_changed_is_not_believed():
         assert reader.read(2, {"a": 16})["a"].tolist() == [2, 2]
 
 
-def test_what_changed_without_a_new_listing_is_not_mixed():
-    """Arrays of the old file are not handed out as those of the new one."""
+def test_arrays_of_two_versions_of_a_file_are_not_mixed():
+    """Also if the file was replaced after the last listing."""
     files = Files(3)
     listed = dict(files.stamps)
     reader = Prefetcher(files.read, lambda: listed)

@@ -31,13 +31,13 @@ def held(make_run, tmp_path):
         ),
     ],
 )
-def test_the_highest_number_counts(held, names, expected):
-    """Whatever is missing below it; what is named otherwise does not count."""
+def test_the_highest_number_is_continued(held, names, expected):
+    """Gaps and other names are ignored."""
     assert held(*names) == expected
 
 
-def test_snapshots_without_a_manifest_are_no_run_but_in_use(held, make_run, tmp_path):
-    """A run cannot be made there."""
+def test_a_folder_with_snapshots_but_no_manifest_is_in_use(held, make_run, tmp_path):
+    """No run can be created there."""
     held("exp")
     left = make_run(folder="exp-2")
     (left.folder / "manifest.json").unlink()
@@ -46,15 +46,15 @@ def test_snapshots_without_a_manifest_are_no_run_but_in_use(held, make_run, tmp_
     assert held() == ("exp", "exp-2")
 
 
-def test_a_pattern_in_a_name_is_no_pattern(make_run, tmp_path):
-    """A name may hold any characters."""
+def test_regex_characters_in_a_name_are_literal(make_run, tmp_path):
+    """A name may contain any characters."""
     make_run(folder="a.+")
     make_run(folder="aaa-7")
     assert next(next_numbered(tmp_path / "a.+")).name == "a.+-2"
 
 
-def test_on_object_storage(make_run):
-    """Folders are listed there too, and gaps do not count either."""
+def test_folders_on_object_storage_are_numbered(make_run):
+    """As on disk."""
     for name in ("exp", "exp-3"):
         Run.create(f"memory://numbered/{name}", list(make_run(folder=name).layers.values()))
     folder = path_of("memory://numbered/exp")
@@ -62,8 +62,8 @@ def test_on_object_storage(make_run):
     assert str(next(next_numbered(folder))) == "memory://numbered/exp-4"
 
 
-def test_training_goes_on_in_the_newest_folder(tiny_model, data, tmp_path):
-    """Also where an older folder was deleted; a new training begins after it."""
+def test_training_continues_in_the_newest_folder(tiny_model, data, tmp_path):
+    """Also if an older folder was deleted; a new training uses the next number."""
 
     def fit(**options):
         tracker = FilterTracker(tmp_path / "exp", existing="new")

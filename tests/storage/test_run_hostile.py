@@ -23,7 +23,7 @@ FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_sc
 
 
 def read_all(path):
-    """Read whatever a run says it holds; only this package's error may come out."""
+    """Read all contents of a run; only this package's errors may be raised."""
     try:
         run = Run(path)
         repr(run)
@@ -34,8 +34,8 @@ def read_all(path):
 
 @FUZZ
 @given(data=st.data())
-def test_a_manifest_with_anything_in_it(run, forge_manifest, data):
-    """Its checksum right, any part of it replaced by any JSON."""
+def test_any_json_in_a_manifest_raises_no_other_error(run, forge_manifest, data):
+    """With a correct checksum."""
     manifest = json.loads(
         (Path(__file__).parents[1] / "golden/run-v1/filters/manifest.json").read_text()
     )
@@ -54,8 +54,8 @@ def test_a_manifest_with_anything_in_it(run, forge_manifest, data):
 
 @FUZZ
 @given(content=st.binary(max_size=300))
-def test_a_snapshot_of_anything(run, content):
-    """Any bytes as the file, and any bytes as each of its members."""
+def test_any_bytes_in_a_snapshot_raise_no_other_error(run, content):
+    """As the file, and as each of its arrays."""
     run.file(0).write_bytes(content)
     read_all(run.path)
     with zipfile.ZipFile(run.file(1), "w") as archive:
@@ -64,8 +64,8 @@ def test_a_snapshot_of_anything(run, content):
     read_all(run.path)
 
 
-def test_a_run_whose_files_are_links(run, tmp_path):
-    """As DVC, git-annex and caches keep them: read like any other."""
+def test_files_of_a_run_may_be_links(run, tmp_path):
+    """As DVC, git-annex and caches store them."""
     expected = Run(run.path).snapshot(0).arrays["conv1/kernel"]
     for number, file in enumerate([run.file(0), run.folder / "manifest.json"]):
         file.rename(tmp_path / f"object{number}")
@@ -75,8 +75,8 @@ def test_a_run_whose_files_are_links(run, tmp_path):
     assert linked.snapshot(0).arrays["conv1/kernel"].tobytes() == expected.tobytes()
 
 
-def test_a_link_whose_file_was_not_fetched(run, tmp_path):
-    """As git-annex leaves them: said so, not that there is no such snapshot or run."""
+def test_a_broken_link_is_an_error_that_says_so(run, tmp_path):
+    """As git-annex leaves them; the snapshot or run is not reported as missing."""
     run.file(1).unlink()
     run.file(1).symlink_to(tmp_path / "nothing")
     assert list(run.stamps()) == run.steps == [0, 1, 2]
@@ -88,8 +88,8 @@ def test_a_link_whose_file_was_not_fetched(run, tmp_path):
         Run(run.path)
 
 
-def test_a_pipe_in_place_of_a_file(run):
-    """Refused at once, as a snapshot and as the manifest, also behind a link."""
+def test_a_pipe_is_not_read(run):
+    """As a snapshot and as the manifest, also behind a link."""
     for file in (run.file(0), run.file(1), run.folder / "manifest.json"):
         file.unlink()
     os.mkfifo(run.file(0))
@@ -103,8 +103,8 @@ def test_a_pipe_in_place_of_a_file(run):
         Run(run.path)
 
 
-def test_nothing_is_written_through_links_of_a_run(run, tmp_path):
-    """Whatever a run ships in the place of a file that is going to be written."""
+def test_links_in_a_run_are_not_written_through(run, tmp_path):
+    """Of any file that is written."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")
     names = [f".evolution.gif.{number}.tmp" for number in (1, os.getpid(), 32768)]
@@ -115,18 +115,18 @@ def test_nothing_is_written_through_links_of_a_run(run, tmp_path):
         link.symlink_to(victim)
     animate(run, run.path / "evolution.gif", size=50, steps=[0, 1])
     write_csv(measure(run, steps=[0, 1]), run.path / "a.csv")
-    recording = RunWriter(run.path, None)
-    recording.open(list(run.layers.values()), {})
-    recording.begin()
-    recording.put(Snapshot(Moment(7, 7), run.snapshot(0).arrays))
-    recording.close()
+    writer = RunWriter(run.path, None)
+    writer.open(list(run.layers.values()), {})
+    writer.begin()
+    writer.put(Snapshot(Moment(7, 7), run.snapshot(0).arrays))
+    writer.close()
     assert run.steps == [0, 1, 2, 7]
     assert victim.read_bytes() == b"mine"
     assert not locked.is_symlink()
 
 
-def test_a_folder_of_snapshots_that_is_a_link(run, tmp_path):
-    """Read; and where the run is deleted, the link goes and what it points to stays."""
+def test_the_snapshot_folder_may_be_a_link(run, tmp_path):
+    """Deleting the run removes the link and keeps its target."""
     elsewhere = tmp_path / "elsewhere"
     (run.folder / "snapshots").rename(elsewhere)
     (run.folder / "snapshots").symlink_to(elsewhere)
@@ -136,18 +136,18 @@ def test_a_folder_of_snapshots_that_is_a_link(run, tmp_path):
     assert len(list(elsewhere.iterdir())) == 3
 
 
-READER = Path(__file__).parent / "hostile_runs.py"
+PROGRAM = Path(__file__).parent / "hostile_runs.py"
 
 
 @pytest.fixture(
     scope="module", params=["read", pytest.param("draw", marks=pytest.mark.slow)], name="hostile"
 )
 def hostile_runs(request, tmp_path_factory):
-    """What came out of each run of ``hostile_runs.py``, and the folder they lie in."""
+    """The results of each run of ``hostile_runs.py``, and the folder of the runs."""
     folder = tmp_path_factory.mktemp("hostile")
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread takes memory
     for what in ("make", request.param):
-        command = [sys.executable, READER, what, folder]
+        command = [sys.executable, PROGRAM, what, folder]
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=500
         )
@@ -155,8 +155,8 @@ def hostile_runs(request, tmp_path_factory):
     return folder, [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_only_our_error_comes_out_of_hostile_runs(hostile):
-    """Of 150 and more: each way of reading succeeds, or ends in one printable error of ours."""
+def test_hostile_runs_raise_no_other_error(hostile):
+    """Each way of reading more than 150 runs succeeds or raises this package's error."""
     _, found = hostile
     assert len(found) > 150
     foreign = [
@@ -169,33 +169,33 @@ def test_only_our_error_comes_out_of_hostile_runs(hostile):
 
 
 def test_hostile_runs_take_bounded_memory_and_time(hostile):
-    """At most 1 GB in all, and no run more than a minute."""
+    """At most 1 GB in all, and a minute for each run."""
     _, found = hostile
     assert max(run["peak"] for run in found) < 1e9
     assert max(run["seconds"] for run in found) < 60
 
 
 def test_hostile_runs_write_nothing_outside(hostile):
-    """What lies beside them is what was there."""
+    """The files beside them are unchanged."""
     folder, found = hostile
-    there = {path.name for path in folder.iterdir()}
-    assert there == {"victim", "elsewhere.npz", *map(str, range(len(found)))}
+    existing = {path.name for path in folder.iterdir()}
+    assert existing == {"victim", "elsewhere.npz", *map(str, range(len(found)))}
     assert (folder / "victim").read_bytes() == b"mine"
 
 
-def test_a_member_larger_than_the_manifest_says(run):
-    """Refused by its size, before its bytes are read."""
+def test_an_array_larger_than_in_the_manifest_is_damage(run):
+    """Its bytes are not read."""
     with zipfile.ZipFile(run.file(0), "w") as archive:
         archive.writestr("conv1/kernel.npy", bytes(1 << 20))
     with pytest.raises(FiltertrackError, match="claims 1048576 bytes"):
         run.kernels("conv1", 0)
 
 
-def test_every_bit_of_a_manifest(tmp_path, conv_info):
-    """Flipped one at a time: the same is read, or the file is named."""
+def test_a_flipped_bit_of_a_manifest_is_reported_or_harmless(tmp_path, conv_info):
+    """Every bit, one at a time."""
     run = Run.create(tmp_path, [conv_info()])
     file = run.folder / "manifest.json"
-    whole, flips, noticed = file.read_bytes(), 0, 0
+    whole, flips, reported = file.read_bytes(), 0, 0
     for at in range(len(whole)):
         for bit in range(8):
             flipped = bytearray(whole)
@@ -205,19 +205,19 @@ def test_every_bit_of_a_manifest(tmp_path, conv_info):
             try:
                 again = Run(tmp_path)
             except FiltertrackError as error:
-                noticed += str(file) in str(error) or "newer than" in str(error)
+                reported += str(file) in str(error) or "newer than" in str(error)
                 continue
             assert dict(again.layers) == dict(run.layers)
             assert dict(again.software) == dict(run.software)
-    assert noticed > 0.8 * flips
+    assert reported > 0.8 * flips
 
 
-def test_random_bits_of_a_larger_run(make_run, conv_info):
-    """500 flips anywhere in its snapshots: the same is read, or ``verify`` names the file."""
+def test_a_flipped_bit_of_a_larger_run_is_reported_or_harmless(make_run, conv_info):
+    """500 random bits of its snapshots."""
     run = make_run(conv_info("conv1", (7, 7, 3, 64)), conv_info("conv2", (3, 3, 64, 64)))
     chance = random.Random(0)
     whole = {step: run.file(step).read_bytes() for step in run.steps}
-    sound = {step: run.snapshot(step).arrays for step in run.steps}
+    expected = {step: run.snapshot(step).arrays for step in run.steps}
     for _ in range(500):
         step = chance.choice(run.steps)
         at = chance.randrange(8 * len(whole[step]))
@@ -230,5 +230,5 @@ def test_random_bits_of_a_larger_run(make_run, conv_info):
             assert str(run.file(step)) in damaged[step]
         else:
             for name, array in run.snapshot(step).arrays.items():
-                assert array.tobytes() == sound[step][name].tobytes()
+                assert array.tobytes() == expected[step][name].tobytes()
         run.file(step).write_bytes(whole[step])

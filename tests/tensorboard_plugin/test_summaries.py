@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def write(run, steps=None):
 
 @pytest.fixture
 def copied(tmp_path):
-    """Copy a run that a test may write events into."""
+    """Copy a run, to write events into the copy."""
 
     def copy(run):
         shutil.copytree(run.path, tmp_path / "copy")
@@ -43,12 +44,12 @@ def copied(tmp_path):
 
 
 def strings(value):
-    """The string tensor of a summary, whichever way the loader keeps it."""
+    """Return the string tensor of a summary value."""
     return list(value.tensor.string_val)
 
 
-def test_tags_and_steps(run, read_events):
-    """Picture, scalars, distributions a layer and snapshot; a table; two pictures of the whole."""
+def test_all_tags_have_their_steps(run, read_events):
+    """Image, scalars and histograms of each layer and snapshot; a table; two images of the run."""
     write(run)
     events = read_events(run.folder)
     steps = {}
@@ -66,8 +67,8 @@ def test_tags_and_steps(run, read_events):
     assert steps == expected
 
 
-def test_the_picture_is_the_renderers(make_run, conv_info, read_events):
-    """Decoded by Pillow, the image of each event is what the renderer draws, pixel for pixel."""
+def test_images_are_those_of_the_renderer(make_run, conv_info, read_events):
+    """Pixel for pixel, decoded by Pillow."""
     run = make_run(conv_info(kernel_shape=(5, 5, 3, 8)), conv_info("deep", (3, 3, 8, 100)))
     write(run)
     like = None
@@ -89,8 +90,8 @@ def test_the_picture_is_the_renderers(make_run, conv_info, read_events):
                 )
 
 
-def test_descriptions_say_what_is_seen(run, read_events):
-    """Shape, count, normalisation, dark and light; the same for every step of a tag."""
+def test_images_have_descriptions(run, read_events):
+    """Shape, count, normalisation, dark and light; the same at every step of a tag."""
     write(run)
     texts = {}
     for _, value in read_events(run.folder):
@@ -119,24 +120,24 @@ def test_scalars_are_the_measures(run, read_events):
     assert scalars["filter_measures/conv1/drift", 2] == pytest.approx(drift, rel=1e-6)
 
 
-def test_the_timelapse_holds_every_snapshot(make_run, read_events):
-    """One animated picture a layer: its frames are the film's."""
+def test_the_animation_contains_every_snapshot(make_run, read_events):
+    """With the pixels of AnimationFrames."""
     run = make_run(steps=range(7))
     write(run)
     (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_timelapse/conv1")
     selection = select_from_run(run)
-    film = AnimationFrames(selection, plan(selection.moments[0], Pace(fps=8)), Look(), side=320)
+    frames = AnimationFrames(selection, plan(selection.moments[0], Pace(fps=8)), Look(), side=320)
     with Image.open(io.BytesIO(strings(value)[2])) as image:
         assert image.n_frames == 7
-        assert image.size[::-1] == film.shape
-        for number, picture in enumerate(film.pictures()):
+        assert image.size[::-1] == frames.shape
+        for number, picture in enumerate(frames.pictures()):
             image.seek(number)
             shown = np.asarray(image.convert("RGB"))
-            np.testing.assert_array_equal(shown, film.palette[picture])
+            np.testing.assert_array_equal(shown, frames.palette[picture])
 
 
-def test_the_filmstrip_shows_the_first_epochs_of_a_long_run(make_run, conv_info, read_events):
-    """Also where the timelapse leaves them out; it is the strip's card, pixel for pixel."""
+def test_the_filmstrip_contains_the_first_epochs_of_a_long_run(make_run, conv_info, read_events):
+    """Which the animation skips; with the pixels of FilmstripPicture."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(200))
     write(run, steps=[0, 199])
     (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_filmstrip/conv1")
@@ -148,8 +149,8 @@ def test_the_filmstrip_shows_the_first_epochs_of_a_long_run(make_run, conv_info,
     assert "Filmstrip" in value.metadata.summary_description
 
 
-def test_a_long_run_has_a_timelapse_of_bounded_length(make_run, conv_info, read_events):
-    """Of 200 snapshots 60 are shown, the first and the last among them."""
+def test_the_animation_of_a_long_run_has_60_frames(make_run, conv_info, read_events):
+    """With the first and the last snapshot."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, 2)), steps=range(200))
     write(run, steps=[0, 199])
     (value,) = (v for _, v in read_events(run.folder) if v.tag.startswith("filters_timelapse"))
@@ -175,7 +176,7 @@ def test_the_evolution_leaves_out_a_damaged_kernel(make_run, conv_info, read_eve
 
 
 def test_a_matrix_has_no_filmstrip(make_run, conv_info, read_events):
-    """Ten matrices side by side on a card would be unreadable; its timelapse is there."""
+    """Ten matrices side by side would be unreadable; it has an animation."""
     run = make_run(conv_info(kernel_shape=(1, 1, 8, 16)))
     write(run)
     tags = {value.tag for _, value in read_events(run.folder)}
@@ -183,8 +184,8 @@ def test_a_matrix_has_no_filmstrip(make_run, conv_info, read_events):
     assert "filters_filmstrip/conv1" not in tags
 
 
-def test_without_any_snapshot_there_is_nothing_to_draw(make_run, conv_info, read_events):
-    """Where none could be stored, the end of training says nothing strange."""
+def test_a_run_without_snapshots_has_no_animation(make_run, conv_info, read_events):
+    """Such as if none could be stored."""
     run = make_run(conv_info())
     summaries = Summaries(run)
     summaries.add(run.snapshot(0))
@@ -193,11 +194,18 @@ def test_without_any_snapshot_there_is_nothing_to_draw(make_run, conv_info, read
     assert not any("timelapse" in value.tag for _, value in read_events(run.folder))
 
 
-def test_a_layer_too_large_to_draw_costs_only_its_own_pictures(
-    make_run, conv_info, read_events, caplog
-):
-    """The others have theirs, and the log says why."""
-    run = make_run(conv_info("huge", (1, 1, 8000, 8000), bias=False), conv_info(), steps=[0, 1])
+def test_a_layer_too_large_to_draw_is_skipped(make_run, conv_info, read_events, caplog):
+    """The others are drawn, and a warning says why."""
+    huge = conv_info("huge", (1, 1, 8000, 8000), bias=False, dtype="int8")
+    run = make_run(huge, conv_info(), steps=[])
+    for step in (0, 1):
+        shapes = {
+            "conv1/kernel": (3, 3, 1, 4),
+            "conv1/bias": (4,),
+            "huge/kernel": huge.kernel_shape,
+        }
+        arrays = {name: np.full(shape, step, np.int8) for name, shape in shapes.items()}
+        run.append(Snapshot(Moment(step, step), arrays))
     summaries = Summaries(run)
     summaries._last = run.moment(1)
     summaries._events.start(0)
@@ -207,8 +215,8 @@ def test_a_layer_too_large_to_draw_costs_only_its_own_pictures(
     assert {"filters_timelapse/conv1", "filters_filmstrip/conv1"} <= tags
 
 
-def test_the_table_names_every_layer(run, read_events):
-    """One text: which layers are tracked, and their shapes."""
+def test_the_table_lists_every_layer(run, read_events):
+    """With its shape."""
     write(run)
     (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_layers")
     text = strings(value)[0].decode()
@@ -216,15 +224,15 @@ def test_the_table_names_every_layer(run, read_events):
     assert "| `conv2` | Conv2D | 3×3×4×6 | 6 | 4 |" in text
 
 
-def test_the_same_step_twice_is_written_once(run, read_events):
+def test_a_step_is_written_once(run, read_events):
     """TensorBoard would show both."""
     write(run, steps=[0, 1, 1, 0])
     tags = Counter((value.tag, step) for step, value in read_events(run.folder))
     assert set(tags.values()) == {1}
 
 
-def test_values_that_are_not_finite_do_not_stop_it(run, read_events):
-    """A loss that blew up still has its picture."""
+def test_weights_that_are_not_finite_are_drawn(run, read_events):
+    """They have an image, but no measures."""
     arrays = {name: np.full_like(a, np.nan) for name, a in run.snapshot(2).arrays.items()}
     summaries = Summaries(run)
     summaries.add(Snapshot(Moment(3, 3), arrays))
@@ -232,11 +240,47 @@ def test_values_that_are_not_finite_do_not_stop_it(run, read_events):
     assert {"filters/conv1", "filters/conv2", "filters_layers"} == tags
 
 
+def drawn_steps(run, steps, keep, read_events):
+    summaries = Summaries(run, keep=keep)
+    for step in steps:
+        summaries.add(Snapshot(Moment(step, step), run.snapshot(run.steps[0]).arrays))
+    summaries.finish()
+    return [step for step, value in read_events(run.folder) if value.tag == "filters/conv1"]
+
+
+@pytest.mark.parametrize(("first", "pace"), [(0, 1), (0, 50), (1000, 1)])
+def test_with_keep_the_drawn_steps_are_logarithmically_spaced(
+    make_run, conv_info, read_events, first, pace
+):
+    """At any pace and from any first step: the first ``keep`` and the last are drawn."""
+    run = make_run(conv_info(kernel_shape=(2, 2, 1, 1)), steps=[first])
+    keep, count = 5, 200
+    steps = range(first, first + count * pace, pace)
+    drawn = [(step - first) // pace for step in drawn_steps(run, steps, keep, read_events)]
+    assert drawn[: keep + 1] == list(range(keep + 1))
+    assert drawn[-1] == count - 1
+    assert len(drawn) <= keep * (1 + np.log(count / keep)) + 2
+    assert all(after <= before * (1 + 1 / keep) + 1 for before, after in pairwise(drawn[1:-1]))
+
+
+def test_a_continued_training_with_keep_adds_few_drawn_steps(make_run, conv_info, read_events):
+    """Its first step is drawn, then logarithmically spaced ones from the start of the run."""
+    run = make_run(conv_info(kernel_shape=(2, 2, 1, 1)), steps=[0, 1000])
+    drawn = drawn_steps(run, range(1001, 1500), 5, read_events)
+    assert drawn == [1001, 1202, 1443, 1499]
+
+
+def test_without_keep_every_step_is_drawn(make_run, conv_info, read_events):
+    """Also of a long run."""
+    run = make_run(conv_info(kernel_shape=(2, 2, 1, 1)), steps=[0])
+    assert drawn_steps(run, range(100), None, read_events) == list(range(100))
+
+
 WHOLE = events.open_to_change
 
 
-def on_a_full_disk(path, *args):
-    """Open a file that takes all of a record but its last byte."""
+def open_on_a_full_disk(path, *args):
+    """Open a file that writes all but the last byte of a record, and fails."""
     file = WHOLE(path, *args)
     write = file.write
 
@@ -248,12 +292,12 @@ def on_a_full_disk(path, *args):
     return file
 
 
-def test_a_record_that_was_cut_off_is_written_over(run, read_events, monkeypatch):
-    """When a full disk cuts a record, the next one takes its place; none is unreadable."""
+def test_a_truncated_record_is_overwritten(run, read_events, monkeypatch):
+    """As left by a full disk; the file can be read."""
     summaries = Summaries(run)
     summaries.add(run.snapshot(0))
     with monkeypatch.context() as patch:
-        patch.setattr(events, "open_to_change", on_a_full_disk)
+        patch.setattr(events, "open_to_change", open_on_a_full_disk)
         with pytest.raises(OSError, match="No space"):
             summaries.add(run.snapshot(1))
     nothing = {name: np.zeros_like(a) for name, a in run.snapshot(2).arrays.items()}
@@ -262,8 +306,8 @@ def test_a_record_that_was_cut_off_is_written_over(run, read_events, monkeypatch
     assert steps == [0, 2]
 
 
-def test_a_folder_that_is_gone_is_noticed(run):
-    """Writing into a file that nobody can see any more would be a silent loss."""
+def test_a_deleted_folder_is_an_error(run):
+    """Written records would be invisible."""
     summaries = Summaries(run)
     summaries.add(run.snapshot(0))
     snapshot = run.snapshot(1)
@@ -273,7 +317,7 @@ def test_a_folder_that_is_gone_is_noticed(run):
 
 
 def raw_events(file):
-    """Read what lies in an event file, checksums checked, with no loader's changes."""
+    """Read the records of an event file and check their checksums."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.tensorflow_stub import errors
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
@@ -287,8 +331,8 @@ def raw_events(file):
         events.append(Event.FromString(reader.record()))
 
 
-def test_a_tag_is_described_once_a_file(run):
-    """As TensorBoard asks for: a description at every step would be a third of the bytes."""
+def test_a_file_describes_a_tag_once(run):
+    """At every step, descriptions would be a third of the bytes."""
     for steps in ([0, 1], [2]):
         summaries = Summaries(run)
         for step in steps:
@@ -306,15 +350,15 @@ def test_a_tag_is_described_once_a_file(run):
 
 
 @pytest.mark.parametrize("before", [0, 1, 2], ids=["version", "session", "snapshot"])
-def test_what_was_lost_with_the_first_records_is_written_again(run, before, read_events):
-    """A full disk takes them along: the next snapshot comes with all that a file begins with."""
+def test_a_failed_start_of_a_file_is_repeated(run, before, read_events):
+    """The next snapshot starts the file again."""
     summaries = Summaries(run)
     opened = 0
 
     def full_at_last(path, *args):
         nonlocal opened
         opened += 1
-        return on_a_full_disk(path, *args) if opened > before else WHOLE(path, *args)
+        return open_on_a_full_disk(path, *args) if opened > before else WHOLE(path, *args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(events, "open_to_change", full_at_last)
@@ -332,7 +376,7 @@ def test_what_was_lost_with_the_first_records_is_written_again(run, before, read
 
 
 def buckets(value):
-    """Return a histogram's left edges, right edges and counts, as TensorBoard's plugin reads it."""
+    """Return a histogram's left edges, right edges and counts, as TensorBoard reads it."""
     from tensorboard.util import tensor_util
 
     read = tensor_util.make_ndarray(value.tensor)
@@ -342,7 +386,7 @@ def buckets(value):
 
 
 def distributions(events):
-    """Return each histogram by its tag and step."""
+    """Return the histograms by tag and step."""
     return {
         (value.tag, step): value
         for step, value in events
@@ -350,8 +394,8 @@ def distributions(events):
     }
 
 
-def test_the_roughness_is_the_measures_mean(planted_run, copied, read_events):
-    """Of each layer at each step, of the filters of which it can be said."""
+def test_the_roughness_is_the_mean_of_the_measure(planted_run, copied, read_events):
+    """Of the filters for which it is defined."""
     run = copied(planted_run)
     write(run)
     scalars = {
@@ -376,7 +420,7 @@ def test_the_roughness_is_the_measures_mean(planted_run, copied, read_events):
 
 
 def test_histograms_count_every_filter(planted_run, copied, read_events):
-    """Each filter with a value is in one bucket; buckets go from the lowest to the highest."""
+    """Each filter with a value is in one bucket; buckets span the values."""
     run = copied(planted_run)
     write(run)
     found = distributions(read_events(run.folder))
@@ -407,7 +451,7 @@ def test_histograms_count_every_filter(planted_run, copied, read_events):
 
 
 def test_histograms_have_descriptions(run, read_events):
-    """Each says what its values mean; a layer's tags say the same at every step."""
+    """The same at every step."""
     write(run)
     texts = {}
     for (tag, _), value in distributions(read_events(run.folder)).items():
@@ -418,8 +462,8 @@ def test_histograms_have_descriptions(run, read_events):
         assert ("1 - cos(w, w0)" if tag.endswith("drift") else "1 is noise") in text
 
 
-def test_some_filters_that_are_not_finite_are_left_out(make_run, conv_info, read_events):
-    """The others are counted; of one in which nothing is finite there is no histogram."""
+def test_histograms_omit_filters_that_are_not_finite(make_run, conv_info, read_events):
+    """Of a layer without finite filters there is none."""
     run = make_run(conv_info(kernel_shape=(5, 5, 3, 6), bias=False))
     kernel = run.snapshot(2).arrays["conv1/kernel"].copy()
     kernel[..., 1], kernel[0, 0, 0, 2] = np.nan, np.inf
@@ -432,8 +476,8 @@ def test_some_filters_that_are_not_finite_are_left_out(make_run, conv_info, read
 
 
 @pytest.mark.parametrize("kernel_shape", [(1, 1, 8, 5), (1, 1, 1, 3), (3, 3, 1, 0), (3, 3, 1, 1)])
-def test_layers_of_which_little_can_be_said(make_run, conv_info, read_events, kernel_shape):
-    """A 1x1 kernel has no roughness, a layer without filters nothing; no error."""
+def test_undefined_measures_have_no_histogram(make_run, conv_info, read_events, kernel_shape):
+    """Such as the roughness of a 1x1 kernel, and all of a layer without filters."""
     run = make_run(conv_info(kernel_shape=kernel_shape, bias=False))
     write(run)
     tags = {tag for tag, _ in distributions(read_events(run.folder))}
@@ -441,8 +485,8 @@ def test_layers_of_which_little_can_be_said(make_run, conv_info, read_events, ke
     assert tags == {f"filter_distributions/conv1/{name}" for name, is_ in expected.items() if is_}
 
 
-def test_the_roughness_of_slices_is_that_of_channels(make_run, conv_info, read_events):
-    """Of a 3-D kernel: what is side by side in the picture is no neighbour."""
+def test_slices_are_measured_as_channels(make_run, conv_info, read_events):
+    """The slices of a 3-D kernel are side by side in the image, but not adjacent."""
     info = conv_info(
         kernel_shape=(5, 7, 7, 1, 3), axes=(4, 1, 0, 2, 3), shape=(3, 7, 35, 1), bias=False
     )
@@ -459,8 +503,8 @@ def test_the_roughness_of_slices_is_that_of_channels(make_run, conv_info, read_e
     assert rough == pytest.approx(expected, rel=1e-6)
 
 
-def test_values_that_differ_by_rounding_are_one_histogram(conv_info, tmp_path, read_events):
-    """A filter and itself in a mirror are equally rough, but for the last digit: no error."""
+def test_values_that_differ_by_rounding_are_in_one_bucket(conv_info, tmp_path, read_events):
+    """Such as the roughness of a filter and its mirror image."""
     info = conv_info(kernel_shape=(5, 5, 1, 4), bias=False)
     run = Run.create(tmp_path / "run", [info])
     base = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
@@ -471,8 +515,8 @@ def test_values_that_differ_by_rounding_are_one_histogram(conv_info, tmp_path, r
     assert buckets(found["filter_distributions/conv1/roughness", 0])[2].sum() == 4
 
 
-def test_event_files_are_named_as_tensorboards_own(run):
-    """By second and host: so others, such as wandb, know whose they are."""
+def test_event_files_have_the_name_format_of_tensorboard(run):
+    """With second and host, by which other programs such as wandb identify them."""
     Summaries(run).add(run.snapshot(0))
     (file,) = run.folder.glob("events.out.tfevents.*")
     host = re.escape(socket.gethostname())
@@ -485,8 +529,8 @@ def test_event_files_are_named_as_tensorboards_own(run):
     [(9, 9, 3, 32), (3, 3, 64, 64), (3, 3, 256, 256), (1, 1, 256, 256), (16, 16, 3, 256)],
     ids=str,
 )
-def test_the_bytes_of_events_are_known_within_a_factor_of_two(tmp_path, conv_info, rng, shape):
-    """Of pictures in colour, of patterns, of many pages, of a matrix."""
+def test_event_bytes_is_right_within_a_factor_of_two(tmp_path, conv_info, rng, shape):
+    """For colour images, patterns, many pages, and a matrix."""
     info = conv_info("conv", shape, bias=False)
     run = Run.create(tmp_path, [info])
     summaries, sizes = Summaries(run), []
