@@ -98,10 +98,10 @@ def joined():
 
     from filtertrack.capture import distributed as processes
 
-    processes._PATIENCE = 3.0
-    processes._PATIENCE_ONCE_MISSED = 2.0
-    processes._FIRST_PATIENCE = 5.0
-    processes._GROUP = 1000  # bytes: each kernel is a group
+    processes._BARRIER_TIMEOUT = 3.0
+    processes._SHORT_BARRIER_TIMEOUT = 2.0
+    processes._BEGIN_TIMEOUT = 5.0
+    processes._GROUP_BYTES = 1000  # bytes: each kernel is a group
     listen()
     return keras, keras.distribution
 
@@ -189,12 +189,12 @@ def other_layers(keras, mine):
 
 def breaks(keras):
     """Return a callback that takes the folder away from under the writer."""
-    from filtertrack.capture import background_writer as recorder
+    from filtertrack.capture import background_writer
 
     class Breaks(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if RANK == 0 and epoch == 1:
-                recorder._settle_all()  # else what waits to be written is lost as well
+                background_writer._flush_all()  # else what waits to be written is lost as well
                 shutil.rmtree(FOLDER / "lost" / "filters")
                 (FOLDER / "lost" / "filters").write_text("in the way")
 

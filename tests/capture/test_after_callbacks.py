@@ -24,4 +24,4 @@ def test_a_hook_called_by_hand_ends_the_run(tiny_model, data, tmp_path):
     tracker.on_epoch_end(0)
     tracker.on_train_end()
     assert Run(tmp_path).steps == [0, 1]
-    assert tracker._recording is None
+    assert tracker._session._run_writer is None

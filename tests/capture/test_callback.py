@@ -2,8 +2,6 @@ import copy
 import logging
 import pickle
 import re
-import subprocess
-import sys
 from shutil import copytree
 
 import numpy as np
@@ -608,10 +606,10 @@ def test_a_copy_of_a_tracker_begins_anew(tiny_model, data, tmp_path, after, copi
 def test_a_subclass_keeps_its_own_values_when_it_is_copied(tmp_path):
     """Only what belongs to a run is left out."""
     tracker = Named(tmp_path, name="mine")
-    tracker._position.epochs = 3
+    tracker._progress.epochs = 3
     copied = pickled(tracker)
     assert copied.name == "mine"
-    assert copied._position.epochs == 0
+    assert copied._progress.epochs == 0
 
 
 class Named(FilterTracker):
@@ -634,21 +632,19 @@ def test_numpy_integers_are_whole_numbers(tiny_model, data, tmp_path):
 
 
 @pytest.mark.parametrize("level", [logging.ERROR, logging.DEBUG])
-def test_the_level_that_the_user_has_set_stays(tiny_model, data, tmp_path, level):
-    """Also in a program that has set up no logging."""
-    code = (
-        "import logging, sys; import numpy as np, keras; from filtertrack import FilterTracker\n"
-        f"log = logging.getLogger('filtertrack'); log.setLevel({level})\n"
-        "model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3),\n"
-        "                          keras.layers.GlobalAveragePooling2D()])\n"
-        "model.compile('sgd', 'mse')\n"
-        f"model.fit(np.zeros((4, 8, 8, 3)), np.zeros((4, 2)), verbose=0,\n"
-        f"          callbacks=[FilterTracker({str(tmp_path / 'run')!r})])\n"
-        f"assert log.level == {level}, log.level"
+def test_a_log_level_set_by_the_user_is_kept(run_program, level):
+    """Also in a program that has configured no logging."""
+    ended = run_program(
+        f"""
+        import logging
+        log = logging.getLogger("filtertrack")
+        log.setLevel({level})
+        train(FilterTracker("run"))
+        assert log.level == {level}, log.level
+        """
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert ("filtertrack: tracking" in done.stderr) == (level == logging.DEBUG)
+    assert ended.returncode == 0, ended.stderr
+    assert ("filtertrack: tracking" in ended.stderr) == (level == logging.DEBUG)
 
 
 def test_layers_that_never_move_are_said_once(tiny_model, data, tmp_path, caplog):
@@ -729,7 +725,7 @@ def test_a_run_that_can_be_opened_only_later_has_its_start(
     """The weights that training started from are stored once that is possible."""
     import keras
 
-    monkeypatch.setattr("filtertrack.capture.callback._PAUSE", 0.0)
+    monkeypatch.setattr("filtertrack.capture.training_session._RETRY_PAUSE", 0.0)
     tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[FilterTracker(tmp_path / "run")])
     tiny_model.set_weights([2 * weight for weight in tiny_model.get_weights()])
     start = weights_of(tiny_model)

@@ -4,7 +4,6 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -44,43 +43,6 @@ if __name__ == "__main__":
         print(step, flush=True)
         summaries.add(snapshot(step))
 """
-
-TRAINING = """
-import os, resource, sys, time
-import numpy as np
-import keras
-from filtertrack import FilterTracker
-
-def train(*callbacks):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"),
-        keras.layers.GlobalAveragePooling2D()])
-    model.compile("sgd", "mse")
-    x = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
-    model.fit(x, np.ones((8, 4), "float32"), epochs=10, verbose=0, callbacks=list(callbacks))
-    return b"".join(w.tobytes() for w in model.get_weights())
-
-def at_epoch(**actions):
-    def act(epoch, logs):
-        actions.get(f"epoch_{epoch}", lambda: None)()
-    return keras.callbacks.LambdaCallback(on_epoch_begin=act)
-"""
-
-
-def run_child(tmp_path, program, **environment):
-    """Run a training in a process of its own."""
-    script = tmp_path / "child.py"
-    script.write_text(TRAINING + textwrap.dedent(program))
-    return subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def survive_kills(tmp_path, read_events, kills):
@@ -130,16 +92,16 @@ def test_100_kills(tmp_path, read_events):
     survive_kills(tmp_path, read_events, 100)
 
 
-def test_a_killed_training_started_again(tmp_path):
+def test_a_killed_training_started_again(tmp_path, run_program):
     """SIGKILL in mid-training, then the same program again: one continuous run."""
     program = """
         kill = lambda: os.environ["KILL"] and os.kill(os.getpid(), 9)
         train(keras.callbacks.BackupAndRestore("backup"), FilterTracker("run"),
               at_epoch(epoch_6=kill))
         """
-    assert run_child(tmp_path, program, KILL="yes").returncode == -signal.SIGKILL
+    assert run_program(program, KILL="yes").returncode == -signal.SIGKILL
     early = {step: Run(tmp_path / "run").kernels("conv", step) for step in (0, 1, 2)}
-    again = run_child(tmp_path, program, KILL="")
+    again = run_program(program, KILL="")
     assert again.returncode == 0, again.stderr
     run = Run(tmp_path / "run")
     assert run.steps == list(range(11))
@@ -148,10 +110,9 @@ def test_a_killed_training_started_again(tmp_path):
         np.testing.assert_array_equal(run.kernels("conv", step), kernel)
 
 
-def test_a_disk_that_is_full_from_the_beginning(tmp_path):
+def test_a_disk_that_is_full_from_the_beginning(tmp_path, run_program):
     """The manifest cannot be written: an error of ours before the first batch."""
-    result = run_child(
-        tmp_path,
+    result = run_program(
         """
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         train(FilterTracker("run"), at_epoch(epoch_0=lambda: print("trained")))
@@ -163,10 +124,9 @@ def test_a_disk_that_is_full_from_the_beginning(tmp_path):
     assert "trained" not in result.stdout
 
 
-def test_a_full_disk(tmp_path):
+def test_a_full_disk(tmp_path, run_program):
     """No byte can be written in epochs 3 to 5: training ends alike, the rest is stored and said."""
-    result = run_child(
-        tmp_path,
+    result = run_program(
         """
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         def limit(size):
@@ -202,10 +162,9 @@ def test_a_full_disk(tmp_path):
     ],
     ids=["exception", "sys.exit", "Ctrl-C", "SIGTERM that exits"],
 )
-def test_a_training_that_ends_early(tmp_path, end, code):
+def test_a_training_that_ends_early(tmp_path, run_program, end, code):
     """Keras calls no hook, the program ends at once, and everything taken is on disk."""
-    result = run_child(
-        tmp_path,
+    result = run_program(
         f"""
         def end():
             {end}
@@ -218,10 +177,9 @@ def test_a_training_that_ends_early(tmp_path, end, code):
     assert not run.verify()
 
 
-def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path):
+def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path, run_program):
     """Python runs nothing then: what was still waiting is gone, what was written is whole."""
-    result = run_child(
-        tmp_path,
+    result = run_program(
         """
         def end():
             os.kill(os.getpid(), 15)
@@ -256,7 +214,7 @@ def test_a_folder_that_is_read_only(tmp_path):
         "from filtertrack import FiltertrackError\n"
         "from filtertrack.capture.run_writer import RunWriter\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
-        f"try: Recording(pathlib.Path({str(tmp_path / 'run')!r}), None, strict=False)\n"
+        f"try: RunWriter(pathlib.Path({str(tmp_path / 'run')!r}), None, strict=False)\n"
         "except FiltertrackError as error: print(error)\n"
     )
     result = subprocess.run(
@@ -287,7 +245,7 @@ def test_another_process_and_a_stale_lock(tmp_path):
     code = (
         "import pathlib, sys, time\n"
         "from filtertrack.capture.run_writer import RunWriter\n"
-        "held = Recording(pathlib.Path(sys.argv[1]), None, strict=False)\n"
+        "held = RunWriter(pathlib.Path(sys.argv[1]), None, strict=False)\n"
         "print('held', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen(

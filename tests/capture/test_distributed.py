@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from filtertrack import Run
-from filtertrack.capture.distributed import _groups, here
+from filtertrack.capture.distributed import _groups, current_processes
 
 PROGRAM = Path(__file__).with_name("distributed_training.py")
 LIMIT = 120  # seconds: whatever runs longer hangs
@@ -207,7 +207,7 @@ def test_a_loop_under_torchrun(backend, tmp_path):
 
 def test_a_process_alone_asks_nobody(backend):
     """It begins with what it finds, and always reads and writes."""
-    alone = here()
+    alone = current_processes()
     assert alone.writes
     assert alone.takes_part
     assert alone.is_needed(None)

@@ -65,12 +65,12 @@ def test_many_layers_that_differ_are_not_all_named(tmp_path, conv_info):
     """Of 53 three are named, and how many more there are."""
     layers = [conv_info(f"conv{number}") for number in range(53)]
     Run.create(tmp_path, layers[:1])
-    recording = RunWriter(tmp_path, None)
+    run_writer = RunWriter(tmp_path, None)
     with pytest.raises(
         FiltertrackError, match="conv1, conv2, conv3 and 49 more only here"
     ) as error:
-        recording.open(layers, {})
-    recording.close()
+        run_writer.open(layers, {})
+    run_writer.close()
     assert "conv40" not in str(error.value)
 
 

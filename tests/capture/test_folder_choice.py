@@ -20,11 +20,11 @@ def new(folder):
 def begun(conv_info):
     """Claim a folder and start a run there."""
 
-    def begin(recording):
-        recording.open([conv_info()], {})
-        recording.begin()
-        recording.put(Snapshot(Moment(0, 0), {"conv1/kernel": np.zeros((3, 3, 1, 4), np.float32)}))
-        return recording
+    def begin(run_writer):
+        run_writer.open([conv_info()], {})
+        run_writer.begin()
+        run_writer.put(Snapshot(Moment(0, 0), {"conv1/kernel": np.zeros((3, 3, 1, 4), np.float32)}))
+        return run_writer
 
     return begin
 
@@ -60,8 +60,8 @@ def test_two_processes_never_get_the_same_folder(tmp_path):
     code = (
         "import sys, pathlib\nfrom filtertrack.capture.folder_choice import FolderChoice\n"
         "sys.stdin.readline()\n"
-        "recording = FolderChoice(pathlib.Path(sys.argv[1]), 'new').new(None)\n"
-        "print(recording.folder.name, flush=True)\nsys.stdin.readline()"
+        "run_writer = FolderChoice(pathlib.Path(sys.argv[1]), 'new').new(None)\n"
+        "print(run_writer.folder.name, flush=True)\nsys.stdin.readline()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "exp")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -96,7 +96,7 @@ def test_the_last_weights_are_tried_again(keras, tiny_model, data, tmp_path, cap
     tracker = FilterTracker(tmp_path / "run")
 
     def settle():
-        tracker._recording._recorder.settle()
+        tracker._session._run_writer._background_writer.flush()
 
     def remove(epoch, logs):
         if epoch == 2:
@@ -124,7 +124,9 @@ def test_the_last_weights_are_tried_again_where_there_was_no_place(
     """A disk that hangs while the last snapshots come: the last one is stored as what it is."""
     monkeypatch.setattr(
         "filtertrack.capture.run_writer.BackgroundWriter",
-        lambda *sinks, **options: BackgroundWriter(*sinks, **{**options, "room": 1}, patience=0.05),
+        lambda *sinks, **options: BackgroundWriter(
+            *sinks, **{**options, "capacity": 1}, timeout=0.05
+        ),
     )
     moves, append = threading.Event(), Run.append
 
@@ -133,19 +135,19 @@ def test_the_last_weights_are_tried_again_where_there_was_no_place(
         append(run, snapshot)
 
     monkeypatch.setattr(Run, "append", hang)
-    recording = RunWriter(tmp_path, None)
-    recording.open([conv_info(bias=False)], {})
-    recording.begin()
+    run_writer = RunWriter(tmp_path, None)
+    run_writer.open([conv_info(bias=False)], {})
+    run_writer.begin()
     snapshots = [
         Snapshot(Moment(step, step), {"conv1/kernel": np.full((3, 3, 1, 4), step, np.float32)})
         for step in range(5)
     ]
     for snapshot in snapshots:
-        recording.put(snapshot)
+        run_writer.put(snapshot)
     moves.set()
-    recording._recorder.settle()
-    recording.put_last(snapshots[-1], after=4, averaged=False)
-    recording.close()
+    run_writer._background_writer.flush()
+    run_writer.put_last(snapshots[-1], after=4, averaged=False)
+    run_writer.close()
     run = Run(tmp_path)
     assert run.steps == [0, 1, 4]
     assert run.moment(4).note == ""

@@ -26,19 +26,19 @@ def test_what_never_moved_is_known():
     remembered = WeightChecksums()
     for step, values in enumerate([(1, 1, 1), (1, 2, 1), (1, 1, 3)]):
         remembered.add(Moment(step, step), weights(*values))
-    assert remembered.still == {"conv0/kernel"}
+    assert remembered.unchanged == {"conv0/kernel"}
     assert remembered.count == 3
 
 
 def test_where_nothing_was_seen_anything_is_the_last():
     """So that nothing is called changed for lack of knowledge."""
     assert WeightChecksums().is_last(weights(1))
-    assert not WeightChecksums().still
+    assert not WeightChecksums().unchanged
 
 
 def test_the_oldest_are_forgotten(monkeypatch):
     """Memory is bounded in a training of months."""
-    monkeypatch.setattr(seen, "_MOST", 3)
+    monkeypatch.setattr(seen, "_MAX_MOMENTS", 3)
     remembered = WeightChecksums()
     for step in range(9):
         remembered.add(Moment(step, step), weights(step))

@@ -682,7 +682,7 @@ def test_what_was_given_up_does_not_write_into_the_next_run(tiny_model, data, mo
 
 
 def impatient(*sinks, **options):
-    return BackgroundWriter(*sinks, **options, patience=0.05)
+    return BackgroundWriter(*sinks, **options, timeout=0.05)
 
 
 def test_a_run_that_cannot_be_opened_in_mid_training(data, line, hurried, caplog):
