@@ -5,27 +5,41 @@ import sys
 import textwrap
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 _STARTER = """
 import json, os, sys
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import keras
 from filtertrack import FilterTracker
 
+def read(descriptor):
+    with open(descriptor, "rb") as file:
+        return file.read().decode()
+
 for line in sys.stdin:
     task = json.loads(line)
+    pipes = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
         break
+    for _, write in pipes:
+        os.close(write)
+    with ThreadPoolExecutor(2) as pool:
+        printed = list(pool.map(read, [descriptor for descriptor, _ in pipes]))
     _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    print(json.dumps([os.waitstatus_to_exitcode(status), *printed]), flush=True)
 else:
     sys.exit()
 os.chdir(task["folder"])
 os.environ.update(task["environment"])
-for descriptor, name in ((0, "/dev/null"), (1, "stdout"), (2, "stderr")):
-    os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
+os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+for number, (read, write) in enumerate(pipes, start=1):
+    os.close(read)
+    os.dup2(write, number)
+    os.close(write)
 exec(task["program"])
 """
 
@@ -50,6 +64,13 @@ def at_epoch(**actions):
         actions.get(f"epoch_{epoch}", lambda: None)()
     return keras.callbacks.LambdaCallback(on_epoch_begin=act)
 """
+
+
+@pytest.fixture(scope="session")
+def keras():
+    import keras
+
+    return keras
 
 
 @dataclass
@@ -91,7 +112,78 @@ def run_program(_starter, tmp_path):
         }
         _starter.stdin.write(json.dumps(task) + "\n")
         _starter.stdin.flush()
-        code = int(_starter.stdout.readline())
-        return Ended(code, *((tmp_path / name).read_text() for name in ("stdout", "stderr")))
+        return Ended(*json.loads(_starter.stdout.readline()))
 
     return run
+
+
+@pytest.fixture
+def weights_of():
+    """Return the kernel and bias of both convolutions of ``tiny_model``, by layer name."""
+    return lambda model: {name: model.get_layer(name).get_weights() for name in ("conv1", "conv2")}
+
+
+@pytest.fixture
+def assert_stored():
+    """Assert that a step's file holds the given weights, bit for bit."""
+
+    def check(run, step, weights):
+        with np.load(run.file(step)) as file:
+            for name, (kernel, bias) in weights.items():
+                np.testing.assert_array_equal(file[f"{name}/kernel"], kernel, strict=True)
+                np.testing.assert_array_equal(file[f"{name}/bias"], bias, strict=True)
+
+    return check
+
+
+@pytest.fixture
+def watching(weights_of):
+    """Return a callback that keeps the weights after each epoch, or after each batch."""
+
+    def make(model, weights_at, batches=False):
+        import keras
+
+        if batches:
+
+            class Watch(keras.callbacks.Callback):
+                def on_train_batch_end(self, batch, logs=None):
+                    weights_at[max(weights_at) + 1] = weights_of(
+                        self.model
+                    )  # on jax this updates it
+
+            return Watch()
+        return keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: weights_at.update({epoch + 1: weights_of(model)})
+        )
+
+    return make
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(32, 8, 8, 3)).astype("float32")
+
+
+@pytest.fixture
+def small(keras):
+    """Return a function that makes a compiled model of one convolution, ``conv``."""
+
+    def make(dtype=None, **options):
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 3)),
+                keras.layers.Conv2D(4, 3, name="conv", dtype=dtype),
+                keras.layers.BatchNormalization(dtype=dtype),
+                keras.layers.GlobalAveragePooling2D(dtype=dtype),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(0.1), "mse", **options)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def kernel_of(keras):
+    """Return the kernel of ``small``'s convolution."""
+    return lambda model: keras.ops.convert_to_numpy(model.get_layer("conv").kernel)

@@ -13,7 +13,7 @@ def failing(snapshot):
 
 
 def test_every_sink_gets_every_snapshot_in_order():
-    """In the order they were put, each to all sinks."""
+    """In the order they were put."""
     one, two = [], []
     writer = BackgroundWriter({"one": one.append, "two": two.append}, capacity=4)
     for number in range(100):
@@ -23,8 +23,8 @@ def test_every_sink_gets_every_snapshot_in_order():
     assert not writer.lost
 
 
-def test_a_sink_that_fails_loses_only_its_own(caplog):
-    """The other sink gets everything; one warning at once, one sum at the end."""
+def test_a_failing_sink_does_not_affect_other_sinks(caplog):
+    """It logs one warning at once, and the number of losses at the end."""
     kept = []
     caplog.set_level(logging.WARNING, "filtertrack")
     writer = BackgroundWriter({"pictures": failing, "snapshots": kept.append}, capacity=4)
@@ -39,8 +39,8 @@ def test_a_sink_that_fails_loses_only_its_own(caplog):
     ]
 
 
-def test_strict_raises_where_training_can_see_it():
-    """With ``strict`` the failure comes out of ``put`` or ``close``, once."""
+def test_strict_raises_failures_in_put_or_close():
+    """Each failure once."""
     writer = BackgroundWriter({"snapshots": failing}, capacity=4, strict=True)
 
     def put_and_close():
@@ -53,7 +53,7 @@ def test_strict_raises_where_training_can_see_it():
 
 
 def hanging(free, kept):
-    """Return a sink that keeps what it is given, but hangs until something is set."""
+    """Return a sink that keeps its snapshots, but hangs until an event is set."""
 
     def hang(snapshot):
         free.wait(20)
@@ -62,8 +62,8 @@ def hanging(free, kept):
     return hang
 
 
-def test_a_disk_that_hangs_costs_its_patience_once(caplog):
-    """With all places taken ``put`` waits, gives the snapshot up, and does not wait again."""
+def test_a_hanging_disk_delays_training_by_one_timeout(caplog):
+    """With a full queue ``put`` waits, drops the snapshot, and does not wait again."""
     free, kept = threading.Event(), []
     writer = BackgroundWriter({"snapshots": hanging(free, kept)}, capacity=1, timeout=0.2)
     for number in range(10):
@@ -77,8 +77,8 @@ def test_a_disk_that_hangs_costs_its_patience_once(caplog):
     assert re.search(r"training waited 0\.[2-9] s for snapshots to be written", caplog.text)
 
 
-def test_dropping_the_recorder_writes_what_waits():
-    """Keras calls no hook when ``fit`` raises; the last reference going is enough."""
+def test_dropping_the_writer_writes_the_queue():
+    """Keras calls no hook when ``fit`` raises."""
     kept = []
     writer = BackgroundWriter({"snapshots": kept.append}, capacity=8)
     for number in range(5):
@@ -87,38 +87,38 @@ def test_dropping_the_recorder_writes_what_waits():
     assert kept == [0, 1, 2, 3, 4]
 
 
-def test_closing_twice_is_harmless():
-    """The second time there is nothing to do."""
+def test_close_may_be_called_twice():
+    """The second call does nothing."""
     writer = BackgroundWriter({"snapshots": print}, capacity=2)
     writer.close()
     writer.close()
 
 
-def test_how_many_may_wait_depends_on_their_size():
-    """At most 256 MB and 32 snapshots wait, and at least 2."""
+def test_queue_capacity_depends_on_the_size_of_a_snapshot():
+    """At most 256 MB and 32 snapshots, at least 2."""
     assert [queue_capacity(size) for size in (0, 1000, 100 << 20, 1 << 40)] == [32, 32, 2, 2]
     assert queue_capacity(32 << 20) == 8
 
 
-def test_what_ends_a_run_comes_after_the_last_snapshot():
-    """On the same thread; what fails then is counted as a sink's failure is."""
-    seen = []
+def test_finish_functions_are_called_after_the_last_snapshot():
+    """On the same thread; their failures are counted like those of sinks."""
+    called = []
 
     def fail():
         raise OSError("no")
 
     writer = BackgroundWriter(
-        {"snapshots": seen.append}, {"a": lambda: seen.append("end"), "b": fail}, capacity=3
+        {"snapshots": called.append}, {"a": lambda: called.append("end"), "b": fail}, capacity=3
     )
     writer.put("first")
     writer.put("second")
     assert writer.close() is True
-    assert seen == ["first", "second", "end"]
+    assert called == ["first", "second", "end"]
     assert dict(writer.lost) == {"b": 1}
 
 
-def test_writing_that_hangs_is_given_up_and_counted(caplog):
-    """Each snapshot that was not finished counts; the thread ends once it moves again."""
+def test_close_gives_up_hanging_writes_and_counts_them(caplog):
+    """Each unfinished snapshot counts; the thread ends when it resumes."""
     free, kept = threading.Event(), []
     writer = BackgroundWriter({"snapshots": hanging(free, kept)}, capacity=5, timeout=0.05)
     for number in range(4):
@@ -133,8 +133,8 @@ def test_writing_that_hangs_is_given_up_and_counted(caplog):
     assert kept == [0]
 
 
-def test_a_picture_that_hangs_is_lost_without_its_snapshot(caplog):
-    """The snapshot is on disk: the end says that one picture was lost, and no snapshot."""
+def test_a_hanging_picture_is_lost_but_not_its_snapshot(caplog):
+    """The log reports one lost picture and no lost snapshot."""
     free, kept = threading.Event(), []
     sinks = {"snapshots": kept.append, "pictures for TensorBoard": hanging(free, [])}
     writer = BackgroundWriter(sinks, capacity=5, timeout=0.05)
@@ -147,7 +147,7 @@ def test_a_picture_that_hangs_is_lost_without_its_snapshot(caplog):
     free.set()
 
 
-def test_a_snapshot_that_hangs_is_lost_with_its_picture():
+def test_a_hanging_snapshot_is_lost_with_its_picture():
     """Neither was finished."""
     free = threading.Event()
     sinks = {"snapshots": hanging(free, []), "pictures": print}
@@ -159,8 +159,8 @@ def test_a_snapshot_that_hangs_is_lost_with_its_picture():
     free.set()
 
 
-def test_what_decides_is_asked_after_all_before_it():
-    """On the thread; what it returns is handed on, nothing if it returns nothing."""
+def test_a_decision_is_called_after_all_earlier_snapshots():
+    """On the thread; its return value is written, unless it is None."""
     kept = []
     writer = BackgroundWriter({"snapshots": kept.append}, capacity=9)
     for number in range(3):
@@ -171,8 +171,8 @@ def test_what_decides_is_asked_after_all_before_it():
     assert kept == [0, 1, 2, [0, 1, 2]]
 
 
-def test_what_decides_may_fail(caplog):
-    """It costs that snapshot, and is said."""
+def test_a_failing_decision_loses_its_snapshot(caplog):
+    """With a warning."""
     kept = []
 
     def fail():
@@ -186,8 +186,8 @@ def test_what_decides_may_fail(caplog):
     assert "lost 1 snapshot; the last time: no" in caplog.text
 
 
-def test_what_does_not_count_is_lost_without_a_word():
-    """Where there is no place for it."""
+def test_a_dropped_snapshot_that_does_not_count_is_not_logged():
+    """With ``counts=False``."""
     free = threading.Event()
     writer = BackgroundWriter({"snapshots": hanging(free, [])}, capacity=1, timeout=0.05)
     writer.put("at work")
@@ -199,8 +199,8 @@ def test_what_does_not_count_is_lost_without_a_word():
     writer.close()
 
 
-def test_a_snapshot_that_is_handed_over_again_counts_once(caplog):
-    """Lost twice it is one; kept the second time it is none."""
+def test_a_snapshot_that_is_written_again_counts_once(caplog):
+    """Lost twice it counts once; written the second time it does not count."""
 
     class Step:
         def __init__(self, step):

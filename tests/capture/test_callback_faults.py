@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 
 def survive_kills(tmp_path, read_events, kills):
-    """Kill a writer again and again, each time at a random moment; after each all is sound."""
+    """Kill a writer repeatedly at random moments, and check the run after each kill."""
     (tmp_path / "writer.py").write_text(WRITER)
     sys.path.insert(0, str(tmp_path))
     import writer
@@ -81,19 +81,19 @@ def survive_kills(tmp_path, read_events, kills):
     assert set(events) <= set(run.steps)
 
 
-def test_20_kills(tmp_path, read_events):
-    """What was reported as stored is there bit for bit; nothing half-written is seen."""
+def test_a_run_survives_20_kills(tmp_path, read_events):
+    """Every reported snapshot is stored bit for bit, and no partial file is visible."""
     survive_kills(tmp_path, read_events, 20)
 
 
 @pytest.mark.slow
-def test_100_kills(tmp_path, read_events):
+def test_a_run_survives_100_kills(tmp_path, read_events):
     """The same, a hundred times."""
     survive_kills(tmp_path, read_events, 100)
 
 
-def test_a_killed_training_started_again(tmp_path, run_program):
-    """SIGKILL in mid-training, then the same program again: one continuous run."""
+def test_a_killed_training_continues_its_run_when_started_again(tmp_path, run_program):
+    """After SIGKILL, with ``BackupAndRestore``: one continuous run."""
     program = """
         kill = lambda: os.environ["KILL"] and os.kill(os.getpid(), 9)
         train(keras.callbacks.BackupAndRestore("backup"), FilterTracker("run"),
@@ -110,8 +110,8 @@ def test_a_killed_training_started_again(tmp_path, run_program):
         np.testing.assert_array_equal(run.kernels("conv", step), kernel)
 
 
-def test_a_disk_that_is_full_from_the_beginning(tmp_path, run_program):
-    """The manifest cannot be written: an error of ours before the first batch."""
+def test_a_full_disk_at_the_start_is_an_error_before_training(tmp_path, run_program):
+    """The manifest cannot be written."""
     result = run_program(
         """
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -124,13 +124,13 @@ def test_a_disk_that_is_full_from_the_beginning(tmp_path, run_program):
     assert "trained" not in result.stdout
 
 
-def test_a_full_disk(tmp_path, run_program):
-    """No byte can be written in epochs 3 to 5: training ends alike, the rest is stored and said."""
+def test_a_full_disk_loses_snapshots_and_does_not_change_training(tmp_path, run_program):
+    """No byte can be written in epochs 3 to 5; later snapshots are stored, losses are logged."""
     result = run_program(
         """
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         def limit(size):
-            time.sleep(1)  # what is in the background's hands is written, or lost, before
+            time.sleep(1)  # until the queue is written, or lost
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
 
         full, free = lambda: limit(0), lambda: limit(hard)
@@ -162,8 +162,8 @@ def test_a_full_disk(tmp_path, run_program):
     ],
     ids=["exception", "sys.exit", "Ctrl-C", "SIGTERM that exits"],
 )
-def test_a_training_that_ends_early(tmp_path, run_program, end, code):
-    """Keras calls no hook, the program ends at once, and everything taken is on disk."""
+def test_every_snapshot_is_stored_if_the_program_ends_early(tmp_path, run_program, end, code):
+    """Keras calls no hook then."""
     result = run_program(
         f"""
         def end():
@@ -177,8 +177,8 @@ def test_a_training_that_ends_early(tmp_path, run_program, end, code):
     assert not run.verify()
 
 
-def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path, run_program):
-    """Python runs nothing then: what was still waiting is gone, what was written is whole."""
+def test_written_snapshots_are_complete_after_sigterm(tmp_path, run_program):
+    """Without a handler Python runs no code then: queued snapshots are lost."""
     result = run_program(
         """
         def end():
@@ -192,8 +192,8 @@ def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path, run_program)
     assert not run.verify()
 
 
-def test_no_thread_and_no_file_is_left(tiny_model, data, tmp_path):
-    """After ``fit`` nothing of ours runs on or stays open."""
+def test_fit_leaves_no_thread_and_no_open_file(tiny_model, data, tmp_path):
+    """Of this package."""
     tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "run")])
     assert not [t for t in threading.enumerate() if t.name == "filtertrack"]
     if Path("/proc/self/fd").exists():
@@ -203,8 +203,8 @@ def test_no_thread_and_no_file_is_left(tiny_model, data, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs another user in a child process")
-def test_a_folder_that_is_read_only(tmp_path):
-    """Said before training, with the folder's name; also to root's child who is nobody."""
+def test_a_read_only_folder_is_an_error_that_names_it(tmp_path):
+    """Tested as another user if the tests run as root."""
     tmp_path.chmod(0o555)
     for parent in tmp_path.parents:
         if os.access(parent, os.W_OK) and str(parent).count("/") > 1:
@@ -225,11 +225,8 @@ def test_a_folder_that_is_read_only(tmp_path):
     assert "Permission denied" in result.stdout
 
 
-# Two trackers on one folder.
-
-
-def test_two_trackers_in_one_fit(tiny_model, data, tmp_path):
-    """The second is refused before its first batch; the first one's run is whole."""
+def test_the_second_of_two_trackers_of_one_folder_is_refused(tiny_model, data, tmp_path):
+    """Before its first batch; the first one's run is complete."""
     before = tiny_model.get_weights()
     trackers = [FilterTracker(tmp_path), FilterTracker(tmp_path)]
     with pytest.raises(FiltertrackError, match="another tracker is writing"):
@@ -240,8 +237,8 @@ def test_two_trackers_in_one_fit(tiny_model, data, tmp_path):
     assert Run(tmp_path).steps == [0]
 
 
-def test_another_process_and_a_stale_lock(tmp_path):
-    """While another process writes the folder is refused; once that is killed it is free."""
+def test_a_folder_is_locked_until_the_writing_process_ends(tmp_path):
+    """Also if that is killed."""
     code = (
         "import pathlib, sys, time\n"
         "from filtertrack.capture.run_writer import RunWriter\n"
@@ -259,8 +256,8 @@ def test_another_process_and_a_stale_lock(tmp_path):
     RunWriter(tmp_path, None, strict=False).close()
 
 
-def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path):
-    """In a notebook: Ctrl-C, then the same cell again with a new tracker."""
+def test_a_new_tracker_takes_the_folder_of_an_interrupted_fit_over(tiny_model, data, tmp_path):
+    """As in a notebook: Ctrl-C, then the same cell again."""
     import keras
 
     def interrupt(epoch, logs):
@@ -277,8 +274,8 @@ def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path)
     assert Run(tmp_path).steps == [0, 1, 2]
 
 
-def test_a_tracker_whose_folder_was_taken_over(tiny_model, tmp_path, caplog):
-    """By hand, in one program: the second tracker has the folder, and the first one says so."""
+def test_a_tracker_whose_folder_was_taken_over_logs_it(tiny_model, tmp_path, caplog):
+    """In one program, with ``snapshot``: the second tracker has the folder."""
     caplog.set_level(logging.WARNING, "filtertrack")
     first, second = (FilterTracker(tmp_path, existing="replace") for _ in range(2))
     for tracker in (first, second):
@@ -293,8 +290,8 @@ def test_a_tracker_whose_folder_was_taken_over(tiny_model, tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_soak(tmp_path, conv_info):
-    """10,000 snapshots: the last costs what the first did, and memory stays flat."""
+def test_10_000_snapshots_cost_the_same_each(tmp_path, conv_info):
+    """The last append takes as long as the first, and memory stays constant."""
     import resource
 
     info = conv_info(kernel_shape=(3, 3, 3, 32), bias=False)
