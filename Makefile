@@ -2,9 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests run in this many processes; each may need 1 GB of memory. 0: in one, as a debugger needs.
-WORKERS ?= auto
-PYTEST := -m pytest -n $(WORKERS) --maxprocesses 4
+# One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-slow test-jax test-torch bench accuracy scale docs-pictures check format clean
 
