@@ -291,7 +291,7 @@ def test_a_tracker_whose_folder_was_taken_over_logs_it(tiny_model, tmp_path, cap
 
 @pytest.mark.slow
 def test_10_000_snapshots_cost_the_same_each(tmp_path, conv_info):
-    """The last append takes as long as the first, and memory stays constant."""
+    """The last append takes as much CPU time as the first, and memory stays constant."""
     import resource
 
     info = conv_info(kernel_shape=(3, 3, 3, 32), bias=False)
@@ -301,16 +301,16 @@ def test_10_000_snapshots_cost_the_same_each(tmp_path, conv_info):
     times, memory = [], {}
     for step in range(10_000):
         snapshot = Snapshot(Moment(step, step), {info.kernel: kernel + step})
-        start = time.perf_counter()
+        start = time.thread_time()
         run.append(snapshot)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
         summaries.add(snapshot)
         if step in {1000, 9999}:
             memory[step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     first, last = np.median(times[100:1100]), np.median(times[-1000:])
-    start = time.perf_counter()
+    start = time.thread_time()
     Run(tmp_path).kernels("conv1", 9_999)
-    opening = time.perf_counter() - start
+    opening = time.thread_time() - start
     growth = memory[9999] / memory[1000]
     figures = f"{1e3 * first:.2f} -> {1e3 * last:.2f} ms, memory x{growth:.3f}, {opening:.4f} s"
     sys.stdout.write(f"append {figures} to open and read\n")  # pytest -rP shows it
