@@ -1,46 +1,48 @@
-# Everything happens in a virtual environment in this folder; nothing else on the machine changes.
+# Everything is installed into virtual environments in this folder; the system is not changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow test-jax test-torch bench accuracy plan illustrate check format clean
+.PHONY: demo test test-slow test-jax test-torch bench accuracy scale docs-pictures check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
 
-test: $(VENV)/.dev-installed ## install, run the whole test suite
-	$(BIN)/python -m pytest $(TEST)
+test: $(VENV)/.dev-installed ## run all tests except the slow ones
+	$(BIN)/python $(PYTEST) $(TEST)
 
-test-slow: $(VENV)/.dev-installed ## what takes minutes: every application of Keras, 100 kills, 10,000 snapshots
-	$(BIN)/python -m pytest -m slow $(TEST)
+test-slow: $(VENV)/.dev-installed ## run the slow tests: every application of Keras, 100 kills, 10,000 snapshots
+	$(BIN)/python $(PYTEST) -m slow $(TEST)
 
-test-jax test-torch: test-%: .venv-%/.installed ## the same tests on that backend, without tensorflow
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(TEST)
+test-jax test-torch: test-%: .venv-%/.installed ## run the tests on that backend, without tensorflow
+	KERAS_BACKEND=$* .venv-$*/bin/python $(PYTEST) $(TEST)
 
-bench: $(VENV)/.dev-installed ## measure it beside what people use today: half an hour; BENCH=--quick: a minute
+bench: $(VENV)/.dev-installed ## compare with alternatives: half an hour; BENCH=--quick: a minute
 	$(BIN)/python scripts/benchmark.py $(BENCH)
 
-accuracy: $(VENV)/.dev-installed ## plant filters, see whether their labels are found: docs/accuracy.md
+accuracy: $(VENV)/.dev-installed ## measure how often labels are right on planted filters: docs/accuracy.md
 	$(BIN)/python scripts/accuracy.py --markdown docs/accuracy.md $(ACCURACY)
 
-plan: $(VENV)/.dev-installed ## what large runs take, on paper and measured: the table of docs/scale.md
-	$(BIN)/python scripts/plan.py --markdown docs/scale.md $(PLAN)
+scale: $(VENV)/.dev-installed ## estimate and simulate large runs: the tables of docs/scale.md
+	$(BIN)/python scripts/scale.py --markdown docs/scale.md $(SCALE)
 
-illustrate: $(VENV)/.demo-installed ## draw the pictures of docs/measures.md from runs/demo
-	$(BIN)/python scripts/illustrate.py
+docs-pictures: $(VENV)/.demo-installed ## draw the pictures of docs/measures.md from runs/demo
+	$(BIN)/python scripts/docs_pictures.py
 
-check: $(VENV)/.dev-installed ## lint, format, types, and which package may import which
+check: $(VENV)/.dev-installed ## lint, format, types, and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev-installed ## put the code in its form
+format: $(VENV)/.dev-installed ## format the code and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## remove the virtual environment and what tools left behind
-	rm -rf $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+clean: ## remove the virtual environments and the caches of all tools
+	rm -rf $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

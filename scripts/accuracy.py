@@ -1,8 +1,7 @@
-"""Plant filters whose label is known, and see whether it is found: ``make accuracy``.
+"""Measure how often labels are right, on planted filters of known label: ``make accuracy``.
 
-Patterns in random poses, under noise of a known strength, must get their label and their direction
-back. Filters as Keras initialises them must not be called structured. Writes what it finds as
-Markdown, docs/accuracy.md.
+Patterns in random poses with noise of known strength must get the right label and direction.
+Filters as Keras initialises them must not be labelled structured. Writes docs/accuracy.md.
 """
 
 import argparse
@@ -32,16 +31,16 @@ INITIALISERS = (
     "orthogonal",
 )
 _LAYER = 64
-"""Filters in a layer that is initialised."""
+"""Filters of an initialised layer."""
 
 
 class Found(NamedTuple):
-    """What was found of the filters planted in one way.
+    """Results for planted filters of one size, number of channels and signal-to-noise ratio.
 
     Attributes:
-        right: Share of each kind that got its label, in the order of ``KINDS``; NaN where a kind
-            cannot be (colour in a grey filter). A random filter of fewer than 5x5 pixels is right
-            as ``"unknown"``.
+        right: Share of each kind with the right label, in the order of ``KINDS``; NaN where a kind
+            is impossible (colour in a grey filter). For a random filter of fewer than 5x5 pixels
+            ``"unknown"`` is right.
         degrees: Median error of the edges' direction.
     """
 
@@ -50,7 +49,7 @@ class Found(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and write the tables."""
+    """Measure, print and write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--each", type=int, default=500, help="filters of a kind (%(default)d)")
     parser.add_argument(
@@ -72,9 +71,9 @@ def plant(
 
     Args:
         kind: One of ``KINDS``.
-        size: Pixels a side.
-        channels: 1 or 3. Blobs of three are grey, edges grey or opponent colours, half each.
-        ratio: Variance of the pattern about its mean, over that of the normal noise on it.
+        size: Side in pixels.
+        channels: 1 or 3. With 3, blobs are grey, and edges grey or in opponent colours, half each.
+        ratio: Variance of the pattern divided by the variance of the added normal noise.
         rng: Chooses pose and noise.
 
     Returns:
@@ -93,7 +92,7 @@ def plant(
 
 
 def find(size: int, channels: int, ratio: float, each: int, rng: np.random.Generator) -> Found:
-    """Plant so many filters of each kind and see what is found."""
+    """Plant filters of each kind and measure how many get the right label."""
     right, error = [], np.nan
     for kind in KINDS:
         if kind == "colour blob" and channels == 1:
@@ -112,7 +111,7 @@ def find(size: int, channels: int, ratio: float, each: int, rng: np.random.Gener
 
 
 def called(name: str, each: int) -> list[float]:
-    """Return the shares of labels, in the order of ``NAMES``, of a pattern that is neither."""
+    """Return the share of each label in ``NAMES`` for a pattern that is neither edge nor blob."""
     rng = np.random.default_rng(0)
     kernels = []
     for _ in range(each):
@@ -135,8 +134,8 @@ def _spot(down: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def structured_share(name: str, size: int, channels: int, filters: int) -> float:
-    """Return the share of filters that are called structured as Keras initialises them."""
-    import keras  # noqa: PLC0415 - the first table does without
+    """Return the share of Keras's initialised filters that are labelled structured."""
+    import keras  # noqa: PLC0415 - not needed for the first table
 
     layers = []
     for seed in range(-(-filters // _LAYER)):
@@ -149,7 +148,7 @@ def structured_share(name: str, size: int, channels: int, filters: int) -> float
 
 
 def _gabor(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Draw stripes under an envelope: from fine ones to a single edge across the filter."""
+    """Draw a Gabor pattern: from fine stripes to a single edge across the filter."""
     down, right = np.mgrid[:size, :size] - (size - 1) / 2
     angle = rng.uniform(0, np.pi)
     wave = np.exp(rng.uniform(np.log(3.0), np.log(max(3.5, 1.5 * size))))
@@ -178,7 +177,7 @@ def _blob(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _opponent(rng: np.random.Generator) -> np.ndarray:
-    """Mix red, green and blue so that grey is nothing."""
+    """Return random weights of red, green and blue that sum to zero."""
     mixture = rng.normal(size=3)
     mixture -= mixture.mean()
     return np.asarray(mixture / np.linalg.norm(mixture))

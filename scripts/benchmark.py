@@ -1,9 +1,9 @@
-"""Measure filtertrack beside what people use today: ``make bench``.
+"""Compare the speed and output of filtertrack with common alternatives: ``make bench``.
 
-Both sides of a comparison run in turn, and the medians of several rounds count. Absolute times say
-little on a shared machine: the ratios do. CPU time is reported beside the clock on the wall, so
-that nothing is won by a thread that works unseen. Files are judged by decoders that did not write
-them, but for WebP. gifski, torchvision and, for the tab, Chromium are measured where they are
+The sides of a comparison run in alternating order, and the medians of several rounds are reported.
+On a shared machine ratios are reliable, absolute times are not. CPU time is reported beside wall
+time, so that work moved to another thread still counts. Files are checked with independent
+decoders, except WebP. gifski, torchvision and, for the tab, Chromium are measured where they are
 installed.
 """
 
@@ -23,11 +23,11 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.animations import animations, memory
+from benchmarks.comparison import FULL, QUICK, Row, Scale, number
 from benchmarks.drawing import drawing
 from benchmarks.events import events
-from benchmarks.growing import growing
-from benchmarks.page import draw_chart, to_markdown
-from benchmarks.sides import FULL, QUICK, Row, Scale, number
+from benchmarks.growth import growth
+from benchmarks.report import draw_chart, to_markdown
 from benchmarks.starting import starting
 from benchmarks.storing import storing
 from benchmarks.tab import tab
@@ -40,7 +40,7 @@ GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
     "tab": tab,
     "storing": storing,
     "starting": starting,
-    "growing": growing,
+    "growth": growth,
     "animations": animations,
     "memory": memory,
 }
@@ -52,7 +52,7 @@ _LIBRARIES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table as it comes, write it as JSON, and as a page of the documentation."""
+    """Measure, print each row, and write all rows as JSON and as a page of the documentation."""
     options = _parse(arguments)
     began = time.monotonic()
     results: dict[str, list[Row]] = {}
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _about(options: argparse.Namespace, took: float) -> dict[str, Any]:
-    """Say when and with what it was measured."""
+    """Return the date, the machine and the versions of a measurement."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": _machine(),
@@ -98,7 +98,7 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _machine() -> str:
-    """Say what kind of machine this is: its processor, cores and memory."""
+    """Describe the machine: processor, cores and memory."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -125,14 +125,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_const",
         const=QUICK,
         default=FULL,
-        help="a minute or two, to see that it works; its figures mean nothing",
+        help="a minute or two, to check that it works; its figures mean nothing",
     )
     parser.add_argument(
         "--only", type=_groups, default=list(GROUPS), metavar="A,B", help=", ".join(GROUPS)
     )
     parser.add_argument("--json", type=Path, default=Path("runs/benchmark.json"))
     parser.add_argument(
-        "--markdown", type=Path, help="also a page for the documentation, a chart beside it"
+        "--markdown", type=Path, help="also write a page of documentation, with a chart beside it"
     )
     options = parser.parse_args(arguments)
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Train a small CNN on photographs and watch its first filters form: ``make demo``.
+"""Train a small CNN on photographs and track its filters: ``make demo``.
 
-The task: from which of 13 photographs does a patch of 24×24 pixels come? Patches for training are
-from the left four fifths of each photograph, those held out from the right fifth, so nothing is
-seen twice. Each patch loses its own mean colour first. Otherwise colour alone solves the task, and
-the filters stay flat instead of becoming edges.
+The task: to classify from which of 13 photographs a patch of 24×24 pixels comes. Training patches
+come from the left four fifths of each photograph, held-out patches from the right fifth, so that
+they do not overlap. The mean colour of each patch is subtracted. Otherwise colour alone solves the
+task, and the filters stay flat instead of becoming edges.
 """
 
 import argparse
@@ -41,10 +41,10 @@ BATCH = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, draw, say what has been reached, and what to run next."""
+    """Train, draw the animation, print the results and the commands to run next."""
     options = _parse(arguments)
     try:
-        import keras  # noqa: PLC0415 - the sentence below is better than a traceback
+        import keras  # noqa: PLC0415 - an error message instead of a traceback
         import skimage  # noqa: F401, PLC0415
         import sklearn  # noqa: F401, PLC0415
     except ModuleNotFoundError as error:
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gif = animate(options.run, options.run / "evolution.gif", layers="conv1")
     _report(Run(options.run), accuracy)
     print(f"{time.monotonic() - start:.0f} seconds. Look at {shlex.quote(str(gif))}")
-    _say_what_next(options.run)
+    _print_next_commands(options.run)
     return 0
 
 
@@ -78,12 +78,12 @@ def make_patches(
     """Cut patches out of every photograph.
 
     Args:
-        each: Training patches a photograph; a fifth as many are held out.
-        rng: Chooses where.
+        each: Training patches per photograph; a fifth as many are held out.
+        rng: Chooses the positions.
 
     Returns:
         ``(patches, labels)`` for training and held out. Patches: ``(n, 24, 24, 3)`` float32, each
-        without its own mean colour, all over the training patches' standard deviation.
+        minus its mean colour, all divided by the training patches' standard deviation.
     """
     photographs = [_photograph(name) for name in PHOTOGRAPHS]
     seams = [int(TRAINING_WIDTH * photograph.shape[1]) for photograph in photographs]
@@ -100,11 +100,11 @@ def make_patches(
 
 
 def make_model(classes: int, batches: int) -> Any:
-    """Make the CNN: three convolutions, of which the first sees 9×9 pixels in colour.
+    """Make the CNN: three convolutions, the first with kernels of 9×9 pixels in colour.
 
     Args:
         classes: Number of photographs.
-        batches: Of the whole training: the learning rate falls to nothing over them.
+        batches: Batches of the whole training, over which the learning rate decays to zero.
 
     Returns:
         A compiled ``keras.Model``.
@@ -140,7 +140,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _photograph(name: str) -> np.ndarray:
-    """Return a photograph that ships inside scikit-image or scikit-learn, in colour, 0…1."""
+    """Return a photograph of scikit-image or scikit-learn, in colour, with values 0..1."""
     import skimage.data  # noqa: PLC0415 - after the check in main
     from sklearn.datasets import load_sample_image  # noqa: PLC0415
 
@@ -155,19 +155,19 @@ def _photograph(name: str) -> np.ndarray:
 
 
 def _cut(areas: Sequence[np.ndarray], each: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut so many patches out of each area, and take each patch's own mean colour off."""
+    """Cut random patches out of each area and subtract the mean colour of each."""
     patches = np.empty((len(areas), each, SIDE, SIDE, 3), np.float32)
-    for area, place in zip(areas, patches, strict=True):
+    for area, target in zip(areas, patches, strict=True):
         windows = np.lib.stride_tricks.sliding_window_view(area, (SIDE, SIDE), axis=(0, 1))
         top = rng.integers(windows.shape[0], size=each)
         left = rng.integers(windows.shape[1], size=each)
-        place[:] = windows[top, left].transpose(0, 2, 3, 1)
+        target[:] = windows[top, left].transpose(0, 2, 3, 1)
     patches -= patches.mean(axis=(2, 3), keepdims=True)
     return patches.reshape(-1, SIDE, SIDE, 3)
 
 
 def _report(run: Any, accuracy: float) -> None:
-    """Say in numbers what the animation shows."""
+    """Print accuracy, the share of structured filters, and their labels."""
     from filtertrack import measure  # noqa: PLC0415 - with the package, in main
 
     layer = measure(run, layers="conv1").layers["conv1"]
@@ -179,10 +179,10 @@ def _report(run: Any, accuracy: float) -> None:
         f"structured filters of conv1: {share[0]:.0%} before training, {share[-1]:.0%} after; "
         f"half had formed by batch {layer.half_formed:.0f} of {layer.steps[-1]}"
     )
-    print(f"what they are: {found}")
+    print(f"labels: {found}")
 
 
-def _say_what_next(run: Path) -> None:
+def _print_next_commands(run: Path) -> None:
     folder = Path(sys.executable).parent
     here = "" if shutil.which("filtertrack") else f"{os.path.relpath(folder)}/"
     path = shlex.quote(str(run))

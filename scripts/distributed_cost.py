@@ -1,10 +1,10 @@
-"""Measure what tracking adds to a step of two processes.
+"""Measure the time that tracking adds to a training step of two processes on jax.
 
-``.venv-jax/bin/python scripts/distributed_cost.py`` prints a table, in a minute. Two processes with
-two CPU devices each train one model on jax, without a tracker and with one that takes every batch,
-in turn; medians of all batches count. Both wait for each other at each step, so the step's time
-says what training pays, and the time inside the tracker's hook who pays it. What process 0 writes
-in the background takes its share of the same processors.
+``.venv-jax/bin/python scripts/distributed_cost.py`` prints a table within a minute. Two processes
+of two CPU devices train one model, alternately without a tracker and with one that takes a snapshot
+of every batch; the medians of all batches are reported. The processes synchronize at each step, so
+the step time is the cost for training, and the time in the tracker's hook is the cost for each
+process. The background writing of process 0 uses the same processors.
 """
 
 import json
@@ -25,13 +25,13 @@ Times = dict[str, list[float]]
 
 
 def main() -> None:
-    """Start both processes, and print what they measured as a Markdown table."""
+    """Start both processes and print their results as a Markdown table."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
         processes = [
-            subprocess.Popen(  # noqa: S603 - this program itself
+            subprocess.Popen(  # noqa: S603 - runs this file
                 [sys.executable, __file__, folder, str(rank), str(port)], stderr=subprocess.DEVNULL
             )
             for rank in (0, 1)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(folder: Path, rank: int, port: str) -> None:
-    """Train in one of the processes, and write down how long each batch took."""
+    """Train in one process and write the time of each batch to a file."""
     import jax  # noqa: PLC0415 - not in the process that starts the others
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -101,14 +101,14 @@ def _rounds(folder: Path) -> Times:
 
 
 def _clock(times: list[float]) -> Any:
-    """Return a callback that notes how long it took from each batch to the next."""
+    """Return a callback that appends the time from each batch to the next."""
     import keras  # noqa: PLC0415
 
     class TickClock(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
         last: float | None = None
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-            float(logs["loss"])  # waits for the step, so that the hook's time is its own
+            float(logs["loss"])  # waits for the step, so that the hook's time excludes it
             now = time.perf_counter()
             if self.last is not None:
                 times.append(now - self.last)

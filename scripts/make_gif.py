@@ -1,6 +1,6 @@
 """Make an animation of a run: ``python scripts/make_gif.py runs/exp1 -o evolution.gif``.
 
-The same as ``filtertrack animate``, for people who look in this folder first.
+The same as ``filtertrack animate``.
 """
 
 import sys

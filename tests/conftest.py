@@ -1,4 +1,4 @@
-"""What several test files share: small runs, a tiny model, golden pictures, an event reader."""
+"""Shared fixtures: small runs, a tiny model, golden pictures, decoders, TensorBoard, a browser."""
 
 import json
 import re
@@ -20,29 +20,29 @@ from PIL import Image
 
 from filtertrack import LayerInfo, Moment, Run, Snapshot
 
-# Started in the background, a shell's programs ignore Ctrl-C, and so would all that tests start.
+# A program started in the background of a shell ignores Ctrl-C, and so would its child processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Programs, which test_processes.py and test_hostile.py start.
+# Programs that tests start.
 collect_ignore = ["capture/distributed_training.py", "storage/hostile_runs.py"]
 
 GOLDEN = Path(__file__).parent / "golden"
 
-# A shared machine stalls now and then; a slow example is no fault of the code.
+# No deadline: a shared machine may be slow at any time.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--update-golden", action="store_true", help="write the golden pictures anew: look at them"
+        "--update-golden", action="store_true", help="write the golden files again: look at them"
     )
 
 
 @pytest.fixture
 def scripts(monkeypatch):
-    """Make what is in the folder of scripts importable; return the folder."""
+    """Make the modules of ``scripts/`` importable; return that folder."""
     folder = Path(__file__).parent.parent / "scripts"
     monkeypatch.syspath_prepend(folder)
     return folder
@@ -55,7 +55,7 @@ def rng():
 
 @pytest.fixture
 def golden(request):
-    """Compare a Pillow image with the golden picture of that name, exactly; a missing one fails."""
+    """Compare a Pillow image exactly with the golden picture of a name; a missing one fails."""
 
     def compare(name, image):
         path = GOLDEN / name
@@ -72,7 +72,7 @@ def golden(request):
 
 
 def _conv_info(name="conv1", kernel_shape=(3, 3, 1, 4), *, bias=True, **changes):
-    """Describe a Conv2D as discovery would."""
+    """Describe a Conv2D as ``TrackedLayers`` does."""
     *space, channels, filters = kernel_shape
     fields = {
         "name": name,
@@ -97,7 +97,7 @@ def conv_info():
 
 @pytest.fixture
 def make_run(tmp_path, rng):
-    """Write a run without any training: layers, and random weights that drift step by step."""
+    """Write a run without training, with random weights that change at each step."""
 
     def make(*infos, steps=(0, 1, 2), folder="run", dtype=np.float32):
         infos = infos or (
@@ -123,7 +123,7 @@ def make_run(tmp_path, rng):
 
 @pytest.fixture
 def forge_manifest():
-    """Write a manifest of any content, its checksum right, computed here."""
+    """Write a manifest of any content with a valid checksum."""
 
     def forge(file, manifest):
         rest = {key: value for key, value in manifest.items() if key != "checksum"}
@@ -165,13 +165,13 @@ def data(rng):
 
 @pytest.fixture
 def decoded():
-    """Decode a GIF, APNG, MP4 or WebM with ffmpeg, no Pillow: ``(frames, height, width, 3)``."""
+    """Decode a GIF, APNG, MP4 or WebM with ffmpeg: ``(frames, height, width, 3)``."""
     import imageio_ffmpeg
 
     def decode(path):
-        passed_on = ["-fps_mode", "passthrough"]  # a frame a frame, however long each is shown
-        raw = ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"]  # each says its size
-        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, *passed_on, *raw]
+        timing = ["-fps_mode", "passthrough"]  # each frame once, whatever its duration
+        raw = ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"]  # with a header each
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, *timing, *raw]
         data = subprocess.run(ffmpeg, check=True, capture_output=True).stdout
         header = b"\n".join(data.split(b"\n", 3)[:3]) + b"\n"  # P6, width and height, 255
         width, height = map(int, header.split()[1:3])
@@ -182,33 +182,33 @@ def decoded():
 
 
 class TensorBoard:
-    """The real one, on loopback.
+    """A running TensorBoard on loopback.
 
     Attributes:
-        address: Where it answers, without a slash at its end.
-        log: The file that it writes its messages to.
-        process: The one that serves.
+        address: Its URL, without a slash at the end.
+        log: The file of its messages.
+        process: The server process.
     """
 
     def __init__(self, address, log, process):
         self.address, self.log, self.process = address, log, process
 
     def get(self, path, query=""):
-        """Get a path below ``/data/`` over HTTP; the query is text or name to value."""
+        """Request a path below ``/data/``; the query is text, or name to value."""
         query = query if isinstance(query, str) else urllib.parse.urlencode(query)
         url = f"{self.address}/data/{path}?{query}"
         with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - loopback
             return response.read()
 
 
-def _until(look, what="TensorBoard", patience=90):
-    """Look until there is something."""
+def _until(condition, what="TensorBoard", patience=90):
+    """Call a function until it returns a true value, and return that."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
-        if found := look():
+        if found := condition():
             return found
         time.sleep(0.05)
-    raise AssertionError(f"{what} did not come in time")
+    raise AssertionError(f"{what}: not within {patience} seconds")
 
 
 @pytest.fixture(scope="session")
@@ -218,7 +218,7 @@ def until():
 
 @pytest.fixture(scope="session")
 def tensorboard(tmp_path_factory):
-    """Start the real TensorBoard with some flags; a context that ends it."""
+    """Start TensorBoard with some flags on a free port; a context manager that ends it."""
 
     @contextmanager
     def start(*flags, cwd=None):
@@ -229,8 +229,8 @@ def tensorboard(tmp_path_factory):
             subprocess.Popen([*command, *flags], stderr=stderr, cwd=cwd) as server,
         ):
             try:
-                said = _until(lambda: re.search(r"http://127\.0\.0\.1:\d+[\w/]*", log.read_text()))
-                yield TensorBoard(said[0].rstrip("/"), log, server)
+                found = _until(lambda: re.search(r"http://127\.0\.0\.1:\d+[\w/]*", log.read_text()))
+                yield TensorBoard(found[0].rstrip("/"), log, server)
             finally:
                 server.terminate()
 
@@ -239,9 +239,9 @@ def tensorboard(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The system's Chromium, without a window: ``with chromium.new_page() as page``.
+    """The system's Chromium, headless: ``with chromium.new_page() as page``.
 
-    For a file of tests: as long as it is there, nothing else in this thread can use asyncio.
+    Scoped to a file of tests: while it runs, nothing else in this thread can use asyncio.
     """
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
@@ -293,7 +293,7 @@ _FORMED = {
 
 
 def _planted_filter(kind, rng, channels):
-    """Return a filter of 7x7 of unit variance that holds what its kind says."""
+    """Return a 7x7 filter of unit variance with the pattern of its kind."""
     y, x = np.mgrid[-3:4, -3:4].astype(float)
     spot = np.exp(-(x**2 + y**2) / 4)
     shape = {
@@ -312,11 +312,11 @@ def _planted_filter(kind, rng, channels):
 
 @pytest.fixture(scope="session")
 def planted_run(tmp_path_factory):
-    """A run whose filters are known: noise at step 0, patterns that come in at known steps.
+    """A run of known filters: noise at step 0, and patterns from known steps on.
 
-    conv1, 7x7x3: an edge at step 2, a blob at 5, a colour blob at 1, noise that never moves, a copy
-    of the edge at 2, zeros, a flat tone at 10, noise that moves. conv2, 7x7x1: edges and a blob at
-    steps 1, 1, 2 and 5. Tests do not write into it.
+    conv1, 7x7x3: an edge from step 2, a blob from 5, a colour blob from 1, constant noise, a copy
+    of the edge from 2, zeros, a flat tone from 10, changing noise. conv2, 7x7x1: edges and a blob
+    from steps 1, 1, 2 and 5. Tests must not write into it.
     """
     rng = np.random.default_rng(3)
     infos = {
@@ -345,10 +345,9 @@ def planted_run(tmp_path_factory):
 
 @pytest.fixture
 def published():
-    """The layers that the authors' program was run on, by name."""
+    """Layers with reference values from a published program: 16 filters of 8 channels, 3x3."""
 
     def published(name):
-        """Return the layers that the authors' program was run on: 16 filters of 8 channels, 3x3."""
         rng = np.random.default_rng(2022)
         plain = rng.normal(size=(16, 8, 3, 3))
         sparse = plain.copy()
@@ -356,7 +355,7 @@ def published():
         mixtures, patterns = rng.normal(size=(16, 8, 2)), rng.normal(size=(2, 3, 3))
         low_rank = np.einsum("oir,rhw->oihw", mixtures, patterns)
         layer = {"plain": plain, "sparse": sparse, "low rank": low_rank}[name]
-        # Theirs are filters, channels, height, width.
+        # The program's axes are filters, channels, height, width.
         return layer.transpose(0, 2, 3, 1).astype(np.float32)
 
     return published

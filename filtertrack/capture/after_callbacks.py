@@ -1,4 +1,4 @@
-"""Call a function after the last callback of a ``fit`` has ended."""
+"""Calls a function after the last callback of a ``fit`` has ended."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -7,15 +7,15 @@ from typing import Any
 import keras
 
 
-def after_all_callbacks(callback: keras.callbacks.Callback, act: Callable[[], None]) -> None:
+def after_all_callbacks(callback: keras.callbacks.Callback, function: Callable[[], None]) -> None:
     """Call a function when the last callback's ``on_train_end`` has returned.
 
-    Keras does not give a callback the list that contains it, but this list calls it: it is searched
-    for among the callers. Where none is found, the function is called at once.
+    Keras does not give a callback the list that contains it. That list is the caller of the
+    callback, so it is taken from the call stack. If it is not there, the function is called now.
 
     Args:
         callback: The callback whose ``on_train_end`` is running.
-        act: The function.
+        function: The function to call.
     """
     frame, callbacks = inspect.currentframe(), [callback]
     while frame is not None:
@@ -26,29 +26,29 @@ def after_all_callbacks(callback: keras.callbacks.Callback, act: Callable[[], No
             break
         frame = frame.f_back
     if callbacks[-1] is callback:
-        act()
+        function()
     else:
-        callbacks.append(_Last(callbacks, act))
+        callbacks.append(_Last(callbacks, function))
 
 
 class _Last(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
     """Temporary last callback: calls a function in ``on_train_end``, then removes itself.
 
     Args:
-        callbacks: The list that it is the last of.
-        act: The function.
+        callbacks: The list whose last callback it is.
+        function: The function to call.
     """
 
-    def __init__(self, callbacks: list[Any], act: Callable[[], None]) -> None:
+    def __init__(self, callbacks: list[Any], function: Callable[[], None]) -> None:
         super().__init__()
-        self._callbacks, self._act = callbacks, act
+        self._callbacks, self._function = callbacks, function
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Call the function.
 
-        The last such callback removes all of them, because Keras is iterating over the list.
+        The last such callback removes all of them: Keras is still iterating over the list.
         """
         if self._callbacks[-1] is self:
             while isinstance(self._callbacks[-1], _Last):
                 self._callbacks.pop()
-        self._act()
+        self._function()

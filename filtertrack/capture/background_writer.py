@@ -1,4 +1,4 @@
-"""Write snapshots in the background: the training thread hands them over and goes on."""
+"""Writes snapshots on a background thread behind a bounded queue."""
 
 import logging
 import queue
@@ -14,54 +14,56 @@ from functools import partial
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.snapshot import Snapshot
 
-_MEMORY = 256 << 20
-_MOST_WAITING = 32
-_WORTH_SAYING = 0.1  # seconds
-_BOUND = 6
-"""How often its patience a recorder waits in the end while nothing moves."""
+_QUEUE_BYTES = 256 << 20
+_MAX_QUEUED = 32
+_REPORTED_WAIT = 0.1
+"""Seconds of waiting of the training thread above which the log reports them."""
+_CLOSE_TIMEOUTS = 6
+"""Timeouts without progress after which ``close`` gives up."""
 _log = logging.getLogger("filtertrack")
 
 Sink = Callable[[Snapshot], object]
 Decision = Callable[[], Snapshot | None]
-"""Decides, when everything before it is done, what is handed to the sinks, if anything."""
+"""Called in turn on the thread; returns the snapshot to write, or None for nothing."""
 
 _ALL: "weakref.WeakSet[BackgroundWriter]" = weakref.WeakSet()
-"""Every recorder of this program."""
+"""Every background writer of this program."""
 
 
-class _Word(Enum):
-    """What is said to the thread, beside the snapshots that are handed to it."""
+class _Command(Enum):
+    """Commands to the thread, in the same queue as the snapshots."""
 
-    FINISH = "what can be finished for now"
-    END = "and end"
-
-
-Waiting = queue.Queue[Snapshot | Decision | _Word]
+    FINISH = "call the finish functions"
+    END = "call the finish functions and end"
 
 
-def room_for(snapshot_bytes: int) -> int:
-    """Return how many snapshots may wait: what 256 MB hold, at least 2 and at most 32."""
-    return max(2, min(_MOST_WAITING, _MEMORY // max(1, snapshot_bytes)))
+Waiting = queue.Queue[Snapshot | Decision | _Command]
+
+
+def queue_capacity(snapshot_bytes: int) -> int:
+    """Return how many snapshots may wait in the queue: 256 MB of them, at least 2, at most 32."""
+    return max(2, min(_MAX_QUEUED, _QUEUE_BYTES // max(1, snapshot_bytes)))
 
 
 class BackgroundWriter:
-    """Hands each snapshot to every sink, in order, on one background thread.
+    """Passes each snapshot to every sink, in order, on one background thread.
 
-    A sink that fails loses its part of that snapshot and nothing else: the other sinks get theirs,
-    later snapshots are tried again, the first failure is a warning and the rest are counted.
+    A failure of one sink affects only that sink and that snapshot. The first failure is logged as a
+    warning, later ones are counted.
 
     Args:
-        sinks: What a sink keeps, such as ``"snapshots"``, to the function that keeps it.
-        finish: What is called after the last snapshot, on the same thread, named like the sinks.
-        room: How many snapshots may wait. With all places taken ``put`` waits for one.
+        sinks: What a sink writes, such as ``"snapshots"``, to the function that writes it.
+        finish: Functions to call after the last snapshot, on the same thread, named like the sinks.
+        capacity: Number of snapshots that may wait in the queue. ``put`` waits while it is full.
         strict: Raise a sink's failure in the thread that calls ``put`` or ``close``.
-        patience: Seconds ``put`` waits for a place before it gives the snapshot up. After that it
-            does not wait again until a place is free: a disk that hangs costs training this once.
+        timeout: Seconds that ``put`` waits while the queue is full before it drops the snapshot.
+            Then it does not wait again until a snapshot was accepted, so that a disk that hangs
+            delays training only once.
 
     Example:
         >>> kept = []
-        >>> recorder = BackgroundWriter({"snapshots": kept.append}, room=2)
-        >>> recorder.put("any snapshot"), recorder.close(), kept
+        >>> writer = BackgroundWriter({"snapshots": kept.append}, capacity=2)
+        >>> writer.put("any snapshot"), writer.close(), kept
         (True, True, ['any snapshot'])
     """
 
@@ -70,115 +72,113 @@ class BackgroundWriter:
         sinks: Mapping[str, Sink],
         finish: Mapping[str, Callable[[], object]] | None = None,
         *,
-        room: int,
+        capacity: int,
         strict: bool = False,
-        patience: float = 10.0,
+        timeout: float = 10.0,
     ) -> None:
-        self._queue: Waiting = queue.Queue(room)
-        self._ledger = _Ledger(strict=strict)
-        self._patience = patience
-        self._gave_up = False
+        self._queue: Waiting = queue.Queue(capacity)
+        self._losses = _Losses(strict=strict)
+        self._timeout = timeout
+        self._dropped = False
         self._waited = 0.0
         self._at_end: list[Callable[[], object]] = []
         # The thread holds no reference to this object, so that dropping it ends the thread.
         thread = threading.Thread(
             target=_work,
-            args=(self._queue, dict(sinks), dict(finish or {}), self._ledger, self._at_end),
+            args=(self._queue, dict(sinks), dict(finish or {}), self._losses, self._at_end),
             name="filtertrack",
             daemon=True,
         )
         thread.start()
         self._thread = thread
         # Also at the interpreter's exit: Keras calls no hook when fit raises or is interrupted.
-        self._end = weakref.finalize(self, _end, self._queue, thread, patience, self._ledger)
+        self._end = weakref.finalize(self, _end, self._queue, thread, timeout, self._losses)
         _ALL.add(self)
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """How many snapshots each sink has lost."""
-        return self._ledger.lost
+        """Number of snapshots that each sink has lost."""
+        return self._losses.counts
 
     def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> bool:
-        """Hand a snapshot over, or what decides on one. Its arrays must not change any more.
+        """Add a snapshot to the queue. The caller must not change its arrays afterwards.
 
         Args:
-            snapshot: The snapshot, or a function that is called on the thread.
-            counts: Whether a snapshot is lost if there is no place for it.
+            snapshot: The snapshot, or a function that returns it on the thread.
+            counts: Whether it counts as a lost snapshot if it is dropped.
 
         Returns:
-            Whether there was a place for it.
+            Whether the queue accepted it.
 
         Raises:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
         """
         start = time.monotonic()
         try:
-            self._queue.put(snapshot, timeout=self._wait())
-            self._gave_up = False
+            # Not 0: a moment of the thread's work may be all that is missing.
+            self._queue.put(snapshot, timeout=0.001 if self._dropped else self._timeout)
+            self._dropped = False
         except queue.Full:
-            self._gave_up = True
+            self._dropped = True
             if counts:
                 error = TimeoutError("writing is slower than training")
-                self._ledger.note("snapshots", error, _key_of(snapshot))
+                self._losses.add("snapshots", error, _key_of(snapshot))
         self._waited += time.monotonic() - start
-        self._ledger.check()
-        return not self._gave_up
+        self._losses.check()
+        return not self._dropped
 
     def close(self) -> bool:
-        """Wait until everything is written, and say what was lost.
+        """Wait until everything is written, and log what was lost.
 
         Returns:
-            Whether that ended: writing that hangs is given up.
+            Whether everything was processed; False if writing hangs.
 
         Raises:
             FiltertrackError: With ``strict``, if a sink has failed since the last call.
         """
-        left = self._end() if self._end.alive else 0
-        if self._waited > _WORTH_SAYING:
+        complete = not self._end.alive or self._end()
+        if self._waited > _REPORTED_WAIT:
             _log.warning("training waited %.1f s for snapshots to be written", self._waited)
             self._waited = 0.0
-        self._ledger.check()
-        return not left
+        self._losses.check()
+        return bool(complete)
 
-    def after(self, act: Callable[[], object]) -> None:
-        """Have something done when the thread has ended: one that was given up may still write."""
-        self._at_end.append(act)
+    def call_at_end(self, function: Callable[[], object]) -> None:
+        """Call a function when the thread has ended; after a timeout it may still be writing."""
+        self._at_end.append(function)
         self._thread.join(0.1)
         if not self._thread.is_alive():
-            _do_all(self._at_end)
+            _call_all(self._at_end)
 
-    def settle(self) -> None:
-        """Wait until nothing waits, or nothing has moved for some time. More may still come."""
+    def flush(self) -> None:
+        """Wait until the queue is processed, or makes no progress; the writer stays open."""
         with suppress(queue.Full):
-            self._queue.put_nowait(_Word.FINISH)
-        _settled(self._queue, self._thread, self._patience)
-
-    def _wait(self) -> float:
-        return 0.001 if self._gave_up else self._patience
+            self._queue.put_nowait(_Command.FINISH)
+        _is_processed(self._queue, self._thread, self._timeout)
 
 
-class _Ledger:
-    """What was lost, and why.
+class _Losses:
+    """Counts the snapshots that each sink has lost, and keeps the last reason.
 
-    A snapshot that is handed over again counts once, and not at all if it is kept then.
+    A snapshot that is written again counts once, and not at all if that succeeds.
 
     Attributes:
-        at_work: What the thread is doing now: the sinks that have not got the last snapshot yet.
+        pending: Names of the functions that the thread has yet to complete for this snapshot.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self._lost: defaultdict[str, set[object]] = defaultdict(set)
-        self.at_work: set[str] = set()
+        self.pending: set[str] = set()
         self._strict = strict
         self._failure: tuple[str, Exception] | None = None
         self._last: dict[str, Exception] = {}
 
     @property
-    def lost(self) -> Mapping[str, int]:
-        """How many each sink has lost."""
+    def counts(self) -> Mapping[str, int]:
+        """Number of snapshots that each sink has lost."""
         return {what: len(keys) for what, keys in self._lost.items() if keys}
 
-    def note(self, what: str, error: Exception, key: object = None) -> None:
+    def add(self, what: str, error: Exception, key: object = None) -> None:
         is_first = what not in self._last
         self._lost[what].add(object() if key is None else key)
         self._last[what] = error
@@ -187,7 +187,8 @@ class _Ledger:
         elif is_first:
             _log.warning("could not write %s, training goes on: %s", what, _describe(error))
 
-    def kept(self, what: str, key: object) -> None:
+    def discard(self, what: str, key: object) -> None:
+        """Count a snapshot as written that was lost before."""
         self._lost[what].discard(key)
 
     def check(self) -> None:
@@ -196,11 +197,9 @@ class _Ledger:
             raise FiltertrackError(f"could not write {what}: {_describe(error)}") from error
 
     def report(self) -> None:
-        for what, count in self.lost.items():
-            _log.warning("lost %s; the last time: %s", counted(count, what), self._reason(what))
-
-    def _reason(self, what: str) -> str:
-        return _describe(self._last[what])
+        for what, count in self.counts.items():
+            reason = _describe(self._last[what])
+            _log.warning("lost %s; the last time: %s", counted(count, what), reason)
 
 
 def _describe(error: Exception) -> str:
@@ -211,84 +210,80 @@ def _work(
     waiting: Waiting,
     sinks: Mapping[str, Sink],
     finish: Mapping[str, Callable[[], object]],
-    ledger: _Ledger,
+    losses: _Losses,
     at_end: list[Callable[[], object]],
 ) -> None:
-    while (came := waiting.get()) is not _Word.END:
-        if isinstance(came, _Word):
-            _try_all(finish, ledger)
+    """Process the queue until ``END``: the function of the thread."""
+    while (item := waiting.get()) is not _Command.END:
+        if isinstance(item, _Command):
+            _try_all(finish, losses)
         else:
-            _hand_on(came, sinks, ledger)
-        del came
+            _write(item, sinks, losses)
+        del item  # a snapshot's memory is freed before the next one arrives
         waiting.task_done()
-    _try_all(finish, ledger)
-    _do_all(at_end)
+    _try_all(finish, losses)
+    _call_all(at_end)
 
 
-def _hand_on(came: Snapshot | Decision, sinks: Mapping[str, Sink], ledger: _Ledger) -> None:
+def _write(item: Snapshot | Decision, sinks: Mapping[str, Sink], losses: _Losses) -> None:
     try:
-        snapshot = came() if callable(came) else came
+        snapshot = item() if callable(item) else item
     except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
-        ledger.note("snapshots", error)
+        losses.add("snapshots", error)
         return
     if snapshot is not None:
-        acts = {what: partial(sink, snapshot) for what, sink in sinks.items()}
-        _try_all(acts, ledger, _key_of(snapshot))
+        functions = {what: partial(sink, snapshot) for what, sink in sinks.items()}
+        _try_all(functions, losses, _key_of(snapshot))
 
 
 def _key_of(snapshot: Snapshot | Decision) -> object:
-    """Return what tells one snapshot from others; a decision is told from all others."""
+    """Return the step of a snapshot as its key; a decision has none."""
     return getattr(snapshot, "step", None)
 
 
-def _do_all(acts: list[Callable[[], object]]) -> None:
+def _call_all(functions: list[Callable[[], object]]) -> None:
     with suppress(IndexError):  # the thread and its owner may both be here
         while True:
-            acts.pop()()
+            functions.pop()()
 
 
-def _try_all(acts: Mapping[str, Callable[[], object]], ledger: _Ledger, key: object = None) -> None:
-    ledger.at_work = set(acts)
-    for what, act in acts.items():
+def _try_all(
+    functions: Mapping[str, Callable[[], object]], losses: _Losses, key: object = None
+) -> None:
+    losses.pending = set(functions)
+    for what, function in functions.items():
         try:
-            act()
-            ledger.kept(what, key)
+            function()
+            losses.discard(what, key)
         except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
-            ledger.note(what, error, key)
-        ledger.at_work.discard(what)
+            losses.add(what, error, key)
+        losses.pending.discard(what)
 
 
-def _end(
-    waiting: Waiting,
-    thread: threading.Thread,
-    patience: float,
-    ledger: _Ledger,
-) -> int:
-    """Let the thread finish what waits, and say what was lost.
+def _end(waiting: Waiting, thread: threading.Thread, timeout: float, losses: _Losses) -> bool:
+    """Process the rest of the queue, end the thread, and log what was lost.
 
     Returns:
-        How many snapshots were not finished.
+        Whether everything was processed; False if writing hangs.
     """
-    left = 0
-    if _settled(waiting, thread, patience):
-        with suppress(queue.Full):  # another thread of the program still puts snapshots
-            waiting.put(_Word.END, timeout=patience)
-        thread.join(_BOUND * patience)
-    if thread.is_alive():
-        gave_up = TimeoutError("writing did not finish")
-        waited = _given_up(waiting)
-        for what in [*sorted(ledger.at_work), *["snapshots"] * waited]:
-            ledger.note(what, gave_up)
-        left = 1 + waited
-    ledger.report()
-    return left
+    if _is_processed(waiting, thread, timeout):
+        with suppress(queue.Full):  # another thread of the program still adds snapshots
+            waiting.put(_Command.END, timeout=timeout)
+        thread.join(_CLOSE_TIMEOUTS * timeout)
+    complete = not thread.is_alive()
+    if not complete:
+        error = TimeoutError("writing did not finish")
+        for what in [*sorted(losses.pending), *["snapshots"] * _discard_queue(waiting)]:
+            losses.add(what, error)
+    losses.report()
+    return complete
 
 
-def _settled(waiting: Waiting, thread: threading.Thread, patience: float) -> bool:
-    """Wait until everything that waits is done; False where nothing has moved for some time."""
+def _is_processed(waiting: Waiting, thread: threading.Thread, timeout: float) -> bool:
+    """Wait until the queue is processed; return False if it makes no progress."""
     left, since = waiting.unfinished_tasks, time.monotonic()
     while left and thread.is_alive():
-        if time.monotonic() - since > _BOUND * patience:
+        if time.monotonic() - since > _CLOSE_TIMEOUTS * timeout:
             return False
         time.sleep(0.001)
         if waiting.unfinished_tasks != left:
@@ -296,26 +291,27 @@ def _settled(waiting: Waiting, thread: threading.Thread, patience: float) -> boo
     return True
 
 
-def _given_up(waiting: Waiting) -> int:
-    """Take out what waits, so that the thread ends once it moves again; return how many."""
+def _discard_queue(waiting: Waiting) -> int:
+    """Empty the queue, so that a thread that resumes ends; return the number of snapshots."""
     count = 0
     with suppress(queue.Empty):
         while True:
-            count += not isinstance(waiting.get_nowait(), _Word)
-    waiting.put_nowait(_Word.END)
+            count += not isinstance(waiting.get_nowait(), _Command)
+    waiting.put_nowait(_Command.END)
     return count
 
 
-def _settle_all() -> None:
-    for recorder in list(_ALL):
-        if recorder._end.alive:  # noqa: SLF001 - its own kind
-            recorder.settle()
+def _flush_all() -> None:
+    for writer in list(_ALL):
+        if writer._end.alive:  # noqa: SLF001 - of the same class
+            writer.flush()
 
 
-# At the program's end, before the threads end that other libraries work with: to reach object
-# storage takes some. Python has no public way to ask for that; without it, what waits on disk is
-# written all the same, as each recorder has an end of its own.
+# At the program's end, before the thread pools of other libraries end: object storage needs them.
+# Python has no public function for this. Without it a queue is still processed by the finalizer of
+# its writer, which is early enough for local files.
 with suppress(AttributeError, RuntimeError):
-    import concurrent.futures.thread  # noqa: F401 - its threads end in turn: ours comes first then
+    # Its exit function is registered first, so that ours, registered later, is called before it.
+    import concurrent.futures.thread  # noqa: F401
 
-    threading._register_atexit(_settle_all)  # type: ignore[attr-defined] # noqa: SLF001
+    threading._register_atexit(_flush_all)  # type: ignore[attr-defined] # noqa: SLF001

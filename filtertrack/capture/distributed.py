@@ -1,10 +1,10 @@
-"""Which process of several this is, and how weights that lie in all of them are brought together.
+"""Training in several processes: which one writes, and how sharded kernels are gathered.
 
-Only process 0 writes. Where it holds every kernel the others do nothing. Where a part of one lies
-in another process only, it takes all of them together to read it.
+Only process 0 writes. If it holds every kernel, the other processes do nothing. If another process
+alone holds a part of a kernel, all processes take part in reading it.
 
-What they agree on goes through jax's coordination service, not through their devices: a device that
-waits for a process that does not come waits for ever, a call to the service does not.
+The processes communicate through jax's coordination service, not through their devices: a call to
+the service has a timeout, while a collective operation waits for an absent process without limit.
 """
 
 import json
@@ -21,27 +21,27 @@ from filtertrack.capture.layer_kernels import copied
 from filtertrack.capture.tracked_layers import TrackedLayers
 from filtertrack.errors import FiltertrackError
 
-_PATIENCE = 60.0
+_BARRIER_TIMEOUT = 60.0
 """Seconds that a snapshot of sharded kernels waits for the other processes."""
-_PATIENCE_ONCE_MISSED = 5.0
-"""The same, after they did not come: a process that is out of step costs training this, no more."""
-_FIRST_PATIENCE = 300.0
-"""Seconds to wait for process 0 to begin. The first training step would wait for it as well."""
-_GROUP = 256 << 20
-"""Bytes of sharded kernels that are brought together at once: each device holds them meanwhile."""
-_LISTEN = 1.0
-"""Seconds of one call to the service: Ctrl-C is seen between two."""
+_SHORT_BARRIER_TIMEOUT = 5.0
+"""The same after a timeout, to limit the delay if a process takes no snapshots."""
+_BEGIN_TIMEOUT = 300.0
+"""Seconds to wait for process 0 to begin. The first training step waits for it anyway."""
+_GROUP_BYTES = 256 << 20
+"""Bytes of sharded kernels that are gathered at once: each device holds them temporarily."""
+_CALL_SECONDS = 1.0
+"""Seconds of one call to the service: Ctrl-C is handled between two calls."""
 
 _begun: Counter[str] = Counter()
-"""How many runs of which layers began here: in each process as many, so that it names one."""
+"""Number of runs begun here, by their layers. It is equal in all processes and identifies a run."""
 
 
 class Processes:
-    """One process alone: it begins, reads and writes, and asks nobody.
+    """The processes that train one model; this class is for a single process.
 
     Attributes:
         writes: Whether this process claims the folder and writes the run.
-        takes_part: Whether this process does anything at all.
+        takes_part: Whether this process does anything for tracking.
         alone: Whether no other process takes part.
     """
 
@@ -50,24 +50,24 @@ class Processes:
     alone = True
 
     def begin(self, tracked: TrackedLayers, start: Callable[[], int | None]) -> int | None:  # noqa: ARG002
-        """Begin a run: process 0 does it, and all learn how that went.
+        """Begin a run in process 0, and return the result in every process.
 
         Args:
-            tracked: The kernels of the run; with their order they tell one run from another.
-            start: Claims and opens the folder; returns how many batches were seen before, or None
-                where nothing says it. Only called in process 0.
+            tracked: The kernels of the run, which identify it together with its number.
+            start: Claims and opens the folder; returns the number of batches before, or None if it
+                is unknown. Only called in process 0.
 
         Returns:
-            What ``start`` returned, in every process.
+            The return value of ``start``, in every process.
 
         Raises:
-            FiltertrackError: In every process, if ``start`` failed, or said nothing for five
+            FiltertrackError: In every process, if ``start`` failed, or has not returned after five
                 minutes.
         """
         return start()
 
     def is_needed(self, tracked: TrackedLayers) -> bool:  # noqa: ARG002
-        """Whether this process must ``read`` when the others do."""
+        """Whether this process must call ``read`` together with the others."""
         return True
 
     def read(self, tracked: TrackedLayers, step: int) -> dict[str, np.ndarray] | None:  # noqa: ARG002
@@ -75,30 +75,31 @@ class Processes:
 
         Args:
             tracked: Kernels that are built.
-            step: The snapshot's step: every process that is needed must read the same one.
+            step: The snapshot's step: every needed process must read the same one.
 
         Returns:
-            Member name to an array of its own, whole; None in a process that does not write.
+            Member name to a complete array that shares no memory with the model; None in a process
+            that does not write.
 
         Raises:
-            FiltertrackError: If kernels lie in several processes, and the others did not come
-                within a minute.
+            FiltertrackError: If kernels are sharded over several processes, and the others did not
+                call ``read`` within a minute.
         """
         return tracked.read()
 
 
-class Bystander(Processes):
-    """A process of several that has nothing to add: no files, no copies, no communication."""
+class InactiveProcess(Processes):
+    """A process that is not needed: it writes, copies and communicates nothing."""
 
     writes = False
     takes_part = False
 
 
 class JaxProcesses(Processes):
-    """One of several processes of jax that train one model together.
+    """Several processes that train one model on jax.
 
     Args:
-        jax: The module, already in use by Keras.
+        jax: The module, already initialized by Keras.
     """
 
     alone = False
@@ -107,49 +108,49 @@ class JaxProcesses(Processes):
         self._jax = jax
         self._service = _coordination_service()
         self._name = ""
-        self._missed = False
-        self._meetings: Counter[int] = Counter()
+        self._timed_out = False
+        self._barriers: Counter[int] = Counter()
         self.writes = jax.process_index() == 0
 
     def begin(self, tracked: TrackedLayers, start: Callable[[], int | None]) -> int | None:
-        """Begin a run in process 0, and tell the others how that went."""
+        """Begin a run in process 0, and send the result to the other processes."""
         layers = ",".join(f"{info.kernel}{list(info.kernel_shape)}" for info in tracked.infos)
         _begun[layers] += 1
         self._name = f"filtertrack/{_begun[layers]}/{layers}"
         if not self.writes:
-            return self._hear()
+            return self._receive()
         try:
             batches = start()
         except BaseException as error:
-            # Whatever it is, even Ctrl-C: the others would wait for this process in vain.
-            self._tell({"error": str(error) or type(error).__name__})
+            # Also Ctrl-C: otherwise the other processes would wait until the timeout.
+            self._send({"error": str(error) or type(error).__name__})
             raise
-        self._tell({"batches": batches})
+        self._send({"batches": batches})
         return batches
 
     def is_needed(self, tracked: TrackedLayers) -> bool:
-        """Whether this process writes, or has a part that process 0 lacks to write it."""
-        return self.writes or any(map(_is_spread, _arrays_of(tracked).values()))
+        """Whether this process writes, or a kernel is sharded beyond process 0."""
+        return self.writes or any(map(_is_sharded, _arrays_of(tracked).values()))
 
     def read(self, tracked: TrackedLayers, step: int) -> dict[str, np.ndarray] | None:
         """Copy every tracked weight to the host of process 0."""
         weights = _arrays_of(tracked)
-        spread = {member: value for member, value in weights.items() if _is_spread(value)}
-        if spread:
-            self._meet(step)
-        gathered = self._gathered(list(spread.values()))
+        sharded = {member: value for member, value in weights.items() if _is_sharded(value)}
+        if sharded:
+            self._wait_at_barrier(step)
+        gathered = self._gathered(list(sharded.values()))
         if not self.writes:
             return None
-        whole = dict(zip(spread, gathered, strict=True))
+        whole = dict(zip(sharded, gathered, strict=True))
         return {
-            member: whole[member] if member in whole else _own(value)
+            member: whole[member] if member in whole else _local_copy(value)
             for member, value in weights.items()
         }
 
     def _gathered(self, values: list[Any]) -> list[np.ndarray]:
-        """Bring sharded arrays together: a collective operation, to enter with all processes.
+        """Gather sharded arrays: a collective operation, which every process must call.
 
-        Only process 0 copies them to its host; elsewhere this returns nothing.
+        Only process 0 copies them to its host; the other processes return an empty list.
         """
         arrays: list[np.ndarray] = []
         for group in _groups(values):
@@ -160,48 +161,48 @@ class JaxProcesses(Processes):
             )
             whole = self._jax.jit(_unchanged, out_shardings=everywhere)(*group)
             if self.writes:
-                # Nothing else uses this memory: a view of it is as good as a copy.
+                # No other object uses this memory, so that a view is safe.
                 arrays += map(np.asarray, whole)
             elif group[-1] is not values[-1]:
-                # Else these devices would hold several groups at once.
+                # Otherwise these devices would hold several groups at once.
                 self._jax.block_until_ready(whole)
         return arrays
 
-    def _meet(self, step: int) -> None:
-        """Wait until every process is about to read this step; the service decides for all."""
+    def _wait_at_barrier(self, step: int) -> None:
+        """Wait until every process is about to read this step."""
         if self._service is None:
             return
-        self._meetings[step] += 1  # a name that was missed once is no good again
-        patience = _PATIENCE_ONCE_MISSED if self._missed else _PATIENCE
-        place = f"{self._name}/{step}/{self._meetings[step]}"
-        self._missed = True
+        self._barriers[step] += 1  # a barrier that timed out cannot be used again
+        timeout = _SHORT_BARRIER_TIMEOUT if self._timed_out else _BARRIER_TIMEOUT
+        barrier = f"{self._name}/{step}/{self._barriers[step]}"
+        self._timed_out = True
         try:
-            self._service.wait_at_barrier(place, round(1000 * patience))
+            self._service.wait_at_barrier(barrier, round(1000 * timeout))
         except self._jax.errors.JaxRuntimeError as error:
             raise FiltertrackError(
                 f"step {step}: its kernels are sharded over {self._jax.process_count()} processes, "
-                f"and not all of them came to bring them together within {patience:g} s; each must "
+                f"and not all of them came to bring them together within {timeout:g} s; each must "
                 f"have a FilterTracker with the same schedule, or call snapshot at the same step"
             ) from error
-        self._missed = False
+        self._timed_out = False
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
         if self._service is not None:
             self._service.key_value_set(f"{self._name}/begun", json.dumps(message))
 
-    def _hear(self) -> int | None:
-        """Wait for what process 0 has to say."""
+    def _receive(self) -> int | None:
+        """Wait for the message of process 0."""
         if self._service is None:
             return None
-        message = json.loads(self._listen(time.monotonic() + _FIRST_PATIENCE))
+        message = json.loads(self._wait_for_message(time.monotonic() + _BEGIN_TIMEOUT))
         if "error" in message:
             raise FiltertrackError(message["error"])
         batches: int | None = message["batches"]
         return batches
 
-    def _listen(self, deadline: float) -> str:
+    def _wait_for_message(self, deadline: float) -> str:
         while True:
-            seconds = max(0.001, min(_LISTEN, deadline - time.monotonic()))
+            seconds = max(0.001, min(_CALL_SECONDS, deadline - time.monotonic()))
             try:
                 return str(
                     self._service.blocking_key_value_get(
@@ -212,56 +213,53 @@ class JaxProcesses(Processes):
                 if "DEADLINE_EXCEEDED" not in str(error) or time.monotonic() >= deadline:
                     raise FiltertrackError(
                         f"process 0 did not begin a run of these layers within "
-                        f"{_FIRST_PATIENCE:g} s; each process must have a FilterTracker, process 0 "
-                        f"above all: {error}"
+                        f"{_BEGIN_TIMEOUT:g} s; each process must have a FilterTracker, above all "
+                        f"process 0: {error}"
                     ) from error
 
 
-def here() -> Processes:
-    """Return which process this is, as the backend of Keras says at this moment.
+def current_processes() -> Processes:
+    """Return the processes that train together now, as Keras's backend reports them.
 
-    Not to be asked before something is trained: jax can only be told of other processes before it
-    is first used, and to ask is to use it.
-
-    Returns:
-        What begins, reads and writes here. A process alone, on any backend, pays nothing for it.
+    Must not be called before training begins: it initializes jax, which can be connected with other
+    processes only before that.
 
     Example:
-        >>> here().writes
+        >>> current_processes().writes
         True
     """
     backend = keras.backend.backend()
     if backend == "jax":
-        import jax  # noqa: PLC0415 - only where Keras runs on it
+        import jax  # noqa: PLC0415 - only if it is the backend
 
         return JaxProcesses(jax) if jax.process_count() > 1 else Processes()
     if backend == "torch":
-        import torch.distributed as dist  # noqa: PLC0415 - only where Keras runs on it
+        import torch.distributed as dist  # noqa: PLC0415 - only if it is the backend
 
         several = dist.is_available() and dist.is_initialized()
-        return Bystander() if several and dist.get_rank() > 0 else Processes()
+        return InactiveProcess() if several and dist.get_rank() > 0 else Processes()
     return Processes()
 
 
 def _arrays_of(tracked: TrackedLayers) -> dict[str, Any]:
-    """Return the arrays of jax themselves. Not to be kept: the next batch takes their memory."""
+    """Return the jax arrays of the model. They are invalid after the next batch."""
     return {member: getattr(held, "value", held) for member, held in tracked.weights().items()}
 
 
-def _is_spread(value: Any) -> bool:
-    """Whether process 0 lacks a part of an array of jax; the same answer in every process."""
+def _is_sharded(value: Any) -> bool:
+    """Whether process 0 lacks a part of a jax array; the result is equal in every process."""
     return _lacks_a_part(value.sharding, value.shape)
 
 
 @lru_cache(maxsize=4096)
 def _lacks_a_part(sharding: Any, shape: tuple[int, ...]) -> bool:
-    places = sharding.devices_indices_map(shape).items()
-    parts = {(device.process_index, str(index)) for device, index in places}
+    indices = sharding.devices_indices_map(shape).items()
+    parts = {(device.process_index, str(index)) for device, index in indices}
     return {part for process, part in parts if process == 0} != {part for _, part in parts}
 
 
-def _own(value: Any) -> np.ndarray:
-    """Copy an array of which this process holds every part, whoever holds them as well."""
+def _local_copy(value: Any) -> np.ndarray:
+    """Copy an array whose every part is in this process, and maybe in others as well."""
     if value.is_fully_replicated or value.is_fully_addressable:
         return copied(value)
     whole = np.empty(value.shape, value.dtype)
@@ -271,11 +269,11 @@ def _own(value: Any) -> np.ndarray:
 
 
 def _groups(values: list[Any]) -> Iterator[list[Any]]:
-    """Yield runs of values that take at most a group's bytes, or are one value."""
+    """Yield consecutive groups of values of at most ``_GROUP_BYTES``, or of one larger value."""
     group: list[Any] = []
     size = 0
     for value in values:
-        if group and size + value.nbytes > _GROUP:
+        if group and size + value.nbytes > _GROUP_BYTES:
             yield group
             group, size = [], 0
         group.append(value)
@@ -285,14 +283,14 @@ def _groups(values: list[Any]) -> Iterator[list[Any]]:
 
 
 def _unchanged(*values: Any) -> tuple[Any, ...]:
-    """Return what came; one function for all calls, so that jax compiles it once."""
+    """Return the arguments; a single function, so that jax compiles it once."""
     return values
 
 
 def _coordination_service() -> Any:
-    """Return jax's client of the service that all its processes share; None where it has none.
+    """Return jax's client of the coordination service; None if there is none.
 
-    jax has no public way to it, and none of its public barriers gives up. Orbax takes this one too.
+    jax has no public access to it, and its public barriers have no timeout. Orbax uses it as well.
     """
     try:
         from jax._src.distributed import global_state  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""What happens to a run that its folder already holds: refused, deleted, or continued.
+"""Handles a run that is already in the folder: refuses, deletes, or continues it.
 
-Nothing of a run is overwritten or deleted, unless ``existing="replace"`` asks for it or the very
-weights that the run holds of an epoch are trained again.
+Nothing of a run is overwritten or deleted, unless with ``existing="replace"``, or if training
+starts again from the same weights that the run holds of an epoch.
 """
 
 import logging
@@ -21,13 +21,13 @@ _log = logging.getLogger("filtertrack")
 
 
 def check_or_delete_run(folder: StoragePath, *, replace: bool) -> None:
-    """Refuse, or delete, the run in the folder of a training that starts from the beginning.
+    """Refuse or delete an existing run before a training that starts from the beginning.
 
-    One without any snapshot is continued, as what a training leaves that ended before its first.
+    A run without any snapshot is continued: it is left by a training that ended before its first.
 
     Args:
         folder: The run's folder.
-        replace: Delete the run that is there; else it is an error.
+        replace: Delete an existing run; otherwise it is an error.
 
     Raises:
         FiltertrackError: If there is a run; the message says what to do.
@@ -48,12 +48,12 @@ def check_or_delete_run(folder: StoragePath, *, replace: bool) -> None:
 
 
 def check_or_delete_from(folder: StoragePath, step: int, *, replace: bool) -> None:
-    """Refuse, or delete, the snapshots at or past the first step of a loop by hand.
+    """Refuse or delete existing snapshots from the first step of a user's own loop on.
 
     Args:
         folder: The run's folder.
         step: The first step.
-        replace: Delete those snapshots; else they are an error.
+        replace: Delete those snapshots; otherwise they are an error.
 
     Raises:
         FiltertrackError: If there are any; the message says what to do.
@@ -63,7 +63,7 @@ def check_or_delete_from(folder: StoragePath, step: int, *, replace: bool) -> No
         return
     run = Run(folder)
     steps = run.steps
-    past = [there for there in steps if there >= step]
+    past = [stored for stored in steps if stored >= step]
     if not past:
         return
     if not replace:
@@ -83,28 +83,28 @@ def check_or_delete_from(folder: StoragePath, step: int, *, replace: bool) -> No
 def same_layers(
     run: Run, layers: Sequence[LayerInfo], others: Sequence[LayerInfo]
 ) -> list[LayerInfo]:
-    """Return how a run describes the layers of a model that continues it.
+    """Return a run's descriptions of the layers of a model that continues the run.
 
     Args:
         run: The run.
-        layers: The model's layers that are tracked.
-        others: The model's layers that are not.
+        layers: The tracked layers of the model.
+        others: The other layers of the model.
 
     Returns:
         The run's descriptions, in the order of ``layers``.
 
     Raises:
-        FiltertrackError: If they are other layers; the message names some of them.
+        FiltertrackError: If the layers differ; the message names some of them.
     """
-    held = match_layers(layers, list(run.layers.values()), others)
-    if held is not None:
-        return held
-    there = {info.kernel: info.kernel_shape for info in run.layers.values()}
-    wanted = {info.kernel: info.kernel_shape for info in layers}
+    matched = match_layers(layers, list(run.layers.values()), others)
+    if matched is not None:
+        return matched
+    stored = {info.kernel: info.kernel_shape for info in run.layers.values()}
+    tracked = {info.kernel: info.kernel_shape for info in layers}
     lacking = [
-        info.name for info in run.layers.values() if there[info.kernel] != wanted.get(info.kernel)
+        info.name for info in run.layers.values() if stored[info.kernel] != tracked.get(info.kernel)
     ]
-    new = [info.name for info in layers if wanted[info.kernel] != there.get(info.kernel)]
+    new = [info.name for info in layers if tracked[info.kernel] != stored.get(info.kernel)]
     differences = [
         f"{listed(names, 3)} {what}"
         for names, what in ((lacking, "only there"), (new, "only here"))
@@ -120,20 +120,20 @@ def same_layers(
 def delete_retrained(
     run: Run, start: Moment, weights: Mapping[str, np.ndarray] | None, *, replace: bool
 ) -> Moment | None:
-    """Delete what lies past the start of a training, where it is trained again.
+    """Delete the snapshots after the start of a training that repeats them.
 
-    It is trained again where the run holds the epoch that training starts from, with these very
-    weights. Where a snapshot after that one cannot be read, all stay.
+    Training repeats them if the run holds the epoch from which training starts, with exactly these
+    weights. If a snapshot after that one cannot be read, all snapshots stay.
 
     Args:
         run: The run that training continues.
-        start: Where training starts.
-        weights: What it starts from; None where that is not known.
-        replace: Delete what lies past the start whatever the weights are.
+        start: The moment at which training starts.
+        weights: The weights from which it starts; None if they are unknown.
+        replace: Delete the snapshots after the start whatever the weights are.
 
     Returns:
-        The moment of the run's last snapshot, if that holds these weights and lies where training
-        starts; else None.
+        The moment of the run's last snapshot, if it holds these weights and is not after the start;
+        else None.
 
     Raises:
         OSError: If a file cannot be deleted, or object storage cannot be reached.
@@ -141,24 +141,22 @@ def delete_retrained(
     found = _find_start(run, start)
     before = found.before
     is_held = before is not None and weights is not None and _holds(run, before.step, weights)
-    is_trained_again = (
-        is_held and not found.unread and before is not None and _is_boundary(before, start)
-    )
+    is_trained_again = is_held and not found.unread and before is not None and _is_at(before, start)
     if found.past and (replace or is_trained_again):
         run.truncate(found.past[-1].step)
         number = counted(len(found.past), "snapshots")
         _log.warning("training goes on from epoch %d: %s past it deleted", start.epoch, number)
     else:
-        _warn_of_what_stays(run, start, found)
+        _warn_of_kept_snapshots(run, start, found)
     return before if is_held and before and run.steps[-1] == before.step else None
 
 
-class _Found(NamedTuple):
-    """What a run holds around the start of a training.
+class _StartInRun(NamedTuple):
+    """The snapshots of a run around the start of a training.
 
     Attributes:
-        before: The last moment that does not lie past the start; None where there is none.
-        past: The moments that lie past it, the latest first.
+        before: The last moment that is not after the start; None if there is none.
+        past: The moments after the start, the latest first.
         unread: Steps after ``before`` that cannot be read, to the reason.
     """
 
@@ -167,8 +165,8 @@ class _Found(NamedTuple):
     unread: dict[int, FiltertrackError]
 
 
-def _find_start(run: Run, start: Moment) -> _Found:
-    """Look for the start of a training from the run's end; no weights are read."""
+def _find_start(run: Run, start: Moment) -> _StartInRun:
+    """Search a run from its end for the start of a training, without reading weights."""
     past: list[Moment] = []
     unread: dict[int, FiltertrackError] = {}
     for step in reversed(run.steps):
@@ -177,21 +175,21 @@ def _find_start(run: Run, start: Moment) -> _Found:
         except FiltertrackError as error:
             unread[step] = error
             continue
-        if not _lies_past(moment, start):
-            return _Found(moment, past, unread)
+        if not _is_after(moment, start):
+            return _StartInRun(moment, past, unread)
         past.append(moment)
-    return _Found(None, past, unread)
+    return _StartInRun(None, past, unread)
 
 
 def _holds(run: Run, step: int, weights: Mapping[str, np.ndarray]) -> bool:
     try:
         return same_weights(run.snapshot(step).arrays, weights)
-    except FiltertrackError as error:  # such as one that is damaged, or larger than memory
+    except FiltertrackError as error:  # it is damaged, or larger than memory
         _log.warning("training goes on with other weights as far as can be told: %s", error)
         return False
 
 
-def _warn_of_what_stays(run: Run, start: Moment, found: _Found) -> None:
+def _warn_of_kept_snapshots(run: Run, start: Moment, found: _StartInRun) -> None:
     if found.unread:
         _log.warning(
             "%s of %s cannot be read: they stay, and steps go on after them (%s)",
@@ -205,19 +203,19 @@ def _warn_of_what_stays(run: Run, start: Moment, found: _Found) -> None:
         )
 
 
-def _lies_past(there: Moment, start: Moment) -> bool:
-    """Whether a snapshot was taken later in the training than where it starts again."""
-    if there.epoch != start.epoch:
-        return there.epoch > start.epoch
-    if there.epoch_batch is not None:
-        return there.epoch_batch > (start.epoch_batch or 0)
-    known = there.batch is not None and start.batch is not None
-    return known and (there.batch or 0) > (start.batch or 0)
+def _is_after(stored: Moment, start: Moment) -> bool:
+    """Whether a stored snapshot is from a later point of the training than ``start``."""
+    if stored.epoch != start.epoch:
+        return stored.epoch > start.epoch
+    if stored.epoch_batch is not None:
+        return stored.epoch_batch > (start.epoch_batch or 0)
+    known = stored.batch is not None and start.batch is not None
+    return known and (stored.batch or 0) > (start.batch or 0)
 
 
-def _is_boundary(there: Moment, start: Moment) -> bool:
-    """Whether a snapshot was taken where a training starts again."""
-    if there.batch is not None and start.batch is not None:
-        return there.batch == start.batch
-    same_batch = (there.epoch_batch or 0) == (start.epoch_batch or 0)
-    return there.epoch == start.epoch and same_batch
+def _is_at(stored: Moment, start: Moment) -> bool:
+    """Whether a stored snapshot is from the same point of the training as ``start``."""
+    if stored.batch is not None and start.batch is not None:
+        return stored.batch == start.batch
+    same_batch = (stored.epoch_batch or 0) == (start.epoch_batch or 0)
+    return stored.epoch == start.epoch and same_batch

@@ -1,4 +1,4 @@
-"""Turns faults while training into warnings: the first of a kind in full, the rest counted."""
+"""Turns faults during training into warnings: the first of a kind in full, the rest counted."""
 
 import logging
 from collections import Counter
@@ -31,7 +31,7 @@ class FaultReports:
         """Turn any error into a warning the first time it occurs, and count it.
 
         Args:
-            what: What could not be done, such as ``"take a snapshot"``.
+            what: The failed action, such as ``"take a snapshot"``.
         """
         try:
             yield
@@ -44,7 +44,7 @@ class FaultReports:
                 _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
 
     def report(self) -> None:
-        """Log how often what failed more than once, and count anew."""
+        """Log the number of repeated faults, and reset the counts."""
         for what, count in self._counts.items():
             if count > 1:
                 _log.warning("%d times: could not %s", count, what)

@@ -1,4 +1,4 @@
-"""Chooses the folder of a training as ``existing`` says, and claims it."""
+"""Chooses a training's folder according to ``existing``, and claims it for writing."""
 
 import logging
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ class FolderChoice:
     """Chooses and claims the folders of one tracker's runs.
 
     Attributes:
-        folder: What the user gave.
-        existing: What happens to a run that is there: see ``FilterTracker``.
-        keep: How many snapshots a run keeps; None for all.
-        strict: Raise when something is lost, instead of a warning.
+        folder: The folder given by the user.
+        existing: What happens to an existing run: see ``FilterTracker``.
+        keep: Number of snapshots that a run keeps; None for all.
+        strict: Raise when something is lost, instead of logging a warning.
 
     Raises:
-        FiltertrackError: If ``existing`` or ``keep`` do not fit.
+        FiltertrackError: If ``existing`` or ``keep`` is invalid.
     """
 
     folder: StoragePath
@@ -40,7 +40,7 @@ class FolderChoice:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        """Check what the user gave."""
+        """Validate the options."""
         if self.existing not in {"error", "new", "replace"}:
             raise FiltertrackError(
                 f"existing: expected 'error', 'new' or 'replace', got {self.existing!r}"
@@ -51,53 +51,53 @@ class FolderChoice:
 
     @property
     def replaces(self) -> bool:
-        """Whether what is trained again is deleted, whatever its weights are."""
+        """Whether snapshots that training repeats are deleted, whatever their weights are."""
         return self.existing == "replace"
 
     def for_fit(self, session: object, epoch: int, run_dir: StoragePath | None = None) -> RunWriter:
-        """Claim the folder of a ``fit``; where that starts from the beginning, no run is left.
+        """Claim the folder of a ``fit``. If that starts from the beginning, it holds no run then.
 
         Args:
-            session: What tells one training from another.
+            session: Identifies the training.
             epoch: The first epoch, counted from the training's beginning.
-            run_dir: The folder of the run that it goes on with, where that is known.
+            run_dir: The folder of the run to continue, if it is known.
 
         Raises:
-            FiltertrackError: If it cannot be written, another tracker writes there, or it holds a
-                run and training starts from the beginning.
-            OSError: If a run that is to be replaced cannot be deleted.
+            FiltertrackError: If the folder cannot be written, another tracker writes there, or it
+                holds a run and training starts from the beginning.
+            OSError: If a run to replace cannot be deleted.
         """
         if run_dir is not None or epoch > 0:
             return self.at(run_dir or self.latest(), session)
         if self.existing == "new":
             return self.new(session)
-        recording = self.at(self.folder, session)
-        with _closed_on_error(recording):
+        run_writer = self.at(self.folder, session)
+        with _closed_on_error(run_writer):
             check_or_delete_run(self.folder, replace=self.replaces)
-        return recording
+        return run_writer
 
     def by_hand(self, session: object, step: int) -> RunWriter:
-        """Claim the folder of a loop by hand: no snapshot at or past its first step is left in it.
+        """Claim the folder of a user's own loop. It holds no snapshot from the first step on then.
 
         Raises:
-            FiltertrackError: If there is one, the folder cannot be written, or another tracker
+            FiltertrackError: If it holds such snapshots, cannot be written, or another tracker
                 writes there.
-            OSError: If what is to be replaced cannot be deleted.
+            OSError: If snapshots to replace cannot be deleted.
         """
         folder = self.latest()
         if self.existing == "new" and _reaches(folder, step):
             return self.new(session)
-        recording = self.at(folder, session)
-        with _closed_on_error(recording):
+        run_writer = self.at(folder, session)
+        with _closed_on_error(run_writer):
             check_or_delete_from(folder, step, replace=self.replaces)
-        return recording
+        return run_writer
 
     def latest(self) -> StoragePath:
-        """Return the folder of the run that a training goes on with."""
+        """Return the folder of the run that a training continues."""
         return last_numbered(self.folder) if self.existing == "new" else self.folder
 
     def at(self, folder: StoragePath, session: object) -> RunWriter:
-        """Claim a folder, whatever it holds.
+        """Claim a folder, without regard to its contents.
 
         Raises:
             FiltertrackError: If it cannot be written, or another tracker writes there.
@@ -107,23 +107,23 @@ class FolderChoice:
     def new(self, session: object) -> RunWriter:
         """Claim the next of ``exp1``, ``exp1-2``, ``exp1-3``, … after the highest one in use.
 
-        In use is a folder that holds a run or snapshots of one, or in which another tracker writes.
-        Two processes never get the same one, except on object storage, which has no locks.
+        A folder is in use if it holds a run or snapshots of one, or another tracker writes there.
+        Two processes never get the same folder, except on object storage, which has no locks.
 
         Raises:
-            FiltertrackError: If it cannot be written.
+            FiltertrackError: If the folder cannot be written.
         """
         for candidate in next_numbered(self.folder):
             try:
-                recording = self.at(candidate, session)
+                run_writer = self.at(candidate, session)
             except TakenError:
                 continue
-            if Run.is_free(candidate):  # else another process has made a run there just now
+            if Run.is_free(candidate):  # otherwise another process has just created a run there
                 if candidate != self.folder:
                     _log.info("%s is taken: this run is in %s", self.folder, candidate)
-                return recording
-            recording.close()
-        raise AssertionError("the numbers do not end")
+                return run_writer
+            run_writer.close()
+        raise AssertionError("next_numbered ended")
 
 
 def _reaches(folder: StoragePath, step: int) -> bool:
@@ -131,9 +131,9 @@ def _reaches(folder: StoragePath, step: int) -> bool:
 
 
 @contextmanager
-def _closed_on_error(recording: RunWriter) -> Iterator[None]:
+def _closed_on_error(run_writer: RunWriter) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        recording.close()
+        run_writer.close()
         raise

@@ -1,8 +1,8 @@
-"""Read the initial weights of layers that Keras builds inside the first training step.
+"""Reads the initial weights of layers that Keras builds inside the first training step.
 
-On TensorFlow a model without a declared input is built there, after every hook that comes before
-training. Its weights are read when an optimizer is about to change weights for the first time: then
-all layers of the step are built, and none has been trained.
+On TensorFlow a model without a declared input is built there, after all hooks before training. Its
+weights are read just before an optimizer first changes weights: then all layers of the step are
+built, and none has been trained.
 """
 
 import logging
@@ -26,15 +26,15 @@ Owner: TypeAlias = tuple[int, str]
 class InitialWeights:
     """Reads kernels and biases during a model's first training step.
 
-    No initializer is run for it, and no operation is added to what Keras traces: it reads
-    variables that have a value, in a thread of its own, where TensorFlow is not tracing.
+    It runs no initializer and adds no operation to the traced function: it reads variables that
+    have a value, in a separate thread, where TensorFlow is not tracing.
 
     Args:
-        model: A model that ``fit`` is about to train; its training function is made already.
-        kernels: Returns the layers of the model as it is now, each with its kernels.
+        model: A model that ``fit`` is about to train; its training function exists.
+        kernels: Returns the present layers of the model, each with its kernels.
 
     Attributes:
-        first_builds: ``id`` of a layer to its place in the order in which layers were built.
+        first_builds: ``id`` of a layer to its index in the order in which layers were built.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class InitialWeights:
         self.first_builds: dict[int, int] = {}
 
     def watch(self) -> None:
-        """Wrap what is called in the first training step, until it ends or ``stop`` is called."""
+        """Wrap the functions of the first training step, until it ends or ``stop`` is called."""
         if not callable(getattr(self._model, "train_function", None)):
-            return  # nothing would say where the first step ends
+            return  # the end of the first step could not be detected
         self._read()
         self._wrap(self._model, "train_function", after=self.stop)
         for optimizer in _optimizers_of(self._model):
@@ -59,7 +59,7 @@ class InitialWeights:
                 self._wrap(layer, "build", before=self._noting(layer))
 
     def stop(self) -> None:
-        """Take every wrapper off. What can be read from now on may have been trained."""
+        """Remove every wrapper: from now on weights may have been trained."""
         while self._undo:
             self._undo.pop()()
 
@@ -70,7 +70,7 @@ class InitialWeights:
             wanted: Any key to a layer and the attribute of one of its weights.
 
         Returns:
-            The arrays by the same keys; None if one could not be read.
+            The arrays by the same keys; None if one is missing.
         """
         found = {
             key: self._arrays.get((id(layer), attribute))
@@ -87,7 +87,7 @@ class InitialWeights:
         before: Callable[[], None] = lambda: None,
         after: Callable[[], None] = lambda: None,
     ) -> None:
-        """Call something before and after a method of one object."""
+        """Call functions before and after a method of one object."""
         original = getattr(owner, name)
         is_own = name in vars(owner)
 
@@ -101,7 +101,7 @@ class InitialWeights:
 
         def undo() -> None:
             if vars(owner).get(name) is not wrapper:
-                return  # it was set anew meanwhile
+                return  # it was replaced meanwhile
             if is_own:
                 setattr(owner, name, original)
             else:
@@ -132,7 +132,7 @@ class InitialWeights:
 
     def _keep(self, layer: Any, kernel: Kernel) -> None:
         if kernel.compute is not None and any(_initial(each) is None for each in layer.variables):
-            return  # it would be computed from variables without a value
+            return  # the kernel would be computed from variables without a value
         weights = {kernel.attribute: kernel.of, kernel.bias: kernel.bias_of}
         for attribute, read in weights.items():
             if attribute is not None and (id(layer), attribute) not in self._arrays:
@@ -142,10 +142,10 @@ class InitialWeights:
 
 
 def _initial(weight: Any) -> np.ndarray | None:
-    """Copy a weight; None where it has no value yet.
+    """Copy a weight; return None if it has no value yet.
 
-    To ask an uninitialized variable for its value would run its initializer, whose random state
-    then moves on. One that TensorFlow initializes after tracing reads as an empty array.
+    Reading an uninitialized variable would run its initializer and advance its random state. A
+    variable that TensorFlow initializes after tracing reads as an empty array.
     """
     held = weight._value if isinstance(weight, keras.Variable) else weight  # noqa: SLF001
     if held is None:
@@ -155,7 +155,7 @@ def _initial(weight: Any) -> np.ndarray | None:
 
 
 def _optimizers_of(model: Any) -> list[Any]:
-    """Return the optimizers that a model holds, each once: Keras's, and those of an own step."""
+    """Return the optimizers among a model's attributes, lists and dictionaries, each once."""
     held = [getattr(model, "optimizer", None), *vars(model).values()]
     several = [each for value in held if isinstance(value, (list, tuple)) for each in value]
     several += [each for value in held if isinstance(value, dict) for each in value.values()]

@@ -1,7 +1,4 @@
-"""Where each class of Keras layers keeps its kernels, and how their axes are ordered.
-
-Keras orders a kernel's axes in three ways. Each is written down here once.
-"""
+"""Finds the kernels of each class of Keras layers, and the order of their axes."""
 
 import inspect
 from collections.abc import Callable
@@ -17,25 +14,25 @@ from filtertrack.errors import FiltertrackError
 AxisOrder = Literal["convolution", "transposed", "depthwise"]
 
 EffectiveKernel: TypeAlias = Callable[[Any], Any]
-"""Returns the array that a layer convolves with; None for what the layer's class says."""
+"""Returns the array that a layer convolves with; None for the kernel of the layer's class."""
 
 EFFECTIVE = "effective_kernel"
-"""The attribute or method with which a layer names the array that it convolves with."""
+"""The attribute or method of a layer that returns the array it convolves with."""
 
-_AXES = {3, 4, 5}
+_KERNEL_AXES = {3, 4, 5}
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Where a layer keeps a kernel, and how its axes are ordered.
+    """The attribute of a layer that holds a kernel, and the order of the kernel's axes.
 
     Attributes:
         attribute: Such as ``"kernel"`` or ``"cell.kernel"``.
-        order: What follows the spatial axes: ``(channels, filters)`` for a convolution,
+        order: The axes after the spatial ones: ``(channels, filters)`` for a convolution,
             ``(filters, channels)`` for a transposed one, ``(channels, multiplier)`` for a depthwise
-            one, whose filters see one channel each.
-        bias: The attribute of the bias that belongs to its filters, or None.
-        compute: Returns the kernel of a layer where that is no weight of its own; else None.
+            one, whose filters have one channel each.
+        bias: The attribute of the bias of its filters, or None.
+        compute: Computes the kernel of a layer if it is not a weight of the layer; else None.
     """
 
     attribute: str
@@ -44,11 +41,11 @@ class Kernel:
     compute: Callable[[Any], Any] | None = None
 
     def of(self, layer: Any) -> Any:
-        """Return a layer's kernel, or None where it has none (yet)."""
+        """Return a layer's kernel, or None if it does not exist (yet)."""
         return weight_of(layer, self.attribute) if self.compute is None else self.compute(layer)
 
     def bias_of(self, layer: Any) -> Any:
-        """Return the bias that belongs to the kernel's filters, or None where there is none."""
+        """Return the bias of the kernel's filters, or None if there is none."""
         return None if self.bias is None else weight_of(layer, self.bias)
 
 
@@ -78,17 +75,17 @@ _CONVOLUTIONS: tuple[tuple[tuple[type, ...], tuple[Kernel, ...]], ...] = (
 
 
 class KernelFinder:
-    """Says which kernels a layer has.
+    """Finds the kernels of a layer.
 
     Args:
-        effective: What the user gave: names the array that a layer convolves with.
+        effective: The user's function that returns the array a layer convolves with.
     """
 
     def __init__(self, effective: EffectiveKernel | None = None) -> None:
         self._effective = effective
 
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return where a layer keeps its kernels; nothing for a layer that has none to show."""
+        """Return the kernels of a layer; an empty tuple if it has none to track."""
         known = _known_kernels(layer)
         compute = self._computed(layer)
         if compute is not None:
@@ -97,28 +94,28 @@ class KernelFinder:
         return known or _own_kernel(layer)
 
     def is_convolution(self, layer: Any) -> bool:
-        """Whether a layer is a convolution of Keras, or names its effective kernel."""
-        return bool(_known_kernels(layer)) or self.names_kernel(layer)
+        """Whether a layer is a convolution of Keras, or has an effective kernel."""
+        return bool(_known_kernels(layer)) or self.has_effective_kernel(layer)
 
-    def names_kernel(self, layer: Any) -> bool:
-        """Whether a layer's effective kernel is named; then it stands for the layers in it."""
+    def has_effective_kernel(self, layer: Any) -> bool:
+        """Whether a layer has an effective kernel; it replaces those of the layers in it."""
         return self._computed(layer) is not None
 
-    def computes_itself(self, layer: Any) -> bool:
-        """Whether a convolution's class, not of Keras, may convolve with more than its variable."""
-        if not _known_kernels(layer) or self.names_kernel(layer):
+    def overrides_call(self, layer: Any) -> bool:
+        """Whether a user's subclass of a convolution may convolve with another array."""
+        if not _known_kernels(layer) or self.has_effective_kernel(layer):
             return False
         own = [each for each in type(layer).__mro__ if not is_of_keras(each)]
         return any({"call", "convolution_op", "kernel"} & vars(each).keys() for each in own)
 
     def _computed(self, layer: Any) -> Callable[[Any], Any] | None:
-        """Return what computes a layer's effective kernel; None where none is named."""
-        if self._effective is not None and layer.built and self._asked(layer) is not None:
-            return self._asked
-        return _named_by_layer if hasattr(type(layer), EFFECTIVE) else None
+        """Return the function that computes a layer's effective kernel; None if it has none."""
+        if self._effective is not None and layer.built and self._by_user(layer) is not None:
+            return self._by_user
+        return _by_layer if hasattr(type(layer), EFFECTIVE) else None
 
-    def _asked(self, layer: Any) -> Any:
-        """Ask the user's function, which may look for attributes that only some layers have."""
+    def _by_user(self, layer: Any) -> Any:
+        """Call the user's function, which may read attributes that only some layers have."""
         if self._effective is None:
             return None
         try:
@@ -132,12 +129,12 @@ class KernelFinder:
             ) from error
 
 
-def _named_by_layer(layer: Any) -> Any:
-    """Return the effective kernel that a layer names; None before it is built."""
+def _by_layer(layer: Any) -> Any:
+    """Return the layer's ``effective_kernel``; None before it is built."""
     if not layer.built:
         return None
-    named = getattr(layer, EFFECTIVE)
-    return named() if callable(named) else named
+    kernel = getattr(layer, EFFECTIVE)
+    return kernel() if callable(kernel) else kernel
 
 
 def _known_kernels(layer: Any) -> tuple[Kernel, ...]:
@@ -145,10 +142,10 @@ def _known_kernels(layer: Any) -> tuple[Kernel, ...]:
 
 
 def _own_kernel(layer: Any) -> tuple[Kernel, ...]:
-    """Return the kernel of a layer of the user's own that has one, as a convolution keeps it.
+    """Return the kernel of a user's own layer class, in the order of a convolution's axes.
 
-    No layer of Keras that is not in the table convolves: what has a kernel of several axes there is
-    an attention, or repeats the kernel of a convolution in it.
+    Keras's layers outside the table do not convolve: one that has a kernel of several axes is an
+    attention layer, or repeats the kernel of a convolution in it.
     """
     if is_of_keras(type(layer)) or not layer.built:
         return ()
@@ -163,13 +160,13 @@ def _is_kernel_variable(value: Any) -> bool:
 
 def _has_axes(value: Any) -> bool:
     """Whether a value has as many axes as a kernel."""
-    return len(getattr(value, "shape", ())) in _AXES
+    return len(getattr(value, "shape", ())) in _KERNEL_AXES
 
 
 def changes_kernels(layer: Any) -> bool:
-    """Whether the ``call`` of a class that is not Keras's reads or sets kernels of layers in it.
+    """Whether the ``call`` of a user's class uses kernels of the layers in it.
 
-    As one that masks or normalizes them. Told from the names in its code.
+    For example to mask or normalize them. Detected by the attribute names in its code.
     """
     call = inspect.unwrap(type(layer).call)
     names = getattr(getattr(call, "__code__", None), "co_names", ())
@@ -182,7 +179,7 @@ def is_of_keras(cls: type) -> bool:
 
 
 def check_axes(path: str, kernel: Any) -> None:
-    """Refuse what cannot be a convolution's kernel.
+    """Refuse an array that cannot be a convolution's kernel.
 
     Raises:
         FiltertrackError: If it has no shape of three to five axes.
@@ -196,7 +193,7 @@ def check_axes(path: str, kernel: Any) -> None:
 
 
 def weight_of(layer: Any, attribute: str) -> Any:
-    """Return a weight, or None where the layer has none (yet)."""
+    """Return a weight, or None if the layer does not have it (yet)."""
     return reduce(lambda owner, name: getattr(owner, name, None), attribute.split("."), layer)
 
 

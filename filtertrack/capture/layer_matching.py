@@ -1,7 +1,7 @@
-"""Match the kernels of a model to those that a run holds, so that training goes on with the run.
+"""Matches the kernels of a model to those of a run that training continues.
 
-Names may differ: earlier versions named layers otherwise, Keras numbers layers anew when a model is
-made again, and a model that was saved and loaded has other paths.
+Names may differ: earlier versions named layers differently, Keras numbers layers again when a model
+is made again, and a model that was saved and loaded has other paths.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -14,16 +14,16 @@ def match_layers(
     stored: Sequence[LayerInfo],
     others: Sequence[LayerInfo] = (),
 ) -> list[LayerInfo] | None:
-    """Find for each kernel of a model the one in a run that it goes on with.
+    """Find the stored kernel that each tracked kernel of a model continues.
 
-    Two may be the same only if they have the same shape and order of axes, and both a bias or none.
-    Of those it is the one of the same name, else of the same path in Keras. A stored kernel that no
-    layer of the model is named like may be that of the same last part of the name; the numbers that
-    Keras adds to names need not agree then, only their order.
+    Two kernels match only if they have the same shape and order of axes, and both a bias or none.
+    They are matched by name, then by path in Keras. Stored kernels whose name no layer of the model
+    has are matched by the last part of the name; finally without the number that Keras appends to
+    a name, in the order of these numbers.
 
     Args:
-        layers: The kernels of a model that are tracked.
-        stored: The kernels that a run holds.
+        layers: The tracked kernels of a model.
+        stored: The kernels of a run.
         others: The kernels of the model that are not tracked.
 
     Returns:
@@ -34,38 +34,38 @@ def match_layers(
     found: dict[int, LayerInfo] = {}
     left = list(stored)
     for key in (_by_member, _by_keras_path, _by_last_part, _by_stem):
-        open_places = [place for place in range(len(layers)) if place not in found]
-        found.update(_matched(layers, open_places, left, key))
+        unmatched = [index for index in range(len(layers)) if index not in found]
+        found.update(_matched(layers, unmatched, left, key))
         left = [info for info in left if all(info is not taken for taken in found.values())]
-        if key is _by_keras_path and any(_is_named(info, others) for info in left):
-            return None  # the run holds a layer that the model has, too, and that is not tracked
-    return None if left else [found[place] for place in range(len(layers))]
+        if key is _by_keras_path and any(_is_among(info, others) for info in left):
+            return None  # the run holds a layer of the model that is not tracked now
+    return None if left else [found[index] for index in range(len(layers))]
 
 
-def _is_named(info: LayerInfo, others: Sequence[LayerInfo]) -> bool:
+def _is_among(info: LayerInfo, others: Sequence[LayerInfo]) -> bool:
     return any(info.kernel == other.kernel or info.path == other.path for other in others)
 
 
 _Key = Callable[[LayerInfo], tuple[Hashable, int]]
-"""What has to agree, and the number by which several that do are told apart."""
+"""The part of a description that must be equal, and a number that orders equal ones."""
 
 
 def _matched(
-    layers: Sequence[LayerInfo], places: Sequence[int], stored: Sequence[LayerInfo], key: _Key
+    layers: Sequence[LayerInfo], indices: Sequence[int], stored: Sequence[LayerInfo], key: _Key
 ) -> list[tuple[int, LayerInfo]]:
-    """Pair those of one key where both sides have as many, and their numbers tell them apart."""
-    ours = _grouped([(key(layers[place]), place) for place in places])
+    """Pair kernels of equal keys, in order, if both sides have the same number of them."""
+    ours = _grouped([(key(layers[index]), index) for index in indices])
     theirs = _grouped([(key(info), number) for number, info in enumerate(stored)])
     return [
-        (place, stored[number])
+        (index, stored[number])
         for group, numbers in theirs.items()
         if len(numbers) == len(ours.get(group, ()))
-        for place, number in zip(ours[group], numbers, strict=True)
+        for index, number in zip(ours[group], numbers, strict=True)
     ]
 
 
 def _grouped(keyed: Sequence[tuple[tuple[Hashable, int], int]]) -> Mapping[Hashable, list[int]]:
-    """Group by key, in the order of the numbers; leave out groups in which a number comes twice."""
+    """Group by key, ordered by number; omit groups in which a number occurs twice."""
     groups: dict[Hashable, dict[int, list[int]]] = {}
     for (key, number), value in keyed:
         groups.setdefault(key, {}).setdefault(number, []).append(value)

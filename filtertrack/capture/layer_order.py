@@ -1,4 +1,4 @@
-"""Walk the layers of a Keras model in the order in which data flows, each with its path.
+"""Walks the layers of a Keras model in the order in which data flows, with a path for each.
 
 A path names a layer's position in the model. It does not depend on whether the model is built, was
 saved and loaded, or how many models the program has made before.
@@ -13,10 +13,10 @@ import keras
 from filtertrack.snapshot import name_parts
 
 _NOT_ATTRIBUTES = ("_layers", "_modules", "_self_")
-"""Where Keras, torch and TensorFlow list the layers in a layer, whatever attribute holds them."""
+"""Attributes in which Keras, torch and TensorFlow list all sublayers of a layer."""
 
 FirstBuilds = Mapping[int, int]
-"""``id`` of a layer to its place in the order in which layers were built, as far as it is known."""
+"""``id`` of a layer to its index in the order in which layers were built, if it is known."""
 
 
 def walk(
@@ -27,14 +27,14 @@ def walk(
 ) -> Iterator[tuple[str, Any]]:
     """Yield every layer below a model in the order in which data flows, each once.
 
-    The order in a functional or sequential model is that of its graph. Elsewhere it is the order in
-    which layers were built where that is known, which is the order of their first call, and else
-    that of the attributes.
+    The order in a functional or sequential model is that of its graph. In other models it is the
+    order in which layers were built, if that is known (it is the order of their first call), and
+    otherwise the order of the attributes.
 
     Args:
         model: A Keras model or layer. It is yielded first, with an empty path.
-        first_builds: In which order layers were built, where that was seen.
-        is_whole: Whether the layers inside a layer are skipped.
+        first_builds: The order in which layers were built, as far as it was observed.
+        is_whole: Whether to skip the layers inside a layer.
 
     Yields:
         The path, such as ``"encoder/conv1"``, and the layer.
@@ -60,29 +60,29 @@ def _walk(
 
 
 def _in_order(children: list[tuple[str, Any]], first_builds: FirstBuilds) -> list[tuple[str, Any]]:
-    """Sort those layers of one parent that were seen being built; the others keep their places."""
+    """Sort the children by their build order; children of unknown order keep their index."""
     if not first_builds:
         return children
     built = [_first_build(child, first_builds) for _, child in children]
-    places = [place for place, number in enumerate(built) if number is not None]
+    known = [index for index, number in enumerate(built) if number is not None]
     ordered = list(children)
-    for place, source in zip(places, sorted(places, key=lambda p: built[p] or 0), strict=True):
-        ordered[place] = children[source]
+    for index, source in zip(known, sorted(known, key=lambda i: built[i] or 0), strict=True):
+        ordered[index] = children[source]
     return ordered
 
 
 def _first_build(layer: Any, first_builds: FirstBuilds) -> int | None:
-    """Return when the first of a layer and the layers in it was built; None where unknown."""
+    """Return the smallest build index of a layer and the layers in it; None if unknown."""
     inside = (first_builds[id(each)] for _, each in walk(layer) if id(each) in first_builds)
     return min(inside, default=None)
 
 
 def _named_children(layer: Any) -> list[tuple[str, Any]]:
-    """Return the layers directly in a layer, in order, each with a name.
+    """Return the direct sublayers of a layer, in order, each with a name.
 
-    That is the name the user gave to the layer. A layer that Keras named is called as the attribute
-    that holds it, or numbered among its like in this parent: Keras numbers such names through the
-    whole program, so they are others when a model is made or loaded again.
+    The name is the one the user gave. A layer that Keras named gets the name of the attribute that
+    holds it, or a number among the layers of its class in this parent: Keras numbers names through
+    the whole program, so that they change when a model is made or loaded again.
     """
     children = _children(layer)
     attributes = _attributes(layer)
@@ -98,30 +98,30 @@ def _named_children(layer: Any) -> list[tuple[str, Any]]:
 
 
 def _numbered(children: list[Any]) -> dict[int, str]:
-    """Return the names that Keras would give to the layers it named, were they the first ones."""
+    """Return the names Keras would give to the layers it named if they were the first it made."""
     by_stem: dict[str, list[tuple[int, int]]] = {}
     for child in children:
         stem, number = name_parts(str(child.name))
         if stem == _stem_of(child):
             by_stem.setdefault(stem, []).append((number, id(child)))
     return {
-        layer: f"{stem}_{place}" if place else stem
+        layer: f"{stem}_{index}" if index else stem
         for stem, layers in by_stem.items()
-        for place, (_, layer) in enumerate(sorted(layers))
+        for index, (_, layer) in enumerate(sorted(layers))
     }
 
 
 def _children(layer: Any) -> list[Any]:
-    """Return the layers directly in a layer, in order."""
-    # A functional model's own list is in the order of its graph; more may hang beside the graph.
+    """Return the direct sublayers of a layer, in order."""
+    # A functional model's own list is in the order of its graph; other layers may be attributes.
     own = list(layer.layers) if isinstance(layer, keras.Model) else []
-    # Keras has no public list of the layers in a layer.
+    # Keras has no public list of the sublayers of a layer.
     both = [*own, *getattr(layer, "_layers", ())]
     return list({id(child): child for child in both}.values())
 
 
 def _attributes(layer: Any) -> dict[int, str]:
-    """Return under which attribute each layer in a layer is held, such as ``"blocks/0"``."""
+    """Return the attribute that holds each sublayer by its ``id``, such as ``"blocks/0"``."""
     found: dict[int, str] = {}
     if _has_graph(layer):
         return found
@@ -130,29 +130,29 @@ def _attributes(layer: Any) -> dict[int, str]:
     named = {**held, **held.get("_modules", {})}
     for name in sorted(named, key=lambda name: name.startswith("_")):  # stable: public ones first
         if not name.startswith(_NOT_ATTRIBUTES):
-            _note(named[name], name, found)
+            _add_layers(named[name], name, found)
     return found
 
 
 def _has_graph(layer: Any) -> bool:
-    """Whether a layer names the layers in it, each differently, and holds them by no attribute."""
+    """Whether a layer holds its sublayers in a graph, each with another name."""
     return isinstance(layer, keras.Sequential) or hasattr(layer, "_nodes_by_depth")
 
 
-def _note(value: Any, name: str, found: dict[int, str]) -> None:
-    """Note where a layer is, or those in a list, tuple or dictionary."""
+def _add_layers(value: Any, name: str, found: dict[int, str]) -> None:
+    """Add a layer, or the layers in a list, tuple or dictionary, to ``found``."""
     if isinstance(value, keras.layers.Layer):
         found.setdefault(id(value), name)
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            _note(each, f"{name}/{key}", found)
+            _add_layers(each, f"{name}/{key}", found)
     elif isinstance(value, (list, tuple)):
         for number, each in enumerate(value):
-            _note(each, f"{name}/{number}", found)
+            _add_layers(each, f"{name}/{number}", found)
 
 
 def _stem_of(layer: Any) -> str:
-    """Return what Keras calls the first layer of a class, as keras.src.utils.naming makes it."""
+    """Return Keras's name of the first layer of a class, as keras.src.utils.naming makes it."""
     name = re.sub(r"\W+", "", type(layer).__name__)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

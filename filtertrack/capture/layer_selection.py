@@ -1,4 +1,4 @@
-"""Choose which of a model's layers are tracked, by what the user gave as ``layers``."""
+"""Chooses the tracked layers of a model, according to the option ``layers``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Candidate:
 
     Attributes:
         layer: The layer.
-        name: Its own name, such as ``"conv1"``.
-        path: Where it is in the model, such as ``"encoder/conv1"``.
-        convolution: Whether it is a convolution, or else a layer that only owns a kernel.
-        keras_path: The path that Keras gives it, which may lack the models that it is in.
+        name: Its name, such as ``"conv1"``.
+        path: Its position in the model, such as ``"encoder/conv1"``.
+        convolution: Whether it is a convolution; otherwise it is another layer with a kernel.
+        keras_path: Its path in Keras, which may omit the models that contain it.
     """
 
     layer: Any
@@ -34,24 +34,25 @@ class Candidate:
 
 
 def is_function(select: Selection) -> bool:
-    """Whether a selection is a function of the layer (a class is callable, too)."""
+    """Whether a selection is a function of the layer, and not a class."""
     return callable(select) and not isinstance(select, type)
 
 
 def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Candidate]:
-    """Choose layers, in the order they come, each once.
+    """Choose layers, in the order of the candidates, each once.
 
     Args:
         candidates: Every layer that has a kernel.
         select: A name, glob or class, several of these, ``"first"`` for the first convolution, a
-            function of the layer, or None for every convolution. Layers that are no convolutions
-            of Keras are chosen by a name, glob or class that means no convolution, or a function.
+            function of the layer, or None for every convolution. Layers that are not convolutions
+            of Keras are chosen by a function, or by a name, glob or class that matches no
+            convolution.
 
     Returns:
-        The chosen ones: at least one.
+        The chosen layers: at least one.
 
     Raises:
-        FiltertrackError: If nothing matches; the message says what there is.
+        FiltertrackError: If nothing matches; the message lists the layers.
 
     Example:
         >>> conv = Candidate(None, "conv1", "encoder/conv1", convolution=True)
@@ -83,16 +84,16 @@ def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Ca
 
 
 def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate]:
-    """Return the layers that a name, a glob or a class means: at least one.
+    """Return the layers that match a name, a glob or a class: at least one.
 
-    Convolutions where any is meant, else layers that only own a kernel.
+    If convolutions match, only these; otherwise other layers with a kernel.
     """
     convolutions = [candidate for candidate in candidates if candidate.convolution]
     if isinstance(choice, type):
         found = [candidate for candidate in candidates if isinstance(candidate.layer, choice)]
         found = [each for each in found if each.convolution] or found
     elif isinstance(choice, str):
-        found = [candidate for candidate in candidates if _is_called(candidate, choice)]
+        found = [candidate for candidate in candidates if _has_name(candidate, choice)]
         found = [each for each in found if each.convolution] or found
         found = found or (convolutions[:1] if choice == _FIRST else [])
     else:
@@ -107,7 +108,7 @@ def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate
     return found
 
 
-def _is_called(candidate: Candidate, pattern: str) -> bool:
+def _has_name(candidate: Candidate, pattern: str) -> bool:
     names = candidate.name, candidate.path, candidate.keras_path
     return any(fnmatchcase(name, pattern) for name in names)
 

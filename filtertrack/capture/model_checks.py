@@ -1,4 +1,4 @@
-"""Checks of a model and its optimizer: is it of Keras 3, was it trained, are weights averaged."""
+"""Checks a model and its optimizer: Keras version, earlier training, averaged weights."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,20 +9,20 @@ from filtertrack.errors import FiltertrackError
 
 
 def averages_weights(optimizer: Any) -> bool:
-    """Whether an optimizer, or one in it, replaces weights by their averages at the end."""
+    """Whether an optimizer, or one inside it, replaces weights by their averages at the end."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return any(getattr(each, "use_ema", False) for each in getattr(inner, "optimizers", [inner]))
 
 
 def was_trained(model: Any) -> bool:
-    """Whether a model's optimizer has made steps before, as far as it tells."""
+    """Whether a model's optimizer has made steps before; False if it is unknown."""
     with suppress(Exception):
         return int(model.optimizer.iterations) > 0
     return False
 
 
 def check_model(model: Any) -> None:
-    """See to it that this is a model of Keras 3.
+    """Check that an object is a model of Keras 3, or None.
 
     Raises:
         FiltertrackError: If it is not; the message says what to do.

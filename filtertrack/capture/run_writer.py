@@ -1,4 +1,4 @@
-"""A run that is open for writing: its snapshots, its pictures for TensorBoard, and its end."""
+"""Writes a run during training: claims its folder, stores and draws snapshots in the background."""
 
 import logging
 import shlex
@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from filtertrack.capture.background_writer import BackgroundWriter, room_for
+from filtertrack.capture.background_writer import BackgroundWriter, queue_capacity
 from filtertrack.capture.existing_run import delete_retrained, same_layers
 from filtertrack.capture.snapshot_writer import SnapshotWriter
 from filtertrack.errors import FiltertrackError, counted, listed
@@ -26,18 +26,17 @@ _PICTURES = "pictures for TensorBoard"
 class RunWriter:
     """Stores and draws each snapshot in the background.
 
-    Making one claims the folder: no other tracker can write there until it is closed, or its
-    process has ended, however it ended. (Object storage has no locks: there only trackers of this
-    program are kept apart.) ``open`` then starts a run or continues the one there, and ``begin`` or
-    ``begin_from`` starts the background writer.
+    The constructor claims the folder: no other tracker can write there until this is closed, or its
+    process has ended. (Object storage has no locks: there only trackers of this program exclude
+    each other.) ``open`` then starts a run or continues an existing one, and ``begin`` or
+    ``begin_from`` starts the background thread.
 
     Args:
         folder: The run's folder.
-        session: What tells one training from another. In one thread a new training takes the
-            folder over from an older one: that was interrupted, and Keras calls no hook then.
-        keep: How many of the newest snapshots are kept, and at most how many older ones; None for
-            all.
-        strict: Raise when something is lost, instead of a warning.
+        session: Identifies the training. In one thread a new training takes the folder over from an
+            older one, which was interrupted: Keras calls no hook then.
+        keep: Number of newest snapshots to keep, and largest number of older ones; None for all.
+        strict: Raise when something is lost, instead of logging a warning.
 
     Raises:
         FiltertrackError: If the folder cannot be written, or another tracker writes there.
@@ -50,9 +49,9 @@ class RunWriter:
         self._keep = keep
         self._strict = strict
         self._run: Run | None = None
-        self._writer: SnapshotWriter | None = None
+        self._snapshot_writer: SnapshotWriter | None = None
         self._frozen: Collection[str] = ()
-        self._recorder: BackgroundWriter | None = None
+        self._background_writer: BackgroundWriter | None = None
         self._summaries: Summaries | None = None
         self._refused: Snapshot | None = None
         self._closed = False
@@ -67,7 +66,7 @@ class RunWriter:
     @property
     def is_open(self) -> bool:
         """Whether snapshots can be put."""
-        return self._recorder is not None
+        return self._background_writer is not None
 
     def open(
         self,
@@ -78,17 +77,17 @@ class RunWriter:
         """Start a run, or continue the one in the folder.
 
         Args:
-            layers: What each snapshot holds.
-            software: Library name to version, for a new run's record.
-            others: The model's layers that are not tracked: none is mistaken for one that is.
+            layers: The tracked layers, whose kernels each snapshot holds.
+            software: Library name to version, for the manifest of a new run.
+            others: The model's other layers, to which no layer of the run must be matched.
 
         Returns:
-            What each snapshot to ``put`` holds, in the order of ``layers``: in a run that is
-            continued, layers keep the names that they have there.
+            The run's descriptions in the order of ``layers``: a continued run keeps its names of
+            layers. Each snapshot to ``put`` has the names of these.
 
         Raises:
-            FiltertrackError: If the folder holds a run of other layers, or one that is damaged, or
-                it cannot be written.
+            FiltertrackError: If the folder holds a run of other layers or a damaged run, or cannot
+                be written.
         """
         if self._closed:
             raise self._taken_over()
@@ -106,127 +105,132 @@ class RunWriter:
         return held
 
     def begin(self, *, by_hand: bool = False) -> None:
-        """Start the background writer; each snapshot must be at a later step than all in the run.
+        """Start the background thread. Each snapshot must be at a later step than all in the run.
 
         Args:
-            by_hand: Whether a loop of the user's own takes them.
+            by_hand: Whether a training loop of the user's own takes them.
 
         Raises:
             FiltertrackError: If this is closed.
             OSError: If a file cannot be read or deleted.
         """
         run = self._opened()
-        run.truncate(_next_step(run))  # what a killed writer left half written
+        run.truncate(_next_step(run))  # deletes unfinished files of a killed process
         kept = run if self._keep is None else RetainedRun(run, self._keep)
-        self._writer = SnapshotWriter(kept, by_hand=by_hand)
+        self._snapshot_writer = SnapshotWriter(kept, by_hand=by_hand)
         self._summaries = Summaries(run, keep=self._keep)
-        self._recorder = BackgroundWriter(
-            {"snapshots": self._writer.store, _PICTURES: self._summaries.add},
+        self._background_writer = BackgroundWriter(
+            {"snapshots": self._snapshot_writer.store, _PICTURES: self._summaries.add},
             {_PICTURES: self._summaries.finish},
-            room=room_for(total_bytes(list(run.layers.values()))),
+            capacity=queue_capacity(total_bytes(list(run.layers.values()))),
             strict=self._strict,
         )
 
     def begin_from(
         self, start: Moment, weights: Mapping[str, np.ndarray] | None, *, redo: bool = False
     ) -> Moment:
-        """Start the background writer, and store what training starts from unless it is there.
+        """Start the background thread, and store the initial weights unless the run holds them.
 
-        Nothing of the run is overwritten. What lies past the epoch that training starts from is
-        deleted only where it is trained again: from the very weights that the run holds of that
-        epoch. Else it stays, and steps go on after the run's last one.
+        Nothing of the run is overwritten. Snapshots after the start are deleted only if training
+        repeats them, from the same weights that the run holds of that epoch. Otherwise they stay,
+        and steps continue after the run's last one.
 
         Args:
-            start: Where training starts; the step is what its place in the training asks for.
-            weights: What it starts from; None where that is not known.
-            redo: Delete what lies past it whatever the weights are.
+            start: The moment at which training starts, with the step that follows from it.
+            weights: The weights from which it starts; None if they are unknown.
+            redo: Delete the snapshots after the start whatever the weights are.
 
         Returns:
-            The start as the run has it: what was stored there before, or ``start`` itself, at a
-            later step where others are in its way.
+            The moment of the start in the run: a stored one, or ``start``, at a later step if the
+            run already has that step.
 
         Raises:
             FiltertrackError: If this is closed.
             OSError: If a file cannot be read or deleted.
         """
         run = self._opened()
-        there = delete_retrained(run, start, weights, replace=redo)
+        stored = delete_retrained(run, start, weights, replace=redo)
         self.begin()
-        if there is not None and weights is not None and there.step >= start.step:
-            self.note(there, weights)
-            return there
+        if stored is not None and weights is not None and stored.step >= start.step:
+            self.note(stored, weights)
+            return stored
         moment = replace(start, step=max(start.step, _next_step(run)))
-        if moment.step != start.step and not start.note:  # the run holds other weights of then
+        if moment.step != start.step and not start.note:  # the run has other weights of this moment
             moment = replace(moment, note="changed between two trainings")
         if weights is not None:
             self.put(Snapshot(moment, weights))
         return moment
 
     def put(self, snapshot: Snapshot) -> None:
-        """Hand a snapshot over. Its arrays must not change any more.
+        """Write a snapshot in the background. The caller must not change its arrays afterwards.
 
         Raises:
             FiltertrackError: If this is closed, or with ``strict``, if something was lost since the
                 last call.
         """
-        if self._recorder is None:
+        if self._background_writer is None:
             raise self._taken_over()
         self._refused = snapshot
-        if self._recorder.put(snapshot):
+        if self._background_writer.put(snapshot):
             self._refused = None
 
     def note(self, moment: Moment, arrays: Mapping[str, np.ndarray]) -> None:
         """Remember the weights of a moment without storing them, to recognize them later."""
-        if self._recorder is not None and self._writer is not None:
-            self._recorder.put(partial(self._writer.note, moment, arrays), counts=False)
+        if self._background_writer is not None and self._snapshot_writer is not None:
+            self._background_writer.put(
+                partial(self._snapshot_writer.note, moment, arrays), counts=False
+            )
 
     def put_last(self, snapshot: Snapshot, *, after: int, averaged: bool) -> None:
-        """Hand over the weights at the very end of a training: stored if the run lacks them.
+        """Write the final weights of a training in the background, if the run lacks them.
 
         Args:
-            snapshot: The weights, at the moment that training had reached.
+            snapshot: The weights, with the moment at the end of training.
             after: The last step that was put.
-            averaged: Whether the optimizer replaces weights by their averages in the end.
+            averaged: Whether the optimizer replaces weights by their averages at the end.
 
         Raises:
             FiltertrackError: As ``put``.
         """
-        if self._recorder is None or self._writer is None:
+        if self._background_writer is None or self._snapshot_writer is None:
             raise self._taken_over()
-        last, refused = self._writer.last, self._refused
-        self._recorder.put(partial(last, snapshot, after=after, averaged=averaged, refused=refused))
+        last, refused = self._snapshot_writer.last, self._refused
+        self._background_writer.put(
+            partial(last, snapshot, after=after, averaged=averaged, refused=refused)
+        )
 
     def close(self) -> None:
-        """Wait until everything is written, add pictures of the whole evolution, log where it is.
+        """Wait until everything is written, draw the whole evolution, and log the folder.
 
         Raises:
             FiltertrackError: With ``strict``, if something was lost since the last call.
             OSError: If the pictures cannot be written.
         """
         self._closed = True
-        recorder, self._recorder = self._recorder, None
+        background_writer, self._background_writer = self._background_writer, None
         if self._run is None or self._summaries is None:  # it was never open
             self._lock.release()
             return
-        if recorder is None:  # closed before
+        if background_writer is None:  # closed before
             return
         try:
-            if not recorder.close():
-                return  # what does not answer is not asked for more
+            if not background_writer.close():
+                return  # the storage hangs: do not wait for it again
             self._summaries.add_evolution(self._run)
             self._summaries.finish()
-            self._log_the_end(self._run)
+            self._log_result(self._run)
         finally:
-            recorder.after(self._lock.release)  # now; but what was given up may still write
+            # At once, unless a thread that hangs may still write into the folder.
+            background_writer.call_at_end(self._lock.release)
 
-    def _log_the_end(self, run: Run) -> None:
-        seen = self._writer and self._writer.seen
-        still = seen.still if seen and seen.count > 1 else ()
+    def _log_result(self, run: Run) -> None:
+        checksums = self._snapshot_writer and self._snapshot_writer.checksums
+        unchanged = checksums.unchanged if checksums and checksums.count > 1 else ()
         for why, is_frozen in (("", False), (" (frozen)", True)):
             names = [
                 info.name
                 for info in run.layers.values()
-                if info.kernel in still and (info.kernel in self._frozen) == is_frozen
+                if info.kernel in unchanged and (info.kernel in self._frozen) == is_frozen
             ]
             if names:
                 _log.info("did not change%s: %s", why, listed(names))

@@ -1,4 +1,4 @@
-"""When to take a snapshot: plain values and plain functions."""
+"""Schedules: at which batches and epochs snapshots are taken."""
 
 import math
 from collections.abc import Callable
@@ -22,13 +22,13 @@ class Schedule:
     """When to take a snapshot.
 
     Attributes:
-        every_epoch: Take one at the end of each epoch.
-        due: ``due(epoch, after, upto)``: is a snapshot due for any batch in ``(after, upto]``,
-            with ``epoch`` epochs finished? None when no batch is ever asked for, so that the
-            training loop needs no batch hook. A range of batches, because with
-            ``steps_per_execution`` Keras reports several batches at once.
-        planned: ``planned(epochs, steps)``: about how many snapshots so many epochs of so many
-            batches give; None where that is not known (``steps`` may be None).
+        every_epoch: Whether to take one at the end of each epoch.
+        due: ``due(epoch, after, upto)``: whether a snapshot is due at any batch in
+            ``(after, upto]``, with ``epoch`` finished epochs. It takes a range because with
+            ``steps_per_execution`` Keras reports several batches at once. None if snapshots are
+            taken at epochs only, so that no batch hook is needed.
+        planned: ``planned(epochs, steps)``: the approximate number of snapshots in so many epochs
+            of so many batches; None if it is unknown (``steps`` may be None).
     """
 
     every_epoch: bool
@@ -42,14 +42,13 @@ class Schedule:
 
 
 def make_schedule(value: ScheduleLike) -> Schedule:
-    """Read what the user gave as ``schedule``.
+    """Make a schedule from the option ``schedule``.
 
     Args:
         value: ``"epoch"``: each epoch. ``"log"``: each epoch, and in the first five also
-            log-spaced batches, four to each doubling: filters form within the first epoch, so
-            that is where most are taken. A whole number N: every N batches.
-            A function of ``(epoch, batch)``, both counted as finished, that says whether to take a
-            snapshot now.
+            log-spaced batches, four per doubling, because filters form within the first epoch. An
+            integer N: every N batches. A function of the finished ``(epoch, batch)`` that returns
+            whether to take a snapshot now.
 
     Returns:
         The schedule.
@@ -98,5 +97,5 @@ def _log_planned(epochs: int, steps: int | None) -> int | None:
 
 
 def _log_position(batch: int) -> int:
-    """Return how many log-spaced points lie at or before a batch."""
+    """Return the number of log-spaced points at or before a batch."""
     return math.floor(LOG_STEPS_PER_DOUBLING * math.log2(batch)) if batch > 0 else -1

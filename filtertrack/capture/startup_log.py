@@ -1,4 +1,4 @@
-"""What is logged before the first batch: the tracked layers, their cost, and where to watch."""
+"""Logs, before the first batch, the tracked layers, the size of the run, and how to view it."""
 
 import logging
 import shlex
@@ -11,8 +11,8 @@ from filtertrack.storage.paths import StoragePath
 from filtertrack.tensorboard_plugin.summaries import event_bytes
 
 _log = logging.getLogger("filtertrack")
-_MUCH = 10**9
-"""Bytes of a whole run from which on a warning names ways to take less."""
+_LARGE = 10**9
+"""Bytes of a whole run above which a warning suggests ways to reduce them."""
 
 
 def announce(
@@ -21,13 +21,13 @@ def announce(
     remarks: Sequence[str],
     planned: int | None,
 ) -> None:
-    """Say what is tracked and what is not, what it will cost, and where to watch.
+    """Log the tracked layers, remarks on them, the expected size, and how to view the run.
 
     Args:
         folder: The run's folder.
-        layers: What each snapshot holds.
-        remarks: What the user should know about the choice of layers, a sentence each.
-        planned: About how many snapshots there will be; None where that is not known.
+        layers: The tracked layers.
+        remarks: Sentences about the choice of layers.
+        planned: The approximate number of snapshots; None if it is unknown.
     """
     _show_log()
     size, path = total_bytes(layers) + event_bytes(layers), shlex.quote(str(folder))
@@ -38,7 +38,7 @@ def announce(
     _log.info("tracking %s in %s (%s)", listed(names), path, cost)
     for remark in remarks:
         _log.info("%s", remark)
-    if planned and size * planned > _MUCH:
+    if planned and size * planned > _LARGE:
         _log.warning(
             "this run will take about %s: track fewer layers (layers='first', or names) or "
             "take fewer snapshots (schedule=N: every N batches)",
@@ -50,12 +50,12 @@ def announce(
 
 
 def _show_log() -> None:
-    """Show this package's messages where the program has set up no logging of its own."""
+    """Print this package's messages if the program has configured no logging."""
     if not _log.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("filtertrack: %(message)s"))
-        # A handler that the program sets up later shows these messages as well.
+        # Handlers that the program configures later print these messages as well.
         handler.addFilter(lambda _: not logging.getLogger().handlers)
         _log.addHandler(handler)
-        if _log.level == logging.NOTSET:  # else it is what the user has set
+        if _log.level == logging.NOTSET:  # otherwise the user has set it
             _log.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""The convolutions of one Keras model that are tracked: described once, copied at each snapshot."""
+"""The tracked layers of one Keras model: described once, their kernels copied at each snapshot."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -33,10 +33,10 @@ class _Source:
     """One tracked kernel of a built layer.
 
     Attributes:
-        info: What is written about it.
+        info: Its description in the manifest.
         layer: Its layer.
-        kernel: Where the layer keeps it.
-        variable: The layer's variable of that name; None where it has none.
+        kernel: The attribute that holds it.
+        variable: The layer's variable of that name; None if there is none.
     """
 
     info: LayerInfo
@@ -46,24 +46,25 @@ class _Source:
 
 
 class TrackedLayers:
-    """The convolutions of one model that are tracked.
+    """The tracked layers of one model.
 
     Args:
         model: A Keras model.
-        select: Which layers: a name, glob or class, several of these, ``"first"`` for the first
-            convolution, a function of the layer, or None for every convolution. Other layers that
-            own a kernel of three to five axes, ordered as a convolution's (space, input channels,
-            filters), are chosen only where they are meant.
-        effective: Names the array that a layer convolves with, where that is not its variable.
+        select: The layers to track: a name, glob or class, several of these, ``"first"`` for the
+            first convolution, a function of the layer, or None for every convolution. Other layers
+            with a kernel of three to five axes, in the order of a convolution's axes (space, input
+            channels, filters), are tracked only if they are selected explicitly.
+        effective: Function that returns the array a layer convolves with, if that is not its
+            variable.
 
     Raises:
-        FiltertrackError: If nothing matches, or the model has no convolution. A model that may
-            still make layers is not judged before ``finish``.
+        FiltertrackError: If nothing matches, or the model has no convolution. For a model that may
+            still make layers, ``finish`` raises this instead.
 
     Attributes:
-        infos: One description a kernel, in the order in which data flows; empty until everything
-            is built.
-        remarks: What the user should know about what is tracked, a sentence each.
+        infos: A description of each kernel, in the order in which data flows; empty until every
+            tracked layer is built.
+        remarks: Sentences for the user about the choice of layers.
         others: Descriptions of the kernels that are not tracked.
     """
 
@@ -73,8 +74,8 @@ class TrackedLayers:
         self._model = model
         self._select = select
         self._finder = KernelFinder(effective)
-        self._by_name = effective is not None
-        self._by_function = is_function(select) or self._by_name
+        self._has_effective = effective is not None
+        self._by_function = is_function(select) or self._has_effective
         self._initial = InitialWeights(model, self._layers_with_kernels)
         self._sources: tuple[_Source, ...] = ()
         self._replaced: set[str] = set()
@@ -82,7 +83,7 @@ class TrackedLayers:
         self.others: list[LayerInfo] = []
         candidates = self._candidates()
         if self._may_grow(candidates):
-            return  # what a layer made later will be is not known
+            return  # layers made later are unknown
         wanted = choose_layers(candidates, select)
         built = [candidate for candidate in wanted if self._is_built(candidate.layer)]
         if len(built) == len(wanted) or (model.built and built):
@@ -90,7 +91,7 @@ class TrackedLayers:
 
     @property
     def infos(self) -> tuple[LayerInfo, ...]:
-        """One description a kernel, in the order in which data flows; empty until all is built."""
+        """A description of each kernel, in data-flow order; empty until every layer is built."""
         return tuple(source.info for source in self._sources)
 
     @property
@@ -99,11 +100,11 @@ class TrackedLayers:
         return bool(self._sources)
 
     def finish(self, *, whole: bool = False) -> None:
-        """Describe the layers as they are now.
+        """Describe the layers in their present state.
 
         Args:
-            whole: Refuse a model in which a layer to track has no weights yet; else only one in
-                which none has.
+            whole: Refuse a model if any layer to track has no weights yet; otherwise only if all of
+                them have none.
 
         Raises:
             FiltertrackError: If nothing matches the selection, or weights are missing.
@@ -119,20 +120,20 @@ class TrackedLayers:
         self._track(candidates, wanted)
 
     def rename(self, infos: Sequence[LayerInfo]) -> None:
-        """Store the kernels as a run describes them that this training goes on with.
+        """Use the descriptions of the run that this training continues.
 
         Args:
-            infos: One description a kernel, in the order of ``infos``.
+            infos: A description of each kernel, in the order of ``infos``.
         """
         self._sources = tuple(
             replace(source, info=info) for source, info in zip(self._sources, infos, strict=True)
         )
 
     def watch_first_step(self) -> Callable[[], None]:
-        """Read the initial weights of layers that are built in the first training step.
+        """Start reading the initial weights of layers that are built in the first training step.
 
         Returns:
-            A function that ends it.
+            A function that stops it.
         """
         self._initial.watch()
         return self._initial.stop
@@ -150,8 +151,8 @@ class TrackedLayers:
         """Copy every tracked kernel and bias to the host.
 
         Returns:
-            Member name (such as ``"conv1/kernel"``) to an array of its own: on some backends Keras
-            hands out its live memory.
+            Member name (such as ``"conv1/kernel"``) to a copy: on some backends Keras returns a
+            view of the variable's memory.
         """
         arrays = {}
         for source in self._sources:
@@ -161,11 +162,11 @@ class TrackedLayers:
         return arrays
 
     def weights(self) -> dict[str, Any]:
-        """Return every tracked kernel and bias as its layer holds it, nothing copied.
+        """Return every tracked kernel and bias without copying.
 
         Returns:
             Member name (such as ``"conv1/kernel"``) to Keras's variable, or to the backend's array
-            where a layer makes that itself.
+            if the layer computes the kernel.
         """
         found = {}
         for source in self._sources:
@@ -175,7 +176,7 @@ class TrackedLayers:
         return found
 
     def _copied_kernel(self, source: _Source) -> np.ndarray:
-        """Copy a kernel, or its variable where something without a value was put in its place."""
+        """Copy a kernel, or its variable if the attribute was replaced by a symbolic tensor."""
         held = source.kernel.of(source.layer)
         try:
             return copied(held)
@@ -192,7 +193,7 @@ class TrackedLayers:
         return copied(source.variable)
 
     def _may_grow(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether layers, or weights that a function chooses by, may still be made."""
+        """Whether layers, or weights that a function reads, may still be made."""
         model = self._model
         if not candidates and not model.built and not isinstance(model, keras.Sequential):
             return True
@@ -216,18 +217,18 @@ class TrackedLayers:
             for path, layer in self._walk()
             if self._finder.kernels(layer)
         ]
-        shown = {id(weight) for c in found if c.convolution for weight in c.layer.variables}
-        return [c for c in found if c.convolution or not self._repeats(c.layer, shown)]
+        own = {id(weight) for c in found if c.convolution for weight in c.layer.variables}
+        return [c for c in found if c.convolution or not self._wraps(c.layer, own)]
 
-    def _repeats(self, layer: Any, shown: Collection[int]) -> bool:
-        """Whether a layer's kernel is a variable of a convolution, which it may wrap."""
-        return any(id(kernel.of(layer)) in shown for kernel in self._finder.kernels(layer))
+    def _wraps(self, layer: Any, own: Collection[int]) -> bool:
+        """Whether a layer's kernel is a variable of a convolution inside the layer."""
+        return any(id(kernel.of(layer)) in own for kernel in self._finder.kernels(layer))
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         return walk(
             self._model,
             first_builds=self._initial.first_builds,
-            is_whole=self._finder.names_kernel,
+            is_whole=self._finder.has_effective_kernel,
         )
 
     def _layers_with_kernels(self) -> list[tuple[Any, tuple[Kernel, ...]]]:
@@ -235,7 +236,9 @@ class TrackedLayers:
 
     def _track(self, candidates: list[Candidate], wanted: list[Candidate]) -> None:
         chosen = [c for c in wanted if self._is_built(c.layer)]
-        if self._by_name and not any(self._finder.names_kernel(c.layer) for c in chosen):
+        if self._has_effective and not any(
+            self._finder.has_effective_kernel(c.layer) for c in chosen
+        ):
             raise FiltertrackError(
                 "kernel: the function named no kernel of the tracked layers: expected an array for "
                 "one of them at least, got None or an AttributeError for each"
@@ -246,7 +249,7 @@ class TrackedLayers:
         self.remarks = list(self._remarks(candidates, wanted, chosen))
 
     def _sources_of(self, owners: Sequence[Candidate]) -> tuple[_Source, ...]:
-        """Describe the kernels of layers that are built, each under a name of its own."""
+        """Describe the kernels of built layers, each with a unique name."""
         members = safe_names(owner.path for owner in owners)
         kernels = [
             (owner, member, path, kernel)
@@ -260,7 +263,7 @@ class TrackedLayers:
         )
 
     def _kernel_paths(self, owner: Candidate) -> Iterator[tuple[Kernel, str]]:
-        """Yield a layer's kernels and what each is called: as the layer where it has only one."""
+        """Yield a layer's kernels, each with a path: the layer's own path if it has one kernel."""
         kernels = self._finder.kernels(owner.layer)
         for kernel in kernels:
             several = len(kernels) > 1
@@ -281,27 +284,27 @@ class TrackedLayers:
         changing = tuple(
             f"{path}/" for path, layer in self._walk() if path and changes_kernels(layer)
         )
-        unsure = [
+        uncertain = [
             c.path
             for c in chosen
-            if self._finder.computes_itself(c.layer) or c.path.startswith(changing)
+            if self._finder.overrides_call(c.layer) or c.path.startswith(changing)
         ]
-        if unsure:
+        if uncertain:
             yield (
-                f"{listed(unsure)}: a class of its own computes the output; if it convolves with "
-                f"another array than the variable, name that with kernel="
+                f"{listed(uncertain)}: a class of its own computes the output; if it convolves "
+                f"with another array than the variable, name that with kernel="
             )
 
 
 def _has_own_build(layer: Any) -> bool:
-    """Whether a class that is not Keras's builds its layers: it may make others then."""
+    """Whether a user's class has its own ``build``, which may make further layers."""
     cls = type(layer)
-    # What Keras marks so is only inherited: it makes nothing.
+    # Keras marks the inherited default, which makes no layers.
     return not is_of_keras(cls) and not getattr(cls.build, "_is_default", False)
 
 
 def _keras_path(model: Any, layer: Any) -> str:
-    """Return the path that Keras gives to a layer, without the model's own name."""
+    """Return a layer's path in Keras, without the model's name."""
     return str(layer.path or layer.name).removeprefix(f"{model.name}/")
 
 
@@ -310,13 +313,13 @@ def _last(attribute: str) -> str:
 
 
 def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source:
-    """Describe one kernel of a layer that is built."""
-    layer, held = owner.layer, kernel.of(owner.layer)
-    check_axes(owner.path, held)
-    kernel_shape = tuple(int(n) for n in held.shape)
-    axes, shape = _one_order(kernel_shape, kernel.order)
+    """Describe one kernel of a built layer."""
+    layer, weight = owner.layer, kernel.of(owner.layer)
+    check_axes(owner.path, weight)
+    kernel_shape = tuple(int(n) for n in weight.shape)
+    axes, shape = _canonical_axes(kernel_shape, kernel.order)
     biased = kernel.bias is not None and kernel.bias_of(layer) is not None
-    described = getattr(layer, "cell", layer)
+    convolution = getattr(layer, "cell", layer)
     info = LayerInfo(
         name=name,
         path=printable(str(layer.path or layer.name)),
@@ -326,27 +329,27 @@ def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source
         kernel_shape=kernel_shape,
         axes=axes,
         shape=shape,
-        dtype=keras.backend.standardize_dtype(held.dtype),
-        strides=_numbers(getattr(described, "strides", 1), len(kernel_shape) - 2),
-        dilation=_numbers(getattr(described, "dilation_rate", 1), len(kernel_shape) - 2),
-        data_format=getattr(described, "data_format", None) or "channels_last",
+        dtype=keras.backend.standardize_dtype(weight.dtype),
+        strides=_per_axis(getattr(convolution, "strides", 1), len(kernel_shape) - 2),
+        dilation=_per_axis(getattr(convolution, "dilation_rate", 1), len(kernel_shape) - 2),
+        data_format=getattr(convolution, "data_format", None) or "channels_last",
         trainable=bool(layer.trainable),
     )
-    alike = (v for v in layer.variables if v.name == _last(kernel.attribute))
-    variable = next((v for v in alike if tuple(v.shape) == kernel_shape), None)
+    same_name = (v for v in layer.variables if v.name == _last(kernel.attribute))
+    variable = next((v for v in same_name if tuple(v.shape) == kernel_shape), None)
     return _Source(info, layer, kernel, variable)
 
 
-def _numbers(value: Any, count: int) -> tuple[int, ...]:
+def _per_axis(value: Any, count: int) -> tuple[int, ...]:
     return tuple(map(int, value)) if isinstance(value, (tuple, list)) else (int(value),) * count
 
 
-def _one_order(
+def _canonical_axes(
     kernel_shape: tuple[int, ...], order: AxisOrder
 ) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
-    """Return the order of axes, and the shape, that make ``(filters, height, width, channels)``.
+    """Return the axes and the shape that make ``(filters, height, width, channels)``.
 
-    A kernel along one axis is one row high; the slices of a 3-D one stand side by side.
+    A 1-D kernel becomes one row high; the slices of a 3-D kernel are placed side by side.
     """
     space = len(kernel_shape) - 2
     filters, channels = {

@@ -1,4 +1,4 @@
-"""How far a training has come: epochs and batches that are finished, as Keras's hooks tell."""
+"""Counts the finished epochs and batches of a training, as Keras's hooks report them."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -11,24 +11,24 @@ from filtertrack.storage.run import Run
 
 
 class TrainingProgress:
-    """Counts what one tracker has seen of a training, over one ``fit`` or several.
+    """Counts the epochs and batches of a training, over one ``fit`` or several.
 
     Args:
-        by_batch: Whether a step is a batch; else it is an epoch.
+        by_batch: Whether a step is a batch; otherwise it is an epoch.
 
     Attributes:
         epochs: Finished epochs.
-        epochs_before_fit: Epochs finished before a ``fit`` that counts its own from 0 again.
-        offset: How far steps are ahead of what they count: a run that already holds other
-            snapshots there goes on after them.
+        epochs_before_fit: Epochs finished before a ``fit`` that counts its epochs from 0 again.
+        offset: Difference between a step and the count: a run that already holds other snapshots
+            at these steps continues after them.
 
     Example:
-        >>> position = TrainingProgress(by_batch=False)
-        >>> position.start_fit(0, again=False)
+        >>> progress = TrainingProgress(by_batch=False)
+        >>> progress.start_fit(0, again=False)
         False
-        >>> position.start_epoch()
-        >>> position.finish_epoch(0, steps=10)
-        >>> position.step, position.epochs, position.batches
+        >>> progress.start_epoch()
+        >>> progress.finish_epoch(0, steps=10)
+        >>> progress.step, progress.epochs, progress.batches
         (1, 1, 10)
     """
 
@@ -46,21 +46,21 @@ class TrainingProgress:
 
     @property
     def count(self) -> int:
-        """What a step counts: batches or epochs; where those before are not known, those since."""
+        """Finished batches or epochs; only batches of this ``fit`` if earlier ones are unknown."""
         return self._seen if self._by_batch else self.epochs
 
     @property
     def step(self) -> int:
-        """The step that a snapshot taken now has."""
+        """The step of a snapshot taken now."""
         return self.count + self.offset
 
     @property
     def batches(self) -> int | None:
-        """Batches seen since the start of training; None where that is not known."""
+        """Batches seen since the start of training; None if unknown."""
         return self._seen if self._knows_batches else None
 
     def moment(self, metrics: Mapping[str, float]) -> Moment:
-        """Return this moment, with these metrics."""
+        """Return the present moment, with these metrics."""
         return Moment(
             self.step,
             self.epochs,
@@ -73,18 +73,18 @@ class TrainingProgress:
         )
 
     def start_fit(self, epoch: int, *, again: bool, planned: int | None = None) -> bool:
-        """Note that a ``fit`` starts with an epoch.
+        """Start a ``fit``.
 
         Args:
             epoch: Its first epoch, as Keras counts.
             again: Whether this tracker has seen the same model's training before.
-            planned: The epoch it ends with, as Keras counts; None where Keras does not say.
+            planned: The epoch it ends with, as Keras counts; None if Keras does not tell.
 
         Returns:
-            Whether it goes on where the last one ended: the batches before are known then.
+            Whether it continues the last ``fit``, so that the batches before are known.
         """
-        goes_on = again and epoch in {0, self.epochs}
-        if self._of_epoch and epoch:  # a fit that was interrupted: its epoch is trained again
+        continues = again and epoch in {0, self.epochs}
+        if self._of_epoch and epoch:  # after an interrupted fit: its last epoch is repeated
             self._seen = self._before_epoch
         if epoch or not again:
             self._of_epoch = 0
@@ -92,42 +92,42 @@ class TrainingProgress:
         self.epochs = self.epochs_before_fit or epoch
         self._planned = planned and planned + self.epochs_before_fit
         self.offset = 0
-        return goes_on
+        return continues
 
     def start_from(self, batches: int | None) -> None:
-        """Note how many batches were seen before the ``fit``; None where that is not known."""
+        """Set the number of batches before the ``fit``; None if it is unknown."""
         self._knows_batches = batches is not None
         self._seen = self._before_epoch = batches or 0
 
-    def go_on_from(self, start: Moment, there: Moment, *, alone: bool) -> None:
-        """Go on from where the run has the start of a ``fit``.
+    def continue_from(self, start: Moment, stored: Moment, *, alone: bool) -> None:
+        """Continue from the step and batches that the run has for the start of a ``fit``.
 
         Args:
             start: The start as it was counted here.
-            there: The same as the run has it.
-            alone: Whether no other process counts along, without having seen the run.
+            stored: The moment of the start in the run.
+            alone: Whether no other process counts as well, which does not read the run.
         """
-        self.offset += there.step - start.step
-        is_start = there.epoch + bool(there.epoch_batch) == start.epoch
-        if alone and start.batch is None and there.batch is not None and is_start:
-            since, known = self._seen, there.batch
+        self.offset += stored.step - start.step
+        is_start = stored.epoch + bool(stored.epoch_batch) == start.epoch
+        if alone and start.batch is None and stored.batch is not None and is_start:
+            since, known = self._seen, stored.batch
             self._seen, self._before_epoch = known + since, known + self._before_epoch
             self._knows_batches = True
             self.offset -= known if self._by_batch else 0
 
     def start_epoch(self) -> None:
-        """Note that an epoch starts."""
+        """Start an epoch."""
         self._before_epoch, self._of_epoch = self._seen, 0
 
     def finish_batch(self, batch: int, steps: int | None) -> int:
-        """Note that a batch is finished.
+        """Count a finished batch.
 
         Args:
             batch: Its number in the epoch.
-            steps: Batches an epoch has; None where Keras does not say.
+            steps: Number of batches of an epoch; None if Keras does not tell.
 
         Returns:
-            Batches of this epoch that are finished.
+            Number of finished batches of this epoch.
         """
         # With steps_per_execution Keras may report more batches than an epoch has.
         self._of_epoch = min(batch + 1, steps or batch + 1)
@@ -135,11 +135,11 @@ class TrainingProgress:
         return self._of_epoch
 
     def finish_epoch(self, epoch: int, steps: int | None) -> None:
-        """Note that an epoch is finished.
+        """Count a finished epoch.
 
         Args:
             epoch: Its number, as Keras counts.
-            steps: Batches an epoch has; None where Keras does not say.
+            steps: Number of batches of an epoch; None if Keras does not tell.
         """
         self.epochs = self.epochs_before_fit + epoch + 1
         self._of_epoch, self._steps = 0, steps
@@ -149,15 +149,15 @@ class TrainingProgress:
 
 
 def batches_before(epoch: int, steps: int | None, folder: StoragePath) -> int | None:
-    """Return how many batches were seen before an epoch; None where nothing says it.
+    """Return the number of batches before an epoch; None if it is unknown.
 
     Args:
         epoch: The epoch.
-        steps: Batches an epoch has; None where Keras does not say. Then the run tells.
-        folder: Where the run is. Snapshots of it that cannot be read are left out.
+        steps: Number of batches of an epoch; None if Keras does not tell. Then the run is read.
+        folder: The run's folder. Snapshots that cannot be read are skipped.
 
     Raises:
-        FiltertrackError: If its manifest is damaged.
+        FiltertrackError: If the run's manifest is damaged.
     """
     if epoch == 0 or steps:
         return epoch * (steps or 0)
@@ -166,9 +166,9 @@ def batches_before(epoch: int, steps: int | None, folder: StoragePath) -> int | 
     run = Run(folder)
     moments = [moment for moment in _moments(run) if moment.epoch == epoch]
     exact = [m.batch - m.epoch_batch for m in moments if m.batch and m.epoch_batch is not None]
-    # Older runs do not tell how far an epoch was: the first snapshot after it is the best guess.
-    guess = min((m.batch for m in moments if m.batch is not None), default=None)
-    return exact[-1] if exact else guess
+    # Older runs lack the batch of the epoch: the first snapshot after it is the best estimate.
+    estimate = min((m.batch for m in moments if m.batch is not None), default=None)
+    return exact[-1] if exact else estimate
 
 
 def _moments(run: Run) -> Iterator[Moment]:

@@ -64,7 +64,7 @@ class MeasuredLayer:
     at_rest: float
     too_large_for: tuple[str, ...] = ()
 
-    def index(self, step: int | None) -> int:
+    def place(self, step: int | None) -> int:
         """Return the index of the snapshot at a step; None for the last.
 
         Raises:
@@ -126,7 +126,7 @@ class Measurement:
         Raises:
             FiltertrackError: If that step was not measured.
         """
-        return _stacked([layer.rows([layer.index(step)]) for layer in self.layers.values()])
+        return _stacked([layer.rows([layer.place(step)]) for layer in self.layers.values()])
 
     def history(self) -> Table:
         """Return a row a filter and step: the table of ``filters`` at every step."""

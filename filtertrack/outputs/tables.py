@@ -36,11 +36,11 @@ def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
         step: The step; None for the last.
     """
     first = next(iter(measured.layers.values()))
-    when = _when(measured.moments[first.index(step)])
+    when = _when(measured.moments[first.place(step)])
     labels = _text_table(f"What the filters are: {when}; formed, of the whole run", list(_LABELS))
     whole = _text_table(f"The layers as a whole: {when}", list(_WHOLE))
     for layer in measured.layers.values():
-        index = layer.index(step)
+        index = layer.place(step)
         values: Values = {
             "layer": layer.info.name,
             "filters": layer.info.filters,
@@ -74,7 +74,7 @@ def each_filter(measured: Measurement, name: str, step: int | None = None) -> Te
         step: The step; None for the last.
     """
     layer = measured.layers[name]
-    index = layer.index(step)
+    index = layer.place(step)
     table = _text_table(f"The filters of {name}: {_when(measured.moments[index])}", list(_FILTER))
     rows = layer.rows([index])
     shown = min(layer.info.filters, _MOST_ROWS)
@@ -101,7 +101,7 @@ def write_csv(measured: Measurement, path: Path, step: int | None = None) -> Non
     parts = [
         (layer, index)
         for layer in measured.layers.values()
-        for index in (range(len(layer.steps)) if step is None else [layer.index(step)])
+        for index in (range(len(layer.steps)) if step is None else [layer.place(step)])
     ]
 
     def write(file: BinaryIO) -> None:
@@ -136,7 +136,7 @@ def write_json(measured: Measurement, path: Path, step: int | None = None) -> No
 
 
 def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
-    indices = range(len(layer.steps)) if step is None else [layer.index(step)]
+    indices = range(len(layer.steps)) if step is None else [layer.place(step)]
     return {
         "kernel": list(layer.info.kernel_shape),
         "half_formed": _value(layer.half_formed),

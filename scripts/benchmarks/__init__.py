@@ -1,1 +1,1 @@
-"""The comparisons of ``make bench``, a group a module."""
+"""The comparisons of ``make bench``: one module for each group."""

@@ -1,4 +1,4 @@
-"""Animations, beside the recipes and the encoders that people use."""
+"""Benchmarks of animations: against matplotlib recipes, imageio and gifski."""
 
 import shutil
 import statistics
@@ -16,10 +16,7 @@ import imageio
 import numpy as np
 from PIL import Image, ImageSequence
 
-from benchmarks.judges import decoded, flicker, psnr, wrong
-from benchmarks.made import KERNELS, make_run
-from benchmarks.recipes import COLUMNS, SIZE, subplots, subplots_reused
-from benchmarks.sides import (
+from benchmarks.comparison import (
     Row,
     Scale,
     Time,
@@ -32,6 +29,9 @@ from benchmarks.sides import (
     timed,
     times_faster,
 )
+from benchmarks.image_quality import decoded, flicker, psnr, wrong
+from benchmarks.matplotlib_baselines import COLUMNS, SIZE, subplots, subplots_reused
+from benchmarks.synthetic_runs import KERNELS, make_run
 from filtertrack import Run, animate
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
@@ -41,15 +41,15 @@ from filtertrack.render.look import Look
 
 FPS = 10
 _ROUNDS = 3
-"""At most: each side of one takes from seconds to half a minute."""
+"""Upper bound on rounds: one side takes from seconds to half a minute."""
 _REPEATS = 3
 _ROUNDS_BY_HAND = 1
-"""Each takes minutes."""
+"""Rounds of a matplotlib recipe, which takes minutes."""
 _MEGA = 1e6
 
 
 def animations(folder: Path, scale: Scale) -> Iterator[Row]:
-    """Speed, size and exactness of every format; gifski where it is on the PATH."""
+    """Measure speed, size and exactness of every format; gifski where it is on the PATH."""
     for name, shape in KERNELS.items():
         run = make_run(folder / name.replace(" ", "-"), shape, scale.frames)
         yield from _against_the_recipes(run, name, folder, min(scale.rounds, _ROUNDS_BY_HAND))
@@ -57,14 +57,14 @@ def animations(folder: Path, scale: Scale) -> Iterator[Row]:
 
 
 def memory(folder: Path, scale: Scale) -> Iterator[Row]:
-    """What more frames take in memory, where the system tells a process's own peak."""
+    """Measure the memory of additional frames, where the system reports a process's peak."""
     if Path("/proc/self/status").exists():
         for ending in ("gif", "webp", "png", "mp4", "webm"):
             yield _memory(folder, ending, scale.frames, scale.long)
 
 
 def _against_the_recipes(run: Run, name: str, folder: Path, rounds: int) -> Iterator[Row]:
-    """From weights to a finished GIF, by hand and by us."""
+    """Compare drawing and writing a GIF with matplotlib recipes."""
     took = apart_in_turn(
         {
             "ours": (time_gif, run.path, folder / "ours.gif"),
@@ -90,10 +90,10 @@ def _against_the_recipes(run: Run, name: str, folder: Path, rounds: int) -> Iter
 
 
 def time_gif(run: Path, output: Path) -> tuple[Time, float]:
-    """Time our GIF, several times after one that is not counted.
+    """Time our GIF several times, after a warm-up call.
 
     Returns:
-        The median, and the share of its CPU time that is spent in Pillow's compressor.
+        The median, and the share of CPU time spent in Pillow's compressor.
     """
     clock = _CompressorClock()
     times, shares = [], []
@@ -106,20 +106,20 @@ def time_gif(run: Path, output: Path) -> tuple[Time, float]:
 
 
 def time_ours(run: Path, output: Path) -> Time:
-    """Time an animation of ours, after one that is not counted."""
+    """Time our animation, after a warm-up call."""
     _animate(run, output)
     return timed(lambda: _animate(run, output))
 
 
 def time_recipe(run: Path, output: Path, draw: Callable[[Run], Iterable[np.ndarray]]) -> Time:
-    """Time a recipe, from the weights to the finished GIF, after a frame that is not counted."""
+    """Time a recipe from the weights to the finished GIF, after two warm-up frames."""
     some: list[Any] = list(islice(draw(Run(run)), 2))
     imageio.mimsave(output, some, fps=FPS)
     return timed(lambda: imageio.mimsave(output, list(draw(Run(run))), fps=FPS))
 
 
 def time_mimsave(run: Path, output: Path) -> Time:
-    """Time ``imageio.mimsave``, given finished frames, after two that are not counted."""
+    """Time ``imageio.mimsave`` of finished frames, after two warm-up frames."""
     exact = exact_frames(Run(run))
     some: list[Any] = exact[:2]
     imageio.mimsave(output, some, fps=FPS)
@@ -136,10 +136,10 @@ def _animate(run: Path, output: Path) -> None:
 
 
 class _CompressorClock:
-    """Stands in front of the GIF's compressor and counts the CPU time that it takes."""
+    """Wraps the GIF's compressor and sums the CPU time of its calls."""
 
     def __init__(self) -> None:
-        self._compress = gif._compressed  # noqa: SLF001 - the clock has to stand right at it
+        self._compress = gif._compressed  # noqa: SLF001 - there is no public function to time
         self._lock = threading.Lock()
         self.seconds = 0.0
 
@@ -153,7 +153,7 @@ class _CompressorClock:
 
 
 def _against_finished_frames(run: Run, name: str, folder: Path, rounds: int) -> Iterator[Row]:
-    """Encoders that are given finished frames, against us who still have to draw them."""
+    """Compare drawing and encoding with encoders that receive finished frames."""
     exact = exact_frames(run)
     ours, theirs, webp = (folder / file for file in ("ours.gif", "theirs.gif", "ours.webp"))
     took = apart_in_turn(
@@ -230,7 +230,7 @@ def _against_gifski(
 
 
 def _memory(folder: Path, ending: str, frames: int, long: int) -> Row:
-    """Compare the peak memory of two processes, of which one draws so many more frames."""
+    """Compare the peak memory of two processes that draw few and many frames."""
     peaks = []
     for count in (frames, long):
         run = folder / f"memory-{count}"
@@ -242,7 +242,7 @@ def _memory(folder: Path, ending: str, frames: int, long: int) -> Row:
         )
         command = [sys.executable, "-c", code, str(run), str(folder / f"memory.{ending}")]
         result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-        # Not ru_maxrss: that is inherited from the process that starts another.
+        # Not ru_maxrss: a child process inherits it from its parent.
         peaks.append(int(result.stdout.partition("VmHWM:")[2].split()[0]) / 1024)
     note = f"{peaks[0]:.0f} and {peaks[1]:.0f} MB"
     what = f"{ending}: peak memory of {long} frames less that of {frames}"
@@ -250,14 +250,14 @@ def _memory(folder: Path, ending: str, frames: int, long: int) -> Row:
 
 
 def exact_frames(run: Run, *, even: bool = False) -> list[np.ndarray]:
-    """Draw every frame without a palette: what each file is compared with."""
+    """Draw every frame without a palette: the reference for each file."""
     selection = select_from_run(run)
     timeline = plan(selection.moments[0], Pace(fps=FPS))
-    film = AnimationFrames(
+    frames = AnimationFrames(
         selection, timeline, Look(), side=SIZE, columns=COLUMNS, indexed=False, even=even
     )
-    colours = film.colours
-    return [p if colours is None else colours[p] for p in film.pictures()]
+    colours = frames.colours
+    return [p if colours is None else colours[p] for p in frames.pictures()]
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""One grid of filters, beside a figure of subplots and beside torchvision."""
+"""Benchmarks of drawing one grid: against matplotlib subplots and torchvision."""
 
 import io
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.made import KERNELS, describe
-from benchmarks.recipes import COLUMNS, plot_to_image
-from benchmarks.sides import Row, Scale, Side, apart, in_turn, times_faster, times_the_cost
+from benchmarks.comparison import Row, Scale, Side, apart, in_turn, times_faster, times_the_cost
+from benchmarks.matplotlib_baselines import COLUMNS, plot_to_image
+from benchmarks.synthetic_runs import KERNELS, describe
 from filtertrack.measures import drift, norm, roughness
 from filtertrack.outputs.measurement import measure_snapshot
 from filtertrack.render.cells import to_cells, view_of
@@ -21,7 +21,7 @@ SIDE = 320
 
 
 def drawing(_: Path, scale: Scale) -> Iterator[Row]:
-    """Drawing, PNG included, and measuring beside it."""
+    """Measure drawing (PNG encoding included), and the measures relative to it."""
     for part in (_against_the_recipe, _against_torchvision, _measuring):
         yield from apart(part, scale)
 
@@ -33,7 +33,7 @@ def grid(kernels: np.ndarray) -> list[np.ndarray]:
         kernels: Array of shape ``(filters, height, width, channels)``.
 
     Returns:
-        A picture each page, as ``filtertrack.render.grid.draw`` returns them.
+        One picture for each page, as ``filtertrack.render.grid.draw_pages`` returns them.
     """
     filters, height, width, channels = kernels.shape
     view = view_of(describe("conv1", (height, width, channels, filters)))
@@ -107,7 +107,7 @@ def _against_torchvision(scale: Scale) -> list[Row]:
 
 
 def _measuring(scale: Scale) -> list[Row]:
-    """Every measure of a layer, and those taken while training runs, against drawing it."""
+    """Compare every measure of a layer, and those taken during training, with drawing it."""
     rng = np.random.default_rng(0)
     start, before, now = (rng.normal(size=(64, 7, 7, 3)).astype(np.float32) for _ in range(3))
     sides: dict[str, Side] = {

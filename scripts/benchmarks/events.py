@@ -1,4 +1,4 @@
-"""What is written for TensorBoard, beside ``tf.summary.image`` of the same pictures."""
+"""Benchmarks of event files: against ``tf.summary.image`` of the same pictures."""
 
 import statistics
 from collections.abc import Iterator
@@ -12,21 +12,21 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.tensorflow_stub import errors
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
+from benchmarks.comparison import Row, Scale, apart, at_most, in_turn, times_the_cost
 from benchmarks.drawing import grid
-from benchmarks.made import KERNELS, make_run
-from benchmarks.sides import Row, Scale, apart, at_most, in_turn, times_the_cost
+from benchmarks.synthetic_runs import KERNELS, make_run
 from filtertrack import Moment, Run, Snapshot
 from filtertrack.render.grid import to_image
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
 SHAPES = {**KERNELS, "64 channels": (3, 3, 64, 64), "1×1": (1, 1, 64, 256)}
 _FRAME = 16
-"""Bytes around a record: its length, and two checksums."""
+"""Bytes of a record beside its data: the length and two checksums."""
 _THEIRS = "tf.summary.image"
 
 
 def events(folder: Path, scale: Scale) -> Iterator[Row]:
-    """Bytes and CPU of a snapshot, of a layer of each kind."""
+    """Measure bytes and CPU time of a snapshot's events, for a layer of each kind."""
     for number, (name, shape) in enumerate(SHAPES.items()):
         yield from apart(_layer, name, shape, folder / str(number), scale)
 
@@ -75,7 +75,7 @@ def _pictures(run: Run) -> np.ndarray:
 
 
 def _picture_bytes(folder: Path) -> float:
-    """Return the mean bytes of a record that held the pictures alone."""
+    """Return the mean bytes of a record that contains only the pictures."""
     (file,) = folder.glob("events.out.tfevents.*")
     sizes: list[int] = []
     reader = PyRecordReader_New(str(file))

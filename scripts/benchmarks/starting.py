@@ -1,4 +1,4 @@
-"""How long a command takes to start, beside numpy."""
+"""Benchmarks of the start of each command: against ``import numpy``."""
 
 import subprocess
 import sys
@@ -6,14 +6,14 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.made import make_run
-from benchmarks.sides import Row, Scale, Side, at_most, children, in_turn, times_the_cost
+from benchmarks.comparison import Row, Scale, Side, at_most, children, in_turn, times_the_cost
+from benchmarks.synthetic_runs import make_run
 
 _FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 
 
 def starting(folder: Path, scale: Scale) -> Iterator[Row]:
-    """Whole processes, from their start to their end, on a run of two snapshots."""
+    """Time whole processes on a run of two snapshots."""
     run = str(make_run(folder / "tiny", (3, 3, 1, 8), 2).path)
     commands = {
         "--help": (2, ["--help"]),

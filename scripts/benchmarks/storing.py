@@ -1,4 +1,4 @@
-"""The run on disk, beside the raw bytes."""
+"""Benchmarks of storage: appending and reading snapshots, against raw bytes."""
 
 import os
 import shutil
@@ -9,22 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.made import make_wide_run
-from benchmarks.sides import Row, Scale, Side, apart, at_most, in_turn, median, times_the_cost
+from benchmarks.comparison import Row, Scale, Side, apart, at_most, in_turn, median, times_the_cost
+from benchmarks.synthetic_runs import make_wide_run
 from filtertrack import Moment, Run, Snapshot
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 DEMO: Shapes = {"conv1": (9, 9, 3, 32), "conv2": (3, 3, 32, 48), "conv3": (3, 3, 48, 64)}
 _STAGES = {64: 3, 128: 4, 256: 6, 512: 3}
-"""ResNet-50: how many blocks of so many filters."""
+"""Stages of ResNet-50: filters to number of blocks."""
 
 
-def resnet50(narrower: int = 1) -> dict[str, tuple[int, ...]]:
+def resnet50_shapes(narrower: int = 1) -> dict[str, tuple[int, ...]]:
     """Return the shapes of ResNet-50's 53 kernels.
 
     Args:
-        narrower: How many times fewer filters every layer but the first has.
+        narrower: Divisor of the number of filters of every layer except the first.
     """
     shapes: dict[str, tuple[int, ...]] = {"conv1": (7, 7, 3, 64)}
     channels = 64 // narrower
@@ -42,15 +42,15 @@ def resnet50(narrower: int = 1) -> dict[str, tuple[int, ...]]:
 
 
 def storing(folder: Path, scale: Scale) -> Iterator[Row]:
-    """Bytes, adding a snapshot, and reading one layer's history."""
+    """Measure bytes, the time to append a snapshot, and the time to read a layer's history."""
     yield from apart(_appending, "the demo", DEMO, folder / "small", 20 * scale.rounds)
     if scale.large:
-        yield from apart(_appending, "ResNet-50", resnet50(), folder / "large", scale.rounds)
+        yield from apart(_appending, "ResNet-50", resnet50_shapes(), folder / "large", scale.rounds)
     yield from apart(_history, folder, scale)
 
 
 def _appending(name: str, shapes: Shapes, folder: Path, rounds: int) -> list[Row]:
-    """Add a snapshot, against one ``write`` and ``fsync`` of the same bytes."""
+    """Compare appending a snapshot with one ``write`` and ``fsync`` of the same bytes."""
     run = make_wide_run(folder, shapes, 1)
     arrays = run.snapshot(0).arrays
     raw = b"".join(array.tobytes() for array in arrays.values())
@@ -78,18 +78,18 @@ def _appending(name: str, shapes: Shapes, folder: Path, rounds: int) -> list[Row
 
 
 def _history(folder: Path, scale: Scale) -> list[Row]:
-    """Read one layer at every step: a small one, the same in a run of its own, the largest."""
-    shapes = resnet50(narrower=8)
+    """Time reading one layer at every step: a small layer, the same layer alone, the largest."""
+    shapes = resnet50_shapes(narrower=8)
     wide = make_wide_run(folder / "wide", shapes, scale.history)
     narrow = make_wide_run(folder / "narrow", {"conv1": shapes["conv1"]}, scale.history)
     big = max(shapes, key=lambda name: np.prod(shapes[name]))
     rows = _reading(wide, "conv1", scale)
-    wide_places, narrow_places = _places(wide, "conv1"), _places(narrow, "conv1")
+    wide_ranges, narrow_ranges = _byte_ranges(wide, "conv1"), _byte_ranges(narrow, "conv1")
     sides: dict[str, Side] = {
         "wide": lambda: _read(wide, "conv1"),
         "narrow": lambda: _read(narrow, "conv1"),
-        "wide, raw": lambda: _read_raw(wide_places),
-        "narrow, raw": lambda: _read_raw(narrow_places),
+        "wide, raw": lambda: _read_raw(wide_ranges),
+        "narrow, raw": lambda: _read_raw(narrow_ranges),
     }
     took = in_turn(sides, scale.rounds)
     raw = median(took["wide, raw"]).wall / median(took["narrow, raw"]).wall
@@ -100,14 +100,14 @@ def _history(folder: Path, scale: Scale) -> list[Row]:
 
 
 def _reading(run: Run, layer: str, scale: Scale) -> list[Row]:
-    """Read one layer at every step, against reading its bytes."""
-    places = _places(run, layer)
+    """Compare reading one layer at every step with reading its raw bytes."""
+    ranges = _byte_ranges(run, layer)
     sides: dict[str, Side] = {
         "ours": lambda: _read(run, layer),
-        "theirs": lambda: _read_raw(places),
+        "theirs": lambda: _read_raw(ranges),
     }
     took = in_turn(sides, scale.rounds)
-    label = f"one layer ({places[0][2] / 1e3:.3g} KB) of {len(run.layers)}, {len(places)} snapshots"
+    label = f"one layer ({ranges[0][2] / 1e3:.3g} KB) of {len(run.layers)}, {len(ranges)} snapshots"
     what = f"{label}: times reading those bytes"
     return [times_the_cost(what, took["ours"], took["theirs"], 3)]
 
@@ -117,11 +117,11 @@ def _read(run: Run, layer: str) -> None:
         pass
 
 
-def _places(run: Run, layer: str) -> list[tuple[str, int, int]]:
-    """Say in which file a layer's bytes lie, from where on, and how many they are."""
+def _byte_ranges(run: Run, layer: str) -> list[tuple[str, int, int]]:
+    """Return file, offset and length of a layer's bytes at each step."""
     member = f"{layer}/kernel"
     size = 4 * int(np.prod(run.layers[layer].kernel_shape))
-    places = []
+    ranges = []
     for step in run.steps:
         path = Path(str(run.file(step)))
         with zipfile.ZipFile(path) as archive:
@@ -131,12 +131,12 @@ def _places(run: Run, layer: str) -> list[tuple[str, int, int]]:
             head = file.read(30)
             names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         start = entry.header_offset + 30 + names + entry.file_size - size
-        places.append((str(path), start, size))
-    return places
+        ranges.append((str(path), start, size))
+    return ranges
 
 
-def _read_raw(places: list[tuple[str, int, int]]) -> None:
-    for path, start, size in places:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - no path is made for each
+def _read_raw(ranges: list[tuple[str, int, int]]) -> None:
+    for path, start, size in ranges:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - faster than a Path for each file
             file.seek(start)
             file.read(size)

@@ -1,4 +1,4 @@
-"""The tab "Filters", as a browser shows it: Debian's Chromium, without a window."""
+"""Benchmarks of the tab Filters in a headless Chromium: loading time, bytes, frame rate."""
 
 import itertools
 import shutil
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.made import KERNELS, make_run
-from benchmarks.sides import Row, Scale, at_least, at_most
+from benchmarks.comparison import Row, Scale, at_least, at_most
+from benchmarks.synthetic_runs import KERNELS, make_run
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 _STEPS, _FEW = 500, 60
 _PLAYED = 4.0
-"""Seconds for which it plays."""
+"""Seconds of playback."""
 _ON_SCREEN = 58.0
-"""Pictures a second, of the screen's 60: what is called smooth."""
+"""Frames per second to reach, of the screen's 60."""
 
 _DRAWN = "figure.grid[data-drawn]"
 _LOADED = ".status[data-loaded=true]"
@@ -31,7 +31,7 @@ _PLAY = """seconds => new Promise(done => {
 
 
 def tab(folder: Path, scale: Scale) -> Iterator[Row]:
-    """Open the tab on a run of 64 filters of 7×7×3, fetch it all, and play it."""
+    """Open the tab on a run of 64 filters of 7×7×3, load every snapshot, and play it."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         return
@@ -56,12 +56,12 @@ def tab(folder: Path, scale: Scale) -> Iterator[Row]:
 
 @contextmanager
 def _served(path: Path) -> Iterator[str]:
-    """Start TensorBoard as ``filtertrack view`` does; yields the address of the tab's page."""
+    """Start ``filtertrack view``; yield the address of the tab's page."""
     program = Path(sysconfig.get_path("scripts")) / "filtertrack"
     command = [str(program), "view", str(path), "--no-browser", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
         try:
-            assert server.stdout is not None  # noqa: S101 - as asked for
+            assert server.stdout is not None  # noqa: S101 - because of stdout=PIPE
             address = server.stdout.readline().partition("#")[0].strip().rstrip("/")
             yield f"{address}/data/plugin_entry.html?name=filtertrack"
         finally:
@@ -79,7 +79,7 @@ def _browser(program: str) -> Iterator[Any]:
 
 
 def _opened(browser: Any, address: str) -> tuple[float, float, int]:
-    """Open the page anew; return the seconds to its first picture and to its last, and bytes."""
+    """Open the page; return seconds to the first picture and to the last snapshot, and bytes."""
     with browser.new_context() as context, context.new_page() as page:
         sizes: list[int] = []
         page.on("requestfinished", lambda request: sizes.append(_body(request)))
@@ -96,7 +96,7 @@ def _body(request: Any) -> int:
 
 
 def _played(browser: Any, address: str) -> list[float]:
-    """Play at 60 a second; return when each picture was drawn, in milliseconds."""
+    """Play at 60 snapshots a second; return the times of drawing in milliseconds."""
     with browser.new_context() as context, context.new_page() as page:
         page.goto(address)
         page.locator(_LOADED).wait_for()

@@ -1,4 +1,4 @@
-"""What tracking costs a training, beside a bare copy, no tracker, and what people use today."""
+"""Benchmarks of training: cost of tracking, against a bare copy, no tracker and alternatives."""
 
 import logging
 import tempfile
@@ -13,8 +13,7 @@ from unittest import mock
 import numpy as np
 
 import demo
-from benchmarks.recipes import plot_to_image
-from benchmarks.sides import (
+from benchmarks.comparison import (
     Row,
     Scale,
     Side,
@@ -28,17 +27,18 @@ from benchmarks.sides import (
     times_faster,
     times_the_cost,
 )
+from benchmarks.matplotlib_baselines import plot_to_image
 from filtertrack import Run
-from filtertrack.capture import background_writer as recorder
+from filtertrack.capture import background_writer
 
 _HOOKS = ("on_train_begin", "on_epoch_begin", "on_train_batch_end", "on_epoch_end", "on_train_end")
 _MOST_ADDED = {"epoch": 1.0, "log": 5.0}
 _FITS = 4
-"""Rounds at most: a fit takes half a minute."""
+"""Upper bound on rounds: a fit takes half a minute."""
 
 
 def training(folder: Path, scale: Scale) -> Iterator[Row]:
-    """The cost of one snapshot, of the end of a training, and of all of one."""
+    """Measure the cost of one snapshot, of the end of a training, and of a whole training."""
     yield from apart(_snapshots, "the demo", folder / "demo", scale)
     if scale.large:
         yield from apart(_snapshots, "ResNet-50", folder / "resnet", scale)
@@ -46,7 +46,7 @@ def training(folder: Path, scale: Scale) -> Iterator[Row]:
 
 
 def _snapshots(name: str, folder: Path, scale: Scale) -> list[Row]:
-    """What the training thread pays for one snapshot, and what the background thread works."""
+    """Measure one snapshot: wall time of the training thread, CPU time of the background thread."""
     import keras  # noqa: PLC0415 - only in the process that trains
 
     from filtertrack import FilterTracker  # noqa: PLC0415
@@ -94,7 +94,7 @@ def _snapshots(name: str, folder: Path, scale: Scale) -> list[Row]:
 
 
 def _background_done(folder: Path) -> None:
-    """Wait until nothing has worked here for a while, and no file is half written."""
+    """Wait until the process is idle and no file is being written."""
     quiet = 0
     while quiet < 5:
         began = time.process_time()
@@ -104,7 +104,7 @@ def _background_done(folder: Path) -> None:
 
 
 def _fits(folder: Path, scale: Scale) -> list[Row]:
-    """``fit`` of the demo's model with and without callbacks, always from the same start."""
+    """Time ``fit`` of the demo's model with and without callbacks, from the same weights."""
     import keras  # noqa: PLC0415 - only in the process that trains
 
     from filtertrack import FilterTracker  # noqa: PLC0415
@@ -119,7 +119,7 @@ def _fits(folder: Path, scale: Scale) -> list[Row]:
     parts: dict[str, list[_Parts]] = {}
 
     def fit(name: str, *callbacks: Any) -> None:
-        first = name not in parts  # not counted: one epoch is enough to warm up
+        first = name not in parts  # not counted: a warm-up of one epoch
         for variable, value in zip(variables, start, strict=True):
             variable.assign(value)
         clock = _EpochClock()
@@ -153,7 +153,7 @@ def _fits(folder: Path, scale: Scale) -> list[Row]:
 
 
 def _fit_rows(what: str, parts: Mapping[str, Sequence["_Parts"]]) -> list[Row]:
-    """Compare what each kind of ``fit`` took."""
+    """Compare the times of each kind of ``fit``."""
     whole = {name: [_typical(each)] for name, each in parts.items()}
     added = {name: [median([part.added for part in each])] for name, each in parts.items()}
     alone, recipe = whole["alone"], whole["recipe"]
@@ -180,12 +180,12 @@ def _added(what: str, schedule: str, added: Time, alone: Time, goal: float) -> R
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a ``fit`` took.
+    """The time of one ``fit``, in parts.
 
     Attributes:
         epochs: Each epoch.
-        rest: All before, between and after them.
-        added: What callbacks added, in their hooks and behind.
+        rest: Everything before, between and after the epochs.
+        added: Time added by callbacks, in their hooks and in the background thread.
     """
 
     epochs: list[Time]
@@ -194,16 +194,16 @@ class _Parts:
 
 
 def _typical(parts: Sequence[_Parts]) -> Time:
-    """Return what a ``fit`` takes: the sum of each epoch's median over the rounds, and of the rest.
+    """Return the typical time of a ``fit``: the sum of the medians of each epoch and of the rest.
 
-    On a shared machine one ``fit`` takes longer than the next; its epochs each say more.
+    On a shared machine the medians of single epochs vary less than whole fits.
     """
     epochs = [median(epoch) for epoch in zip(*(part.epochs for part in parts), strict=True)]
     return sum(epochs, median([part.rest for part in parts]))
 
 
 class _EpochClock:
-    """Times the epochs of a ``fit``, as its first callback: the others' end of it is outside."""
+    """Times the epochs of a ``fit``, as its first callback: other callbacks' hooks are excluded."""
 
     def __init__(self) -> None:
         self._began = self._now()
@@ -234,9 +234,9 @@ class _EpochClock:
 
 @contextmanager
 def _clocked(callbacks: Sequence[Any]) -> Iterator[list[Time]]:
-    """Collect what callbacks add: the time in their hooks, and the work of our background thread.
+    """Collect the time callbacks add: in their hooks, and in our background thread.
 
-    The latter counts as though nothing ran beside it: as much wall time as CPU time.
+    For the background thread its CPU time is also taken as wall time, as if it ran alone.
     """
     times: list[Time] = []
 
@@ -250,15 +250,15 @@ def _clocked(callbacks: Sequence[Any]) -> Iterator[list[Time]]:
     for callback in callbacks:
         for name in _HOOKS:
             hook = getattr(callback, name)
-            if not getattr(hook, "_is_default", False):  # Keras leaves those out, as a cost
+            if not getattr(hook, "_is_default", False):  # Keras does not call default hooks
                 setattr(callback, name, clocked(hook))
-    work = clocked(recorder._work, behind=True)  # noqa: SLF001 - the clock has to stand around it
-    with mock.patch.object(recorder, "_work", work):
+    work = clocked(background_writer._work, behind=True)  # noqa: SLF001 - not public
+    with mock.patch.object(background_writer, "_work", work):
         yield times
 
 
 def _plot_to_image(folder: Path) -> Any:
-    """Make the callback that TensorFlow's documentation shows: a figure a layer, each epoch."""
+    """Make the callback of TensorFlow's documentation: a figure for each layer, each epoch."""
     import keras  # noqa: PLC0415 - only in the process that trains
     import tensorflow as tf  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""What one of several processes does in ``test_processes``: a program, started once a process.
+"""The program of each process in ``test_distributed``.
 
-``python distributed_training.py PART FOLDER RANK PORT``; what it saw goes to FOLDER as JSON.
+``python distributed_training.py PART FOLDER RANK PORT`` writes its results into FOLDER as JSON.
 """
 
 import json
@@ -16,11 +16,11 @@ PART, FOLDER, RANK, PORT = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys
 STEPS, BATCH = 6, 8
 X = np.random.default_rng(0).normal(size=(STEPS * BATCH, 8, 8, 3)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(STEPS * BATCH, 4)).astype("float32")
-SAID = []
+LOGGED = []
 
 
 def main():
-    """Run the part that was asked for, and write down what it returned."""
+    """Run the given part, and write its return value."""
     parts = {
         "alone": alone,
         "together": together,
@@ -29,8 +29,8 @@ def main():
         "mirrored": mirrored,
         "torch": by_hand_on_torch,
     }
-    seen = parts[PART]()
-    (FOLDER / f"{PART}-{RANK}.json").write_text(json.dumps(seen))
+    results = parts[PART]()
+    (FOLDER / f"{PART}-{RANK}.json").write_text(json.dumps(results))
 
 
 def built(keras):
@@ -48,7 +48,7 @@ def built(keras):
 
 
 def fit(keras, folder, x, y, model=None, *, callbacks=(), epochs=2, **options):
-    """Train, tracked in a folder."""
+    """Train with a tracker that writes into a folder."""
     from filtertrack import FilterTracker
 
     initial = options.pop("initial_epoch", 0)
@@ -67,18 +67,18 @@ def fit(keras, folder, x, y, model=None, *, callbacks=(), epochs=2, **options):
 
 
 def own(array):
-    """Return the rows that this process feeds: half of each batch."""
+    """Return the rows that this process trains with: half of each batch."""
     halves = array.reshape(STEPS, 2, BATCH // 2, *array.shape[1:])
     return halves[:, RANK].reshape(-1, *array.shape[1:])
 
 
 def listen():
-    """Keep every line that the package says."""
+    """Keep every message that the package logs."""
     import logging
 
     class Kept(logging.Handler):
         def emit(self, record):
-            SAID.append(record.getMessage())
+            LOGGED.append(record.getMessage())
 
     logger = logging.getLogger("filtertrack")
     logger.addHandler(Kept())
@@ -86,7 +86,7 @@ def listen():
 
 
 def joined():
-    """Join the other process, with patience that a test can wait for."""
+    """Connect with the other process, with timeouts that are short enough for a test."""
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -98,10 +98,10 @@ def joined():
 
     from filtertrack.capture import distributed as processes
 
-    processes._PATIENCE = 3.0
-    processes._PATIENCE_ONCE_MISSED = 2.0
-    processes._FIRST_PATIENCE = 5.0
-    processes._GROUP = 1000  # bytes: each kernel is a group
+    processes._BARRIER_TIMEOUT = 3.0
+    processes._SHORT_BARRIER_TIMEOUT = 2.0
+    processes._BEGIN_TIMEOUT = 5.0
+    processes._GROUP_BYTES = 1000  # bytes: each kernel is a group
     listen()
     return keras, keras.distribution
 
@@ -126,19 +126,19 @@ def alone():
 
 
 def failure(function):
-    """Return what a call raises."""
+    """Return the error that a call raises."""
     try:
         function()
-    except Exception as error:  # noqa: BLE001 - the test looks at it
+    except Exception as error:  # noqa: BLE001 - the test checks it
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def together():
-    """Do everything that leaves both processes well, one after another."""
+    """Run every part after which both processes can continue."""
     keras, distribution = joined()
     mine = FOLDER if RANK == 0 else FOLDER / "not there"
-    seen = {}
+    results = {}
     distribution.set_distribution(distribution.DataParallel(auto_shard_dataset=False))
     fit(keras, mine / "data", own(X), own(Y))
     sharded(distribution, (2, 2))
@@ -146,29 +146,29 @@ def together():
     sharded(distribution)
     model = built(keras)
     fit(keras, mine / "model", X, Y, model)
-    seen["shards"] = {
+    results["shards"] = {
         f"{name}/kernel": [
             [[[s.start, s.stop] for s in shard.index], np.asarray(shard.data).tolist()]
             for shard in model.get_layer(name).kernel.value.addressable_shards
         ]
         for name in ("first", "second")
     }
-    seen["batches"] = fits_batches(keras, mine)
-    seen["held"] = failure(lambda: fit(keras, mine / "model", X, Y))
+    results["batches"] = fits_batches(keras, mine)
+    results["held"] = failure(lambda: fit(keras, mine / "model", X, Y))
     model = built(keras)
     fit(keras, mine / "resumed", X, Y, model, epochs=1)
-    seen["other layers"] = failure(lambda: other_layers(keras, mine))
+    results["other layers"] = failure(lambda: other_layers(keras, mine))
     fit(keras, mine / "resumed", X, Y, model, epochs=3, initial_epoch=1)
-    SAID.clear()
+    LOGGED.clear()
     fit(keras, mine / "lost", X, Y, callbacks=[breaks(keras)], epochs=3, schedule="epoch")
-    seen["lost"] = list(SAID)
-    seen["unopened"] = unopened(keras, mine)
-    seen["lonely"] = lonely(keras, mine)
-    return seen
+    results["lost"] = list(LOGGED)
+    results["unopened"] = unopened(keras, mine)
+    results["lonely"] = lonely(keras, mine)
+    return results
 
 
 def fits_batches(keras, mine):
-    """Train with a schedule of every four batches, on a generator that does not tell its length."""
+    """Train with a schedule of every four batches, on a generator of unknown length."""
     asked = []
 
     def due(epoch, batch):
@@ -180,7 +180,7 @@ def fits_batches(keras, mine):
 
 
 def other_layers(keras, mine):
-    """Go on with a run of other layers."""
+    """Continue a run of other layers."""
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="other")])
     model.add(keras.layers.GlobalAveragePooling2D())
     model.compile("sgd", "mse")
@@ -188,13 +188,13 @@ def other_layers(keras, mine):
 
 
 def breaks(keras):
-    """Return a callback that takes the folder away from under the writer."""
-    from filtertrack.capture import background_writer as recorder
+    """Return a callback that replaces the folder by a file during training."""
+    from filtertrack.capture import background_writer
 
     class Breaks(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if RANK == 0 and epoch == 1:
-                recorder._settle_all()  # else what waits to be written is lost as well
+                background_writer._flush_all()  # otherwise the queue is lost as well
                 shutil.rmtree(FOLDER / "lost" / "filters")
                 (FOLDER / "lost" / "filters").write_text("in the way")
 
@@ -202,65 +202,65 @@ def breaks(keras):
 
 
 def unopened(keras, mine):
-    """Go on with a run that process 0 cannot open: its folder of snapshots is a file."""
+    """Continue a run that process 0 cannot open: its folder of snapshots is a file."""
     model = built(keras)
     fit(keras, mine / "unopened", X, Y, model, epochs=1)
     if RANK == 0:
         snapshots = FOLDER / "unopened" / "filters" / "snapshots"
         snapshots.rename(FOLDER / "unopened snapshots")
         snapshots.write_text("in the way")
-    SAID.clear()
+    LOGGED.clear()
     fit(keras, mine / "unopened", X, Y, model, initial_epoch=1, epochs=3, schedule=4)
-    return list(SAID)
+    return list(LOGGED)
 
 
 def lonely(keras, mine):
     """Take one snapshot with both processes, one in process 0 alone, and then with both again."""
     from filtertrack import FilterTracker
 
-    SAID.clear()
+    LOGGED.clear()
     tracker = FilterTracker(mine / "lonely")
     tracker.set_model(built(keras))
     tracker.snapshot(0)
     if RANK == 0:
         tracker.snapshot(1)
-    tracker.snapshot(2)  # process 1 came here while process 0 still waited
+    tracker.snapshot(2)  # process 1 is here while process 0 still waits
     tracker.snapshot(3)
     tracker.close()
-    return list(SAID)
+    return list(LOGGED)
 
 
 def in_process_1(keras, action):
-    """Return a callback that does something after the second batch of the second epoch."""
+    """Return a callback that acts after the second batch of the second epoch."""
 
     class Callback(keras.callbacks.Callback):
-        seen = 0
+        batches = 0
 
         def on_train_batch_end(self, batch, logs=None):
-            self.seen += 1
-            if RANK == 1 and self.seen == STEPS + 2:
+            self.batches += 1
+            if RANK == 1 and self.batches == STEPS + 2:
                 action(self.model)
 
     return Callback()
 
 
 def interrupted():
-    """Press Ctrl-C in process 1 in mid-epoch."""
+    """Raise Ctrl-C in process 1 during an epoch."""
     keras, distribution = joined()
     sharded(distribution)
-    # A program that was started in the background may have been told to ignore it.
+    # A program started in the background may ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     press = in_process_1(keras, lambda _: signal.raise_signal(signal.SIGINT))
     fit(keras, FOLDER / "interrupted", X, Y, callbacks=[press])
 
 
 def stopped():
-    """Stop training in process 1 alone."""
+    """Stop training in process 1 only."""
     keras, distribution = joined()
     sharded(distribution)
     stop = in_process_1(keras, lambda model: setattr(model, "stop_training", True))
     fit(keras, FOLDER / "stopped", X, Y, callbacks=[stop])
-    return SAID
+    return LOGGED
 
 
 def mirrored():
@@ -285,7 +285,7 @@ def mirrored():
 
 
 def by_hand_on_torch():
-    """Train with a loop of one's own under DistributedDataParallel."""
+    """Train with a user's own loop under DistributedDataParallel."""
     import torch
 
     torch.distributed.init_process_group("gloo")

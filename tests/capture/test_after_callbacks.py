@@ -1,8 +1,8 @@
 from filtertrack import FilterTracker, Run
 
 
-def test_the_list_of_callbacks_is_as_before(tiny_model, data, tmp_path):
-    """What waits for the end of ``fit`` stays in no list: a list that is used twice works twice."""
+def test_the_list_of_callbacks_is_restored(tiny_model, data, tmp_path):
+    """A list that is used for two fits works for both."""
     import keras
 
     others = [keras.callbacks.LambdaCallback(), keras.callbacks.History()]
@@ -14,8 +14,8 @@ def test_the_list_of_callbacks_is_as_before(tiny_model, data, tmp_path):
     assert Run(tmp_path).steps == [0, 1, 2]
 
 
-def test_a_hook_called_by_hand_ends_the_run(tiny_model, data, tmp_path):
-    """Where no list of Keras's calls it, ``on_train_end`` ends it at once."""
+def test_on_train_end_called_outside_a_callback_list_ends_the_run(tiny_model, data, tmp_path):
+    """At once."""
     tracker = FilterTracker(tmp_path)
     tracker.set_model(tiny_model)
     tracker.on_train_begin()
@@ -24,4 +24,4 @@ def test_a_hook_called_by_hand_ends_the_run(tiny_model, data, tmp_path):
     tracker.on_epoch_end(0)
     tracker.on_train_end()
     assert Run(tmp_path).steps == [0, 1]
-    assert tracker._recording is None
+    assert tracker._session._run_writer is None

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.background_writer import BackgroundWriter, room_for
+from filtertrack.capture.background_writer import BackgroundWriter, queue_capacity
 
 
 def failing(snapshot):
@@ -13,47 +13,47 @@ def failing(snapshot):
 
 
 def test_every_sink_gets_every_snapshot_in_order():
-    """In the order they were put, each to all sinks."""
+    """In the order they were put."""
     one, two = [], []
-    recorder = BackgroundWriter({"one": one.append, "two": two.append}, room=4)
+    writer = BackgroundWriter({"one": one.append, "two": two.append}, capacity=4)
     for number in range(100):
-        recorder.put(number)
-    recorder.close()
+        writer.put(number)
+    writer.close()
     assert one == two == list(range(100))
-    assert not recorder.lost
+    assert not writer.lost
 
 
-def test_a_sink_that_fails_loses_only_its_own(caplog):
-    """The other sink gets everything; one warning at once, one sum at the end."""
+def test_a_failing_sink_does_not_affect_other_sinks(caplog):
+    """It logs one warning at once, and the number of losses at the end."""
     kept = []
     caplog.set_level(logging.WARNING, "filtertrack")
-    recorder = BackgroundWriter({"pictures": failing, "snapshots": kept.append}, room=4)
+    writer = BackgroundWriter({"pictures": failing, "snapshots": kept.append}, capacity=4)
     for number in range(5):
-        recorder.put(number)
-    recorder.close()
+        writer.put(number)
+    writer.close()
     assert kept == [0, 1, 2, 3, 4]
-    assert recorder.lost == {"pictures": 5}
+    assert writer.lost == {"pictures": 5}
     assert [record.getMessage() for record in caplog.records] == [
         "could not write pictures, training goes on: no space for 0",
         "lost 5 pictures; the last time: no space for 4",
     ]
 
 
-def test_strict_raises_where_training_can_see_it():
-    """With ``strict`` the failure comes out of ``put`` or ``close``, once."""
-    recorder = BackgroundWriter({"snapshots": failing}, room=4, strict=True)
+def test_strict_raises_failures_in_put_or_close():
+    """Each failure once."""
+    writer = BackgroundWriter({"snapshots": failing}, capacity=4, strict=True)
 
     def put_and_close():
-        recorder.put(1)
-        recorder.close()
+        writer.put(1)
+        writer.close()
 
     with pytest.raises(FiltertrackError, match="could not write snapshots: no space for 1"):
         put_and_close()
-    recorder.close()
+    writer.close()
 
 
 def hanging(free, kept):
-    """Return a sink that keeps what it is given, but hangs until something is set."""
+    """Return a sink that keeps its snapshots, but hangs until an event is set."""
 
     def hang(snapshot):
         free.wait(20)
@@ -62,69 +62,69 @@ def hanging(free, kept):
     return hang
 
 
-def test_a_disk_that_hangs_costs_its_patience_once(caplog):
-    """With all places taken ``put`` waits, gives the snapshot up, and does not wait again."""
+def test_a_hanging_disk_delays_training_by_one_timeout(caplog):
+    """With a full queue ``put`` waits, drops the snapshot, and does not wait again."""
     free, kept = threading.Event(), []
-    recorder = BackgroundWriter({"snapshots": hanging(free, kept)}, room=1, patience=0.2)
+    writer = BackgroundWriter({"snapshots": hanging(free, kept)}, capacity=1, timeout=0.2)
     for number in range(10):
-        recorder.put(number)
-    assert recorder.lost["snapshots"] >= 7
+        writer.put(number)
+    assert writer.lost["snapshots"] >= 7
     free.set()
-    recorder.close()
-    assert len(kept) + recorder.lost["snapshots"] == 10
+    writer.close()
+    assert len(kept) + writer.lost["snapshots"] == 10
     assert kept[0] == 0
     assert "writing is slower than training" in caplog.text
     assert re.search(r"training waited 0\.[2-9] s for snapshots to be written", caplog.text)
 
 
-def test_dropping_the_recorder_writes_what_waits():
-    """Keras calls no hook when ``fit`` raises; the last reference going is enough."""
+def test_dropping_the_writer_writes_the_queue():
+    """Keras calls no hook when ``fit`` raises."""
     kept = []
-    recorder = BackgroundWriter({"snapshots": kept.append}, room=8)
+    writer = BackgroundWriter({"snapshots": kept.append}, capacity=8)
     for number in range(5):
-        recorder.put(number)
-    del recorder
+        writer.put(number)
+    del writer
     assert kept == [0, 1, 2, 3, 4]
 
 
-def test_closing_twice_is_harmless():
-    """The second time there is nothing to do."""
-    recorder = BackgroundWriter({"snapshots": print}, room=2)
-    recorder.close()
-    recorder.close()
+def test_close_may_be_called_twice():
+    """The second call does nothing."""
+    writer = BackgroundWriter({"snapshots": print}, capacity=2)
+    writer.close()
+    writer.close()
 
 
-def test_how_many_may_wait_depends_on_their_size():
-    """At most 256 MB and 32 snapshots wait, and at least 2."""
-    assert [room_for(size) for size in (0, 1000, 100 << 20, 1 << 40)] == [32, 32, 2, 2]
-    assert room_for(32 << 20) == 8
+def test_queue_capacity_depends_on_the_size_of_a_snapshot():
+    """At most 256 MB and 32 snapshots, at least 2."""
+    assert [queue_capacity(size) for size in (0, 1000, 100 << 20, 1 << 40)] == [32, 32, 2, 2]
+    assert queue_capacity(32 << 20) == 8
 
 
-def test_what_ends_a_run_comes_after_the_last_snapshot():
-    """On the same thread; what fails then is counted as a sink's failure is."""
-    seen = []
+def test_finish_functions_are_called_after_the_last_snapshot():
+    """On the same thread; their failures are counted like those of sinks."""
+    called = []
 
     def fail():
         raise OSError("no")
 
-    recorder = BackgroundWriter(
-        {"snapshots": seen.append}, {"a": lambda: seen.append("end"), "b": fail}, room=3
+    writer = BackgroundWriter(
+        {"snapshots": called.append}, {"a": lambda: called.append("end"), "b": fail}, capacity=3
     )
-    recorder.put("first")
-    recorder.put("second")
-    assert recorder.close() is True
-    assert seen == ["first", "second", "end"]
-    assert dict(recorder.lost) == {"b": 1}
+    writer.put("first")
+    writer.put("second")
+    assert writer.close() is True
+    assert called == ["first", "second", "end"]
+    assert dict(writer.lost) == {"b": 1}
 
 
-def test_writing_that_hangs_is_given_up_and_counted(caplog):
-    """Each snapshot that was not finished counts; the thread ends once it moves again."""
+def test_close_gives_up_hanging_writes_and_counts_them(caplog):
+    """Each unfinished snapshot counts; the thread ends when it resumes."""
     free, kept = threading.Event(), []
-    recorder = BackgroundWriter({"snapshots": hanging(free, kept)}, room=5, patience=0.05)
+    writer = BackgroundWriter({"snapshots": hanging(free, kept)}, capacity=5, timeout=0.05)
     for number in range(4):
-        recorder.put(number)
-    assert recorder.close() is False
-    assert recorder.lost["snapshots"] == 4
+        writer.put(number)
+    assert writer.close() is False
+    assert writer.lost["snapshots"] == 4
     assert "lost 4 snapshots; the last time: writing did not finish" in caplog.text
     free.set()
     for thread in threading.enumerate():
@@ -133,74 +133,74 @@ def test_writing_that_hangs_is_given_up_and_counted(caplog):
     assert kept == [0]
 
 
-def test_a_picture_that_hangs_is_lost_without_its_snapshot(caplog):
-    """The snapshot is on disk: the end says that one picture was lost, and no snapshot."""
+def test_a_hanging_picture_is_lost_but_not_its_snapshot(caplog):
+    """The log reports one lost picture and no lost snapshot."""
     free, kept = threading.Event(), []
     sinks = {"snapshots": kept.append, "pictures for TensorBoard": hanging(free, [])}
-    recorder = BackgroundWriter(sinks, room=5, patience=0.05)
-    recorder.put("only")
-    assert recorder.close() is False
+    writer = BackgroundWriter(sinks, capacity=5, timeout=0.05)
+    writer.put("only")
+    assert writer.close() is False
     assert kept == ["only"]
-    assert dict(recorder.lost) == {"pictures for TensorBoard": 1}
+    assert dict(writer.lost) == {"pictures for TensorBoard": 1}
     assert "lost 1 picture for TensorBoard; the last time: writing did not finish" in caplog.text
     assert "snapshot" not in caplog.text
     free.set()
 
 
-def test_a_snapshot_that_hangs_is_lost_with_its_picture():
+def test_a_hanging_snapshot_is_lost_with_its_picture():
     """Neither was finished."""
     free = threading.Event()
     sinks = {"snapshots": hanging(free, []), "pictures": print}
-    recorder = BackgroundWriter(sinks, room=5, patience=0.05)
-    recorder.put("first")
-    recorder.put("second")
-    recorder.close()
-    assert dict(recorder.lost) == {"snapshots": 2, "pictures": 1}
+    writer = BackgroundWriter(sinks, capacity=5, timeout=0.05)
+    writer.put("first")
+    writer.put("second")
+    writer.close()
+    assert dict(writer.lost) == {"snapshots": 2, "pictures": 1}
     free.set()
 
 
-def test_what_decides_is_asked_after_all_before_it():
-    """On the thread; what it returns is handed on, nothing if it returns nothing."""
+def test_a_decision_is_called_after_all_earlier_snapshots():
+    """On the thread; its return value is written, unless it is None."""
     kept = []
-    recorder = BackgroundWriter({"snapshots": kept.append}, room=9)
+    writer = BackgroundWriter({"snapshots": kept.append}, capacity=9)
     for number in range(3):
-        recorder.put(number)
-    recorder.put(lambda: list(kept))
-    recorder.put(lambda: None)
-    recorder.close()
+        writer.put(number)
+    writer.put(lambda: list(kept))
+    writer.put(lambda: None)
+    writer.close()
     assert kept == [0, 1, 2, [0, 1, 2]]
 
 
-def test_what_decides_may_fail(caplog):
-    """It costs that snapshot, and is said."""
+def test_a_failing_decision_loses_its_snapshot(caplog):
+    """With a warning."""
     kept = []
 
     def fail():
         raise ValueError("no")
 
-    recorder = BackgroundWriter({"snapshots": kept.append}, room=9)
-    recorder.put(fail)
-    recorder.put("next")
-    recorder.close()
+    writer = BackgroundWriter({"snapshots": kept.append}, capacity=9)
+    writer.put(fail)
+    writer.put("next")
+    writer.close()
     assert kept == ["next"]
     assert "lost 1 snapshot; the last time: no" in caplog.text
 
 
-def test_what_does_not_count_is_lost_without_a_word():
-    """Where there is no place for it."""
+def test_a_dropped_snapshot_that_does_not_count_is_not_logged():
+    """With ``counts=False``."""
     free = threading.Event()
-    recorder = BackgroundWriter({"snapshots": hanging(free, [])}, room=1, patience=0.05)
-    recorder.put("at work")
-    recorder.put("waits")
+    writer = BackgroundWriter({"snapshots": hanging(free, [])}, capacity=1, timeout=0.05)
+    writer.put("at work")
+    writer.put("waits")
     for _ in range(3):
-        recorder.put(lambda: None, counts=False)
-    assert not recorder.lost
+        writer.put(lambda: None, counts=False)
+    assert not writer.lost
     free.set()
-    recorder.close()
+    writer.close()
 
 
-def test_a_snapshot_that_is_handed_over_again_counts_once(caplog):
-    """Lost twice it is one; kept the second time it is none."""
+def test_a_snapshot_that_is_written_again_counts_once(caplog):
+    """Lost twice it counts once; written the second time it does not count."""
 
     class Step:
         def __init__(self, step):
@@ -212,17 +212,17 @@ def test_a_snapshot_that_is_handed_over_again_counts_once(caplog):
         if fails:
             raise OSError("full")
 
-    recorder = BackgroundWriter({"snapshots": sink}, room=9)
+    writer = BackgroundWriter({"snapshots": sink}, capacity=9)
     for step in (1, 2, 2):
-        recorder.put(Step(step))
-    recorder.settle()
-    assert recorder.lost == {"snapshots": 2}
+        writer.put(Step(step))
+    writer.flush()
+    assert writer.lost == {"snapshots": 2}
     fails = False
-    recorder.put(lambda: Step(2))
-    recorder.settle()
-    assert recorder.lost == {"snapshots": 1}
-    recorder.put(Step(1))
-    recorder.close()
-    assert not recorder.lost
+    writer.put(lambda: Step(2))
+    writer.flush()
+    assert writer.lost == {"snapshots": 1}
+    writer.put(Step(1))
+    writer.close()
+    assert not writer.lost
     assert caplog.text.count("could not write snapshots") == 1
     assert "lost" not in caplog.text

@@ -4,7 +4,6 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -45,46 +44,9 @@ if __name__ == "__main__":
         summaries.add(snapshot(step))
 """
 
-TRAINING = """
-import os, resource, sys, time
-import numpy as np
-import keras
-from filtertrack import FilterTracker
-
-def train(*callbacks):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"),
-        keras.layers.GlobalAveragePooling2D()])
-    model.compile("sgd", "mse")
-    x = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
-    model.fit(x, np.ones((8, 4), "float32"), epochs=10, verbose=0, callbacks=list(callbacks))
-    return b"".join(w.tobytes() for w in model.get_weights())
-
-def at_epoch(**actions):
-    def act(epoch, logs):
-        actions.get(f"epoch_{epoch}", lambda: None)()
-    return keras.callbacks.LambdaCallback(on_epoch_begin=act)
-"""
-
-
-def run_child(tmp_path, program, **environment):
-    """Run a training in a process of its own."""
-    script = tmp_path / "child.py"
-    script.write_text(TRAINING + textwrap.dedent(program))
-    return subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
 
 def survive_kills(tmp_path, read_events, kills):
-    """Kill a writer again and again, each time at a random moment; after each all is sound."""
+    """Kill a writer repeatedly at random moments, and check the run after each kill."""
     (tmp_path / "writer.py").write_text(WRITER)
     sys.path.insert(0, str(tmp_path))
     import writer
@@ -119,27 +81,27 @@ def survive_kills(tmp_path, read_events, kills):
     assert set(events) <= set(run.steps)
 
 
-def test_20_kills(tmp_path, read_events):
-    """What was reported as stored is there bit for bit; nothing half-written is seen."""
+def test_a_run_survives_20_kills(tmp_path, read_events):
+    """Every reported snapshot is stored bit for bit, and no partial file is visible."""
     survive_kills(tmp_path, read_events, 20)
 
 
 @pytest.mark.slow
-def test_100_kills(tmp_path, read_events):
+def test_a_run_survives_100_kills(tmp_path, read_events):
     """The same, a hundred times."""
     survive_kills(tmp_path, read_events, 100)
 
 
-def test_a_killed_training_started_again(tmp_path):
-    """SIGKILL in mid-training, then the same program again: one continuous run."""
+def test_a_killed_training_continues_its_run_when_started_again(tmp_path, run_program):
+    """After SIGKILL, with ``BackupAndRestore``: one continuous run."""
     program = """
         kill = lambda: os.environ["KILL"] and os.kill(os.getpid(), 9)
         train(keras.callbacks.BackupAndRestore("backup"), FilterTracker("run"),
               at_epoch(epoch_6=kill))
         """
-    assert run_child(tmp_path, program, KILL="yes").returncode == -signal.SIGKILL
+    assert run_program(program, KILL="yes").returncode == -signal.SIGKILL
     early = {step: Run(tmp_path / "run").kernels("conv", step) for step in (0, 1, 2)}
-    again = run_child(tmp_path, program, KILL="")
+    again = run_program(program, KILL="")
     assert again.returncode == 0, again.stderr
     run = Run(tmp_path / "run")
     assert run.steps == list(range(11))
@@ -148,10 +110,9 @@ def test_a_killed_training_started_again(tmp_path):
         np.testing.assert_array_equal(run.kernels("conv", step), kernel)
 
 
-def test_a_disk_that_is_full_from_the_beginning(tmp_path):
-    """The manifest cannot be written: an error of ours before the first batch."""
-    result = run_child(
-        tmp_path,
+def test_a_full_disk_at_the_start_is_an_error_before_training(tmp_path, run_program):
+    """The manifest cannot be written."""
+    result = run_program(
         """
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         train(FilterTracker("run"), at_epoch(epoch_0=lambda: print("trained")))
@@ -163,14 +124,13 @@ def test_a_disk_that_is_full_from_the_beginning(tmp_path):
     assert "trained" not in result.stdout
 
 
-def test_a_full_disk(tmp_path):
-    """No byte can be written in epochs 3 to 5: training ends alike, the rest is stored and said."""
-    result = run_child(
-        tmp_path,
+def test_a_full_disk_loses_snapshots_and_does_not_change_training(tmp_path, run_program):
+    """No byte can be written in epochs 3 to 5; later snapshots are stored, losses are logged."""
+    result = run_program(
         """
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         def limit(size):
-            time.sleep(1)  # what is in the background's hands is written, or lost, before
+            time.sleep(1)  # until the queue is written, or lost
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
 
         full, free = lambda: limit(0), lambda: limit(hard)
@@ -202,10 +162,9 @@ def test_a_full_disk(tmp_path):
     ],
     ids=["exception", "sys.exit", "Ctrl-C", "SIGTERM that exits"],
 )
-def test_a_training_that_ends_early(tmp_path, end, code):
-    """Keras calls no hook, the program ends at once, and everything taken is on disk."""
-    result = run_child(
-        tmp_path,
+def test_every_snapshot_is_stored_if_the_program_ends_early(tmp_path, run_program, end, code):
+    """Keras calls no hook then."""
+    result = run_program(
         f"""
         def end():
             {end}
@@ -218,10 +177,9 @@ def test_a_training_that_ends_early(tmp_path, end, code):
     assert not run.verify()
 
 
-def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path):
-    """Python runs nothing then: what was still waiting is gone, what was written is whole."""
-    result = run_child(
-        tmp_path,
+def test_written_snapshots_are_complete_after_sigterm(tmp_path, run_program):
+    """Without a handler Python runs no code then: queued snapshots are lost."""
+    result = run_program(
         """
         def end():
             os.kill(os.getpid(), 15)
@@ -234,8 +192,8 @@ def test_sigterm_without_a_handler_keeps_what_was_written(tmp_path):
     assert not run.verify()
 
 
-def test_no_thread_and_no_file_is_left(tiny_model, data, tmp_path):
-    """After ``fit`` nothing of ours runs on or stays open."""
+def test_fit_leaves_no_thread_and_no_open_file(tiny_model, data, tmp_path):
+    """Of this package."""
     tiny_model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "run")])
     assert not [t for t in threading.enumerate() if t.name == "filtertrack"]
     if Path("/proc/self/fd").exists():
@@ -245,8 +203,8 @@ def test_no_thread_and_no_file_is_left(tiny_model, data, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs another user in a child process")
-def test_a_folder_that_is_read_only(tmp_path):
-    """Said before training, with the folder's name; also to root's child who is nobody."""
+def test_a_read_only_folder_is_an_error_that_names_it(tmp_path):
+    """Tested as another user if the tests run as root."""
     tmp_path.chmod(0o555)
     for parent in tmp_path.parents:
         if os.access(parent, os.W_OK) and str(parent).count("/") > 1:
@@ -256,7 +214,7 @@ def test_a_folder_that_is_read_only(tmp_path):
         "from filtertrack import FiltertrackError\n"
         "from filtertrack.capture.run_writer import RunWriter\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
-        f"try: Recording(pathlib.Path({str(tmp_path / 'run')!r}), None, strict=False)\n"
+        f"try: RunWriter(pathlib.Path({str(tmp_path / 'run')!r}), None, strict=False)\n"
         "except FiltertrackError as error: print(error)\n"
     )
     result = subprocess.run(
@@ -267,11 +225,8 @@ def test_a_folder_that_is_read_only(tmp_path):
     assert "Permission denied" in result.stdout
 
 
-# Two trackers on one folder.
-
-
-def test_two_trackers_in_one_fit(tiny_model, data, tmp_path):
-    """The second is refused before its first batch; the first one's run is whole."""
+def test_the_second_of_two_trackers_of_one_folder_is_refused(tiny_model, data, tmp_path):
+    """Before its first batch; the first one's run is complete."""
     before = tiny_model.get_weights()
     trackers = [FilterTracker(tmp_path), FilterTracker(tmp_path)]
     with pytest.raises(FiltertrackError, match="another tracker is writing"):
@@ -282,12 +237,12 @@ def test_two_trackers_in_one_fit(tiny_model, data, tmp_path):
     assert Run(tmp_path).steps == [0]
 
 
-def test_another_process_and_a_stale_lock(tmp_path):
-    """While another process writes the folder is refused; once that is killed it is free."""
+def test_a_folder_is_locked_until_the_writing_process_ends(tmp_path):
+    """Also if that is killed."""
     code = (
         "import pathlib, sys, time\n"
         "from filtertrack.capture.run_writer import RunWriter\n"
-        "held = Recording(pathlib.Path(sys.argv[1]), None, strict=False)\n"
+        "held = RunWriter(pathlib.Path(sys.argv[1]), None, strict=False)\n"
         "print('held', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen(
@@ -301,8 +256,8 @@ def test_another_process_and_a_stale_lock(tmp_path):
     RunWriter(tmp_path, None, strict=False).close()
 
 
-def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path):
-    """In a notebook: Ctrl-C, then the same cell again with a new tracker."""
+def test_a_new_tracker_takes_the_folder_of_an_interrupted_fit_over(tiny_model, data, tmp_path):
+    """As in a notebook: Ctrl-C, then the same cell again."""
     import keras
 
     def interrupt(epoch, logs):
@@ -319,8 +274,8 @@ def test_an_interrupted_fit_does_not_keep_the_folder(tiny_model, data, tmp_path)
     assert Run(tmp_path).steps == [0, 1, 2]
 
 
-def test_a_tracker_whose_folder_was_taken_over(tiny_model, tmp_path, caplog):
-    """By hand, in one program: the second tracker has the folder, and the first one says so."""
+def test_a_tracker_whose_folder_was_taken_over_logs_it(tiny_model, tmp_path, caplog):
+    """In one program, with ``snapshot``: the second tracker has the folder."""
     caplog.set_level(logging.WARNING, "filtertrack")
     first, second = (FilterTracker(tmp_path, existing="replace") for _ in range(2))
     for tracker in (first, second):
@@ -335,8 +290,8 @@ def test_a_tracker_whose_folder_was_taken_over(tiny_model, tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_soak(tmp_path, conv_info):
-    """10,000 snapshots: the last costs what the first did, and memory stays flat."""
+def test_10_000_snapshots_cost_the_same_each(tmp_path, conv_info):
+    """The last append takes as much CPU time as the first, and memory stays constant."""
     import resource
 
     info = conv_info(kernel_shape=(3, 3, 3, 32), bias=False)
@@ -346,16 +301,16 @@ def test_soak(tmp_path, conv_info):
     times, memory = [], {}
     for step in range(10_000):
         snapshot = Snapshot(Moment(step, step), {info.kernel: kernel + step})
-        start = time.perf_counter()
+        start = time.thread_time()
         run.append(snapshot)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
         summaries.add(snapshot)
         if step in {1000, 9999}:
             memory[step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     first, last = np.median(times[100:1100]), np.median(times[-1000:])
-    start = time.perf_counter()
+    start = time.thread_time()
     Run(tmp_path).kernels("conv1", 9_999)
-    opening = time.perf_counter() - start
+    opening = time.thread_time() - start
     growth = memory[9999] / memory[1000]
     figures = f"{1e3 * first:.2f} -> {1e3 * last:.2f} ms, memory x{growth:.3f}, {opening:.4f} s"
     sys.stdout.write(f"append {figures} to open and read\n")  # pytest -rP shows it

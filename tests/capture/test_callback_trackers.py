@@ -25,7 +25,7 @@ x, y = np.ones((32, 8, 8, 3), "float32"), np.zeros((32, 4), "float32")
 
 
 def run_example(package, folder, **environment):
-    """Run the block of the page that imports a package, in a folder of its own."""
+    """Run the code block of the page that imports a package, in its own folder."""
     pytest.importorskip(package)
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     (block,) = (each for each in blocks if f"import {package}\n" in each)
@@ -40,8 +40,8 @@ def run_example(package, folder, **environment):
     return Run(folder / "runs" / "exp1")
 
 
-def test_wandb_has_every_picture(tmp_path):
-    """A grid a step, the moving picture and the filmstrip, by their tags; and the animation."""
+def test_wandb_receives_every_picture(tmp_path):
+    """A grid for each step, the animated image, the filmstrip, and the animation."""
     run = run_example("wandb", tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
     (record,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     written = record.read_bytes()
@@ -53,8 +53,8 @@ def test_wandb_has_every_picture(tmp_path):
     assert video.read_bytes() == (run.path / "evolution.gif").read_bytes()
 
 
-def test_mlflow_has_the_animation_and_the_run(tmp_path):
-    """As files that it shows, and that are a run when they are fetched."""
+def test_mlflow_stores_the_animation_and_the_run(tmp_path):
+    """The downloaded run can be read."""
     uri = {"MLFLOW_TRACKING_URI": (tmp_path / "mlruns").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     run = run_example("mlflow", tmp_path, **uri)
     (artifacts,) = (tmp_path / "mlruns").glob("0/*/artifacts")

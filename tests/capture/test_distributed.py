@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from filtertrack import Run
-from filtertrack.capture.distributed import _groups, here
+from filtertrack.capture.distributed import _groups, current_processes
 
 PROGRAM = Path(__file__).with_name("distributed_training.py")
 LIMIT = 120  # seconds: whatever runs longer hangs
@@ -36,7 +36,7 @@ def start(*arguments):
 
 
 def ended(programs):
-    """Wait for programs, each within the limit; return how they ended and what they printed."""
+    """Wait for programs, each within the limit; return their exit codes and outputs."""
     try:
         printed = [program.communicate(timeout=LIMIT)[0] for program in programs]
     finally:
@@ -46,20 +46,20 @@ def ended(programs):
 
 
 def two(part, folder):
-    """Start one part of the program in two processes that find each other."""
+    """Start one part of the program in two connected processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     return [start(PROGRAM, part, folder, rank, port) for rank in (0, 1)]
 
 
-def saw(folder, part, rank=0):
+def result_of(folder, part, rank=0):
     return json.loads((folder / f"{part}-{rank}.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def together(backend, tmp_path_factory):
-    """The folder of two processes of jax that have trained together, and of one that did alone."""
+    """Return the folder in which two processes of jax, and one alone, have trained."""
     if backend != "jax":
         pytest.skip("keras.distribution trains in several processes on jax only")
     folder = tmp_path_factory.mktemp("together")
@@ -69,11 +69,8 @@ def together(backend, tmp_path_factory):
 
 
 @pytest.mark.parametrize("way", ["data", "within", "model"])
-def test_two_processes_store_what_one_would(together, way):
-    """Kernels that lie in both, whole in each, or a part in each: as one process trains them.
-
-    Sums are taken in another order there, so to 1e-5 of each weight, or 1e-6.
-    """
+def test_two_processes_store_the_same_weights_as_one(together, way):
+    """With kernels complete in each process, complete in process 0, or sharded over both."""
     one, several = Run(together / "alone"), Run(together / way)
     assert list(several.steps) == list(one.steps) == LOG_STEPS
     for step in LOG_STEPS:
@@ -83,76 +80,73 @@ def test_two_processes_store_what_one_would(together, way):
             np.testing.assert_allclose(stored[member], array, rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_stored_is_what_each_process_held(together):
-    """Each shard at its place in the whole, bit for bit, and the shards are all of it."""
+def test_each_shard_is_stored_at_its_position(together):
+    """Bit for bit, and together the shards are the whole kernel."""
     arrays = Run(together / "model").snapshot(12).arrays
     covered = {member: np.zeros(array.shape, bool) for member, array in arrays.items()}
     for rank in (0, 1):
-        for member, shards in saw(together, "together", rank)["shards"].items():
-            for place, values in shards:
-                at = tuple(slice(*ends) for ends in place)
+        for member, shards in result_of(together, "together", rank)["shards"].items():
+            for slices, values in shards:
+                at = tuple(slice(*ends) for ends in slices)
                 np.testing.assert_array_equal(arrays[member][at], np.float32(values))
                 covered[member][at] = True
     assert covered["first/kernel"].all()
     assert covered["second/kernel"].all()
 
 
-def test_only_process_0_touches_files(together):
-    """The other was given a folder that does not exist, and it still does not."""
+def test_only_process_0_writes_files(together):
+    """The other process has a folder that does not exist, and it is not created."""
     assert not (together / "not there").exists()
 
 
-def test_what_process_0_finds_in_the_folder_stops_both(together):
-    """A run that is there already, or one of other layers: the same error, before any batch."""
-    seen = [saw(together, "together", rank) for rank in (0, 1)]
-    assert "already holds a run" in seen[0]["held"]
-    assert "holds a run of other layers" in seen[0]["other layers"]
+def test_an_error_of_process_0_at_the_start_is_raised_in_both(together):
+    """An existing run, or one of other layers: the same error, before any batch."""
+    results = [result_of(together, "together", rank) for rank in (0, 1)]
+    assert "already holds a run" in results[0]["held"]
+    assert "holds a run of other layers" in results[0]["other layers"]
     for what in ("held", "other layers"):
-        assert seen[1][what] == seen[0][what]
+        assert results[1][what] == results[0][what]
 
 
-def test_a_run_that_process_0_cannot_open_keeps_nobody_waiting(together):
-    """Process 0 says why, and both read their parts at each snapshot, epoch's end and the end."""
-    seen = [saw(together, "together", rank)["unopened"] for rank in (0, 1)]
-    assert any("snapshots' is no folder; remove it" in line for line in seen[0])
-    assert not [line for lines in seen for line in lines if "not all of them came" in line]
+def test_a_run_that_process_0_cannot_open_delays_no_process(together):
+    """Process 0 logs why, and both still read their shards at each snapshot."""
+    results = [result_of(together, "together", rank)["unopened"] for rank in (0, 1)]
+    assert any("snapshots' is no folder; remove it" in line for line in results[0])
+    assert not [line for lines in results for line in lines if "not all of them came" in line]
 
 
-def test_schedules_fire_at_the_same_batches(together):
-    """A function is asked for each batch in each process, and they agree."""
-    seen = [saw(together, "together", rank)["batches"] for rank in (0, 1)]
-    assert seen[0] == seen[1] == [[n // 7, n] for n in range(1, 13)]
+def test_schedules_take_the_same_batches_in_both_processes(together):
+    """A function is called for each batch in each process."""
+    results = [result_of(together, "together", rank)["batches"] for rank in (0, 1)]
+    assert results[0] == results[1] == [[n // 7, n] for n in range(1, 13)]
     assert list(Run(together / "batches").steps) == [0, 4, 8, 12]
 
 
-def test_two_processes_go_on_with_a_run(together):
-    """``initial_epoch``: process 1, which cannot see the folder, goes on as process 0 does."""
+def test_two_processes_continue_a_run(together):
+    """With ``initial_epoch``; process 1, which has no access to the folder, counts as process 0."""
     run = Run(together / "resumed")
     assert list(run.steps)[:8] == [0, 1, 2, 3, 4, 5, 6, 7]
     assert run.steps[-1] == 18
     assert run.moment(18).epoch == 3
 
 
-def test_a_writer_that_fails_stops_nobody(together):
-    """The folder is gone on process 0 in mid-training: both train on, and process 0 says it."""
-    seen = [saw(together, "together", rank)["lost"] for rank in (0, 1)]
-    assert any("lost 2 snapshots" in line for line in seen[0])
-    assert seen[1] == []
+def test_a_failing_writer_stops_no_process(together):
+    """The folder of process 0 disappears during training; process 0 logs the losses."""
+    results = [result_of(together, "together", rank)["lost"] for rank in (0, 1)]
+    assert any("lost 2 snapshots" in line for line in results[0])
+    assert results[1] == []
 
 
-def test_a_process_alone_loses_its_snapshot_and_nothing_else(together):
-    """It waits for a bounded time, says so, and the next one that all take is there."""
+def test_a_snapshot_of_one_process_alone_times_out_and_is_lost(together):
+    """It is logged, and the next snapshot of all processes is stored."""
     assert list(Run(together / "lonely").steps) == [0, 3]
-    said = saw(together, "together")["lonely"]
-    assert any("step 1: its kernels are sharded over 2 processes" in line for line in said)
+    logged = result_of(together, "together")["lonely"]
+    assert any("step 1: its kernels are sharded over 2 processes" in line for line in logged)
 
 
 @pytest.mark.parametrize("part", ["interrupted", "stopped"])
-def test_an_end_in_one_process_ends_both(backend, tmp_path, part):
-    """Ctrl-C, or ``stop_training``, in process 1 only: the run up to there is whole.
-
-    The other waits for the next batch of process 1 until jax gives the training up.
-    """
+def test_ctrl_c_or_a_stop_in_one_process_leaves_a_complete_run(backend, tmp_path, part):
+    """The other one waits for the next batch of process 1 until jax ends the training."""
     if backend != "jax":
         pytest.skip("keras.distribution trains in several processes on jax only")
     began = time.monotonic()
@@ -166,20 +160,20 @@ def test_an_end_in_one_process_ends_both(backend, tmp_path, part):
     if part == "interrupted":
         assert "KeyboardInterrupt" in printed[1]
     else:
-        assert "not all of them came" in saw(tmp_path, part, 1)[0]
+        assert "not all of them came" in result_of(tmp_path, part, 1)[0]
 
 
-def test_two_devices_of_one_process(backend, tmp_path):
-    """``MirroredStrategy``: what is stored is what both hold, and what one device would learn."""
+def test_mirrored_strategy_stores_the_weights_of_both_devices(backend, tmp_path):
+    """They equal those of training on one device."""
     if backend != "tensorflow":
         pytest.skip("tf.distribute trains on tensorflow only")
     codes, printed = ended([start(PROGRAM, "mirrored", tmp_path, 0, 0)])
     assert codes == [0], printed[0]
-    seen = saw(tmp_path, "mirrored")
+    results = result_of(tmp_path, "mirrored")
     run, one = Run(tmp_path / "mirrored"), Run(tmp_path / "alone")
-    assert seen["replicas"] == len(seen["kernels"]) == 2
+    assert results["replicas"] == len(results["kernels"]) == 2
     assert list(run.steps) == LOG_STEPS
-    for kernel in seen["kernels"]:
+    for kernel in results["kernels"]:
         np.testing.assert_array_equal(
             run.snapshot(12).arrays["first/kernel"], np.array(kernel, "float32")
         )
@@ -189,8 +183,8 @@ def test_two_devices_of_one_process(backend, tmp_path):
             np.testing.assert_allclose(stored, array, rtol=1e-5, atol=1e-6)
 
 
-def test_a_loop_under_torchrun(backend, tmp_path):
-    """Rank 0 writes what both hold; the other does nothing, with the same calls."""
+def test_only_rank_0_writes_under_torchrun(backend, tmp_path):
+    """With the same calls in each process."""
     if backend != "torch":
         pytest.skip("torchrun starts torch")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -205,17 +199,17 @@ def test_a_loop_under_torchrun(backend, tmp_path):
     assert not (tmp_path / "not there").exists()
 
 
-def test_a_process_alone_asks_nobody(backend):
-    """It begins with what it finds, and always reads and writes."""
-    alone = here()
+def test_a_single_process_begins_and_reads_by_itself(backend):
+    """Without communication."""
+    alone = current_processes()
     assert alone.writes
     assert alone.takes_part
     assert alone.is_needed(None)
     assert alone.begin(None, lambda: 7) == 7
 
 
-def test_kernels_are_brought_together_in_groups():
-    """In order, each group within the limit but for one that is larger by itself."""
+def test_sharded_kernels_are_gathered_in_groups_of_limited_size():
+    """In order; a group may be one larger kernel."""
     arrays = [np.zeros(size << 20, np.uint8) for size in (100, 100, 100, 300, 1)]
     sizes = [[array.nbytes >> 20 for array in group] for group in _groups(arrays)]
     assert sizes == [[100, 100], [100], [300], [1]]

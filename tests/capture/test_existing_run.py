@@ -12,8 +12,8 @@ def loop(model, data, tracker, steps):
     tracker.close()
 
 
-def test_a_loop_that_runs_again_deletes_nothing(tiny_model, data, tmp_path):
-    """From step 1, 5 or 20: refused with the ways out, before anything is lost."""
+def test_a_users_loop_that_runs_again_is_refused(tiny_model, data, tmp_path):
+    """From step 1, 5 or 20, with the remedies, before anything is deleted."""
     loop(tiny_model, data, FilterTracker(tmp_path / "run"), range(1, 21))
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.npz")}
     for first in (0, 1, 5, 20):
@@ -24,8 +24,8 @@ def test_a_loop_that_runs_again_deletes_nothing(tiny_model, data, tmp_path):
     assert Run(tmp_path / "run").steps == [*range(1, 22), 30]
 
 
-def test_a_loop_that_may_replace_or_begin_anew(tiny_model, data, tmp_path):
-    """``"replace"`` deletes from its first step on, ``"new"`` begins beside it."""
+def test_a_users_loop_may_replace_snapshots_or_use_a_new_folder(tiny_model, data, tmp_path):
+    """``"replace"`` deletes from its first step on, ``"new"`` uses a folder beside it."""
     loop(tiny_model, data, FilterTracker(tmp_path / "run"), range(1, 6))
     loop(tiny_model, data, FilterTracker(tmp_path / "run", existing="new"), (1, 2))
     loop(tiny_model, data, FilterTracker(tmp_path / "run", existing="new"), (3, 4))
@@ -37,8 +37,8 @@ def test_a_loop_that_may_replace_or_begin_anew(tiny_model, data, tmp_path):
     assert Run(tmp_path / "run").steps == [1, 2]
 
 
-def test_epochs_of_a_loop_by_hand_delete_nothing(tiny_model, data, tmp_path):
-    """A loop that goes on with a lower epoch, or none: only steps count."""
+def test_epochs_of_a_users_loop_delete_nothing(tiny_model, data, tmp_path):
+    """It may continue with a lower epoch, or none: only steps count."""
     tracker = FilterTracker(tmp_path)
     tracker.set_model(tiny_model)
     for step in range(3):
@@ -48,8 +48,8 @@ def test_epochs_of_a_loop_by_hand_delete_nothing(tiny_model, data, tmp_path):
     assert Run(tmp_path).steps == [0, 1, 2, 3]
 
 
-def test_the_selection_cannot_change_within_a_run(tiny_model, data, tmp_path):
-    """Unfreezing with a function as layers: one line says which layers differ, and what to do."""
+def test_a_run_is_not_continued_with_other_layers(tiny_model, data, tmp_path):
+    """The error names the layers that differ, and the remedies."""
     tiny_model.get_layer("conv2").trainable = False
     tracker = FilterTracker(tmp_path, layers=lambda layer: layer.trainable)
     tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[tracker])
@@ -61,21 +61,21 @@ def test_the_selection_cannot_change_within_a_run(tiny_model, data, tmp_path):
     assert len(str(error.value)) < 400
 
 
-def test_many_layers_that_differ_are_not_all_named(tmp_path, conv_info):
-    """Of 53 three are named, and how many more there are."""
+def test_an_error_names_at_most_three_layers(tmp_path, conv_info):
+    """And how many more there are."""
     layers = [conv_info(f"conv{number}") for number in range(53)]
     Run.create(tmp_path, layers[:1])
-    recording = RunWriter(tmp_path, None)
+    run_writer = RunWriter(tmp_path, None)
     with pytest.raises(
         FiltertrackError, match="conv1, conv2, conv3 and 49 more only here"
     ) as error:
-        recording.open(layers, {})
-    recording.close()
+        run_writer.open(layers, {})
+    run_writer.close()
     assert "conv40" not in str(error.value)
 
 
 def test_a_run_without_a_snapshot_is_continued(tiny_model, data, tmp_path):
-    """As what a training leaves that ended before its first one; nothing is deleted."""
+    """It is left by a training that ended before its first snapshot."""
     tiny_model.fit(*data, verbose=0, callbacks=[FilterTracker(tmp_path)])
     run = Run(tmp_path)
     for step in run.steps:

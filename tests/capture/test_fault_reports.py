@@ -4,7 +4,7 @@ from filtertrack.capture.fault_reports import FaultReports
 
 
 def test_the_first_fault_is_a_warning_and_the_rest_are_counted(caplog):
-    """Each kind by itself; after the report counting begins anew."""
+    """Each kind separately; the report resets the counts."""
     reports = FaultReports()
     for what in ("take a snapshot", "take a snapshot", "finish the run"):
         with reports.caught(what):
@@ -18,8 +18,8 @@ def test_the_first_fault_is_a_warning_and_the_rest_are_counted(caplog):
     ]
 
 
-def test_only_a_bug_is_logged_with_its_trace(caplog):
-    """What users can act on is one line."""
+def test_only_unexpected_errors_are_logged_with_a_traceback(caplog):
+    """Errors that users can act on are one line."""
     reports = FaultReports()
     for what, error in (("a", OSError("full")), ("b", ZeroDivisionError())):
         with reports.caught(what):
@@ -27,8 +27,8 @@ def test_only_a_bug_is_logged_with_its_trace(caplog):
     assert [bool(record.exc_info) for record in caplog.records] == [False, True]
 
 
-def test_strict_raises_and_nothing_hides_ctrl_c():
-    """Ctrl-C is no fault."""
+def test_strict_raises_and_ctrl_c_is_always_raised():
+    """Ctrl-C is not a fault."""
     with pytest.raises(OSError, match="full"), FaultReports(strict=True).caught("a"):
         raise OSError("full")
     with pytest.raises(KeyboardInterrupt), FaultReports().caught("a"):

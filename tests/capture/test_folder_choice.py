@@ -20,17 +20,17 @@ def new(folder):
 def begun(conv_info):
     """Claim a folder and start a run there."""
 
-    def begin(recording):
-        recording.open([conv_info()], {})
-        recording.begin()
-        recording.put(Snapshot(Moment(0, 0), {"conv1/kernel": np.zeros((3, 3, 1, 4), np.float32)}))
-        return recording
+    def begin(run_writer):
+        run_writer.open([conv_info()], {})
+        run_writer.begin()
+        run_writer.put(Snapshot(Moment(0, 0), {"conv1/kernel": np.zeros((3, 3, 1, 4), np.float32)}))
+        return run_writer
 
     return begin
 
 
-def test_a_new_folder_each_time(begun, tmp_path, caplog):
-    """The first that holds no run and in which nobody writes; the log says which."""
+def test_new_chooses_the_next_unused_folder(begun, tmp_path, caplog):
+    """The log names it."""
     caplog.set_level(logging.INFO, "filtertrack")
     first = begun(new(tmp_path / "exp1"))
     second = new(tmp_path / "exp1")  # the first is still written
@@ -45,8 +45,8 @@ def test_a_new_folder_each_time(begun, tmp_path, caplog):
     assert last_numbered(tmp_path / "exp1") == tmp_path / "exp1"
 
 
-def test_a_folder_without_a_name(begun, tmp_path, monkeypatch):
-    """The current one, ``"."``, has its number beside its real name."""
+def test_a_folder_without_a_name_is_numbered_by_its_real_name(begun, tmp_path, monkeypatch):
+    """Such as ``"."``, the current folder."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     begun(new(Path())).close()
@@ -55,13 +55,13 @@ def test_a_folder_without_a_name(begun, tmp_path, monkeypatch):
     second.close()
 
 
-def test_two_processes_never_get_the_same_folder(tmp_path):
-    """Eight that begin at once: eight folders."""
+def test_processes_that_start_together_get_different_folders(tmp_path):
+    """Eight processes, eight folders."""
     code = (
         "import sys, pathlib\nfrom filtertrack.capture.folder_choice import FolderChoice\n"
         "sys.stdin.readline()\n"
-        "recording = FolderChoice(pathlib.Path(sys.argv[1]), 'new').new(None)\n"
-        "print(recording.folder.name, flush=True)\nsys.stdin.readline()"
+        "run_writer = FolderChoice(pathlib.Path(sys.argv[1]), 'new').new(None)\n"
+        "print(run_writer.folder.name, flush=True)\nsys.stdin.readline()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "exp")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -77,11 +77,11 @@ def test_two_processes_never_get_the_same_folder(tmp_path):
     assert sorted(names) == sorted({"exp", *(f"exp-{number}" for number in range(2, 9))})
 
 
-def test_on_object_storage_too(begun):
-    """Where there are no locks, within one program."""
-    place = path_of("memory://bucket/exp1")
-    first = begun(new(place))
-    second = begun(new(place))
+def test_new_works_on_object_storage_within_one_program(begun):
+    """Which has no locks."""
+    address = path_of("memory://bucket/exp1")
+    first = begun(new(address))
+    second = begun(new(address))
     for each in (first, second):
         each.close()
     assert str(first.folder) == "memory://bucket/exp1"
@@ -93,8 +93,8 @@ def fit(model, data, tracker, **options):
     model.fit(*data, verbose=0, callbacks=[tracker], **options)
 
 
-def test_fits_with_new_folders(tiny_model, data, tmp_path):
-    """The same model goes on with its run, another one and another tracker begin one."""
+def test_a_new_folder_is_used_for_each_model_and_tracker(tiny_model, data, tmp_path):
+    """The same model continues its run."""
     import keras
 
     tracker = FilterTracker(tmp_path / "exp", existing="new")

@@ -8,20 +8,13 @@ import pytest
 from filtertrack import FilterTracker, Run
 
 
-@pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
 @pytest.fixture
 def data(rng):
     return rng.random((12, 8, 8, 3)).astype("float32"), rng.random((12, 4)).astype("float32")
 
 
 def seeded(keras):
-    """An initializer that gives other values each time it is run."""
+    """Return an initializer that gives other values on each call."""
     return keras.initializers.GlorotUniform(seed=keras.random.SeedGenerator(3))
 
 
@@ -69,7 +62,7 @@ def made_in_build(keras):
 
 
 def made_in_train_step(keras):
-    """Its layers and its optimizer are its own, and it has no ``call``."""
+    """Return a model that makes its layers and optimizer in ``train_step``, without ``call``."""
     import tensorflow as tf
 
     class Net(keras.Model):
@@ -122,7 +115,7 @@ CASES += [("subclassed", "eager")]
 
 @pytest.mark.parametrize(("model", "how"), CASES)
 def test_step_0_holds_the_initial_weights(keras, model, how, data, tmp_path):
-    """What a step of rate 0 leaves; and training is the same with the tracker and without."""
+    """They equal the weights after a step of rate 0, and tracking does not change training."""
     make, mode = MODELS[model], MODES[how]
     if make is made_in_train_step and keras.backend.backend() != "tensorflow":
         pytest.skip("this train_step is TensorFlow's")
@@ -145,8 +138,8 @@ def test_step_0_holds_the_initial_weights(keras, model, how, data, tmp_path):
         np.testing.assert_array_equal(ours, alone)
 
 
-def test_nothing_stays_wrapped(keras, data, tmp_path):
-    """After training the model, its layers and its optimizer are as Keras made them."""
+def test_no_method_stays_wrapped_after_training(keras, data, tmp_path):
+    """Of the model, its layers and its optimizer."""
     model = sequential(keras)
     model.compile("sgd", "mse")
     build = model.layers[0].build
@@ -158,8 +151,8 @@ def test_nothing_stays_wrapped(keras, data, tmp_path):
     )
 
 
-def test_a_training_that_fails_in_its_first_step_stays_wrapped_nowhere(keras, data, tmp_path):
-    """The error is the model's own."""
+def test_no_method_stays_wrapped_after_a_failed_first_step(keras, data, tmp_path):
+    """The error is that of the model."""
     model = sequential(keras)
     model.compile("sgd", "mse")
     with pytest.raises(Exception, match=r".") as caught:
@@ -168,7 +161,7 @@ def test_a_training_that_fails_in_its_first_step_stays_wrapped_nowhere(keras, da
     assert "apply" not in vars(model.optimizer)
 
 
-def test_where_step_0_cannot_be_had_the_advice_works(keras, data, tmp_path, caplog):
+def test_the_remedy_for_a_missing_step_0_works(keras, data, tmp_path, caplog):
     """TensorFlow initializes these variables and trains them in one operation."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("other backends build before training")
@@ -184,9 +177,9 @@ def test_where_step_0_cannot_be_had_the_advice_works(keras, data, tmp_path, capl
 
     with caplog.at_level(logging.INFO, "filtertrack"):
         assert fit(make(), "without") == [1]
-    (said,) = [record for record in caplog.records if "step 0" in record.message]
-    assert "call the model, or each part of it, on one batch before fit" in said.message
-    assert said.levelno == logging.INFO
+    (logged,) = [record for record in caplog.records if "step 0" in record.message]
+    assert "call the model, or each part of it, on one batch before fit" in logged.message
+    assert logged.levelno == logging.INFO
     model = make()
     model(data[0][:1])
     assert fit(model, "with") == [0, 1]

@@ -9,13 +9,6 @@ from filtertrack import FilterTracker, FiltertrackError, Run
 from filtertrack.capture.tracked_layers import TrackedLayers
 
 
-@pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
 def built(keras, *layers, shape=(8, 8, 3)):
     return keras.Sequential([keras.Input(shape), *layers])
 
@@ -25,7 +18,7 @@ def names(tracked):
 
 
 def standardized(keras, **names):
-    """A convolution with weight standardization, which may name its effective kernel."""
+    """Return a convolution with weight standardization, with an effective kernel if asked for."""
 
     class Standardized(keras.layers.Conv2D):
         def call(self, x):
@@ -40,8 +33,8 @@ def standardized(keras, **names):
     return Standardized
 
 
-def test_a_layer_names_its_effective_kernel(keras, tmp_path):
-    """That is what is stored at every step; the layer keeps its name."""
+def test_the_effective_kernel_of_a_layer_is_stored(keras, tmp_path):
+    """At every step, under the layer's name."""
     layer = standardized(keras, named=True)(4, 3, name="ws")
     model = built(keras, layer, keras.layers.GlobalAveragePooling2D())
     model.compile("sgd", "mse")
@@ -69,8 +62,8 @@ def test_an_effective_kernel_may_be_a_method(keras):
     assert set(np.unique(values)) <= {-1.0, 0.0, 1.0}
 
 
-def test_the_user_names_the_kernels_of_layers_that_convolve_with_another_array(keras):
-    """A function of the layer; of others it may return None or look for what they lack."""
+def test_kernel_returns_the_array_that_a_layer_convolves_with(keras):
+    """For other layers it may return None or raise AttributeError."""
     layer = standardized(keras)(4, 3, name="ws")
     model = built(keras, layer, keras.layers.Conv2D(2, 3, name="plain"))
     tracked = TrackedLayers(model, effective=lambda each: each.standard())
@@ -81,7 +74,7 @@ def test_the_user_names_the_kernels_of_layers_that_convolve_with_another_array(k
 
 
 def masked(keras):
-    """A layer as in Keras's PixelCNN example: it masks the kernel of a convolution in it."""
+    """Return a layer that masks the kernel of a convolution in it, as Keras's PixelCNN does."""
 
     class Masked(keras.layers.Layer):
         def __init__(self, **options):
@@ -100,8 +93,8 @@ def masked(keras):
     return Masked
 
 
-def test_a_layer_with_an_effective_kernel_stands_for_the_layers_in_it(keras):
-    """The masked kernel is drawn once, not also the raw one below it."""
+def test_an_effective_kernel_replaces_those_of_the_layers_inside(keras):
+    """The masked kernel is tracked, the raw one is not."""
     cls = masked(keras)
     cls.effective_kernel = property(lambda self: self.conv.kernel * self.mask)
     tracked = TrackedLayers(built(keras, cls(name="pixel")))
@@ -112,7 +105,7 @@ def test_a_layer_with_an_effective_kernel_stands_for_the_layers_in_it(keras):
 
 
 def equalized(keras):
-    """StyleGAN's convolution: ``kernel`` is a size, and the weight another attribute."""
+    """Return StyleGAN's convolution: ``kernel`` is a size, and the weight another attribute."""
 
     class EqualizedConv(keras.layers.Layer):
         def __init__(self, filters, kernel=3, **options):
@@ -131,7 +124,7 @@ def equalized(keras):
 
 
 def test_a_kernel_under_another_attribute_is_found(keras):
-    """It is offered, and chosen by a function, or named."""
+    """It can be chosen by a function or by name."""
     model = built(keras, keras.layers.Conv2D(2, 3, name="conv"), equalized(keras)(5, name="eq"))
     offered = TrackedLayers(model)
     assert names(offered) == ["conv"]
@@ -146,15 +139,15 @@ def test_a_kernel_under_another_attribute_is_found(keras):
     assert names(named) == ["conv", "eq"]
 
 
-def test_a_model_of_such_layers_alone_says_what_to_do(keras):
-    """The error names the layers."""
+def test_a_model_without_keras_convolutions_is_an_error_with_a_remedy(keras):
+    """The error names the layers that have a kernel."""
     model = built(keras, equalized(keras)(5, name="eq"))
     with pytest.raises(FiltertrackError, match="Choose eq by name, class or function"):
         TrackedLayers(model)
 
 
-def test_nothing_is_offered_that_is_no_convolution(keras):
-    """No cell of a ConvLSTM, no wrapped convolution, no attention, no wrapper of the user's."""
+def test_layers_that_do_not_convolve_are_no_candidates(keras):
+    """The cell of a ConvLSTM, a wrapped convolution, an attention, a user's wrapper."""
 
     class Wrapper(keras.layers.Wrapper):
         def build(self, shape):
@@ -184,8 +177,8 @@ def test_nothing_is_offered_that_is_no_convolution(keras):
     assert tracked.remarks == []
 
 
-def test_a_class_that_computes_its_output_itself_is_remarked_upon(keras):
-    """What it convolves with cannot be known: the user is told how to name it."""
+def test_a_class_that_overrides_call_is_logged(keras):
+    """What it convolves with is unknown: the log says how to name it."""
     tracked = TrackedLayers(built(keras, standardized(keras)(4, 3, name="ws")))
     (remark,) = tracked.remarks
     assert remark.startswith("ws: a class of its own computes the output")
@@ -201,14 +194,14 @@ def test_a_class_that_computes_its_output_itself_is_remarked_upon(keras):
 
 
 def test_an_effective_kernel_of_other_axes_is_refused(keras):
-    """Before training, with what came."""
+    """Before training; the error names its shape."""
     model = built(keras, keras.layers.Conv2D(4, 3, name="conv"))
     with pytest.raises(FiltertrackError, match=r"kernel of conv: expected .* got shape \(3, 3\)"):
         TrackedLayers(model, effective=lambda layer: layer.kernel[:, :, 0, 0])
 
 
 def test_a_wrapper_that_replaces_the_kernel_loses_no_snapshot(keras, tmp_path, caplog):
-    """What it puts in its place has no value after tracing: the variable is kept, and said."""
+    """Its symbolic tensor has no value after tracing: the variable is stored, with a warning."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("only TensorFlow leaves a traced value behind")
 
@@ -233,19 +226,19 @@ def test_a_wrapper_that_replaces_the_kernel_loses_no_snapshot(keras, tmp_path, c
     (info,) = run.layers.values()
     variable = keras.ops.convert_to_numpy(wrapper.v)
     np.testing.assert_array_equal(run.kernels("wn/conv", 3), info.canonical(variable))
-    said = [r.message for r in caplog.records if "its kernel is replaced" in r.message]
-    assert len(said) == 1
+    logged = [r.message for r in caplog.records if "its kernel is replaced" in r.message]
+    assert len(logged) == 1
 
 
-def test_a_function_that_names_no_kernel_is_refused(keras):
-    """A misspelt attribute would otherwise leave the variables drawn, without a word."""
+def test_a_kernel_function_without_any_result_is_refused(keras):
+    """With a misspelt attribute the variables would be stored without notice."""
     model = built(keras, keras.layers.Conv2D(2, 3, name="conv"))
     with pytest.raises(FiltertrackError, match="named no kernel of the tracked layers"):
         TrackedLayers(model, effective=lambda layer: layer.kernle * 2)
 
 
-def test_an_error_of_the_function_names_the_layer(keras):
-    """It is asked of every layer."""
+def test_an_error_of_the_kernel_function_names_the_layer(keras):
+    """It is called for every layer."""
     model = built(keras, keras.layers.Conv2D(2, 3, name="conv"))
     with pytest.raises(FiltertrackError, match=r"KeyError for layer '\w+': .*must return None"):
         TrackedLayers(model, effective=lambda layer: {"conv": 0}[layer.name])

@@ -6,13 +6,6 @@ import pytest
 from filtertrack.capture.layer_order import name_parts, walk
 
 
-@pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
 def conv_paths(keras, model, **options):
     return [p for p, layer in walk(model, **options) if isinstance(layer, keras.layers.Conv2D)]
 
@@ -22,15 +15,15 @@ def encoder(keras, name=None):
     return keras.Sequential([keras.Input((16, 16, 3)), *layers], name=name)
 
 
-def test_nested_sequential_models_are_in_their_order(keras):
-    """A sub-model's layers come in order, before what follows the sub-model."""
+def test_layers_of_nested_sequential_models_are_in_order(keras):
+    """A sub-model's layers come before what follows the sub-model."""
     head = keras.layers.Conv2D(2, 1, name="head")
     model = keras.Sequential([keras.Input((16, 16, 3)), encoder(keras, "enc"), head])
     assert conv_paths(keras, model) == ["enc/c1", "enc/c2", "head"]
 
 
-def test_a_functional_model_is_in_the_order_of_its_graph(keras):
-    """However the layers were made: the order is that in which data passes them."""
+def test_layers_of_a_functional_model_are_in_graph_order(keras):
+    """In whatever order they were made."""
     last, first = keras.layers.Conv2D(2, 1, name="last"), keras.layers.Conv2D(2, 1, name="first")
     inputs = keras.Input((8, 8, 3))
     inner = keras.Model(inputs, last(first(inputs)), name="inner")
@@ -39,15 +32,15 @@ def test_a_functional_model_is_in_the_order_of_its_graph(keras):
     assert conv_paths(keras, model) == ["inner/first", "inner/last", "head"]
 
 
-def test_a_siamese_model_names_a_shared_sub_model_once(keras):
-    """Two inputs pass the same layers: each is yielded once."""
+def test_layers_of_a_shared_sub_model_are_yielded_once(keras):
+    """As in a siamese model."""
     shared, left, right = encoder(keras, "enc"), *(keras.Input((16, 16, 3)) for _ in range(2))
     model = keras.Model([left, right], keras.layers.Subtract()([shared(left), shared(right)]))
     assert conv_paths(keras, model) == ["enc/c1", "enc/c2"]
 
 
-def test_two_encoders_of_one_architecture_are_told_apart(keras):
-    """The paths differ by the sub-model, in functional and subclassed parents."""
+def test_equal_sub_models_have_different_paths(keras):
+    """In functional and subclassed parents."""
     left, right = (keras.Input((16, 16, 3)) for _ in range(2))
     both = [encoder(keras, "left")(left), encoder(keras, "right")(right)]
     functional = keras.Model([left, right], keras.layers.Add()(both))
@@ -81,9 +74,9 @@ def make_gan(keras):
     return GAN()
 
 
-def test_layers_that_keras_named_are_named_by_what_holds_them(keras):
-    """An attribute, a place in a list, a key; in a graph, a number among their like."""
-    keras.layers.Conv2D(1, 1)  # moves the numbers that Keras gives on
+def test_automatic_names_are_replaced_by_attributes_or_numbers(keras):
+    """An attribute, an index of a list, a key; in a graph, a number within the class."""
+    keras.layers.Conv2D(1, 1)  # advances the numbers of Keras
     expected = [
         *("discriminator/conv2d", "discriminator/conv2d_1", "generator/conv2d"),
         *("blocks/0", "blocks/1", "heads/mask", "heads/box", "_private"),
@@ -92,15 +85,15 @@ def test_layers_that_keras_named_are_named_by_what_holds_them(keras):
     assert conv_paths(keras, make_gan(keras)) == expected
 
 
-def test_wrapped_layers_are_below_their_wrapper(keras):
-    """With the name that the user gave, or else the wrapper's attribute."""
+def test_the_path_of_a_wrapped_layer_is_below_its_wrapper(keras):
+    """With the user's name, or the wrapper's attribute."""
     named = keras.layers.TimeDistributed(keras.layers.Conv2D(2, 3, name="tdc"))
     model = keras.Sequential([keras.Input((2, 8, 8, 3)), named])
     assert conv_paths(keras, model) == ["time_distributed/tdc"]
 
 
 def test_paths_survive_saving_and_loading(keras, tmp_path):
-    """Functional, sequential and wrapped layers keep theirs; Keras's own paths lose a part."""
+    """Of functional, sequential and wrapped layers; Keras's own paths change."""
     wrapped = keras.layers.TimeDistributed(keras.layers.Conv2D(2, 3))
     model = keras.Sequential(
         [
@@ -115,8 +108,8 @@ def test_paths_survive_saving_and_loading(keras, tmp_path):
     assert before == ["each/layer/c1", "each/layer/c2", "time_distributed/layer"]
 
 
-def test_a_subclassed_model_is_in_the_order_of_its_attributes(keras):
-    """Where nothing else is known."""
+def test_layers_of_a_subclassed_model_are_in_attribute_order(keras):
+    """If nothing else is known."""
 
     class Net(keras.Model):
         def __init__(self):
@@ -127,8 +120,8 @@ def test_a_subclassed_model_is_in_the_order_of_its_attributes(keras):
     assert conv_paths(keras, Net()) == ["given", "body/c1", "body/c2"]
 
 
-def test_layers_that_were_seen_being_built_are_in_that_order(keras):
-    """Others keep their places."""
+def test_layers_of_known_build_order_are_in_that_order(keras):
+    """The others keep their index."""
 
     class Net(keras.Model):
         def __init__(self):
@@ -145,8 +138,8 @@ def test_layers_that_were_seen_being_built_are_in_that_order(keras):
     ]
 
 
-def test_a_whole_layer_hides_the_layers_in_it(keras):
-    """Only itself is yielded."""
+def test_layers_inside_a_whole_layer_are_skipped(keras):
+    """Only the layer itself is yielded."""
     model = keras.Sequential([keras.Input((16, 16, 3)), encoder(keras, "enc")])
     paths = [path for path, _ in walk(model, is_whole=lambda layer: layer.name == "enc")]
     assert "enc" in paths
@@ -157,13 +150,13 @@ def test_a_whole_layer_hides_the_layers_in_it(keras):
     ("name", "parts"),
     [("conv2d", ("conv2d", 0)), ("conv2d_12", ("conv2d", 12)), ("conv_1_a", ("conv_1_a", 0))],
 )
-def test_names_are_split_at_the_number_that_keras_adds(name, parts):
-    """A name without such a number is whole."""
+def test_names_are_split_at_the_number_of_keras(name, parts):
+    """A name without such a number is not split."""
     assert name_parts(name) == parts
 
 
-def test_order_is_that_of_the_first_call_where_it_is_seen(keras, tmp_path):
-    """On TensorFlow an unbuilt model is built in its first step, which shows it."""
+def test_layers_built_in_the_first_step_are_in_call_order(keras, tmp_path):
+    """On TensorFlow, where an unbuilt model is built in its first step."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("elsewhere Keras builds before any hook of a callback")
     from filtertrack import FilterTracker, Run

@@ -5,14 +5,14 @@ from filtertrack.capture.layer_selection import Candidate, choose_layers
 
 
 class Conv:
-    """Stands for a layer: choosing asks nothing but its class and what the user asks."""
+    """A stand-in for a layer: only its class and the attributes that a selection reads matter."""
 
     def __init__(self, filters):
         self.filters = filters
 
 
 class Wide(Conv):
-    """A class of its own."""
+    """Another class."""
 
 
 def candidates():
@@ -38,13 +38,13 @@ def candidates():
     ],
     ids=["all", "first", "name", "glob", "list", "class", "class and name", "function"],
 )
-def test_what_is_chosen(select, expected):
-    """In the model's order, each once; only a function gets what is no convolution."""
+def test_layers_are_chosen_in_model_order(select, expected):
+    """Each once; only a function may choose layers that are not convolutions."""
     assert [candidate.path for candidate in choose_layers(candidates(), select)] == expected
 
 
-def test_a_layer_called_first():
-    """A layer of that name is meant before the first layer is."""
+def test_a_layer_named_first_has_precedence():
+    """Over the first convolution."""
     named = Candidate(Conv(1), "first", "first", convolution=True)
     assert choose_layers([*candidates(), named], "first") == [named]
 
@@ -61,14 +61,14 @@ def test_a_layer_called_first():
     ],
     ids=["misspelt", "glob", "class", "empty", "number", "function"],
 )
-def test_what_is_not_there(select, message):
-    """What matches nothing is an error that says what there is."""
+def test_a_selection_without_a_match_is_an_error(select, message):
+    """It lists the layers."""
     with pytest.raises(FiltertrackError, match=message):
         choose_layers(candidates(), select)
 
 
-def test_no_convolution_at_all():
-    """The error names layers that a function could choose."""
+def test_a_model_without_convolutions_is_an_error():
+    """It lists layers that a function may choose."""
     with pytest.raises(
         FiltertrackError, match=r"no convolution to track.*Choose own by name, class"
     ):

@@ -5,8 +5,8 @@ from filtertrack import FilterTracker, FiltertrackError, Run
 from filtertrack.snapshot import describe
 
 
-def test_step_0_of_a_model_trained_before_says_so(tiny_model, data, tmp_path):
-    """A run that begins with a second ``fit`` does not claim to begin before training."""
+def test_step_0_of_a_trained_model_has_a_note(tiny_model, data, tmp_path):
+    """A run that begins with a second ``fit`` does not begin before training."""
     for name in "ab":
         tiny_model.fit(*data, epochs=1, verbose=0, callbacks=[FilterTracker(tmp_path / name)])
     first, second = (describe(Run(tmp_path / name).moment(0)) for name in "ab")
@@ -22,20 +22,20 @@ def test_step_0_of_a_model_trained_before_says_so(tiny_model, data, tmp_path):
         ("elsewhere", "expected a model of Keras 3, got elsewhere.Other"),
     ],
 )
-def test_a_model_of_another_package_is_refused_in_one_sentence(tmp_path, module, advice):
-    """One that is no model of Keras 3: the error says what to do."""
+def test_a_model_of_another_package_is_refused(tmp_path, module, advice):
+    """The error says in one sentence what to do."""
     other = type("Other", (), {"__module__": module})()
     with pytest.raises(FiltertrackError, match=advice):
         FilterTracker(tmp_path).set_model(other)
 
 
-def test_a_model_may_have_anything_as_module(tiny_model, tmp_path):
-    """Only torch's wrappers keep the model itself there."""
+def test_an_attribute_named_module_is_accepted(tiny_model, tmp_path):
+    """Only torch's wrappers hold the model in it."""
     tiny_model.module = "head"
     FilterTracker(tmp_path).set_model(tiny_model)
 
 
-def test_legacy_keras_is_refused_in_one_sentence(tmp_path):
+def test_a_model_of_keras_2_is_refused(tmp_path):
     """In a real ``fit`` of Keras 2, before its first batch."""
     keras = pytest.importorskip("tf_keras")
     model = keras.Sequential([keras.layers.Conv2D(2, 3, input_shape=(8, 8, 3))])

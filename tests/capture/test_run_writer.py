@@ -8,13 +8,6 @@ from filtertrack.capture.background_writer import BackgroundWriter
 from filtertrack.capture.run_writer import RunWriter
 
 
-@pytest.fixture
-def keras():
-    import keras
-
-    return keras
-
-
 def fit(model, data, folder, **options):
     tracker = FilterTracker(folder, schedule=options.pop("schedule", "epoch"))
     model.fit(*data, verbose=0, callbacks=[tracker, *options.pop("callbacks", ())], **options)
@@ -28,10 +21,10 @@ def kept_weights(keras, saved):
 
 @pytest.mark.parametrize("missing", [range(9), range(5, 9), range(8, 9), range(4, 6)])
 @pytest.mark.parametrize("same", [True, False])
-def test_what_cannot_be_read_now_is_not_overwritten(  # noqa: PLR0917
+def test_unreadable_snapshots_are_not_overwritten(  # noqa: PLR0917
     keras, tiny_model, data, tmp_path, caplog, missing, same
 ):
-    """Links to files that are not fetched: once they are back, each snapshot is as it was."""
+    """Such as links to files that are not fetched; later they are as before."""
     saved = {"model": tiny_model}
     fit(tiny_model, data, tmp_path / "run", epochs=8, callbacks=[kept_weights(keras, saved)])
     run = Run(tmp_path / "run")
@@ -52,10 +45,10 @@ def test_what_cannot_be_read_now_is_not_overwritten(  # noqa: PLR0917
     assert "cannot be read: they stay, and steps go on after them" in caplog.text
 
 
-def test_weights_larger_than_memory_are_not_overwritten(
+def test_snapshots_larger_than_memory_are_not_overwritten(
     tiny_model, data, tmp_path, caplog, monkeypatch
 ):
-    """They cannot be compared, so they count as others."""
+    """They cannot be compared, so that they count as other weights."""
     fit(tiny_model, data, tmp_path, epochs=3)
     run = Run(tmp_path)
     before = {step: run.file(step).read_bytes() for step in run.steps}
@@ -68,27 +61,29 @@ def test_weights_larger_than_memory_are_not_overwritten(
     assert "memory" in caplog.text
 
 
-def test_only_the_weights_of_the_boundary_are_read(keras, tiny_model, data, tmp_path, monkeypatch):
-    """Of the later snapshots of a long run only the moments."""
+def test_only_the_weights_of_the_start_are_read(keras, tiny_model, data, tmp_path, monkeypatch):
+    """Of the later snapshots only the moments."""
     saved = {"model": tiny_model}
     fit(tiny_model, data, tmp_path, epochs=8, callbacks=[kept_weights(keras, saved)])
     tiny_model.set_weights(saved[3])
-    whole, seen = Run.snapshot, []
+    whole, read = Run.snapshot, []
 
     def noted(run, step, *rest):
-        seen.append((threading.current_thread() is threading.main_thread(), step))
+        read.append((threading.current_thread() is threading.main_thread(), step))
         return whole(run, step, *rest)
 
     monkeypatch.setattr(Run, "snapshot", noted)
     fit(tiny_model, data, tmp_path, initial_epoch=3, epochs=4)
-    assert (True, 3) in seen
-    assert {step for is_main, step in seen if is_main and step > 4} == set()
+    assert (True, 3) in read
+    assert {step for is_main, step in read if is_main and step > 4} == set()
     assert Run(tmp_path).steps == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_the_last_weights_are_tried_again(keras, tiny_model, data, tmp_path, caplog, frozen):  # noqa: PLR0917
-    """The disk was full at the last epoch and is not at the end: stored, with its metrics."""
+def test_an_unwritten_last_snapshot_is_stored_at_the_end(  # noqa: PLR0917
+    keras, tiny_model, data, tmp_path, caplog, frozen
+):
+    """With its metrics, if the disk is writable again."""
     if frozen:
         tiny_model.compile(keras.optimizers.SGD(0.0), "mse")
     snapshots = tmp_path / "run" / "filters" / "snapshots"
@@ -96,7 +91,7 @@ def test_the_last_weights_are_tried_again(keras, tiny_model, data, tmp_path, cap
     tracker = FilterTracker(tmp_path / "run")
 
     def settle():
-        tracker._recording._recorder.settle()
+        tracker._session._run_writer._background_writer.flush()
 
     def remove(epoch, logs):
         if epoch == 2:
@@ -118,13 +113,13 @@ def test_the_last_weights_are_tried_again(keras, tiny_model, data, tmp_path, cap
     assert "lost" not in caplog.text
 
 
-def test_the_last_weights_are_tried_again_where_there_was_no_place(
-    conv_info, tmp_path, monkeypatch
-):
-    """A disk that hangs while the last snapshots come: the last one is stored as what it is."""
+def test_a_dropped_last_snapshot_is_stored_at_the_end(conv_info, tmp_path, monkeypatch):
+    """If the queue was full."""
     monkeypatch.setattr(
         "filtertrack.capture.run_writer.BackgroundWriter",
-        lambda *sinks, **options: BackgroundWriter(*sinks, **{**options, "room": 1}, patience=0.05),
+        lambda *sinks, **options: BackgroundWriter(
+            *sinks, **{**options, "capacity": 1}, timeout=0.05
+        ),
     )
     moves, append = threading.Event(), Run.append
 
@@ -133,19 +128,19 @@ def test_the_last_weights_are_tried_again_where_there_was_no_place(
         append(run, snapshot)
 
     monkeypatch.setattr(Run, "append", hang)
-    recording = RunWriter(tmp_path, None)
-    recording.open([conv_info(bias=False)], {})
-    recording.begin()
+    run_writer = RunWriter(tmp_path, None)
+    run_writer.open([conv_info(bias=False)], {})
+    run_writer.begin()
     snapshots = [
         Snapshot(Moment(step, step), {"conv1/kernel": np.full((3, 3, 1, 4), step, np.float32)})
         for step in range(5)
     ]
     for snapshot in snapshots:
-        recording.put(snapshot)
+        run_writer.put(snapshot)
     moves.set()
-    recording._recorder.settle()
-    recording.put_last(snapshots[-1], after=4, averaged=False)
-    recording.close()
+    run_writer._background_writer.flush()
+    run_writer.put_last(snapshots[-1], after=4, averaged=False)
+    run_writer.close()
     run = Run(tmp_path)
     assert run.steps == [0, 1, 4]
     assert run.moment(4).note == ""

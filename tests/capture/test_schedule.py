@@ -10,16 +10,16 @@ def taken(schedule, batches, epoch=0):
     return [n for n in range(1, batches + 1) if schedule.due(epoch, n - 1, n)]
 
 
-def test_epoch_asks_for_no_batch():
-    """Without a batch hook a training pays nothing a batch."""
+def test_epoch_needs_no_batch_hook():
+    """So that training is not slowed."""
     schedule = make_schedule("epoch")
     assert schedule.every_epoch
     assert schedule.due is None
     assert not schedule.counts_batches
 
 
-def test_log_is_dense_at_first_and_thins_out():
-    """Every batch at first, then four to a doubling; after five epochs only epochs."""
+def test_log_takes_four_batches_per_doubling():
+    """Every batch at first; after five epochs only epochs."""
     schedule = make_schedule("log")
     assert schedule.every_epoch
     batches = taken(schedule, 4096)
@@ -29,14 +29,14 @@ def test_log_is_dense_at_first_and_thins_out():
     assert taken(schedule, 4096, epoch=5) == []
 
 
-def test_a_number_is_every_so_many_batches():
-    """The end of an epoch takes none by itself."""
+def test_an_integer_is_a_number_of_batches():
+    """The end of an epoch takes none."""
     schedule = make_schedule(10)
     assert taken(schedule, 35) == [10, 20, 30]
     assert not schedule.every_epoch
 
 
-def test_a_function_is_asked_for_every_batch():
+def test_a_function_is_called_for_every_batch():
     """With the finished epochs and batches."""
     schedule = make_schedule(lambda epoch, batch: batch == 7 and epoch == 2)
     assert taken(schedule, 20, epoch=2) == [7]
@@ -47,15 +47,15 @@ def test_a_function_is_asked_for_every_batch():
     "value", ["log", 7, lambda epoch, batch: batch % 5 == 3], ids=["log", "number", "function"]
 )
 @given(after=st.integers(0, 3000), jump=st.integers(1, 400), epoch=st.integers(0, 6))
-def test_batches_that_come_in_jumps(value, after, jump, epoch):
-    """A jump over several batches is due if any of them is: none is missed."""
+def test_a_schedule_checks_every_batch_of_a_report(value, after, jump, epoch):
+    """A report of several batches is due if one of them is."""
     due = make_schedule(value).due
     each = (due(epoch, n - 1, n) for n in range(after + 1, after + jump + 1))
     assert due(epoch, after, after + jump) == any(each)
 
 
 @pytest.mark.parametrize("value", [0, -1, "weekly", 1.5, True, None, []], ids=repr)
-def test_what_is_no_schedule(value):
-    """The error says what is one."""
+def test_an_invalid_schedule_is_an_error(value):
+    """It lists the valid ones."""
     with pytest.raises(FiltertrackError, match="expected 'epoch', 'log', a number of batches"):
         make_schedule(value)

@@ -27,13 +27,13 @@ def last(writer, snapshot, after=2, **options):
     return writer.last(snapshot, after=after, **{"averaged": False, **options})
 
 
-def test_what_is_there_is_not_stored_again(writer, shot):
-    """The weights of the last snapshot, at its step."""
+def test_the_weights_of_the_last_snapshot_are_not_stored_again(writer, shot):
+    """At its step."""
     assert last(writer, shot(2, 2)) is None
 
 
-def test_weights_of_a_later_moment_are_stored_as_they_are(writer, shot):
-    """Such as those of an epoch's end that was only noted."""
+def test_weights_noted_at_a_later_moment_are_stored(writer, shot):
+    """Such as those of an epoch's end."""
     end = shot(4, 9)
     writer.note(end.moment, end.arrays)
     assert last(writer, end) is end
@@ -48,14 +48,14 @@ def test_weights_of_a_later_moment_are_stored_as_they_are(writer, shot):
         (9, False, (3, "changed after the last epoch", {})),
     ],
 )
-def test_other_weights_are_said_to_be_what_they_are(writer, shot, value, averaged, expected):
-    """At a step of their own."""
+def test_other_weights_are_stored_with_a_note(writer, shot, value, averaged, expected):
+    """At the next step."""
     moment = last(writer, shot(2, value), averaged=averaged).moment
     assert (moment.step, moment.note, moment.metrics) == expected
 
 
-def test_what_was_lost_is_returned_again(writer, shot, tmp_path):
-    """As the moment that it was, however often it failed."""
+def test_a_lost_snapshot_is_returned_again(writer, shot, tmp_path):
+    """With its moment, however often it failed."""
     (tmp_path / "filters" / "snapshots").rename(tmp_path / "away")
     lost = shot(3, 3, metrics={"loss": 3})
     for _ in range(2):
@@ -69,8 +69,8 @@ def test_what_was_lost_is_returned_again(writer, shot, tmp_path):
     assert Run(tmp_path).steps == [0, 1, 2, 3]
 
 
-def test_what_was_refused_is_returned_if_it_is_still_the_model(writer, shot):
-    """Else the weights are what they are."""
+def test_a_refused_snapshot_is_returned_if_the_weights_are_equal(writer, shot):
+    """Otherwise the final weights are."""
     refused = shot(3, 3)
     assert last(writer, shot(3, 3), after=3, refused=refused) is refused
     assert last(writer, shot(3, 1), after=3, refused=refused).moment.note == "restored: epoch 1"

@@ -7,8 +7,8 @@ from filtertrack import FilterTracker
 from filtertrack.capture.startup_log import announce
 
 
-def test_the_announced_cost_is_about_what_is_written(tiny_model, data, tmp_path, caplog):
-    """Snapshots and what is drawn of them, within a factor of two."""
+def test_the_announced_size_is_within_a_factor_of_two(tiny_model, data, tmp_path, caplog):
+    """Of snapshots and events."""
     import keras
 
     model = keras.Sequential(
@@ -24,13 +24,13 @@ def test_the_announced_cost_is_about_what_is_written(tiny_model, data, tmp_path,
     caplog.set_level(logging.INFO, "filtertrack")
     x, y = np.zeros((2, 32, 32, 3), "float32"), np.zeros((2, 64), "float32")
     model.fit(x, y, epochs=20, verbose=0, callbacks=[FilterTracker(tmp_path)])
-    said = float(re.search(r"about 21 snapshots: ([\d.]+) MB", caplog.text)[1])
+    logged = float(re.search(r"about 21 snapshots: ([\d.]+) MB", caplog.text)[1])
     written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) / 1e6
-    assert written / 2 < said < 2 * written
+    assert written / 2 < logged < 2 * written
 
 
 def test_a_run_over_1_gb_is_warned_of(tmp_path, conv_info, caplog):
-    """With the remedy; below that there is no warning."""
+    """With a remedy; smaller runs give no warning."""
     caplog.set_level(logging.WARNING, "filtertrack")
     large = conv_info(kernel_shape=(3, 3, 512, 512))
     announce(tmp_path, [large], [], planned=100)

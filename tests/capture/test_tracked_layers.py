@@ -5,18 +5,11 @@ from filtertrack import FiltertrackError
 from filtertrack.capture.tracked_layers import TrackedLayers
 
 
-@pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
 def tracked(keras, *layers, shape=(8, 8, 3), select=None):
     return TrackedLayers(keras.Sequential([keras.Input(shape), *layers]), select)
 
 
-def test_a_convolution_as_keras_holds_it_and_in_our_order(keras):
+def test_a_kernel_is_stored_as_in_keras_and_read_filters_first(keras):
     """``conv1/kernel`` is Keras's array; its filter k is ``kernel[..., k]``."""
     layer = keras.layers.Conv2D(5, (3, 2), strides=2, name="conv1")
     found = tracked(keras, layer)
@@ -86,7 +79,7 @@ AXES = {
 
 @pytest.mark.parametrize(("make", "shape", "expected", "one_filter"), AXES.values(), ids=AXES)
 def test_the_axes_of_every_convolution(keras, make, shape, expected, one_filter):
-    """Whatever Keras's order, the filter comes first; slices of a 3-D one stand side by side."""
+    """The filter comes first; slices of a 3-D kernel are side by side."""
     found = tracked(keras, make(keras.layers), shape=shape)
     (info,) = found.infos
     assert info.shape == expected
@@ -96,7 +89,7 @@ def test_the_axes_of_every_convolution(keras, make, shape, expected, one_filter)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_the_kernels_of_a_conv_lstm(keras, rank):
+def test_a_conv_lstm_has_two_kernels(keras, rank):
     """The kernel and the recurrent kernel, four gates each; the bias belongs to the kernel."""
     make = getattr(keras.layers, f"ConvLSTM{rank}D")
     shape = (2, *[4] * rank, 3)
@@ -109,15 +102,15 @@ def test_the_kernels_of_a_conv_lstm(keras, rank):
     assert len(found.read()) == 3
 
 
-def test_one_dimensional_separable(keras):
-    """Both kernels of that one, too."""
+def test_a_separable_conv1d_has_two_kernels(keras):
+    """As the 2-D layer."""
     found = tracked(keras, keras.layers.SeparableConv1D(6, 3, name="sep"), shape=(8, 4))
     assert [info.shape for info in found.infos] == [(4, 1, 3, 1), (6, 1, 1, 4)]
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_filters_are_those_of_the_output(keras, transposed):
-    """Output channel k is filter k's dot product with the picture."""
+def test_filter_k_gives_output_channel_k(keras, transposed):
+    """As its dot product with the image."""
     make = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
     layer = make(4, 3, use_bias=False)
     found = tracked(keras, layer, shape=(3, 3, 2) if not transposed else (1, 1, 2))
@@ -132,8 +125,8 @@ def test_filters_are_those_of_the_output(keras, transposed):
     np.testing.assert_allclose(output, by_hand, rtol=1e-4, atol=1e-5)
 
 
-def test_depthwise_filters_are_in_the_order_of_the_output(keras):
-    """Output channel k of a depthwise layer is what filter k gives."""
+def test_depthwise_filter_k_gives_output_channel_k(keras):
+    """Also with a depth multiplier."""
     layer = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)
     found = tracked(keras, layer, shape=(3, 3, 4))
     picture = np.random.default_rng(0).normal(size=(1, 3, 3, 4)).astype("float32")
@@ -143,8 +136,8 @@ def test_depthwise_filters_are_in_the_order_of_the_output(keras):
     np.testing.assert_allclose(output, by_hand, rtol=1e-5, atol=1e-6)
 
 
-def test_both_kernels_of_a_separable_convolution(keras):
-    """Two kernels, two names, one bias."""
+def test_a_separable_conv2d_has_two_kernels(keras):
+    """Two names, one bias."""
     found = tracked(keras, keras.layers.SeparableConv2D(6, 3, name="sep"))
     names = {info.name: (info.shape, info.bias) for info in found.infos}
     assert names == {
@@ -153,8 +146,8 @@ def test_both_kernels_of_a_separable_convolution(keras):
     }
 
 
-def test_wrapped_layers(keras):
-    """Inside TimeDistributed and Bidirectional; each direction has a name of its own."""
+def test_wrapped_layers_are_tracked(keras):
+    """Inside TimeDistributed and Bidirectional; each direction has its own name."""
     conv = keras.layers.TimeDistributed(keras.layers.Conv2D(2, 3, name="conv"))
     lstm = keras.layers.Bidirectional(keras.layers.ConvLSTM2D(2, 3, name="lstm"))
     found = tracked(keras, conv, lstm, shape=(2, 8, 8, 3))
@@ -162,15 +155,15 @@ def test_wrapped_layers(keras):
     assert len(set(names)) == 5
     assert sum("forward_lstm" in name for name in names) == 2
     assert sum("backward_lstm" in name for name in names) == 2
-    held = [w for w in lstm.weights if len(w.shape) == 4]
+    kernels = [w for w in lstm.weights if len(w.shape) == 4]
     stored = found.read()
-    for weight in held:
+    for weight in kernels:
         value = keras.ops.convert_to_numpy(weight)
         assert any(np.array_equal(value, array) for array in stored.values())
 
 
-def test_a_subclassed_model_with_lists_and_dicts(keras):
-    """Wherever a model keeps its layers: attributes, lists, dicts, models in it."""
+def test_layers_in_attributes_lists_dicts_and_sub_models_are_found(keras):
+    """Of a subclassed model."""
 
     class Net(keras.Model):
         def __init__(self):
@@ -201,8 +194,8 @@ def test_a_subclassed_model_with_lists_and_dicts(keras):
     assert "inner/deep" in names
 
 
-def test_a_custom_subclass_is_a_convolution(keras):
-    """A class derived from a convolution is one."""
+def test_a_subclass_of_a_convolution_is_tracked(keras):
+    """By default."""
 
     class Mine(keras.layers.Conv2D):
         pass
@@ -211,8 +204,8 @@ def test_a_custom_subclass_is_a_convolution(keras):
     assert info.class_name == "Mine"
 
 
-def test_a_layer_with_a_kernel_of_its_own(keras):
-    """Not tracked unless a function asks for it, and then said."""
+def test_another_layer_with_a_kernel_is_tracked_only_on_request(keras):
+    """By a function; otherwise the log names it."""
 
     class Own(keras.layers.Layer):
         def build(self, shape):
@@ -235,8 +228,8 @@ def test_a_layer_with_a_kernel_of_its_own(keras):
     np.testing.assert_array_equal(kernel, keras.ops.convert_to_numpy(own.kernel))
 
 
-def test_names_are_the_same_when_the_program_runs_again(keras):
-    """Also for layers that Keras names and numbers by itself."""
+def test_names_do_not_depend_on_earlier_models_of_the_program(keras):
+    """Also of layers that Keras names and numbers."""
 
     def names():
         keras.backend.clear_session()  # as at a program's start
@@ -246,8 +239,8 @@ def test_names_are_the_same_when_the_program_runs_again(keras):
     assert names() == names() == ["conv2d", "conv2d_1", "conv2d_2"]
 
 
-def test_an_effective_kernel_under_lora(keras):
-    """A layer with LoRA shows the kernel it convolves with."""
+def test_the_kernel_of_a_layer_with_lora_includes_lora(keras):
+    """As the layer convolves with it."""
     layer = keras.layers.Conv2D(4, 3, name="conv")
     model = keras.Sequential([keras.Input((8, 8, 3)), layer])
     layer.enable_lora(2)
@@ -260,16 +253,16 @@ def test_an_effective_kernel_under_lora(keras):
     np.testing.assert_allclose(found.read()["conv/kernel"], expected, rtol=1e-5)
 
 
-def test_channels_first_kernels_are_stored_alike(keras):
-    """Keras orders a kernel alike for both; the data format is written down."""
+def test_channels_first_kernels_have_the_same_axes(keras):
+    """Keras orders both alike; the data format is in the description."""
     layer = keras.layers.Conv2D(4, 3, data_format="channels_first", name="conv")
     found = tracked(keras, layer, shape=(3, 8, 8))
     (info,) = found.infos
     assert (info.shape, info.data_format) == ((4, 3, 3, 3), "channels_first")
 
 
-def test_nested_models_and_shared_layers(keras):
-    """Every convolution once, in model order, under its path."""
+def test_shared_layers_are_tracked_once(keras):
+    """In model order, under their path."""
     shared = keras.layers.Conv2D(3, 3, padding="same", name="shared")
     inner = keras.Sequential(
         [keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 1, name="conv")], name="inner"
@@ -281,8 +274,8 @@ def test_nested_models_and_shared_layers(keras):
     assert sorted(names) == ["conv", "inner/conv", "shared"]
 
 
-def test_read_gives_copies(keras):
-    """What was read does not change when training goes on."""
+def test_read_returns_copies(keras):
+    """They do not change with the model."""
     layer = keras.layers.Conv2D(2, 3, name="conv")
     found = tracked(keras, layer)
     before = found.read()["conv/kernel"]
@@ -301,8 +294,8 @@ def test_read_gives_copies(keras):
     ],
     ids=["all", "first", "list", "function"],
 )
-def test_choosing_layers(keras, select, expected):
-    """What ``selection`` chooses is what is tracked."""
+def test_the_chosen_layers_are_tracked(keras, select, expected):
+    """By a name, a glob or a list."""
     convs = [
         keras.layers.Conv2D(n, 1, name=name)
         for n, name in ((4, "stem"), (3, "block_1"), (2, "block_2"))
@@ -311,21 +304,21 @@ def test_choosing_layers(keras, select, expected):
     assert [info.name for info in found.infos] == expected
 
 
-def test_choosing_a_class(keras):
-    """Also a class of Keras."""
+def test_layers_may_be_chosen_by_class(keras):
+    """Also one of Keras."""
     convs = [keras.layers.Conv2D(4, 1), keras.layers.DepthwiseConv2D(3, name="depth")]
     found = tracked(keras, *convs, select=keras.layers.DepthwiseConv2D)
     assert [info.name for info in found.infos] == ["depth"]
 
 
-def test_a_model_without_convolutions(keras):
-    """Said before training, with the classes that would count."""
+def test_a_model_without_convolutions_is_refused(keras):
+    """The error names the supported classes."""
     with pytest.raises(FiltertrackError, match="has no convolution to track"):
         tracked(keras, keras.layers.Flatten(), keras.layers.Dense(2))
 
 
-def test_a_model_that_is_not_built_yet(keras):
-    """Nothing is claimed before the layers exist; ``finish`` finds them."""
+def test_layers_of_an_unbuilt_model_are_found_by_finish(keras):
+    """Before that there are no descriptions."""
     model = keras.Sequential([keras.layers.Conv2D(2, 3, name="conv")])
     found = TrackedLayers(model)
     assert not found.ready
@@ -335,8 +328,8 @@ def test_a_model_that_is_not_built_yet(keras):
     assert [info.name for info in found.infos] == ["conv"]
 
 
-def test_a_pattern_that_matches_no_layer_of_built_sub_models(keras):
-    """An error before the first batch, though the model that holds them is not built."""
+def test_a_wrong_pattern_is_refused_if_all_sub_models_are_built(keras):
+    """Although the model that contains them is not."""
 
     class Pair(keras.Model):
         def __init__(self):
@@ -353,8 +346,8 @@ def test_a_pattern_that_matches_no_layer_of_built_sub_models(keras):
     assert found.ready
 
 
-def test_a_layer_that_may_make_others_is_waited_for(keras):
-    """Its own ``build`` may make convolutions: nothing is refused before."""
+def test_a_layer_with_its_own_build_defers_errors_to_finish(keras):
+    """Because it may make further convolutions."""
 
     class Block(keras.layers.Layer):
         def build(self, shape):
@@ -370,8 +363,8 @@ def test_a_layer_that_may_make_others_is_waited_for(keras):
     assert [info.name for info in found.infos] == ["block/conv"]
 
 
-def test_layers_are_found_by_the_paths_of_keras_too(keras):
-    """Which lack the models that a layer is in."""
+def test_layers_may_be_chosen_by_their_path_in_keras(keras):
+    """Which omits the models that contain the layer."""
     inner = keras.Sequential(
         [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="conv")], name="inner"
     )
@@ -381,7 +374,7 @@ def test_layers_are_found_by_the_paths_of_keras_too(keras):
 
 
 def test_frozen_layers_are_described_as_frozen(keras):
-    """So that pictures can prefer layers that training changes."""
+    """So that pictures can prefer trainable layers."""
     frozen = keras.layers.Conv2D(2, 3, name="frozen", trainable=False)
     found = tracked(keras, frozen, keras.layers.Conv2D(2, 3, name="free"))
     assert [(info.name, info.trainable) for info in found.infos] == [

@@ -24,7 +24,7 @@ def conv_paths(keras, model):
 
 
 def parents(keras, net):
-    """The model alone, and nested in each kind of parent."""
+    """Return the model alone, and nested in each kind of parent."""
     shape = net.input_shape[1:]
     inputs = keras.Input(shape)
     yield net, ""
@@ -40,7 +40,7 @@ def parents(keras, net):
 
 
 def check_order(keras, net):
-    """The first convolution has none before it, and any parent keeps the model's order."""
+    """Check that the stem comes first, and that any parent keeps the model's order."""
     layers = [layer for _, layer in walk(net) if isinstance(layer, keras.layers.Conv2D)]
     waiting, before = [layers[0]], set()
     while waiting:
@@ -55,7 +55,7 @@ def check_order(keras, net):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_stem_of_a_ready_made_model_comes_first(name):
+def test_the_stem_of_an_application_comes_first(name):
     """Alone and nested in functional, sequential and subclassed parents."""
     import keras
 
@@ -70,9 +70,9 @@ def test_every_kernel_of_an_application_is_tracked(name):
     import keras
 
     model = getattr(keras.applications, name)(weights=None)
-    there = [tuple(v.shape) for v in model.variables if len(v.shape) >= 3]
+    shapes = [tuple(v.shape) for v in model.variables if len(v.shape) >= 3]
     infos = TrackedLayers(model).infos
-    assert sorted(info.kernel_shape for info in infos) == sorted(there)
+    assert sorted(info.kernel_shape for info in infos) == sorted(shapes)
     assert len({info.name for info in infos}) == len(infos)
     check_order(keras, model)
     del model

@@ -7,15 +7,8 @@ from filtertrack import FilterTracker, Run
 from filtertrack.outputs.run_selection import default_layer
 
 
-@pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
 def u_net(keras):
-    """Skip connections, a transposed convolution, a 1x1 head."""
+    """Return a model with skip connections, a transposed convolution and a 1x1 head."""
     layers = keras.layers
     inputs = keras.Input((8, 8, 1))
     down = layers.Conv2D(2, 3, padding="same", name="down")(inputs)
@@ -27,7 +20,7 @@ def u_net(keras):
 
 
 def volumes(keras):
-    """3-D convolutions, as on CT scans."""
+    """Return a model of 3-D convolutions, as for CT scans."""
     layers = keras.layers
     chain = [layers.Conv3D(2, 3, name="first"), layers.Conv3D(2, 1, name="second")]
     model = keras.Sequential([keras.Input((4, 4, 4, 1)), *chain, layers.GlobalAveragePooling3D()])
@@ -35,7 +28,7 @@ def volumes(keras):
 
 
 def conv_lstm(keras):
-    """Recurrent convolutions over frames: a kernel for the frame and one for the state."""
+    """Return a model of recurrent convolutions over frames: two kernels for each."""
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -48,7 +41,7 @@ def conv_lstm(keras):
 
 
 def masked(keras):
-    """PixelCNN: a layer of one's own names the kernel after its mask."""
+    """Return a PixelCNN, whose layers mask their kernels."""
 
     class PixelConv(keras.layers.Layer):
         def __init__(self, filters, **options):
@@ -72,7 +65,7 @@ def masked(keras):
 
 
 def auto_encoder(keras):
-    """VQ-VAE: an encoder and a decoder as sub-models of a subclassed model."""
+    """Return a VQ-VAE: encoder and decoder are sub-models of a subclassed model."""
     layers = keras.layers
 
     class AutoEncoder(keras.Model):
@@ -92,7 +85,7 @@ def auto_encoder(keras):
 
 
 def distiller(keras):
-    """A teacher that is frozen, and the student that learns: its layers are the ones to see."""
+    """Return a frozen teacher with its student, whose layers are shown by default."""
     layers = keras.layers
 
     def net(filters):
@@ -115,7 +108,7 @@ def distiller(keras):
 
 
 def averaged_copy(keras):
-    """DDIM: a copy of a network holds its moving average, and is told from it by its path."""
+    """Return a DDIM: a network, and a copy of it with the moving average of its weights."""
     layers = keras.layers
 
     class Averaged(keras.Model):
@@ -132,7 +125,7 @@ def averaged_copy(keras):
 
 
 def two_branches(keras):
-    """Siamese: one sub-model for both inputs, in a functional model."""
+    """Return a siamese model: a functional model with one sub-model for both inputs."""
     layers = keras.layers
     branch = keras.Sequential(
         [keras.Input((6, 6, 1)), layers.Conv2D(2, 1), layers.Conv2D(3, 3)], name="branch"
@@ -144,7 +137,7 @@ def two_branches(keras):
 
 
 def signals(keras):
-    """Conv1D, depthwise and separable, as in OCR and keyword spotting."""
+    """Return a model of Conv1D, depthwise and separable layers, as in keyword spotting."""
     layers = keras.layers
     chain = [
         layers.Conv1D(4, 5, name="conv"),
@@ -163,7 +156,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
-def test_every_kind_is_tracked_and_trained_unchanged(keras, make, tmp_path, rng):
+def test_every_kind_of_model_is_tracked_and_trained_unchanged(keras, make, tmp_path, rng):
     """In order, from step 0 to a last snapshot that equals the model, bit for bit."""
 
     def fit(callbacks):

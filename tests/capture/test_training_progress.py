@@ -6,8 +6,8 @@ from filtertrack.capture.training_progress import TrainingProgress, batches_befo
 
 
 @pytest.mark.parametrize(("by_batch", "steps"), [(True, [0, 3, 6, 9]), (False, [0, 1, 2, 3])])
-def test_a_training_is_counted(by_batch, steps):
-    """Epochs and batches, whichever of them a step is; a second fit that starts at 0 goes on."""
+def test_epochs_and_batches_are_counted_over_two_fits(by_batch, steps):
+    """Whichever of them a step is; a second fit that starts at 0 counts on."""
     position, seen = TrainingProgress(by_batch=by_batch), []
     for fit, epochs in enumerate((2, 1)):
         position.start_fit(0, again=fit > 0)
@@ -23,8 +23,8 @@ def test_a_training_is_counted(by_batch, steps):
     assert position.moment({"loss": 1.0}).metrics == {"loss": 1.0}
 
 
-def test_batches_that_come_several_at_a_time():
-    """With ``steps_per_execution`` the last report may be past the epoch's end."""
+def test_batches_of_one_report_do_not_exceed_the_epoch():
+    """With ``steps_per_execution`` the last report may."""
     position = TrainingProgress(by_batch=True)
     position.start_fit(0, again=False)
     position.start_epoch()
@@ -32,16 +32,16 @@ def test_batches_that_come_several_at_a_time():
     assert position.batches == 5
 
 
-def test_what_is_not_known_stays_unknown():
-    """Where Keras does not say how many batches an epoch has, epochs are counted all the same."""
+def test_batches_stay_unknown_if_keras_does_not_tell_them():
+    """Epochs are counted all the same."""
     position = TrainingProgress(by_batch=False)
     position.start_fit(4, again=False)
     position.finish_epoch(4, None)
     assert (position.step, position.batches) == (5, None)
 
 
-def test_the_run_tells_how_many_batches_were_seen(make_run, tmp_path):
-    """Where Keras does not: of an older run, those of the first snapshot at that epoch."""
+def test_batches_before_an_epoch_are_read_from_the_run(make_run, tmp_path):
+    """In an older run, from the first snapshot of that epoch."""
     run = make_run()  # ten batches an epoch, epochs 0 to 2
     assert batches_before(0, None, run.path) == 0
     assert batches_before(7, 5, run.path) == 35
@@ -53,8 +53,8 @@ def test_the_run_tells_how_many_batches_were_seen(make_run, tmp_path):
 
 
 @pytest.mark.parametrize("every", [2, 3, 7])
-def test_an_epoch_begins_where_a_snapshot_within_it_says(make_run, every):
-    """Of epochs of ten batches with a snapshot every 2, 3 or 7: 10 and 20, whatever was taken."""
+def test_the_start_of_an_epoch_is_known_from_any_snapshot_in_it(make_run, every):
+    """Of epochs of ten batches with a snapshot every 2, 3 or 7: 10 and 20."""
     run = make_run(steps=())
     arrays = {"conv1/kernel": (3, 3, 1, 4), "conv2/kernel": (3, 3, 4, 6)}
     arrays = {name: np.zeros(shape, np.float32) for name, shape in arrays.items()}
@@ -71,8 +71,8 @@ def test_an_epoch_begins_where_a_snapshot_within_it_says(make_run, every):
     assert batches_before(3, None, run.path) is None
 
 
-def test_batches_of_fits_that_differ_are_added_up():
-    """Three epochs of 10 batches and one of 20: 50, not four times 20."""
+def test_batches_of_fits_of_different_lengths_are_added():
+    """Three epochs of 10 batches and one of 20 are 50 batches."""
     position = TrainingProgress(by_batch=False)
     for fit, (epochs, steps) in enumerate([(3, 10), (1, 20)]):
         position.start_fit(0, again=fit > 0, planned=epochs)
@@ -83,8 +83,8 @@ def test_batches_of_fits_that_differ_are_added_up():
     assert (moment.epoch, moment.epochs, moment.batch) == (4, 4, 50)
 
 
-def test_steps_go_on_where_the_batches_before_are_not_known():
-    """They count from there; the moment does not claim to know the batches."""
+def test_steps_continue_if_the_batches_before_are_unknown():
+    """The moment has no number of batches then."""
     position = TrainingProgress(by_batch=True)
     position.start_fit(5, again=False)
     position.start_from(None)
@@ -95,8 +95,8 @@ def test_steps_go_on_where_the_batches_before_are_not_known():
     assert (moment.step, moment.epoch, moment.batch, moment.epoch_batch) == (43, 5, None, 3)
 
 
-def test_a_snapshot_that_cannot_be_read_does_not_keep_the_others_from_telling(make_run):
-    """One that is damaged, or a link to a file that is not there."""
+def test_unreadable_snapshots_are_skipped_when_batches_are_read(make_run):
+    """One that is damaged, or a link to a missing file."""
     run = make_run()
     run.file(0).unlink()
     run.file(0).symlink_to("not fetched")
@@ -106,8 +106,8 @@ def test_a_snapshot_that_cannot_be_read_does_not_keep_the_others_from_telling(ma
 
 
 @pytest.mark.parametrize(("first", "expected"), [(0, (19, 1, 9)), (1, (10, 1, 0))])
-def test_a_fit_that_was_interrupted_in_mid_epoch(first, expected):
-    """The next one goes on from there, or trains that epoch again where it says so."""
+def test_a_fit_after_an_interrupted_epoch_continues_or_repeats_it(first, expected):
+    """It repeats the epoch if ``initial_epoch`` says so."""
     position = TrainingProgress(by_batch=True)
     position.start_fit(0, again=False)
     for epoch, batches in enumerate((10, 9)):

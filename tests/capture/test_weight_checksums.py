@@ -9,8 +9,8 @@ def weights(*values):
     return {f"conv{number}/kernel": np.full(4, value) for number, value in enumerate(values)}
 
 
-def test_what_came_back_has_its_latest_moment():
-    """Weights that occurred twice belong to the later moment; others to none."""
+def test_repeated_weights_have_their_latest_moment():
+    """Unknown weights have none."""
     remembered = WeightChecksums()
     for step, value in enumerate((1, 2, 1, 3)):
         remembered.add(Moment(step, step), weights(value))
@@ -21,24 +21,24 @@ def test_what_came_back_has_its_latest_moment():
     assert not remembered.is_last(weights(1))
 
 
-def test_what_never_moved_is_known():
-    """Also where something came back to where it began."""
+def test_arrays_that_never_changed_are_known():
+    """An array that returned to its first value has changed."""
     remembered = WeightChecksums()
     for step, values in enumerate([(1, 1, 1), (1, 2, 1), (1, 1, 3)]):
         remembered.add(Moment(step, step), weights(*values))
-    assert remembered.still == {"conv0/kernel"}
+    assert remembered.unchanged == {"conv0/kernel"}
     assert remembered.count == 3
 
 
-def test_where_nothing_was_seen_anything_is_the_last():
-    """So that nothing is called changed for lack of knowledge."""
+def test_without_any_weights_every_array_is_the_last():
+    """So that nothing is reported as changed."""
     assert WeightChecksums().is_last(weights(1))
-    assert not WeightChecksums().still
+    assert not WeightChecksums().unchanged
 
 
-def test_the_oldest_are_forgotten(monkeypatch):
+def test_the_oldest_checksums_are_removed(monkeypatch):
     """Memory is bounded in a training of months."""
-    monkeypatch.setattr(seen, "_MOST", 3)
+    monkeypatch.setattr(seen, "_MAX_MOMENTS", 3)
     remembered = WeightChecksums()
     for step in range(9):
         remembered.add(Moment(step, step), weights(step))

@@ -183,7 +183,7 @@ def test_the_overview_has_the_measures_of_the_layer(measured, step):
     """To two digits, at the given step; a dash for zero."""
     _, whole = overview(measured, step)
     for row, (name, layer) in zip(cells(whole), measured.layers.items(), strict=True):
-        index = layer.index(step)
+        index = layer.place(step)
         values = {key: column[index] for key, column in layer.whole.items()}
         assert row["layer"] == name
         assert row["structured"] == f"{values['structured']:.0%}"
@@ -208,7 +208,7 @@ def test_each_filter_has_a_row(measured, step):
     rows = cells(each_filter(measured, "conv1", step))
     assert len(rows) == 8
     layer = measured.layers["conv1"]
-    index = layer.index(step)
+    index = layer.place(step)
     for number, row in enumerate(rows):
         values = {key: column[index, number] for key, column in layer.filters.items()}
         assert (row["filter"], row["label"]) == (str(number), values["label"])

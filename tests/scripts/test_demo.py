@@ -18,8 +18,8 @@ def demo():
     return module
 
 
-def test_patches_of_photographs(demo, rng):
-    """So many of each photograph; each patch is without its own mean colour; all in one unit."""
+def test_patches_have_zero_mean_colour_and_unit_deviation(demo, rng):
+    """There are as many of each photograph as requested, and a fifth as many held out."""
     pytest.importorskip("skimage")
     (seen, labels), (unseen, held_out) = demo.make_patches(10, rng)
     assert seen.shape == (130, 24, 24, 3)
@@ -32,8 +32,8 @@ def test_patches_of_photographs(demo, rng):
     assert seen.std() == pytest.approx(1, abs=1e-5)
 
 
-def test_nothing_held_out_was_seen(demo, rng, monkeypatch):
-    """Patches for training are from the left four fifths, those held out from the right fifth."""
+def test_training_and_held_out_patches_do_not_overlap(demo, rng, monkeypatch):
+    """Training patches are from the left four fifths, held-out patches from the right fifth."""
     width = 200
     ramp = np.zeros((40, width, 3), np.float32)
     ramp[..., 0] = np.arange(width)  # the column a pixel came from
@@ -48,8 +48,8 @@ def test_nothing_held_out_was_seen(demo, rng, monkeypatch):
     assert training.shape[1] == 160
 
 
-def test_without_its_extra_it_says_what_to_install(tmp_path):
-    """One line and exit code 2."""
+def test_a_missing_package_is_an_error_that_names_the_extra(tmp_path):
+    """One line on standard error, and exit code 2."""
     (tmp_path / "skimage.py").write_text("raise ModuleNotFoundError(name='skimage')")
     result = subprocess.run(
         [sys.executable, SCRIPT],

@@ -64,10 +64,10 @@ def test_animate_downloads_each_kernel_once(make_run, conv_info, connection, tmp
     """Selecting, the range over the run and drawing read it three times from memory."""
     info = conv_info(kernel_shape=(7, 7, 3, 64))
     copy_run(make_run(info, steps=range(8)), "s3://bucket/run")
-    before = line.received
+    before = connection.received
     animate("s3://bucket/run", tmp_path / "a.gif", layers="conv1", scale="layer")
     kernels = 8 * 4 * np.prod(info.kernel_shape)
-    assert kernels < line.received - before < 1.3 * kernels
+    assert kernels < connection.received - before < 1.3 * kernels
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/nothing", "s3://nowhere/run", "memory://nothing"])

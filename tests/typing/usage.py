@@ -1,4 +1,4 @@
-"""What users write, checked by mypy and never run."""
+"""Calls of the public functions as users write them: checked by mypy, never run."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from filtertrack import Animation, FilterTracker, LayerInfo, Run, animate, films
 
 
 def track() -> FilterTracker:
-    """Every way to give each option."""
+    """Every type of each option."""
     FilterTracker("runs/exp1")
     FilterTracker(Path("runs/exp1"), layers="conv1", schedule="log", existing="replace")
     FilterTracker("runs/exp1", layers=["conv1", "block?/*"], schedule=100, strict=True)
@@ -21,7 +21,7 @@ def track() -> FilterTracker:
 
 
 def read() -> np.ndarray:
-    """What a run gives."""
+    """Types of a run's attributes."""
     run = Run("runs/exp1")
     info: LayerInfo = run.layers["conv1"]
     steps: list[int] = run.steps
@@ -46,7 +46,7 @@ def figure() -> Figure:
 
 
 def refused() -> None:
-    """What a type checker stops."""
+    """Calls that a type checker refuses."""
     FilterTracker("runs/exp1", existing="maybe")  # type: ignore[arg-type]
     animate("runs/exp1", scale="run")  # type: ignore[arg-type]
     filmstrip("runs/exp1", theme="blue")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A hundred thousand snapshots of a small model: a training of months, each kept."""
+"""Scenario: a hundred thousand snapshots of a small model, a training of months."""
 
 import json
 import time
@@ -11,31 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.made import describe
+from benchmarks.synthetic_runs import describe
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate, measure
 from filtertrack.cli import main
 from filtertrack.outputs.xarray_export import to_xarray
 from filtertrack.tensorboard_plugin.summaries import Summaries
 from filtertrack.web.page_api import describe_steps
 from filtertrack.web.payload import Part, cells_at
-from plans.figures import (
-    Cost,
-    Plan,
-    Row,
-    bytes_below,
-    cost_of,
-    disk_bytes,
-    event_bytes,
-    file_bytes,
-    seconds,
-    size,
-)
-from plans.serving import SLOW, VIEW, serve
+from scale_scenarios.process_cost import Cost, cost_of
+from scale_scenarios.report import Row, Scenario, seconds, size
+from scale_scenarios.size_estimates import bytes_below, disk_bytes, event_bytes, file_bytes
+from scale_scenarios.tensorboard_load import SLOW, VIEW, serve
 
 _SHAPES = {"conv1": (3, 3, 3, 16), "conv2": (3, 3, 16, 16)}
 _EPOCH = _THIN = 100
 _A_PIXEL = 632 * 632
-"""Of a frame of conv1 by default."""
+"""Bytes of a frame of conv1 with default options."""
 _BREAKS = (
     "`animate` without options: a picture a snapshot would last almost three hours, and is refused "
     "before anything is drawn. `--seconds 12` shows as many as a browser can, from the whole run. "
@@ -45,8 +36,8 @@ _BREAKS = (
 )
 
 
-def long_run(folder: Path, *, quick: bool) -> Plan:
-    """Write them all as files; of what takes too long do some, and extrapolate."""
+def many_snapshots(folder: Path, *, quick: bool) -> Scenario:
+    """Write all snapshot files; measure slow operations on some of them, and extrapolate."""
     count, some, many = (300, 40, 40) if quick else (100_000, 2_000, 20_000)
     layers = [describe(name, shape) for name, shape in _SHAPES.items()]
     stored = file_bytes(layers)
@@ -81,7 +72,7 @@ def long_run(folder: Path, *, quick: bool) -> Plan:
     rows += _refused(path, count, some)
     rows += _measured(path, many, count)
     rows += _events(folder.with_name("events"), 2 * many, count, quick=quick)
-    return Plan(f"{count:,} snapshots of a small model", rows, _BREAKS)
+    return Scenario(f"{count:,} snapshots of a small model", rows, _BREAKS)
 
 
 def _measured(path: str, some: int, count: int) -> list[Row]:
@@ -94,14 +85,14 @@ def _measured(path: str, some: int, count: int) -> list[Row]:
 
 
 def _extrapolated(few: Cost, more: Cost, some: int, count: int) -> str:
-    """Write what the whole takes: by the difference of two parts, as starting takes time, too."""
+    """Extrapolate from two sizes to all: their difference excludes the fixed cost."""
     rest = (count - some) / (some - some // 4)
     time_of, memory = (b + rest * max(0.0, b - a) for a, b in zip(few[:2], more[:2], strict=True))
     return f"{more} of {some:,} (all: {seconds(time_of)}, {size(memory)})"
 
 
 def _refused(path: str, count: int, some: int) -> list[Row]:
-    """Animate by default: all, which says why not, and as many as are drawn."""
+    """Animate all snapshots, which is refused with an error, and then some of them."""
     paper = f"{count:,} frames, {size(count * _A_PIXEL)} at most, {seconds(count / 10)} long"
     said = cost_of(_animate, path, None)
     few, more = (cost_of(_animate, path, None, n) for n in (some // 4, some))
@@ -112,7 +103,7 @@ def _refused(path: str, count: int, some: int) -> list[Row]:
 
 
 def _events(folder: Path, some: int, count: int, *, quick: bool) -> list[Row]:
-    """Write events of some snapshots, and let TensorBoard read a quarter of them and all."""
+    """Write events of some snapshots, and start TensorBoard on a quarter of them and on all."""
     layers = [describe(name, shape) for name, shape in _SHAPES.items()]
     parts = {n: folder / str(n) for n in (some // 4, some)}
     written = [cost_of(_summarise, part, n) for n, part in parts.items()][-1]
@@ -147,7 +138,7 @@ def _snapshots(count: int) -> Any:
 
 
 def _write(folder: Path, count: int) -> tuple[str, str]:
-    """Return what adding one takes at the beginning and at the end."""
+    """Return the mean time of an append in the first and in the last tenth."""
     run = Run.create(folder, [describe(name, shape) for name, shape in _SHAPES.items()])
     tenth = count // 10
     times = [0.0]
@@ -164,7 +155,7 @@ def _summarise(folder: Path, count: int) -> None:
     summaries = Summaries(run)
     for snapshot in _snapshots(count):
         summaries.add(snapshot)
-        if snapshot.step in {0, count - 1}:  # the evolution has two snapshots to show
+        if snapshot.step in {0, count - 1}:  # the filmstrip needs two snapshots
             run.append(snapshot)
     summaries.add_evolution(run)
 

@@ -1,4 +1,4 @@
-"""How two sides are compared: in turn, in one process, by the median of several rounds."""
+"""Times two or more sides of a comparison in alternating rounds, and describes each result."""
 
 import math
 import multiprocessing
@@ -15,15 +15,15 @@ Side = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured.
+    """Sizes of a benchmark.
 
     Attributes:
-        rounds: Of a comparison.
-        frames: Snapshots of a run that becomes an animation.
+        rounds: Rounds of a comparison.
+        frames: Snapshots of a run that is animated.
         long: Snapshots of the longer run, for memory.
-        history: Snapshots of the run of which one layer is read.
-        epochs: Of a training.
-        patches: Cut out of each photograph, for a training.
+        history: Snapshots of a run from which one layer is read.
+        epochs: Epochs of a training.
+        patches: Patches cut out of each photograph, for a training.
         large: Whether a large model, ResNet-50, is measured as well.
     """
 
@@ -38,40 +38,40 @@ class Scale:
 
 FULL = Scale(9, frames=200, long=2000, history=1000, epochs=12, patches=1500, large=True)
 QUICK = Scale(1, frames=12, long=24, history=20, epochs=1, patches=40, large=False)
-"""Shows that the benchmark works; its figures mean nothing."""
+"""Only checks that the benchmark works: its figures mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """What one side takes, in seconds.
+    """The time of one side, in seconds.
 
     Attributes:
-        wall: By the clock on the wall.
-        cpu: Worked by all cores together.
+        wall: Wall time.
+        cpu: CPU time of all cores together.
     """
 
     wall: float
     cpu: float
 
     def __add__(self, other: "Time") -> "Time":
-        """Return what both take."""
+        """Return the sum of two times."""
         return Time(self.wall + other.wall, self.cpu + other.cpu)
 
     def __sub__(self, other: "Time") -> "Time":
-        """Return what this one takes more than the other."""
+        """Return the difference of two times."""
         return Time(self.wall - other.wall, self.cpu - other.cpu)
 
     def __truediv__(self, count: float) -> "Time":
-        """Return what one of so many takes."""
+        """Return the time of one of ``count`` parts."""
         return Time(self.wall / count, self.cpu / count)
 
 
 def timed(side: Side, worked: Callable[[], float] = time.process_time) -> Time:
-    """Call a side once.
+    """Time one call of a side.
 
     Args:
-        side: What is timed.
-        worked: The clock of CPU seconds: that of the process, or of one thread.
+        side: The function to time.
+        worked: Clock of CPU seconds: of the process, or of one thread.
     """
     wall, cpu = time.perf_counter(), worked()
     side()
@@ -79,7 +79,7 @@ def timed(side: Side, worked: Callable[[], float] = time.process_time) -> Time:
 
 
 def children() -> float:
-    """Return the CPU seconds of processes that this one started and that have ended."""
+    """Return the CPU seconds of the finished child processes of this process."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -90,19 +90,18 @@ def in_turn(
     worked: Callable[[], float] = time.process_time,
     between: Side = lambda: None,
 ) -> dict[str, list[Time]]:
-    """Time several sides, one after the other, round after round.
+    """Time several sides in alternating order, after one warm-up call of each.
 
-    Every second round goes backwards, so that no side always comes after the same other one. Each
-    is called once before that, which is not counted.
+    Every second round runs in reverse order, so that no side always follows the same other side.
 
     Args:
-        sides: Name to what is timed.
-        rounds: How many are counted.
-        worked: The clock of CPU seconds.
-        between: Called before each, and not timed.
+        sides: Name to the function to time.
+        rounds: Number of timed rounds.
+        worked: Clock of CPU seconds.
+        between: Called before each side, not timed.
 
     Returns:
-        Name to what it took, a round each.
+        Name to the times of all rounds.
     """
     for side in sides.values():
         between()
@@ -116,7 +115,7 @@ def in_turn(
 
 
 def median(times: Sequence[Time]) -> Time:
-    """Return the median of wall and of CPU seconds, each by itself."""
+    """Return the median of the wall times and the median of the CPU times."""
     return Time(
         statistics.median(each.wall for each in times),
         statistics.median(each.cpu for each in times),
@@ -124,21 +123,21 @@ def median(times: Sequence[Time]) -> Time:
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a new process: what ran before it here does not slow it down."""
+    """Call a function in a new process, unaffected by earlier work in this one."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def apart_in_turn(sides: Mapping[str, tuple[Any, ...]], rounds: int) -> dict[str, list[Any]]:
-    """Call several functions, each in a new process, one after the other, round after round.
+    """Call several functions in alternating order, each call in a new process.
 
     Args:
         sides: Name to a function and its arguments.
-        rounds: How many; every second one goes backwards.
+        rounds: Number of rounds; every second one runs in reverse order.
 
     Returns:
-        Name to what the function returned, a round each.
+        Name to the return values of all rounds.
     """
     results: dict[str, list[Any]] = {name: [] for name in sides}
     for number in range(rounds):
@@ -149,16 +148,16 @@ def apart_in_turn(sides: Mapping[str, tuple[Any, ...]], rounds: int) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure.
+    """One measured figure.
 
     Attributes:
-        what: What was measured.
-        value: What came out: for a ratio of times, by the clock on the wall.
+        what: The quantity.
+        value: The measured value; for a ratio of times, that of wall times.
         unit: ``"x"`` for a ratio.
-        goal: What was wanted, or None.
-        more: Whether more is better (else the goal is an upper bound).
-        cpu: For a ratio of times, the same in CPU seconds of all cores.
-        note: Such as the two sides' own times.
+        goal: The bound to reach, or None.
+        more: Whether the goal is a lower bound (else an upper bound).
+        cpu: For a ratio of times, the ratio of CPU times of all cores.
+        note: Additional text, such as the times of both sides.
     """
 
     what: str
@@ -178,24 +177,24 @@ class Row:
 
     @property
     def wanted(self) -> str:
-        """The goal in words; empty where there is none."""
+        """The goal as text; empty where there is none."""
         return "" if self.goal is None else f"{'≥' if self.more else '≤'} {self.goal:g}"
 
 
 def at_least(what: str, value: float, unit: str, goal: float, note: str = "") -> Row:
-    """Return a figure of which more is better."""
+    """Return a figure whose goal is a lower bound."""
     return Row(what, value, unit, goal, more=True, note=note)
 
 
 def at_most(what: str, value: float, unit: str, goal: float, note: str = "") -> Row:
-    """Return a figure of which less is better."""
+    """Return a figure whose goal is an upper bound."""
     return Row(what, value, unit, goal, note=note)
 
 
 def times_faster(
     what: str, ours: Sequence[Time], theirs: Sequence[Time], goal: float | None = None
 ) -> Row:
-    """Return how many times as long the other side takes: the median over the rounds."""
+    """Return the ratio of their time to ours: the median over the rounds."""
     wall, cpu = _ratios(theirs, ours)
     return Row(what, wall, "x", goal, more=True, cpu=cpu, note=_beside(ours, theirs))
 
@@ -203,15 +202,15 @@ def times_faster(
 def times_the_cost(
     what: str, ours: Sequence[Time], theirs: Sequence[Time], goal: float | None = None
 ) -> Row:
-    """Return how many times as long as the other side ours takes: the median over the rounds."""
+    """Return the ratio of our time to theirs: the median over the rounds."""
     wall, cpu = _ratios(ours, theirs)
     return Row(what, wall, "x", goal, cpu=cpu, note=_beside(ours, theirs))
 
 
 def _ratios(one: Sequence[Time], other: Sequence[Time]) -> tuple[float, float]:
-    """Return the median of wall and of CPU ratios.
+    """Return the medians of the wall and CPU ratios.
 
-    Of two sides in the same round, so that it matters less what else the machine does.
+    Each ratio compares two sides of the same round, which reduces the effect of other load.
     """
     pairs = list(zip(one, other, strict=True))
     return (
@@ -221,12 +220,12 @@ def _ratios(one: Sequence[Time], other: Sequence[Time]) -> tuple[float, float]:
 
 
 def _beside(ours: Sequence[Time], theirs: Sequence[Time]) -> str:
-    """Write both sides' wall seconds beside each other."""
+    """Format the median wall times of both sides."""
     return f"{seconds(median(ours).wall)} against {seconds(median(theirs).wall)}"
 
 
 def number(value: float) -> str:
-    """Write a figure with three digits, or all those before the point.
+    """Format a figure with three digits, or all digits before the decimal point.
 
     Example:
         >>> number(0.01234), number(12.34), number(1234.5)
@@ -236,7 +235,7 @@ def number(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write a time in the unit that suits it.
+    """Format a time in s, ms or µs.
 
     Example:
         >>> seconds(0.00123), seconds(12.3), seconds(0.0000456)

@@ -1,4 +1,4 @@
-"""The results as a page of the documentation, and its chart."""
+"""Formats benchmark results as a Markdown page with a chart."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from benchmarks.sides import Row, number
+from benchmarks.comparison import Row, number
 
 Results = Mapping[str, Sequence[Row]]
 
@@ -22,7 +22,7 @@ _TITLES = {
     "tab": "The tab in TensorBoard",
     "storing": "On disk",
     "starting": "Starting a command",
-    "growing": "Growth",
+    "growth": "Growth",
     "animations": "Animations",
     "memory": "Memory of animations",
 }
@@ -57,7 +57,7 @@ _ABOUT = {
         "Appending is against one `write` and `fsync` of the same bytes; reading against `open`, "
         "`seek` and `read` of that layer's bytes in each file. Ours checks each checksum as well."
     ),
-    "growing": (
+    "growth": (
         "The exponent of the cost as one thing grows tenfold: 0 is no growth, 1 is linear; up to "
         "1.1 counts as that, and up to 0.2 as none."
     ),
@@ -79,12 +79,12 @@ _REACHED, _MISSED, _GOAL = "#0072b2", "#d55e00", "#333333"  # told apart by the 
 
 
 def to_markdown(facts: Mapping[str, Any], results: Results, chart: str) -> str:
-    """Write the results as a page.
+    """Format the results as a Markdown page.
 
     Args:
-        facts: When and with what it was measured.
+        facts: Date, machine and versions.
         results: Group to rows.
-        chart: The chart's file, beside the page.
+        chart: File name of the chart, beside the page.
     """
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     goals = [row for group in results.values() for row in group if row.goal is not None]
@@ -124,11 +124,11 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def draw_chart(results: Results, path: Path) -> None:
-    """Draw two kinds of bars: how many times faster, and which part of the cost that was allowed.
+    """Draw the ratios that have a goal as bars: speed-ups above, costs relative to the goal below.
 
     Args:
-        results: Group to rows; of these, ratios that have a goal are drawn.
-        path: A PNG file.
+        results: Group to rows.
+        path: PNG file to write.
     """
     rows = [r for group in results.values() for r in group if r.unit == "x" and r.goal is not None]
     faster, cost = [r for r in rows if r.more], [r for r in rows if not r.more]
@@ -152,21 +152,21 @@ def draw_chart(results: Results, path: Path) -> None:
 def _bars(
     axes: Axes, rows: Sequence[Row], lengths: Sequence[float], goals: Sequence[float]
 ) -> None:
-    """Draw a bar a row, its goal as a line across it, and its figures behind it."""
-    places = range(len(rows))
+    """Draw a bar for each row, its goal as a line across it, and its figures as text."""
+    positions = range(len(rows))
     colours = [_REACHED if row.reached else _MISSED for row in rows]
-    axes.barh(places, lengths, color=colours, height=0.7)
-    axes.scatter(goals, places, marker="|", s=170, color=_GOAL, linewidth=2, zorder=3)
-    for place, row, *ends in zip(places, rows, lengths, goals, strict=True):
+    axes.barh(positions, lengths, color=colours, height=0.7)
+    axes.scatter(goals, positions, marker="|", s=170, color=_GOAL, linewidth=2, zorder=3)
+    for position, row, *ends in zip(positions, rows, lengths, goals, strict=True):
         axes.annotate(
             f"{number(row.value)} x, goal {row.wanted}",
-            (max(ends), place),
+            (max(ends), position),
             (7, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
             color=_GOAL,
         )
-    axes.set_yticks(places, [row.what for row in rows], fontsize=8)
+    axes.set_yticks(positions, [row.what for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.spines[["top", "right"]].set_visible(False)

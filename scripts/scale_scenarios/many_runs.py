@@ -1,31 +1,23 @@
-"""A thousand runs under one log folder: a sweep."""
+"""Scenario: a thousand runs below one log folder, as a hyperparameter sweep writes them."""
 
 import shutil
 import time
 from pathlib import Path
 
-from benchmarks.made import make_run
+from benchmarks.synthetic_runs import make_run
 from filtertrack.snapshot import LayerInfo
 from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.summaries import Summaries
-from plans.figures import (
-    Plan,
-    Row,
-    bytes_below,
-    cost_of,
-    disk_bytes,
-    event_bytes,
-    file_bytes,
-    seconds,
-    size,
-)
-from plans.serving import FAST, SLOW, VIEW, Served, serve, shown_with
+from scale_scenarios.process_cost import cost_of
+from scale_scenarios.report import Row, Scenario, seconds, size
+from scale_scenarios.size_estimates import bytes_below, disk_bytes, event_bytes, file_bytes
+from scale_scenarios.tensorboard_load import FAST, SLOW, VIEW, Served, serve, shown_with
 
 _SNAPSHOTS = 10
 _SHAPE = (3, 3, 3, 16)
 _A_FOLDER = 100
 _AT_FIRST = 10
-"""Files that TensorBoard has open anyhow, about."""
+"""Approximate number of files that TensorBoard has open without any run."""
 _LIMIT, _FEW = 1024, 512
 _TAG = "filters_timelapse/conv1"
 _BREAKS = (
@@ -37,8 +29,8 @@ _BREAKS = (
 )
 
 
-def many_runs(folder: Path, *, quick: bool) -> Plan:
-    """Write one run, copy it, and start TensorBoard on all of them."""
+def many_runs(folder: Path, *, quick: bool) -> Scenario:
+    """Write one run, copy it, and start TensorBoard on all copies."""
     count = 20 if quick else 1000
     cost_of(_write, folder, count)
     found = cost_of(_search, str(folder))
@@ -69,7 +61,7 @@ def many_runs(folder: Path, *, quick: bool) -> Plan:
         )
         what = f"`{way[0]}`, where {_FEW} files may be open: runs shown"
         rows.append(Row(what, "", said))
-    return Plan(f"{count:,} runs of {_SNAPSHOTS} snapshots under one log folder", rows, _BREAKS)
+    return Scenario(f"{count:,} runs of {_SNAPSHOTS} snapshots under one log folder", rows, _BREAKS)
 
 
 def _rows(name: str, served: Served, count: int) -> list[Row]:
@@ -104,7 +96,7 @@ def _search(folder: str) -> int:
 
 
 def _search_twice(folder: str) -> float:
-    """Return the seconds of a search when the first has been done."""
+    """Return the seconds of a second search in the same process."""
     _search(folder)
     start = time.perf_counter()
     _search(folder)

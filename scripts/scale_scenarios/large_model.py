@@ -1,4 +1,4 @@
-"""A convolutional model of two billion parameters, of which only the first layers are tracked."""
+"""Scenario: a convolutional model of two billion parameters, whose first two layers are tracked."""
 
 import math
 import os
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from plans.figures import Plan, Row, cost_of, forget_peak, memory, seconds, size
+from scale_scenarios.process_cost import cost_of, memory, reset_peak
+from scale_scenarios.report import Row, Scenario, seconds, size
 
 _FIRST = {"conv1": (7, 7, 3, 64), "conv2": (3, 3, 64, 64)}
 _WIDE, _BLOCKS, _LAST = 8192, 3, 2560
@@ -24,7 +25,7 @@ _BREAKS = (
 
 
 class _Tracked(NamedTuple):
-    """What the tracker did: seconds, bytes, and which bytes it looked at."""
+    """What was measured: seconds, bytes of memory, and bytes the tracker read."""
 
     parameters: int
     model: float
@@ -35,8 +36,8 @@ class _Tracked(NamedTuple):
     read: int
 
 
-def large_model(folder: Path, *, quick: bool) -> Plan:
-    """Build it, and call the tracker as a training loop does."""
+def large_model(folder: Path, *, quick: bool) -> Scenario:
+    """Build the model, and call the tracker as a training loop does."""
     wide, last = (256, 64) if quick else (_WIDE, _LAST)
     found: _Tracked = cost_of(_track, folder, wide, last).value
     shapes = [*_FIRST.values(), (3, 3, 64, wide), *_BLOCKS * [(3, 3, wide, wide)]]
@@ -63,15 +64,15 @@ def large_model(folder: Path, *, quick: bool) -> Plan:
             "tens of MB",
             size(found.grown),
         ),
-        Row("bytes a snapshot, as float32", size(2 * first), size(_one(folder))),
+        Row("bytes a snapshot, as float32", size(2 * first), size(_snapshot_bytes(folder))),
         Row("if all layers were tracked: a snapshot", f"{size(2 * parameters)} in memory, "
             f"{size(4 * parameters)} on disk"),
     ]  # fmt: skip
     billions = f"{parameters / 1e9:.3g} billion"
-    return Plan(f"{billions} parameters, the first two layers tracked", rows, _BREAKS)
+    return Scenario(f"{billions} parameters, the first two layers tracked", rows, _BREAKS)
 
 
-def _one(folder: Path) -> int:
+def _snapshot_bytes(folder: Path) -> int:
     return max(path.stat().st_size for path in folder.rglob("*.npz"))
 
 
@@ -84,7 +85,7 @@ def _track(folder: Path, wide: int, last: int) -> _Tracked:
     before = memory("VmRSS")
     model = _model(keras, wide, last)
     built = memory("VmRSS")
-    forget_peak()  # building took more for a moment
+    reset_peak()  # building needed more memory temporarily
     start = time.perf_counter()
     TrackedLayers(model, list(_FIRST))
     discovery = time.perf_counter() - start
@@ -117,7 +118,7 @@ def _model(keras: Any, wide: int, last: int) -> Any:
 
 
 class _Counted:
-    """Counts the bytes of what Keras hands over as numpy arrays."""
+    """Counts the bytes that Keras converts to numpy arrays."""
 
     def __init__(self, ops: Any) -> None:
         self.bytes = 0

@@ -1,6 +1,6 @@
-"""TensorBoard itself, started as people start it: until it has read everything, and what it took.
+"""Starts TensorBoard on a log folder and measures its loading time, memory and open files.
 
-Reads ``/proc``: Linux only, as the figures of the documentation.
+Reads ``/proc``: Linux only.
 """
 
 import contextlib
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plans.figures import memory, seconds, size
+from scale_scenarios.process_cost import memory
+from scale_scenarios.report import seconds, size
 
 VIEW = ("filtertrack view", ("view", "--no-browser"))
 FAST = ("tensorboard", ("--load_fast=true", "--logdir"))
@@ -27,18 +28,18 @@ _TAB = "/data/plugin/filtertrack"
 _PATIENCE = 600.0
 _PAUSE = 0.2
 _REST = 20.0
-"""Seconds after which a loader that ran out of files has gone round twice."""
+"""Seconds in which a loader that ran out of file handles has scanned the folder twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What TensorBoard took.
+    """What TensorBoard needed.
 
     Attributes:
-        ready: Seconds until its own tabs had all that was written.
-        memory: Bytes of all its processes, at their peaks.
-        handles: Files that the one of its processes with the most had open.
-        answers: Of the tab Filters: route to seconds and bytes, asked once everything was read.
+        ready: Seconds until its own tabs showed everything written.
+        memory: Sum of the peak memory of its processes, in bytes.
+        handles: Largest number of open files of one of its processes.
+        answers: Route of the tab Filters to seconds and bytes, after everything was read.
     """
 
     ready: float
@@ -47,22 +48,22 @@ class Served:
     answers: dict[str, tuple[float, int]]
 
     def __str__(self) -> str:
-        """Write what it took as a whole."""
+        """Format time, memory and open files."""
         return f"{seconds(self.ready)}, {size(self.memory)} of memory, {self.handles:,} open files"
 
 
 def serve(way: Way, folder: Path, runs: int, last: str, routes: dict[str, str]) -> Served:
-    """Start TensorBoard, wait until it has read everything, and ask the tab Filters.
+    """Start TensorBoard, wait until it has read everything, and request the tab's routes.
 
     Args:
-        way: How it is started.
-        folder: Its log folder.
-        runs: How many runs there are.
-        last: The tag of an image that is written last of each.
-        routes: Of the tab, such as ``/runs``, by the names their figures get.
+        way: The command and its options.
+        folder: The log folder.
+        runs: Number of runs in it.
+        last: The tag of the image that is written last in each run.
+        routes: Name of a figure to a route of the tab, such as ``/runs``.
 
     Raises:
-        RuntimeError: If it ends, or takes longer than ten minutes.
+        RuntimeError: If TensorBoard exits, or takes longer than ten minutes.
     """
     start = time.perf_counter()
     with _started(way, folder) as (process, address):
@@ -79,24 +80,23 @@ def serve(way: Way, folder: Path, runs: int, last: str, routes: dict[str, str]) 
 
 
 def shown_with(files: int, way: Way, folder: Path, last: str) -> tuple[int, int] | None:
-    """Start TensorBoard where a process may have only so many files open.
+    """Start TensorBoard with a limit on open files.
 
     Args:
-        files: How many, by the soft limit: a program may raise it.
-        way: How it is started.
-        folder: Its log folder.
-        last: The tag of an image that is written last of each run.
+        files: The soft limit, which a program may raise.
+        way: The command and its options.
+        folder: The log folder.
+        last: The tag of the image that is written last in each run.
 
     Returns:
-        How many runs its own tabs show once that has come to rest, and how many the tab Filters;
-        None if it answers no more.
+        Number of runs in its own tabs, and in the tab Filters; None if it does not answer.
     """
     with _started(way, folder, files) as (_, address):
         time.sleep(_REST)
         try:
             ours = _asked(f"{address}{_TAB}/runs", _REST)[2]["runs"]
             return _shown(address, last, _REST), len(ours)
-        except OSError:  # it has no file left to be one end of a connection
+        except OSError:  # no file handle is left for a connection
             return None
 
 
@@ -109,7 +109,7 @@ def _shown(address: str, last: str, patience: float = _PATIENCE) -> int:
 def _started(
     way: Way, folder: Path, files: int | None = None
 ) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """Start it; yields the process and its address."""
+    """Start TensorBoard; yield the process and its address."""
     name, options = way
     program = Path(sysconfig.get_path("scripts")) / name.partition(" ")[0]
     command = [str(program), *options, str(folder), "--port", "0", "--host", "127.0.0.1"]
@@ -128,11 +128,11 @@ def _started(
                 time.sleep(_PAUSE / 4)
             yield process, found[0]
         finally:
-            process.kill()  # what is out of files does not always end when it is asked to
+            process.kill()  # without file handles it may ignore SIGTERM
 
 
 def _asked(address: str, patience: float = _PATIENCE) -> tuple[float, int, Any]:
-    """Return the seconds and the bytes that an answer took, and what it says."""
+    """Request an address; return seconds, bytes and the parsed JSON (None for other types)."""
     start = time.perf_counter()
     with urllib.request.urlopen(address, timeout=patience) as response:  # noqa: S310 - our own
         content = response.read()
@@ -142,7 +142,7 @@ def _asked(address: str, patience: float = _PATIENCE) -> tuple[float, int, Any]:
 
 
 def _family(process: int) -> Iterator[int]:
-    """Yield a process and those it started."""
+    """Yield a process id and those of its descendants."""
     yield process
     children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
     for child in children.split():

@@ -1,4 +1,4 @@
-"""ResNet-50 over 300 epochs: a snapshot before training, and one an epoch."""
+"""Scenario: ResNet-50 over 300 epochs, a snapshot before training and after each epoch."""
 
 import statistics
 import threading
@@ -11,24 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.made import describe
-from benchmarks.storing import Shapes, resnet50
+from benchmarks.storing import Shapes, resnet50_shapes
+from benchmarks.synthetic_runs import describe
 from filtertrack import Moment, Run, Snapshot, animate
-from filtertrack.capture.background_writer import BackgroundWriter, room_for
+from filtertrack.capture.background_writer import BackgroundWriter, queue_capacity
 from filtertrack.cli import main
 from filtertrack.snapshot import total_bytes
 from filtertrack.tensorboard_plugin.summaries import Summaries
-from plans.figures import (
-    Plan,
-    Row,
-    bytes_below,
-    cost_of,
-    event_bytes,
-    file_bytes,
-    seconds,
-    size,
-)
-from plans.serving import SLOW, VIEW, serve
+from scale_scenarios.process_cost import cost_of
+from scale_scenarios.report import Row, Scenario, seconds, size
+from scale_scenarios.size_estimates import bytes_below, event_bytes, file_bytes
+from scale_scenarios.tensorboard_load import SLOW, VIEW, serve
 
 _PLANNED = 301
 _BREAKS = (
@@ -42,7 +35,7 @@ _BREAKS = (
 
 
 class _Written(NamedTuple):
-    """Seconds of each snapshot by what they were spent on, and of the end; bytes of events."""
+    """Seconds of each snapshot by activity, seconds of the end, and bytes of events."""
 
     copying: list[float]
     storing: list[float]
@@ -51,9 +44,9 @@ class _Written(NamedTuple):
     events: int
 
 
-def resnet(folder: Path, *, quick: bool) -> Plan:
-    """Write some of its snapshots as training would, and extrapolate bytes."""
-    count, shapes = (4, resnet50(8)) if quick else (40, resnet50())
+def resnet50(folder: Path, *, quick: bool) -> Scenario:
+    """Write some of the snapshots as training does, and extrapolate."""
+    count, shapes = (4, resnet50_shapes(8)) if quick else (40, resnet50_shapes())
     layers = [describe(name, shape) for name, shape in shapes.items()]
     stored, drawn = file_bytes(layers), event_bytes(layers)
     written = cost_of(_write, folder, shapes, count)
@@ -61,7 +54,7 @@ def resnet(folder: Path, *, quick: bool) -> Plan:
     at_the_end = bytes_below(folder, "events.*") - took.events
     events = _PLANNED * took.events / count + at_the_end
     snapshot = bytes_below(folder, "*.npz") / count
-    copies = total_bytes(layers) * (room_for(total_bytes(layers)) + 2)
+    copies = total_bytes(layers) * (queue_capacity(total_bytes(layers)) + 2)
     last = f"filters_timelapse/{layers[-1].name}"
     far = f"{count} snapshots, × {_PLANNED / count:.3g}"
 
@@ -103,18 +96,18 @@ def resnet(folder: Path, *, quick: bool) -> Plan:
         served = serve(way, folder, 1, last, {})
         rows.append(Row(f"`{way[0]}`: until all of {count} is read", "", str(served)))
     title = f"ResNet-50, 300 epochs: {len(layers)} kernels, {_PLANNED} snapshots"
-    return Plan(title, rows, _BREAKS)
+    return Scenario(title, rows, _BREAKS)
 
 
 def _halves(times: list[float]) -> str:
-    """Write the median of the first and of the second half: it does not grow."""
+    """Format the medians of the first and the second half, to show whether the cost grows."""
     middle = len(times) // 2
     first, second = (statistics.median(part) for part in (times[:middle], times[middle:]))
     return f"{seconds(first)}, later {seconds(second)}"
 
 
 def _write(folder: Path, shapes: Shapes, count: int) -> _Written:
-    """Hand snapshots to the recorder as a training would that takes longer than writing."""
+    """Pass snapshots to a BackgroundWriter, each after the previous one is written."""
     run = Run.create(folder, [describe(name, shape) for name, shape in shapes.items()])
     rng = np.random.default_rng(0)
     weights = {
@@ -126,25 +119,25 @@ def _write(folder: Path, shapes: Shapes, count: int) -> _Written:
     drawing: list[float] = []
     copying: list[float] = []
     done = threading.Semaphore(0)
-    recorder = BackgroundWriter(
+    writer = BackgroundWriter(
         {
             "snapshots": _timed(run.append, storing),
             "pictures": _timed(summaries.add, drawing),
             "done": lambda _: done.release(),
         },
         {"pictures": summaries.finish},
-        room=room_for(total_bytes(list(run.layers.values()))),
+        capacity=queue_capacity(total_bytes(list(run.layers.values()))),
         strict=True,
     )
     for step in range(count):
         weights["conv1/kernel"] += np.float32(0.05) * rng.normal(size=(7, 7, 3, 64)).astype("f4")
         start = time.perf_counter()
         copies = {name: array.copy() for name, array in weights.items()}
-        recorder.put(Snapshot(Moment(step, step, step * 5005, {"loss": 7 / (1 + step)}), copies))
+        writer.put(Snapshot(Moment(step, step, step * 5005, {"loss": 7 / (1 + step)}), copies))
         copying.append(time.perf_counter() - start)
         del copies
         done.acquire()
-    recorder.close()
+    writer.close()
     events = bytes_below(folder, "events.*")
     start = time.perf_counter()
     summaries.add_evolution(run)

@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/measures.md from a run of the demo: ``make illustrate``.
+"""Draw the pictures of docs/measures.md from a run of the demo: ``make docs-pictures``.
 
-Every number in them is measured while they are drawn.
+The numbers in the captions are measured from that run.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from filtertrack import Run, filmstrip, measure, measures, plot_trajectories
 from filtertrack.outputs.matplotlib_figure import PaperFigure, figure_settings
 
 SIDE, FONT = 1.0, 8.0
-"""Inches of a filter with its caption, and points."""
+"""Width of a filter with its caption in inches, and font size in points."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw them all."""
+    """Draw every picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="(%(default)s)")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="(%(default)s)")
@@ -84,7 +84,7 @@ def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:
 
 
 def row(filters: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
-    """Draw filters side by side, each over its own range, a caption below each."""
+    """Draw filters side by side, each scaled to its own range, with a caption below."""
     lines = max(caption.count("\n") + 1 for caption in captions)
     wide = max(SIDE, 0.075 * max(len(line) for text in captions for line in text.split("\n")))
     size = (wide * len(filters) + 0.1, SIDE + 0.16 * lines)
@@ -119,7 +119,7 @@ def _before_and_after(
 
 
 def _layers(start: np.ndarray, end: np.ndarray) -> Figure:
-    """Draw a random layer, the trained one, and one that repeats itself."""
+    """Draw a random layer, the trained layer, and a layer of repeated filters."""
     few = end[_spread(measures.norm(end), 4)]
     copies = np.concatenate([few] * (len(end) // 4))
     copies = copies * np.linspace(0.5, 1.5, len(copies))[:, None, None, None]
@@ -144,7 +144,7 @@ def _layers(start: np.ndarray, end: np.ndarray) -> Figure:
 
 
 def _grid(kernels: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Put filters into rows, a line of white around each."""
+    """Arrange filters in rows, each with a white border."""
     cells = [
         np.pad(_normalised(kernel), [(1, 1), (1, 1), (0, 0)], constant_values=1.0)
         for kernel in kernels
@@ -160,7 +160,7 @@ def _normalised(kernel: np.ndarray) -> np.ndarray:
 
 
 def _spread(values: np.ndarray, count: int = 6) -> np.ndarray:
-    """Return the numbers of filters from the lowest value to the highest, evenly by rank."""
+    """Return filter indices from the lowest value to the highest, evenly spaced by rank."""
     order = np.argsort(values)[: np.isfinite(values).sum()]
     chosen: np.ndarray = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
     return chosen

@@ -1,4 +1,4 @@
-"""What people do today: the recipes that are pasted from page to page."""
+"""Baselines: common matplotlib code that draws filters as subplots."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ import numpy as np
 from filtertrack import Run
 
 COLUMNS, SIZE = 8, 700
-"""Of an animation: filters in a row, and about how many pixels wide it is."""
+"""Filters in a row of an animation, and its approximate width in pixels."""
 
 
 def plot_to_image(kernel: np.ndarray, inches: float = 10) -> bytes:
-    """Draw a layer as TensorFlow's documentation shows it: a figure with a subplot a filter.
+    """Draw a layer as TensorFlow's documentation does: a figure with one subplot for each filter.
 
     Args:
         kernel: Array of shape ``(height, width, channels, filters)``.
@@ -41,7 +41,7 @@ def plot_to_image(kernel: np.ndarray, inches: float = 10) -> bytes:
 
 
 def subplots(run: Run) -> Iterator[np.ndarray]:
-    """Draw as people do: a new figure a frame, a subplot a filter."""
+    """Draw the common way: a new figure for each frame, a subplot for each filter."""
     losses = [run.moment(step).metrics.get("loss", np.nan) for step in run.steps]
     for step in run.steps:
         figure, axes = _figure(run, losses, step)
@@ -54,7 +54,7 @@ def subplots(run: Run) -> Iterator[np.ndarray]:
 
 
 def subplots_reused(run: Run) -> Iterator[np.ndarray]:
-    """Draw as careful people do: the axes made once, their images changed."""
+    """Draw the faster way: axes are created once, and their images updated."""
     losses = [run.moment(step).metrics.get("loss", np.nan) for step in run.steps]
     figure, axes = _figure(run, losses, 0)
     images = []
@@ -75,18 +75,18 @@ def subplots_reused(run: Run) -> Iterator[np.ndarray]:
 
 
 def _figure(run: Run, losses: Sequence[float], step: int) -> tuple[Any, list[Any]]:
-    """Make a figure about as large as ours: headline, loss with a marker, a subplot a filter."""
+    """Make a figure of about our size: headline, loss with a marker, a subplot for each filter."""
     count = run.layers["conv1"].filters
     rows = -(-count // COLUMNS)
     figure = plt.figure(figsize=(SIZE / 100, (rows * SIZE / COLUMNS + 100) / 100), dpi=100)
-    places = figure.add_gridspec(rows + 1, COLUMNS)
-    curve = figure.add_subplot(places[0, :])
+    cells = figure.add_gridspec(rows + 1, COLUMNS)
+    curve = figure.add_subplot(cells[0, :])
     curve.plot(losses)
     curve.axvline(step)
     figure.suptitle(_headline(run, step))
     axes = []
     for number in range(count):
-        axis = figure.add_subplot(places[1 + number // COLUMNS, number % COLUMNS])
+        axis = figure.add_subplot(cells[1 + number // COLUMNS, number % COLUMNS])
         axis.set_xticks([])
         axis.set_yticks([])
         axes.append(axis)
@@ -99,7 +99,7 @@ def _headline(run: Run, step: int) -> str:
 
 
 def _normalised(kernel: np.ndarray) -> np.ndarray:
-    """Bring a filter to 0 to 1: three channels as colour, of others the first."""
+    """Scale a filter to 0..1: three channels as colour, otherwise only the first channel."""
     low, high = kernel.min(), kernel.max()
     unit: np.ndarray = (kernel - low) / (high - low)
     return unit if unit.shape[-1] == 3 else unit[..., 0]

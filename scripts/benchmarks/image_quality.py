@@ -1,4 +1,4 @@
-"""What judges an animation: decoders that did not write it, and what differs."""
+"""Decodes animations with ffmpeg and measures how they differ from the exact frames."""
 
 import subprocess
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def decoded(path: Path) -> list[np.ndarray]:
-    """Decode a file with ffmpeg."""
+    """Decode an animation with ffmpeg into RGB frames."""
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     command = [ffmpeg, "-v", "error", "-i", str(path), "-fps_mode", "passthrough"]
     command += ["-f", "image2pipe", "-c:v", "ppm", "-"]
@@ -33,15 +33,15 @@ def psnr(shown: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
 
 
 def wrong(shown: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
-    """Return how many pixels differ."""
+    """Return the number of pixels that differ."""
     return float(sum((a != b).any(axis=-1).sum() for a, b in zip(shown, exact, strict=True)))
 
 
 def flicker(shown: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
-    """Return by how many levels pixels change, on average, that should not change at all."""
+    """Return the mean change, in levels of 255, of pixels whose exact value does not change."""
     changes, count = 0.0, 0
     for number in range(1, len(exact)):
-        still = (exact[number] == exact[number - 1]).all(axis=-1)
-        apart = np.abs(shown[number].astype(np.int16) - shown[number - 1])[still]
-        changes, count = changes + float(apart.sum()), count + apart.size
+        unchanged = (exact[number] == exact[number - 1]).all(axis=-1)
+        change = np.abs(shown[number].astype(np.int16) - shown[number - 1])[unchanged]
+        changes, count = changes + float(change.sum()), count + change.size
     return changes / max(count, 1)

@@ -1,4 +1,4 @@
-"""How costs grow: with ten times as many snapshots, filters or channels."""
+"""Benchmarks of growth: costs of ten times as many snapshots, filters or channels."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,22 +7,22 @@ from io import StringIO
 from itertools import count
 from pathlib import Path
 
+from benchmarks.comparison import Row, Scale, Side, apart, in_turn, median, seconds
 from benchmarks.drawing import grid_png
-from benchmarks.made import make_run
-from benchmarks.sides import Row, Scale, Side, apart, in_turn, median, seconds
+from benchmarks.synthetic_runs import make_run
 from filtertrack import Moment, Run, Snapshot, animate
 from filtertrack.cli import main
 from filtertrack.outputs.measurement import measure_snapshot
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
 _LINEAR, _CONSTANT = 1.1, 0.2
-"""Exponents of 1 and 0 are linear and constant; so little above is caches and noise."""
-_STAYS = ("adding one", "opening the run", "reading one snapshot")
-"""What costs the same, however many snapshots there are."""
+"""Largest exponents that count as linear (1) and constant (0): the rest is caches and noise."""
+_EXPECTED_CONSTANT = ("adding one", "opening the run", "reading one snapshot")
+"""Costs that must not depend on the number of snapshots."""
 
 
-def growing(folder: Path, scale: Scale) -> Iterator[Row]:
-    """The exponent of each cost: 0 where it stays as it was, 1 where it too grows tenfold."""
+def growth(folder: Path, scale: Scale) -> Iterator[Row]:
+    """Measure the exponent of each cost: 0 is constant, 1 is linear."""
     few = max(10, scale.history // 10)
     shapes = {
         "filters": ((7, 7, 3, 64), (7, 7, 3, 640)),
@@ -87,7 +87,7 @@ def _exponents(
         wall, cpu = (
             math.log10(each) for each in (after.wall / before.wall, after.cpu / before.cpu)
         )
-        goal = _CONSTANT if name in _STAYS else _LINEAR
+        goal = _CONSTANT if name in _EXPECTED_CONSTANT else _LINEAR
         rows.append(Row(label, wall, "", goal, cpu=cpu, note=note))
     return rows
 

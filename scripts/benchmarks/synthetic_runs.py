@@ -1,4 +1,4 @@
-"""Made-up runs: weights that go from noise to smooth filters, with noise all along."""
+"""Writes synthetic runs: weights that change from noise to smooth filters, with added noise."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from filtertrack import LayerInfo, Moment, Run, Snapshot
 
 KERNELS = {"colour": (7, 7, 3, 64), "one channel": (3, 3, 1, 32)}
-"""``(height, width, channels, filters)``: the first layer of ResNet, and a small one of grey."""
+"""``(height, width, channels, filters)``: the first layer of ResNet, and a small grey layer."""
 
 
 def describe(name: str, shape: tuple[int, ...]) -> LayerInfo:
@@ -28,12 +28,12 @@ def describe(name: str, shape: tuple[int, ...]) -> LayerInfo:
 
 
 def make_run(folder: Path, shape: tuple[int, ...], frames: int) -> Run:
-    """Write a run of one layer, ``conv1``, and two metrics.
+    """Write a run of one layer, ``conv1``, with two metrics.
 
     Args:
-        folder: Where.
-        shape: The kernel's, ``(height, width, channels, filters)``.
-        frames: How many snapshots.
+        folder: The run's folder.
+        shape: The kernel's shape, ``(height, width, channels, filters)``.
+        frames: Number of snapshots.
 
     Returns:
         The run.
@@ -56,12 +56,12 @@ def make_run(folder: Path, shape: tuple[int, ...], frames: int) -> Run:
 
 
 def make_wide_run(folder: Path, shapes: Mapping[str, tuple[int, ...]], count: int) -> Run:
-    """Write a run of several layers, all of noise.
+    """Write a run of several layers of noise.
 
     Args:
-        folder: Where.
-        shapes: Name to the kernel's shape, ``(height, width, channels, filters)``.
-        count: How many snapshots.
+        folder: The run's folder.
+        shapes: Layer name to the kernel's shape, ``(height, width, channels, filters)``.
+        count: Number of snapshots.
 
     Returns:
         The run.

@@ -1,0 +1,50 @@
+"""Estimates of file sizes: snapshots, disk blocks and event files, from layer shapes."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from filtertrack.render.cells import view_of
+from filtertrack.snapshot import LayerInfo
+
+_BLOCK = 4096
+"""Bytes of a block of the file system."""
+_ARRAY_OVERHEAD, _SNAPSHOT_OVERHEAD = 360, 760
+"""Bytes beside the values: names, headers and checksums of ``.npz``; the moment, in UTF-32."""
+_LAYER_EVENTS = 3200
+"""Bytes of a layer's events: two distributions of 30 buckets, three scalars, the least picture."""
+_MATRIX_VALUE, _CELL_VALUE = 1.2, 4.5
+"""PNG bytes of a value of noise in the picture of a matrix, and in a magnified cell (measured)."""
+
+
+def file_bytes(layers: Iterable[LayerInfo]) -> int:
+    """Estimate the bytes of a snapshot file of float32 kernels without biases.
+
+    Args:
+        layers: The layers in the file.
+    """
+    values = sum(4 * math.prod(info.kernel_shape) + _ARRAY_OVERHEAD for info in layers)
+    return _SNAPSHOT_OVERHEAD + values
+
+
+def disk_bytes(length: int) -> int:
+    """Return the disk space of a file of ``length`` bytes: whole blocks."""
+    return -(-length // _BLOCK) * _BLOCK
+
+
+def event_bytes(layers: Iterable[LayerInfo]) -> float:
+    """Estimate an upper bound on the bytes of one snapshot's events.
+
+    Args:
+        layers: The layers that are drawn.
+    """
+    total = 0.0
+    for view in map(view_of, layers):
+        values = view.count * view.height * view.width * (3 if view.coloured else 1)
+        total += values * (_MATRIX_VALUE if view.kind == "matrix" else _CELL_VALUE) + _LAYER_EVENTS
+    return total
+
+
+def bytes_below(folder: Path, pattern: str = "*") -> int:
+    """Return the bytes of all files below a folder whose names match a glob."""
+    return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
