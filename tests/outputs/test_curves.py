@@ -1,3 +1,5 @@
+"""Curves of the measures of a run."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""Filmstrips as figures and files."""
+
 import re
 import shutil
 import subprocess

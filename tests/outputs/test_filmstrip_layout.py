@@ -1,3 +1,5 @@
+"""Layout of filmstrips on paper."""
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -1,3 +1,5 @@
+"""Cells of filmstrips, and the steps that are drawn by default."""
+
 import numpy as np
 import pytest
 from hypothesis import given

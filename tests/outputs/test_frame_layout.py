@@ -1,3 +1,5 @@
+"""Layout of the grids of an animation."""
+
 from itertools import combinations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Size limits of animations."""
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Cells, value ranges and labels of one layer."""
+
 import itertools
 from dataclasses import replace
 

@@ -1,3 +1,5 @@
+"""Matplotlib figures that do not depend on the settings of matplotlib."""
+
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl

@@ -1,3 +1,5 @@
+"""Measures of a run, and their tables."""
+
 import shutil
 import subprocess
 import sys

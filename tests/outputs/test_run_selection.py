@@ -1,3 +1,5 @@
+"""Selection of layers and steps of runs."""
+
 import logging
 from dataclasses import replace
 

@@ -1,3 +1,5 @@
+"""Measures as tables for a terminal, CSV and JSON."""
+
 import csv
 import io
 import json

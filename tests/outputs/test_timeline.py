@@ -1,3 +1,5 @@
+"""Timing of animations."""
+
 import math
 
 import numpy as np
