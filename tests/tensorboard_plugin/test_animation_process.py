@@ -27,10 +27,10 @@ def test_an_animation_equals_that_of_animate(
     options = query if options is None else options
     options = {k: v == 1 if k == "zero_centred" else v for k, v in options.items()}
     expected = animate(run, tmp_path / f"a{ending}", layers="conv1", compare=other, **options)
-    asked = {"run": "run", "layer": "conv1", "ending": ending, **query}
+    request = {"run": "run", "layer": "conv1", "ending": ending, **query}
     if compared:
-        asked["compare"] = "b/other"
-    answer = tab.ask("animation", asked)
+        request["compare"] = "b/other"
+    answer = tab.ask("animation", request)
     assert answer.status_code == 200, answer.text
     assert answer.data == expected.path.read_bytes()
     mime = {".gif": "image/gif", ".webp": "image/webp"}.get(ending, "image/png")
@@ -51,8 +51,8 @@ def test_videos_have_their_media_type(run, tab):
 @pytest.mark.parametrize("ending", ["", "gif", ".GIF", ".exe", "/../x.gif", ".gif/", ".jpg"])
 def test_an_unknown_ending_is_refused(run, tab, ending):
     """The error lists the valid ones."""
-    asked = {"run": "run", "layer": "conv1", "ending": ending}
-    tab.refused("animation", asked, "expected one of .gif")
+    request = {"run": "run", "layer": "conv1", "ending": ending}
+    tab.refused("animation", request, "expected one of .gif")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_one_animation_is_drawn_at_a_time(run, tab, monkeypatch):
 
     monkeypatch.setattr(animation_process, "draw_in_process", slow)
     query = {"run": "run", "layer": "conv1", "ending": ".gif"}
-    came = []
-    first = threading.Thread(target=lambda: came.append(tab.ask("animation", query)))
+    got = []
+    first = threading.Thread(target=lambda: got.append(tab.ask("animation", query)))
     first.start()
     assert begun.wait(30)
     busy = tab.ask("animation", query)
@@ -93,7 +93,7 @@ def test_one_animation_is_drawn_at_a_time(run, tab, monkeypatch):
     assert tab.ask("steps", {"run": "run"}).status_code == 200
     go_on.set()
     first.join()
-    assert came[0].data == b"drawn"
+    assert got[0].data == b"drawn"
     assert tab.ask("animation", query).data == b"drawn"
 
 
@@ -118,7 +118,7 @@ def test_no_temporary_file_is_left(run, tab, tmp_path, monkeypatch):
     """Neither after success nor after an error."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    asked = {"run": "run", "layer": "conv1", "ending": ".gif"}
-    assert tab.ask("animation", asked).status_code == 200
-    assert tab.ask("animation", {**asked, "fps": 0}).status_code == 400
+    request = {"run": "run", "layer": "conv1", "ending": ".gif"}
+    assert tab.ask("animation", request).status_code == 200
+    assert tab.ask("animation", {**request, "fps": 0}).status_code == 400
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -53,9 +53,9 @@ def test_cells_equal_the_renderers(
         head, cells = tab.cells(filters=text, **query)
         assert head["type"] == ("float32" if exact else "float64")
         assert len(cells) == 4
-        for step, came in enumerate(cells):
+        for step, got in enumerate(cells):
             expected = looked_at(run, step, filters=filters, delta=delta, **look)
-            same_bits(came, np.ascontiguousarray(expected.astype(head["type"])))
+            same_bits(got, np.ascontiguousarray(expected.astype(head["type"])))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", ">f4", ">f8"])
@@ -65,8 +65,8 @@ def test_other_dtypes_are_sent_without_loss(tab, write_run, layer, dtype):
     limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
     kernel = np.resize(np.array([limits.min, limits.max, 1], dtype), info.kernel_shape)
     write_run(info, [kernel])
-    _, (came,) = tab.cells(filters="0-4", first=0, last=0)
-    np.testing.assert_array_equal(came, info.canonical(kernel))
+    _, (got,) = tab.cells(filters="0-4", first=0, last=0)
+    np.testing.assert_array_equal(got, info.canonical(kernel))
 
 
 def test_non_finite_values_arrive(tab, write_run, layer, same_bits):
@@ -102,13 +102,13 @@ def test_many_snapshots_take_several_answers(make_run, tab, monkeypatch):
     size = run.kernels("conv1", 0).nbytes
     for name, value, most in (("_MOST_BYTES", 3 * size, 3), ("_MOST_SNAPSHOTS", 6, 6)):
         monkeypatch.setattr(payload, name, value)
-        first, came = 0, []
+        first, got = 0, []
         while first is not None:
             head, cells = tab.cells(filters="0-3", first=first, last=18)
             assert 0 < len(cells) <= most
-            came += [moment["step"] for moment in head["moments"]]
+            got += [moment["step"] for moment in head["moments"]]
             first = head["next"]
-        assert came == list(range(19))
+        assert got == list(range(19))
         monkeypatch.undo()
         monkeypatch.setattr(logdir, "_FRESH", 0.0)
 
@@ -131,10 +131,10 @@ def test_a_damaged_snapshot_is_reported_and_skipped(run, tab, bad):
         assert len(cells) == 2
         assert head["next"] is None
     others = [step for step in run.steps if step != bad]
-    asked = {"run": "run", "layer": "conv1"}
-    assert tab.json("trajectory", **asked, filter=0)["steps"] == others
-    assert len(tab.json("order", **asked, order="drift")["numbers"]) == 4
-    tab.refused("label", {**asked, "filter": 0, "step": bad}, "damaged")
+    request = {"run": "run", "layer": "conv1"}
+    assert tab.json("trajectory", **request, filter=0)["steps"] == others
+    assert len(tab.json("order", **request, order="drift")["numbers"]) == 4
+    tab.refused("label", {**request, "filter": 0, "step": bad}, "damaged")
 
 
 def test_a_run_of_damaged_snapshots(run, tab):
@@ -144,11 +144,13 @@ def test_a_run_of_damaged_snapshots(run, tab):
     head, cells = tab.cells(filters="0-3", first=0, last=2)
     assert sorted(head["damaged"]) == ["0", "1", "2"]
     assert (cells, head["type"], head["shape"]) == ([], None, None)
-    asked = {"run": "run", "layer": "conv1"}
-    tab.refused("cells", {**asked, "filters": 0, "first": 0, "last": 2, "delta": 1}, "can be read")
-    tab.refused("order", {**asked, "order": "drift"}, "can be read")
-    tab.refused("trajectory", {**asked, "filter": 0}, "can be read")
-    tab.refused("animation", {**asked, "ending": ".gif"}, "snapshots")
+    request = {"run": "run", "layer": "conv1"}
+    tab.refused(
+        "cells", {**request, "filters": 0, "first": 0, "last": 2, "delta": 1}, "can be read"
+    )
+    tab.refused("order", {**request, "order": "drift"}, "can be read")
+    tab.refused("trajectory", {**request, "filter": 0}, "can be read")
+    tab.refused("animation", {**request, "ending": ".gif"}, "snapshots")
 
 
 def test_a_snapshot_deleted_during_a_request(run, tab, monkeypatch):
@@ -168,7 +170,7 @@ def test_a_snapshot_deleted_during_a_request(run, tab, monkeypatch):
 def test_a_run_without_snapshots(make_run, tab):
     """It has layers and no steps; routes that need a snapshot answer 400."""
     run = make_run(steps=())
-    asked = {"run": "run", "layer": "conv1"}
+    request = {"run": "run", "layer": "conv1"}
     assert tab.json("steps", run="run")["steps"] == []
     head, cells = tab.cells(filters="0", first=0, last=9)
     assert (head["moments"], head["damaged"], head["next"], cells) == ([], {}, None, [])
@@ -179,10 +181,10 @@ def test_a_run_without_snapshots(make_run, tab):
         ("label", {"filter": 0, "step": 0}),
         ("animation", {"ending": ".gif"}),
     ):
-        tab.refused(route, {**asked, **more})
+        tab.refused(route, {**request, **more})
     shutil.rmtree(run.file(0).parent)  # as while it is deleted
     assert tab.json("steps", run="run")["steps"] == []
-    tab.refused("trajectory", {**asked, "filter": 0})
+    tab.refused("trajectory", {**request, "filter": 0})
 
 
 def test_a_change_of_dtype_starts_a_new_answer(tab, layer, tmp_path, rng):

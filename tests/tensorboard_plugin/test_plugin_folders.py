@@ -45,22 +45,22 @@ def test_a_link_out_of_the_log_folder_is_not_followed(make_run, tmp_path, make_t
     run, other = make_run(folder="logs/run"), make_run(folder="other")
     run.file(0).rename(tmp_path / "logs" / "object")
     run.file(0).symlink_to(tmp_path / "logs" / "object")
-    way = tmp_path / "logs" / "way"
-    way.symlink_to(other.file(1))
+    second = tmp_path / "logs" / "second"
+    second.symlink_to(other.file(1))
     run.file(1).unlink()
-    run.file(1).symlink_to(way)
+    run.file(1).symlink_to(second)
     tab = make_tab(tmp_path / "logs")
     head, cells = tab.cells(filters="0", first=0, last=2)
     assert list(head["damaged"]) == ["1"]
     assert str(tmp_path) not in json.dumps(head)
     assert len(cells) == 2
-    asked = {"run": "run", "layer": "conv1", "ending": ".gif"}
-    with Image.open(io.BytesIO(tab.ask("animation", asked).data)) as animation:
+    request = {"run": "run", "layer": "conv1", "ending": ".gif"}
+    with Image.open(io.BytesIO(tab.ask("animation", request).data)) as animation:
         assert animation.n_frames == 2
     (run.folder / "manifest.json").unlink()
     (run.folder / "manifest.json").symlink_to(other.folder / "manifest.json")
     for route in ("layers", "steps", "cells", "animation"):
-        answer = tab.ask(route, {**asked, "filters": "0", "first": 0, "last": 2})
+        answer = tab.ask(route, {**request, "filters": "0", "first": 0, "last": 2})
         assert answer.status_code == 400
         assert str(tmp_path) not in answer.text
 

@@ -24,17 +24,17 @@ def test_measures_equal_the_packages(tab, write_run, layer, rng, *, kind, dtype)
     view = view_of(info)
     kernels = [(3 * rng.normal(size=info.kernel_shape)).astype(dtype) for _ in range(3)]
     run = write_run(info, kernels)
-    asked = {"run": "run", "layer": "conv1"}
+    request = {"run": "run", "layer": "conv1"}
     shown = [to_channels(view, run.kernels("conv1", step)) for step in run.steps]
     for one in (0, info.filters - 1):
-        came = tab.json("trajectory", **asked, filter=one)
-        assert came["steps"] == run.steps
+        got = tab.json("trajectory", **request, filter=one)
+        assert got["steps"] == run.steps
         filters = [kernels[one : one + 1] for kernels in shown]
-        assert came["norm"] == [number(measures.norm(f)[0]) for f in filters]
-        assert came["drift"] == [number(measures.drift(f, filters[0])[0]) for f in filters]
-        assert came["roughness"] == [number(measures.roughness(f)[0]) for f in filters]
+        assert got["norm"] == [number(measures.norm(f)[0]) for f in filters]
+        assert got["drift"] == [number(measures.drift(f, filters[0])[0]) for f in filters]
+        assert got["roughness"] == [number(measures.roughness(f)[0]) for f in filters]
         found = measures.label(filters[1], rgb=view.coloured)
-        assert tab.json("label", **asked, filter=one, step=1) == {
+        assert tab.json("label", **request, filter=one, step=1) == {
             "label": found.names[0],
             "roughness": number(found.structure.ratio[0]),
             "chance": number(found.structure.p_value[0]),
@@ -43,7 +43,7 @@ def test_measures_equal_the_packages(tab, write_run, layer, rng, *, kind, dtype)
         }
     for way in ORDERS:
         expected = arrange(way, shown[0], shown[-1], rgb=view.coloured).tolist()
-        assert tab.json("order", **asked, order=way)["numbers"] == expected
+        assert tab.json("order", **request, order=way)["numbers"] == expected
 
 
 def test_planted_filters_have_their_labels(planted_run, make_tab):
@@ -62,13 +62,13 @@ def test_non_finite_measures_are_null(tab, write_run, layer):
     info = layer("colour")
     kernels = [np.full(info.kernel_shape, value, np.float32) for value in (np.nan, np.inf, 0, 3e38)]
     write_run(info, kernels)
-    asked = {"run": "run", "layer": "conv1", "filter": 0}
-    came = tab.json("trajectory", **asked)
-    assert came["norm"][:2] == [None, None]
+    request = {"run": "run", "layer": "conv1", "filter": 0}
+    got = tab.json("trajectory", **request)
+    assert got["norm"][:2] == [None, None]
     for step in range(4):
-        assert tab.json("label", **asked, step=step)["label"] in measures.LABELS
+        assert tab.json("label", **request, step=step)["label"] in measures.LABELS
     for way in ORDERS:
-        assert sorted(tab.json("order", **asked, order=way)["numbers"]) == list(range(5))
+        assert sorted(tab.json("order", **request, order=way)["numbers"]) == list(range(5))
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_a_long_trajectory_is_thinned(make_run, tab, monkeypatch, bounds, expect
     make_run(steps=range(21))
     for name, value in bounds.items():
         monkeypatch.setattr(page_api, name, value)
-    came = tab.json("trajectory", run="run", layer="conv1", filter=0)
-    assert came["steps"] == expected
+    got = tab.json("trajectory", run="run", layer="conv1", filter=0)
+    assert got["steps"] == expected
 
 
 def test_an_unknown_order_is_refused(run, tab):

@@ -48,19 +48,19 @@ def test_very_long_values_are_refused(run, tab, name):
 )
 def test_huge_and_descending_ranges_are_refused(run, tab, filters):
     """Before they take memory."""
-    asked = {"run": "run", "layer": "conv1", "filters": filters}
+    request = {"run": "run", "layer": "conv1", "filters": filters}
     began = time.monotonic()
-    tab.refused("cells", {**asked, "first": 0, "last": 2})
-    tab.refused("animation", {**asked, "ending": ".gif"})
+    tab.refused("cells", {**request, "first": 0, "last": 2})
+    tab.refused("animation", {**request, "ending": ".gif"})
     assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("value", ["", "-1", "4", "x", "999999999999"])
 def test_an_unknown_filter_is_refused(run, tab, value):
     """By the trajectory and by the label."""
-    asked = {"run": "run", "layer": "conv1", "filter": value}
-    tab.refused("trajectory", asked, "filter")
-    tab.refused("label", {**asked, "step": 0}, "filter")
+    request = {"run": "run", "layer": "conv1", "filter": value}
+    tab.refused("trajectory", request, "filter")
+    tab.refused("label", {**request, "step": 0}, "filter")
 
 
 @pytest.mark.parametrize("step", ["", "3", "-1", "999999999999"])
@@ -94,7 +94,7 @@ def test_any_query_is_answered_with_200_or_400(route, run, tab, strict_json):
 
     @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.dictionaries(NAMES, VALUES, max_size=4), st.sets(st.sampled_from(sorted(usual))))
-    def asked(given, left_out):
+    def request(given, left_out):
         query = {k: v for k, v in usual.items() if k not in left_out} | given
         answer = tab.ask(route, "&".join(f"{name}={value}" for name, value in query.items()))
         assert answer.status_code in {200, 400}, (query, answer.text)
@@ -105,7 +105,7 @@ def test_any_query_is_answered_with_200_or_400(route, run, tab, strict_json):
         elif answer.mimetype == "application/json":
             strict_json(answer.text)
 
-    asked()
+    request()
 
 
 @pytest.mark.parametrize("text", ["", "&&&", "=", "run", "%", "%zz=%ff", "run=run&run=other", ";"])

@@ -38,11 +38,11 @@ def test_every_route_answers(run, tab):
     assert [moment["step"] for moment in head["moments"]] == [0, 1, 2]
     assert head["moments"][2]["metrics"] == {"loss": 0.5, "accuracy": 1 - 1 / 3}
     assert (head["damaged"], head["next"]) == ({}, None)
-    asked = {"run": "run", "layer": "conv1"}
-    assert sorted(tab.json("order", **asked, order="similarity")["numbers"]) == [0, 1, 2, 3]
-    assert tab.json("trajectory", **asked, filter=1)["steps"] == [0, 1, 2]
-    assert tab.json("label", **asked, filter=1, step=2)["label"] in measures.LABELS
-    assert tab.ask("animation", {**asked, "ending": ".gif"}).data.startswith(b"GIF89a")
+    request = {"run": "run", "layer": "conv1"}
+    assert sorted(tab.json("order", **request, order="similarity")["numbers"]) == [0, 1, 2, 3]
+    assert tab.json("trajectory", **request, filter=1)["steps"] == [0, 1, 2]
+    assert tab.json("label", **request, filter=1, step=2)["label"] in measures.LABELS
+    assert tab.ask("animation", {**request, "ending": ".gif"}).data.startswith(b"GIF89a")
 
 
 def test_the_plugin_listing_has_name_and_module(run, tab):
@@ -103,7 +103,7 @@ def test_other_files_are_refused(tab, name):
 
 def test_only_answers_to_a_version_are_cached(run, tab):
     """Other answers, and errors, are not."""
-    asked = {"run": "run", "layer": "conv1"}
+    request = {"run": "run", "layer": "conv1"}
     questions = {
         "cells": {"filters": 0, "first": 0, "last": 2},
         "order": {"order": "drift"},
@@ -111,12 +111,12 @@ def test_only_answers_to_a_version_are_cached(run, tab):
         "label": {"filter": 0, "step": 1},
     }
     for route, more in questions.items():
-        kept = tab.ask(route, {**asked, **more, "version": "1"})
+        kept = tab.ask(route, {**request, **more, "version": "1"})
         assert kept.headers["Cache-Control"] == "private, max-age=86400"
-        assert "no-cache" in tab.ask(route, {**asked, **more}).headers["Cache-Control"]
-        tab.refused(route, {**asked, "version": "1"})
+        assert "no-cache" in tab.ask(route, {**request, **more}).headers["Cache-Control"]
+        tab.refused(route, {**request, "version": "1"})
     for route in ("runs", "layers", "steps", "settings"):
-        answer = tab.ask(route, {**asked, "version": "1"})
+        answer = tab.ask(route, {**request, "version": "1"})
         assert "no-cache" in answer.headers["Cache-Control"]
 
 

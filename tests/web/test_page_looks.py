@@ -76,10 +76,10 @@ def test_an_open_filter_shows_weights_history_and_measures(logs, open_tab, exp1)
 
     box = large.bounding_box()
     for row, column in [(0, 0), (2, 4), (6, 6)]:
-        place = [
+        point = [
             box[side] * (each + 0.5) / 7 for side, each in (("width", column), ("height", row))
         ]
-        large.hover(position={"x": place[0], "y": place[1]})
+        large.hover(position={"x": point[0], "y": point[1]})
         reads(row, column)
     tab.page.mouse.move(0, 0)
     tab.says(".readout", "Point at a weight")

@@ -1,4 +1,4 @@
-// The panel of one filter: its weights enlarged, its history, its measures and its label.
+// The view of one filter: its weights enlarged, its history, its measures and its label.
 
 import {formatNumber, make, makeButton, makeIcon, makeSvg, printable, setText} from "./dom.js";
 import {GridLayout} from "./grid_layout.js";
@@ -29,7 +29,7 @@ export class FilterView {
                         make("header", {}, this.title, close), this.runs);
   }
 
-  /** Show a filter of every run; null hides the panel. A filter that is open already stays open. */
+  /** Show a filter of every run; null hides the view. A filter that is open already stays open. */
   open(number) {
     const runs = this.page.visibleRuns();
     const isSame = number === this.number && runs.every((run, n) => run === this.blocks[n]?.run && run.partKey === this.blocks[n].partKey);
