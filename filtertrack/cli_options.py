@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from filtertrack._version import __version__
-from filtertrack.outputs.time_spacing import TIMES
+from filtertrack.outputs.animation_pace import TIMES
 from filtertrack.render.look import LOOK_OPTIONS, Channels, LookOption
 
 _RUN = "what FilterTracker was given: a folder, or an address such as s3://bucket/run"

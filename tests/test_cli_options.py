@@ -7,8 +7,7 @@ import pytest
 
 from filtertrack.cli import main
 from filtertrack.cli_options import make_parser, numbers
-from filtertrack.outputs.time_spacing import TIMES
-from filtertrack.outputs.timeline import Pace
+from filtertrack.outputs.animation_pace import TIMES, Pace
 from filtertrack.render.look import LOOK_OPTIONS
 
 

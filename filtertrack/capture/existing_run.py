@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.capture.layer_matching import match_layers
+from filtertrack.capture.existing_run_layers import match_layers
 from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.storage.paths import StoragePath

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filtertrack.errors import FiltertrackError, repeatable
+from filtertrack.outputs.animation_pace import Pace, Time
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.output_names import default_output
 from filtertrack.outputs.run_selection import (
@@ -19,8 +20,7 @@ from filtertrack.outputs.run_selection import (
     select_from_run,
     skip_damaged,
 )
-from filtertrack.outputs.time_spacing import Time
-from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.outputs.timeline import plan
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS, Writer, format_of
 from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.storage.files import check_target, write_whole

@@ -21,10 +21,11 @@ from tensorboard.plugins.text.metadata import create_summary_metadata as text_me
 
 from filtertrack import measures
 from filtertrack.errors import FiltertrackError
+from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, card_rows, spread_steps
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import RunSelection, select_from_run, skip_damaged
-from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.outputs.timeline import plan
 from filtertrack.render.cells import explain, to_cells, to_channels, view_of
 from filtertrack.render.encoders.png import AnimatedPngWriter, to_png
 from filtertrack.render.grid import PAGE, draw_pages

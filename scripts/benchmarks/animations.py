@@ -33,9 +33,10 @@ from benchmarks.image_quality import decoded, flicker, psnr, wrong
 from benchmarks.matplotlib_baselines import COLUMNS, SIZE, subplots, subplots_reused
 from benchmarks.synthetic_runs import KERNELS, make_run
 from filtertrack import Run, animate
+from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
-from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.outputs.timeline import plan
 from filtertrack.render.encoders import gif
 from filtertrack.render.look import Look
 

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from filtertrack import animate
+from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
-from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.outputs.timeline import plan
 from filtertrack.render.look import Look
 
 PICTURES = """async type => {

@@ -7,10 +7,11 @@ import pytest
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate
 from filtertrack.measures import label
+from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.run_selection import select_from_run
-from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.outputs.timeline import plan
 from filtertrack.render.caption import Legend
 from filtertrack.render.grid import to_levels, to_rgb
 from filtertrack.render.look import Look

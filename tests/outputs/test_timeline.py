@@ -8,8 +8,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, Moment
-from filtertrack.outputs.timeline import SHORTEST, TIMES, Pace, plan
-from filtertrack.render.encoders.frame_durations import TickClock
+from filtertrack.outputs.animation_pace import SHORTEST, TIMES, Pace
+from filtertrack.outputs.timeline import plan
+from filtertrack.render.encoders.tick_clock import TickClock
 
 NEARLY = 1e-6
 

@@ -66,7 +66,7 @@ def test_every_theme_has_its_colours():
 def test_the_options_load_no_numpy():
     """The command line imports them for ``--help``."""
     code = (
-        "import sys, filtertrack.render.look, filtertrack.outputs.time_spacing; "
+        "import sys, filtertrack.render.look, filtertrack.outputs.animation_pace; "
         "sys.exit('numpy' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

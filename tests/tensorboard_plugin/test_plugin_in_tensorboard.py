@@ -6,10 +6,11 @@ import pytest
 from PIL import Image
 
 from filtertrack import FilterTracker, Run, measures
+from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
-from filtertrack.outputs.timeline import Pace, plan
+from filtertrack.outputs.timeline import plan
 from filtertrack.render.cells import to_cells, view_of
 from filtertrack.render.grid import draw_pages, to_image
 from filtertrack.render.look import Look

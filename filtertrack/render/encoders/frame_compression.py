@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 
-from filtertrack.render.encoders.frame_durations import TickClock
+from filtertrack.render.encoders.tick_clock import TickClock
 
 _MOST_THREADS = 4
 _WAITING_PER_THREAD = 4

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from filtertrack.render.encoders.frame_compression import FrameWriter, changed
-from filtertrack.render.encoders.frame_durations import TickClock
+from filtertrack.render.encoders.tick_clock import TickClock
 from filtertrack.render.palette import TRANSPARENT
 
 _KEEP = 1 << 2

@@ -12,7 +12,7 @@ import numpy as np
 from zlib_ng import zlib_ng
 
 from filtertrack.render.encoders.frame_compression import FrameWriter, changed
-from filtertrack.render.encoders.frame_durations import TickClock
+from filtertrack.render.encoders.tick_clock import TickClock
 from filtertrack.render.palette import SEPARATOR, grid_palette
 
 _TRUE_COLOUR, _PALETTE = 2, 3

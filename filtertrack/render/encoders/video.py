@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self, cast
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.render.encoders.frame_durations import TickClock
+from filtertrack.render.encoders.tick_clock import TickClock
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from filtertrack.render.encoders.frame_compression import FrameWriter, changed
-from filtertrack.render.encoders.frame_durations import TickClock
+from filtertrack.render.encoders.tick_clock import TickClock
 
 _ANIMATED, _ALPHA = 0x02, 0x10
 _BLEND, _KEEP = 0x00, 0x00

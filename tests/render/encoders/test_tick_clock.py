@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.render.encoders.frame_durations import TickClock
+from filtertrack.render.encoders.tick_clock import TickClock
 
 NEARLY = 1e-6
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.capture.layer_matching import match_layers
+from filtertrack.capture.existing_run_layers import match_layers
 from filtertrack.snapshot import LayerInfo
 
 
