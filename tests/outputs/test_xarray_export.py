@@ -145,11 +145,12 @@ def test_chunk_sizes(make_run, conv_info):
     small = conv_info("small", (3, 3, 64, 64))
     tiny = conv_info("tiny", (1, 1, 1, 1))
     run = make_run(large, small, tiny, steps=(0,))
-    sizes = [labelled._stored(run, name, None).snapshots_a_chunk() for name in run.layers]
+    sizes = [xarray_export._stored(run, name, None).snapshots_a_chunk() for name in run.layers]
     assert sizes == [3, 113, 1000]
     huge = conv_info("huge", (3, 3, 1024, 1024))
     assert (
-        labelled._stored(Run.create(run.path / "b", [huge]), "huge", None).snapshots_a_chunk() == 1
+        xarray_export._stored(Run.create(run.path / "b", [huge]), "huge", None).snapshots_a_chunk()
+        == 1
     )
 
 
@@ -287,20 +288,20 @@ def test_other_processes_can_compute_it(long_run, in_chunks_of, monkeypatch):
 def test_a_run_on_object_storage_is_read_by_its_address(run):
     """Pickled, the array contains nothing else."""
     pytest.importorskip("fsspec")
-    there = Run.create("memory://labelled/run", list(run.layers.values()))
+    there = Run.create("memory://export/run", list(run.layers.values()))
     assert to_xarray(there, "conv1").shape[0] == 0
     for step in run.steps:
         there.append(run.snapshot(step))
-    array = to_xarray("memory://labelled/run", "conv1")
+    array = to_xarray("memory://export/run", "conv1")
     np.testing.assert_array_equal(array, stacked(run, "conv1"))
     name = to_xarray(there, "conv1").data.name
     assert name == array.data.name
-    assert array.attrs["run"] == "memory://labelled/run"
-    stored = pickle.loads(pickle.dumps(labelled._stored(there, "conv1", None)))  # noqa: S301
-    assert stored.path == "memory://labelled/run"
+    assert array.attrs["run"] == "memory://export/run"
+    stored = pickle.loads(pickle.dumps(xarray_export._stored(there, "conv1", None)))  # noqa: S301
+    assert stored.path == "memory://export/run"
     there.append(run.snapshot(0))
     assert to_xarray(there, "conv1").data.name != name
-    Run.delete("memory://labelled/run")
+    Run.delete("memory://export/run")
 
 
 def test_the_same_array_has_the_same_name_in_dask(run):
