@@ -288,11 +288,11 @@ def test_other_processes_can_compute_it(long_run, in_chunks_of, monkeypatch):
 def test_a_run_on_object_storage_is_read_by_its_address(run):
     """Pickled, the array contains nothing else."""
     pytest.importorskip("fsspec")
-    there = Run.create("memory://labelled/run", list(run.layers.values()))
+    there = Run.create("memory://export/run", list(run.layers.values()))
     assert to_xarray(there, "conv1").shape[0] == 0
     for step in run.steps:
         there.append(run.snapshot(step))
-    array = to_xarray("memory://labelled/run", "conv1")
+    array = to_xarray("memory://export/run", "conv1")
     np.testing.assert_array_equal(array, stacked(run, "conv1"))
     name = to_xarray(there, "conv1").data.name
     assert name == array.data.name
@@ -301,7 +301,7 @@ def test_a_run_on_object_storage_is_read_by_its_address(run):
     assert stored.path == "memory://labelled/run"
     there.append(run.snapshot(0))
     assert to_xarray(there, "conv1").data.name != name
-    Run.delete("memory://labelled/run")
+    Run.delete("memory://export/run")
 
 
 def test_the_same_array_has_the_same_name_in_dask(run):
