@@ -348,7 +348,7 @@ def _readable_moments(run: Run, layers: Sequence[str], steps: Sequence[int]) -> 
     moments = {}
     for step in steps:
         try:
-            if run.prefetches:  # the kernels come in the same requests, and are kept
+            if run.path.concurrent:  # the kernels come in the same requests, and are kept
                 moments[step] = run.snapshot(step, layers).moment
             else:
                 moments[step] = run.moment(step)

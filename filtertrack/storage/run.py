@@ -344,11 +344,6 @@ class Run:
         self._check_fit(step, members, heads)
         self.moment(step)
 
-    @property
-    def prefetches(self) -> bool:
-        """Whether the next steps are read ahead, and arrays that were read are kept in memory."""
-        return self._snapshots.concurrent
-
     def _moment(self, step: int, text: np.ndarray) -> Moment:
         try:
             moment = moment_of(text)
