@@ -162,8 +162,9 @@ def animate(
         Animation(path=PosixPath('evolution.gif'), frames=31, seconds=6.1, shape=(733, 646))
     """
     layers, steps, filters = map(repeatable, (layers, steps, filters))
-    given = locals()
     run = open_run(run)
+    compare = None if compare is None else open_run(compare)
+    given = locals()
     if output is None:
         output = default_output(run.path, "evolution.gif", animate, given)
     target = Path(output)

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 from zlib import crc32
 
-from filtertrack.errors import FiltertrackError, is_list
-from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
+from filtertrack.errors import is_list
+from filtertrack.storage.paths import StoragePath
 
 _LONGEST = 120
 _UNNAMED = {"huge", "progress"}
@@ -18,7 +18,7 @@ _UNNAMED = {"huge", "progress"}
 
 
 def default_output(
-    run_path: PathOrAddress, name: str, draw: Callable[..., Any], given: Mapping[str, Any]
+    folder: StoragePath, name: str, draw: Callable[..., Any], given: Mapping[str, Any]
 ) -> Path:
     """Return the default output file for a picture of a run.
 
@@ -27,20 +27,21 @@ def default_output(
     that was drawn with the same options.
 
     Args:
-        run_path: The run's folder.
+        folder: The run's folder.
         name: File name of the picture without options, such as ``"evolution.gif"``.
         draw: The function that draws it; its keyword parameters are the options.
-        given: The options that it is called with; other names are ignored.
+        given: The options that it is called with; other names are ignored. A compared run is an
+            opened one.
 
     Example:
+        >>> from filtertrack.storage.paths import path_of
         >>> def draw(run, *, layers=None, delta=False, fps=10): ...
-        >>> default_output("runs/exp1", "evolution.gif", draw, {"fps": 10}).as_posix()
+        >>> default_output(path_of("runs/exp1"), "evolution.gif", draw, {"fps": 10}).as_posix()
         'runs/exp1/evolution.gif'
-        >>> default_output(".", "a.gif", draw, {"layers": ["b/c"], "delta": True}).name
+        >>> default_output(path_of("."), "a.gif", draw, {"layers": ["b/c"], "delta": True}).name
         'a-b~c-delta.gif'
     """
     stem, ending = Path(name).stem, Path(name).suffix
-    folder = path_of(run_path)
     whole = "-".join([stem, *_option_texts(folder, draw, given)]).replace("/", "~")
     text = quote(whole, safe="~,+=")
     if len(text) > _LONGEST:
@@ -62,7 +63,7 @@ def _option_texts(
         if name == "layers":
             yield value if isinstance(value, str) else "+".join(map(str, value))
         elif name == "compare":
-            yield f"vs-{_relative_name(folder, getattr(value, 'path', value))}"
+            yield f"vs-{_relative_name(folder, value.path)}"
         elif value is True:
             yield name.replace("_", "-")
         else:
@@ -73,14 +74,11 @@ def _is_same(value: Any, default: Any) -> bool:
     return value is default or (not is_list(value) and bool(value == default))
 
 
-def _relative_name(folder: StoragePath, other: Any) -> str:
+def _relative_name(folder: StoragePath, other: StoragePath) -> str:
     """Return another run's path relative to the parent of this run's folder."""
-    # It may be no path at all, which is reported when it is opened, or on another drive.
-    with suppress(TypeError, ValueError, FiltertrackError):
-        path = path_of(other)
-        if folder.is_remote or path.is_remote:
-            return str(path)
-        return Path(os.path.relpath(str(path), str(folder.absolute().parent))).as_posix()
+    if not (folder.is_remote or other.is_remote):
+        with suppress(ValueError):  # on another drive
+            return Path(os.path.relpath(str(other), str(folder.absolute().parent))).as_posix()
     return str(other)
 
 

@@ -1,16 +1,20 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from filtertrack.outputs.output_names import default_output
+from filtertrack.storage.paths import path_of
 
 
 def draw(run, *, layers=None, compare=None, steps=None, delta=False, fps=10.0, huge=False):
     """A function whose keywords are the options of a picture."""
 
 
-def name_of(run_path="runs/exp1", **options):
-    return default_output(run_path, "evolution.gif", draw, options)
+def name_of(folder="runs/exp1", compare=None, **options):
+    if compare is not None:
+        options["compare"] = SimpleNamespace(path=path_of(compare))  # an open run, for its path
+    return default_output(path_of(folder), "evolution.gif", draw, options)
 
 
 @pytest.mark.parametrize(
