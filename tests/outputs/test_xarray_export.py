@@ -296,9 +296,9 @@ def test_a_run_on_object_storage_is_read_by_its_address(run):
     np.testing.assert_array_equal(array, stacked(run, "conv1"))
     name = to_xarray(there, "conv1").data.name
     assert name == array.data.name
-    assert array.attrs["run"] == "memory://labelled/run"
+    assert array.attrs["run"] == "memory://export/run"
     stored = pickle.loads(pickle.dumps(xarray_export._stored(there, "conv1", None)))  # noqa: S301
-    assert stored.path == "memory://labelled/run"
+    assert stored.path == "memory://export/run"
     there.append(run.snapshot(0))
     assert to_xarray(there, "conv1").data.name != name
     Run.delete("memory://export/run")

@@ -251,7 +251,7 @@ def test_a_new_training_is_refused_while_an_old_writer_may_still_write(monkeypat
 
 
 def impatient(*sinks, **options):
-    return BackgroundWriter(*sinks, **options, patience=0.05)
+    return BackgroundWriter(*sinks, **options, timeout=0.05)
 
 
 def test_a_connection_lost_before_the_model_is_built(data, connection, short_retries, caplog):
