@@ -7,14 +7,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from filtertrack.cli_options import parse_arguments
 from filtertrack.errors import FiltertrackError, counted, listed, printable
-from filtertrack.render.look import Look
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -145,7 +143,9 @@ def _check_writable(path: Path, option: str) -> None:
 
 def _picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that animations and filmstrips share."""
-    return _selected(arguments, ("layers", "steps", *(field.name for field in fields(Look))))
+    from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - keeps --help fast
+
+    return _selected(arguments, ("layers", "steps", *(option.name for option in LOOK_OPTIONS)))
 
 
 def _selected(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """The argument parser of the command line, and the functions that read its values.
 
-The options of a look come from ``LOOK_OPTIONS``. No module that loads numpy is imported here, so
-``filtertrack --help`` stays fast.
+The options of a look come from ``LOOK_OPTIONS``. Only the options of the command that is run are
+built, and no module that loads numpy is imported, so commands start fast.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from filtertrack._version import __version__
-from filtertrack.outputs.animation_pace import TIMES
-from filtertrack.render.look import LOOK_OPTIONS, Channels, LookOption
+
+if TYPE_CHECKING:
+    from filtertrack.render.look import Channels, LookOption
 
 _RUN = "what FilterTracker was given: a folder, or an address such as s3://bucket/run"
 
@@ -27,8 +28,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     Returns:
         The values by name; ``command`` is the name of the command.
     """
-    parser = make_parser()
     words = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser(next((word for word in words if not word.startswith("-")), None))
     arguments, further = parser.parse_known_args(words)
     if further:
         if not getattr(arguments, "layers", None) or any(word.startswith("-") for word in further):
@@ -46,21 +47,21 @@ def _is_layers(word: str) -> bool:
     return word.startswith("--l") and "--layers".startswith(word.partition("=")[0])
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def make_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the program, with the options of one of its commands.
+
+    Args:
+        command: The command's name; None for none of them.
+    """
     parser = argparse.ArgumentParser(
         prog="filtertrack", description="Look at the filters of a training run."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    _add_animate(commands.add_parser("animate", help="make an animation of a run's filters"))
-    _add_filmstrip(commands.add_parser("filmstrip", help="make a figure: filters by steps"))
-    _add_measure(commands.add_parser("measure", help="say in numbers what the filters are"))
-    _add_view(commands.add_parser("view", help="open TensorBoard with the filters in front"))
-    info = commands.add_parser("info", help="say what a run holds")
-    info.add_argument("run", metavar="RUN", help=_RUN)
-    verify = commands.add_parser("verify", help="read a run whole and list what is damaged")
-    verify.add_argument("run", metavar="RUN", help=_RUN)
+    for name, (text, add_options) in _COMMANDS.items():
+        command_parser = commands.add_parser(name, help=text)
+        if name == command:
+            add_options(command_parser)
     return parser
 
 
@@ -78,6 +79,8 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="longer side of all grids (640; for several up to 1280)",
     )
+    from filtertrack.outputs.animation_pace import TIMES  # noqa: PLC0415 - for this command only
+
     pace = parser.add_argument_group("how fast it goes")
     pace.add_argument("--fps", type=float, default=10.0, help="snapshots a second (%(default)g)")
     pace.add_argument("--seconds", type=float, help="how long the whole lasts, instead of --fps")
@@ -117,7 +120,7 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         "structure, unstructured), when they formed, which hardly moved and which repeat each "
         "other; of a single layer, also what each filter is."
     )
-    parser.add_argument("run", metavar="RUN", help=_RUN)
+    _add_run(parser)
     _add_layers(parser, "all")
     _add_steps(parser, "which snapshots (all)")
     parser.add_argument(
@@ -146,17 +149,34 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help=_RUN)
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "animate": ("make an animation of a run's filters", _add_animate),
+    "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
+    "measure": ("say in numbers what the filters are", _add_measure),
+    "view": ("open TensorBoard with the filters in front", _add_view),
+    "info": ("say what a run holds", _add_run),
+    "verify": ("read a run whole and list what is damaged", _add_run),
+}
+"""Each command: its description in one line, and the function that adds its options."""
+
+
 def _add_picture_options(
     parser: argparse.ArgumentParser, output: str, theme: str
 ) -> "argparse._ArgumentGroup":
     """Add the options that animations and filmstrips share; return the group of the last ones."""
-    parser.add_argument("run", metavar="RUN", help=_RUN)
+    _add_run(parser)
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
         help=f"what to write (RUN/{output}, the other options added to its name)",
     )
+    from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - for these commands only
+
     group = parser.add_argument_group("what is shown")
     _add_layers(group, "the first")
     _add_steps(group, "which snapshots")
@@ -180,7 +200,7 @@ def _add_steps(parser: "argparse._ActionsContainer", text: str) -> None:
     parser.add_argument("--steps", type=numbers, action="extend", metavar="0,1,5-20", help=text)
 
 
-def _add_look_option(parser: "argparse._ActionsContainer", option: LookOption) -> None:
+def _add_look_option(parser: "argparse._ActionsContainer", option: "LookOption") -> None:
     """Add the argument of an option of ``Look``."""
     flags = [f"--{option.name.replace('_', '-')}"]
     flags += [flag.replace("centred", "centered") for flag in flags if "centred" in flag]
@@ -230,7 +250,7 @@ def _number_or_range(text: str) -> int | range:
     return range(int(first), int(last) + 1, int(every) if slash else 1)
 
 
-def channels(text: str) -> Channels:
+def channels(text: str) -> "Channels":
     """Read ``3`` or ``strongest`` as how input channels are drawn: see ``cells.view_of``."""
     if text == "strongest":
         return "strongest"

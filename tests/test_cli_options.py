@@ -67,15 +67,19 @@ def test_both_spellings_of_centred(run, capsys, option):
 
 def test_look_options_are_those_of_look():
     """Each field of ``Look`` has an argument with its choices and default; a filmstrip is light."""
-    commands = make_parser()._subparsers._group_actions[0].choices
+
+    def actions_of(command):
+        parser = make_parser(command)._subparsers._group_actions[0].choices[command]
+        return {action.dest: action for action in parser._actions}
+
     for command, theme in (("animate", "dark"), ("filmstrip", "light")):
-        actions = {action.dest: action for action in commands[command]._actions}
+        actions = actions_of(command)
         for option in LOOK_OPTIONS:
             action = actions[option.name]
             assert action.default == (theme if option.name == "theme" else option.default)
             assert tuple(action.choices or ()) == option.choices
             assert (action.nargs == 0) == option.flag
-    times = {action.dest: action for action in commands["animate"]._actions}["time"]
+    times = actions_of("animate")["time"]
     assert (times.choices, times.default) == (TIMES, Pace().time)
 
 
