@@ -95,9 +95,16 @@ class LocalFile(io.FileIO):
             microseconds.
     """
 
+    __slots__ = ("_modified", "size")
+
     name: str
     size: int
-    stamp: int
+    _modified: int
+
+    @property
+    def stamp(self) -> int:
+        """The modification time."""
+        return self._modified // 1000
 
     def prefetch(self, ranges: Callable[[], Sequence[tuple[int, int]]]) -> None:
         """Do nothing: reads from disk need no request."""
@@ -119,13 +126,12 @@ def open_regular(path: str | Path, most: int | None = None, within: str | None =
     # Checked before opening, as opening alone has effects on some devices; and again on the open
     # file, which may have been replaced in between.
     _check_regular(path, os.stat(path))  # noqa: PTH116 - Path.stat takes twice as long
-    file = LocalFile(
-        str(path), "rb", opener=_open_to_read if within is None else _opener_within(within)
-    )
+    opener = _open_to_read if within is None else _opener_within(within)
+    file = LocalFile(str(path), "rb", opener=opener)
     try:
         status = os.fstat(file.fileno())
         _check_regular(path, status)
-        file.size, file.stamp = status.st_size, status.st_mtime_ns // 1000
+        file.size, file._modified = status.st_size, status.st_mtime_ns  # noqa: SLF001 - it is made here
         check_size(path, file.size, most)
     except BaseException:
         file.close()
