@@ -158,7 +158,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.measurement import measure_selection  # noqa: PLC0415
     from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
     from filtertrack.outputs.tables import write_csv, write_json  # noqa: PLC0415
-    from filtertrack.storage.files import check_target  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.storage.local_files import check_target  # noqa: PLC0415 - keeps --help fast
 
     at = arguments.at
     files: list[tuple[str, Sequence[str], Callable[[Measurement, Path], object]]] = [

@@ -5,6 +5,7 @@ raised or logged is made printable here.
 """
 
 import logging
+import math
 import operator
 import re
 import traceback
@@ -22,7 +23,7 @@ _LONGEST = 4000
 
 
 class FiltertrackError(Exception):
-    """An error that the user can act on: it says what was expected, what came, and what to do.
+    """An error that the user can act on: it says what was expected, what was given, and what to do.
 
     All errors that this package raises on purpose are of this class, so a program needs one
     ``except`` clause only. The command line prints them as one line.
@@ -135,3 +136,15 @@ class _Messages(logging.Filter):
 
 
 logging.getLogger("filtertrack").addFilter(_Messages())
+
+
+def size_text(count: float) -> str:
+    """Format a number of bytes with a suitable unit.
+
+    Example:
+        >>> size_text(2_400_000_000), size_text(31_400_000), size_text(900)
+        ('2.4 GB', '31 MB', '1 kB')
+    """
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"

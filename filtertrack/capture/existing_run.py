@@ -185,7 +185,7 @@ def _holds(run: Run, step: int, weights: Mapping[str, np.ndarray]) -> bool:
     try:
         return same_weights(run.snapshot(step).arrays, weights)
     except FiltertrackError as error:  # it is damaged, or larger than memory
-        _log.warning("training goes on with other weights as far as can be told: %s", error)
+        _log.warning("the weights are not compared, so the run's snapshots stay: %s", error)
         return False
 
 

@@ -4,9 +4,8 @@ import logging
 import shlex
 from collections.abc import Sequence
 
-from filtertrack.errors import counted, listed
+from filtertrack.errors import counted, listed, size_text
 from filtertrack.snapshot import LayerInfo, total_bytes
-from filtertrack.storage.memory_limit import size_text
 from filtertrack.storage.paths import StoragePath
 from filtertrack.tensorboard_plugin.summaries import event_bytes
 

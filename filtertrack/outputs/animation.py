@@ -23,7 +23,7 @@ from filtertrack.outputs.run_selection import (
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS, Writer, format_of
 from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
-from filtertrack.storage.files import check_target, write_whole
+from filtertrack.storage.local_files import check_target, write_whole
 
 Progress = Callable[[int, int], None]
 _LARGEST_IN_A_NOTEBOOK = 50 << 20

@@ -25,7 +25,7 @@ from filtertrack.outputs.measurement import MeasuredLayer, Measurement
 from filtertrack.render.look import ThemeName
 from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.render.text import cut
-from filtertrack.storage.files import check_target
+from filtertrack.storage.local_files import check_target
 
 _WIDTH, _ROW_HEIGHT, _TITLE_AND_LEGEND = 6.7, 1.75, 0.75
 """Inches: width of the figure, height of a layer's row, height of title and legend together."""

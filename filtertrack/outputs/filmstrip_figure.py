@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from filtertrack.errors import FiltertrackError, printable
+from filtertrack.errors import FiltertrackError, printable, size_text
 from filtertrack.outputs.filmstrip_layout import (
     FONT,
     POINT,
@@ -41,8 +41,7 @@ from filtertrack.render.layer_look import describe_look
 from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.render.text import cut
-from filtertrack.storage.files import check_target
-from filtertrack.storage.memory_limit import size_text
+from filtertrack.storage.local_files import check_target
 from filtertrack.storage.run import Run
 
 _LINE = 1.05

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, size_text
 from filtertrack.render.cells import View
 from filtertrack.render.grid import Layout
 from filtertrack.render.text import font_size, line_height
-from filtertrack.storage.memory_limit import size_text
 
 NARROWEST = 260
 """Width of a frame, in pixels, at least: a caption in less would not be legible."""

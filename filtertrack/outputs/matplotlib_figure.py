@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from filtertrack.render.palette import Rgb
-from filtertrack.storage.files import write_whole
+from filtertrack.storage.local_files import write_whole
 
 Colour = tuple[float, float, float]
 """Red, green and blue from 0 to 1, as matplotlib expects them."""

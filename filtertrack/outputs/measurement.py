@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from filtertrack import measures
-from filtertrack.errors import FiltertrackError, counted
+from filtertrack.errors import FiltertrackError, counted, size_text
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
 from filtertrack.outputs.run_selection import (
@@ -22,7 +22,6 @@ from filtertrack.outputs.run_selection import (
 )
 from filtertrack.render.cells import to_channels, view_of
 from filtertrack.snapshot import LayerInfo, Moment
-from filtertrack.storage.memory_limit import size_text
 from filtertrack.storage.run import Run, shorten
 
 Table = dict[str, np.ndarray]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias, TypeVar
@@ -20,6 +21,8 @@ _Result = TypeVar("_Result")
 
 _MOST_COMPARED, _LARGEST_COMPARED = 64, 32 << 20
 """Layers that are compared to find one that has changed, and bytes of the largest of them."""
+
+_LEFT_OUT = "others are damaged or were removed, as the log says"
 
 _log = logging.getLogger("filtertrack")
 
@@ -46,7 +49,6 @@ class RunSelection:
         steps: Steps of snapshots that all runs have, ascending.
         moments: For each run, the moment of each of these snapshots.
         least: Number of snapshots that are needed.
-        steps_given: Whether the caller selected the steps; else they are all of the run.
     """
 
     runs: tuple[Run, ...]
@@ -54,7 +56,6 @@ class RunSelection:
     steps: tuple[int, ...]
     moments: tuple[tuple[Moment, ...], ...]
     least: int = 1
-    steps_given: bool = False
 
     @property
     def unit(self) -> str:
@@ -76,11 +77,10 @@ class RunSelection:
             moments=tuple(tuple(run[number] for number in numbers) for run in self.moments),
         )
 
-    def check_enough(self) -> None:
-        """Raise ``FiltertrackError`` if there are fewer snapshots than ``least``."""
+    def check_enough(self, advice: str) -> None:
+        """Raise ``FiltertrackError``, with an advice, if there are fewer snapshots than needed."""
         if len(self.steps) < self.least:
             names = " and ".join(map(_name, self.runs))
-            advice = "choose more steps" if self.steps_given else "train for longer"
             raise FiltertrackError(
                 f"{names} hold{'s' if len(self.runs) == 1 else ''} "
                 f"{counted(len(self.steps), 'readable snapshots')} to show; it takes at least "
@@ -140,9 +140,12 @@ def select_from_run(
         readable,
         tuple(tuple(found[step] for step in readable) for found in moments),
         least,
-        steps_given=steps is not None,
     )
-    selection.check_enough()
+    if len(readable) < len(common):
+        advice = _LEFT_OUT
+    else:
+        advice = "train for longer" if steps is None else "choose more steps"
+    selection.check_enough(advice)
     return selection
 
 
@@ -164,9 +167,9 @@ def read_kernels(run: Run, layer: str, step: int) -> np.ndarray:
 def skip_damaged(selection: RunSelection, use: Callable[[RunSelection], _Result]) -> _Result:
     """Call a function that reads the kernels of a selection, without those that are damaged.
 
-    When a kernel cannot be read, all damaged snapshots are searched for and left out, with a
-    warning in the log for each, and the function is called again with the others. So a run without
-    damage is read only once.
+    When a kernel cannot be read, all snapshots that are damaged or were removed meanwhile are left
+    out, with a warning in the log for each, and the function is called again with the others.
+    So a run without damage is read only once.
 
     Args:
         selection: The layers and steps.
@@ -187,16 +190,25 @@ def skip_damaged(selection: RunSelection, use: Callable[[RunSelection], _Result]
         try:
             return use(selection)
         except DamagedSnapshotError as error:
-            faults = {error.step: str(error)}
-        faults |= _damaged_kernels(selection)
+            faults = {error.step: str(error)} | _unreadable(selection, error.step)
         for step in sorted(faults):
             _log.warning("left out step %d: %s", step, faults[step])
         selection = selection.at([step for step in selection.steps if step not in faults])
-        selection.check_enough()
+        selection.check_enough(_LEFT_OUT)
 
 
-def _damaged_kernels(selection: RunSelection) -> dict[int, str]:
-    """Read all kernels of a selection; return the steps that cannot be read, with the reason."""
+def _unreadable(selection: RunSelection, first: int) -> dict[int, str]:
+    """Return the steps of a selection whose kernels cannot be read, with the reason.
+
+    Args:
+        selection: The layers and steps.
+        first: A step that cannot be read. If its snapshot was removed, others were probably removed
+            as well: these are found without reading any kernel.
+    """
+    existing = set(selection.runs[0].steps).intersection(*(run.steps for run in selection.runs))
+    if first not in existing:
+        removed = [step for step in selection.steps if step not in existing]
+        return dict.fromkeys(removed, "it was removed meanwhile")
     faults = {}
     for step in selection.steps:
         try:
@@ -348,13 +360,17 @@ def _readable_moments(run: Run, layers: Sequence[str], steps: Sequence[int]) -> 
     moments = {}
     for step in steps:
         try:
-            if run.path.concurrent:  # the kernels come in the same requests, and are kept
-                moments[step] = run.snapshot(step, layers).moment
-            else:
-                moments[step] = run.moment(step)
+            moments[step] = _read_moment(run, layers, step)
         except FiltertrackError as error:
             _log.warning("left out step %d: %s", step, error)
     return moments
+
+
+def _read_moment(run: Run, layers: Sequence[str], step: int) -> Moment:
+    if run.path.concurrent:  # the kernels come in the same requests, and are kept
+        with suppress(FiltertrackError):  # they are checked when they are used
+            return run.snapshot(step, layers).moment
+    return run.moment(step)
 
 
 def _name(run: Run) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table as TextTable
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
 from filtertrack.render.caption import number_text
 from filtertrack.snapshot import Moment, describe
-from filtertrack.storage.files import write_whole
+from filtertrack.storage.local_files import write_whole
 
 NOTHING = "–"
 """The text of a value that is zero or not known."""

@@ -16,10 +16,8 @@ Order = Literal["stored", "similarity", "orientation", "drift", "label"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 
 Scale = Literal["frame", "filter", "layer"]
-SCALES: tuple[Scale, ...] = get_args(Scale)
 
 ThemeName = Literal["dark", "light"]
-THEME_NAMES: tuple[ThemeName, ...] = get_args(ThemeName)
 
 Channels: TypeAlias = Literal["strongest"] | int | None
 """How a layer's input channels are drawn: collapsed to the filter's strongest pattern, one of them

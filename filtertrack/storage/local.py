@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.storage.files import LocalFile, open_regular, write_whole
+from filtertrack.storage.local_files import LocalFile, open_regular, write_whole
 
 if TYPE_CHECKING:
     _SystemPath = Path

@@ -1,11 +1,10 @@
 """Memory limit of the process, and the check of sizes against it."""
 
-import math
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, size_text
 
 _SMALL = 1 << 26
 """Bytes that are always allowed, without looking up the limit."""
@@ -16,18 +15,6 @@ _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-
-
-def size_text(count: float) -> str:
-    """Format a number of bytes with a suitable unit.
-
-    Example:
-        >>> size_text(2_400_000_000), size_text(31_400_000), size_text(900)
-        ('2.4 GB', '31 MB', '1 kB')
-    """
-    if count >= 1e9:
-        return f"{count / 1e9:,.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 
 
 def machine_memory() -> int:

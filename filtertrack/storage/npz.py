@@ -17,7 +17,7 @@ import numpy as np
 from zlib_ng.zlib_ng import crc32
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.storage.files import damaged_file
+from filtertrack.storage.local_files import damaged_file
 from filtertrack.storage.memory_limit import check_memory
 from filtertrack.storage.paths import OpenFile, StoragePath
 from filtertrack.storage.zip_format import (

@@ -29,7 +29,9 @@ class OpenFile(Protocol):
 
     name: str
     size: int
-    stamp: int
+
+    @property
+    def stamp(self) -> int: ...  # noqa: D102 - described above
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Set the position of the next read."""

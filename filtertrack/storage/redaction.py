@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from filtertrack.errors import printable
 
@@ -17,6 +17,7 @@ _SHORTEST = 4
 """Characters of a secret: shorter values would be replaced within ordinary words."""
 _REPLACEMENT = "***"
 _USERINFO = re.compile(r"(?<=://)[^/\s]+@")
+_HEADER = re.compile(r"(?<=\bauthorization)\b.*", re.IGNORECASE)
 _QUERY = re.compile(r"(?<=\?)[^\s'\"<>]*=[^\s'\"<>]*")
 """The query string of a URL, whole or without its scheme and host."""
 
@@ -24,8 +25,8 @@ _QUERY = re.compile(r"(?<=\?)[^\s'\"<>]*=[^\s'\"<>]*")
 def hide_secrets(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """Return an error's message as one line without credentials.
 
-    Removed are the known secrets, and the userinfo and the query string of each URL, which may be a
-    signed one.
+    Removed are the known secrets, what follows the name of the header ``Authorization``, and the
+    userinfo and the query string of each URL, which may be a signed one.
 
     Args:
         error: The error.
@@ -37,17 +38,27 @@ def hide_secrets(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """
     text = " ".join(str(error).split()) or type(error).__name__
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, _REPLACEMENT).replace(quote(secret, safe=""), _REPLACEMENT)
-    for pattern in (_USERINFO, _QUERY):
+        for form in (secret, quote(secret, safe=""), unquote(secret)):
+            text = text.replace(form, _REPLACEMENT)
+    for pattern in (_USERINFO, _QUERY, _HEADER):
         text = pattern.sub(_REPLACEMENT, text)
     return printable(text[:_LONGEST_MESSAGE])
 
 
 def known_secrets(options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the secrets in a file system's options and in the environment."""
-    environment = {name: value for name, value in os.environ.items() if _VARIABLES.match(name)}
-    for name, value in [*environment.items(), *options.items()]:
+    """Yield the secrets in a file system's options and in the environment.
+
+    Of a connection string, such as ``"AccountName=a;AccountKey=…"``, also the secrets in it.
+    """
+    yield from _secrets_in({k: v for k, v in os.environ.items() if _VARIABLES.match(k)})
+    yield from _secrets_in(options)
+
+
+def _secrets_in(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from known_secrets(value)
+            yield from _secrets_in(value)
         elif _SECRET_NAME.search(name) and isinstance(value, str) and len(value) >= _SHORTEST:
             yield value
+            parts = (part.partition("=") for part in value.split(";"))
+            yield from _secrets_in({inner: secret for inner, _, secret in parts})

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 import fsspec
 
 from filtertrack.errors import FiltertrackError, UnreachableError
-from filtertrack.storage.files import check_size
+from filtertrack.storage.local_files import check_size
 from filtertrack.storage.redaction import hide_secrets
 from filtertrack.storage.retry import RetryingFileSystem
 

@@ -55,7 +55,7 @@ class RetryingFileSystem:
             if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
                 # Some file systems raise it for a lost connection.
                 raise UnreachableError(errno.EIO, hide_secrets(cause, self._secrets)) from None
-            raise FileNotFoundError(errno.ENOENT, "it is not there") from None
+            raise FileNotFoundError(errno.ENOENT, "no such file") from None
         except PermissionError as error:
             raise PermissionError(errno.EACCES, hide_secrets(error, self._secrets)) from None
         except Exception as error:  # noqa: BLE001 - each file system has its own errors

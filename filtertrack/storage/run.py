@@ -23,7 +23,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
-from filtertrack.storage.files import damaged_file, is_temporary
+from filtertrack.storage.local_files import damaged_file, is_temporary
 from filtertrack.storage.npz import ArrayReader, write_arrays
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of, remove_files
 from filtertrack.storage.prefetch import Prefetcher, Read

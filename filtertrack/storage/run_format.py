@@ -19,7 +19,7 @@ from zlib_ng.zlib_ng import crc32
 
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.snapshot import PLAIN_TYPES, LayerInfo, Moment, Snapshot, stored_type
-from filtertrack.storage.files import damaged_file
+from filtertrack.storage.local_files import damaged_file
 from filtertrack.storage.paths import StoragePath
 
 MANIFEST = "manifest.json"

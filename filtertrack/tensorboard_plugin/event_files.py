@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 from google_crc32c import value as crc32c
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-from filtertrack.storage.files import open_to_change
+from filtertrack.storage.local_files import open_to_change
 from filtertrack.storage.paths import StoragePath
 
 _SECOND = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.")

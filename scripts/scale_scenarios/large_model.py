@@ -15,8 +15,8 @@ from scale_scenarios.report import Row, Scenario, seconds, size
 _FIRST = {"conv1": (7, 7, 3, 64), "conv2": (3, 3, 64, 64)}
 _WIDE, _BLOCKS, _LAST = 8192, 3, 2560
 _SNAPSHOTS = 20
-_BREAKS = (
-    "nothing, as long as layers are chosen: what is not tracked is neither read nor copied. "
+_FIRST_LIMIT = (
+    "nothing, if layers are chosen: other layers are neither read nor copied. "
     "Without `layers` every snapshot is the whole model: at most four copies of it in memory (two "
     "wait, one is written, one is copied), and of the one that is written another of twice the "
     "size, because `.npy` has no bfloat16. The tracker says before the first batch what a snapshot "
@@ -69,7 +69,7 @@ def large_model(folder: Path, *, quick: bool) -> Scenario:
             f"{size(4 * parameters)} on disk"),
     ]  # fmt: skip
     billions = f"{parameters / 1e9:.3g} billion"
-    return Scenario(f"{billions} parameters, the first two layers tracked", rows, _BREAKS)
+    return Scenario(f"{billions} parameters, the first two layers tracked", rows, _FIRST_LIMIT)
 
 
 def _snapshot_bytes(folder: Path) -> int:

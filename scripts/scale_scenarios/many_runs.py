@@ -20,10 +20,11 @@ _AT_FIRST = 10
 """Approximate number of files that TensorBoard has open without any run."""
 _LIMIT, _FEW = 1024, 512
 _TAG = "filters_timelapse/conv1"
-_BREAKS = (
+_FIRST_LIMIT = (
     "TensorBoard itself, which keeps one file open a run: at about a thousand runs the usual limit "
     "of 1,024 open files is reached. Its fast loader then leaves runs out, with no more than a "
-    "line in the log; with `--load_fast=false` nothing answers any more, the tab Filters neither. "
+    "line in the log; with `--load_fast=false` TensorBoard stops answering, including the tab "
+    "Filters. "
     "`filtertrack view` asks the system for more by itself; before `tensorboard`, `ulimit -n 8192` "
     "helps. The tab keeps no files open; it stops at 20,000 folders, and says so."
 )
@@ -61,7 +62,9 @@ def many_runs(folder: Path, *, quick: bool) -> Scenario:
         )
         what = f"`{way[0]}`, where {_FEW} files may be open: runs shown"
         rows.append(Row(what, "", said))
-    return Scenario(f"{count:,} runs of {_SNAPSHOTS} snapshots under one log folder", rows, _BREAKS)
+    return Scenario(
+        f"{count:,} runs of {_SNAPSHOTS} snapshots under one log folder", rows, _FIRST_LIMIT
+    )
 
 
 def _rows(name: str, served: Served, count: int) -> list[Row]:

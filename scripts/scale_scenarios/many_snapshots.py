@@ -27,12 +27,12 @@ _SHAPES = {"conv1": (3, 3, 3, 16), "conv2": (3, 3, 16, 16)}
 _EPOCH = _THIN = 100
 _A_PIXEL = 632 * 632
 """Bytes of a frame of conv1 with default options."""
-_BREAKS = (
+_FIRST_LIMIT = (
     "`animate` without options: a picture a snapshot would last almost three hours, and is refused "
     "before anything is drawn. `--seconds 12` shows as many as a browser can, from the whole run. "
     "Then `measure`, which fits patterns to every filter at every step and keeps it all in its "
     "tables: `measure(run, steps=range(0, 100_000, 100))`. Adding, listing, reading and the tab "
-    "Filters do not mind. `keep=1000` bounds all of it, at 2,000 files."
+    "Filters are not affected. `keep=1000` bounds all of it, at 2,000 files."
 )
 
 
@@ -72,7 +72,7 @@ def many_snapshots(folder: Path, *, quick: bool) -> Scenario:
     rows += _refused(path, count, some)
     rows += _measured(path, many, count)
     rows += _events(folder.with_name("events"), 2 * many, count, quick=quick)
-    return Scenario(f"{count:,} snapshots of a small model", rows, _BREAKS)
+    return Scenario(f"{count:,} snapshots of a small model", rows, _FIRST_LIMIT)
 
 
 def _measured(path: str, some: int, count: int) -> list[Row]:

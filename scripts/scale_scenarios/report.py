@@ -28,12 +28,12 @@ class Scenario:
     Attributes:
         title: What is large.
         rows: The figures.
-        breaks: What reaches its limit first, and the remedy: Markdown.
+        first_limit: What reaches its limit first, and the remedy: Markdown.
     """
 
     title: str
     rows: Sequence[Row]
-    breaks: str
+    first_limit: str
 
 
 def seconds(value: float) -> str:
@@ -73,5 +73,5 @@ def to_markdown(facts: Mapping[str, str], scenarios: Iterable[Scenario]) -> str:
     for scenario in scenarios:
         lines = [f"| {scenario.title} | on paper | measured |", "|---|---|---|"]
         lines += [f"| {row.what} | {row.paper} | {row.measured} |" for row in scenario.rows]
-        parts += ["\n".join(lines), f"**Breaks first:** {scenario.breaks}"]
+        parts += ["\n".join(lines), f"**First limit:** {scenario.first_limit}"]
     return "\n\n".join(parts) + "\n"

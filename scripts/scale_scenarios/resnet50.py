@@ -24,13 +24,13 @@ from scale_scenarios.size_estimates import bytes_below, event_bytes, file_bytes
 from scale_scenarios.tensorboard_load import SLOW, VIEW, serve
 
 _PLANNED = 301
-_BREAKS = (
+_FIRST_LIMIT = (
     "the disk: 28 GB of snapshots, which the tracker says before the first batch, and 3 GB of "
     "events. `keep=50` makes it 9.4 GB, `layers='first'` 11 MB. Then the background, if snapshots "
     "are due more often than they can be stored and drawn: when two wait, training waits ten "
     "seconds at most, then a snapshot is given up, and counted. Memory is bounded: two wait, one "
     "is written, one is copied. TensorBoard's own tabs read all events at every start; the tab "
-    "Filters does without."
+    "Filters reads no events."
 )
 
 
@@ -96,7 +96,7 @@ def resnet50(folder: Path, *, quick: bool) -> Scenario:
         served = serve(way, folder, 1, last, {})
         rows.append(Row(f"`{way[0]}`: until all of {count} is read", "", str(served)))
     title = f"ResNet-50, 300 epochs: {len(layers)} kernels, {_PLANNED} snapshots"
-    return Scenario(title, rows, _BREAKS)
+    return Scenario(title, rows, _FIRST_LIMIT)
 
 
 def _halves(times: list[float]) -> str:

@@ -126,9 +126,9 @@ def test_animate_with_too_few_readable_kernels_keeps_the_old_file(long_run, tmp_
     target.write_bytes(b"old")
     for step in range(1, 6):
         damage_kernel(long_run, step)
-    with pytest.raises(FiltertrackError, match=r"holds 1 readable snapshot to .*: train"):
+    with pytest.raises(FiltertrackError, match=r"holds 1 readable snapshot to .*: others"):
         animate(long_run, target, layers="conv1")
-    with pytest.raises(FiltertrackError, match=r"holds 0 readable snapshots to .*: choose"):
+    with pytest.raises(FiltertrackError, match=r"holds 0 readable snapshots to .*: others"):
         animate(long_run, target, layers="conv1", steps=[2, 4])
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "run"]
@@ -141,6 +141,21 @@ def test_a_snapshot_that_is_removed_while_drawing_is_left_out(long_run, tmp_path
         long_run.remove(4)
 
     assert animate(long_run, tmp_path / "a.gif", layers="conv1", progress=remove).frames == 5
+
+
+def test_snapshots_removed_while_drawing_are_found_without_reading_the_others(long_run, tmp_path):
+    """All at once: drawing starts again only once."""
+    run, progress = CountingRun(long_run.path), []
+
+    def remove(*done):
+        progress.append(done)
+        if len(progress) == 1:
+            for step in (2, 4):
+                long_run.remove(step)
+
+    assert animate(run, tmp_path / "a.gif", layers="conv1", progress=remove).frames == 4
+    assert [done for done in progress if done[0] == 1] == [(1, 6), (1, 4)]
+    assert run.reads["conv1/kernel", 5] == 1
 
 
 def test_filmstrip_leaves_out_a_damaged_kernel(long_run, caplog):
@@ -164,8 +179,10 @@ def test_measure_leaves_out_a_damaged_kernel_in_all_layers(long_run, caplog, ste
     assert len(drift) == len(warnings) - 1 == (step == 0)
 
 
-def test_a_damaged_bias_is_not_read(long_run, caplog):
-    """Only kernels are drawn."""
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_a_damaged_bias_leaves_nothing_out(long_run, caplog, monkeypatch, concurrent):
+    """Only kernels are drawn, also where whole snapshots are prefetched."""
+    monkeypatch.setattr(type(long_run.path), "concurrent", concurrent)
     file, bias = long_run.file(1), long_run.snapshot(1).arrays["conv1/bias"].tobytes()
     file.write_bytes(file.read_bytes().replace(bias, bytes(len(bias))))
     with pytest.raises(FiltertrackError, match="damaged file"):

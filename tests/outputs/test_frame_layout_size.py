@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
+from filtertrack.errors import size_text
 from filtertrack.outputs.frame_layout import check_animation_size
-from filtertrack.storage.memory_limit import size_text
 
 SIDES = st.integers(1, 100_000)
 

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.render.cells import strongest_pattern, to_cells, to_channels, view_of
 from filtertrack.render.filter_order import arrange
 from filtertrack.render.grid import to_levels, to_rgb
-from filtertrack.render.look import ORDERS, SCALES, Look
+from filtertrack.render.look import ORDERS, Look, Scale
 from filtertrack.render.palette import LEVELS, NOT_FINITE_RGB, colormap_levels, theme_palette
 from filtertrack.render.value_range import range_of_cells
 
@@ -175,7 +176,7 @@ def test_filters_have_the_order_of_the_look(run_of, kernel_shape, order):
 
 
 @KINDS
-@pytest.mark.parametrize("scale", [None, *SCALES])
+@pytest.mark.parametrize("scale", [None, *get_args(Scale)])
 def test_delta_is_the_difference_from_the_first_snapshot(run_of, kernel_shape, scale):
     """Zero is mid-grey at every step."""
     run = run_of(kernel_shape)
@@ -250,7 +251,7 @@ def test_ranges_are_of_selected_steps_and_filters_only(run_of):
 
 
 @KINDS
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", get_args(Scale))
 def test_zero_centred_ranges_are_the_smallest_around_zero(run_of, kernel_shape, scale):
     run = run_of(kernel_shape)
     plain, centred = (ranges(layer_of(run, scale=scale, zero_centred=z)) for z in (False, True))
@@ -360,7 +361,7 @@ def test_skipping_snapshots_keeps_patterns_within_the_whole_range(tmp_path, conv
 
 
 @KINDS
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", get_args(Scale))
 def test_paint_gives_colours_levels_and_magenta(run_of, kernel_shape, scale):
     """Colours as they are, levels through the palette, magenta for non-finite weights."""
     run = run_of(kernel_shape)

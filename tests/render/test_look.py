@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from filtertrack import FiltertrackError, animate, filmstrip
-from filtertrack.render.look import LOOK_OPTIONS, ORDERS, SCALES, THEME_NAMES, Look, Scale
+from filtertrack.render.look import LOOK_OPTIONS, ORDERS, Look, Scale, ThemeName
 from filtertrack.render.palette import THEMES
 
 
@@ -45,8 +45,7 @@ def test_the_public_functions_have_every_option(function):
 def test_options_are_derived_from_the_fields():
     """Choices come from the ``Literal`` types, also from an optional one; flags from ``bool``."""
     choices = {option.name: option.choices for option in LOOK_OPTIONS if option.choices}
-    assert choices == {"order": ORDERS, "scale": SCALES, "theme": THEME_NAMES}
-    assert get_args(Scale) == SCALES
+    assert choices == {"order": ORDERS, "scale": get_args(Scale), "theme": get_args(ThemeName)}
     flags = {option.name for option in LOOK_OPTIONS if option.flag}
     assert flags == {"zero_centred", "delta", "outline"}
 
@@ -60,7 +59,7 @@ def test_every_choice_is_valid(option):
 
 def test_every_theme_has_its_colours():
     """The palette holds one set of colours for each name."""
-    assert tuple(THEMES) == THEME_NAMES
+    assert tuple(THEMES) == get_args(ThemeName)
 
 
 def test_the_options_load_no_numpy():

@@ -77,7 +77,7 @@ def test_every_scenario_is_simulated(scale, tmp_path, capsys):
     page.write_text(f"{scale.BEGIN}\n{scale.END}\n")
     assert scale.main(["--quick", "--markdown", str(page)]) == 0
     text = page.read_text()
-    assert text.count("**Breaks first:**") == len(scale.SCENARIOS)
+    assert text.count("**First limit:**") == len(scale.SCENARIOS)
     assert text.strip().removeprefix(scale.BEGIN).removesuffix(scale.END).strip() in (
         capsys.readouterr().out
     )

@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
 from filtertrack import FiltertrackError
 from filtertrack.storage import npz
-from filtertrack.storage.files import LocalFile
+from filtertrack.storage.local_files import LocalFile
 from filtertrack.storage.npz import ArrayReader, write_arrays
 from filtertrack.storage.paths import path_of
 from filtertrack.storage.zip_format import entry_records, file_end
@@ -368,7 +368,7 @@ def test_short_reads_are_repeated(save, monkeypatch, act):
         def readinto(self, buffer):
             return whole(self, memoryview(buffer)[:7])
 
-    monkeypatch.setattr("filtertrack.storage.files.LocalFile", Parts)
+    monkeypatch.setattr("filtertrack.storage.local_files.LocalFile", Parts)
     for _ in range(2):
         arrays = getattr(reader_for(path), act)("a", {"a": 9000, "b": 900})
     assert arrays["a"].shape == (1000,)

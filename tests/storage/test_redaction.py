@@ -33,6 +33,7 @@ def message_of_a_failed_call(message, **options):
         "ftp://SECRET@host",
         "https://account.blob/x?sv=1&sig=SECRET",
         "see 'https://a/b?sig=SECRET' and https://c/d?token=SECRET",
+        "request headers {'Authorization': 'Bearer SECRET', 'Host': 'a'}",
     ],
 )
 def test_userinfo_and_query_of_every_url_are_removed(message):
@@ -62,6 +63,14 @@ def test_secrets_of_options_are_removed_at_any_depth():
     shown = message_of_a_failed_call("a-password and a-token", **options)
     assert "*** and ***" in shown
     assert "a-" not in shown
+
+
+def test_secrets_inside_a_connection_string_are_removed():
+    """A message may contain a part of it, or its percent-decoded form."""
+    options = {"connection_string": "AccountName=me;AccountKey=a-SECRET==;x=1", "sas": "b%2FSECRET"}
+    shown = message_of_a_failed_call("near AccountKey=a-SECRET==; or b/SECRET", **options)
+    assert "SECRET" not in shown
+    assert "AccountKey=***; or ***" in shown
 
 
 def test_only_secrets_are_known_secrets(monkeypatch):

@@ -124,7 +124,7 @@ function describeLook(layer, look) {
   const about = layer.about.split(" Normalised:")[0];
   const channels = look.channels === "" ? "" : look.channels === "strongest"
     ? " Here each is collapsed to its strongest spatial pattern (rank 1)." : ` Here only input channel ${look.channels} is drawn.`;
-  const delta = look.delta ? " Drawn is the difference from the first snapshot." : "";
+  const delta = look.delta ? " The difference from the first snapshot is drawn." : "";
   const centred = look.zero_centred || look.delta ? ", zero in the middle" : "";
   return `${about}${channels}${delta} Dark to light: lowest to highest weight of ${TEXTS.scale[look.scale] ?? look.scale}${centred}. A constant is in the middle; NaN and infinity are magenta.`;
 }

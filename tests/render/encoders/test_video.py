@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from filtertrack.render.encoders.video import VideoWriter
 from filtertrack.render.palette import theme_palette
-from filtertrack.storage.files import write_whole
+from filtertrack.storage.local_files import write_whole
 
 CONTAINERS = pytest.mark.parametrize("container", ["mp4", "webm"])
 COLOURS = theme_palette()

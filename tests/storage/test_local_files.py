@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.storage.files import (
+from filtertrack.storage.local_files import (
     check_target,
     is_temporary,
     open_regular,
