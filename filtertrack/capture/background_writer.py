@@ -53,7 +53,9 @@ class BackgroundWriter:
 
     Args:
         sinks: What a sink writes, such as ``"snapshots"``, to the function that writes it.
-        finish: Functions to call after the last snapshot, on the same thread, named like the sinks.
+        finish: What is stored after the last snapshot, such as ``"the index"``, to the function
+            that stores it, on the same thread. Each may be called again: when the program ends, and
+            when it failed.
         capacity: Number of snapshots that may wait in the queue. ``put`` waits while it is full.
         strict: Raise a sink's failure in the thread that calls ``put`` or ``close``.
         timeout: Seconds that ``put`` waits while the queue is full before it drops the snapshot.
@@ -97,7 +99,7 @@ class BackgroundWriter:
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """Number of snapshots that each sink has lost."""
+        """Number of snapshots that each sink has lost; 1 for a finish function that failed."""
         return self._losses.counts
 
     def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> bool:
@@ -151,31 +153,37 @@ class BackgroundWriter:
             _call_all(self._at_end)
 
     def flush(self) -> None:
-        """Wait until the queue is processed, or makes no progress; the writer stays open."""
-        with suppress(queue.Full):
-            self._queue.put_nowait(_Command.FINISH)
-        _is_processed(self._queue, self._thread, self._timeout)
+        """Wait until the queue is processed, or makes no progress; the writer stays open.
+
+        The finish functions are called after the last snapshot.
+        """
+        if _is_processed(self._queue, self._thread, self._timeout):
+            with suppress(queue.Full):  # another thread of the program still adds snapshots
+                self._queue.put(_Command.FINISH, timeout=self._timeout)
+            _is_processed(self._queue, self._thread, self._timeout)
 
 
 class _Losses:
     """Counts the snapshots that each sink has lost, and keeps the last reason.
 
-    A snapshot that is written again counts once, and not at all if that succeeds.
+    A snapshot that is written again counts once, and not at all if that succeeds. The key of a
+    finish function, instead of a step, is ``FINISH``.
 
     Attributes:
-        pending: Names of the functions that the thread has yet to complete for this snapshot.
+        pending: Names of the functions that the thread has yet to complete, and the key of their
+            snapshot.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self._lost: defaultdict[str, set[object]] = defaultdict(set)
-        self.pending: set[str] = set()
+        self.pending: dict[str, object] = {}
         self._strict = strict
         self._failure: tuple[str, Exception] | None = None
         self._last: dict[str, Exception] = {}
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Number of snapshots that each sink has lost."""
+        """Number of snapshots that each sink has lost; 1 for a finish function that failed."""
         return {what: len(keys) for what, keys in self._lost.items() if keys}
 
     def add(self, what: str, error: Exception, key: object = None) -> None:
@@ -199,7 +207,10 @@ class _Losses:
     def report(self) -> None:
         for what, count in self.counts.items():
             reason = _describe(self._last[what])
-            _log.warning("lost %s; the last time: %s", counted(count, what), reason)
+            if _Command.FINISH in self._lost[what]:
+                _log.warning("%s was not stored: %s", what, reason)
+            else:
+                _log.warning("lost %s; the last time: %s", counted(count, what), reason)
 
 
 def _describe(error: Exception) -> str:
@@ -216,12 +227,12 @@ def _work(
     """Process the queue until ``END``: the function of the thread."""
     while (item := waiting.get()) is not _Command.END:
         if isinstance(item, _Command):
-            _try_all(finish, losses)
+            _try_all(finish, losses, _Command.FINISH)
         else:
             _write(item, sinks, losses)
         del item  # a snapshot's memory is freed before the next one arrives
         waiting.task_done()
-    _try_all(finish, losses)
+    _try_all(finish, losses, _Command.FINISH)
     _call_all(at_end)
 
 
@@ -250,14 +261,14 @@ def _call_all(functions: list[Callable[[], object]]) -> None:
 def _try_all(
     functions: Mapping[str, Callable[[], object]], losses: _Losses, key: object = None
 ) -> None:
-    losses.pending = set(functions)
+    losses.pending = dict.fromkeys(functions, key)
     for what, function in functions.items():
         try:
             function()
             losses.discard(what, key)
         except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
             losses.add(what, error, key)
-        losses.pending.discard(what)
+        del losses.pending[what]
 
 
 def _end(waiting: Waiting, thread: threading.Thread, timeout: float, losses: _Losses) -> bool:
@@ -273,8 +284,10 @@ def _end(waiting: Waiting, thread: threading.Thread, timeout: float, losses: _Lo
     complete = not thread.is_alive()
     if not complete:
         error = TimeoutError("writing did not finish")
-        for what in [*sorted(losses.pending), *["snapshots"] * _discard_queue(waiting)]:
-            losses.add(what, error)
+        for what, key in sorted(losses.pending.items()):
+            losses.add(what, error, key)
+        for _ in range(_discard_queue(waiting)):
+            losses.add("snapshots", error)
     losses.report()
     return complete
 

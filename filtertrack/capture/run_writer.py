@@ -21,6 +21,7 @@ from filtertrack.tensorboard_plugin.summaries import Summaries
 
 _log = logging.getLogger("filtertrack")
 _PICTURES = "pictures for TensorBoard"
+_EVENT_FILE = "TensorBoard's event file"
 
 
 class RunWriter:
@@ -121,7 +122,7 @@ class RunWriter:
         self._summaries = Summaries(run, keep=self._keep)
         self._background_writer = BackgroundWriter(
             {"snapshots": self._snapshot_writer.store, _PICTURES: self._summaries.add},
-            {_PICTURES: self._summaries.finish},
+            {_EVENT_FILE: self._summaries.finish},
             capacity=queue_capacity(total_bytes(list(run.layers.values()))),
             strict=self._strict,
         )
@@ -203,8 +204,9 @@ class RunWriter:
         """Wait until everything is written, draw the whole evolution, and log the folder.
 
         Raises:
-            FiltertrackError: With ``strict``, if something was lost since the last call.
-            OSError: If the pictures cannot be written.
+            FiltertrackError: If TensorBoard's event file cannot be stored; with ``strict``, if
+                something was lost since the last call.
+            OSError: If the evolution cannot be drawn; the event file is stored without it.
         """
         self._closed = True
         background_writer, self._background_writer = self._background_writer, None
@@ -216,12 +218,23 @@ class RunWriter:
         try:
             if not background_writer.close():
                 return  # the storage hangs: do not wait for it again
-            self._summaries.add_evolution(self._run)
-            self._summaries.finish()
+            try:
+                self._summaries.add_evolution(self._run)
+            finally:
+                self._store_events(self._summaries, again=_EVENT_FILE in background_writer.lost)
             self._log_result(self._run)
         finally:
             # At once, unless a thread that hangs may still write into the folder.
             background_writer.call_at_end(self._lock.release)
+
+    @staticmethod
+    def _store_events(summaries: Summaries, *, again: bool) -> None:
+        try:
+            summaries.finish()
+        except OSError as error:
+            raise FiltertrackError(f"{_EVENT_FILE} was not stored: {error}") from error
+        if again:
+            _log.warning("%s is stored now: the second attempt succeeded", _EVENT_FILE)
 
     def _log_result(self, run: Run) -> None:
         checksums = self._snapshot_writer and self._snapshot_writer.checksums
