@@ -56,6 +56,8 @@ class BackgroundWriter:
         finish: What is stored after the last snapshot, such as ``"the index"``, to the function
             that stores it, on the same thread. Each may be called again: when the program ends, and
             when it failed.
+        finish_time: Returns for how many seconds the finish functions may work, in addition to the
+            time after which a hanging write is given up.
         capacity: Number of snapshots that may wait in the queue. ``put`` waits while it is full.
         strict: Raise a sink's failure in the thread that calls ``put`` or ``close``.
         timeout: Seconds that ``put`` waits while the queue is full before it drops the snapshot.
@@ -74,6 +76,7 @@ class BackgroundWriter:
         sinks: Mapping[str, Sink],
         finish: Mapping[str, Callable[[], object]] | None = None,
         *,
+        finish_time: Callable[[], float] = lambda: 0.0,
         capacity: int,
         strict: bool = False,
         timeout: float = 10.0,
@@ -81,6 +84,7 @@ class BackgroundWriter:
         self._queue: Waiting = queue.Queue(capacity)
         self._losses = _Losses(strict=strict)
         self._timeout = timeout
+        self._finish_time = finish_time
         self._dropped = False
         self._waited = 0.0
         self._at_end: list[Callable[[], object]] = []
@@ -94,7 +98,9 @@ class BackgroundWriter:
         thread.start()
         self._thread = thread
         # Also at the interpreter's exit: Keras calls no hook when fit raises or is interrupted.
-        self._end = weakref.finalize(self, _end, self._queue, thread, timeout, self._losses)
+        self._end = weakref.finalize(
+            self, _end, self._queue, thread, timeout, self._losses, finish_time
+        )
         _ALL.add(self)
 
     @property
@@ -158,9 +164,10 @@ class BackgroundWriter:
         The finish functions are called after the last snapshot.
         """
         if _is_processed(self._queue, self._thread, self._timeout):
+            time_to_finish = self._finish_time()
             with suppress(queue.Full):  # another thread of the program still adds snapshots
                 self._queue.put(_Command.FINISH, timeout=self._timeout)
-            _is_processed(self._queue, self._thread, self._timeout)
+            _is_processed(self._queue, self._thread, self._timeout, time_to_finish)
 
 
 class _Losses:
@@ -271,16 +278,23 @@ def _try_all(
         del losses.pending[what]
 
 
-def _end(waiting: Waiting, thread: threading.Thread, timeout: float, losses: _Losses) -> bool:
+def _end(
+    waiting: Waiting,
+    thread: threading.Thread,
+    timeout: float,
+    losses: _Losses,
+    finish_time: Callable[[], float],
+) -> bool:
     """Process the rest of the queue, end the thread, and log what was lost.
 
     Returns:
         Whether everything was processed; False if writing hangs.
     """
     if _is_processed(waiting, thread, timeout):
+        time_to_finish = finish_time()
         with suppress(queue.Full):  # another thread of the program still adds snapshots
             waiting.put(_Command.END, timeout=timeout)
-        thread.join(_CLOSE_TIMEOUTS * timeout)
+        thread.join(_CLOSE_TIMEOUTS * timeout + time_to_finish)
     complete = not thread.is_alive()
     if not complete:
         error = TimeoutError("writing did not finish")
@@ -292,11 +306,13 @@ def _end(waiting: Waiting, thread: threading.Thread, timeout: float, losses: _Lo
     return complete
 
 
-def _is_processed(waiting: Waiting, thread: threading.Thread, timeout: float) -> bool:
+def _is_processed(
+    waiting: Waiting, thread: threading.Thread, timeout: float, time_to_finish: float = 0.0
+) -> bool:
     """Wait until the queue is processed; return False if it makes no progress."""
     left, since = waiting.unfinished_tasks, time.monotonic()
     while left and thread.is_alive():
-        if time.monotonic() - since > _CLOSE_TIMEOUTS * timeout:
+        if time.monotonic() - since > _CLOSE_TIMEOUTS * timeout + time_to_finish:
             return False
         time.sleep(0.001)
         if waiting.unfinished_tasks != left:

@@ -22,6 +22,8 @@ from filtertrack.tensorboard_plugin.summaries import Summaries
 _log = logging.getLogger("filtertrack")
 _PICTURES = "pictures for TensorBoard"
 _EVENT_FILE = "TensorBoard's event file"
+_SLOWEST_UPLOAD = 1_000_000
+"""Bytes per second below which the upload of the event file is given up."""
 
 
 class RunWriter:
@@ -119,10 +121,11 @@ class RunWriter:
         run.truncate(_next_step(run))  # deletes unfinished files of a killed process
         kept = run if self._keep is None else RetainedRun(run, self._keep)
         self._snapshot_writer = SnapshotWriter(kept, by_hand=by_hand)
-        self._summaries = Summaries(run, keep=self._keep)
+        summaries = self._summaries = Summaries(run, keep=self._keep)
         self._background_writer = BackgroundWriter(
-            {"snapshots": self._snapshot_writer.store, _PICTURES: self._summaries.add},
-            {_EVENT_FILE: self._summaries.finish},
+            {"snapshots": self._snapshot_writer.store, _PICTURES: summaries.add},
+            {_EVENT_FILE: summaries.finish},
+            finish_time=lambda: summaries.bytes_to_upload / _SLOWEST_UPLOAD,
             capacity=queue_capacity(total_bytes(list(run.layers.values()))),
             strict=self._strict,
         )

@@ -45,6 +45,11 @@ class EventFile:
         self._end = 0
         self._described: set[str] = set()
 
+    @property
+    def bytes_to_upload(self) -> int:
+        """Number of bytes that ``finish`` must upload: none for a file on disk."""
+        return 0
+
     def start(self, step: int) -> None:
         """Create the file. Its records replace those of earlier files from this step on.
 
@@ -116,6 +121,11 @@ class UploadedEventFile(EventFile):
         # first: this one, not made later with the temporary folder, is called after that of the
         # BackgroundWriter, which calls ``finish``.
         weakref.finalize(self, _remove_folders, self._temporary)
+
+    @property
+    def bytes_to_upload(self) -> int:
+        """Size of the temporary file."""
+        return self._end if self._path is not None else 0
 
     def append(self, event: Event) -> None:
         """Write one record to the temporary file.

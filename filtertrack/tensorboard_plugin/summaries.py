@@ -162,6 +162,11 @@ class Summaries:
                 step, now = selection.steps[-1], time.time()
                 self._events.append(Event(step=step, wall_time=now, summary=Summary(value=values)))
 
+    @property
+    def bytes_to_upload(self) -> int:
+        """Number of bytes that ``finish`` must upload to object storage."""
+        return self._events.bytes_to_upload
+
     def finish(self) -> None:
         """Draw the last snapshot, if it was not, and store all records.
 

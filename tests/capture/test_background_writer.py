@@ -169,6 +169,26 @@ def test_a_hanging_finish_is_reported_as_what_was_not_stored(caplog):
     free.set()
 
 
+@pytest.mark.parametrize("way", ["close", "flush"])
+def test_a_slow_finish_has_the_time_that_it_needs(way):
+    """As much as ``finish_time`` returns, beyond that for a hanging write."""
+    kept = []
+
+    def finish():
+        time.sleep(1.0)
+        kept.append("end")
+
+    writer = BackgroundWriter(
+        {"snapshots": print},
+        {"the event file": finish},
+        finish_time=lambda: 20.0,
+        capacity=3,
+        timeout=0.05,
+    )
+    getattr(writer, way)()
+    assert kept == ["end"]
+
+
 def test_a_finish_that_succeeds_when_it_is_repeated_is_not_reported(caplog):
     """At the program's end it is called twice."""
     errors = [OSError("connection lost")]

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import fsspec
 import numpy as np
@@ -216,6 +217,30 @@ def test_events_are_stored_after_an_upload_and_the_evolution_failed(
         "TensorBoard's event file was not stored: connection reset",
         "TensorBoard's event file is stored now: the second attempt succeeded",
     ]
+
+
+def test_a_large_event_file_is_uploaded_completely(conv_info, monkeypatch, caplog):
+    """An upload that takes longer than the time for a hanging write is not given up."""
+    monkeypatch.setattr("filtertrack.capture.run_writer.BackgroundWriter", impatient)
+    monkeypatch.setattr("filtertrack.capture.run_writer._SLOWEST_UPLOAD", 100)
+    upload = RemotePath.upload
+
+    def slow(path, file):
+        time.sleep(1.0)
+        upload(path, file)
+
+    monkeypatch.setattr(RemotePath, "upload", slow)
+    run_writer = RunWriter(path_of("memory://large/run"), None)
+    run_writer.open([conv_info(bias=False)], {})
+    run_writer.begin()
+    run_writer.put(snapshot(0))
+    run_writer.close()
+    assert len(event_files(run_writer)) == 1
+    assert caplog.text == ""
+
+
+def impatient(*sinks, **options):
+    return BackgroundWriter(*sinks, **options, timeout=0.05)
 
 
 def test_an_event_file_that_cannot_be_uploaded_is_named(remote_writer, monkeypatch, caplog):
