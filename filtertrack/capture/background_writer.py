@@ -53,7 +53,11 @@ class BackgroundWriter:
 
     Args:
         sinks: What a sink writes, such as ``"snapshots"``, to the function that writes it.
-        finish: Functions to call after the last snapshot, on the same thread, named like the sinks.
+        finish: What is stored after the last snapshot, such as ``"the index"``, to the function
+            that stores it, on the same thread. Each may be called again: when the program ends, and
+            when it failed.
+        finish_time: Returns for how many seconds the finish functions may work, in addition to the
+            time after which a hanging write is given up.
         capacity: Number of snapshots that may wait in the queue. ``put`` waits while it is full.
         strict: Raise a sink's failure in the thread that calls ``put`` or ``close``.
         timeout: Seconds that ``put`` waits while the queue is full before it drops the snapshot.
@@ -72,6 +76,7 @@ class BackgroundWriter:
         sinks: Mapping[str, Sink],
         finish: Mapping[str, Callable[[], object]] | None = None,
         *,
+        finish_time: Callable[[], float] = lambda: 0.0,
         capacity: int,
         strict: bool = False,
         timeout: float = 10.0,
@@ -79,6 +84,7 @@ class BackgroundWriter:
         self._queue: Waiting = queue.Queue(capacity)
         self._losses = _Losses(strict=strict)
         self._timeout = timeout
+        self._finish_time = finish_time
         self._dropped = False
         self._waited = 0.0
         self._at_end: list[Callable[[], object]] = []
@@ -92,12 +98,14 @@ class BackgroundWriter:
         thread.start()
         self._thread = thread
         # Also at the interpreter's exit: Keras calls no hook when fit raises or is interrupted.
-        self._end = weakref.finalize(self, _end, self._queue, thread, timeout, self._losses)
+        self._end = weakref.finalize(
+            self, _end, self._queue, thread, timeout, self._losses, finish_time
+        )
         _ALL.add(self)
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """Number of snapshots that each sink has lost."""
+        """Number of snapshots that each sink has lost; 1 for a finish function that failed."""
         return self._losses.counts
 
     def put(self, snapshot: Snapshot | Decision, *, counts: bool = True) -> bool:
@@ -151,31 +159,38 @@ class BackgroundWriter:
             _call_all(self._at_end)
 
     def flush(self) -> None:
-        """Wait until the queue is processed, or makes no progress; the writer stays open."""
-        with suppress(queue.Full):
-            self._queue.put_nowait(_Command.FINISH)
-        _is_processed(self._queue, self._thread, self._timeout)
+        """Wait until the queue is processed, or makes no progress; the writer stays open.
+
+        The finish functions are called after the last snapshot.
+        """
+        if _is_processed(self._queue, self._thread, self._timeout):
+            time_to_finish = self._finish_time()
+            with suppress(queue.Full):  # another thread of the program still adds snapshots
+                self._queue.put(_Command.FINISH, timeout=self._timeout)
+            _is_processed(self._queue, self._thread, self._timeout, time_to_finish)
 
 
 class _Losses:
     """Counts the snapshots that each sink has lost, and keeps the last reason.
 
-    A snapshot that is written again counts once, and not at all if that succeeds.
+    A snapshot that is written again counts once, and not at all if that succeeds. The key of a
+    finish function, instead of a step, is ``FINISH``.
 
     Attributes:
-        pending: Names of the functions that the thread has yet to complete for this snapshot.
+        pending: Names of the functions that the thread has yet to complete, and the key of their
+            snapshot.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self._lost: defaultdict[str, set[object]] = defaultdict(set)
-        self.pending: set[str] = set()
+        self.pending: dict[str, object] = {}
         self._strict = strict
         self._failure: tuple[str, Exception] | None = None
         self._last: dict[str, Exception] = {}
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Number of snapshots that each sink has lost."""
+        """Number of snapshots that each sink has lost; 1 for a finish function that failed."""
         return {what: len(keys) for what, keys in self._lost.items() if keys}
 
     def add(self, what: str, error: Exception, key: object = None) -> None:
@@ -199,7 +214,10 @@ class _Losses:
     def report(self) -> None:
         for what, count in self.counts.items():
             reason = _describe(self._last[what])
-            _log.warning("lost %s; the last time: %s", counted(count, what), reason)
+            if _Command.FINISH in self._lost[what]:
+                _log.warning("%s was not stored: %s", what, reason)
+            else:
+                _log.warning("lost %s; the last time: %s", counted(count, what), reason)
 
 
 def _describe(error: Exception) -> str:
@@ -216,12 +234,12 @@ def _work(
     """Process the queue until ``END``: the function of the thread."""
     while (item := waiting.get()) is not _Command.END:
         if isinstance(item, _Command):
-            _try_all(finish, losses)
+            _try_all(finish, losses, _Command.FINISH)
         else:
             _write(item, sinks, losses)
         del item  # a snapshot's memory is freed before the next one arrives
         waiting.task_done()
-    _try_all(finish, losses)
+    _try_all(finish, losses, _Command.FINISH)
     _call_all(at_end)
 
 
@@ -250,40 +268,51 @@ def _call_all(functions: list[Callable[[], object]]) -> None:
 def _try_all(
     functions: Mapping[str, Callable[[], object]], losses: _Losses, key: object = None
 ) -> None:
-    losses.pending = set(functions)
+    losses.pending = dict.fromkeys(functions, key)
     for what, function in functions.items():
         try:
             function()
             losses.discard(what, key)
         except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
             losses.add(what, error, key)
-        losses.pending.discard(what)
+        del losses.pending[what]
 
 
-def _end(waiting: Waiting, thread: threading.Thread, timeout: float, losses: _Losses) -> bool:
+def _end(
+    waiting: Waiting,
+    thread: threading.Thread,
+    timeout: float,
+    losses: _Losses,
+    finish_time: Callable[[], float],
+) -> bool:
     """Process the rest of the queue, end the thread, and log what was lost.
 
     Returns:
         Whether everything was processed; False if writing hangs.
     """
     if _is_processed(waiting, thread, timeout):
+        time_to_finish = finish_time()
         with suppress(queue.Full):  # another thread of the program still adds snapshots
             waiting.put(_Command.END, timeout=timeout)
-        thread.join(_CLOSE_TIMEOUTS * timeout)
+        thread.join(_CLOSE_TIMEOUTS * timeout + time_to_finish)
     complete = not thread.is_alive()
     if not complete:
         error = TimeoutError("writing did not finish")
-        for what in [*sorted(losses.pending), *["snapshots"] * _discard_queue(waiting)]:
-            losses.add(what, error)
+        for what, key in sorted(losses.pending.items()):
+            losses.add(what, error, key)
+        for _ in range(_discard_queue(waiting)):
+            losses.add("snapshots", error)
     losses.report()
     return complete
 
 
-def _is_processed(waiting: Waiting, thread: threading.Thread, timeout: float) -> bool:
+def _is_processed(
+    waiting: Waiting, thread: threading.Thread, timeout: float, time_to_finish: float = 0.0
+) -> bool:
     """Wait until the queue is processed; return False if it makes no progress."""
     left, since = waiting.unfinished_tasks, time.monotonic()
     while left and thread.is_alive():
-        if time.monotonic() - since > _CLOSE_TIMEOUTS * timeout:
+        if time.monotonic() - since > _CLOSE_TIMEOUTS * timeout + time_to_finish:
             return False
         time.sleep(0.001)
         if waiting.unfinished_tasks != left:

@@ -21,6 +21,9 @@ from filtertrack.tensorboard_plugin.summaries import Summaries
 
 _log = logging.getLogger("filtertrack")
 _PICTURES = "pictures for TensorBoard"
+_EVENT_FILE = "TensorBoard's event file"
+_SLOWEST_UPLOAD = 1_000_000
+"""Bytes per second below which the upload of the event file is given up."""
 
 
 class RunWriter:
@@ -118,10 +121,11 @@ class RunWriter:
         run.truncate(_next_step(run))  # deletes unfinished files of a killed process
         kept = run if self._keep is None else RetainedRun(run, self._keep)
         self._snapshot_writer = SnapshotWriter(kept, by_hand=by_hand)
-        self._summaries = Summaries(run, keep=self._keep)
+        summaries = self._summaries = Summaries(run, keep=self._keep)
         self._background_writer = BackgroundWriter(
-            {"snapshots": self._snapshot_writer.store, _PICTURES: self._summaries.add},
-            {_PICTURES: self._summaries.finish},
+            {"snapshots": self._snapshot_writer.store, _PICTURES: summaries.add},
+            {_EVENT_FILE: summaries.finish},
+            finish_time=lambda: summaries.bytes_to_upload / _SLOWEST_UPLOAD,
             capacity=queue_capacity(total_bytes(list(run.layers.values()))),
             strict=self._strict,
         )
@@ -203,8 +207,9 @@ class RunWriter:
         """Wait until everything is written, draw the whole evolution, and log the folder.
 
         Raises:
-            FiltertrackError: With ``strict``, if something was lost since the last call.
-            OSError: If the pictures cannot be written.
+            FiltertrackError: If TensorBoard's event file cannot be stored; with ``strict``, if
+                something was lost since the last call.
+            OSError: If the evolution cannot be drawn; the event file is stored without it.
         """
         self._closed = True
         background_writer, self._background_writer = self._background_writer, None
@@ -216,12 +221,23 @@ class RunWriter:
         try:
             if not background_writer.close():
                 return  # the storage hangs: do not wait for it again
-            self._summaries.add_evolution(self._run)
-            self._summaries.finish()
+            try:
+                self._summaries.add_evolution(self._run)
+            finally:
+                self._store_events(self._summaries, again=_EVENT_FILE in background_writer.lost)
             self._log_result(self._run)
         finally:
             # At once, unless a thread that hangs may still write into the folder.
             background_writer.call_at_end(self._lock.release)
+
+    @staticmethod
+    def _store_events(summaries: Summaries, *, again: bool) -> None:
+        try:
+            summaries.finish()
+        except OSError as error:
+            raise FiltertrackError(f"{_EVENT_FILE} was not stored: {error}") from error
+        if again:
+            _log.warning("%s is stored now: the second attempt succeeded", _EVENT_FILE)
 
     def _log_result(self, run: Run) -> None:
         checksums = self._snapshot_writer and self._snapshot_writer.checksums

@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -44,6 +44,11 @@ class EventFile:
         self._path: Path | None = None
         self._end = 0
         self._described: set[str] = set()
+
+    @property
+    def bytes_to_upload(self) -> int:
+        """Number of bytes that ``finish`` must upload: none for a file on disk."""
+        return 0
 
     def start(self, step: int) -> None:
         """Create the file. Its records replace those of earlier files from this step on.
@@ -77,7 +82,7 @@ class EventFile:
         """Store all records: here they are already stored."""
 
     def _create(self, first: list[Event]) -> None:
-        path = self._folder / _new_name(each.name for each in self._folder.iterdir())
+        path = self._folder / _new_name(self._names())
         path.touch(exist_ok=False)  # no existing file is opened, and no link
         self._path, self._end, self._described = path, 0, set()
         try:
@@ -88,21 +93,39 @@ class EventFile:
             path.unlink(missing_ok=True)
             raise
 
+    def _names(self) -> list[str]:
+        """Return the names of the files after which the new one must sort."""
+        return [each.name for each in self._folder.iterdir()]
+
 
 class UploadedEventFile(EventFile):
     """An event file on object storage, where records cannot be appended to a file.
 
-    The records are written to a temporary file, which ``finish`` uploads. Later records go into
-    another file.
+    The records are written to a temporary file, which ``finish`` uploads under the same name, so
+    that a repeated upload replaces the first. Later records go into another file.
 
     Args:
-        folder: The folder on object storage.
+        folder: The folder on object storage. It is listed once: a listing is not retried if the
+            connection fails, and must not be needed when the events of a training are uploaded.
+
+    Raises:
+        OSError: If the folder cannot be listed.
     """
 
     def __init__(self, folder: StoragePath) -> None:
         super().__init__(Path())
         self._target = folder
-        self._remove_temporary: Callable[[], object] = bool
+        self._existing = list(folder.names())
+        self._temporary: list[Path] = []
+        # Called when the writer is dropped, too. At the program's end finalizers are called newest
+        # first: this one, not made later with the temporary folder, is called after that of the
+        # BackgroundWriter, which calls ``finish``.
+        weakref.finalize(self, _remove_folders, self._temporary)
+
+    @property
+    def bytes_to_upload(self) -> int:
+        """Size of the temporary file."""
+        return self._end if self._path is not None else 0
 
     def append(self, event: Event) -> None:
         """Write one record to the temporary file.
@@ -121,23 +144,30 @@ class UploadedEventFile(EventFile):
             OSError: If they cannot be uploaded; the next call tries it again then.
         """
         if self._path is not None:
-            (self._target / _new_name(self._target.names())).upload(self._path)
+            (self._target / self._path.name).upload(self._path)
+            self._existing.append(self._path.name)
             self._path = None
-            self._remove_temporary()
+            _remove_folders(self._temporary)
 
     def _create(self, first: list[Event]) -> None:
-        self._remove_temporary()
+        _remove_folders(self._temporary)
         self._folder = Path(mkdtemp(prefix="filtertrack-"))
-        # Called when the writer is dropped or the program ends, too.
-        self._remove_temporary = weakref.finalize(
-            self, shutil.rmtree, self._folder, ignore_errors=True
-        )
+        self._temporary.append(self._folder)
         super()._create(first)
+
+    def _names(self) -> list[str]:
+        return self._existing
 
 
 def event_file_in(folder: StoragePath) -> EventFile:
     """Return an event file in a folder on disk or on object storage."""
     return EventFile(Path(str(folder))) if folder.appendable else UploadedEventFile(folder)
+
+
+def _remove_folders(folders: list[Path]) -> None:
+    """Remove temporary folders, from the list too."""
+    while folders:
+        shutil.rmtree(folders.pop(), ignore_errors=True)
 
 
 def _new_name(existing: Iterable[str]) -> str:

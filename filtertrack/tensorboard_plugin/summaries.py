@@ -162,17 +162,24 @@ class Summaries:
                 step, now = selection.steps[-1], time.time()
                 self._events.append(Event(step=step, wall_time=now, summary=Summary(value=values)))
 
+    @property
+    def bytes_to_upload(self) -> int:
+        """Number of bytes that ``finish`` must upload to object storage."""
+        return self._events.bytes_to_upload
+
     def finish(self) -> None:
         """Draw the last snapshot, if it was not, and store all records.
 
-        On object storage the event file is uploaded now.
+        On object storage the event file is uploaded now, also if that snapshot cannot be drawn.
 
         Raises:
             OSError: If they cannot be written.
         """
-        if self._skipped is not None:
-            self._draw(self._skipped)
-        self._events.finish()
+        try:
+            if self._skipped is not None:
+                self._draw(self._skipped)
+        finally:
+            self._events.finish()
 
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
         kernels = info.canonical(snapshot.arrays[info.kernel])

@@ -1,6 +1,7 @@
 import logging
 import re
 import threading
+import time
 
 import pytest
 
@@ -115,6 +116,92 @@ def test_finish_functions_are_called_after_the_last_snapshot():
     assert writer.close() is True
     assert called == ["first", "second", "end"]
     assert dict(writer.lost) == {"b": 1}
+
+
+def test_flush_calls_the_finish_functions_after_a_full_queue():
+    """The queue has no space for the command at first."""
+    free, kept = threading.Event(), []
+    finish = {"file": lambda: kept.append("end")}
+    writer = BackgroundWriter({"snapshots": hanging(free, kept)}, finish, capacity=1)
+    writer.put("first")
+    writer.put("second")
+    threading.Timer(0.2, free.set).start()
+    writer.flush()
+    assert kept == ["first", "second", "end"]
+
+
+def test_flush_gives_up_a_hanging_queue():
+    """After the time of one ``close``: the program can end."""
+    free = threading.Event()
+    writer = BackgroundWriter({"snapshots": hanging(free, [])}, capacity=1, timeout=0.05)
+    writer.put("first")
+    writer.put("second")
+    start = time.monotonic()
+    writer.flush()
+    assert 0.3 <= time.monotonic() - start < 5
+    free.set()
+
+
+def test_a_failed_finish_is_reported_as_what_was_not_stored(caplog):
+    """Once, however often it failed; not as a number of lost snapshots."""
+
+    def fail():
+        raise OSError("connection lost")
+
+    writer = BackgroundWriter({"snapshots": print}, {"the event file": fail}, capacity=3)
+    writer.flush()
+    writer.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "could not write the event file, training goes on: connection lost",
+        "the event file was not stored: connection lost",
+    ]
+
+
+def test_a_hanging_finish_is_reported_as_what_was_not_stored(caplog):
+    """When ``close`` gives it up."""
+    free = threading.Event()
+    writer = BackgroundWriter(
+        {}, {"the event file": lambda: free.wait(20)}, capacity=3, timeout=0.05
+    )
+    assert writer.close() is False
+    assert "the event file was not stored: writing did not finish" in caplog.text
+    assert "lost" not in caplog.text
+    free.set()
+
+
+@pytest.mark.parametrize("way", ["close", "flush"])
+def test_a_slow_finish_has_the_time_that_it_needs(way):
+    """As much as ``finish_time`` returns, beyond that for a hanging write."""
+    kept = []
+
+    def finish():
+        time.sleep(1.0)
+        kept.append("end")
+
+    writer = BackgroundWriter(
+        {"snapshots": print},
+        {"the event file": finish},
+        finish_time=lambda: 20.0,
+        capacity=3,
+        timeout=0.05,
+    )
+    getattr(writer, way)()
+    assert kept == ["end"]
+
+
+def test_a_finish_that_succeeds_when_it_is_repeated_is_not_reported(caplog):
+    """At the program's end it is called twice."""
+    errors = [OSError("connection lost")]
+
+    def finish():
+        if errors:
+            raise errors.pop()
+
+    writer = BackgroundWriter({"snapshots": print}, {"the event file": finish}, capacity=3)
+    writer.flush()
+    writer.close()
+    assert not writer.lost
+    assert "was not stored" not in caplog.text
 
 
 def test_close_gives_up_hanging_writes_and_counts_them(caplog):

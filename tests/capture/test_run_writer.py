@@ -1,11 +1,18 @@
+import os
+import subprocess
+import sys
 import threading
+import time
 
+import fsspec
 import numpy as np
 import pytest
 
-from filtertrack import FilterTracker, Moment, Run, Snapshot
+from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot
 from filtertrack.capture.background_writer import BackgroundWriter
 from filtertrack.capture.run_writer import RunWriter
+from filtertrack.storage.paths import path_of
+from filtertrack.storage.remote import RemotePath
 
 
 def fit(model, data, folder, **options):
@@ -131,16 +138,200 @@ def test_a_dropped_last_snapshot_is_stored_at_the_end(conv_info, tmp_path, monke
     run_writer = RunWriter(tmp_path, None)
     run_writer.open([conv_info(bias=False)], {})
     run_writer.begin()
-    snapshots = [
-        Snapshot(Moment(step, step), {"conv1/kernel": np.full((3, 3, 1, 4), step, np.float32)})
-        for step in range(5)
-    ]
-    for snapshot in snapshots:
-        run_writer.put(snapshot)
+    for step in range(5):
+        run_writer.put(snapshot(step))
     moves.set()
     run_writer._background_writer.flush()
-    run_writer.put_last(snapshots[-1], after=4, averaged=False)
+    run_writer.put_last(snapshot(4), after=4, averaged=False)
     run_writer.close()
     run = Run(tmp_path)
     assert run.steps == [0, 1, 4]
     assert run.moment(4).note == ""
+
+
+@pytest.fixture
+def remote_writer(conv_info, request):
+    """A writer of a run on object storage, with three snapshots."""
+    run_writer = RunWriter(path_of(f"memory://{request.node.name}/run"), None)
+    run_writer.open([conv_info(bias=False)], {})
+    run_writer.begin()
+    for step in range(3):
+        run_writer.put(snapshot(step))
+    return run_writer
+
+
+def snapshot(step):
+    return Snapshot(Moment(step, step), {"conv1/kernel": np.full((3, 3, 1, 4), step, np.float32)})
+
+
+def event_files(run_writer):
+    names = Run(run_writer.folder).folder.names()
+    return sorted(name for name in names if name.startswith("events.out.tfevents."))
+
+
+def fail_once(monkeypatch, owner, name, error):
+    """Replace a method by one whose first call fails."""
+    method, errors = getattr(owner, name), [error]
+
+    def failing(*args, **options):
+        if errors:
+            raise errors.pop()
+        return method(*args, **options)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+LOST = ConnectionError("connection reset")
+
+
+def test_failed_listings_at_the_end_lose_no_events(remote_writer, monkeypatch):
+    """Listings are not retried, uploads are."""
+    remote_writer._background_writer.flush()
+    remote_writer.put(snapshot(3))
+
+    def fail(*args, **options):
+        raise LOST
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsspec.get_filesystem_class("memory"), "ls", fail)
+        with pytest.raises(OSError, match="connection reset"):
+            remote_writer.close()
+    assert len(event_files(remote_writer)) == 2
+
+
+def test_events_are_stored_after_an_upload_and_the_evolution_failed(
+    remote_writer, monkeypatch, caplog
+):
+    """``close`` uploads again what the thread could not upload, and logs that it did."""
+    fail_once(monkeypatch, RemotePath, "upload", LOST)
+
+    def fail(*args):
+        raise LOST
+
+    monkeypatch.setattr(remote_writer._summaries, "add_evolution", fail)
+    with pytest.raises(OSError, match="connection reset"):
+        remote_writer.close()
+    assert len(event_files(remote_writer)) == 1
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[-2:] == [
+        "TensorBoard's event file was not stored: connection reset",
+        "TensorBoard's event file is stored now: the second attempt succeeded",
+    ]
+
+
+def test_a_large_event_file_is_uploaded_completely(conv_info, monkeypatch, caplog):
+    """An upload that takes longer than the time for a hanging write is not given up."""
+    monkeypatch.setattr("filtertrack.capture.run_writer.BackgroundWriter", impatient)
+    monkeypatch.setattr("filtertrack.capture.run_writer._SLOWEST_UPLOAD", 100)
+    upload = RemotePath.upload
+
+    def slow(path, file):
+        time.sleep(1.0)
+        upload(path, file)
+
+    monkeypatch.setattr(RemotePath, "upload", slow)
+    run_writer = RunWriter(path_of("memory://large/run"), None)
+    run_writer.open([conv_info(bias=False)], {})
+    run_writer.begin()
+    run_writer.put(snapshot(0))
+    run_writer.close()
+    assert len(event_files(run_writer)) == 1
+    assert caplog.text == ""
+
+
+def impatient(*sinks, **options):
+    return BackgroundWriter(*sinks, **options, timeout=0.05)
+
+
+def test_an_event_file_that_cannot_be_uploaded_is_named(remote_writer, monkeypatch, caplog):
+    """In the log and in the error, instead of a number of pictures."""
+
+    def fail(*args):
+        raise LOST
+
+    monkeypatch.setattr(RemotePath, "upload", fail)
+    with pytest.raises(FiltertrackError, match="TensorBoard's event file was not stored: conn"):
+        remote_writer.close()
+    assert "TensorBoard's event file was not stored: connection reset" in caplog.text
+    assert "picture" not in caplog.text
+
+
+def test_a_last_snapshot_that_cannot_be_drawn_does_not_prevent_the_upload(
+    remote_writer, monkeypatch
+):
+    """The records before it are uploaded, here in a second file."""
+    remote_writer._background_writer.flush()
+    summaries = remote_writer._summaries
+    draw = summaries._draw
+
+    def fail_at_4(snapshot):
+        if snapshot.step == 4:
+            raise OSError("no space left")
+        draw(snapshot)
+
+    monkeypatch.setattr(summaries, "_is_drawn", lambda step: step == 3)
+    monkeypatch.setattr(summaries, "_draw", fail_at_4)
+    remote_writer.put(snapshot(3))
+    remote_writer.put(snapshot(4))
+    remote_writer._background_writer.flush()
+    assert len(event_files(remote_writer)) == 2
+    with pytest.raises(FiltertrackError, match="no space left"):
+        remote_writer.close()
+
+
+_UNCLOSED = """
+import sys, time
+{before}
+import fsspec, numpy as np
+from fsspec.implementations.local import LocalFileSystem
+from filtertrack import LayerInfo, Moment, Snapshot
+from filtertrack.capture.run_writer import RunWriter
+from filtertrack.storage.paths import path_of
+
+class SlowFiles(LocalFileSystem):
+    protocol = "slow"
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("slow://"))
+
+    def pipe_file(self, path, value, **options):
+        time.sleep(0.03)
+        super().pipe_file(path, value, **options)
+
+fsspec.register_implementation("slow", SlowFiles)
+info = LayerInfo(
+    name="c", path="c", class_name="Conv2D", kernel="c/kernel", bias=None,
+    kernel_shape=(3, 3, 3, 4), axes=(3, 0, 1, 2), shape=(4, 3, 3, 3), dtype="float32",
+    strides=(1, 1), dilation=(1, 1))
+writer = RunWriter(path_of("slow://" + sys.argv[1]), None)
+writer.open([info], {{}})
+writer.begin()
+for step in range(50):
+    writer.put(Snapshot(Moment(step, step), {{"c/kernel": np.ones((3, 3, 3, 4), np.float32)}}))
+assert writer._background_writer._queue.full()
+"""
+
+
+@pytest.mark.parametrize("at_exit", ["exit function", "finalizer"])
+def test_the_program_ends_with_a_full_queue(tmp_path, read_events, at_exit):
+    """Without ``close`` all snapshots and events are stored, and no temporary file is left.
+
+    Also where Python does not have the function by which the queue is written early.
+    """
+    before = "import concurrent.futures.thread, threading; del threading._register_atexit"
+    program = _UNCLOSED.format(before=before if at_exit == "finalizer" else "")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "run"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert ended.stderr == ""
+    assert Run(tmp_path / "run").steps == [*range(50)]
+    events = read_events(tmp_path / "run" / "filters")
+    assert {step for step, _ in events} == {*range(50)}
+    assert list(temporary.iterdir()) == []

@@ -1,6 +1,8 @@
 """Training on object storage: on a real S3 server, over a connection that can fail."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -12,12 +14,29 @@ import pytest
 from filtertrack import FilterTracker, FiltertrackError, Run
 from filtertrack.capture.background_writer import BackgroundWriter
 from filtertrack.storage.remote import RemotePath
+from filtertrack.tensorboard_plugin.summaries import Summaries
 
 # Clients of other libraries that are dropped with open connections are collected at any time.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+_TRAINING = """
+import sys
+import keras, numpy as np
+from filtertrack import FilterTracker
+class AtBatch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 7: {1}()
+model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
+    keras.layers.GlobalAveragePooling2D()])
+model.compile('sgd', 'mse')
+model.fit(np.zeros((99, 8, 8, 3)), np.zeros((99, 4)), batch_size=9, verbose=0, epochs={epochs},
+    callbacks=[FilterTracker({0!r}, schedule=1), AtBatch()])
+"""
+"""A training that calls a function after its eighth batch."""
 
 
 def test_training_writes_the_same_files_as_on_disk(tiny_model, data, connection, tmp_path):
@@ -107,6 +126,56 @@ def test_no_snapshot_is_lost_if_the_connection_returns(connection, way, caplog, 
     assert "lost" not in caplog.text
 
 
+def test_no_event_is_lost_if_the_connection_returns_at_the_end(  # noqa: PLR0917
+    connection, monkeypatch, caplog, fit, tmp_path, read_events
+):
+    """It is lost just before the event file is uploaded."""
+    finish, cuts = Summaries.finish, [connection.cut]
+
+    def lose_and_finish(summaries):
+        if cuts:
+            cuts.pop()()
+            threading.Timer(1.0, lambda: setattr(connection, "state", "open")).start()
+        finish(summaries)
+
+    monkeypatch.setattr(Summaries, "finish", lose_and_finish)
+    fit("s3://bucket/run", schedule=1)
+    assert steps_of_events(connection, "run", tmp_path, read_events) == [*range(13)]
+    assert "lost" not in caplog.text
+    assert "not stored" not in caplog.text
+
+
+def steps_of_events(connection, run, folder, read_events):
+    """Return the steps of a run's event files in the bucket, sorted."""
+    for name in connection.object_names():
+        if name.startswith(f"{run}/filters/events.out"):
+            (folder / name.rpartition("/")[2]).write_bytes(connection.object_content(name))
+    return sorted({step for step, _ in read_events(folder)})
+
+
+def test_sigkill_loses_no_written_snapshot(connection, tmp_path, until, read_events):
+    """They are stored and complete; the events are still in the temporary folder."""
+    program = _TRAINING.format("s3://bucket/killed", "bool", epochs=10**6)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+
+    def written():
+        return sum(name.endswith(".npz") for name in connection.object_names()) > 8
+
+    with subprocess.Popen([sys.executable, "-c", program], env=environment) as training:
+        try:
+            until(written, "nine snapshots")
+        finally:
+            training.kill()
+    assert training.returncode == -signal.SIGKILL
+    run = Run("s3://bucket/killed")
+    assert len(run.steps) > 8
+    assert run.steps == [*range(len(run.steps))]
+    assert run.verify() == {}
+    assert all(name.endswith((".npz", "manifest.json")) for name in connection.object_names())
+    (folder,) = tmp_path.glob("filtertrack-*")
+    assert len({step for step, _ in read_events(folder)}) >= len(run.steps) - 1
+
+
 def test_training_does_not_wait_for_a_slow_connection(connection, caplog, fit):
     """The remaining snapshots are written when it ends."""
     stored = []
@@ -136,17 +205,7 @@ def test_no_connection_is_an_error_before_the_first_batch(connection, short_retr
 def test_an_exception_in_fit_loses_no_snapshot(connection, monkeypatch):
     """Also over a new connection to a named host, whose lookup needs threads."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", connection.address.replace("127.0.0.1", "localhost"))
-    program = (
-        "import keras, numpy as np; from filtertrack import FilterTracker\n"
-        "class Stop(keras.callbacks.Callback):\n"
-        "    def on_train_batch_end(self, batch, logs=None):\n"
-        "        if batch == 7: raise SystemExit\n"
-        "model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),\n"
-        "    keras.layers.GlobalAveragePooling2D()])\n"
-        "model.compile('sgd', 'mse')\n"
-        "model.fit(np.zeros((99, 8, 8, 3)), np.zeros((99, 4)), batch_size=9, verbose=0,\n"
-        "    callbacks=[FilterTracker('s3://bucket/early', schedule=1), Stop()])\n"
-    )
+    program = _TRAINING.format("s3://bucket/early", "sys.exit", epochs=1)
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     assert Run("s3://bucket/early").steps == list(range(9))
     assert any(name.startswith("early/filters/events.out") for name in connection.object_names())

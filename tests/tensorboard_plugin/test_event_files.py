@@ -121,8 +121,41 @@ def test_a_failed_upload_can_be_repeated(remote, tmp_path, monkeypatch):
     assert steps_read(remote, tmp_path) == [0, 1]
 
 
-def fail(path, file):
+def fail(*args):
     raise OSError("connection lost")
+
+
+def test_finish_uploads_without_listing_the_folder(remote, tmp_path, monkeypatch):
+    """Listings are not retried: a failed one must not lose the records of a training."""
+    writer = event_file_in(remote)
+    with monkeypatch.context() as patch:
+        patch.setattr(RemotePath, "names", fail)
+        writer.start(0)
+        for step in (0, 1):
+            writer.append(event(step))
+            writer.finish()
+    assert len(file_names(remote)) == 2
+    assert steps_read(remote, tmp_path) == [0, 1]
+
+
+def test_a_repeated_upload_replaces_the_first(remote, tmp_path, monkeypatch):
+    """If the first one arrived, but its response was lost."""
+    writer, upload = event_file_in(remote), RemotePath.upload
+
+    def upload_and_fail(path, file):
+        upload(path, file)
+        raise OSError("connection lost")
+
+    writer.start(0)
+    writer.append(event(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(RemotePath, "upload", upload_and_fail)
+        with pytest.raises(OSError, match="connection lost"):
+            writer.finish()
+    writer.append(event(1))
+    writer.finish()
+    assert len(file_names(remote)) == 1
+    assert steps_read(remote, tmp_path) == [0, 1]
 
 
 def test_no_temporary_file_is_left(remote, tmp_path, monkeypatch):
