@@ -33,7 +33,6 @@ class LocalPath(_SystemPath):
 
     is_remote = False
     concurrent = False
-    appendable = True
 
     def real_path(self) -> str:
         """Return the path with all links followed as text."""

@@ -52,9 +52,8 @@ class StoragePath(Protocol):
     ``str()`` of it is the path or the address, without credentials.
 
     Attributes:
-        is_remote: Whether each access is a request over a connection.
+        is_remote: Whether each access is a request over a connection, and files are written whole.
         concurrent: Whether several reads at once are faster than one after another.
-        appendable: Whether a file can be extended after it was written.
     """
 
     @property
@@ -62,9 +61,6 @@ class StoragePath(Protocol):
 
     @property
     def concurrent(self) -> bool: ...  # noqa: D102 - described above
-
-    @property
-    def appendable(self) -> bool: ...  # noqa: D102 - described above
 
     @property
     def name(self) -> str:

@@ -56,7 +56,6 @@ class RemotePath:
     __slots__ = ("_address", "_connection", "_path")
 
     is_remote = True
-    appendable = False
 
     def __init__(self, connection: RetryingFileSystem, path: str, address: str) -> None:
         self._connection = connection

@@ -161,7 +161,7 @@ class UploadedEventFile(EventFile):
 
 def event_file_in(folder: StoragePath) -> EventFile:
     """Return an event file in a folder on disk or on object storage."""
-    return EventFile(Path(str(folder))) if folder.appendable else UploadedEventFile(folder)
+    return UploadedEventFile(folder) if folder.is_remote else EventFile(Path(str(folder)))
 
 
 def _remove_folders(folders: list[Path]) -> None:
