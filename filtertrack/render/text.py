@@ -54,7 +54,7 @@ def _fonts() -> Path:
     return Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def line(
     text: str, face: ImageFont.FreeTypeFont, ramp: int = TEXT, strength: float = PLAIN
 ) -> np.ndarray:
