@@ -69,7 +69,10 @@ def test_omitted_measures_are_named(shape, omitted):
         assert set(filters["label"]) <= {"unknown", "other structure", "edge", "blob"}
 
 
-@pytest.mark.parametrize("size", [44, 64, 100, 200])
+@pytest.mark.parametrize(
+    "size",
+    [44, *(pytest.param(size, marks=pytest.mark.slow) for size in (64, 100)), 200],
+)
 def test_label_of_a_large_filter_takes_little_memory(size):
     """A bank of templates of full size would grow with the fourth power of the side."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
