@@ -50,7 +50,7 @@ class MomentSummary(TypedDict):
         epoch: Epochs completed.
         batch: Batches completed, or None if unknown.
         when: The moment in words, as in a caption.
-        note: What the weights are, if not those of the training at that step, or None.
+        note: What the weights are, if not those of the training at that step; else empty.
         metrics: Finite metrics by name.
     """
 
@@ -58,7 +58,7 @@ class MomentSummary(TypedDict):
     epoch: int
     batch: int | None
     when: str
-    note: str | None
+    note: str
     metrics: dict[str, float]
 
 
