@@ -72,6 +72,12 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
     )
     group = _add_picture_options(parser, "evolution.gif", "dark")
     group.add_argument("--compare", metavar="RUN2", help="show a second run beside the first")
+    group.add_argument("--one-scale", action="store_true", help="give both runs the same scale")
+    group.add_argument(
+        "--match",
+        action="store_true",
+        help="place each filter of the second run where the most similar one of the first is",
+    )
     group.add_argument("--columns", type=int, metavar="N", help="filters in a row")
     group.add_argument(
         "--size",
@@ -206,7 +212,9 @@ def _add_look_option(parser: "argparse._ActionsContainer", option: "LookOption")
     flags += [flag.replace("centred", "centered") for flag in flags if "centred" in flag]
     settings: dict[str, Any] = {"help": _LOOK_HELP[option.name]}
     if option.flag:
-        settings["action"] = "store_true"
+        undecided = option.default is None
+        settings["action"] = argparse.BooleanOptionalAction if undecided else "store_true"
+        settings["default"] = option.default
     else:
         settings["default"] = option.default
     if option.choices:
@@ -251,15 +259,14 @@ def _number_or_range(text: str) -> int | range:
 
 
 def channels(text: str) -> "Channels":
-    """Read ``3`` or ``strongest`` as how input channels are drawn: see ``cells.view_of``."""
-    if text == "strongest":
-        return "strongest"
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a channel's number or strongest, got {text!r}"
-        ) from None
+    """Read how input channels are drawn: see ``look.resolve_channels``.
+
+    Example:
+        >>> channels("strongest"), channels("3"), channels("2,1,0"), channels("red,nir")
+        ('strongest', 3, [2, 1, 0], ['red', 'nir'])
+    """
+    parts = [int(part) if part.lstrip("-").isdecimal() else part for part in names(text)]
+    return parts[0] if len(parts) == 1 else parts
 
 
 def two_numbers(text: str) -> tuple[float, float]:
@@ -275,7 +282,8 @@ def two_numbers(text: str) -> tuple[float, float]:
 
 _LOOK_READERS: dict[str, dict[str, Any]] = {
     "filters": {"type": numbers, "action": "extend", "metavar": "0-15,20"},
-    "channels": {"type": channels, "metavar": "N|strongest"},
+    "channels": {"type": channels, "metavar": "N|N,N,N|bgr|all|strongest"},
+    "channel_names": {"type": names, "metavar": "A,C,G,T"},
 }
 """How argparse reads an option that is neither a flag, one of a few choices nor a text."""
 
@@ -284,14 +292,17 @@ _LOOK_HELP = {
     "order": "of filters: as in the kernel, like beside like, by the direction of their edges, "
     "the farthest from its start first, or by what they are (%(default)s)",
     "scale": "dark to light spans each filter's weights in each frame, each filter's over all "
-    "frames, or all of the layer's over all frames (frame; filter with --delta)",
+    "frames, or all of the layer's over all frames (frame; filter where the difference is shown)",
     "zero_centred": "zero in the middle of the scale",
-    "delta": "difference from the first snapshot",
+    "delta": "the difference from the first snapshot, or the filters alone (both where the filters "
+    "alone hardly tell what was learned)",
     "outline": "a line around each filter says what it is: edge, blob, colour blob, other "
     "structure",
-    "channels": "draw one input channel alone, or collapse them to each filter's strongest "
-    "pattern (what suits their number)",
-    "colormap": "of matplotlib, for one value a pixel (%(default)s)",
+    "channels": "one input channel alone, two or three in colour, each in a cell of its own, or "
+    "collapsed to each filter's strongest pattern (what suits their number)",
+    "channel_names": "names of the input channels",
+    "smooth": "interpolate between the weights of kernels from 5x5 on",
+    "colormap": "of matplotlib, for one value a pixel (gray; RdBu_r for differences)",
     "theme": "around the weights (%(default)s)",
 }
 """The help text of each option of ``Look``."""

@@ -22,7 +22,7 @@ from filtertrack.outputs.run_selection import (
 )
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS, Writer, format_of
-from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
+from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.storage.local_files import check_target, write_whole
 
 Progress = Callable[[int, int], None]
@@ -75,15 +75,19 @@ def animate(
     *,
     layers: str | Sequence[str] | None = None,
     compare: RunLike | None = None,
+    one_scale: bool = False,
+    match: bool = False,
     steps: Steps | None = None,
     filters: Filters | None = None,
     order: Order = "stored",
     scale: Scale | None = None,
     zero_centred: bool = False,
-    delta: bool = False,
+    delta: bool | None = None,
     outline: bool = False,
     channels: Channels = None,
-    colormap: str = GREY,
+    channel_names: Sequence[str] | None = None,
+    smooth: bool = False,
+    colormap: str | None = None,
     theme: ThemeName = "dark",
     size: int | None = None,
     columns: int | None = None,
@@ -178,6 +182,8 @@ def animate(
         delta=delta,
         outline=outline,
         channels=channels,
+        channel_names=channel_names,
+        smooth=smooth,
         order=order,
         filters=filters,
         colormap=colormap,
@@ -198,6 +204,8 @@ def animate(
             indexed=form.palette,
             even=form.video,
             huge=huge,
+            one_scale=one_scale,
+            match=match,
         )
         if size is not None and frames.side > size:
             raise FiltertrackError(

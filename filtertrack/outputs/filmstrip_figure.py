@@ -14,13 +14,17 @@ from matplotlib.text import Text
 
 from filtertrack.errors import FiltertrackError, printable, size_text
 from filtertrack.outputs.filmstrip_layout import (
+    BAR_LINE,
     FONT,
     POINT,
     FilmstripLayout,
     PaperSize,
+    bars_in_line,
     legend_columns,
+    legend_height,
 )
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, spread_steps
+from filtertrack.outputs.layer_cells import part_text
 from filtertrack.outputs.matplotlib_figure import (
     FIGURE_FORMATS,
     PaperFigure,
@@ -37,8 +41,8 @@ from filtertrack.outputs.run_selection import (
     skip_damaged,
 )
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import describe_look
-from filtertrack.render.look import GREY, Channels, Filters, Look, Order, Scale, ThemeName
+from filtertrack.render.layer_look import describe_cells, describe_scale
+from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.render.text import cut
 from filtertrack.storage.local_files import check_target
@@ -46,6 +50,12 @@ from filtertrack.storage.run import Run
 
 _LINE = 1.05
 """From one label of a filter to the next, in font sizes, at least."""
+_BAR_WIDTH, _BAR_HEIGHT = 5.0, 0.7
+"""Width and height of half a scale bar, in font sizes."""
+_BAR_SPACE = 0.5
+"""Between a scale bar and its texts, in font sizes."""
+_TITLE_LINES = 1.7
+"""From the top of the figure to the titles of the parts, in font sizes."""
 _ABOVE_TITLE = 0.3
 """Margin above and beside the title, in font sizes."""
 
@@ -66,10 +76,12 @@ def filmstrip(
     order: Order = "stored",
     scale: Scale | None = None,
     zero_centred: bool = False,
-    delta: bool = False,
+    delta: bool | None = None,
     outline: bool = False,
     channels: Channels = None,
-    colormap: str = GREY,
+    channel_names: Sequence[str] | None = None,
+    smooth: bool = False,
+    colormap: str | None = None,
     theme: ThemeName = "light",
     width: str | float = "17cm",
     height: str | float | None = None,
@@ -124,6 +136,8 @@ def filmstrip(
         delta=delta,
         outline=outline,
         channels=channels,
+        channel_names=channel_names,
+        smooth=smooth,
         order=order,
         filters=filters,
         colormap=colormap,
@@ -171,9 +185,11 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
         ground = colour(THEMES[look.theme].background)
         figure = PaperFigure(figsize=tuple(size), dpi=paper.dpi, facecolor=ground)
         FigureCanvasAgg(figure)
-        _draw_title(figure, _title(selection, look), layout, look.theme)
+        _draw_title(figure, _title(selection, picture), layout, look.theme)
         for block in range(layout.blocks):
-            _draw_block(figure, picture, layout, block, look.theme)
+            for part in range(layout.parts):
+                _draw_block(figure, picture, layout, (block, part), look.theme)
+        _draw_bars(figure, picture, paper, look.theme)
         if picture.outlined:
             _draw_legend(figure, look.theme, width / paper.dpi)
     return figure
@@ -189,13 +205,18 @@ def _draw_title(figure: Figure, title: str, layout: FilmstripLayout, theme: Them
 
 
 def _draw_block(
-    figure: Figure, picture: FilmstripPicture, layout: FilmstripLayout, block: int, theme: ThemeName
+    figure: Figure,
+    picture: FilmstripPicture,
+    layout: FilmstripLayout,
+    place: tuple[int, int],
+    theme: ThemeName,
 ) -> None:
-    """Draw one block: its cells as an image, steps and filters as tick labels."""
+    """Draw one part of one block: its cells as an image, steps and filters as tick labels."""
+    block, part = place
     rows = range(picture.rows)[block * layout.rows : (block + 1) * layout.rows]
     grid = picture.layout(len(rows), layout.grid.scale, layout.grid.gap)
-    axes = figure.add_axes(_bounds(layout, block, grid))
-    pixels = picture.picture(rows, grid)
+    axes = figure.add_axes(_bounds(layout, block * layout.parts + part, grid))
+    pixels = picture.picture(rows, grid, part)
     axes.imshow(pixels, interpolation="none", aspect="auto", origin="upper")
     axes.spines[:].set_visible(False)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
@@ -213,6 +234,59 @@ def _draw_block(
     labelled = _labelled(count, high + grid.gap, line)
     numbers = [str(picture.numbers[rows[row]]) for row in labelled]
     axes.set_yticks(_middles(grid, labelled, high), numbers)
+    if layout.parts > 1:
+        words = "learned" if picture.parts[part].look.delta else "filters"
+        above = layout.top - _TITLE_LINES * FONT * POINT * figure.dpi
+        axes.annotate(
+            words,
+            (0, 1),
+            (0, above * 72 / figure.dpi),
+            "axes fraction",
+            "offset points",
+            color=ink,
+            fontsize=FONT - 1,
+            weight="bold",
+            va="top",
+        )
+
+
+def _draw_bars(
+    figure: Figure, picture: FilmstripPicture, paper: PaperSize, theme: ThemeName
+) -> None:
+    """Draw the scale bars in lines below the blocks."""
+    in_line = bars_in_line(paper.width)
+    lines = math.ceil(len(picture.bars) / in_line)
+    line, width = paper.pixels(BAR_LINE * FONT), figure.get_figwidth() * figure.dpi
+    bottom = legend_height(paper) if picture.outlined else 0
+    for number, (texts, colours) in enumerate(picture.bars):
+        left = paper.pixels(FONT) + (number % in_line) * width / in_line
+        middle = bottom + (lines - number // in_line - 0.5) * line
+        halves = np.array_split(colours, 2 if texts.middle else 1)
+        left = _draw_bar_text(figure, texts.low, (left, middle), theme)
+        for half, text in zip(halves, [texts.middle, texts.high][-len(halves) :], strict=True):
+            left = _draw_bar(figure, half, (left, middle))
+            left = _draw_bar_text(figure, text, (left, middle), theme)
+
+
+def _draw_bar_text(figure: Figure, text: str, at: tuple[float, float], theme: ThemeName) -> float:
+    """Draw a text of a scale bar at left and middle, in pixels; return where the next one begins."""
+    width, height = figure.get_size_inches() * figure.dpi
+    ink = colour(THEMES[theme].text)
+    drawn = figure.text(
+        at[0] / width, at[1] / height, text, color=ink, fontsize=FONT - 1, va="center_baseline"
+    )
+    return float(drawn.get_window_extent().x1 + _BAR_SPACE * FONT * POINT * figure.dpi)
+
+
+def _draw_bar(figure: Figure, colours: np.ndarray, at: tuple[float, float]) -> float:
+    """Draw colours at left and middle, in pixels; return where the next text begins."""
+    width, height = figure.get_size_inches() * figure.dpi
+    wide, high = (size * FONT * POINT * figure.dpi for size in (_BAR_WIDTH, _BAR_HEIGHT))
+    bounds = (at[0] / width, (at[1] - high / 2) / height, wide / width, high / height)
+    axes = figure.add_axes(bounds, label="scale")
+    axes.imshow(colours[np.newaxis], aspect="auto", interpolation="nearest")
+    axes.set_axis_off()
+    return float(at[0] + wide + _BAR_SPACE * FONT * POINT * figure.dpi)
 
 
 def _draw_legend(figure: Figure, theme: ThemeName, width: float) -> None:
@@ -267,11 +341,14 @@ def _shrink(text: Text, right: float) -> None:
         text.set_fontsize(share * text.get_fontsize())
 
 
-def _title(selection: RunSelection, look: Look) -> str:
+def _title(selection: RunSelection, picture: FilmstripPicture) -> str:
     """Name the layer, what was done to its weights, and what the steps count."""
-    parts = [
+    first = picture.parts[0]
+    words = [
         selection.layers[0],
-        *describe_look(look, [selection.runs[0].layer(selection.layers[0])]),
+        *describe_cells(first.look, first.info, first.view, first.explained),
+        *(part_text(part) for part in picture.parts if part.look.delta),
+        describe_scale(first.look, first.view),
         f"columns: {selection.unit}",
     ]
-    return printable(" · ".join(cut(part, _LONGEST_NAME) for part in parts))
+    return printable(" · ".join(cut(word, _LONGEST_NAME) for word in words if word))

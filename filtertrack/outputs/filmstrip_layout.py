@@ -40,10 +40,14 @@ _BESIDE_NUMBERS, _BESIDE_MATRIX = 0.9, 0.3
 """Left margin of a block, beside the numbers of its filters or of a matrix, which has none."""
 _ABOVE_CELLS = 0.5
 """Between the labels of the steps and the cells."""
-_TITLE = 2.2
+_TITLE, _PART_TITLE = 2.2, 1.4
 _LEGEND_LINE, _BELOW_LEGEND = 1.5, 0.6
+BAR_LINE = 1.7
+"""Height of a line of scale bars."""
+_TWO_BARS = 4.5
+"""Inches of width that two scale bars side by side take."""
 
-_LEGEND_COLUMNS = {4: 4.0, 2: 2.2, 1: 0.0}
+_LEGEND_COLUMNS = {5: 5.4, 3: 3.4, 2: 2.2, 1: 0.0}
 """Number of columns of the legend: inches of width that they take, at least."""
 
 
@@ -111,13 +115,25 @@ def legend_columns(width: float) -> int:
     return next(columns for columns, least in _LEGEND_COLUMNS.items() if width >= least)
 
 
+def bars_in_line(width: float) -> int:
+    """Return how many scale bars lie side by side below a figure of that many inches."""
+    return 2 if width >= _TWO_BARS else 1
+
+
+def bars_height(picture: FilmstripPicture, paper: PaperSize) -> int:
+    """Return the height of all scale bars, in pixels."""
+    lines = math.ceil(len(picture.bars) / bars_in_line(paper.width))
+    return math.ceil(paper.pixels(BAR_LINE * FONT * lines))
+
+
 @dataclass(frozen=True, slots=True)
 class FilmstripLayout:
     """Where the blocks of a filmstrip lie. Sizes are in pixels, but the font's is in points.
 
     Attributes:
         shape: Height and width of the figure.
-        blocks: Number of blocks side by side.
+        blocks: Number of blocks side by side; each has all parts of the picture side by side.
+        parts: Number of parts of the picture.
         rows: Filters in a block; the last may have fewer.
         grid: The cells of a full block.
         font: Size of the labels.
@@ -129,6 +145,7 @@ class FilmstripLayout:
 
     shape: tuple[int, int]
     blocks: int
+    parts: int
     rows: int
     grid: Layout
     font: float
@@ -170,7 +187,8 @@ class FilmstripLayout:
         The labels of the steps are turned where they are wider than their columns.
         """
         label = _DIGIT * max(map(len, picture.marks))
-        font = _LABELLED_WIDTH * paper.width / blocks / picture.columns / POINT / label
+        across = blocks * len(picture.parts)
+        font = _LABELLED_WIDTH * paper.width / across / picture.columns / POINT / label
         font = min(FONT, max(_SMALLEST_FONT, font))
         level = cls._with_font(picture, paper, blocks, font, 1.0)
         if level is None:
@@ -196,22 +214,25 @@ class FilmstripLayout:
         blocks = math.ceil(picture.rows / rows)  # the last ones would be empty
         size = paper.pixels(font)
         left = math.ceil(size * _left_margin(picture))
-        top = math.ceil(label * size + _ABOVE_CELLS * size + paper.pixels(_TITLE * FONT))
+        parts = len(picture.parts)
+        titles = paper.pixels((_TITLE + (_PART_TITLE if parts > 1 else 0)) * FONT)
+        top = math.ceil(label * size + _ABOVE_CELLS * size + titles)
         margin = math.ceil(paper.dpi * _MARGIN)
-        below = margin + (_legend_height(paper) if picture.outlined else 0)
+        below = margin + bars_height(picture, paper)
+        below += legend_height(paper) if picture.outlined else 0
         least, share = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, _GAP)
-        gap = max(least, round(paper.dpi * paper.width / blocks / columns * share))
+        gap = max(least, round(paper.dpi * paper.width / blocks / parts / columns * share))
         height, width = paper.shape
         lines = columns * (view.slices - 1)
-        across = (width - margin) // blocks - left - gap * (columns + 1) - lines
+        across = (width - margin) // (blocks * parts) - left - gap * (columns + 1) - lines
         down = height - below - top - gap * (rows + 1)
         scale = min(across // max(1, columns * view.width), down // max(1, rows * view.height))
         if scale < 1:
             return None
         grid = picture.layout(rows, scale, gap)
-        start = (width - margin - blocks * (left + grid.shape[1])) // 2
+        start = (width - margin - blocks * parts * (left + grid.shape[1])) // 2
         shape = top + grid.shape[0] + below, width
-        return cls(shape, blocks, rows, grid, font, upright, start, left, top)
+        return cls(shape, blocks, parts, rows, grid, font, upright, start, left, top)
 
 
 def _left_margin(picture: FilmstripPicture) -> float:
@@ -221,7 +242,7 @@ def _left_margin(picture: FilmstripPicture) -> float:
     return _DIGIT * len(str(picture.highest)) + _BESIDE_NUMBERS
 
 
-def _legend_height(paper: PaperSize) -> int:
+def legend_height(paper: PaperSize) -> int:
     """Return the height of the legend, in pixels."""
     lines = math.ceil(len(OUTLINED) / legend_columns(paper.width))
     return math.ceil(paper.pixels((_LEGEND_LINE * lines + _BELOW_LEGEND) * FONT))

@@ -6,21 +6,23 @@ from functools import cached_property
 
 import numpy as np
 
-from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.layer_cells import LayerCells, colours_of
+from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
-from filtertrack.render.cells import View
+from filtertrack.render.cells import View, view_of
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import check_look
+from filtertrack.render.layer_look import bar_texts, check_look
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
     SEPARATOR,
     TEXT,
-    colormap_levels,
     outline_entries,
     theme_palette,
 )
+from filtertrack.render.scale_bar import BarTexts
 from filtertrack.render.text import QUIET, font, font_size, line, line_height, paste
+from filtertrack.render.value_range import NO_RANGE
 
 CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
 """The start, and the epochs that Zeiler and Fergus 2013 show in their figure 4."""
@@ -62,15 +64,18 @@ def spread_steps(steps: Sequence[int], *, epochs: bool) -> list[int]:
 class FilmstripPicture:
     """One layer of a run: its filters in rows, the steps of a selection in columns.
 
-    Nothing is read before cells are drawn, or filters are ordered; then every method raises
-    ``DamagedSnapshotError`` if a kernel cannot be read.
+    A picture has one part, the filters or what was learned, or both, each with all rows and
+    columns. Every method raises ``DamagedSnapshotError`` if a kernel cannot be read.
 
     Args:
         selection: One run and one layer.
-        look: How filters are drawn.
+        look: How filters are drawn; ``parts_of`` chooses the parts.
 
     Attributes:
         view: How the layer is drawn.
+        parts: The cells of each part.
+        levels: The palette entries of each part's colormap.
+        palette: The colours of the entries: ``uint8`` array of shape ``(256, 3)``.
         outlined: Whether each cell has a line around it in the colour of its filter's label.
         steps: The step of each column.
         marks: The label of each column.
@@ -82,42 +87,62 @@ class FilmstripPicture:
     """
 
     def __init__(self, selection: RunSelection, look: Look) -> None:
-        self._layer = LayerCells(selection.runs, selection.layers[0], selection.steps, look)
-        check_look(look, [self._layer.view])
-        self._palette = theme_palette(look.theme, colormap_levels(look.colormap))
-        self.view = self._layer.view
+        (run,), (name,) = selection.runs, selection.layers
+        info = run.layer(name)
+        check_look(look, [info], [view_of(info, look.channels)])
+        self.parts = [
+            LayerCells(run, name, selection.steps, part) for part in parts_of(selection, look)
+        ]
+        self.levels, colours = colours_of(self.parts)
+        self.palette = theme_palette(look.theme, colours)
+        self.view = self.parts[0].view
         self.steps = selection.steps
         self.marks = selection.marks
         self.outlined = look.outline
 
     @cached_property
-    def _cells(self) -> np.ndarray:
-        """The colours of all cells: ``(rows, columns, height, width, 3)``."""
-        frames = self._layer.walk(range(len(self.steps)))
-        columns = [
-            self._layer.paint(cells[0], self._layer.values(cells), self._palette)
-            for cells in frames
+    def _cells(self) -> list[np.ndarray]:
+        """For each part the colours of all cells: ``(rows, columns, height, width, 3)``."""
+        return [
+            np.stack(
+                [
+                    part.paint(cells, part.values(cells), self.palette, levels)
+                    for cells in part.walk(range(len(self.steps)))
+                ],
+                axis=1,
+            )
+            for part, levels in zip(self.parts, self.levels, strict=True)
         ]
-        return np.stack(columns, axis=1)
 
     @cached_property
     def _outlines(self) -> np.ndarray | None:
         """The colours of all outlines: ``(rows, columns, 3)``; None where there are none."""
         if not self.outlined:
             return None
-        columns = [self._layer.labels(number)[0] for number in range(len(self.steps))]
-        colours: np.ndarray = self._palette[outline_entries(np.stack(columns, axis=1))]
+        columns = [self.parts[0].labels(number) for number in range(len(self.steps))]
+        colours: np.ndarray = self.palette[outline_entries(np.stack(columns, axis=1))]
         return colours
+
+    @cached_property
+    def bars(self) -> list[tuple[BarTexts, np.ndarray]]:
+        """The texts and the colours of each part's scale bar: ``(colours, 3)``."""
+        bars = []
+        for part, levels in zip(self.parts, self.levels, strict=True):
+            values = NO_RANGE if part.look.scale == "frame" else part.whole_range
+            texts = bar_texts(part.look, part.view, values)
+            if texts is not None:
+                bars.append((texts, self.palette[levels.start : levels.stop]))
+        return bars
 
     @property
     def numbers(self) -> list[int]:
         """The numbers of the filters in the kernel: see the class."""
-        return self._layer.numbers
+        return self.parts[0].numbers
 
     @property
     def highest(self) -> int:
         """The highest of these numbers; 0 where there are none. Nothing is read."""
-        return self._layer.highest
+        return self.parts[0].highest
 
     @property
     def rows(self) -> int:
@@ -148,19 +173,20 @@ class FilmstripPicture:
             view.slices,
         )
 
-    def picture(self, rows: range, layout: Layout) -> np.ndarray:
+    def picture(self, rows: range, layout: Layout, part: int = 0) -> np.ndarray:
         """Draw some of the rows.
 
         Args:
             rows: Numbers of the rows.
             layout: The layout of their cells.
+            part: Number of the part.
 
         Returns:
             ``uint8`` array of shape ``(height, width, 3)``.
         """
-        cells = self._cells[rows.start : rows.stop]
+        cells = self._cells[part][rows.start : rows.stop]
         flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])  # also without cells
-        red, green, blue = self._palette[SEPARATOR].tolist()
+        red, green, blue = self.palette[SEPARATOR].tolist()
         outlines = None
         if self._outlines is not None:
             outlines = self._outlines[rows.start : rows.stop].reshape(-1, 3)
@@ -189,7 +215,7 @@ class FilmstripPicture:
             text = line(_short(mark), font(size), TEXT, QUIET)
             middle = fitted.gap / 2 + (number + 0.5) * column
             paste(labels, (0, max(0, round(middle - text.shape[1] / 2))), text)
-        return np.concatenate([self._palette[labels], grid])
+        return np.concatenate([self.palette[labels], grid])
 
 
 def card_rows(view: View, columns: int) -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from filtertrack.errors import FiltertrackError, size_text
 from filtertrack.render.cells import View
 from filtertrack.render.grid import Layout
+from filtertrack.render.scale_bar import bar_height
 from filtertrack.render.text import font_size, line_height
 
 NARROWEST = 260
@@ -43,13 +44,17 @@ class Arrangement(NamedTuple):
 
     Attributes:
         grids: Where each grid lies, row by row.
+        font: Size of the titles and scale bars, in pixels.
         title: Height of the title above each grid, in pixels; 0 where there is only one grid.
+        bar: Height of the scale bar below each grid, in pixels; 0 without scale bars.
         shape: Height and width, in pixels; both are even.
         side: The longer side of the grids together, without titles, in pixels.
     """
 
     grids: list[GridPosition]
+    font: int
     title: int
+    bar: int
     shape: tuple[int, int]
     side: int
 
@@ -62,6 +67,7 @@ def arrange_grids(
     columns: int | None = None,
     even: bool = False,
     outlined: bool = False,
+    bars: bool = False,
 ) -> Arrangement:
     """Arrange grids in rows, each centred in its column.
 
@@ -73,6 +79,7 @@ def arrange_grids(
         columns: Cells in a row of each grid; None to choose.
         even: Whether cells begin and end at even pixels, as video needs it.
         outlined: Whether there is a line around each cell.
+        bars: Whether there is a scale bar below each grid.
 
     Returns:
         Where the grids lie.
@@ -92,7 +99,7 @@ def arrange_grids(
             most_wide,
             view.slices,
             high=most_high,
-            columns=columns,
+            columns=columns or view.columns,
             even=even,
             outlined=outlined,
         )
@@ -104,8 +111,10 @@ def arrange_grids(
     widths = [_even_up(max(layout.shape[1] for layout in stack)) for stack in stacks]
     grids_width = sum(widths) + space * (across - 1)
     width = max(grids_width, NARROWEST)
-    title = _even_down(line_height(font_size(width))) + 2 if len(layouts) > 1 else 0
-    tops = _starts([title + height for height in heights], space, title)
+    size = font_size(max(widths))
+    title = _even_down(line_height(size)) + 2 if len(layouts) > 1 else 0
+    bar = bar_height(size) if bars else 0
+    tops = _starts([title + height + bar for height in heights], space, title)
     lefts = _starts(widths, space, _even_down((width - grids_width) // 2))
     grids = [
         GridPosition(layout, top, left + _even_down((column - layout.shape[1]) // 2))
@@ -113,8 +122,8 @@ def arrange_grids(
         for layout, left, column in zip(row, lefts, widths, strict=False)
     ]
     grids_height = sum(heights) + space * (len(rows) - 1)
-    shape = grids_height + title * len(rows), width
-    return Arrangement(grids, title, shape, max(grids_width, grids_height))
+    shape = grids_height + (title + bar) * len(rows), width
+    return Arrangement(grids, size, title, bar, shape, max(grids_width, grids_height))
 
 
 def _starts(sizes: Sequence[int], space: int, first: int) -> list[int]:

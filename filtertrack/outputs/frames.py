@@ -6,19 +6,29 @@ Frames are drawn one at a time from the stored weights, so memory does not grow 
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 
 from filtertrack.errors import printable
+from filtertrack.outputs.filter_matching import match_filters
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
-from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
+from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
+from filtertrack.render.cells import view_of
 from filtertrack.render.grid import to_levels
-from filtertrack.render.layer_look import check_look, describe_look
+from filtertrack.render.layer_look import (
+    bar_texts,
+    check_look,
+    describe_cells,
+    describe_scale,
+)
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
@@ -26,12 +36,13 @@ from filtertrack.render.palette import (
     SEPARATOR,
     TEXT,
     chosen_levels,
-    colormap_levels,
     outline_entries,
     theme_palette,
     to_entries,
 )
-from filtertrack.render.text import PLAIN, QUIET, cut, font, font_size, line, paste, shortened
+from filtertrack.render.scale_bar import draw_scale_bar
+from filtertrack.render.text import PLAIN, QUIET, cut, font, line, paste, shortened
+from filtertrack.render.value_range import NO_RANGE, ValueRange
 from filtertrack.storage.paths import StoragePath
 
 _HEADER_HEIGHT = 150
@@ -42,21 +53,32 @@ _LONGEST_NAME = 200
 """Characters of a layer's or a run's name, at most."""
 
 
+class _Grid(NamedTuple):
+    """One grid: its cells, and the number of its run."""
+
+    layer: LayerCells
+    run: int
+
+
 class AnimationFrames:
     """The frames of an animation.
 
-    One layer of one run is one grid. Several layers are several grids; two runs are side by side.
+    One part of one layer of one run is one grid. The parts of a layer, and two runs, are side by
+    side.
 
     Args:
         selection: The layers and steps.
         timeline: Position and duration of each frame.
-        look: How filters are drawn.
+        look: How filters are drawn; ``parts_of`` chooses the parts.
         side: Longer side of all grids together, in pixels, at most; more where a weight would have
             less than a pixel. None to choose.
         columns: Cells in a row; None to choose.
         indexed: Whether frames are entries of one palette; else they are colours where a layer is.
         even: Whether cells begin and end at even pixels, as video needs it.
         huge: Whether the animation may be larger than ``check_animation_size`` allows.
+        one_scale: Whether two runs have the same scale.
+        match: Whether each filter of a second run is drawn at the position of the most similar one
+            of the first.
 
     Attributes:
         timeline: Position and duration of each frame.
@@ -65,6 +87,7 @@ class AnimationFrames:
 
     Raises:
         FiltertrackError: If the look does not fit the layers, or the frames would be too large.
+        DamagedSnapshotError: If a kernel cannot be read.
     """
 
     def __init__(
@@ -78,30 +101,44 @@ class AnimationFrames:
         indexed: bool = True,
         even: bool = False,
         huge: bool = False,
+        one_scale: bool = False,
+        match: bool = False,
     ) -> None:
-        self.timeline, self._look = timeline, look
-        self._layers = [
-            LayerCells(selection.runs, name, selection.steps, look) for name in selection.layers
-        ]
-        views = [layer.view for layer in self._layers for _ in selection.runs]
+        self.timeline, self._look, self._one_scale = timeline, look, one_scale
+        infos = [selection.runs[0].layer(name) for name in selection.layers]
+        views = [view_of(info, look.channels) for info in infos]
+        check_look(look, infos, views)
+        parts = parts_of(selection, look)
+        grids = _grids_of(selection, parts, match=match)
+        self._layers = [grid.layer for grid in grids]
+        self._runs = [grid.run for grid in grids]
+        views = [layer.view for layer in self._layers]
         coloured = any(view.coloured for view in views)
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
-        two_runs = len(selection.runs) > 1
-        across = 2 if two_runs else math.ceil(math.sqrt(len(selection.layers)))
+        beside = len(parts) * len(selection.runs)
+        across = beside * math.ceil(math.sqrt(len(selection.layers) / beside))
+        bars = any(bar_texts(layer.look, layer.view, NO_RANGE) for layer in self._layers)
         arranged = arrange_grids(
-            views, across, side=side, columns=columns, even=even, outlined=look.outline
+            views,
+            across,
+            side=side,
+            columns=columns,
+            even=even,
+            outlined=look.outline,
+            bars=bars,
         )
-        self._grids, self._title_height, self.side = arranged.grids, arranged.title, arranged.side
+        self._arranged, self.side = arranged, arranged.side
         height, width = arranged.shape
         if not huge:
             shape = height + _HEADER_HEIGHT, width
             check_animation_size(shape, len(timeline.frames), 1 if self._indexed else 3)
-        self._titles = _grid_titles(selection) if self._title_height else []
-        check_look(look, views)
-        self._base_palette = theme_palette(look.theme, colormap_levels(look.colormap))
-        counted = views[0].count if len(views) == 1 else None
-        self._header = _Header(selection, timeline, look, width, counted)
+        self._levels, colours = colours_of(self._layers)
+        self._base_palette = theme_palette(look.theme, colours)
+        self._titles = _grid_titles(selection, grids) if arranged.title else []
+        title = _headline(selection, self._layers, interpolated=_is_interpolated(timeline))
+        counted = views[0].filters if len(selection.runs) == len(infos) == 1 else None
+        self._header = _Header(selection, timeline, look, width, filters=counted, title=title)
         self.shape = (self._header.height + height, width)
 
     @property
@@ -132,45 +169,87 @@ class AnimationFrames:
         for position, frame_cells in zip(positions, cells, strict=True):
             if self._look.outline and math.floor(position) != labelled:
                 labelled = math.floor(position)
-                labels = [each for layer in self._layers for each in layer.labels(position)]
+                labels = self._labels(labelled)
             picture = background.copy()
             paste(picture, (0, 0), self._pixels(self._header.draw(position, labels)))
             outlines = [self._pixels(outline_entries(each)) for each in labels]
             weights = self._weights(frame_cells)
-            for grid, pixels, outline in zip_longest(self._grids, weights, outlines):
+            for grid, pixels, outline in zip_longest(self._arranged.grids, weights, outlines):
                 drawn = grid.layout.compose(pixels, fill, outline)
                 paste(picture, (self._header.height + grid.top, grid.left), drawn)
             yield picture
 
+    def _labels(self, position: int) -> list[np.ndarray]:
+        """Return the labels of each grid; the parts of a layer show the same filters."""
+        known: dict[tuple[str, int], np.ndarray] = {}
+        keys = [(layer.info.name, run) for layer, run in zip(self._layers, self._runs, strict=True)]
+        for key, layer in zip(keys, self._layers, strict=True):
+            if key not in known:
+                known[key] = layer.labels(position)
+        return [known[key] for key in keys]
+
     def _background(self) -> np.ndarray:
-        """Draw what is the same in every frame: the background and the titles of the grids."""
+        """Draw what is the same in every frame: the background, titles and scale bars."""
         entries = np.full(self.shape, BACKGROUND, np.uint8)
-        face = font(font_size(self.shape[1]))
-        for grid, (title, ramp) in zip(self._grids, self._titles, strict=False):
+        face = font(self._arranged.font)
+        for grid, (title, ramp) in zip(self._arranged.grids, self._titles, strict=False):
             text = shortened(title, face, grid.layout.shape[1] - grid.layout.gap)
-            top = self._header.height + grid.top - self._title_height
+            top = self._header.height + grid.top - self._arranged.title
             strength = QUIET if ramp == TEXT else PLAIN
             left = grid.left + grid.layout.gap
             paste(entries, (top, left), line(text, face, ramp, strength))
+        if self._arranged.bar:
+            self._draw_bars(entries)
         return self._pixels(entries)
+
+    def _draw_bars(self, entries: np.ndarray) -> None:
+        """Draw the scale bar below each grid that has one value a weight."""
+        ranges = self._joined([_static_range(layer) for layer in self._layers])
+        each = zip(self._arranged.grids, self._layers, self._levels, ranges, strict=True)
+        for grid, layer, levels, values in each:
+            texts = bar_texts(layer.look, layer.view, values)
+            if texts is not None:
+                height, width = grid.layout.shape
+                note = describe_scale(layer.look, layer.view)
+                width -= 2 * grid.layout.gap
+                bar = draw_scale_bar(texts, width, self._arranged.font, levels, note)
+                top = self._header.height + grid.top + height
+                paste(entries, (top, grid.left + grid.layout.gap), bar)
 
     def _pixels(self, entries: np.ndarray) -> np.ndarray:
         """Return entries other than weights as a frame holds them: entries or colours."""
         return entries if self._indexed else self._base_palette[entries]
 
-    def _weights(self, cells: Sequence[Sequence[np.ndarray]]) -> Iterator[np.ndarray]:
+    def _joined(self, ranges: Sequence[ValueRange]) -> list[ValueRange]:
+        """Return the value range of each grid: of both runs together if they have one scale."""
+        if not self._one_scale:
+            return list(ranges)
+        joined: dict[tuple[str, bool | None], ValueRange] = {}
+        keys = [(layer.info.name, layer.look.delta) for layer in self._layers]
+        for key, values in zip(keys, ranges, strict=True):
+            joined[key] = joined[key].union(values) if key in joined else values
+        return [joined[key] for key in keys]
+
+    def _with_ranges(
+        self, frame_cells: Sequence[np.ndarray]
+    ) -> Iterator[tuple[LayerCells, np.ndarray, ValueRange, range]]:
+        """Yield each grid's layer, cells, value range and palette entries."""
+        ranges = [
+            layer.values(cells) for layer, cells in zip(self._layers, frame_cells, strict=True)
+        ]
+        yield from zip(self._layers, frame_cells, self._joined(ranges), self._levels, strict=True)
+
+    def _weights(self, frame_cells: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the cells of each grid as a frame holds them: entries or colours."""
-        for layer, runs in zip(self._layers, cells, strict=True):
-            values = layer.values(runs)
-            for each in runs:
-                if self._indexed and not self._quantised:
-                    yield to_levels(each, values)
-                else:
-                    colours = layer.paint(each, values, self._base_palette)
-                    yield to_entries(colours, self.palette) if self._indexed else colours
+        for layer, cells, values, levels in self._with_ranges(frame_cells):
+            if self._indexed and not self._quantised:
+                yield to_levels(cells, values, levels)
+            else:
+                colours = layer.paint(cells, values, self._base_palette, levels)
+                yield to_entries(colours, self.palette) if self._indexed else colours
 
     def _sampled_colours(self) -> np.ndarray:
-        """Return colours of weights of the whole run: the same number of each snapshot and layer.
+        """Return colours of weights of the whole run: the same number of each snapshot and grid.
 
         Returns:
             ``uint8`` array of shape ``(colours, 3)``.
@@ -179,17 +258,29 @@ class AnimationFrames:
         count = len(self.timeline.knots)
         spread = np.linspace(0, count - 1, min(count, _SAMPLED_SNAPSHOTS)).round()
         positions = np.unique(spread).tolist()
-        each = math.ceil(_SAMPLED_PIXELS / (len(positions) * len(self._layers)))
+        most = math.ceil(_SAMPLED_PIXELS / (len(positions) * len(self._layers)))
         samples = []
-        for layer in self._layers:
-            for runs in layer.walk(positions):
-                values = layer.values(runs)
-                painted = [layer.paint(cells, values, self._base_palette) for cells in runs]
-                colours = np.concatenate([cells.reshape(-1, 3) for cells in painted])
-                samples.append(
-                    colours if len(colours) <= each else rng.choice(colours, each, axis=0)
-                )
+        for frame_cells in zip(*(layer.walk(positions) for layer in self._layers), strict=True):
+            for layer, cells, values, levels in self._with_ranges(frame_cells):
+                painted = layer.paint(cells, values, self._base_palette, levels).reshape(-1, 3)
+                some = len(painted) > most
+                samples.append(rng.choice(painted, most, axis=0) if some else painted)
         return np.concatenate(samples)
+
+
+def _grids_of(selection: RunSelection, parts: Sequence[Look], *, match: bool) -> list[_Grid]:
+    """Return the cells of each grid: layer by layer, run by run, part by part."""
+    grids = []
+    for name in selection.layers:
+        matched: np.ndarray | None = None
+        for number, run in enumerate(selection.runs):
+            layers = [LayerCells(run, name, selection.steps, part, matched) for part in parts]
+            grids += [_Grid(layer, number) for layer in layers]
+            if match and not number and len(selection.runs) > 1:
+                every = replace(parts[0], order="stored", filters=None)
+                other = LayerCells(selection.runs[1], name, selection.steps, every)
+                matched = match_filters(layers[0], other)
+    return grids
 
 
 class _Header:
@@ -201,6 +292,7 @@ class _Header:
         look: How filters are drawn.
         width: Width of a frame, in pixels.
         filters: Number of filters, whose labels the legend counts; None where it does not count.
+        title: What is drawn.
 
     Attributes:
         height: Height, in pixels.
@@ -212,14 +304,15 @@ class _Header:
         timeline: Timeline,
         look: Look,
         width: int,
+        *,
         filters: int | None,
+        title: str,
     ) -> None:
         # The metrics beside restored weights are those of other weights.
         logs = [
             [None if moment.note and not moment.metrics else moment.metrics for moment in run]
             for run in selection.moments
         ]
-        title = _headline(selection, look, timeline)
         self.caption = Caption(title, selection.moments[0], logs, timeline.knots, width)
         self.legend = Legend(width, filters) if look.outline else None
         self.height = self.caption.height + (self.legend.height if self.legend else 0)
@@ -242,29 +335,50 @@ class _Header:
         return np.concatenate([caption, self.legend.draw(counts)])
 
 
-def _headline(selection: RunSelection, look: Look, timeline: Timeline) -> str:
-    """Name the layer or the run, and what was done to the weights."""
+def _headline(selection: RunSelection, layers: Sequence[LayerCells], *, interpolated: bool) -> str:
+    """Name the layer or the run, what its only grid shows, and the scale."""
     if len(selection.layers) == 1:
-        parts = [selection.layers[0]]
+        words = [selection.layers[0]]
     else:
-        parts = ["two runs" if len(selection.runs) > 1 else selection.runs[0].path.absolute().name]
-    parts += describe_look(look, [selection.runs[0].layer(name) for name in selection.layers])
-    if any(frame.position % 1 for frame in timeline.frames):
-        parts.append("interpolated")
-    return " · ".join(printable(cut(part, _LONGEST_NAME)) for part in parts)
+        runs = selection.runs
+        words = ["two runs" if len(runs) > 1 else runs[0].path.absolute().name]
+    first = layers[0]
+    if len(selection.layers) == 1:
+        words += describe_cells(first.look, first.info, first.view, first.explained)
+    if len(layers) == 1 and first.look.delta:
+        words.append(part_text(first))
+    if all(layer.view.coloured for layer in layers):  # else the scale bars say it
+        words.append(describe_scale(first.look, first.view))
+    if interpolated:
+        words.append("interpolated over time")
+    return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
 
 
-def _grid_titles(selection: RunSelection) -> list[tuple[str, int]]:
+def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[str, int]]:
     """Return the title of each grid and the ramp of its colour: that of the run's curves."""
-    layers = [printable(cut(layer, _LONGEST_NAME)) for layer in selection.layers]
-    if len(selection.runs) == 1:
-        return [(layer, TEXT) for layer in layers]
-    names = _short_names([run.path.absolute() for run in selection.runs])
-    return [
-        (name if len(layers) == 1 else f"{layer} · {name}", ramp)
-        for layer in layers
-        for ramp, name in enumerate(map(printable, names), start=FIRST)
-    ]
+    names = [""]
+    if len(selection.runs) > 1:
+        names = _short_names([run.path.absolute() for run in selection.runs])
+    both = len({grid.layer.look.delta for grid in grids}) > 1
+    titles = []
+    for layer, run in grids:
+        words = [] if len(selection.layers) == 1 else [cut(layer.info.name, _LONGEST_NAME)]
+        words += [names[run]] if names[run] else []
+        words += [part_text(layer)] if both or layer.look.delta else []
+        if len(selection.layers) > 1:
+            words += describe_cells(layer.look, layer.info, layer.view, layer.explained)
+        ramp = TEXT if len(names) == 1 else FIRST + run
+        titles.append((printable(" · ".join(words)), ramp))
+    return titles
+
+
+def _is_interpolated(timeline: Timeline) -> bool:
+    return any(frame.position % 1 for frame in timeline.frames)
+
+
+def _static_range(layer: LayerCells) -> ValueRange:
+    """Return the range over the run, where a scale bar names it in numbers."""
+    return NO_RANGE if layer.look.scale == "frame" else layer.whole_range
 
 
 def _short_names(paths: Sequence[StoragePath]) -> list[str]:

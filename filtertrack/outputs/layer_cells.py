@@ -11,71 +11,126 @@ import numpy as np
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import label
 from filtertrack.outputs.run_selection import read_kernels
-from filtertrack.render.cells import View, to_cells, to_channels, view_of
+from filtertrack.render.cells import View, explained_share, to_cells, to_channels, view_of
 from filtertrack.render.filter_order import arrange
 from filtertrack.render.grid import to_levels, to_rgb
-from filtertrack.render.look import MOST_FILTERS, Look
+from filtertrack.render.layer_look import (
+    describe_part,
+    noticeable_change,
+    range_of_changes,
+    without_small_changes,
+)
+from filtertrack.render.look import GREY, MOST_FILTERS, Look
+from filtertrack.render.palette import ALL_LEVELS, colormap_levels, split_levels
 from filtertrack.render.value_range import Span, ValueRange, range_of_cells
 from filtertrack.storage.run import Run
 
+_MOST_KEPT = 16 << 20
+"""Bytes of cells that are kept for a second pass over the run, at most."""
+
 
 class LayerCells:
-    """The cells of one layer at the snapshots of one run, or of two on the same scale.
+    """The cells of one layer at the snapshots of a run.
 
     Kernels are read when they are first needed; every reading method raises
     ``DamagedSnapshotError`` if one cannot be read.
 
     Args:
-        runs: One run, or two in which the layer has the same shape.
+        run: The run.
         layer: The layer's name.
-        steps: Steps of the snapshots, ascending; all runs have them.
-        look: How filters are drawn.
+        steps: Steps of the snapshots, ascending.
+        look: How filters are drawn; ``delta`` and ``scale`` are chosen.
+        numbers: The numbers of the filters in the order drawn, instead of those of the look.
 
     Attributes:
-        name: The layer's name.
+        info: The layer.
+        look: How filters are drawn.
         view: How the layer is drawn.
-        whole_range: The value range over the whole run; None where each frame has its own.
 
     Raises:
         FiltertrackError: If there is no such layer, or it lacks one of the filters of ``look``.
     """
 
-    def __init__(self, runs: Sequence[Run], layer: str, steps: Sequence[int], look: Look) -> None:
-        info = runs[0].layer(layer)
-        self.name = layer
-        self._runs, self._steps, self._look = runs, list(steps), look
-        self._filters = info.filters
-        self._given = None if look.filters is None else self._given_filters(look)
-        drawn = info.filters if self._given is None else len(self._given)
+    def __init__(
+        self,
+        run: Run,
+        layer: str,
+        steps: Sequence[int],
+        look: Look,
+        numbers: np.ndarray | None = None,
+    ) -> None:
+        self.info, self.look = run.layer(layer), look
+        self._run, self._steps = run, list(steps)
+        self._given = numbers
+        if numbers is None and look.filters is not None:
+            self._given = self._given_filters(look)
+        drawn = self.info.filters if self._given is None else len(self._given)
         if drawn > MOST_FILTERS:
             raise FiltertrackError(
                 f"filters: at most {MOST_FILTERS} are drawn together, and layer {layer} has "
-                f"{info.filters}; choose some"
+                f"{self.info.filters}; choose some"
             )
-        self.view: View = view_of(info, look.channels)
-        if self.view.kind == "matrix":
-            self.view = replace(self.view, width=drawn)
-        else:
-            self.view = replace(self.view, count=drawn)
-        self._all_channels = view_of(info)
-        self._scale = look.scale or ("filter" if look.delta else "frame")
+        self.view: View = view_of(self.info, look.channels).of_filters(drawn)
+        self._usual_view = view_of(self.info)
+        self._kept: dict[int, np.ndarray] = {}
+        self._kept_bytes = 0
 
     # Cached properties read the run: by then its size has been checked.
 
     @cached_property
-    def whole_range(self) -> ValueRange | None:
-        """The value range over the whole run; None where each frame has its own."""
-        if self._scale == "frame":
-            return None
-        frames = self.walk(range(len(self._steps)))
-        return reduce(ValueRange.union, map(self._range_of, frames))
+    def whole_range(self) -> ValueRange:
+        """The value range over the whole run."""
+        return reduce(ValueRange.union, map(self._range_of, self.walk(range(len(self._steps)))))
 
     @cached_property
-    def _subtracted(self) -> list[np.ndarray] | None:
-        """For each run, the first snapshot, which ``delta`` subtracts; None without ``delta``."""
-        if not self._look.delta:
+    def is_unchanged(self) -> bool:
+        """Whether no difference from the start is noticeable: see ``layer_look.NOTICEABLE``."""
+        if not self.look.delta:
+            return False
+        return not any(cells.any() for cells in self.walk(range(len(self._steps))))
+
+    @cached_property
+    def explained(self) -> float | None:
+        """Mean share of the filters that their strongest patterns explain at the last snapshot.
+
+        None unless patterns are drawn.
+        """
+        if self.view.kind != "pattern":
             return None
-        return [self._read(run, self._steps[0]) for run in self._runs]
+        kernels = self._kernels(len(self._steps) - 1)
+        return explained_share(kernels, to_cells(replace(self.view, repeated=1), kernels))
+
+    @cached_property
+    def _start(self) -> np.ndarray:
+        """The filters of the first snapshot, which ``delta`` subtracts."""
+        return self._read(self._steps[0])
+
+    @cached_property
+    def _noticeable(self) -> np.ndarray:
+        """The change of each cell that is drawn, at least."""
+        start = to_cells(self.view, self._start)
+        noticeable = noticeable_change(start, self.view.cells_per_filter)
+        if self._span == "cell":
+            return noticeable
+        return np.full_like(noticeable, noticeable.max(initial=0.0))
+
+    @cached_property
+    def _signs(self) -> np.ndarray:
+        """For each snapshot and cell 1, or -1 where the pattern is drawn with the other sign.
+
+        The sign of a pattern alone may change from one snapshot to the next where its channels sum
+        to about zero. In a sequence the last one has the sign that it has alone, and each before it
+        the sign that is closer to the one after it.
+        """
+        agree = np.ones((len(self._steps), self.view.count))
+        before: np.ndarray | None = None
+        for number in range(len(self._steps)):
+            cells = self._unsigned(number).reshape(self.view.count, -1)
+            if before is not None:
+                products = np.einsum("cp,cp->c", np.nan_to_num(cells), np.nan_to_num(before))
+                agree[number - 1] = np.where(products < 0, -1.0, 1.0)
+            before = cells
+        return np.multiply.accumulate(agree[::-1])[::-1]
 
     @cached_property
     def _drawn_numbers(self) -> np.ndarray | None:
@@ -86,114 +141,139 @@ class LayerCells:
     def numbers(self) -> list[int]:
         """The numbers of the filters in the kernel, in the order drawn."""
         if self._drawn_numbers is None:
-            return list(range(self._filters))
+            return list(range(self.info.filters))
         numbers: list[int] = self._drawn_numbers.tolist()
         return numbers
 
     @property
     def highest(self) -> int:
         """The highest of these numbers; 0 where there are none. Nothing is read."""
-        return max(0, self._filters - 1) if self._given is None else int(self._given.max())
+        return max(0, self.info.filters - 1) if self._given is None else int(self._given.max())
 
-    def walk(self, positions: Sequence[float]) -> Iterator[list[np.ndarray]]:
+    def walk(self, positions: Sequence[float]) -> Iterator[np.ndarray]:
         """Yield the cells at one position after another.
-
-        The sign of a rank-1 pattern follows that of the snapshot before, so these are read from the
-        first one on; of other views only the snapshots that are drawn. Each is read once.
 
         Args:
             positions: Indices of snapshots, ascending; at 2.5 each weight is interpolated linearly
                 half-way between snapshots 2 and 3.
 
         Yields:
-            For each run an array of shape ``(cells, height, width, 1 or 3)``.
+            An array of shape ``(cells, height, width, 1 or 3)``.
         """
-        like: list[np.ndarray] | None = None
-        recent: dict[int, list[np.ndarray]] = {}
-        signed = self.view.kind == "pattern"
-        read = 0
+        recent: dict[int, np.ndarray] = {}
         for position in positions:
             before, share = math.floor(position), position % 1
             last = before + 1 if share else before
-            for number in range(read if signed else max(read, before), last + 1):
-                like = recent[number] = self._cells(self._steps[number], like)
-                recent = {n: cells for n, cells in recent.items() if n >= number - 1}
-                read = number + 1
+            recent = {n: recent[n] if n in recent else self._cells(n) for n in {before, last}}
             if share:
                 with np.errstate(invalid="ignore"):  # between infinities of opposite signs
-                    yield [
-                        (1 - share) * a + share * b
-                        for a, b in zip(recent[before], recent[last], strict=True)
-                    ]
+                    yield (1 - share) * recent[before] + share * recent[last]
             else:
                 yield recent[before]
 
-    def values(self, cells: Sequence[np.ndarray]) -> ValueRange:
+    def last_cells(self) -> np.ndarray:
+        """Return the cells of the last snapshot."""
+        return self._cells(len(self._steps) - 1)
+
+    def values(self, cells: np.ndarray) -> ValueRange:
         """Return the value range of one frame.
 
         Args:
             cells: The frame's cells, as ``walk`` yields them.
         """
-        return self._range_of(cells) if self.whole_range is None else self.whole_range
+        return self._range_of(cells) if self.look.scale == "frame" else self.whole_range
 
-    def labels(self, position: float) -> list[np.ndarray]:
-        """Return the label of each cell's filter at a position: for each run, one of ``LABELS``.
+    def labels(self, position: float) -> np.ndarray:
+        """Return the label of each cell's filter at a position: one of ``LABELS``.
 
         Between two snapshots it is that of the first. The single cell of a matrix is ``"unknown"``.
         """
-        step = self._steps[math.floor(position)]
         if self.view.kind == "matrix":
-            return [np.array(["unknown"]) for _ in self._runs]
-        kernels = (to_channels(self._all_channels, self._read(run, step)) for run in self._runs)
-        return [label(each, rgb=self._all_channels.coloured).names for each in kernels]
+            return np.array(["unknown"])
+        kernels = to_channels(self._usual_view, self._read(self._steps[math.floor(position)]))
+        names = label(kernels, rgb=self._usual_view.coloured).names
+        repeated: np.ndarray = names.repeat(self.view.cells_per_filter)
+        return repeated
 
-    def paint(self, cells: np.ndarray, values: ValueRange, palette: np.ndarray) -> np.ndarray:
+    def paint(
+        self,
+        cells: np.ndarray,
+        values: ValueRange,
+        palette: np.ndarray,
+        levels: range = ALL_LEVELS,
+    ) -> np.ndarray:
         """Return the exact colours of cells.
 
         Args:
             cells: Array of shape ``(cells, height, width, 1 or 3)``.
             values: The value range.
-            palette: The colour of each level, for cells with one value a pixel.
+            palette: The colour of each entry.
+            levels: The entries from dark to light, for cells with one value a pixel.
 
         Returns:
             ``uint8`` array of shape ``(cells, height, width, 3)``.
         """
-        return to_rgb(cells, values) if self.view.coloured else palette[to_levels(cells, values)]
+        if self.view.coloured:
+            return to_rgb(cells, values)
+        colours: np.ndarray = palette[to_levels(cells, values, levels)]
+        return colours
 
-    def _range_of(self, cells: Sequence[np.ndarray]) -> ValueRange:
-        span: Span = "layer" if self._scale == "layer" else "cell"
-        values = reduce(ValueRange.union, (range_of_cells(each, span) for each in cells))
-        centred = self._look.zero_centred or self._look.delta
-        return values.zero_centred() if centred else values
+    @property
+    def _span(self) -> Span:
+        return "layer" if self.look.scale == "layer" else "cell"
 
-    def _cells(self, step: int, like: Sequence[np.ndarray] | None) -> list[np.ndarray]:
-        """Return each run's cells at a step; ``like`` are those of the step before, for signs."""
-        cells = []
-        for number, run in enumerate(self._runs):
-            kernels = self._read(run, step)
-            if self._subtracted is not None:
-                with np.errstate(invalid="ignore", over="ignore"):
-                    kernels = np.subtract(kernels, self._subtracted[number], dtype=np.float64)
-            cells.append(to_cells(self.view, kernels, None if like is None else like[number]))
-        return cells
+    def _range_of(self, cells: np.ndarray) -> ValueRange:
+        values = range_of_cells(cells, self._span, self.view.cells_per_filter)
+        if self.look.delta:
+            return range_of_changes(values, self._noticeable)
+        return values.zero_centred() if self.look.zero_centred else values
 
-    def _read(self, run: Run, step: int) -> np.ndarray:
+    def _cells(self, number: int) -> np.ndarray:
+        """Return the cells of a snapshot."""
+        cells = self._unsigned(number)
+        if self.view.kind != "pattern":
+            return cells
+        signed: np.ndarray = cells * self._signs[number].reshape(-1, 1, 1, 1)
+        return signed
+
+    def _unsigned(self, number: int) -> np.ndarray:
+        """Return the cells of a snapshot, each pattern with the sign that it has alone."""
+        if number not in self._kept:
+            cells = to_cells(self.view, self._kernels(number))
+            if self.look.delta:
+                cells = without_small_changes(cells, self._noticeable)
+            once = self.look.scale == "frame" and self.view.kind != "pattern"
+            if once or self._kept_bytes + cells.nbytes > _MOST_KEPT:
+                return cells
+            self._kept[number] = cells
+            self._kept_bytes += cells.nbytes
+        return self._kept[number]
+
+    def _kernels(self, number: int) -> np.ndarray:
+        """Return the filters of a snapshot, or their difference from the start."""
+        kernels = self._read(self._steps[number])
+        if not self.look.delta:
+            return kernels
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.subtract(kernels, self._start, dtype=np.float64)
+
+    def _read(self, step: int) -> np.ndarray:
         """Read the filters that are drawn, in the order drawn."""
         numbers = self._drawn_numbers
-        kernels = read_kernels(run, self.name, step)
+        kernels = read_kernels(self._run, self.info.name, step)
         return kernels if numbers is None else kernels[numbers]
 
     def _given_filters(self, look: Look) -> np.ndarray:
         """Return the numbers of the filters of a look, checked before ranges are expanded."""
         ranges = cast("tuple[range, ...]", look.filters)
-        existing = range(self._filters)
+        existing = range(self.info.filters)
         for part in ranges:
             if part[0] not in existing or part[-1] not in existing:
-                inside = range(part[0], self._filters if part.step > 0 else -1, part.step)
+                inside = range(part[0], self.info.filters if part.step > 0 else -1, part.step)
                 wrong = part[len(inside) if part[0] in existing else 0]
                 raise FiltertrackError(
-                    f"filters: layer {self.name} has the filters 0 to {self._filters - 1}, got "
-                    f"{wrong}"
+                    f"filters: layer {self.info.name} has the filters 0 to "
+                    f"{self.info.filters - 1}, got {wrong}"
                 )
         if sum(map(len, ranges)) > MOST_FILTERS:
             raise FiltertrackError(f"filters: expected at most {MOST_FILTERS} of them")
@@ -201,12 +281,31 @@ class LayerCells:
 
     def _ordered(self) -> np.ndarray | None:
         """Return the numbers of all filters in the order of the look; None for that stored."""
-        if self._look.order == "stored":
+        if self.look.order == "stored":
             return None
         start, end = (
             to_channels(
-                self._all_channels, read_kernels(self._runs[0], self.name, self._steps[number])
+                self._usual_view, read_kernels(self._run, self.info.name, self._steps[number])
             )
             for number in (0, -1)
         )
-        return arrange(self._look.order, start, end, rgb=self._all_channels.coloured)
+        return arrange(self.look.order, start, end, rgb=self._usual_view.coloured)
+
+
+def colours_of(layers: Sequence[LayerCells]) -> tuple[list[range], np.ndarray]:
+    """Divide the palette entries for weights among the colormaps of what is drawn together.
+
+    Returns:
+        The entries of each layer's colormap, and the colours of all entries: ``uint8`` array of
+        shape ``(entries, 3)``.
+    """
+    names = {layer.look.colormap or "": None for layer in layers if not layer.view.coloured}
+    spans = dict(zip(names, split_levels(max(1, len(names))), strict=False))
+    colours = [colormap_levels(name, len(levels)) for name, levels in spans.items()]
+    each = [spans.get(layer.look.colormap or "", ALL_LEVELS) for layer in layers]
+    return each, np.concatenate(colours or [colormap_levels(GREY)])
+
+
+def part_text(layer: LayerCells) -> str:
+    """Describe a part of a picture: the filters, or the difference from the start."""
+    return describe_part(layer.look, unchanged=layer.is_unchanged)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from filtertrack.render.cells import View
 from filtertrack.render.palette import (
-    LEVELS,
+    ALL_LEVELS,
     NOT_FINITE,
     NOT_FINITE_RGB,
     SEPARATOR,
@@ -226,20 +226,22 @@ def _cell_lines(cells: int, size: int, gap: int, outline: int) -> np.ndarray:
     return lines
 
 
-def to_levels(cells: np.ndarray, values: ValueRange) -> np.ndarray:
-    """Turn one-channel cells into palette entries: 0 to ``LEVELS - 1``, or ``NOT_FINITE``.
+def to_levels(cells: np.ndarray, values: ValueRange, levels: range = ALL_LEVELS) -> np.ndarray:
+    """Turn one-channel cells into palette entries: one of ``levels``, or ``NOT_FINITE``.
 
     Args:
         cells: Array of shape ``(cells, height, width, 1)``.
         values: The values drawn darkest and lightest.
+        levels: The entries of a colormap, from dark to light.
 
     Returns:
         ``uint8`` array of shape ``(cells, height, width)``.
     """
     unit = normalise(cells[..., 0], values)
     broken = np.isnan(unit)
-    unit *= LEVELS - 1
+    unit *= len(levels) - 1
     np.rint(unit, out=unit)
+    unit += levels.start
     unit[broken] = NOT_FINITE
     return unit.astype(np.uint8)
 

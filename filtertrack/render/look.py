@@ -5,8 +5,9 @@ line, the queries of the tab and the controls of its page. Importing this module
 ``filtertrack --help`` stays fast.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from operator import index
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -19,17 +20,28 @@ Scale = Literal["frame", "filter", "layer"]
 
 ThemeName = Literal["dark", "light"]
 
-Channels: TypeAlias = Literal["strongest"] | int | None
-"""How a layer's input channels are drawn: collapsed to the filter's strongest pattern, one of them
-alone by its number, or None for what suits their number."""
+Channels: TypeAlias = str | int | Sequence[int | str] | None
+"""How a layer's input channels are drawn: ``"strongest"`` (collapsed to each filter's strongest
+pattern), ``"all"`` (each in a cell of its own), one alone by its number or name, two or three
+together in colour, as ``(2, 1, 0)``, ``"rgb"`` or ``"bgr"``; None for what suits their number."""
+
+STRONGEST, ALL = "strongest", "all"
+COLOUR_ORDERS = {"rgb": (0, 1, 2), "bgr": (2, 1, 0)}
+"""Names of three channels in colour, and their numbers as red, green and blue."""
 
 Filters: TypeAlias = Iterable[int | range]
 """Numbers of filters, and ranges of them: any iterable, such as ``range(16)`` or an array."""
 
-GREY = "gray"
-"""The default colormap, by its name in matplotlib."""
+GREY, DIVERGING = "gray", "RdBu_r"
+"""The default colormaps, by their names in matplotlib: for weights, and for differences from the
+start. The second one goes from blue over white (zero) to red, which the colour-blind can tell
+apart."""
 MOST_FILTERS = 1 << 20
 """Filters that are ordered or drawn together, at most."""
+_MOST_COLOURS = 3
+"""Channels drawn together in colour, at most."""
+_LONGEST_NAME = 40
+"""Characters of a channel's name, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +54,17 @@ class Look:
         order: The order of the filters: see ``filter_order.arrange``.
         scale: Which weights the range from dark to light spans. ``"frame"``: each filter's in each
             frame, as in TensorBoard. ``"filter"``: each filter's over all frames, so its growth is
-            visible. ``"layer"``: all filters' over all frames. None for ``"frame"``, or
-            ``"filter"`` with ``delta``.
+            visible. ``"layer"``: all filters' over all frames. None for ``"frame"`` where the
+            filters are drawn alone, else for ``"filter"``.
         zero_centred: Whether that range is widened so that zero is in its middle.
-        delta: Whether the difference from the first snapshot is drawn, zero-centred.
+        delta: True for the difference from the first snapshot, zero-centred, False for the filters
+            themselves, None for what suits the layer: see ``learned.parts_of``.
         outline: Whether a line around each filter shows its label.
-        channels: How input channels are drawn: see ``cells.view_of``.
-        colormap: One of matplotlib's, for layers with one value a pixel.
+        channels: How input channels are drawn: see ``cells.view_of``. Names become numbers.
+        channel_names: The name of each input channel, or None.
+        smooth: Whether kernels of 5x5 weights or more are interpolated.
+        colormap: One of matplotlib's, for layers with one value a pixel. None for grey, and for a
+            diverging one where the difference from the start is drawn.
         theme: Colours around the weights.
 
     Raises:
@@ -59,10 +75,12 @@ class Look:
     order: Order = "stored"
     scale: Scale | None = None
     zero_centred: bool = False
-    delta: bool = False
+    delta: bool | None = None
     outline: bool = False
     channels: Channels = None
-    colormap: str = GREY
+    channel_names: Sequence[str] | None = None
+    smooth: bool = False
+    colormap: str | None = None
     theme: ThemeName = "dark"
 
     def __post_init__(self) -> None:
@@ -73,11 +91,10 @@ class Look:
                 raise FiltertrackError(
                     f"{option.name}: expected one of {', '.join(option.choices)}, got {value!r}"
                 )
-        if not is_channels(self.channels):
-            raise FiltertrackError(
-                f"channels: expected 'strongest' or a channel's number, got {self.channels!r}; "
-                f"leave it out for what suits their number"
-            )
+        if self.channel_names is not None:
+            object.__setattr__(self, "channel_names", _names(self.channel_names))
+        channels = resolve_channels(self.channels, self.channel_names)
+        object.__setattr__(self, "channels", channels)
         if self.filters is not None:
             object.__setattr__(self, "filters", _ranges(self.filters))
         if self.filters is not None and self.order != "stored":
@@ -114,15 +131,67 @@ def _choices_of(kind: Any) -> tuple[str, ...]:
 
 
 LOOK_OPTIONS = tuple(
-    LookOption(field.name, field.default, _choices_of(field.type), field.type is bool)
-    for field in fields(Look)
+    LookOption(each.name, each.default, _choices_of(each.type), each.type in (bool, bool | None))
+    for each in fields(Look)
 )
 """Every option of ``Look``, in the order of its fields."""
 
 
-def is_channels(value: object) -> bool:
-    """Return whether a value is one of ``Channels``; a number may exceed those of a layer."""
-    return value is None or type(value) is int or (isinstance(value, str) and value == "strongest")
+def resolve_channels(
+    channels: Channels, names: Sequence[str] | None = None
+) -> str | int | tuple[int, ...] | None:
+    """Return ``Channels`` with numbers instead of names, and one channel instead of a list of one.
+
+    Args:
+        channels: How input channels are drawn.
+        names: The name of each channel, or None.
+
+    Returns:
+        None, ``"strongest"``, ``"all"``, a channel's number, or two or three of them.
+
+    Raises:
+        FiltertrackError: If it is none of these; numbers may exceed those of a layer.
+
+    Example:
+        >>> resolve_channels("bgr"), resolve_channels(["G"], ["A", "C", "G", "T"])
+        ((2, 1, 0), 2)
+    """
+    if channels in (None, STRONGEST, ALL):
+        return channels
+    if isinstance(channels, str) and channels in COLOUR_ORDERS and channels not in (names or ()):
+        return COLOUR_ORDERS[channels]
+    several: Iterable[int | str] = [channels] if isinstance(channels, (int, str)) else channels
+    chosen = islice(several, _MOST_COLOURS + 1) if is_list(several) else [-1]
+    numbers = tuple(_channel_number(each, names) for each in chosen)
+    if not 1 <= len(numbers) <= _MOST_COLOURS or min(numbers) < 0:
+        known = f"one of the names {', '.join(names)}, " if names else ""
+        raise FiltertrackError(
+            f"channels: expected 'strongest', 'all', a channel's number, {known}or two or three of "
+            f"them such as (2, 1, 0) or 'bgr', got {channels!r}; leave it out for what suits their "
+            f"number"
+        )
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _channel_number(channel: object, names: Sequence[str] | None) -> int:
+    """Return a channel's number; -1 for what is neither a number nor one of the names."""
+    if isinstance(channel, str):
+        return list(names).index(channel) if names and channel in names else -1
+    return channel if type(channel) is int else -1
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not is_list(names) or not all(map(_is_name, names)):
+        raise FiltertrackError(
+            f"channel_names: expected the name of each input channel in a list, got {names!r}"
+        )
+    if len(set(names)) < len(names):
+        raise FiltertrackError(f"channel_names: expected different names, got {list(names)}")
+    return tuple(names)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
 
 
 def _ranges(filters: Filters) -> tuple[range, ...]:

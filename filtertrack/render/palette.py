@@ -19,6 +19,7 @@ Rgb = tuple[int, int, int]
 
 LEVELS = 235
 """Entries for weights, from dark to light, or the colours of colour filters; the first entries."""
+ALL_LEVELS = range(LEVELS)
 NOT_FINITE = LEVELS
 """Entry of a weight that is NaN or infinite."""
 SEPARATOR = NOT_FINITE + 1
@@ -96,10 +97,15 @@ THEMES: dict[ThemeName, Theme] = {
 def grid_palette() -> np.ndarray:
     """Return the palette of a single grid: ``uint8`` array of shape ``(256, 3)``."""
     colours = np.zeros((256, 3), np.uint8)
-    colours[:LEVELS] = np.rint(np.arange(LEVELS) * 255 / (LEVELS - 1))[:, np.newaxis]
+    colours[:LEVELS] = _greys(LEVELS)
     colours[NOT_FINITE] = NOT_FINITE_RGB
     colours[SEPARATOR] = SEPARATOR_RGB
     return colours
+
+
+def _greys(count: int) -> np.ndarray:
+    greys: np.ndarray = np.rint(np.arange(count) * 255 / (count - 1)).astype(np.uint8)
+    return greys[:, np.newaxis].repeat(3, axis=1)
 
 
 def theme_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) -> np.ndarray:
@@ -107,7 +113,8 @@ def theme_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) -
 
     Args:
         theme: Name of the theme.
-        levels: ``uint8`` array of shape ``(235, 3)``: colours of the weights; None for greys.
+        levels: ``uint8`` array of shape ``(LEVELS, 3)``, or fewer colours: of the weights; None for
+            greys.
 
     Returns:
         ``uint8`` array of shape ``(256, 3)``.
@@ -115,7 +122,7 @@ def theme_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) -
     chosen = THEMES[theme]
     colours = grid_palette()
     if levels is not None:
-        colours[:LEVELS] = levels
+        colours[: len(levels)] = levels
     colours[SEPARATOR] = chosen.separator
     colours[OUTLINE:BACKGROUND] = chosen.outlines
     colours[BACKGROUND] = chosen.background
@@ -144,27 +151,39 @@ def ramp_entry(ramp: int, shade: int) -> int:
     return BACKGROUND + ramp * SHADES + shade
 
 
-def colormap_levels(name: str) -> np.ndarray:
+def split_levels(colormaps: int) -> list[range]:
+    """Divide the entries for weights among colormaps: the same odd number each, for a middle.
+
+    Example:
+        >>> [len(levels) for levels in split_levels(2)]
+        [117, 117]
+    """
+    each = (LEVELS // colormaps - 1) // 2 * 2 + 1
+    return [range(number * each, (number + 1) * each) for number in range(colormaps)]
+
+
+def colormap_levels(name: str, count: int = LEVELS) -> np.ndarray:
     """Sample a colormap of matplotlib.
 
     Args:
         name: Such as ``"gray"``, ``"viridis"`` or ``"RdBu_r"``.
+        count: Number of colours.
 
     Returns:
-        ``uint8`` array of shape ``(235, 3)``, from low to high.
+        ``uint8`` array of shape ``(count, 3)``, from low to high.
 
     Raises:
         FiltertrackError: If matplotlib has no such colormap.
     """
     if name == GREY:
-        return grid_palette()[:LEVELS]
+        return _greys(count)
     import matplotlib as mpl  # noqa: PLC0415 - a slow import that grey does not need
 
     if name not in mpl.colormaps:
         close = difflib.get_close_matches(name, mpl.colormaps, n=3)
         hint = ", ".join(close) or "gray, viridis, magma, RdBu_r, coolwarm"
         raise FiltertrackError(f"colormap {name!r}: matplotlib has none of that name; try {hint}")
-    colours = np.asarray(mpl.colormaps[name](np.linspace(0, 1, LEVELS)))[:, :3]
+    colours = np.asarray(mpl.colormaps[name](np.linspace(0, 1, count)))[:, :3]
     levels: np.ndarray = np.rint(255 * colours).astype(np.uint8)
     return levels
 

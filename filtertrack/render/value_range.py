@@ -40,13 +40,31 @@ class ValueRange:
         reach = np.maximum(-self.low, self.high)
         return type(self)(-reach, reach)
 
+    def reaching(self, least: np.ndarray) -> Self:
+        """Return the smallest range that covers this one, and zero by ``least`` on both sides.
 
-def range_of_cells(cells: np.ndarray, span: Span = "cell") -> ValueRange:
-    """Find the smallest and the largest finite value of each cell, or of all cells.
+        Args:
+            least: Array of shape ``(cells,)``, from 0 on.
+
+        Example:
+            >>> r = ValueRange(np.array([-0.1]), np.array([3.0])).reaching(np.array([0.5]))
+            >>> float(r.low[0]), float(r.high[0])
+            (-0.5, 3.0)
+        """
+        return type(self)(np.minimum(self.low, -least), np.maximum(self.high, least))
+
+
+NO_RANGE = ValueRange(np.empty(0), np.empty(0))
+"""The range of no cells: of a scale that is another in each frame."""
+
+
+def range_of_cells(cells: np.ndarray, span: Span = "cell", together: int = 1) -> ValueRange:
+    """Find the smallest and the largest finite value of each cell, or of several cells.
 
     Args:
         cells: Array of shape ``(cells, height, width, channels)``.
         span: ``"cell"``: each cell has its own range. ``"layer"``: all cells have the same.
+        together: Number of cells, one after another, that have the same range.
 
     Returns:
         The ranges; from infinity to minus infinity for a cell without finite values.
@@ -65,6 +83,9 @@ def range_of_cells(cells: np.ndarray, span: Span = "cell") -> ValueRange:
         finite = flat[number][np.isfinite(flat[number])]
         low[number] = finite.min(initial=np.inf)
         high[number] = finite.max(initial=-np.inf)
+    if together > 1:
+        low = low.reshape(-1, together).min(axis=1).repeat(together)
+        high = high.reshape(-1, together).max(axis=1).repeat(together)
     if span == "layer":
         low = np.full_like(low, low.min(initial=np.inf))
         high = np.full_like(high, high.max(initial=-np.inf))

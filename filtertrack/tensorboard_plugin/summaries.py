@@ -24,13 +24,31 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, card_rows, spread_steps
 from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.run_selection import RunSelection, select_from_run, skip_damaged
 from filtertrack.outputs.timeline import plan
-from filtertrack.render.cells import explain, to_cells, to_channels, view_of
+from filtertrack.render.cells import (
+    View,
+    explain,
+    explain_change,
+    explain_scale,
+    to_cells,
+    to_channels,
+    view_of,
+)
 from filtertrack.render.encoders.png import AnimatedPngWriter, to_png
 from filtertrack.render.grid import PAGE, draw_pages
-from filtertrack.render.look import Look
-from filtertrack.render.value_range import range_of_cells
+from filtertrack.render.layer_look import (
+    bar_texts,
+    noticeable_change,
+    range_of_changes,
+    without_small_changes,
+)
+from filtertrack.render.look import GREY, Look
+from filtertrack.render.palette import colormap_levels, theme_palette
+from filtertrack.render.scale_bar import draw_scale_bar
+from filtertrack.render.text import font_size
+from filtertrack.render.value_range import NO_RANGE, ValueRange, range_of_cells
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin.event_files import event_file_in
@@ -88,7 +106,6 @@ class Summaries:
         self._skipped: Snapshot | None = None
         """The last snapshot, if it was not drawn."""
         self._start: dict[str, np.ndarray] = {}
-        self._before: dict[str, np.ndarray] = {}
         steps = run.steps
         self._first_step = steps[0] if steps else None
         if steps:
@@ -184,13 +201,10 @@ class Summaries:
     def _values(self, info: LayerInfo, snapshot: Snapshot) -> Iterator[Summary.Value]:
         kernels = info.canonical(snapshot.arrays[info.kernel])
         start = self._start.setdefault(info.name, kernels)
-        view = view_of(info)
-        cells = to_cells(view, kernels, like=self._before.get(info.name))
-        if view.kind == "pattern":
-            self._before[info.name] = cells
-        pages = draw_pages(view, cells, range_of_cells(cells), _CARD)
-        shape = pages[0].shape[:2]
-        yield _image(f"filters/{info.name}", map(to_png, pages), shape, explain(info))
+        view = view_of(info, curves=False)
+        yield _filters_image(info, view, kernels)
+        if snapshot.step != self._first_step and view.kind != "matrix":
+            yield _learned_image(info, view, kernels, start)
         values = _measure(to_channels(view, kernels), to_channels(view, start))
         for name, about in _MEASURES.items():
             mean = measures.finite_mean(values[name])
@@ -202,6 +216,45 @@ class Summaries:
                 yield _histogram(f"filter_distributions/{info.name}/{name}", finite, about)
 
 
+def _filters_image(info: LayerInfo, view: View, kernels: np.ndarray) -> Summary.Value:
+    """Return the image of a layer's filters, each on its own scale."""
+    cells = to_cells(view, kernels)
+    files, shape = _cards(view, cells, range_of_cells(cells), part_of(Look()))
+    about = f"{explain(info)} {explain_scale(view)}"
+    return _image(f"filters/{info.name}", files, shape, about)
+
+
+def _learned_image(
+    info: LayerInfo, view: View, kernels: np.ndarray, start: np.ndarray
+) -> Summary.Value:
+    """Return the image of what training has added to a layer's filters since the start."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        cells = to_cells(view, np.subtract(kernels, start, dtype=np.float64))
+    noticeable = noticeable_change(to_cells(view, start))
+    cells = without_small_changes(cells, noticeable)
+    values = range_of_changes(range_of_cells(cells), noticeable)
+    files, shape = _cards(view, cells, values, part_of(Look(delta=True)))
+    about = (
+        f"What training has added: the difference of each weight from the run's first snapshot. "
+        f"{explain(info)} {explain_change(view)}"
+    )
+    return _image(f"filters_learned/{info.name}", files, shape, about)
+
+
+def _cards(
+    view: View, cells: np.ndarray, values: ValueRange, look: Look
+) -> tuple[list[bytes], tuple[int, ...]]:
+    """Return a PNG file a page, with a scale bar where a weight has one value, and their shape."""
+    pages = draw_pages(view, cells, values, _CARD)
+    texts = bar_texts(look, view, NO_RANGE)
+    if texts is None:
+        return list(map(to_png, pages)), pages[0].shape[:2]
+    bar = draw_scale_bar(texts, pages[0].shape[1], font_size(_CARD))
+    palette = theme_palette("dark", colormap_levels(look.colormap or GREY))
+    cards = [np.concatenate([page, bar]) for page in pages]
+    return [to_png(card, palette) for card in cards], cards[0].shape
+
+
 def event_bytes(layers: Sequence[LayerInfo]) -> int:
     """Estimate the size of one snapshot's events in bytes, within a factor of two.
 
@@ -210,7 +263,7 @@ def event_bytes(layers: Sequence[LayerInfo]) -> int:
         0
     """
     size = 0.0
-    for view in map(view_of, layers):
+    for view in (view_of(info, curves=False) for info in layers):
         values = view.count * view.height * view.width * (3 if view.coloured else 1)
         pages = 1 if view.kind == "matrix" else math.ceil(view.count / PAGE)
         size += _BYTES_PER_LAYER + _BYTES_PER_PAGE * pages + _BYTES_PER_VALUE * values
@@ -251,7 +304,7 @@ def _evolution(
 
 def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     view = view_of(info)
-    look = Look(filters=range(PAGE)) if view.count > PAGE else Look()
+    look = Look(filters=range(PAGE) if view.count > PAGE else None, delta=False)
     frames = AnimationFrames(selection, plan(selection.moments[0], _PACE), look, side=_CARD)
     file = io.BytesIO()
     with AnimatedPngWriter(file, frames.shape, frames.colours) as png:
@@ -260,7 +313,7 @@ def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     first = f"the first {PAGE} filters, " if view.count > PAGE else ""
     about = (
         f"Animation of {len(selection.steps)} snapshots, {first}from the start of training. "
-        f"{explain(info)}"
+        f"{explain(info)} {explain_scale(view)}"
     )
     return _image(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
 
@@ -268,9 +321,11 @@ def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
 def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     view = view_of(info)
     rows = min(view.count, card_rows(view, len(selection.steps)))
-    picture = FilmstripPicture(selection, Look(filters=range(rows)) if rows else Look()).card(_CARD)
+    look = Look(filters=range(rows) if rows else None, delta=False)
+    picture = FilmstripPicture(selection, look).card(_CARD)
     about = (
-        f"Filmstrip: filters from the first one down, steps from the start across. {explain(info)}"
+        f"Filmstrip: filters from the first one down, steps from the start across. "
+        f"{explain(info)} {explain_scale(view)}"
     )
     return _image(f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about)
 

@@ -170,7 +170,7 @@ def describe_run(run: Run) -> RunSummary:
 
 
 def _describe_layer(info: LayerInfo) -> LayerSummary:
-    view = view_of(info)
+    view = view_of(info, curves=False)
     return {
         "name": info.name,
         "shape": info.shape,
@@ -206,7 +206,7 @@ def order_of_filters(run: Run, info: LayerInfo, order: str) -> FilterNumbers:
     orders: dict[str, Order] = {name: name for name in ORDERS}
     if order not in orders:
         raise FiltertrackError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
-    view = view_of(info)
+    view = view_of(info, curves=False)
     steps = run.steps
     start = to_channels(view, read_first(run, info, steps))
     end = to_channels(view, read_first(run, info, steps[::-1]))
@@ -218,7 +218,7 @@ def trajectory_of_filter(run: Run, info: LayerInfo, number: int) -> FilterTrajec
 
     Drift is from the first readable snapshot. Damaged snapshots are left out.
     """
-    view = view_of(info)
+    view = view_of(info, curves=False)
     steps = run.steps
     one = slice(number, number + 1)
     start = to_channels(view, read_first(run, info, steps)[one])
@@ -240,7 +240,7 @@ def trajectory_of_filter(run: Run, info: LayerInfo, number: int) -> FilterTrajec
 
 def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> FilterLabel:
     """Return one filter's label at a step, and the evidence for it."""
-    view = view_of(info)
+    view = view_of(info, curves=False)
     kernels = to_channels(view, run.kernels(info.name, step)[number : number + 1])
     found = measures.label(kernels, rgb=view.coloured)
     return {

@@ -122,7 +122,7 @@ def is_cut(info: LayerInfo, view: View) -> bool:
 
 def filters_per_page(info: LayerInfo) -> int:
     """Return how many of a layer's filters the page shows at a time, at most."""
-    view = view_of(info)
+    view = view_of(info, curves=False)
     if view.kind == "matrix":
         return MOST_ACROSS
     filter_bytes = 8 * view.height * view.width * (3 if view.coloured else 1)
@@ -150,7 +150,7 @@ def cells_at(
     Raises:
         FiltertrackError: If ``part.delta`` and no snapshot of the run can be read.
     """
-    view = view_of(part.info, part.channels)
+    view = view_of(part.info, part.channels, curves=False)
     start = None
     if part.delta:
         start = _select(part, read_first(part.run, part.info, part.run.steps)).astype(np.float64)
@@ -198,7 +198,7 @@ def read_first(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
 
 def _select(part: Part, kernels: np.ndarray) -> np.ndarray:
     """Return the filters and channels that are sent, without a copy of the others."""
-    if is_cut(part.info, view_of(part.info)):
+    if is_cut(part.info, view_of(part.info, curves=False)):
         kernels = kernels[..., :MOST_ACROSS]
     return kernels[list(part.filters)] if len(part.filters) < part.info.filters else kernels
 

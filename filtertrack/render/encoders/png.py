@@ -60,9 +60,16 @@ def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
     return file_header((height, width), colours) + data + chunk(b"IEND", b"")
 
 
-def to_png(picture: np.ndarray) -> bytes:
-    """Encode a page of ``grid.draw_pages`` as a PNG file."""
-    return encode(picture, grid_palette()[: SEPARATOR + 1] if picture.ndim == 2 else None)
+def to_png(picture: np.ndarray, palette: np.ndarray | None = None) -> bytes:
+    """Encode a page of ``grid.draw_pages`` as a PNG file.
+
+    Args:
+        picture: The page.
+        palette: The colours of its entries, if they are not those of ``grid_palette``.
+    """
+    if picture.ndim == 3:
+        return encode(picture, None)
+    return encode(picture, grid_palette()[: SEPARATOR + 1] if palette is None else palette)
 
 
 def file_header(shape: tuple[int, int], colours: np.ndarray | None) -> bytes:
