@@ -130,7 +130,8 @@ class LayerCells:
                 products = np.einsum("cp,cp->c", np.nan_to_num(cells), np.nan_to_num(before))
                 agree[number - 1] = np.where(products < 0, -1.0, 1.0)
             before = cells
-        return np.multiply.accumulate(agree[::-1])[::-1]
+        signs: np.ndarray = np.multiply.accumulate(agree[::-1])[::-1]
+        return signs
 
     @cached_property
     def _drawn_numbers(self) -> np.ndarray | None:
@@ -255,7 +256,8 @@ class LayerCells:
         if not self.look.delta:
             return kernels
         with np.errstate(invalid="ignore", over="ignore"):
-            return np.subtract(kernels, self._start, dtype=np.float64)
+            difference: np.ndarray = np.subtract(kernels, self._start, dtype=np.float64)
+        return difference
 
     def _read(self, step: int) -> np.ndarray:
         """Read the filters that are drawn, in the order drawn."""
