@@ -156,7 +156,7 @@ def resolve_channels(
         >>> resolve_channels("bgr"), resolve_channels(["G"], ["A", "C", "G", "T"])
         ((2, 1, 0), 2)
     """
-    if channels in (None, STRONGEST, ALL):
+    if channels is None or (isinstance(channels, str) and channels in (STRONGEST, ALL)):
         return channels
     if isinstance(channels, str) and channels in COLOUR_ORDERS and channels not in (names or ()):
         return COLOUR_ORDERS[channels]
