@@ -475,9 +475,7 @@ def test_explain_describes_a_heat_map(line_info):
 
 def test_explain_change_names_the_colours(conv_info):
     """Of no change, an increase and a decrease; for colour filters that of no change."""
-    grey, colour = (
-        explain_change(view_of(conv_info(kernel_shape=(3, 3, n, 4)))) for n in (1, 3)
-    )
+    grey, colour = (explain_change(view_of(conv_info(kernel_shape=(3, 3, n, 4)))) for n in (1, 3))
     assert "White is no change, red an increase and blue a decrease" in grey
     assert "drawn as none" in grey
     assert "Mid-grey is no change" in colour
