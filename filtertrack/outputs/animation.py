@@ -117,7 +117,10 @@ def animate(
             name, such as ``evolution-conv2-delta.gif``.
         layers: A layer, or several, each with its own grid. None for the first that has changed.
         compare: A second run, or its folder, drawn beside the first: the same layers at the same
-            steps on the same scale.
+            steps, each run on its own scale and in its own order.
+        one_scale: Give both runs the same scale.
+        match: Draw each filter of the second run at the position of the filter of the first that is
+            most like it at the last snapshot; takes ``filtertrack[match]``.
         steps: Numbers of snapshots, each of which must exist, and ranges, which select the
             snapshots inside them. None for all.
         filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
@@ -128,14 +131,26 @@ def animate(
         scale: The value range from dark to light. ``"frame"``: lowest and highest weight of each
             filter in each frame, as in TensorBoard. ``"filter"``: of each filter over all frames,
             which shows its growth. ``"layer"``: of all filters over all frames. None for
-            ``"frame"``, or ``"filter"`` with ``delta``.
+            ``"frame"`` where the filters are drawn alone, else for ``"filter"``.
         zero_centred: Widen each range so that zero is in its middle.
-        delta: Draw the difference from the first snapshot, zero-centred.
+        delta: True draws what training has added: the difference from the first snapshot,
+            zero-centred; changes of less than one grey level (1/256 of the filter's largest weight)
+            are drawn as none. False draws the filters themselves. None draws the filters, and the
+            difference beside them where the filters alone hardly tell what was learned: where a
+            kernel has fewer than 5x5 weights, or where the start is still strong in half of the
+            filters (a cosine of 0.5 or more).
         outline: Draw a line around each filter in the colour of its label: edge, blob, colour blob
             or other structure (see ``measures.label``). For a single grid the legend counts them.
-        channels: How input channels are drawn: ``"strongest"`` collapses each filter to its
-            strongest pattern, a number draws that channel alone; None depends on their number.
-        colormap: A colormap of matplotlib, for layers with one value a pixel.
+        channels: How input channels are drawn. ``"strongest"``: each filter collapsed to its
+            strongest pattern, light where it raises the output for inputs that are all positive.
+            ``"all"``: a row a filter, a cell a channel. A number or name: that channel alone. Two
+            or three of them, such as ``(2, 1, 0)`` or ``"bgr"``: as orange and blue, or as red,
+            green and blue. None: grey for one channel, colour for the three of an image, channels
+            by positions for a 1-D kernel, else the strongest pattern.
+        channel_names: The name of each input channel, such as ``("A", "C", "G", "T")``.
+        smooth: Interpolate between the weights of kernels of 5x5 or more; the caption says so.
+        colormap: A colormap of matplotlib, for layers with one value a pixel. None for grey, and
+            for ``"RdBu_r"`` where the difference is drawn.
         theme: ``"dark"`` or ``"light"``: the colours around the weights.
         size: Longer side of all grids together, in pixels, at most; the magnification is the
             largest whole number that fits. None for 640, or more for several grids.

@@ -89,7 +89,8 @@ def filmstrip(
 ) -> Figure:
     """Draw a layer's filters at some steps: a row a filter, a column a step.
 
-    Many filters are drawn in several blocks side by side. Every weight is a square of whole pixels
+    Many filters are drawn in several blocks side by side. Where the filters alone hardly tell what
+    was learned, the difference from the start is beside them; see ``animate``. Every weight is a square of whole pixels
     at the given resolution. A damaged snapshot is left out, with a warning in the log.
 
     Args:
@@ -103,10 +104,12 @@ def filmstrip(
         order: The order of the filters; see ``animate``.
         scale: The value range from dark to light; see ``animate``.
         zero_centred: Widen each range so that zero is in its middle.
-        delta: Draw the difference from the first snapshot, zero-centred.
+        delta: Draw the difference from the first snapshot, the filters, or both; see ``animate``.
         outline: Draw a line around each filter in the colour of its label; see ``animate``.
         channels: How input channels are drawn; see ``animate``.
-        colormap: A colormap of matplotlib, for layers with one value a pixel.
+        channel_names: The name of each input channel.
+        smooth: Interpolate between weights; see ``animate``.
+        colormap: A colormap of matplotlib, for layers with one value a pixel; see ``animate``.
         theme: ``"light"`` or ``"dark"``: the colours around the weights.
         width: Width of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
         height: Height of the figure, at most; None for a third more than the width.
@@ -269,7 +272,7 @@ def _draw_bars(
 
 
 def _draw_bar_text(figure: Figure, text: str, at: tuple[float, float], theme: ThemeName) -> float:
-    """Draw a text of a scale bar at left and middle, in pixels; return where the next one begins."""
+    """Draw a text of a scale bar at left and middle, in pixels; return where the bar begins."""
     width, height = figure.get_size_inches() * figure.dpi
     ink = colour(THEMES[theme].text)
     drawn = figure.text(

@@ -22,7 +22,7 @@ from filtertrack.render.palette import (
 )
 from filtertrack.render.scale_bar import BarTexts
 from filtertrack.render.text import QUIET, font, font_size, line, line_height, paste
-from filtertrack.render.value_range import NO_RANGE
+from filtertrack.render.value_range import NO_RANGE, ValueRange
 
 CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
 """The start, and the epochs that Zeiler and Fergus 2013 show in their figure 4."""
@@ -91,7 +91,8 @@ class FilmstripPicture:
         info = run.layer(name)
         check_look(look, [info], [view_of(info, look.channels)])
         self.parts = [
-            LayerCells(run, name, selection.steps, part) for part in parts_of(selection, look)
+            LayerCells(run, name, selection.steps, part, spectra=False)
+            for part in parts_of(selection, look)
         ]
         self.levels, colours = colours_of(self.parts)
         self.palette = theme_palette(look.theme, colours)
@@ -101,17 +102,11 @@ class FilmstripPicture:
         self.outlined = look.outline
 
     @cached_property
-    def _cells(self) -> list[np.ndarray]:
-        """For each part the colours of all cells: ``(rows, columns, height, width, 3)``."""
+    def _columns(self) -> list[list[tuple[np.ndarray, ValueRange]]]:
+        """For each part and step the cells and their value range."""
         return [
-            np.stack(
-                [
-                    part.paint(cells, part.values(cells), self.palette, levels)
-                    for cells in part.walk(range(len(self.steps)))
-                ],
-                axis=1,
-            )
-            for part, levels in zip(self.parts, self.levels, strict=True)
+            [(cells, part.values(cells)) for cells in part.walk(range(len(self.steps)))]
+            for part in self.parts
         ]
 
     @cached_property
@@ -184,13 +179,21 @@ class FilmstripPicture:
         Returns:
             ``uint8`` array of shape ``(height, width, 3)``.
         """
-        cells = self._cells[part][rows.start : rows.stop]
+        layer, levels = self.parts[part], self.levels[part]
+        some = slice(rows.start, rows.stop)
+        columns = [
+            layer.draw(cells[some], values.of_cells(some), layout, levels)
+            for cells, values in self._columns[part]
+        ]
+        cells = np.stack(columns, axis=1)
+        if not layer.view.coloured:
+            cells = self.palette[cells]
         flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])  # also without cells
         red, green, blue = self.palette[SEPARATOR].tolist()
         outlines = None
         if self._outlines is not None:
             outlines = self._outlines[rows.start : rows.stop].reshape(-1, 3)
-        return layout.compose(flat, (red, green, blue), outlines)
+        return layer.drawn_layout(layout).compose(flat, (red, green, blue), outlines)
 
     def card(self, side: int) -> np.ndarray:
         """Draw the first rows for a screen, about as high as wide, with labels of the steps above.

@@ -22,7 +22,6 @@ from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
 from filtertrack.render.cells import view_of
-from filtertrack.render.grid import to_levels
 from filtertrack.render.layer_look import (
     bar_texts,
     check_look,
@@ -129,6 +128,10 @@ class AnimationFrames:
             bars=bars,
         )
         self._arranged, self.side = arranged, arranged.side
+        self._layouts = [
+            layer.drawn_layout(grid.layout)
+            for layer, grid in zip(self._layers, arranged.grids, strict=True)
+        ]
         height, width = arranged.shape
         if not huge:
             shape = height + _HEADER_HEIGHT, width
@@ -174,8 +177,10 @@ class AnimationFrames:
             paste(picture, (0, 0), self._pixels(self._header.draw(position, labels)))
             outlines = [self._pixels(outline_entries(each)) for each in labels]
             weights = self._weights(frame_cells)
-            for grid, pixels, outline in zip_longest(self._arranged.grids, weights, outlines):
-                drawn = grid.layout.compose(pixels, fill, outline)
+            for grid, layout, pixels, outline in zip_longest(
+                self._arranged.grids, self._layouts, weights, outlines
+            ):
+                drawn = layout.compose(pixels, fill, outline)
                 paste(picture, (self._header.height + grid.top, grid.left), drawn)
             yield picture
 
@@ -230,23 +235,34 @@ class AnimationFrames:
             joined[key] = joined[key].union(values) if key in joined else values
         return [joined[key] for key in keys]
 
-    def _with_ranges(
-        self, frame_cells: Sequence[np.ndarray]
-    ) -> Iterator[tuple[LayerCells, np.ndarray, ValueRange, range]]:
-        """Yield each grid's layer, cells, value range and palette entries."""
+    def _drawn(self, frame_cells: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Draw the cells of each grid: palette entries or, where a weight has three values, RGB."""
         ranges = [
             layer.values(cells) for layer, cells in zip(self._layers, frame_cells, strict=True)
         ]
-        yield from zip(self._layers, frame_cells, self._joined(ranges), self._levels, strict=True)
+        each = zip(
+            self._layers,
+            frame_cells,
+            self._joined(ranges),
+            self._arranged.grids,
+            self._levels,
+            strict=True,
+        )
+        for layer, cells, values, grid, levels in each:
+            yield layer.draw(cells, values, grid.layout, levels)
 
     def _weights(self, frame_cells: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the cells of each grid as a frame holds them: entries or colours."""
-        for layer, cells, values, levels in self._with_ranges(frame_cells):
+        for drawn in self._drawn(frame_cells):
             if self._indexed and not self._quantised:
-                yield to_levels(cells, values, levels)
+                yield drawn
             else:
-                colours = layer.paint(cells, values, self._base_palette, levels)
+                colours = self._colours(drawn)
                 yield to_entries(colours, self.palette) if self._indexed else colours
+
+    def _colours(self, drawn: np.ndarray) -> np.ndarray:
+        """Return the colours of drawn cells."""
+        return drawn if drawn.ndim == 4 else self._base_palette[drawn]
 
     def _sampled_colours(self) -> np.ndarray:
         """Return colours of weights of the whole run: the same number of each snapshot and grid.
@@ -261,10 +277,10 @@ class AnimationFrames:
         most = math.ceil(_SAMPLED_PIXELS / (len(positions) * len(self._layers)))
         samples = []
         for frame_cells in zip(*(layer.walk(positions) for layer in self._layers), strict=True):
-            for layer, cells, values, levels in self._with_ranges(frame_cells):
-                painted = layer.paint(cells, values, self._base_palette, levels).reshape(-1, 3)
-                some = len(painted) > most
-                samples.append(rng.choice(painted, most, axis=0) if some else painted)
+            for drawn in self._drawn(frame_cells):
+                colours = self._colours(drawn).reshape(-1, 3)
+                few = len(colours) <= most
+                samples.append(colours if few else rng.choice(colours, most, axis=0))
         return np.concatenate(samples)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.render.caption import number_text
-from filtertrack.render.cells import View
+from filtertrack.render.cells import CURVE_WIDTH, View
 from filtertrack.render.look import Look, Scale
 from filtertrack.render.scale_bar import BarTexts
 from filtertrack.render.value_range import ValueRange, range_of_cells
@@ -109,7 +109,9 @@ def describe_cells(
     if view.kind == "heat map":
         parts.append(f"down: {_channels_text(look, range(info.shape[3]))}; across: positions")
     if view.kind == "curve":
-        parts.append("weights as a curve, spectrum beside it (0 to -60 dB)")
+        parts.append("weights as a curve")
+        if view.width > CURVE_WIDTH:
+            parts.append("spectrum beside it, 0 to -60 dB")
     if view.cells_per_filter > 1:
         parts.append(f"a cell a channel: {_channels_text(look, range(info.shape[3]))}")
     if view.channels is not None:
