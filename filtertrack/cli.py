@@ -76,7 +76,7 @@ def _animate(arguments: argparse.Namespace) -> int:
     compare = None if arguments.compare is None else _open_run(arguments.compare)
     options = {
         **_picture_options(arguments),
-        **_selected(arguments, (*pace, "columns", "size", "huge")),
+        **_selected(arguments, (*pace, "columns", "size", "huge", "big", "one_scale", "match")),
         "compare": compare,
     }
     output = _output_file(arguments.output, run, "evolution.gif", animate, options)

@@ -78,6 +78,11 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="place each filter of the second run where the most similar one of the first is",
     )
+    group.add_argument(
+        "--big",
+        action="store_true",
+        help="the story of one filter (--filters 5 --big): its measures and label, over time",
+    )
     group.add_argument("--columns", type=int, metavar="N", help="filters in a row")
     group.add_argument(
         "--size",

@@ -91,6 +91,7 @@ def animate(
     theme: ThemeName = "dark",
     size: int | None = None,
     columns: int | None = None,
+    big: bool = False,
     fps: float = 10.0,
     seconds: float | None = None,
     time: Time = "snapshot",
@@ -155,6 +156,8 @@ def animate(
         size: Longer side of all grids together, in pixels, at most; the magnification is the
             largest whole number that fits. None for 640, or more for several grids.
         columns: Filters in a row; None to choose.
+        big: Tell the story of one filter, such as with ``filters=[5]``: its drift and roughness are
+            in the caption, and ``outline`` is on, which tells its label.
         fps: Snapshots a second, on average.
         seconds: Duration of the animation; ``fps`` is then ignored.
         time: Spacing of the snapshots: ``"snapshot"`` (equal), ``"epoch"`` (by the training between
@@ -195,7 +198,7 @@ def animate(
         scale=scale,
         zero_centred=zero_centred,
         delta=delta,
-        outline=outline,
+        outline=outline or big,
         channels=channels,
         channel_names=channel_names,
         smooth=smooth,
@@ -221,6 +224,7 @@ def animate(
             huge=huge,
             one_scale=one_scale,
             match=match,
+            big=big,
         )
         if size is not None and frames.side > size:
             raise FiltertrackError(

@@ -5,7 +5,7 @@ Frames are drawn one at a time from the stored weights, so memory does not grow 
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -15,6 +15,7 @@ import numpy as np
 
 from filtertrack.errors import printable
 from filtertrack.outputs.filter_matching import match_filters
+from filtertrack.outputs.filter_story import check_single, story_of
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
 from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
 from filtertrack.outputs.picture_parts import parts_of
@@ -78,6 +79,7 @@ class AnimationFrames:
         one_scale: Whether two runs have the same scale.
         match: Whether each filter of a second run is drawn at the position of the most similar one
             of the first.
+        big: Whether the measures of the only filter that is drawn are in the caption.
 
     Attributes:
         timeline: Position and duration of each frame.
@@ -102,6 +104,7 @@ class AnimationFrames:
         huge: bool = False,
         one_scale: bool = False,
         match: bool = False,
+        big: bool = False,
     ) -> None:
         self.timeline, self._look, self._one_scale = timeline, look, one_scale
         infos = [selection.runs[0].layer(name) for name in selection.layers]
@@ -139,9 +142,15 @@ class AnimationFrames:
         self._levels, colours = colours_of(self._layers)
         self._base_palette = theme_palette(look.theme, colours)
         self._titles = _grid_titles(selection, grids) if arranged.title else []
+        story = None
+        if big:
+            check_single(selection, views[0].filters)
+            story = story_of(selection, self._layers[0].numbers[0])
         title = _headline(selection, self._layers, interpolated=_is_interpolated(timeline))
         counted = views[0].filters if len(selection.runs) == len(infos) == 1 else None
-        self._header = _Header(selection, timeline, look, width, filters=counted, title=title)
+        self._header = _Header(
+            selection, timeline, look, width, filters=counted, title=title, story=story
+        )
         self.shape = (self._header.height + height, width)
 
     @property
@@ -309,6 +318,7 @@ class _Header:
         width: Width of a frame, in pixels.
         filters: Number of filters, whose labels the legend counts; None where it does not count.
         title: What is drawn.
+        story: Measures of the only filter at each step, shown like metrics; None for none.
 
     Attributes:
         height: Height, in pixels.
@@ -323,12 +333,15 @@ class _Header:
         *,
         filters: int | None,
         title: str,
+        story: Sequence[Mapping[str, float]] | None = None,
     ) -> None:
         # The metrics beside restored weights are those of other weights.
         logs = [
             [None if moment.note and not moment.metrics else moment.metrics for moment in run]
             for run in selection.moments
         ]
+        if story is not None:
+            logs = [[{**(log or {}), **own} for log, own in zip(logs[0], story, strict=True)]]
         self.caption = Caption(title, selection.moments[0], logs, timeline.knots, width)
         self.legend = Legend(width, filters) if look.outline else None
         self.height = self.caption.height + (self.legend.height if self.legend else 0)
@@ -360,6 +373,7 @@ def _headline(selection: RunSelection, layers: Sequence[LayerCells], *, interpol
         words = ["two runs" if len(runs) > 1 else runs[0].path.absolute().name]
     first = layers[0]
     if len(selection.layers) == 1:
+        words += [f"filter {first.numbers[0]}"] if first.view.filters == 1 else []
         words += describe_cells(first.look, first.info, first.view, first.explained)
     if len(layers) == 1 and first.look.delta:
         words.append(part_text(first))
