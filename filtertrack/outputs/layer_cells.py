@@ -345,4 +345,4 @@ def _colormap_of(layer: LayerCells) -> str:
 
 def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
-    return describe_part(layer.look, unchanged=layer.is_unchanged)
+    return describe_part(layer.look, layer.view, unchanged=layer.is_unchanged)

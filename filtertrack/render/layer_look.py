@@ -73,18 +73,20 @@ def describe_scale(look: Look, view: View) -> str:
     return "" if look.scale is None or view.kind == "matrix" else _SCALES[look.scale]
 
 
-def describe_part(look: Look, *, unchanged: bool) -> str:
+def describe_part(look: Look, view: View, *, unchanged: bool) -> str:
     """Describe a part of a picture: the filters, or the difference from the start.
 
     Args:
         look: The look of the part.
+        view: How the layer is drawn.
         unchanged: Whether no difference is visible in it.
     """
     if not look.delta:
         return "filters"
     if unchanged:
         return f"learned: nothing (all changes are below {NOTICEABLE:.1%})"
-    return "learned: difference from the start"
+    none = ", grey: none" if view.coloured else ""  # else the scale bar says it
+    return f"learned: difference from the start{none}"
 
 
 def describe_cells(
