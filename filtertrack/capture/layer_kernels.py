@@ -11,7 +11,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 
-AxisOrder = Literal["convolution", "transposed", "depthwise"]
+AxisOrder = Literal["convolution", "transposed", "depthwise", "dense"]
 
 EffectiveKernel: TypeAlias = Callable[[Any], Any]
 """Returns the array that a layer convolves with; None for the kernel of the layer's class."""
@@ -30,7 +30,8 @@ class Kernel:
         attribute: Such as ``"kernel"`` or ``"cell.kernel"``.
         order: The axes after the spatial ones: ``(channels, filters)`` for a convolution,
             ``(filters, channels)`` for a transposed one, ``(channels, multiplier)`` for a depthwise
-            one, whose filters have one channel each.
+            one, whose filters have one channel each. The axes of a Dense layer are
+            ``(inputs, filters)``.
         bias: The attribute of the bias of its filters, or None.
         compute: Computes the kernel of a layer if it is not a weight of the layer; else None.
     """
@@ -72,6 +73,7 @@ _CONVOLUTIONS: tuple[tuple[tuple[type, ...], tuple[Kernel, ...]], ...] = (
     ),
     ((_K.Conv1D, _K.Conv2D, _K.Conv3D), (Kernel("kernel", "convolution", "bias"),)),
 )
+_DENSE = (Kernel("kernel", "dense", "bias"),)
 
 
 class KernelFinder:
@@ -84,9 +86,14 @@ class KernelFinder:
     def __init__(self, effective: EffectiveKernel | None = None) -> None:
         self._effective = effective
 
-    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the kernels of a layer; an empty tuple if it has none to track."""
-        known = _known_kernels(layer)
+    def kernels(self, layer: Any, *, dense: bool = False) -> tuple[Kernel, ...]:
+        """Return the kernels of a layer; an empty tuple if it has none to track.
+
+        Args:
+            layer: The layer.
+            dense: Whether it is a Dense layer to track; otherwise Dense layers have no kernel here.
+        """
+        known = _DENSE if dense else _known_kernels(layer)
         compute = self._computed(layer)
         if compute is not None:
             order = known[0].order if known else "convolution"
@@ -103,7 +110,8 @@ class KernelFinder:
 
     def overrides_call(self, layer: Any) -> bool:
         """Whether a user's subclass of a convolution may convolve with another array."""
-        if not _known_kernels(layer) or self.has_effective_kernel(layer):
+        known = _known_kernels(layer) or isinstance(layer, _K.Dense)
+        if not known or self.has_effective_kernel(layer):
             return False
         own = [each for each in type(layer).__mro__ if not is_of_keras(each)]
         return any({"call", "convolution_op", "kernel"} & vars(each).keys() for each in own)
