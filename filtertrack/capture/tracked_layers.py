@@ -20,6 +20,7 @@ from filtertrack.capture.layer_kernels import (
     check_axes,
     copied,
     is_of_keras,
+    masked_kernel,
 )
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers, is_function
@@ -299,18 +300,24 @@ class TrackedLayers:
                 f"not tracked: {listed(others)}: no convolution of Keras; if it is one, choose it "
                 f"with layers=, or name its kernel with kernel="
             )
-        changing = tuple(
-            f"{path}/" for path, layer in self._walk() if path and changes_kernels(layer)
-        )
-        uncertain = [
-            c.path
-            for c in chosen
-            if self._finder.overrides_call(c.layer) or c.path.startswith(changing)
-        ]
+        yield from self._remarks_on_calls(chosen)
+
+    def _remarks_on_calls(self, chosen: list[Candidate]) -> Iterator[str]:
+        """Name the layers that may convolve with another array than the one that is stored."""
+        changing = {f"{path}/": layer for path, layer in self._walk() if changes_kernels(layer)}
+        changing.pop("/", None)  # the model itself
+        uncertain: dict[str, list[Any]] = {}
+        for c in chosen:
+            holders = [layer for path, layer in changing.items() if c.path.startswith(path)]
+            if holders or self._finder.overrides_call(c.layer):
+                uncertain[c.path] = [c.layer, *holders]
         if uncertain:
+            layers = [layer for each in uncertain.values() for layer in each]
+            masked = next(filter(None, map(masked_kernel, layers)), None)
+            example = f"=lambda layer: {masked}" if masked else "="
             yield (
-                f"{listed(uncertain)}: a class of its own computes the output; if it convolves "
-                f"with another array than the variable, name that with kernel="
+                f"{listed(list(uncertain))}: a class of its own computes the output; if it "
+                f"convolves with another array than the variable, name that with kernel{example}"
             )
 
 
