@@ -205,11 +205,14 @@ def animate(
                 f"{frames.side}, or fewer filters"
             )
         form.check_shape(frames.shape)
+        timeline = frames.timeline
+        durations = [frame.seconds for frame in timeline.frames]
         write_whole(
             target,
-            lambda file: _write(frames, start(file, frames.shape, frames.colours), progress),
+            lambda file: _write(
+                frames, start(file, frames.shape, frames.colours, durations), progress
+            ),
         )
-        timeline = frames.timeline
         return Animation(target, len(timeline.frames), timeline.seconds, frames.shape)
 
     return skip_damaged(selection, write)
