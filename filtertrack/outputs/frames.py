@@ -14,6 +14,7 @@ import numpy as np
 from filtertrack.errors import printable
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
 from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.metric_means import means_between
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
@@ -31,6 +32,7 @@ from filtertrack.render.palette import (
     theme_palette,
     to_entries,
 )
+from filtertrack.render.sparkline import Axis
 from filtertrack.render.text import PLAIN, QUIET, cut, font, font_size, line, paste, shortened
 from filtertrack.storage.paths import StoragePath
 
@@ -219,8 +221,14 @@ class _Header:
             [None if moment.note and not moment.metrics else moment.metrics for moment in run]
             for run in selection.moments
         ]
+        between = [means_between(*each) for each in zip(selection.moments, logs, strict=True)]
+        logs = [run for run, _ in between]
+        averaged = dict.fromkeys(name for _, names in between for name in names)
         title = _headline(selection, look, timeline)
-        self.caption = Caption(title, selection.moments[0], logs, timeline.knots, width)
+        axis = Axis(timeline.knots, timeline.axis, timeline.epochs)
+        self.caption = Caption(
+            title, selection.moments[0], logs, axis, width, averaged=list(averaged)
+        )
         self.legend = Legend(width, filters) if look.outline else None
         self.height = self.caption.height + (self.legend.height if self.legend else 0)
         self._counted = filters is not None
