@@ -68,7 +68,8 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
 def _add_animate(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Turn a run's snapshots into an animation: GIF, animated PNG, WebP, MP4 or WebM, as the "
-        "output's ending says. PNG and WebP are exact; MP4 and WebM need filtertrack[video]."
+        "output's ending says. PNG and WebP are exact; MP4 and WebM need filtertrack[video]. "
+        "-o 'frames/%04d.png' makes a picture for each frame, for slides and LaTeX."
     )
     group = _add_picture_options(parser, "evolution.gif", "dark")
     group.add_argument("--compare", metavar="RUN2", help="show a second run beside the first")

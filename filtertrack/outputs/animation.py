@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.outputs.animation_pace import Pace, Time
+from filtertrack.outputs.frame_sequence import FrameSequence, FrameSequenceWriter
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.output_names import default_output
 from filtertrack.outputs.run_selection import (
@@ -35,7 +36,7 @@ class Animation(os.PathLike[str]):
     """An animation in a file: a path that a notebook displays as the animation.
 
     Attributes:
-        path: The file.
+        path: The file; of a picture for each frame the path with its ``%04d``.
         frames: Number of frames.
         seconds: Duration.
         shape: Height and width, in pixels.
@@ -55,13 +56,18 @@ class Animation(os.PathLike[str]):
         return str(self.path)
 
     def _repr_html_(self) -> str:
-        """Return HTML that contains the file's bytes, so that a saved notebook still shows it."""
+        """Return HTML that contains the file's bytes, so that a saved notebook still shows it.
+
+        Of a picture for each frame it is the last one.
+        """
         form = format_of(self.path)
-        name = html.escape(str(self.path))
-        size = self.path.stat().st_size
+        sequence = FrameSequence.of(self.path)
+        file = sequence.file(self.frames - 1) if sequence else self.path
+        name = html.escape(str(file))
+        size = file.stat().st_size
         if size > _LARGEST_IN_A_NOTEBOOK:
             return f"<p>{name}: {size / 1e6:.0f} MB, too large for a notebook</p>"
-        data = f"data:{form.mime};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+        data = f"data:{form.mime};base64,{base64.b64encode(file.read_bytes()).decode()}"
         height, width = self.shape
         shape = f'width="{width}" height="{height}"'
         if form.video:
@@ -113,7 +119,10 @@ def animate(
     Args:
         run: A run or its folder.
         output: The file to write. Its ending selects the format: ``.gif``, ``.png`` or ``.apng``,
-            ``.webp``, and with the extra ``filtertrack[video]`` ``.mp4`` and ``.webm``. None for
+            ``.webp``, and with the extra ``filtertrack[video]`` ``.mp4`` and ``.webm``. A name
+            such as ``frames/%04d.png`` makes a PNG file for each frame, from ``0000.png`` on,
+            without their durations; the folder is created, and all files are written or none. A
+            file with a higher number is an error, as it would be taken for a frame. None for
             ``evolution.gif`` in the run's folder, with the options that are not the defaults in its
             name, such as ``evolution-conv2-delta.gif``.
         layers: A layer, or several, each with its own grid. None for the first that has changed.
@@ -190,7 +199,11 @@ def animate(
     if output is None:
         output = default_output(run.path, "evolution.gif", animate, given)
     target = Path(output)
-    check_target(target, ANIMATION_FORMATS)
+    sequence = FrameSequence.of(target)
+    if sequence is None:
+        check_target(target, ANIMATION_FORMATS)
+    elif loop is not None:
+        raise FiltertrackError("loop: a picture for each frame does not play; leave it out")
     form = format_of(target)
     start = form.opener(loop)
     pace = Pace(fps=fps, seconds=seconds, time=time, between=between, hold=hold)
@@ -232,11 +245,18 @@ def animate(
                 f"{frames.side}, or fewer filters"
             )
         form.check_shape(frames.shape)
-        write_whole(
-            target,
-            lambda file: _write(frames, start(file, frames.shape, frames.colours), progress),
-        )
         timeline = frames.timeline
+        durations = [frame.seconds for frame in timeline.frames]
+        if sequence is not None:
+            sequence.check_replaceable(len(timeline.frames))
+            _write(frames, FrameSequenceWriter(sequence, frames.colours), progress)
+        else:
+            write_whole(
+                target,
+                lambda file: _write(
+                    frames, start(file, frames.shape, frames.colours, durations), progress
+                ),
+            )
         return Animation(target, len(timeline.frames), timeline.seconds, frames.shape)
 
     return skip_damaged(selection, write)

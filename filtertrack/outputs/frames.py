@@ -18,6 +18,7 @@ from filtertrack.outputs.filter_matching import match_filters
 from filtertrack.outputs.filter_story import check_single, story_of
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
 from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
+from filtertrack.outputs.metric_means import means_between
 from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
@@ -41,6 +42,7 @@ from filtertrack.render.palette import (
     to_entries,
 )
 from filtertrack.render.scale_bar import draw_scale_bar
+from filtertrack.render.sparkline import Axis
 from filtertrack.render.text import PLAIN, QUIET, cut, font, line, paste, shortened
 from filtertrack.render.value_range import NO_RANGE, ValueRange
 from filtertrack.storage.paths import StoragePath
@@ -340,9 +342,15 @@ class _Header:
             [None if moment.note and not moment.metrics else moment.metrics for moment in run]
             for run in selection.moments
         ]
+        between = [means_between(*each) for each in zip(selection.moments, logs, strict=True)]
+        logs = [run for run, _ in between]
+        averaged = dict.fromkeys(name for _, names in between for name in names)
         if story is not None:
             logs = [[{**(log or {}), **own} for log, own in zip(logs[0], story, strict=True)]]
-        self.caption = Caption(title, selection.moments[0], logs, timeline.knots, width)
+        axis = Axis(timeline.knots, timeline.axis, timeline.epochs)
+        self.caption = Caption(
+            title, selection.moments[0], logs, axis, width, averaged=list(averaged)
+        )
         self.legend = Legend(width, filters) if look.outline else None
         self.height = self.caption.height + (self.legend.height if self.legend else 0)
         self._counted = filters is not None
