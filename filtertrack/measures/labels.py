@@ -13,11 +13,20 @@ from filtertrack.measures.spatial_structure import Structure, can_be_tested, str
 from filtertrack.measures.templates import Fits, fit_templates
 from filtertrack.measures.vectors import by_blocks
 
-Label = Literal["edge", "blob", "colour blob", "other structure", "unstructured", "unknown"]
+Label = Literal[
+    "edge",
+    "blob",
+    "colour blob",
+    "fine grating",
+    "other structure",
+    "unstructured",
+    "unknown",
+]
 LABELS: tuple[Label, ...] = (
     "edge",
     "blob",
     "colour blob",
+    "fine grating",
     "other structure",
     "unstructured",
     "unknown",

@@ -102,7 +102,7 @@ def animate(
     out, with a warning in the log. Memory does not grow with the number of snapshots.
 
     PNG and WebP are exact: a decoded pixel has the colour of its weight. So is a GIF of layers with
-    one value a pixel (grey or through a colormap); a GIF of colour filters has 236 colours for the
+    one value a pixel (grey or through a colormap); a GIF of colour filters has 235 colours for the
     whole run, without dithering. MP4 and WebM are the smallest, and approximate.
 
     Args:

@@ -1,8 +1,8 @@
 """Palettes of 256 colours: entries for weights, outlines and text, themes, colormaps, quantising.
 
 GIF and palette PNG give each pixel one of 256 colours; an animation has one palette for all frames,
-so that no colour flickers. Weights have 236 entries. The others are fixed: not finite, separator,
-four outlines, the background and three ramps for antialiased text and curves, and transparent.
+so that no colour flickers. Weights have 235 entries. The others are fixed: not finite, separator,
+five outlines, the background and three ramps for antialiased text and curves, and transparent.
 """
 
 import difflib
@@ -17,13 +17,13 @@ from filtertrack.render.look import GREY, ThemeName
 
 Rgb = tuple[int, int, int]
 
-LEVELS = 236
+LEVELS = 235
 """Entries for weights, from dark to light, or the colours of colour filters; the first entries."""
 NOT_FINITE = LEVELS
 """Entry of a weight that is NaN or infinite."""
 SEPARATOR = NOT_FINITE + 1
 """Entry between cells."""
-OUTLINED = LABELS[:4]
+OUTLINED = LABELS[:5]
 """The labels whose filters are outlined."""
 OUTLINE = SEPARATOR + 1
 """Entry of the first outline; the others follow, in the order of ``OUTLINED``."""
@@ -56,8 +56,8 @@ class Theme:
         text: Colour of text.
         first: Colour of a plot's first curve.
         second: Colour of the second. Orange and blue can be distinguished by the colour-blind, too.
-        outlines: Colours of outlines, in the order of ``OUTLINED``; based on the colours of Okabe
-            and Ito, which the colour-blind can distinguish.
+        outlines: Colours of outlines, in the order of ``OUTLINED``: near the colours of Okabe and
+            Ito, and a violet; the colour-blind can distinguish them.
     """
 
     background: Rgb
@@ -65,7 +65,7 @@ class Theme:
     text: Rgb
     first: Rgb
     second: Rgb
-    outlines: tuple[Rgb, Rgb, Rgb, Rgb]
+    outlines: tuple[Rgb, Rgb, Rgb, Rgb, Rgb]
 
     @property
     def ramps(self) -> tuple[Rgb, Rgb, Rgb]:
@@ -80,7 +80,7 @@ THEMES: dict[ThemeName, Theme] = {
         text=(236, 240, 246),
         first=(255, 176, 84),
         second=(96, 190, 255),
-        outlines=((86, 180, 233), (240, 180, 40), (0, 200, 140), (226, 130, 180)),
+        outlines=((86, 180, 233), (240, 180, 40), (0, 200, 140), (150, 100, 255), (226, 130, 180)),
     ),
     "light": Theme(
         background=(255, 255, 255),
@@ -88,7 +88,7 @@ THEMES: dict[ThemeName, Theme] = {
         text=(24, 28, 36),
         first=(196, 84, 0),
         second=(0, 98, 184),
-        outlines=((0, 114, 178), (190, 105, 0), (0, 150, 110), (190, 80, 140)),
+        outlines=((0, 114, 178), (190, 105, 0), (0, 150, 110), (100, 60, 220), (190, 80, 140)),
     ),
 }
 
@@ -96,7 +96,7 @@ THEMES: dict[ThemeName, Theme] = {
 def grid_palette() -> np.ndarray:
     """Return the palette of a single grid: ``uint8`` array of shape ``(256, 3)``."""
     colours = np.zeros((256, 3), np.uint8)
-    colours[:LEVELS] = np.rint(np.linspace(0, 255, LEVELS))[:, np.newaxis]
+    colours[:LEVELS] = np.rint(np.arange(LEVELS) * 255 / (LEVELS - 1))[:, np.newaxis]
     colours[NOT_FINITE] = NOT_FINITE_RGB
     colours[SEPARATOR] = SEPARATOR_RGB
     return colours
@@ -107,7 +107,7 @@ def theme_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) -
 
     Args:
         theme: Name of the theme.
-        levels: ``uint8`` array of shape ``(236, 3)``: colours of the weights; None for greys.
+        levels: ``uint8`` array of shape ``(235, 3)``: colours of the weights; None for greys.
 
     Returns:
         ``uint8`` array of shape ``(256, 3)``.
@@ -131,7 +131,7 @@ def outline_entries(labels: np.ndarray) -> np.ndarray:
 
     Example:
         >>> outline_entries(np.array(["edge", "unstructured"])).tolist()
-        [238, 237]
+        [237, 236]
     """
     entries = np.full(labels.shape, SEPARATOR, np.uint8)
     for number, name in enumerate(OUTLINED):
@@ -151,7 +151,7 @@ def colormap_levels(name: str) -> np.ndarray:
         name: Such as ``"gray"``, ``"viridis"`` or ``"RdBu_r"``.
 
     Returns:
-        ``uint8`` array of shape ``(236, 3)``, from low to high.
+        ``uint8`` array of shape ``(235, 3)``, from low to high.
 
     Raises:
         FiltertrackError: If matplotlib has no such colormap.
@@ -170,14 +170,14 @@ def colormap_levels(name: str) -> np.ndarray:
 
 
 def chosen_levels(sample: np.ndarray) -> np.ndarray:
-    """Choose the 236 colours of a colour animation by median cut and k-means (Pillow's).
+    """Choose the 235 colours of a colour animation by median cut and k-means (Pillow's).
 
     Args:
         sample: ``uint8`` array of shape ``(samples, 3)``: colours of weights from the whole run;
             one sample per weight, as magnification does not make a weight more important.
 
     Returns:
-        ``uint8`` array of shape ``(236, 3)``.
+        ``uint8`` array of shape ``(235, 3)``.
     """
     chosen = np.unique(sample, axis=0)
     if len(chosen) > LEVELS:

@@ -42,9 +42,9 @@ def test_a_range_over_the_run_is_reached_in_some_frame(grey_run, scale, frames_o
     weights = [p[above:][p[above:] < LEVELS] for p in drawing.pictures()]
     reached = [(w.min(), w.max()) for w in weights]
     assert min(low for low, _ in reached) == 0
-    assert max(high for _, high in reached) == 235
+    assert max(high for _, high in reached) == LEVELS - 1
     if scale == "layer":
-        assert reached[0] != (0, 235)
+        assert reached[0] != (0, LEVELS - 1)
 
 
 def test_delta_starts_from_mid_grey(grey_run, tmp_path, pillow_frames):

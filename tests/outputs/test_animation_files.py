@@ -28,7 +28,7 @@ def drawn_by_hand(kernels):
         for y in range(SIDE * SCALE):
             for x in range(SIDE * SCALE):
                 unit = (kernel[y // SCALE, x // SCALE] - low) / (high - low)
-                picture[top + y, left + x] = round(round(unit * 235) * 255 / 235)
+                picture[top + y, left + x] = round(round(unit * 234) * 255 / 234)
     return picture.astype(np.uint8)
 
 

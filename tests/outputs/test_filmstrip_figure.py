@@ -56,8 +56,8 @@ def test_rows_are_filters_and_columns_are_steps(make_run, conv_info):
     for step in range(4):
         kernels = run.kernels("conv1", step)[..., 0].astype(float)
         low, high = (f(kernels, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-        levels = np.rint((kernels - low) / (high - low) * 235)
-        expected = np.rint(levels * 255 / 235)
+        levels = np.rint((kernels - low) / (high - low) * 234)
+        expected = np.rint(levels * 255 / 234)
         np.testing.assert_array_equal(drawn[:, step, :, :, 0], expected)
 
 
@@ -146,8 +146,8 @@ def test_one_channel_of_colour_filters_is_grey(make_run, conv_info, channel):
     for step in range(4):
         kernels = run.kernels("conv1", step)[..., channel].astype(float)
         low, high = (f(kernels, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-        levels = np.rint((kernels - low) / (high - low) * 235)
-        expected = np.rint(levels * 255 / 235)
+        levels = np.rint((kernels - low) / (high - low) * 234)
+        expected = np.rint(levels * 255 / 234)
         for colour in range(3):
             np.testing.assert_array_equal(drawn[:, step, :, :, colour], expected)
 

@@ -297,7 +297,14 @@ def test_long_names_are_shortened(runs):
 
 
 WIDTHS = pytest.mark.parametrize("width", [NARROWEST, 300, 445, 640, 1280, 4000])
-COUNTS = {"edge": 12, "blob": 0, "colour blob": 512, "other structure": 3, "unstructured": 9}
+COUNTS = {
+    "edge": 12,
+    "blob": 0,
+    "colour blob": 512,
+    "fine grating": 4,
+    "other structure": 3,
+    "unstructured": 9,
+}
 
 
 def found(picture, text, face):
@@ -344,7 +351,7 @@ def test_legend_holds_only_squares_and_text(width):
     """The margin is free."""
     picture = Legend(width, 64).draw(COUNTS)
     entries = set(np.unique(picture).tolist())
-    outlines = {OUTLINE + number for number in range(4)}
+    outlines = {OUTLINE + number for number in range(len(OUTLINED))}
     assert outlines <= entries
     assert BACKGROUND in entries
     assert all(entry in outlines or entry >= BACKGROUND for entry in entries)
@@ -359,7 +366,7 @@ def test_legend_fits_into_the_narrowest_animation(most):
     narrow = Legend(NARROWEST, most)
     picture = narrow.draw(counts)
     assert (picture[:, -1] == BACKGROUND).all()
-    assert len(squares(picture)) == 4
+    assert len(squares(picture)) == len(OUTLINED)
     assert Legend(1280, most).height < narrow.height, "a single line"
 
 

@@ -374,7 +374,7 @@ def test_golden_outlined(golden):
     """7 edges of 5x5: each label in turn, then two without; the last position is empty."""
     kernels = gabors(7, 5)
     layout = Layout.fit(7, 5, 5, 160, outlined=True)
-    labels = np.array([*OUTLINED_LABELS, "unstructured", "unknown", "edge"])
+    labels = np.array([*OUTLINED_LABELS, "unstructured", "unknown"])
     tones = to_levels(kernels, range_of_cells(kernels))
     picture = layout.compose(tones, SEPARATOR, outline_entries(labels))
     image = Image.fromarray(picture)

@@ -42,6 +42,39 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
+LINEAR_RGB_TO_XYZ = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)
+WHITE = LINEAR_RGB_TO_XYZ.sum(axis=1)
+COLOUR_VISION = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+"""Matrices of linear RGB that simulate colour-blindness (Machado, Oliveira and Fernandes 2009)."""
+
+
+def seen_as(rgb, vision):
+    """Return colours in CIELAB, in which distances are those that are seen."""
+    unit = np.asarray(rgb) / 255
+    linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)
+    xyz = (linear @ COLOUR_VISION[vision].T).clip(0, 1) @ LINEAR_RGB_TO_XYZ.T / WHITE
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
 def test_entries_do_not_overlap():
     """Levels, not finite, separator, outlines, background, ramps, transparent."""
     ramps = [ramp_entry(ramp, shade + 1) for ramp in range(3) for shade in range(SHADES)]
@@ -125,7 +158,7 @@ def test_unknown_colormap_error_suggests_names(name, hint):
 
 
 def test_few_colours_are_exact(rng):
-    """Up to 236 colours each have their own entry, whatever their frequency."""
+    """Up to 235 colours each have their own entry, whatever their frequency."""
     few = rng.integers(0, 256, (LEVELS, 3), np.uint8)
     pixels = few[rng.integers(0, LEVELS, (80, 30))]
     colours = theme_palette("dark", chosen_levels(pixels.reshape(-1, 3)))
@@ -133,7 +166,7 @@ def test_few_colours_are_exact(rng):
 
 
 def test_many_colours_are_approximated(rng):
-    """Of random colours, the nearest of 236 entries has a PSNR of about 30 dB."""
+    """Of random colours, the nearest of 235 entries has a PSNR of about 30 dB."""
     pixels = rng.integers(0, 256, (20_000, 3), np.uint8)
     levels = chosen_levels(pixels)
     assert levels.shape == (LEVELS, 3)
@@ -145,7 +178,7 @@ def test_many_colours_are_approximated(rng):
 
 @pytest.mark.parametrize("count", [0, 1, 2, LEVELS - 1, LEVELS, LEVELS + 1])
 def test_any_number_of_colours_gives_levels(count):
-    """None, one, and about 236."""
+    """None, one, and about 235."""
     sample = np.stack([np.arange(count), np.arange(count), np.zeros(count)], axis=1).astype(
         np.uint8
     )
@@ -219,6 +252,19 @@ def test_outlines_have_contrast(theme):
             assert np.abs(np.subtract(colour, other)).sum() > 100
 
 
+@pytest.mark.parametrize("vision", COLOUR_VISION)
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_colour_blind_can_distinguish_outlines(theme, vision):
+    """From each other and the separator by 14 units of CIELAB, from greys by 6."""
+    look = THEMES[theme]
+    colours = seen_as([*look.outlines, look.separator], vision)
+    greys = seen_as(np.repeat(np.arange(256)[:, np.newaxis], 3, axis=1), vision)
+    for number, colour in enumerate(colours[: len(look.outlines)]):
+        others = np.delete(colours, number, axis=0)
+        assert np.linalg.norm(others - colour, axis=1).min() > 14
+        assert np.linalg.norm(greys - colour, axis=1).min() > 6
+
+
 def test_outline_entries_of_labels():
     """Outlined labels in their order; the separator for all others, and for no label."""
     assert set(OUTLINED) < set(LABELS)
@@ -230,7 +276,7 @@ def test_outline_entries_of_labels():
 
 
 @given(
-    arrays(np.int64, st.tuples(st.integers(0, 4), st.integers(0, 5)), elements=st.integers(0, 5))
+    arrays(np.int64, st.tuples(st.integers(0, 4), st.integers(0, 5)), elements=st.integers(0, 6))
 )
 def test_outline_entries_keep_the_shape(numbers):
     """Any shape, also an empty one; one byte each."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from filtertrack.render.encoders.png import compress, encode, to_png
 from filtertrack.render.grid import to_image
-from filtertrack.render.palette import grid_palette
+from filtertrack.render.palette import SEPARATOR, grid_palette
 
 SIDES = st.integers(1, 20)
 COLOURS = np.random.default_rng(0).integers(0, 256, (256, 3), np.uint8)
@@ -93,8 +93,8 @@ def test_grids_are_smaller_than_pillows_best(rng, channels):
 
 def test_palette_has_no_unused_entries(rng):
     """In a small picture they would be half of the file."""
-    picture = rng.integers(0, 238, (4, 4), np.uint8)
+    picture = rng.integers(0, SEPARATOR + 1, (4, 4), np.uint8)
     with Image.open(io.BytesIO(to_png(picture))) as image:
         assert image.mode == "P"
-        assert len(image.getpalette()) == 3 * 238
+        assert len(image.getpalette()) == 3 * (SEPARATOR + 1)
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), grid_palette()[picture])
