@@ -72,7 +72,7 @@ class Caption:
         self._moments, self._axis, self._width = moments, axis, width
         self._size = font_size(width)
         self._bold, self._plain = font(self._size, bold=True), font(self._size)
-        small = font_size(round(_SMALL * width))
+        small = max(font_size(0), round(_SMALL * self._size))
         self._small, self._small_line = font(small), line_height(small)
         self._margin = self._size // 2
         self._line = line_height(self._size)
