@@ -8,6 +8,7 @@ import pytest
 from filtertrack import FilterTracker, FiltertrackError, Run, animate, filmstrip, measure
 from filtertrack.capture.dense_images import DenseImages
 from filtertrack.capture.tracked_layers import TrackedLayers
+from filtertrack.render.cells import view_of
 
 
 def tracked(keras, *layers, shape=(8, 8, 3), select=None, dense=None):
@@ -44,6 +45,7 @@ def test_filter_k_is_the_image_of_weights_of_output_k(keras, given):
         *("dense", "Dense", "dense/kernel", "dense/bias"),
     )
     assert info.shape == (5, height, width, channels)
+    assert view_of(info).kind == {1: "grey", 3: "colour"}[channels]
     kernel = found.read()["dense/kernel"]
     np.testing.assert_array_equal(kernel, layer.get_weights()[0])
     picture = np.random.default_rng(0).normal(size=(height, width, channels)).astype("float32")
