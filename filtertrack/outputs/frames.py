@@ -381,7 +381,7 @@ def _headline(selection: RunSelection, layers: Sequence[LayerCells], *, interpol
         words = ["two runs" if len(runs) > 1 else runs[0].path.absolute().name]
     first = layers[0]
     if len(selection.layers) == 1:
-        words += [f"filter {first.numbers[0]}"] if first.view.filters == 1 else []
+        words += [f"filter {first.numbers[0]}"] if len(first.numbers) == 1 else []
         words += describe_cells(first.look, first.info, first.view, first.explained)
     if len(layers) == 1 and first.look.delta:
         words.append(part_text(first))

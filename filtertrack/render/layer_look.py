@@ -85,8 +85,9 @@ def describe_part(look: Look, view: View, *, unchanged: bool) -> str:
         return "filters"
     if unchanged:
         return f"learned: nothing (all changes are below {NOTICEABLE:.1%})"
-    none = ", grey: none" if view.coloured else ""  # else the scale bar says it
-    return f"learned: difference from the start{none}"
+    if view.coloured:  # without a scale bar that says what no change looks like
+        return "learned: difference (grey: none)"
+    return "learned: difference from the start"
 
 
 def describe_cells(
