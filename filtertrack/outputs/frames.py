@@ -43,7 +43,7 @@ from filtertrack.render.palette import (
 )
 from filtertrack.render.scale_bar import draw_scale_bar
 from filtertrack.render.sparkline import Axis
-from filtertrack.render.text import PLAIN, QUIET, cut, font, line, paste, shortened
+from filtertrack.render.text import PLAIN, QUIET, cut, font, joined_lines, line, paste
 from filtertrack.render.value_range import NO_RANGE, ValueRange
 from filtertrack.storage.paths import StoragePath
 
@@ -148,7 +148,10 @@ class AnimationFrames:
         if big:
             check_single(selection, views[0].filters)
             story = story_of(selection, self._layers[0].numbers[0])
-        title = _headline(selection, self._layers, interpolated=_is_interpolated(timeline))
+        words = ["interpolated over time"] if _is_interpolated(timeline) else []
+        if len(selection.runs) > 1:
+            words.append("both runs on one scale" if one_scale else "each run on its own scale")
+        title = _headline(selection, self._layers, words)
         counted = views[0].filters if len(selection.runs) == len(infos) == 1 else None
         self._header = _Header(
             selection, timeline, look, width, filters=counted, title=title, story=story
@@ -208,8 +211,9 @@ class AnimationFrames:
         """Draw what is the same in every frame: the background, titles and scale bars."""
         entries = np.full(self.shape, BACKGROUND, np.uint8)
         face = font(self._arranged.font)
-        for grid, (title, ramp) in zip(self._arranged.grids, self._titles, strict=False):
-            text = shortened(title, face, grid.layout.shape[1] - grid.layout.gap)
+        for grid, (words, ramp) in zip(self._arranged.grids, self._titles, strict=False):
+            lines = joined_lines(words, face, grid.layout.shape[1] - grid.layout.gap)
+            text = lines[0] if lines else ""  # further phrases do not fit
             top = self._header.height + grid.top - self._arranged.title
             strength = QUIET if ramp == TEXT else PLAIN
             left = grid.left + grid.layout.gap
@@ -372,8 +376,8 @@ class _Header:
         return np.concatenate([caption, self.legend.draw(counts)])
 
 
-def _headline(selection: RunSelection, layers: Sequence[LayerCells], *, interpolated: bool) -> str:
-    """Name the layer or the run, what its only grid shows, and the scale."""
+def _headline(selection: RunSelection, layers: Sequence[LayerCells], further: Sequence[str]) -> str:
+    """Name the layer or the run, what its only grid shows, and the scale; add further phrases."""
     if len(selection.layers) == 1:
         words = [selection.layers[0]]
     else:
@@ -387,13 +391,12 @@ def _headline(selection: RunSelection, layers: Sequence[LayerCells], *, interpol
         words.append(part_text(first))
     if all(layer.view.coloured for layer in layers):  # else the scale bars say it
         words.append(describe_scale(first.look, first.view))
-    if interpolated:
-        words.append("interpolated over time")
+    words += further
     return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
 
 
-def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[str, int]]:
-    """Return the title of each grid and the ramp of its colour: that of the run's curves."""
+def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[list[str], int]]:
+    """Return the title of each grid, and the ramp of its colour: that of the run's curves."""
     names = [""]
     if len(selection.runs) > 1:
         names = _short_names([run.path.absolute() for run in selection.runs])
@@ -406,7 +409,7 @@ def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[
         if len(selection.layers) > 1:
             words += describe_cells(layer.look, layer.info, layer.view, layer.explained)
         ramp = TEXT if len(names) == 1 else FIRST + run
-        titles.append((printable(" · ".join(words)), ramp))
+        titles.append((list(map(printable, words)), ramp))
     return titles
 
 
