@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import ImageFont
 
-from filtertrack.errors import printable
+from filtertrack.errors import counted, printable
 from filtertrack.render.palette import BACKGROUND, FIRST, OUTLINE, OUTLINED, TEXT
 from filtertrack.render.sparkline import Axis, Curve, Log, Metric, Sparkline, metrics_of
 from filtertrack.render.text import (
@@ -132,7 +132,10 @@ class Caption:
             parts.append("ticks: epochs" if every == 1 else f"ticks: every {every} epochs")
         if averaged:
             names = ", ".join(printable(cut(name, _LONGEST_NAME)) for name in averaged)
-            parts.append(f"{names}: mean since the snapshot before")
+            text = f"{names}: mean since the snapshot before"
+            if len(text) > _LONGEST_NAME or self._small.getlength(text) > self._inner_width:
+                text = counted(len(averaged), "means since the snapshot before")
+            parts.append(text)
         lines = [parts[0]]
         for part in parts[1:]:
             joined = f"{lines[-1]} · {part}"
