@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import ImageFont
 
-from filtertrack.errors import printable
+from filtertrack.errors import counted, printable
 from filtertrack.render.palette import BACKGROUND, FIRST, OUTLINE, OUTLINED, TEXT
 from filtertrack.render.sparkline import Axis, Curve, Log, Metric, Sparkline, metrics_of
 from filtertrack.render.text import (
@@ -134,7 +134,10 @@ class Caption:
             parts.append("ticks: epochs" if every == 1 else f"ticks: every {every} epochs")
         if averaged:
             names = ", ".join(printable(cut(name, _LONGEST_NAME)) for name in averaged)
-            parts.append(f"{names}: mean since the snapshot before")
+            text = f"{names}: mean since the snapshot before"
+            if len(text) > _LONGEST_NAME or self._small.getlength(text) > self._inner_width:
+                text = counted(len(averaged), "means since the snapshot before")
+            parts.append(text)
         return joined_lines(parts, self._small, self._inner_width)
 
     def _widest_label(self, metrics: Sequence[Metric]) -> int:

@@ -327,6 +327,26 @@ def test_axis_and_span_are_named(width):
     np.testing.assert_array_equal(beside_plots(drawn, drawn.draw(0)), part, "it does not move")
 
 
+@pytest.mark.parametrize("width", [260, 640])
+@pytest.mark.parametrize("count", [1, 2, 30, 30_000])
+def test_metrics_whose_names_do_not_fit_are_counted(width, count):
+    """In a line that is not cut off."""
+    names = [
+        f"output_{number}_with_a_name_that_goes_on_and_on_and_on_for_long_accuracy"
+        for number in range(count)
+    ]
+    axis = Axis(np.linspace(0, 1, 3), "batches, log scale")
+    moments = [Moment(step, step) for step in range(3)]
+    drawn = Caption("conv1", moments, [values(loss=0.5)], axis, width, averaged=names)
+    assert drawn._explained[-1].endswith(
+        "1 mean since the snapshot before"
+        if count == 1
+        else f"{count} means since the snapshot before"
+    )
+    assert not touches_border(drawn.draw(1))
+    assert not any(text.startswith("…") for text in drawn._explained)
+
+
 def test_every_second_epoch_is_named():
     """Where not every end of an epoch is a tick; without ticks nothing is said of them."""
     log = values(3, loss=0.5)
