@@ -156,7 +156,7 @@ def resolve_channels(
         >>> resolve_channels("bgr"), resolve_channels(["G"], ["A", "C", "G", "T"])
         ((2, 1, 0), 2)
     """
-    if channels in (None, STRONGEST, ALL):
+    if channels is None or (isinstance(channels, str) and channels in (STRONGEST, ALL)):
         return channels
     if isinstance(channels, str) and channels in COLOUR_ORDERS and channels not in (names or ()):
         return COLOUR_ORDERS[channels]
@@ -181,13 +181,14 @@ def _channel_number(channel: object, names: Sequence[str] | None) -> int:
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str) or not is_list(names) or not all(map(_is_name, names)):
+    several = tuple(names) if is_list(names) else ("",)
+    if not all(map(_is_name, several)):
         raise FiltertrackError(
             f"channel_names: expected the name of each input channel in a list, got {names!r}"
         )
-    if len(set(names)) < len(names):
-        raise FiltertrackError(f"channel_names: expected different names, got {list(names)}")
-    return tuple(names)
+    if len(set(several)) < len(several):
+        raise FiltertrackError(f"channel_names: expected different names, got {list(several)}")
+    return several
 
 
 def _is_name(name: object) -> bool:

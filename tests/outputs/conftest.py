@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from filtertrack import Moment, Run, Snapshot
 from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.look import Look
@@ -44,3 +47,28 @@ def pillow_frames():
             return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
 
     return decode
+
+
+@pytest.fixture
+def layer_of():
+    """Return a function that returns the cells of a run's first layer, or of another one."""
+
+    def make(run, steps=range(4), layer=None, **look):
+        return LayerCells(run, layer or next(iter(run.layers)), steps, part_of(Look(**look)))
+
+    return make
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """Write a run of one layer with these filters: ``(filters, height, width, channels)`` each."""
+
+    def write(info, snapshots, folder="written"):
+        run = Run.create(tmp_path / folder, [info])
+        for step, filters in enumerate(snapshots):
+            kernel = np.asarray(filters).transpose(1, 2, 3, 0).reshape(info.kernel_shape)
+            arrays = {info.kernel: np.ascontiguousarray(kernel)}
+            run.append(Snapshot(Moment(step, step), arrays))
+        return run
+
+    return write

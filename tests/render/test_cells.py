@@ -8,7 +8,19 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse.linalg import svds
 
 from filtertrack import FiltertrackError
-from filtertrack.render.cells import View, explain, strongest_pattern, to_cells, view_of
+from filtertrack.render.cells import (
+    CURVE_SHAPE,
+    View,
+    explain,
+    explain_change,
+    explain_scale,
+    explained_share,
+    is_image,
+    strongest_pattern,
+    to_cells,
+    view_of,
+)
+from filtertrack.render.look import resolve_channels
 
 KERNELS = st.tuples(*[st.integers(1, 4)] * 4).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.floats(-10, 10))
@@ -25,12 +37,102 @@ KERNELS = st.tuples(*[st.integers(1, 4)] * 4).flatmap(
         ((1, 1, 16, 7), View("matrix", 1, 16, 7)),
         ((1, 1, 3, 7), View("matrix", 1, 3, 7)),
         ((1, 1, 1, 7), View("matrix", 1, 1, 7)),
+        ((1, 64, 1, 7), View("grey", 7, 5, 64, repeated=5)),
+        ((64, 1, 1, 7), View("grey", 7, 64, 5, repeated=5)),
+        ((1, 64, 3, 7), View("colour", 7, 5, 64, repeated=5)),
+        ((64, 1, 8, 7), View("pattern", 7, 64, 5, repeated=5)),
+        ((1, 7, 1, 7), View("grey", 7, 1, 7)),
+        ((1, 18, 1, 7), View("grey", 7, 2, 18, repeated=2)),
     ],
     ids=str,
 )
 def test_view_follows_from_the_shape(conv_info, kernel_shape, view):
-    """Grey, colour, pattern or matrix."""
+    """Grey, colour, pattern or matrix; a long row or column is drawn several times as wide."""
     assert view_of(conv_info(kernel_shape=kernel_shape)) == view
+
+
+@pytest.fixture
+def line_info(conv_info):
+    """Return a function that describes a Conv1D of a kernel's length, channels and filters."""
+
+    def make(length, channels, filters=7):
+        return conv_info(
+            kernel_shape=(length, channels, filters),
+            axes=(2, 0, 1),
+            shape=(filters, 1, length, channels),
+            class_name="Conv1D",
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("length", "channels", "view"),
+    [
+        (6, 4, View("heat map", 7, 4, 6)),
+        (9, 3, View("heat map", 7, 3, 9)),
+        (9, 2, View("heat map", 7, 2, 9)),
+        (5, 64, View("heat map", 7, 64, 5)),
+        (5, 65, View("pattern", 7, 1, 5)),
+        (15, 1, View("grey", 7, 1, 15)),
+        (16, 1, View("curve", 7, *CURVE_SHAPE)),
+        (1, 4, View("matrix", 1, 4, 7)),
+    ],
+    ids=str,
+)
+def test_view_of_a_1d_kernel(line_info, length, channels, view):
+    """A heat map of channels by positions, a curve, or a pattern; never colours."""
+    info = line_info(length, channels)
+    assert not is_image(info)
+    assert view_of(info) == view
+
+
+def test_a_long_1d_kernel_without_curves_is_a_strip(line_info):
+    """As TensorBoard's cards and the page draw it."""
+    assert view_of(line_info(64, 1), curves=False) == View("grey", 7, 5, 64, repeated=5)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 9])
+def test_a_heat_map_has_channels_down_and_positions_across(line_info, rng, channels):
+    """Also where it is asked for with ``channels="all"``."""
+    info = line_info(6, channels)
+    kernel = rng.normal(size=info.kernel_shape)
+    for view in (view_of(info), view_of(info, "all")):
+        cells = to_cells(view, info.canonical(kernel))
+        assert cells.shape == (7, channels, 6, 1)
+        for number, cell in enumerate(cells):
+            np.testing.assert_array_equal(cell[..., 0], kernel[..., number].T)
+
+
+def one_hot(motif, letters="ACGT"):
+    """Return the 1-D filter that answers to a motif: ``(1, 1, length, letters)``."""
+    return np.array([[[[float(letter == each) for each in letters] for letter in motif]]])
+
+
+def test_motifs_of_equal_letter_positions_differ(line_info):
+    """TATAAT and CATAAC differ by two letters, which a strongest pattern does not show."""
+    view = view_of(line_info(6, 4, 1))
+    one, other = (to_cells(view, one_hot(motif))[0, ..., 0] for motif in ("TATAAT", "CATAAC"))
+    assert (one != other).sum() == 4
+    assert (one != other)[:, 1:5].sum() == 0, "the letters between are the same"
+    assert [int(column.argmax()) for column in one.T] == [3, 0, 3, 0, 0, 3]
+    assert [int(column.argmax()) for column in other.T] == [1, 0, 3, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 64), (64, 1)])
+@pytest.mark.parametrize("channels", [None, 0, "strongest", "all", (0, 1), (2, 1, 0)])
+def test_a_strip_repeats_its_row_or_column(conv_info, rng, height, width, channels):
+    """Each repeat is the same; the weights are not changed."""
+    info = conv_info(kernel_shape=(height, width, 3, 2))
+    kernels, view = rng.normal(size=info.shape), view_of(info, channels)
+    assert sorted((view.height, view.width)) == [5, 64]
+    cells = to_cells(view, kernels)
+    assert cells.shape == (view.count, view.height, view.width, 3 if view.coloured else 1)
+    axis = 1 if height == 1 else 2
+    once = cells.take([0], axis=axis)
+    np.testing.assert_array_equal(cells, once.repeat(5, axis=axis))
+    if channels == 0:
+        np.testing.assert_array_equal(once, kernels[..., [0]])
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
@@ -40,7 +142,7 @@ def test_single_channel_view(conv_info, rng, count):
     kernels = rng.normal(size=info.shape)
     for channel in range(count):
         view = view_of(info, channel)
-        assert view == View("grey", 7, 5, 4, channel=channel)
+        assert view == View("grey", 7, 5, 4, channels=(channel,))
         np.testing.assert_array_equal(to_cells(view, kernels), kernels[..., [channel]])
 
 
@@ -78,18 +180,77 @@ def test_any_channel_of_any_kernel(conv_info, kernels, data):
     np.testing.assert_array_equal(cells[..., 0], kernels[..., channel])
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_all_channels_have_a_cell_each(conv_info, rng, count):
+    """A filter's channels follow one another; a row of a grid is a filter."""
+    info = conv_info(kernel_shape=(5, 4, count, 7))
+    kernels, view = rng.normal(size=info.shape), view_of(info, "all")
+    assert view == View("grey", 7 * count, 5, 4, cells_per_filter=count)
+    assert view.filters == 7
+    assert view.columns == (count if count > 1 else None)
+    assert view.of_filters(2).count == 2 * count
+    cells = to_cells(view, kernels)
+    for number in range(7):
+        for channel in range(count):
+            cell = cells[number * count + channel]
+            np.testing.assert_array_equal(cell[..., 0], kernels[number, ..., channel])
+
+
+@pytest.mark.parametrize("chosen", [(2, 1, 0), "bgr", "rgb", (3, 0, 1), (0, 0, 3)], ids=str)
+def test_three_channels_are_red_green_and_blue(conv_info, rng, chosen):
+    """In the order given, such as three of four bands."""
+    info = conv_info(kernel_shape=(5, 4, 4, 7))
+    kernels, view = rng.normal(size=info.shape), view_of(info, chosen)
+    numbers = {"bgr": (2, 1, 0), "rgb": (0, 1, 2)}.get(chosen, chosen)
+    assert view == View("colour", 7, 5, 4, channels=numbers)
+    np.testing.assert_array_equal(to_cells(view, kernels), kernels[..., list(numbers)])
+
+
+def test_two_channels_are_orange_and_blue(conv_info, rng):
+    """Red is the first, blue the second, green their mean."""
+    info = conv_info(kernel_shape=(5, 4, 2, 7))
+    kernels, view = rng.normal(size=info.shape), view_of(info, (1, 0))
+    assert view == View("colour", 7, 5, 4, channels=(1, 0))
+    cells = to_cells(view, kernels)
+    np.testing.assert_array_equal(cells[..., 0], kernels[..., 1])
+    np.testing.assert_array_equal(cells[..., 2], kernels[..., 0])
+    np.testing.assert_allclose(cells[..., 1], kernels.mean(axis=3))
+
+
+def test_infinite_channels_have_no_warning(conv_info):
+    """The mean of two is not finite where one is not."""
+    kernels = np.full((1, 2, 2, 2), 1e308)
+    kernels[0, 0, 0] = np.inf, -np.inf
+    cells = to_cells(view_of(conv_info(kernel_shape=(2, 2, 2, 1)), (0, 1)), kernels)
+    assert np.isnan(cells[0, 0, 0, 1])
+    assert np.isposinf(cells[0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("channels", [3, (0, 3), (0, 1, 99)], ids=repr)
+def test_missing_channels_are_rejected(conv_info, channels):
+    """The error names the layer, its channels, and what was asked for."""
+    with pytest.raises(FiltertrackError) as error:
+        view_of(conv_info(kernel_shape=(5, 4, 3, 7)), channels)
+    assert str(error.value) == (
+        f"channels: expected 'strongest', 'all' or some of the channels 0 to 2 of conv1, got "
+        f"{channels!r}"
+    )
+
+
 @pytest.mark.parametrize(
     "channels",
-    [3, -1, True, False, 1.0, "1", "weakest", [0], np.int64(0), np.arange(2)],
+    [-1, True, False, 1.0, "1", "weakest", np.int64(0), np.arange(2), [], [0, -1], (0, 1, 2, 3)],
     ids=repr,
 )
 def test_unknown_channels_are_rejected(conv_info, channels):
-    """The error names the valid ones."""
-    with pytest.raises(FiltertrackError, match="'strongest' or one of the channels 0 to 2"):
+    """The error names the valid ones, and what was asked for."""
+    expected = "expected 'strongest', 'all', a channel's number, or two or three of them"
+    with pytest.raises(FiltertrackError, match=expected) as error:
         view_of(conv_info(kernel_shape=(5, 4, 3, 7)), channels)
+    assert f"got {channels!r}; leave it out" in str(error.value)
 
 
-@pytest.mark.parametrize("channels", [0, "strongest"])
+@pytest.mark.parametrize("channels", [0, "strongest", "all", (2, 1, 0)])
 def test_channels_of_a_matrix_are_rejected(conv_info, channels):
     """It is always drawn with all channels."""
     with pytest.raises(FiltertrackError, match="one matrix of all its channels"):
@@ -186,17 +347,56 @@ def test_smallest_difference_in_float32_is_kept():
     assert pattern[2, 2, 0] == pattern.max() > pattern.min()
 
 
-def test_sign_follows_the_snapshot_before(rng):
-    """Nothing flips in an animation when training reverses the channel weights."""
-    spatial, weights = rng.normal(size=9), np.array([0.6, -0.5, 0.1])
-    shown = None
-    for share in np.linspace(0, 1, 11):
-        turned = weights * (1 - share) + np.array([0.5, -0.7, 0.1]) * share
-        kernel = np.multiply.outer(spatial, turned).reshape(1, 3, 3, 3)
-        pattern = strongest_pattern(kernel, shown)
-        if shown is not None:
-            assert np.corrcoef(pattern.ravel(), shown.ravel())[0, 1] > 0.99
-        shown = pattern
+@given(KERNELS)
+def test_the_sign_follows_from_the_weights(kernels):
+    """A filter times -1 has its pattern times the sign of its channel sum, whatever else is drawn.
+
+    So each filter has the same pattern alone as among others.
+    """
+    patterns = strongest_pattern(kernels)
+    for kernel, pattern in zip(kernels, patterns, strict=True):
+        (alone,) = strongest_pattern(kernel[np.newaxis])
+        np.testing.assert_array_equal(alone, pattern)
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        right = pattern.ravel() @ matrix
+        assert right.sum() >= -1e-9 * np.abs(right).sum(initial=0)
+
+
+def test_light_means_raising_the_output_for_positive_inputs():
+    """The pattern of a filter and that of its negative have opposite values at each pixel."""
+    spatial = np.array([[1.0, -2.0], [0.0, 3.0]])
+    kernels = np.multiply.outer(spatial, [0.9, 0.3, -0.2])[np.newaxis]
+    one, other = strongest_pattern(kernels), strongest_pattern(-kernels)
+    np.testing.assert_allclose(one, -other)
+    assert one[0, 1, 1, 0] > 0 > other[0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (4, 3, 3, 64), (1, 2, 2, 2)], ids=str)
+def test_the_explained_share_agrees_with_singular_values(rng, shape):
+    """The mean over filters of the square of the first over the sum of all squares."""
+    kernels = rng.normal(size=shape)
+    values = np.linalg.svd(kernels.reshape(shape[0], -1, shape[3]), compute_uv=False)
+    expected = (values[:, 0] ** 2 / np.square(values).sum(axis=1)).mean()
+    found = explained_share(kernels, strongest_pattern(kernels))
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_explained_share_of_many_filters(rng):
+    """More than are measured at once: the mean over all of them."""
+    kernels = rng.normal(size=(3000, 3, 3, 200)).astype(np.float32)
+    found = explained_share(kernels, strongest_pattern(kernels))
+    some = [explained_share(part, strongest_pattern(part)) for part in np.split(kernels, 6)]
+    assert found == pytest.approx(np.mean(some), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-300, 1e150])
+def test_the_explained_share_of_one_pattern_is_all(size):
+    """Of any magnitude; filters of zeros and those not finite are left out."""
+    kernels = np.zeros((3, 3, 3, 4))
+    kernels[0] = size * np.multiply.outer(np.arange(9.0).reshape(3, 3) - 4, [1.0, 2.0, -0.5, 0.1])
+    kernels[2, 0, 0, 0] = np.nan
+    assert explained_share(kernels, strongest_pattern(kernels)) == pytest.approx(1)
+    assert np.isnan(explained_share(kernels[1:], strongest_pattern(kernels[1:])))
 
 
 def test_not_finite_filter_does_not_affect_others(rng):
@@ -235,6 +435,17 @@ def test_grey_and_colour_cells_are_the_weights(conv_info, rng):
         np.testing.assert_array_equal(to_cells(view_of(info), kernels), kernels)
 
 
+def test_names_become_the_numbers_of_channels():
+    """One, or two or three; a channel named like an order of colours comes first."""
+    names = ["blue", "green", "red", "nir"]
+    assert resolve_channels("nir", names) == 3
+    assert resolve_channels(["nir", "red", 1], names) == (3, 2, 1)
+    assert resolve_channels("bgr", names) == (2, 1, 0)
+    assert resolve_channels("rgb", ["rgb", "depth"]) == 0
+    with pytest.raises(FiltertrackError, match="one of the names blue, green, red, nir, or two or"):
+        resolve_channels("violet", names)
+
+
 @pytest.mark.parametrize(
     ("kernel_shape", "parts"),
     [
@@ -249,6 +460,22 @@ def test_grey_and_colour_cells_are_the_weights(conv_info, rng):
 )
 def test_explain_describes_the_picture(conv_info, kernel_shape, parts):
     """Shape, count, normalisation, and what dark and light mean."""
-    text = explain(conv_info(kernel_shape=kernel_shape))
+    info = conv_info(kernel_shape=kernel_shape)
+    text = f"{explain(info)} {explain_scale(view_of(info))}"
     for part in [*parts, "Normalised", "(dark, 0)", "(light, 1)", "magenta"]:
         assert part in text
+
+
+def test_explain_describes_a_heat_map(line_info):
+    """What is down and what is across."""
+    text = explain(line_info(6, 4))
+    assert "Conv1D conv1, kernel 6x4x7: 7 filters" in text
+    assert "heat map: 4 input channels down, 6 positions across" in text
+
+
+def test_explain_change_names_the_colours(conv_info):
+    """Of no change, an increase and a decrease; for colour filters that of no change."""
+    grey, colour = (explain_change(view_of(conv_info(kernel_shape=(3, 3, n, 4)))) for n in (1, 3))
+    assert "White is no change, red an increase and blue a decrease" in grey
+    assert "drawn as none" in grey
+    assert "Mid-grey is no change" in colour

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from filtertrack.render import grid
@@ -16,6 +17,7 @@ from filtertrack.render.palette import (
     NOT_FINITE,
     NOT_FINITE_RGB,
     SEPARATOR,
+    colormap_levels,
     outline_entries,
     theme_palette,
 )
@@ -271,6 +273,25 @@ def test_levels_and_colours(rng):
     assert np.count_nonzero(levels == NOT_FINITE) == 1
 
 
+@given(
+    arrays(np.float64, (2, 3, 3, 1), elements=st.floats(-10, 10)),
+    st.integers(0, 120),
+    st.integers(1, 57),
+)
+def test_levels_of_a_colormap_that_has_some_entries(cells, start, half):
+    """Zero in the middle of a range has the middle entry, exactly; magenta has its own."""
+    levels = range(start, start + 2 * half + 1)
+    values = range_of_cells(cells).zero_centred()
+    entries = to_levels(cells, values, levels)
+    assert set(entries.ravel().tolist()) <= set(levels)
+    middle = levels[half]
+    assert (entries[cells[..., 0] == 0] == middle).all()
+    unit = to_levels(cells, values, range(2 * half + 1))
+    np.testing.assert_array_equal(entries, unit + start)
+    cells[0, 1, 1] = np.nan
+    assert to_levels(cells, values, levels)[0, 1, 1] == NOT_FINITE
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_decodes_to_the_picture(conv_info, channels):
     """By Pillow: palette entries and colours, every pixel."""
@@ -278,6 +299,14 @@ def test_png_decodes_to_the_picture(conv_info, channels):
     with Image.open(io.BytesIO(to_png(picture))) as image:
         assert image.mode == ("P" if channels == 1 else "RGB")
         np.testing.assert_array_equal(np.asarray(image), picture)
+
+
+def test_png_has_the_palette_that_is_given(conv_info):
+    """That of a theme, for a page with text; colours have none."""
+    (picture,) = pages(conv_info, gabors(8))
+    palette = theme_palette("light", colormap_levels("RdBu_r"))
+    with Image.open(io.BytesIO(to_png(picture, palette))) as image:
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), palette[picture])
 
 
 @pytest.mark.parametrize(("count", "expected"), [(64, 1), (65, 2), (128, 2), (200, 4)])

@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from filtertrack import FiltertrackError
 from filtertrack.measures import LABELS
+from filtertrack.render.look import DIVERGING
 from filtertrack.render.palette import (
     BACKGROUND,
     LEVELS,
@@ -23,6 +24,7 @@ from filtertrack.render.palette import (
     grid_palette,
     outline_entries,
     ramp_entry,
+    split_levels,
     theme_palette,
     to_entries,
 )
@@ -155,6 +157,48 @@ def test_unknown_colormap_error_suggests_names(name, hint):
         colormap_levels(name)
     assert repr(name) in str(error.value)
     assert hint in str(error.value)
+
+
+@pytest.mark.parametrize(("colormaps", "each"), [(1, 235), (2, 117), (3, 77), (5, 47)])
+def test_colormaps_divide_the_entries_of_weights(colormaps, each):
+    """Without overlap, an odd number each, so that one of them is the middle."""
+    spans = split_levels(colormaps)
+    assert [len(span) for span in spans] == [each] * colormaps
+    entries = [entry for span in spans for entry in span]
+    assert entries == list(range(colormaps * each))
+    assert max(entries) < LEVELS
+    assert each % 2
+
+
+@pytest.mark.parametrize("name", ["gray", "viridis", "RdBu_r"])
+@pytest.mark.parametrize("count", [LEVELS, 117, 3])
+def test_a_colormap_has_any_number_of_colours(name, count):
+    """Its ends and its middle are those of matplotlib."""
+    levels = colormap_levels(name, count)
+    assert levels.shape == (count, 3)
+    for entry, value in ((0, 0.0), (count // 2, 0.5), (count - 1, 1.0)):
+        expected = 255 * np.array(mpl.colormaps[name](value)[:3])
+        np.testing.assert_allclose(levels[entry], expected, atol=1.01)
+
+
+@pytest.mark.parametrize("count", [LEVELS, 117])
+def test_the_middle_of_the_diverging_colormap_is_the_lightest(count):
+    """Zero is nearly white; the colours of opposite changes differ, also for the colour-blind."""
+    levels = colormap_levels(DIVERGING, count)
+    lightness = {vision: seen_as(levels, vision)[:, 0] for vision in COLOUR_VISION}
+    assert lightness["normal"].argmax() == count // 2
+    assert np.ptp(levels[count // 2].astype(int)) <= 1, "without a hue"
+    for vision in COLOUR_VISION:
+        low, high = seen_as(levels[: count // 4], vision), seen_as(levels[-(count // 4) :], vision)
+        assert np.linalg.norm(low - high[::-1], axis=1).min() > 14
+
+
+def test_a_palette_with_two_colormaps_keeps_its_other_entries():
+    """Fewer colours than entries leave the entries of text and lines as they are."""
+    pair = np.concatenate([colormap_levels(name, 117) for name in ("gray", DIVERGING)])
+    colours, plain = theme_palette("dark", pair), theme_palette("dark")
+    np.testing.assert_array_equal(colours[:234], pair)
+    np.testing.assert_array_equal(colours[LEVELS:], plain[LEVELS:])
 
 
 def test_few_colours_are_exact(rng):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from filtertrack.render.value_range import normalise, range_of_cells
+from filtertrack.render.value_range import ValueRange, normalise, range_of_cells
 
 SHAPES = array_shapes(min_dims=4, max_dims=4, max_side=4)
 ANY = SHAPES.flatmap(lambda shape: arrays(np.float64, shape, elements=st.floats()))
@@ -106,3 +106,32 @@ def test_with_a_zero_centred_range_zero_is_one_half(cells):
     assert (unit[cells == 0] == 0.5).all()
     assert (unit[finite & (cells > 0)] >= 0.5).all()
     assert (unit[finite & (cells < 0)] <= 0.5).all()
+
+
+@given(ANY, st.integers(1, 3), st.sampled_from(["cell", "layer"]))
+def test_cells_that_belong_together_have_one_range(cells, together, span):
+    """That of all of them in one cell."""
+    factors = np.arange(1, together + 1).repeat(len(cells))[:, None, None, None]
+    with np.errstate(over="ignore"):
+        several = np.concatenate([cells] * together) * factors
+    values = range_of_cells(several, span, together)
+    joined = several.reshape(len(cells), -1, 1, 1)
+    expected = range_of_cells(joined, span)
+    np.testing.assert_array_equal(values.low, expected.low.repeat(together))
+    np.testing.assert_array_equal(values.high, expected.high.repeat(together))
+
+
+@given(TAME, st.floats(0, 1e3))
+def test_reaching_widens_a_range_on_both_sides(cells, least):
+    """To the given value on either side of zero, and no more."""
+    values = range_of_cells(cells)
+    wide = values.reaching(np.full(len(cells), least))
+    np.testing.assert_array_equal(wide.low, np.minimum(values.low, -least))
+    np.testing.assert_array_equal(wide.high, np.maximum(values.high, least))
+
+
+def test_an_empty_range_reaches_the_given_value():
+    """Of a cell without finite values."""
+    empty = ValueRange(np.array([np.inf]), np.array([-np.inf]))
+    wide = empty.reaching(np.array([0.5]))
+    assert (wide.low[0], wide.high[0]) == (-0.5, 0.5)
