@@ -15,7 +15,7 @@ from filtertrack.snapshot import LayerInfo
 NOTICEABLE = 1 / 256
 """Change of a weight that is drawn, at least, as a share of its filter's largest weight at the
 start: one grey level of 256. Smaller ones are drawn as no change."""
-_FULL_COLOUR = 4
+FULL_COLOUR = 4
 """Change that has the full colour, at least, in noticeable changes."""
 
 _SMOOTHED_SIDE = 5
@@ -196,4 +196,4 @@ def range_of_changes(values: ValueRange, noticeable: np.ndarray) -> ValueRange:
         values: The range of the differences of each cell.
         noticeable: The change of each cell that is drawn, at least.
     """
-    return values.reaching(_FULL_COLOUR * noticeable).zero_centred()
+    return values.reaching(FULL_COLOUR * noticeable).zero_centred()
