@@ -287,6 +287,16 @@ def test_32_metrics_are_all_shown():
     assert (len(drawn._readings), drawn._more) == (32, "")
 
 
+def test_a_long_title_has_several_lines_that_end_at_phrases():
+    """Each phrase is whole, and the caption is higher by the lines that were added."""
+    words = ["conv1", "strongest pattern of 48 channels", "each filter on its own scale"] * 2
+    long, short = caption(values(loss=1.0), title=" · ".join(words)), caption(values(loss=1.0))
+    assert len(long._title) > 1
+    assert " · ".join(long._title).split(" · ") == words
+    assert long.height - short.height >= (len(long._title) - 1) * long._line
+    assert not touches_border(long.draw(0))
+
+
 @pytest.mark.parametrize("runs", [1, 2])
 def test_long_names_are_shortened(runs):
     """Of a metric and of a layer: their ends are shown, in little time."""
@@ -294,7 +304,7 @@ def test_long_names_are_shortened(runs):
     log = values(**{"x" * 500_000 + "_accuracy": 0.5}, loss=1.0)
     drawn = caption(*[log] * runs, title="block/" * 100_000 + "conv")
     assert time.process_time() - began < 2
-    assert drawn._title.endswith("block/conv")
+    assert drawn._title[0].endswith("block/conv")
     assert drawn._readings[1]._still[0][1].endswith("xx_accuracy ")
     assert not touches_border(drawn.draw(1))
 
