@@ -28,8 +28,9 @@ accuracy: $(VENV)/.dev-installed ## measure how often labels are right on plante
 scale: $(VENV)/.dev-installed ## estimate and simulate large runs: the tables of docs/scale.md
 	$(BIN)/python scripts/scale.py --markdown docs/scale.md $(SCALE)
 
-docs-pictures: $(VENV)/.demo-installed ## draw the pictures of docs/measures.md from runs/demo
+docs-pictures: $(VENV)/.demo-installed ## draw the pictures of docs/ from runs/demo, runs/digits and small models
 	$(BIN)/python scripts/docs_pictures.py
+	$(BIN)/python scripts/kernel_pictures.py
 
 check: $(VENV)/.dev-installed ## lint, format, types, and the import contract
 	$(BIN)/ruff check .

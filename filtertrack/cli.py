@@ -70,19 +70,22 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
 
 def _animate(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.animation import animate  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.frame_sequence import FrameSequence  # noqa: PLC0415
 
     pace = ("fps", "seconds", "time", "between", "hold", "loop")
     run = _open_run(arguments.run)
     compare = None if arguments.compare is None else _open_run(arguments.compare)
     options = {
         **_picture_options(arguments),
-        **_selected(arguments, (*pace, "columns", "size", "huge")),
+        **_selected(arguments, (*pace, "columns", "size", "huge", "big", "one_scale", "match")),
         "compare": compare,
     }
     output = _output_file(arguments.output, run, "evolution.gif", animate, options)
     with _progress_bar("drawing") as progress:
         written = animate(run, output, progress=progress, **options)
     print(printable(str(written)))
+    if FrameSequence.of(written.path):
+        print(f"{counted(written.frames, 'pictures')}, numbered from 0; for a video: -o FILE.mp4")
     return 0
 
 

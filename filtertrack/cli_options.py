@@ -68,7 +68,8 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
 def _add_animate(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Turn a run's snapshots into an animation: GIF, animated PNG, WebP, MP4 or WebM, as the "
-        "output's ending says. PNG and WebP are exact; MP4 and WebM need filtertrack[video]."
+        "output's ending says. PNG and WebP are exact; MP4 and WebM need filtertrack[video]. "
+        "-o 'frames/%04d.png' makes a picture for each frame, for slides and LaTeX."
     )
     group = _add_picture_options(parser, "evolution.gif", "dark")
     group.add_argument("--compare", metavar="RUN2", help="show a second run beside the first")
@@ -77,6 +78,11 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         "--match",
         action="store_true",
         help="place each filter of the second run where the most similar one of the first is",
+    )
+    group.add_argument(
+        "--big",
+        action="store_true",
+        help="the story of one filter (--filters 5 --big): its measures and label, over time",
     )
     group.add_argument("--columns", type=int, metavar="N", help="filters in a row")
     group.add_argument(

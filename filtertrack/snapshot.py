@@ -125,9 +125,12 @@ class LayerInfo:
         dtype: The kernel's type in Keras.
         strides: The layer's strides along each spatial axis.
         dilation: The layer's dilation along each spatial axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``: the format of the layer's input;
-            kernels are the same for both.
+        data_format: ``"channels_last"`` or ``"channels_first"``: the format of the layer's input.
+            Kernels are the same for both, except with ``image``: there it is the order in which
+            the images were flattened.
         trainable: Whether training may change the kernel; False for a frozen layer.
+        image: For a Dense layer on flattened images, their ``(height, width, channels)``; else
+            empty. The kernel has the shape ``(inputs, filters)`` then.
 
     Raises:
         FiltertrackError: If the fields contradict each other.
@@ -146,6 +149,7 @@ class LayerInfo:
     dilation: tuple[int, ...] = ()
     data_format: str = "channels_last"
     trainable: bool = True
+    image: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check all fields, which may come from a file."""
@@ -155,7 +159,14 @@ class LayerInfo:
         for text in (self.path, self.class_name, self.dtype, self.data_format):
             if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not text.isprintable():
                 raise FiltertrackError(f"layer {self.name}: expected plain text, got {text!r:.300}")
-        for numbers in (self.kernel_shape, self.axes, self.shape, self.strides, self.dilation):
+        for numbers in (
+            self.kernel_shape,
+            self.axes,
+            self.shape,
+            self.strides,
+            self.dilation,
+            self.image,
+        ):
             if (
                 type(numbers) is not tuple
                 or len(numbers) > _MOST_AXES
@@ -180,7 +191,8 @@ class LayerInfo:
             most = _MOST_WEIGHTS if math.prod(sizes) else _MOST_WITHOUT_WEIGHTS
             if math.prod(n or 1 for n in sizes) > most:
                 raise FiltertrackError(f"layer {self.name}: a kernel of {sizes} is too large")
-        if len(self.shape) != 4 or not self._is_grouping():
+        fits = self._is_grouping if not self.image else self._is_flattened_image
+        if len(self.shape) != 4 or not fits():
             raise FiltertrackError(
                 f"layer {self.name}: a kernel of {self.kernel_shape} in the order {self.axes} "
                 f"cannot be read as {self.shape}"
@@ -198,6 +210,14 @@ class LayerInfo:
             if joined != size:
                 return False
         return set(sizes) <= {1} and self.shape[2] % self.slices == 0  # slices lie side by side
+
+    def _is_flattened_image(self) -> bool:
+        """Whether ``shape`` results from splitting the inputs of a Dense layer into an image."""
+        return (
+            self.axes == (1, 0)
+            and self.kernel_shape == (math.prod(self.image), self.shape[0])
+            and self.shape[1:] == self.image
+        )
 
     @property
     def slices(self) -> int:
@@ -226,11 +246,24 @@ class LayerInfo:
                 f"layer {self.name}: expected a kernel of shape {self.kernel_shape}, "
                 f"got {kernel.shape}"
             )
-        return kernel.transpose(self.axes).reshape(self.shape)
+        filters_first = kernel.transpose(self.axes)
+        if self.image and self.data_format == "channels_first":
+            filters, height, width, channels = self.shape
+            apart = filters_first.reshape(filters, channels, height, width)
+            return apart.transpose(0, 2, 3, 1)
+        return filters_first.reshape(self.shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values for JSON."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Return the fields as plain values for JSON.
+
+        The shape of a flattened image is written as one row, which versions without the field
+        ``image`` can read.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.image:
+            del values["image"]
+            return values
+        return {**values, "shape": (self.filters, 1, self.kernel_shape[0], 1)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -241,9 +274,11 @@ class LayerInfo:
         """
         try:
             known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-            lists = {key: tuple(v) for key, v in known.items() if isinstance(v, list)}
+            lists = {key: tuple(v) for key, v in known.items() if isinstance(v, (list, tuple))}
+            if lists.get("image"):
+                lists["shape"] = (*lists["shape"][:1], *lists["image"])
             return cls(**{**known, **lists})
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, KeyError) as error:
             raise FiltertrackError(f"a layer's description does not fit: {error}") from error
 
 

@@ -63,6 +63,10 @@ def test_canonical_puts_the_filter_first(kernel_shape, axes, shape, one):
         info.canonical(kernel[..., :-1])
 
 
+FLAT = {"kernel_shape": (9, 4), "axes": (1, 0), "shape": (4, 3, 3, 1), "image": (3, 3, 1)}
+"""The fields of a Dense layer of 4 filters on flattened images of 3x3."""
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -88,6 +92,14 @@ def test_canonical_puts_the_filter_first(kernel_shape, axes, shape, one):
         {"kernel_shape": (0, 3, 1, 4), "shape": (0, 1, 1, 10**9)},
         {"kernel_shape": (1,) * 33, "axes": tuple(range(33)), "shape": (1, 1, 1, 1)},
         {"strides": (2**63,)},
+        {"image": (3, 3, 1)},
+        {"image": 9},
+        {**FLAT, "image": (3, 3)},
+        {**FLAT, "image": (3, 3, 2)},
+        {**FLAT, "image": (1, 9, 1)},
+        {**FLAT, "axes": (0, 1)},
+        {**FLAT, "kernel_shape": (9, 5)},
+        {**FLAT, "image": ()},
     ],
     ids=str,
 )
@@ -102,6 +114,20 @@ def test_layer_info_is_restored_from_json(conv_info):
     info = conv_info()
     text = json.dumps({**info.to_dict(), "of_a_later_version": 1})
     assert LayerInfo.from_dict(json.loads(text)) == info
+
+
+def test_a_flattened_image_is_restored_from_json(conv_info):
+    """Without the field ``image``, as in an earlier version, it is one row of all inputs."""
+    info = conv_info(**FLAT)
+    values = json.loads(json.dumps(info.to_dict()))
+    assert LayerInfo.from_dict(values) == LayerInfo.from_dict(info.to_dict()) == info
+    del values["image"]
+    assert LayerInfo.from_dict(values).shape == (4, 1, 9, 1)
+
+
+def test_layers_without_images_are_written_as_by_earlier_versions(conv_info):
+    """The field ``image`` is left out."""
+    assert "image" not in conv_info().to_dict()
 
 
 @given(

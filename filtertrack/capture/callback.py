@@ -14,6 +14,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from filtertrack.capture.after_callbacks import after_all_callbacks
+from filtertrack.capture.dense_images import DenseImages, DenseShapes
 from filtertrack.capture.distributed import Processes, current_processes
 from filtertrack.capture.fault_reports import FaultReports
 from filtertrack.capture.folder_choice import Existing, FolderChoice
@@ -49,6 +50,11 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         kernel: A function of the layer that returns the array it convolves with, or None if that is
             the layer's own variable: for weight normalization, masks, or a kernel under another
             name. A layer may also have an attribute ``effective_kernel`` instead.
+        dense: Dense layers on flattened images, tracked as filters of that shape beside what
+            ``layers`` selects: name or glob to ``(height, width)`` or ``(height, width,
+            channels)``, such as ``{"dense": (28, 28)}`` for ``Dense(64)`` on 784 values. Where the
+            images were flattened channel after channel, ``(channels, height, width,
+            "channels_first")``. Other Dense layers are not tracked.
         schedule: ``"epoch"``: after each epoch. ``"log"``: also at log-spaced batches in the first
             epochs, when filters form. An integer N: every N batches. A function of the finished
             ``(epoch, batch)`` that returns whether to take a snapshot now.
@@ -64,8 +70,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
-        FiltertrackError: Before the first batch: the model has no convolution, ``layers`` or
-            ``schedule`` do not fit, the folder cannot be written or holds a run.
+        FiltertrackError: Before the first batch: the model has no convolution, ``layers``,
+            ``dense`` or ``schedule`` do not fit, the folder cannot be written or holds a run.
 
     Example:
         >>> model.fit(x, y, epochs=30,
@@ -78,6 +84,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         *,
         layers: Selection = None,
         kernel: EffectiveKernel | None = None,
+        dense: DenseShapes | None = None,
         schedule: ScheduleLike = "epoch",
         existing: Existing = "error",
         keep: int | None = None,
@@ -87,6 +94,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self.log_dir = path_of(log_dir)
         self._select = layers
         self._kernel = kernel
+        self._dense = DenseImages(dense)
         self._schedule_option = schedule
         self._strict = strict
         self._folders = FolderChoice(self.log_dir, existing, keep, strict)
@@ -278,7 +286,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def _new_session(self) -> TrainingSession:
         return TrainingSession(
             self.model,
-            TrackedLayers(self.model, self._select, self._kernel),
+            TrackedLayers(self.model, self._select, self._kernel, self._dense),
             folders=self._folders,
             processes=self._processes,
             progress=self._progress,

@@ -99,12 +99,10 @@ def same_layers(
     matched = match_layers(layers, list(run.layers.values()), others)
     if matched is not None:
         return matched
-    stored = {info.kernel: info.kernel_shape for info in run.layers.values()}
-    tracked = {info.kernel: info.kernel_shape for info in layers}
-    lacking = [
-        info.name for info in run.layers.values() if stored[info.kernel] != tracked.get(info.kernel)
-    ]
-    new = [info.name for info in layers if tracked[info.kernel] != stored.get(info.kernel)]
+    stored = {_name_and_shapes(info) for info in run.layers.values()}
+    tracked = {_name_and_shapes(info) for info in layers}
+    lacking = [_text(info) for info in run.layers.values() if _name_and_shapes(info) not in tracked]
+    new = [_text(info) for info in layers if _name_and_shapes(info) not in stored]
     differences = [
         f"{listed(names, 3)} {what}"
         for names, what in ((lacking, "only there"), (new, "only here"))
@@ -115,6 +113,15 @@ def same_layers(
         f"of a run stay the same: choose them with layers= so that they are those of the whole "
         f"training, or give FilterTracker another folder"
     )
+
+
+def _name_and_shapes(info: LayerInfo) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    return info.kernel, info.kernel_shape, info.image
+
+
+def _text(info: LayerInfo) -> str:
+    """Return a layer's name, with the shape of its images if it has one."""
+    return f"{info.name} as images of {info.image}" if info.image else info.name
 
 
 def delete_retrained(

@@ -16,7 +16,8 @@ def match_layers(
 ) -> list[LayerInfo] | None:
     """Find the stored kernel that each tracked kernel of a model continues.
 
-    Two kernels match only if they have the same shape and order of axes, and both a bias or none.
+    Two kernels match only if they have the same shape, order of axes and shape of images, and both
+    a bias or none.
     They are matched by name, then by path in Keras. Stored kernels whose name no layer of the model
     has are matched by the last part of the name; finally without the number that Keras appends to
     a name, in the order of these numbers.
@@ -77,7 +78,9 @@ def _grouped(keyed: Sequence[tuple[tuple[Hashable, int], int]]) -> Mapping[Hasha
 
 
 def _like(info: LayerInfo) -> tuple[Hashable, ...]:
-    return info.kernel_shape, info.axes, info.kernel.rpartition("/")[2], info.bias is None
+    last = info.kernel.rpartition("/")[2]
+    image = info.image and (info.image, info.data_format)
+    return info.kernel_shape, info.axes, image, last, info.bias is None
 
 
 def _by_member(info: LayerInfo) -> tuple[Hashable, int]:

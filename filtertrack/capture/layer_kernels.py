@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal, TypeAlias
@@ -11,7 +12,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 
-AxisOrder = Literal["convolution", "transposed", "depthwise"]
+AxisOrder = Literal["convolution", "transposed", "depthwise", "dense"]
 
 EffectiveKernel: TypeAlias = Callable[[Any], Any]
 """Returns the array that a layer convolves with; None for the kernel of the layer's class."""
@@ -30,7 +31,8 @@ class Kernel:
         attribute: Such as ``"kernel"`` or ``"cell.kernel"``.
         order: The axes after the spatial ones: ``(channels, filters)`` for a convolution,
             ``(filters, channels)`` for a transposed one, ``(channels, multiplier)`` for a depthwise
-            one, whose filters have one channel each.
+            one, whose filters have one channel each. The axes of a Dense layer are
+            ``(inputs, filters)``.
         bias: The attribute of the bias of its filters, or None.
         compute: Computes the kernel of a layer if it is not a weight of the layer; else None.
     """
@@ -72,6 +74,7 @@ _CONVOLUTIONS: tuple[tuple[tuple[type, ...], tuple[Kernel, ...]], ...] = (
     ),
     ((_K.Conv1D, _K.Conv2D, _K.Conv3D), (Kernel("kernel", "convolution", "bias"),)),
 )
+_DENSE = (Kernel("kernel", "dense", "bias"),)
 
 
 class KernelFinder:
@@ -84,9 +87,14 @@ class KernelFinder:
     def __init__(self, effective: EffectiveKernel | None = None) -> None:
         self._effective = effective
 
-    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the kernels of a layer; an empty tuple if it has none to track."""
-        known = _known_kernels(layer)
+    def kernels(self, layer: Any, *, dense: bool = False) -> tuple[Kernel, ...]:
+        """Return the kernels of a layer; an empty tuple if it has none to track.
+
+        Args:
+            layer: The layer.
+            dense: Whether it is a Dense layer to track; otherwise Dense layers have no kernel here.
+        """
+        known = _DENSE if dense else _known_kernels(layer)
         compute = self._computed(layer)
         if compute is not None:
             order = known[0].order if known else "convolution"
@@ -103,7 +111,8 @@ class KernelFinder:
 
     def overrides_call(self, layer: Any) -> bool:
         """Whether a user's subclass of a convolution may convolve with another array."""
-        if not _known_kernels(layer) or self.has_effective_kernel(layer):
+        known = _known_kernels(layer) or isinstance(layer, _K.Dense)
+        if not known or self.has_effective_kernel(layer):
             return False
         own = [each for each in type(layer).__mro__ if not is_of_keras(each)]
         return any({"call", "convolution_op", "kernel"} & vars(each).keys() for each in own)
@@ -168,9 +177,54 @@ def changes_kernels(layer: Any) -> bool:
 
     For example to mask or normalize them. Detected by the attribute names in its code.
     """
+    return not {"kernel", "_kernel"}.isdisjoint(_names_in_call(layer))
+
+
+def masked_kernel(layer: Any) -> str | None:
+    """Return an expression of the masked kernel of a layer, such as ``layer.kernel * layer.mask``.
+
+    It is what the layer probably convolves with: its ``call`` uses a kernel, and an attribute of
+    zeros and ones that has the kernel's shape. It is meant as a suggestion to the user.
+
+    Args:
+        layer: A layer of a user's class, which may hold the convolution.
+
+    Returns:
+        The expression; None if there is no such mask.
+    """
+    values = {name: _attribute(layer, name) for name in _names_in_call(layer)}
+    owners = {f"layer.{n}": v for n, v in values.items() if isinstance(v, keras.layers.Layer)}
+    for owner, value in {"layer": layer, **owners}.items():
+        kernel = _attribute(value, "kernel")
+        if "kernel" in values and _has_axes(kernel):
+            shape = tuple(kernel.shape)
+            mask = next((name for name in values if _is_mask(values[name], shape)), None)
+            if mask is not None:
+                return f"{owner}.kernel * layer.{mask}"
+    return None
+
+
+def _names_in_call(layer: Any) -> tuple[str, ...]:
+    """Return the names of attributes in the ``call`` of a user's class; empty for Keras's own."""
     call = inspect.unwrap(type(layer).call)
-    names = getattr(getattr(call, "__code__", None), "co_names", ())
-    return not is_of_keras(type(layer)) and not {"kernel", "_kernel"}.isdisjoint(names)
+    names: tuple[str, ...] = getattr(getattr(call, "__code__", None), "co_names", ())
+    return () if is_of_keras(type(layer)) else names
+
+
+def _attribute(layer: Any, name: str) -> Any:
+    """Return an attribute; None if there is none, or if it is a property that fails."""
+    with suppress(Exception):
+        return getattr(layer, name, None)
+    return None
+
+
+def _is_mask(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a value is a constant array of a shape, of zeros and ones only."""
+    if tuple(getattr(value, "shape", ())) != shape or getattr(value, "trainable", False):
+        return False
+    with suppress(Exception):  # such as a symbolic tensor
+        return bool(np.isin(copied(value), (0, 1)).all())
+    return False
 
 
 def is_of_keras(cls: type) -> bool:

@@ -6,12 +6,14 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
+from filtertrack.capture.dense_images import ImageShape
 from filtertrack.errors import FiltertrackError
 
 Choice: TypeAlias = str | type
 Selection: TypeAlias = Choice | Sequence[Choice] | Callable[[Any], bool] | None
 
 _FIRST = "first"
+_DENSE_HINT = "A Dense layer on flattened images: dense={'its name': (height, width)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Candidate:
         path: Its position in the model, such as ``"encoder/conv1"``.
         convolution: Whether it is a convolution; otherwise it is another layer with a kernel.
         keras_path: Its path in Keras, which may omit the models that contain it.
+        image: The shape of its images if it is a Dense layer that the user has given one for; it is
+            tracked whatever is selected.
     """
 
     layer: Any
@@ -31,6 +35,12 @@ class Candidate:
     path: str
     convolution: bool
     keras_path: str = ""
+    image: ImageShape | None = None
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """The names that a user may choose it by, the path first."""
+        return self.path, self.name, self.keras_path
 
 
 def is_function(select: Selection) -> bool:
@@ -49,7 +59,7 @@ def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Ca
             convolution.
 
     Returns:
-        The chosen layers: at least one.
+        The chosen layers, and the Dense layers with an image shape: at least one.
 
     Raises:
         FiltertrackError: If nothing matches; the message lists the layers.
@@ -60,7 +70,7 @@ def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Ca
         ['encoder/conv1']
     """
     if callable(select) and not isinstance(select, type):
-        chosen = [candidate for candidate in candidates if select(candidate.layer)]
+        chosen = [each for each in candidates if select(each.layer) or each.image]
         if not chosen:
             raise FiltertrackError(
                 f"layers: the function chose none of the layers that have a kernel: "
@@ -68,19 +78,20 @@ def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Ca
             )
         return chosen
     convolutions = [candidate for candidate in candidates if candidate.convolution]
-    if not convolutions and (select is None or not candidates):
+    dense = [candidate for candidate in candidates if candidate.image]
+    if not convolutions and not dense and (select is None or not candidates):
         hint = f" Choose {_paths(candidates)} by name, class or function." if candidates else ""
         raise FiltertrackError(
             f"the model has no convolution to track: none of its layers is a Conv, DepthwiseConv, "
-            f"SeparableConv or ConvLSTM.{hint}"
+            f"SeparableConv or ConvLSTM.{hint} {_DENSE_HINT}"
         )
     if select is None:
-        return convolutions
+        return [candidate for candidate in candidates if candidate.convolution or candidate.image]
     choices = [select] if isinstance(select, (str, type)) else list(select)
     if not choices:
         raise FiltertrackError("layers: the list is empty; leave it out for every convolution")
     chosen = [found for choice in choices for found in _matching(candidates, choice)]
-    return [candidate for candidate in candidates if candidate in chosen]
+    return [candidate for candidate in candidates if candidate in (*chosen, *dense)]
 
 
 def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate]:
@@ -95,7 +106,8 @@ def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate
     elif isinstance(choice, str):
         found = [candidate for candidate in candidates if _has_name(candidate, choice)]
         found = [each for each in found if each.convolution] or found
-        found = found or (convolutions[:1] if choice == _FIRST else [])
+        first = convolutions or [candidate for candidate in candidates if candidate.image]
+        found = found or (first[:1] if choice == _FIRST else [])
     else:
         raise FiltertrackError(f"layers: expected names or classes, got {choice!r}")
     if not found:
@@ -103,14 +115,14 @@ def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate
         near = get_close_matches(what, [c.path for c in convolutions], n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise FiltertrackError(
-            f"layers: no convolution matches {what!r}.{hint} The model has: {_paths(convolutions)}"
+            f"layers: no convolution matches {what!r}.{hint} The model has: "
+            f"{_paths(convolutions)}. {_DENSE_HINT}"
         )
     return found
 
 
 def _has_name(candidate: Candidate, pattern: str) -> bool:
-    names = candidate.name, candidate.path, candidate.keras_path
-    return any(fnmatchcase(name, pattern) for name in names)
+    return any(fnmatchcase(name, pattern) for name in candidate.names)
 
 
 def _paths(candidates: Sequence[Candidate]) -> str:

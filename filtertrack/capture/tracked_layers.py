@@ -4,11 +4,12 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+from filtertrack.capture.dense_images import DenseImages, check_inputs
 from filtertrack.capture.initial_weights import InitialWeights
 from filtertrack.capture.layer_kernels import (
     AxisOrder,
@@ -19,6 +20,7 @@ from filtertrack.capture.layer_kernels import (
     check_axes,
     copied,
     is_of_keras,
+    masked_kernel,
 )
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers, is_function
@@ -26,6 +28,8 @@ from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, safe_names
 
 _log = logging.getLogger("filtertrack")
+
+_AxesAndShape: TypeAlias = tuple[tuple[int, ...], tuple[int, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class TrackedLayers:
             channels, filters), are tracked only if they are selected explicitly.
         effective: Function that returns the array a layer convolves with, if that is not its
             variable.
+        dense: The Dense layers to track whatever is selected, with the shape of their images.
 
     Raises:
         FiltertrackError: If nothing matches, or the model has no convolution. For a model that may
@@ -69,9 +74,14 @@ class TrackedLayers:
     """
 
     def __init__(
-        self, model: Any, select: Selection = None, effective: EffectiveKernel | None = None
+        self,
+        model: Any,
+        select: Selection = None,
+        effective: EffectiveKernel | None = None,
+        dense: DenseImages | None = None,
     ) -> None:
         self._model = model
+        self._dense = dense or DenseImages()
         self._select = select
         self._finder = KernelFinder(effective)
         self._has_effective = effective is not None
@@ -84,8 +94,8 @@ class TrackedLayers:
         candidates = self._candidates()
         if self._may_grow(candidates):
             return  # layers made later are unknown
-        wanted = choose_layers(candidates, select)
-        built = [candidate for candidate in wanted if self._is_built(candidate.layer)]
+        wanted = self._wanted(candidates)
+        built = [candidate for candidate in wanted if self._is_built(candidate)]
         if len(built) == len(wanted) or (model.built and built):
             self._track(candidates, wanted)
 
@@ -110,8 +120,8 @@ class TrackedLayers:
             FiltertrackError: If nothing matches the selection, or weights are missing.
         """
         candidates = self._candidates()
-        wanted = choose_layers(candidates, self._select)
-        unbuilt = [each.path for each in wanted if not self._is_built(each.layer)]
+        wanted = self._wanted(candidates)
+        unbuilt = [each.path for each in wanted if not self._is_built(each)]
         if len(unbuilt) == len(wanted) or (whole and unbuilt):
             raise FiltertrackError(
                 f"{listed(unbuilt)}: not built, so without weights yet: call the model, or each "
@@ -200,29 +210,38 @@ class TrackedLayers:
         unbuilt = [(path, layer) for path, layer in walk(model) if not layer.built]
         return any(_has_own_build(layer) or (self._by_function and path) for path, layer in unbuilt)
 
-    def _is_built(self, layer: Any) -> bool:
-        kernels = self._finder.kernels(layer)
+    def _kernels(self, candidate: Candidate) -> tuple[Kernel, ...]:
+        return self._finder.kernels(candidate.layer, dense=candidate.image is not None)
+
+    def _is_built(self, candidate: Candidate) -> bool:
+        layer, kernels = candidate.layer, self._kernels(candidate)
         return bool(layer.built) and all(kernel.of(layer) is not None for kernel in kernels)
+
+    def _wanted(self, candidates: list[Candidate]) -> list[Candidate]:
+        self._dense.check([(c.names, c.layer) for c in self._all_layers()])
+        return choose_layers(candidates, self._select)
 
     def _candidates(self) -> list[Candidate]:
         """Return every layer that has a kernel, in the order in which data flows."""
-        found = [
-            Candidate(
+        found = [candidate for candidate in self._all_layers() if self._kernels(candidate)]
+        own = {id(weight) for c in found if c.convolution for weight in c.layer.variables}
+        return [c for c in found if c.convolution or not self._wraps(c, own)]
+
+    def _all_layers(self) -> Iterator[Candidate]:
+        """Yield every layer, in the order in which data flows."""
+        for path, layer in self._walk():
+            candidate = Candidate(
                 layer,
                 layer.name,
                 path or layer.name,
                 keras_path=_keras_path(self._model, layer),
                 convolution=self._finder.is_convolution(layer),
             )
-            for path, layer in self._walk()
-            if self._finder.kernels(layer)
-        ]
-        own = {id(weight) for c in found if c.convolution for weight in c.layer.variables}
-        return [c for c in found if c.convolution or not self._wraps(c.layer, own)]
+            yield replace(candidate, image=self._dense.image_of(candidate.names, layer))
 
-    def _wraps(self, layer: Any, own: Collection[int]) -> bool:
+    def _wraps(self, candidate: Candidate, own: Collection[int]) -> bool:
         """Whether a layer's kernel is a variable of a convolution inside the layer."""
-        return any(id(kernel.of(layer)) in own for kernel in self._finder.kernels(layer))
+        return any(id(k.of(candidate.layer)) in own for k in self._kernels(candidate))
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         return walk(
@@ -232,10 +251,10 @@ class TrackedLayers:
         )
 
     def _layers_with_kernels(self) -> list[tuple[Any, tuple[Kernel, ...]]]:
-        return [(layer, self._finder.kernels(layer)) for _, layer in self._walk()]
+        return [(each.layer, self._kernels(each)) for each in self._all_layers()]
 
     def _track(self, candidates: list[Candidate], wanted: list[Candidate]) -> None:
-        chosen = [c for c in wanted if self._is_built(c.layer)]
+        chosen = [c for c in wanted if self._is_built(c)]
         if self._has_effective and not any(
             self._finder.has_effective_kernel(c.layer) for c in chosen
         ):
@@ -244,7 +263,7 @@ class TrackedLayers:
                 "one of them at least, got None or an AttributeError for each"
             )
         self._sources = self._sources_of(chosen)
-        others = [c for c in candidates if c not in chosen and self._is_built(c.layer)]
+        others = [c for c in candidates if c not in chosen and self._is_built(c)]
         self.others = [source.info for source in self._sources_of(others)]
         self.remarks = list(self._remarks(candidates, wanted, chosen))
 
@@ -264,7 +283,7 @@ class TrackedLayers:
 
     def _kernel_paths(self, owner: Candidate) -> Iterator[tuple[Kernel, str]]:
         """Yield a layer's kernels, each with a path: the layer's own path if it has one kernel."""
-        kernels = self._finder.kernels(owner.layer)
+        kernels = self._kernels(owner)
         for kernel in kernels:
             several = len(kernels) > 1
             yield kernel, f"{owner.path}/{_last(kernel.attribute)}" if several else owner.path
@@ -281,18 +300,24 @@ class TrackedLayers:
                 f"not tracked: {listed(others)}: no convolution of Keras; if it is one, choose it "
                 f"with layers=, or name its kernel with kernel="
             )
-        changing = tuple(
-            f"{path}/" for path, layer in self._walk() if path and changes_kernels(layer)
-        )
-        uncertain = [
-            c.path
-            for c in chosen
-            if self._finder.overrides_call(c.layer) or c.path.startswith(changing)
-        ]
+        yield from self._remarks_on_calls(chosen)
+
+    def _remarks_on_calls(self, chosen: list[Candidate]) -> Iterator[str]:
+        """Name the layers that may convolve with another array than the one that is stored."""
+        changing = {f"{path}/": layer for path, layer in self._walk() if changes_kernels(layer)}
+        changing.pop("/", None)  # the model itself
+        uncertain: dict[str, list[Any]] = {}
+        for c in chosen:
+            holders = [layer for path, layer in changing.items() if c.path.startswith(path)]
+            if holders or self._finder.overrides_call(c.layer):
+                uncertain[c.path] = [c.layer, *holders]
         if uncertain:
+            layers = [layer for each in uncertain.values() for layer in each]
+            masked = next(filter(None, map(masked_kernel, layers)), None)
+            example = f"=lambda layer: {masked}" if masked else "="
             yield (
-                f"{listed(uncertain)}: a class of its own computes the output; if it convolves "
-                f"with another array than the variable, name that with kernel="
+                f"{listed(list(uncertain))}: a class of its own computes the output; if it "
+                f"convolves with another array than the variable, name that with kernel{example}"
             )
 
 
@@ -315,9 +340,8 @@ def _last(attribute: str) -> str:
 def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source:
     """Describe one kernel of a built layer."""
     layer, weight = owner.layer, kernel.of(owner.layer)
-    check_axes(owner.path, weight)
     kernel_shape = tuple(int(n) for n in weight.shape)
-    axes, shape = _canonical_axes(kernel_shape, kernel.order)
+    axes, shape = _axes_and_shape(owner, kernel, weight)
     biased = kernel.bias is not None and kernel.bias_of(layer) is not None
     convolution = getattr(layer, "cell", layer)
     info = LayerInfo(
@@ -332,8 +356,9 @@ def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source
         dtype=keras.backend.standardize_dtype(weight.dtype),
         strides=_per_axis(getattr(convolution, "strides", 1), len(kernel_shape) - 2),
         dilation=_per_axis(getattr(convolution, "dilation_rate", 1), len(kernel_shape) - 2),
-        data_format=getattr(convolution, "data_format", None) or "channels_last",
+        data_format=getattr(owner.image or convolution, "data_format", None) or "channels_last",
         trainable=bool(layer.trainable),
+        image=owner.image[:3] if owner.image else (),
     )
     same_name = (v for v in layer.variables if v.name == _last(kernel.attribute))
     variable = next((v for v in same_name if tuple(v.shape) == kernel_shape), None)
@@ -344,9 +369,18 @@ def _per_axis(value: Any, count: int) -> tuple[int, ...]:
     return tuple(map(int, value)) if isinstance(value, (tuple, list)) else (int(value),) * count
 
 
-def _canonical_axes(
-    kernel_shape: tuple[int, ...], order: AxisOrder
-) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
+def _axes_and_shape(owner: Candidate, kernel: Kernel, weight: Any) -> _AxesAndShape:
+    """Return the axes and the shape of a layer's kernel after a check of its axes."""
+    kernel_shape = tuple(int(n) for n in getattr(weight, "shape", ()))
+    if owner.image is not None:
+        check_inputs(owner.path, kernel_shape, owner.image)
+        height, width, channels, _ = owner.image
+        return (1, 0), (kernel_shape[1], height, width, channels)
+    check_axes(owner.path, weight)
+    return _canonical_axes(kernel_shape, kernel.order)
+
+
+def _canonical_axes(kernel_shape: tuple[int, ...], order: AxisOrder) -> _AxesAndShape:
     """Return the axes and the shape that make ``(filters, height, width, channels)``.
 
     A 1-D kernel becomes one row high; the slices of a 3-D kernel are placed side by side.

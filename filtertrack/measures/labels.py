@@ -1,4 +1,4 @@
-"""Classification of filters: edge, blob, colour blob, other structure, unstructured, unknown."""
+"""Classification of filters: edge, blob, colour blob, fine grating, and those without a shape."""
 
 import math
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ LABELS: tuple[Label, ...] = (
 _ROUGHNESS_LEVEL = 2 / 600
 """Significance level of the roughness test: the lowest p-value that 599 shuffles allow."""
 _CHANCE_LEVEL = 1 / 1000
-"""Significance level of the template test and of the flat share. All three tests together call
+"""Significance level of both template tests and of the flat share. All four tests together call
 fewer than 1 in 100 filters structured that are drawn as Keras initialises them."""
 _GOOD_FIT = 0.4
 """Lowest ``excess`` of a template that gives a filter its label."""
@@ -62,7 +62,7 @@ class Labels:
         structured: ``(filters,)``: whether the filter differs from noise, so that its label is
             neither ``"unstructured"`` nor ``"unknown"``.
         structure: Roughness, compared with shuffled weights.
-        fits: Gabor and blob, compared with shuffled weights and noise.
+        fits: Gabor, blob and fine grating, compared with shuffled weights and noise.
         colour: ``(filters,)``: share of colour; NaN unless there are three channels.
         flat: ``(filters,)``: share of a flat tone.
     """
@@ -79,15 +79,18 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     """Label each filter.
 
     A filter is structured if it is smoother or rougher than all of 599 shuffles of its own weights,
-    or fits a Gabor or a blob better than 999 of 1000 filters of noise and better than its own
-    shuffles, or is mostly one flat tone, where noise is not. Fewer than 1 in 100 random filters
-    pass any of these tests if they are drawn as by Keras's initialisers: independent weights around
-    zero (normal, truncated normal or uniform), or orthogonal filters.
+    or fits a Gabor, a blob or a fine grating better than 999 of 1000 filters of noise and better
+    than its own shuffles, or is mostly one flat tone, where noise is not. Fewer than 1 in 100
+    random filters pass any of these tests if they are drawn as by Keras's initialisers: independent
+    weights around zero (normal, truncated normal or uniform), or orthogonal filters.
 
     The label of a structured filter is that of the template that fits its strongest pattern better:
     ``"edge"`` (also a bar or stripes) for the Gabor, ``"blob"`` for a Gaussian or a difference of
-    Gaussians, ``"colour blob"`` if more than half of it is colour. If neither template explains
-    40 % of the variance beyond chance, it is ``"other structure"``; so is a flat tone.
+    Gaussians, ``"colour blob"`` if more than half of it is colour, ``"fine grating"`` for stripes
+    with a period of up to 2.4 pixels and for chequers. If no template explains 40 % of the variance
+    beyond chance, a filter that is rougher than all its shuffles is a ``"fine grating"``, too;
+    others, and a flat tone, are ``"other structure"``. In fewer than 25 pixels noise fits some fine
+    grating, so only the roughness counts.
 
     Other filters are ``"unstructured"``; or ``"unknown"`` if they have fewer than 25 pixels (even a
     clear pattern may not be significant), values that are not finite, or a layer too large to test.
@@ -109,14 +112,25 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     smooth, fits = structure(kernels), fit_templates(kernels)
     flat = flat_share(kernels)
     colour = colour_share(kernels) if rgb else np.full(len(kernels), np.nan)
-    gabor, blob = np.nan_to_num(fits.gabor.excess), np.nan_to_num(fits.blob.excess)
+    gabor, blob, grating = (
+        np.nan_to_num(fit.excess) for fit in (fits.gabor, fits.blob, fits.grating)
+    )
+    shape = np.maximum(gabor, blob)
     pixels = kernels.shape[1] * kernels.shape[2]
-    patterned = (smooth.p_value <= _ROUGHNESS_LEVEL) | (fits.p_value <= _CHANCE_LEVEL)
+    significant = smooth.p_value <= _ROUGHNESS_LEVEL
+    fine = (
+        (grating >= np.maximum(shape, _GOOD_FIT))
+        & (significant | (fits.grating_p_value <= _CHANCE_LEVEL))
+        & (pixels >= _FEWEST_PIXELS)
+    )
+    patterned = significant | (fits.p_value <= _CHANCE_LEVEL) | fine
     mostly_flat = flat >= max(_MOSTLY, _flat_by_chance(pixels, kernels.shape[3]))
-    named = patterned & (np.maximum(gabor, blob) >= _GOOD_FIT)
+    named = patterned & (shape >= _GOOD_FIT)
+    rough = significant & (smooth.ratio > 1) & ~named
     (finite,) = by_blocks(lambda part: (np.isfinite(part).all(axis=(1, 2, 3)),), kernels)
     structured = (patterned | mostly_flat) & finite
     conditions: dict[Label, np.ndarray] = {
+        "fine grating": fine | rough,
         "edge": named & (gabor >= blob),
         "colour blob": named & (colour > _MOSTLY),
         "blob": named,

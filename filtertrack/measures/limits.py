@@ -25,7 +25,7 @@ def too_large_for(shape: tuple[int, int, int, int]) -> tuple[str, ...]:
     slices, pixels = filters * channels, height * width
     groups = {
         ("label", "structured", "p_value"): can_be_tested(shape),
-        ("gabor", "blob", "fit_p_value", "blob_width"): (
+        ("gabor", "blob", "fit_p_value", "grating", "grating_p_value", "blob_width"): (
             can_be_fitted(shape) or not is_a_shape(height, width)
         ),
         ("twin", "twin_cosine", "repeated", "orthogonality"): can_be_compared(shape),

@@ -1,4 +1,4 @@
-"""Template fits: R² of the best Gabor function and of the best blob for each filter.
+"""Template fits: R² of the best Gabor function, blob and fine grating for each filter.
 
 A template bank holds one family of templates in many poses (direction, size, position). A filter's
 best fit is the template that explains most of its variance. Small filters fit some template by
@@ -6,7 +6,7 @@ chance, so each filter's own weights, shuffled, and noise of the same size are f
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import count
 from typing import NamedTuple
@@ -22,7 +22,10 @@ _SHORTEST_SIDE = 3
 
 _DIRECTIONS, _WAVELENGTHS = 12, 6
 _SHORTEST_WAVE, _LONGEST_WAVE = 2.5, 2.0
-"""In pixels, and in sides of the filter: from fine stripes to a single edge."""
+"""In pixels, and in sides of the filter: from narrow stripes to a single edge."""
+_LONGEST_FINE_WAVE = 2.4
+"""Period of fine gratings, at most, in pixels: less than that of the narrowest stripes. In between
+the nearer template fits better."""
 _ENVELOPES = ((0.35, 1.5), (0.35, 5.0), (0.6, 1.5))
 """Width across the stripes, in wavelengths, and length along them, in widths: edges and short bars,
 long thin bars, a few stripes."""
@@ -55,6 +58,8 @@ _PERFECT = 1e-6
 """Smallest 1 - R², if even shuffled weights fit perfectly: the precision of float32."""
 _NO_TEMPLATE = 1e-3
 """Length of a template after centring, as a share of that before, up to which it is dropped."""
+_ROUNDING = 1e-9
+"""Length of a template that is a rounding error, such as the sine of a chequerboard."""
 
 
 class Fit(NamedTuple):
@@ -81,19 +86,24 @@ class Fit(NamedTuple):
 
 
 class Fits(NamedTuple):
-    """Fits of both families.
+    """Fits of all families.
 
     Attributes:
         gabor: Stripes under an envelope.
         blob: A Gaussian or a difference of Gaussians.
         p_value: ``(filters,)``: the share of noise of the same size, or of the filter's own 19
-            shuffles, that fits either family as well; the larger of the two. 1 if nothing is
+            shuffles, that fits a Gabor or a blob as well; the larger of the two. 1 if nothing is
             fitted.
+        grating: Stripes or chequers all over the filter, with a period of up to 2.4 pixels. NaN for
+            filters of more than about 43x43 pixels.
+        grating_p_value: ``(filters,)``: the same as ``p_value``, for fine gratings.
     """
 
     gabor: Fit
     blob: Fit
     p_value: np.ndarray
+    grating: Fit
+    grating_p_value: np.ndarray
 
 
 class _Bank(NamedTuple):
@@ -114,7 +124,7 @@ class _Bank(NamedTuple):
 
 
 def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
-    r"""Fit each filter's strongest pattern with Gabor functions and with blobs.
+    r"""Fit each filter's strongest pattern with Gabor functions, blobs and fine gratings.
 
     A Gabor function is :math:`e^{-u^2/2\sigma^2 - v^2/2\tau^2} \cos(2\pi u/\lambda + \varphi)`
     (Gabor 1946; of simple cells, Jones and Palmer 1987), u across its stripes, v along them. Phase
@@ -123,7 +133,9 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     long thin bar, a few stripes) and 9 centres; and gratings all over the filter, in frequencies
     half a cycle per side apart. A blob is a Gaussian, or a difference of two Gaussians of the same
     volume whose widths have the ratio 1.6 (Marr and Hildreth 1980) or 2.5; 5 widths, and centres on
-    half pixels in the middle half. The means of templates and filters are subtracted.
+    half pixels in the middle half. Fine gratings have the highest frequencies, up to half a cycle
+    per pixel along each side: stripes with a period of up to 2.4 pixels, and chequerboards. The
+    means of templates and filters are subtracted.
 
     Of several channels the strongest pattern is fitted (rank 1). R² is that of the best template in
     the bank, for filters, shuffles and noise alike. Between two poses of the bank the true best fit
@@ -131,7 +143,7 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     by 0.4.
 
     Filters of more than about 43x43 pixels are shrunk first, by averaging squares of pixels; noise
-    stays noise. Stripes finer than such a square are lost.
+    stays noise. Stripes finer than such a square are lost, so fine gratings are not fitted then.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
@@ -156,19 +168,26 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     if not known.any():
         nothing = np.full(len(kernels), np.nan)
         fit = Fit(nothing, nothing, nothing, nothing)
-        return Fits(fit, fit, np.ones(len(kernels)))
+        return Fits(fit, fit, np.ones(len(kernels)), fit, np.ones(len(kernels)))
     orders = np.random.default_rng(seed).permuted(
         np.tile(np.arange(height * width), (_SHUFFLES, 1)), axis=1
     )
-    banks = _gabors(height, width), _blobs(height, width)
-    fits, shuffled = zip(*(_fit(bank, patterns, orders, known) for bank in banks), strict=True)
-    best = np.maximum(fits[0].excess, fits[1].excess)
-    null = np.maximum(*(_excess(r2, fit.chance) for r2, fit in zip(shuffled, fits, strict=True)))
-    by_noise = _noise_p_value(height, width, best)
-    by_shuffles = (null >= best).mean(axis=0)
-    p_value = np.where(known, np.maximum(by_noise, by_shuffles), 1.0)
-    gabor, blob = (fit._replace(size=fit.size * factor) for fit in fits)
-    return Fits(gabor, blob, p_value)
+    fits, shuffled = zip(
+        *(_fit(bank, patterns, orders, known) for bank in _banks(height, width)), strict=True
+    )
+    best = _shape_and_grating([fit.excess for fit in fits])
+    shuffles = _shape_and_grating(
+        [_excess(r2, fit.chance) for r2, fit in zip(shuffled, fits, strict=True)]
+    )
+    shape_p_value, grating_p_value = (
+        np.where(known, np.maximum(_share_above(noise, own), (null >= own).mean(axis=0)), 1.0)
+        for own, null, noise in zip(best, shuffles, _noise_fits(height, width), strict=True)
+    )
+    gabor, blob, grating = (fit._replace(size=fit.size * factor) for fit in fits)
+    if factor > 1:
+        grating = Fit(*(np.full_like(values, np.nan) for values in grating))
+        grating_p_value = np.ones(len(kernels))
+    return Fits(gabor, blob, shape_p_value, grating, grating_p_value)
 
 
 def can_be_fitted(shape: tuple[int, ...]) -> bool:
@@ -278,20 +297,25 @@ def _excess(r2: np.ndarray, chance: np.ndarray) -> np.ndarray:
     return excess
 
 
-def _noise_p_value(height: int, width: int, best: np.ndarray) -> np.ndarray:
-    """Return the share of noise that fits as well; at least 1 / 10,001."""
-    null = _noise_fits(height, width)
-    above = len(null) - np.searchsorted(null, np.nan_to_num(best, nan=np.inf), side="left")
-    p_value: np.ndarray = (1 + above) / (len(null) + 1)
-    return p_value
+def _shape_and_grating(excess: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the excess of the better of Gabor and blob, and that of fine gratings."""
+    gabor, blob, grating = excess
+    return np.maximum(gabor, blob), grating
+
+
+def _share_above(noise: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return the share of noise, ascending, that fits as well; at least 1 / 10,001."""
+    above = len(noise) - np.searchsorted(noise, np.nan_to_num(best, nan=np.inf), side="left")
+    share: np.ndarray = (1 + above) / (len(noise) + 1)
+    return share
 
 
 @lru_cache(maxsize=32)
-def _noise_fits(height: int, width: int) -> np.ndarray:
-    """Return the excess of the better family for filters of noise, ascending."""
+def _noise_fits(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the excess of filters of noise, ascending: see ``_shape_and_grating``."""
     rng = np.random.default_rng(0)
-    banks = _gabors(height, width), _blobs(height, width)
-    fits: list[list[np.ndarray]] = [[], []]
+    banks = _banks(height, width)
+    fits: list[list[np.ndarray]] = [[] for _ in banks]
     for number in range(_NOISE // _NOISE_AT_ONCE):
         # Half normal, half uniform, as Keras's initialisers draw them.
         draw = rng.normal if number % 2 else partial(rng.uniform, -1.0, 1.0)
@@ -301,7 +325,13 @@ def _noise_fits(height: int, width: int) -> np.ndarray:
         for bank, found in zip(banks, fits, strict=True):
             found.append(_best_r2(bank, noise))
     r2 = [np.concatenate(found) for found in fits]
-    return np.sort(np.maximum(*(_excess(each, each.mean()) for each in r2)))
+    shape, grating = _shape_and_grating([_excess(each, each.mean()) for each in r2])
+    return np.sort(shape), np.sort(grating)
+
+
+def _banks(height: int, width: int) -> tuple[_Bank, _Bank, _Bank]:
+    """Return the templates of Gabors, blobs and fine gratings."""
+    return _gabors(height, width), _blobs(height, width), _fine_gratings(height, width)
 
 
 @lru_cache(maxsize=3)
@@ -320,7 +350,16 @@ def _gabors(height: int, width: int) -> _Bank:
     across, along = np.array(_ENVELOPES)[kind.astype(np.intp)].T
     sigma = np.maximum(_THINNEST, across * np.minimum(wave, side))
     posed = np.stack([angle, wave, sigma, along * sigma, left, top])
-    poses = np.concatenate([posed, _gratings(side)], axis=1)
+    return _stripes(height, width, np.concatenate([posed, _gratings(side, fine=False)], axis=1))
+
+
+@lru_cache(maxsize=3)
+def _fine_gratings(height: int, width: int) -> _Bank:
+    return _stripes(height, width, _gratings(max(height, width), fine=True))
+
+
+def _stripes(height: int, width: int, poses: np.ndarray) -> _Bank:
+    """Return the bank of cosine and sine waves in some poses: see ``_waves``."""
     step = max(1, _AT_ONCE // (height * width))
     weights = np.empty((2, poses.shape[1], height * width), np.float32)
     for start in range(0, poses.shape[1], step):
@@ -329,17 +368,20 @@ def _gabors(height: int, width: int) -> _Bank:
     return _Bank(weights.reshape(-1, height * width), 2, poses[1], np.degrees(poses[0]))
 
 
-def _gratings(side: int) -> np.ndarray:
+def _gratings(side: int, *, fine: bool) -> np.ndarray:
     """Return the poses of stripes all over a filter: ``(6, templates)``.
+
+    Fine ones have a frequency of at most half a cycle per pixel along each side; at half a cycle
+    along both they are chequers. The others have a period of up to a side.
 
     Their frequencies lie on a grid half a cycle per side apart: stripes in between differ little
     from the nearest ones over a whole filter.
     """
-    count = int(side / _SHORTEST_WAVE * 2)
-    down, right = np.mgrid[-count : count + 1, 0 : count + 1] / (2 * side)
+    down, right = np.mgrid[-side : side + 1, 0 : side + 1] / (2 * side)
     radius = np.hypot(down, right)
     half = (right > 0) | (down > 0)  # the other half is the same stripes
-    some = half & (radius >= 1 / side) & (radius <= 1 / _SHORTEST_WAVE)
+    long = (radius >= 1 / side) & (radius <= 1 / _SHORTEST_WAVE)
+    some = half & ((radius >= 1 / _LONGEST_FINE_WAVE) if fine else long)
     angle = (np.arctan2(-down[some], right[some]) + np.pi / 2) % np.pi
     envelope, centre = np.full(some.sum(), _GRATING_ENVELOPE * side), np.zeros(some.sum())
     return np.stack([angle, 1 / radius[some], envelope, envelope, centre, centre])
@@ -408,6 +450,7 @@ def _orthonormal(*parts: np.ndarray) -> np.ndarray:
         for before in done:
             rest = rest - (rest * before).sum(axis=1, keepdims=True) * before
         length = np.linalg.norm(rest, axis=1, keepdims=True)
-        enough = length > _NO_TEMPLATE * np.linalg.norm(part, axis=1, keepdims=True)
+        whole = np.linalg.norm(part, axis=1, keepdims=True)
+        enough = length > np.maximum(_NO_TEMPLATE * whole, _ROUNDING)
         done.append(np.where(enough, rest / np.where(enough, length, 1.0), 0.0))
     return np.stack(done).astype(np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.outputs.animation_pace import Pace, Time
+from filtertrack.outputs.frame_sequence import FrameSequence, FrameSequenceWriter
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.output_names import default_output
 from filtertrack.outputs.run_selection import (
@@ -35,7 +36,7 @@ class Animation(os.PathLike[str]):
     """An animation in a file: a path that a notebook displays as the animation.
 
     Attributes:
-        path: The file.
+        path: The file; of a picture for each frame the path with its ``%04d``.
         frames: Number of frames.
         seconds: Duration.
         shape: Height and width, in pixels.
@@ -55,13 +56,18 @@ class Animation(os.PathLike[str]):
         return str(self.path)
 
     def _repr_html_(self) -> str:
-        """Return HTML that contains the file's bytes, so that a saved notebook still shows it."""
+        """Return HTML that contains the file's bytes, so that a saved notebook still shows it.
+
+        Of a picture for each frame it is the last one.
+        """
         form = format_of(self.path)
-        name = html.escape(str(self.path))
-        size = self.path.stat().st_size
+        sequence = FrameSequence.of(self.path)
+        file = sequence.file(self.frames - 1) if sequence else self.path
+        name = html.escape(str(file))
+        size = file.stat().st_size
         if size > _LARGEST_IN_A_NOTEBOOK:
             return f"<p>{name}: {size / 1e6:.0f} MB, too large for a notebook</p>"
-        data = f"data:{form.mime};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+        data = f"data:{form.mime};base64,{base64.b64encode(file.read_bytes()).decode()}"
         height, width = self.shape
         shape = f'width="{width}" height="{height}"'
         if form.video:
@@ -91,6 +97,7 @@ def animate(
     theme: ThemeName = "dark",
     size: int | None = None,
     columns: int | None = None,
+    big: bool = False,
     fps: float = 10.0,
     seconds: float | None = None,
     time: Time = "snapshot",
@@ -112,12 +119,18 @@ def animate(
     Args:
         run: A run or its folder.
         output: The file to write. Its ending selects the format: ``.gif``, ``.png`` or ``.apng``,
-            ``.webp``, and with the extra ``filtertrack[video]`` ``.mp4`` and ``.webm``. None for
+            ``.webp``, and with the extra ``filtertrack[video]`` ``.mp4`` and ``.webm``. A name
+            such as ``frames/%04d.png`` makes a PNG file for each frame, from ``0000.png`` on,
+            without their durations; the folder is created, and all files are written or none. A
+            file with a higher number is an error, as it would be taken for a frame. None for
             ``evolution.gif`` in the run's folder, with the options that are not the defaults in its
             name, such as ``evolution-conv2-delta.gif``.
         layers: A layer, or several, each with its own grid. None for the first that has changed.
         compare: A second run, or its folder, drawn beside the first: the same layers at the same
-            steps on the same scale.
+            steps, each run on its own scale and in its own order.
+        one_scale: Give both runs the same scale.
+        match: Draw each filter of the second run at the position of the filter of the first that is
+            most like it at the last snapshot; takes ``filtertrack[match]``.
         steps: Numbers of snapshots, each of which must exist, and ranges, which select the
             snapshots inside them. None for all.
         filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
@@ -128,18 +141,32 @@ def animate(
         scale: The value range from dark to light. ``"frame"``: lowest and highest weight of each
             filter in each frame, as in TensorBoard. ``"filter"``: of each filter over all frames,
             which shows its growth. ``"layer"``: of all filters over all frames. None for
-            ``"frame"``, or ``"filter"`` with ``delta``.
+            ``"frame"`` where the filters are drawn alone, else for ``"filter"``.
         zero_centred: Widen each range so that zero is in its middle.
-        delta: Draw the difference from the first snapshot, zero-centred.
+        delta: True draws what training has added: the difference from the first snapshot,
+            zero-centred; changes of less than one grey level (1/256 of the filter's largest weight)
+            are drawn as none. False draws the filters themselves. None draws the filters, and the
+            difference beside them where the filters alone hardly tell what was learned: where a
+            kernel has fewer than 5x5 weights, or where the start is still strong in half of the
+            filters (a cosine of 0.5 or more).
         outline: Draw a line around each filter in the colour of its label: edge, blob, colour blob
             or other structure (see ``measures.label``). For a single grid the legend counts them.
-        channels: How input channels are drawn: ``"strongest"`` collapses each filter to its
-            strongest pattern, a number draws that channel alone; None depends on their number.
-        colormap: A colormap of matplotlib, for layers with one value a pixel.
+        channels: How input channels are drawn. ``"strongest"``: each filter collapsed to its
+            strongest pattern, light where it raises the output for inputs that are all positive.
+            ``"all"``: a row a filter, a cell a channel. A number or name: that channel alone. Two
+            or three of them, such as ``(2, 1, 0)`` or ``"bgr"``: as orange and blue, or as red,
+            green and blue. None: grey for one channel, colour for the three of an image, channels
+            by positions for a 1-D kernel, else the strongest pattern.
+        channel_names: The name of each input channel, such as ``("A", "C", "G", "T")``.
+        smooth: Interpolate between the weights of kernels of 5x5 or more; the caption says so.
+        colormap: A colormap of matplotlib, for layers with one value a pixel. None for grey, and
+            for ``"RdBu_r"`` where the difference is drawn.
         theme: ``"dark"`` or ``"light"``: the colours around the weights.
         size: Longer side of all grids together, in pixels, at most; the magnification is the
             largest whole number that fits. None for 640, or more for several grids.
         columns: Filters in a row; None to choose.
+        big: Tell the story of one filter, such as with ``filters=[5]``: its drift and roughness are
+            in the caption, and ``outline`` is on, which tells its label.
         fps: Snapshots a second, on average.
         seconds: Duration of the animation; ``fps`` is then ignored.
         time: Spacing of the snapshots: ``"snapshot"`` (equal), ``"epoch"`` (by the training between
@@ -172,7 +199,11 @@ def animate(
     if output is None:
         output = default_output(run.path, "evolution.gif", animate, given)
     target = Path(output)
-    check_target(target, ANIMATION_FORMATS)
+    sequence = FrameSequence.of(target)
+    if sequence is None:
+        check_target(target, ANIMATION_FORMATS)
+    elif loop is not None:
+        raise FiltertrackError("loop: a picture for each frame does not play; leave it out")
     form = format_of(target)
     start = form.opener(loop)
     pace = Pace(fps=fps, seconds=seconds, time=time, between=between, hold=hold)
@@ -180,7 +211,7 @@ def animate(
         scale=scale,
         zero_centred=zero_centred,
         delta=delta,
-        outline=outline,
+        outline=outline or big,
         channels=channels,
         channel_names=channel_names,
         smooth=smooth,
@@ -206,6 +237,7 @@ def animate(
             huge=huge,
             one_scale=one_scale,
             match=match,
+            big=big,
         )
         if size is not None and frames.side > size:
             raise FiltertrackError(
@@ -213,11 +245,18 @@ def animate(
                 f"{frames.side}, or fewer filters"
             )
         form.check_shape(frames.shape)
-        write_whole(
-            target,
-            lambda file: _write(frames, start(file, frames.shape, frames.colours), progress),
-        )
         timeline = frames.timeline
+        durations = [frame.seconds for frame in timeline.frames]
+        if sequence is not None:
+            sequence.check_replaceable(len(timeline.frames))
+            _write(frames, FrameSequenceWriter(sequence, frames.colours), progress)
+        else:
+            write_whole(
+                target,
+                lambda file: _write(
+                    frames, start(file, frames.shape, frames.colours, durations), progress
+                ),
+            )
         return Animation(target, len(timeline.frames), timeline.seconds, frames.shape)
 
     return skip_damaged(selection, write)

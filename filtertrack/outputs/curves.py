@@ -22,8 +22,10 @@ from filtertrack.outputs.matplotlib_figure import (
     save,
 )
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
+from filtertrack.outputs.timeline import epoch_ends
 from filtertrack.render.look import ThemeName
-from filtertrack.render.palette import OUTLINED, THEMES
+from filtertrack.render.palette import OUTLINED, THEMES, Theme
+from filtertrack.render.sparkline import spaced_marks
 from filtertrack.render.text import cut
 from filtertrack.storage.local_files import check_target
 
@@ -33,6 +35,8 @@ _FONT = 8.0
 _MOST_LAYERS = 16
 _LONGEST_NAME = 22
 """Characters of a layer's name beside its row, at most."""
+_LEAST_BETWEEN_EPOCHS = 0.025
+"""Distance of two marked ends of epochs, as a share of the axis, at least."""
 _FADED = {"unstructured": 0.62, "unknown": 0.82}
 """Colours of the labels without an outline: share of the way from text to background."""
 
@@ -48,7 +52,8 @@ def plot_trajectories(
     The left axes show the share of structured filters, the mean roughness, and the step at which
     half of the filters had formed. The middle axes show the drift from the start: its median, and
     the range of the middle half and of all filters. The right axes show the number of filters with
-    each label. Steps that count batches have a logarithmic axis, since filters form early.
+    each label. Steps that count batches have a logarithmic axis, since filters form early; thin
+    lines mark the ends of epochs, or of every second, fifth, tenth and so on if they are dense.
 
     Args:
         measured: The measures of the run.
@@ -117,11 +122,12 @@ def _draw(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeNa
             if not epochs:
                 axes.set_xscale("symlog", linthresh=1)
                 axes.xaxis.set_major_formatter(ScalarFormatter())
+                _mark_epochs(axes, measured, look)
             axes.set_xlim(layer.steps[0], layer.steps[-1])
     for axes, title in zip(grid[0], ("structure", "drift", "labels"), strict=True):
         axes.set_title(title, fontsize=_FONT, color=ink, loc="left", weight="bold")
     for axes in grid[-1]:
-        axes.set_xlabel("epochs" if epochs else "batches", fontsize=_FONT, color=ink)
+        axes.set_xlabel("epochs" if epochs else "batches, log scale", fontsize=_FONT, color=ink)
     named = _legend_entries(grid.ravel())
     figure.legend(
         list(named.values()),
@@ -133,6 +139,19 @@ def _draw(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeNa
         labelcolor=ink,
     )
     return figure
+
+
+def _mark_epochs(axes: Axes, measured: Measurement, look: Theme) -> None:
+    """Draw a thin vertical line at the ends of epochs."""
+    steps = [moment.step for moment in measured.moments]
+    ends = np.interp(epoch_ends(measured.moments), np.arange(len(steps)), steps)
+    length = np.log1p(steps[-1]) - np.log1p(steps[0])
+    every, marks = spaced_marks(np.log1p(ends), _LEAST_BETWEEN_EPOCHS * length)
+    label = "ends of epochs" if every == 1 else f"every {every} epochs"
+    for step in np.expm1(marks):
+        axes.axvline(
+            step, color=colour(look.text), linewidth=0.5, alpha=0.3, zorder=1.5, label=label
+        )
 
 
 def _plot_structure(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:

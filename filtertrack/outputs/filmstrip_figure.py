@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from filtertrack.errors import FiltertrackError, printable, size_text
+from filtertrack.errors import FiltertrackError, size_text
 from filtertrack.outputs.filmstrip_layout import (
     BAR_LINE,
     FONT,
@@ -22,9 +22,9 @@ from filtertrack.outputs.filmstrip_layout import (
     bars_in_line,
     legend_columns,
     legend_height,
+    title_lines,
 )
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, spread_steps
-from filtertrack.outputs.layer_cells import part_text
 from filtertrack.outputs.matplotlib_figure import (
     FIGURE_FORMATS,
     PaperFigure,
@@ -41,10 +41,8 @@ from filtertrack.outputs.run_selection import (
     skip_damaged,
 )
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import describe_cells, describe_scale
 from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.render.palette import OUTLINED, THEMES
-from filtertrack.render.text import cut
 from filtertrack.storage.local_files import check_target
 from filtertrack.storage.run import Run
 
@@ -54,16 +52,14 @@ _BAR_WIDTH, _BAR_HEIGHT = 5.0, 0.7
 """Width and height of half a scale bar, in font sizes."""
 _BAR_SPACE = 0.5
 """Between a scale bar and its texts, in font sizes."""
-_TITLE_LINES = 1.7
-"""From the top of the figure to the titles of the parts, in font sizes."""
 _ABOVE_TITLE = 0.3
 """Margin above and beside the title, in font sizes."""
 
+_MOST_SHRUNK = 5
+"""Times that the font of a title is made smaller, at most."""
 _MOST_MEMORY = 4e9
 _BYTES_A_PIXEL, _BYTES_A_GRID_PIXEL = 8, 125
 """Memory that matplotlib takes for a pixel of the figure, and of its largest image: measured."""
-_LONGEST_NAME = 60
-"""Characters of a layer's name in the title, at most."""
 
 
 def filmstrip(
@@ -89,8 +85,10 @@ def filmstrip(
 ) -> Figure:
     """Draw a layer's filters at some steps: a row a filter, a column a step.
 
-    Many filters are drawn in several blocks side by side. Every weight is a square of whole pixels
-    at the given resolution. A damaged snapshot is left out, with a warning in the log.
+    Many filters are drawn in several blocks side by side. Where the filters alone hardly tell what
+    was learned, the difference from the start is beside them; see ``animate``. Every weight is a
+    square of whole pixels at the given resolution. A damaged snapshot is left out, with a warning
+    in the log.
 
     Args:
         run: A run or its folder.
@@ -103,10 +101,12 @@ def filmstrip(
         order: The order of the filters; see ``animate``.
         scale: The value range from dark to light; see ``animate``.
         zero_centred: Widen each range so that zero is in its middle.
-        delta: Draw the difference from the first snapshot, zero-centred.
+        delta: Draw the difference from the first snapshot, the filters, or both; see ``animate``.
         outline: Draw a line around each filter in the colour of its label; see ``animate``.
         channels: How input channels are drawn; see ``animate``.
-        colormap: A colormap of matplotlib, for layers with one value a pixel.
+        channel_names: The name of each input channel.
+        smooth: Interpolate between weights; see ``animate``.
+        colormap: A colormap of matplotlib, for layers with one value a pixel; see ``animate``.
         theme: ``"light"`` or ``"dark"``: the colours around the weights.
         width: Width of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
         height: Height of the figure, at most; None for a third more than the width.
@@ -185,11 +185,12 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
         ground = colour(THEMES[look.theme].background)
         figure = PaperFigure(figsize=tuple(size), dpi=paper.dpi, facecolor=ground)
         FigureCanvasAgg(figure)
-        _draw_title(figure, _title(selection, picture), layout, look.theme)
+        title = "\n".join(title_lines(picture.title, paper))
+        _draw_title(figure, title, layout, look.theme)
         for block in range(layout.blocks):
             for part in range(layout.parts):
                 _draw_block(figure, picture, layout, (block, part), look.theme)
-        _draw_bars(figure, picture, paper, look.theme)
+        _draw_bars(figure, picture, layout, paper)
         if picture.outlined:
             _draw_legend(figure, look.theme, width / paper.dpi)
     return figure
@@ -235,31 +236,34 @@ def _draw_block(
     numbers = [str(picture.numbers[rows[row]]) for row in labelled]
     axes.set_yticks(_middles(grid, labelled, high), numbers)
     if layout.parts > 1:
-        words = "learned" if picture.parts[part].look.delta else "filters"
-        above = layout.top - _TITLE_LINES * FONT * POINT * figure.dpi
+        above = layout.part_title / (POINT * figure.dpi)
         axes.annotate(
-            words,
+            "learned" if picture.parts[part].look.delta else "filters",
             (0, 1),
-            (0, above * 72 / figure.dpi),
+            (0, above),
             "axes fraction",
             "offset points",
             color=ink,
             fontsize=FONT - 1,
             weight="bold",
-            va="top",
+            va="bottom",
         )
 
 
 def _draw_bars(
-    figure: Figure, picture: FilmstripPicture, paper: PaperSize, theme: ThemeName
+    figure: Figure, picture: FilmstripPicture, layout: FilmstripLayout, paper: PaperSize
 ) -> None:
     """Draw the scale bars in lines below the blocks."""
     in_line = bars_in_line(paper.width)
     lines = math.ceil(len(picture.bars) / in_line)
-    line, width = paper.pixels(BAR_LINE * FONT), figure.get_figwidth() * figure.dpi
+    line, theme = paper.pixels(BAR_LINE * FONT), picture.theme
+    first = layout.start + layout.left + layout.grid.gap
+    between = layout.shape[1] // 2
+    if layout.blocks == 1:
+        between = layout.left + layout.grid.shape[1]
     bottom = legend_height(paper) if picture.outlined else 0
     for number, (texts, colours) in enumerate(picture.bars):
-        left = paper.pixels(FONT) + (number % in_line) * width / in_line
+        left: float = first + number % in_line * between
         middle = bottom + (lines - number // in_line - 0.5) * line
         halves = np.array_split(colours, 2 if texts.middle else 1)
         left = _draw_bar_text(figure, texts.low, (left, middle), theme)
@@ -269,7 +273,7 @@ def _draw_bars(
 
 
 def _draw_bar_text(figure: Figure, text: str, at: tuple[float, float], theme: ThemeName) -> float:
-    """Draw a text of a scale bar at left and middle, in pixels; return where the next one begins."""
+    """Draw a text of a scale bar at left and middle, in pixels; return where the bar begins."""
     width, height = figure.get_size_inches() * figure.dpi
     ink = colour(THEMES[theme].text)
     drawn = figure.text(
@@ -334,21 +338,10 @@ def _middles(grid: Layout, numbers: range, cell: int) -> list[float]:
 
 
 def _shrink(text: Text, right: float) -> None:
-    """Make the font of a text smaller if it ends beyond ``right``, in pixels."""
-    box = text.get_window_extent()
-    if box.x1 > right:
+    """Make the font of a text smaller until it ends before ``right``, in pixels."""
+    for _ in range(_MOST_SHRUNK):
+        box = text.get_window_extent()
+        if box.x1 <= right:
+            return
         share = 0.97 * (right - box.x0) / box.width  # letters do not shrink in exact proportion
         text.set_fontsize(share * text.get_fontsize())
-
-
-def _title(selection: RunSelection, picture: FilmstripPicture) -> str:
-    """Name the layer, what was done to its weights, and what the steps count."""
-    first = picture.parts[0]
-    words = [
-        selection.layers[0],
-        *describe_cells(first.look, first.info, first.view, first.explained),
-        *(part_text(part) for part in picture.parts if part.look.delta),
-        describe_scale(first.look, first.view),
-        f"columns: {selection.unit}",
-    ]
-    return printable(" · ".join(cut(word, _LONGEST_NAME) for word in words if word))

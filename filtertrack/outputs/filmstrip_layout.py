@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -40,7 +41,9 @@ _BESIDE_NUMBERS, _BESIDE_MATRIX = 0.9, 0.3
 """Left margin of a block, beside the numbers of its filters or of a matrix, which has none."""
 _ABOVE_CELLS = 0.5
 """Between the labels of the steps and the cells."""
-_TITLE, _PART_TITLE = 2.2, 1.4
+_TITLE, _TITLE_LINE, _PART_TITLE = 2.2, 1.25, 1.4
+_CHARACTER = 0.56
+"""Width of a character of the title, about."""
 _LEGEND_LINE, _BELOW_LEGEND = 1.5, 0.6
 BAR_LINE = 1.7
 """Height of a line of scale bars."""
@@ -115,6 +118,24 @@ def legend_columns(width: float) -> int:
     return next(columns for columns, least in _LEGEND_COLUMNS.items() if width >= least)
 
 
+def title_lines(words: Sequence[str], paper: PaperSize) -> list[str]:
+    """Join the phrases of a title in lines that are about as wide as the figure, at most.
+
+    Example:
+        >>> title_lines(["conv1", "one scale", "columns: epochs"], PaperSize.of("4cm", None, 300))
+        ['conv1 · one scale', 'columns: epochs']
+    """
+    most = paper.width / POINT / (FONT * _CHARACTER)
+    lines = [words[0]]
+    for word in words[1:]:
+        longer = f"{lines[-1]} · {word}"
+        if len(longer) <= most:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 def bars_in_line(width: float) -> int:
     """Return how many scale bars lie side by side below a figure of that many inches."""
     return 2 if width >= _TWO_BARS else 1
@@ -141,6 +162,7 @@ class FilmstripLayout:
         start: Left margin of the figure, which is as wide as the paper.
         left: Width to the left of each block, for the numbers of its filters.
         top: Height above the blocks, for the title and the labels of the steps.
+        part_title: Height of the labels of the steps, above which a part has its title.
     """
 
     shape: tuple[int, int]
@@ -153,6 +175,7 @@ class FilmstripLayout:
     start: int
     left: int
     top: int
+    part_title: int
 
     @classmethod
     def fit(cls, picture: FilmstripPicture, paper: PaperSize) -> Self:
@@ -215,8 +238,10 @@ class FilmstripLayout:
         size = paper.pixels(font)
         left = math.ceil(size * _left_margin(picture))
         parts = len(picture.parts)
-        titles = paper.pixels((_TITLE + (_PART_TITLE if parts > 1 else 0)) * FONT)
-        top = math.ceil(label * size + _ABOVE_CELLS * size + titles)
+        labels = math.ceil(label * size + _ABOVE_CELLS * size)
+        lines = len(title_lines(picture.title, paper))
+        titles = _TITLE + _TITLE_LINE * (lines - 1) + (_PART_TITLE if parts > 1 else 0)
+        top = labels + math.ceil(paper.pixels(titles * FONT))
         margin = math.ceil(paper.dpi * _MARGIN)
         below = margin + bars_height(picture, paper)
         below += legend_height(paper) if picture.outlined else 0
@@ -232,7 +257,7 @@ class FilmstripLayout:
         grid = picture.layout(rows, scale, gap)
         start = (width - margin - blocks * parts * (left + grid.shape[1])) // 2
         shape = top + grid.shape[0] + below, width
-        return cls(shape, blocks, parts, rows, grid, font, upright, start, left, top)
+        return cls(shape, blocks, parts, rows, grid, font, upright, start, left, top, labels)
 
 
 def _left_margin(picture: FilmstripPicture) -> float:

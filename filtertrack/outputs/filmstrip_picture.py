@@ -6,12 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
-from filtertrack.outputs.layer_cells import LayerCells, colours_of
+from filtertrack.errors import printable
+from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
 from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.cells import View, view_of
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import bar_texts, check_look
+from filtertrack.render.layer_look import bar_texts, check_look, describe_cells, describe_scale
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
@@ -21,12 +22,14 @@ from filtertrack.render.palette import (
     theme_palette,
 )
 from filtertrack.render.scale_bar import BarTexts
-from filtertrack.render.text import QUIET, font, font_size, line, line_height, paste
-from filtertrack.render.value_range import NO_RANGE
+from filtertrack.render.text import QUIET, cut, font, font_size, line, line_height, paste
+from filtertrack.render.value_range import NO_RANGE, ValueRange
 
 CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
 """The start, and the epochs that Zeiler and Fergus 2013 show in their figure 4."""
 
+_LONGEST_NAME = 60
+"""Characters of a layer's name in the title, at most."""
 _FEWEST_CLASSIC, _MOST = 5, 10
 """Steps: at least so many classic epochs must exist; about so many are chosen otherwise."""
 
@@ -76,6 +79,7 @@ class FilmstripPicture:
         parts: The cells of each part.
         levels: The palette entries of each part's colormap.
         palette: The colours of the entries: ``uint8`` array of shape ``(256, 3)``.
+        theme: The theme of the look.
         outlined: Whether each cell has a line around it in the colour of its filter's label.
         steps: The step of each column.
         marks: The label of each column.
@@ -91,27 +95,35 @@ class FilmstripPicture:
         info = run.layer(name)
         check_look(look, [info], [view_of(info, look.channels)])
         self.parts = [
-            LayerCells(run, name, selection.steps, part) for part in parts_of(selection, look)
+            LayerCells(run, name, selection.steps, part, spectra=False)
+            for part in parts_of(selection, look)
         ]
         self.levels, colours = colours_of(self.parts)
         self.palette = theme_palette(look.theme, colours)
         self.view = self.parts[0].view
         self.steps = selection.steps
-        self.marks = selection.marks
-        self.outlined = look.outline
+        self.marks, self._unit = selection.marks, selection.unit
+        self.outlined, self.theme = look.outline, look.theme
 
     @cached_property
-    def _cells(self) -> list[np.ndarray]:
-        """For each part the colours of all cells: ``(rows, columns, height, width, 3)``."""
+    def title(self) -> list[str]:
+        """The layer's name, and phrases for what was done to its weights and the steps count."""
+        first = self.parts[0]
+        words = [
+            first.info.name,
+            *describe_cells(first.look, first.info, first.view, first.explained),
+            *(part_text(part) for part in self.parts if part.look.delta),
+            describe_scale(first.look, first.view),
+            f"columns: {self._unit}",
+        ]
+        return [printable(cut(word, _LONGEST_NAME)) for word in words if word]
+
+    @cached_property
+    def _columns(self) -> list[list[tuple[np.ndarray, ValueRange]]]:
+        """For each part and step the cells and their value range."""
         return [
-            np.stack(
-                [
-                    part.paint(cells, part.values(cells), self.palette, levels)
-                    for cells in part.walk(range(len(self.steps)))
-                ],
-                axis=1,
-            )
-            for part, levels in zip(self.parts, self.levels, strict=True)
+            [(cells, part.values(cells)) for cells in part.walk(range(len(self.steps)))]
+            for part in self.parts
         ]
 
     @cached_property
@@ -184,13 +196,21 @@ class FilmstripPicture:
         Returns:
             ``uint8`` array of shape ``(height, width, 3)``.
         """
-        cells = self._cells[part][rows.start : rows.stop]
+        layer, levels = self.parts[part], self.levels[part]
+        some = slice(rows.start, rows.stop)
+        columns = [
+            layer.draw(cells[some], values.of_cells(some), layout, levels)
+            for cells, values in self._columns[part]
+        ]
+        cells = np.stack(columns, axis=1)
+        if not layer.view.coloured:
+            cells = self.palette[cells]
         flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])  # also without cells
         red, green, blue = self.palette[SEPARATOR].tolist()
         outlines = None
         if self._outlines is not None:
             outlines = self._outlines[rows.start : rows.stop].reshape(-1, 3)
-        return layout.compose(flat, (red, green, blue), outlines)
+        return layer.drawn_layout(layout).compose(flat, (red, green, blue), outlines)
 
     def card(self, side: int) -> np.ndarray:
         """Draw the first rows for a screen, about as high as wide, with labels of the steps above.

@@ -5,7 +5,7 @@ Frames are drawn one at a time from the stored weights, so memory does not grow 
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -15,14 +15,15 @@ import numpy as np
 
 from filtertrack.errors import printable
 from filtertrack.outputs.filter_matching import match_filters
+from filtertrack.outputs.filter_story import check_single, story_of
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
 from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
+from filtertrack.outputs.metric_means import means_between
 from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
 from filtertrack.render.cells import view_of
-from filtertrack.render.grid import to_levels
 from filtertrack.render.layer_look import (
     bar_texts,
     check_look,
@@ -41,7 +42,8 @@ from filtertrack.render.palette import (
     to_entries,
 )
 from filtertrack.render.scale_bar import draw_scale_bar
-from filtertrack.render.text import PLAIN, QUIET, cut, font, line, paste, shortened
+from filtertrack.render.sparkline import Axis
+from filtertrack.render.text import PLAIN, QUIET, cut, font, joined_lines, line, paste
 from filtertrack.render.value_range import NO_RANGE, ValueRange
 from filtertrack.storage.paths import StoragePath
 
@@ -79,6 +81,7 @@ class AnimationFrames:
         one_scale: Whether two runs have the same scale.
         match: Whether each filter of a second run is drawn at the position of the most similar one
             of the first.
+        big: Whether the measures of the only filter that is drawn are in the caption.
 
     Attributes:
         timeline: Position and duration of each frame.
@@ -103,6 +106,7 @@ class AnimationFrames:
         huge: bool = False,
         one_scale: bool = False,
         match: bool = False,
+        big: bool = False,
     ) -> None:
         self.timeline, self._look, self._one_scale = timeline, look, one_scale
         infos = [selection.runs[0].layer(name) for name in selection.layers]
@@ -129,6 +133,10 @@ class AnimationFrames:
             bars=bars,
         )
         self._arranged, self.side = arranged, arranged.side
+        self._layouts = [
+            layer.drawn_layout(grid.layout)
+            for layer, grid in zip(self._layers, arranged.grids, strict=True)
+        ]
         height, width = arranged.shape
         if not huge:
             shape = height + _HEADER_HEIGHT, width
@@ -136,9 +144,18 @@ class AnimationFrames:
         self._levels, colours = colours_of(self._layers)
         self._base_palette = theme_palette(look.theme, colours)
         self._titles = _grid_titles(selection, grids) if arranged.title else []
-        title = _headline(selection, self._layers, interpolated=_is_interpolated(timeline))
+        story = None
+        if big:
+            check_single(selection, views[0].filters)
+            story = story_of(selection, self._layers[0].numbers[0])
+        words = ["interpolated over time"] if _is_interpolated(timeline) else []
+        if len(selection.runs) > 1:
+            words.append("both runs on one scale" if one_scale else "each run on its own scale")
+        title = _headline(selection, self._layers, words)
         counted = views[0].filters if len(selection.runs) == len(infos) == 1 else None
-        self._header = _Header(selection, timeline, look, width, filters=counted, title=title)
+        self._header = _Header(
+            selection, timeline, look, width, filters=counted, title=title, story=story
+        )
         self.shape = (self._header.height + height, width)
 
     @property
@@ -174,8 +191,10 @@ class AnimationFrames:
             paste(picture, (0, 0), self._pixels(self._header.draw(position, labels)))
             outlines = [self._pixels(outline_entries(each)) for each in labels]
             weights = self._weights(frame_cells)
-            for grid, pixels, outline in zip_longest(self._arranged.grids, weights, outlines):
-                drawn = grid.layout.compose(pixels, fill, outline)
+            for grid, layout, pixels, outline in zip_longest(
+                self._arranged.grids, self._layouts, weights, outlines
+            ):
+                drawn = layout.compose(pixels, fill, outline)
                 paste(picture, (self._header.height + grid.top, grid.left), drawn)
             yield picture
 
@@ -192,8 +211,9 @@ class AnimationFrames:
         """Draw what is the same in every frame: the background, titles and scale bars."""
         entries = np.full(self.shape, BACKGROUND, np.uint8)
         face = font(self._arranged.font)
-        for grid, (title, ramp) in zip(self._arranged.grids, self._titles, strict=False):
-            text = shortened(title, face, grid.layout.shape[1] - grid.layout.gap)
+        for grid, (words, ramp) in zip(self._arranged.grids, self._titles, strict=False):
+            lines = joined_lines(words, face, grid.layout.shape[1] - grid.layout.gap)
+            text = lines[0] if lines else ""  # further phrases do not fit
             top = self._header.height + grid.top - self._arranged.title
             strength = QUIET if ramp == TEXT else PLAIN
             left = grid.left + grid.layout.gap
@@ -230,23 +250,34 @@ class AnimationFrames:
             joined[key] = joined[key].union(values) if key in joined else values
         return [joined[key] for key in keys]
 
-    def _with_ranges(
-        self, frame_cells: Sequence[np.ndarray]
-    ) -> Iterator[tuple[LayerCells, np.ndarray, ValueRange, range]]:
-        """Yield each grid's layer, cells, value range and palette entries."""
+    def _drawn(self, frame_cells: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Draw the cells of each grid: palette entries or, where a weight has three values, RGB."""
         ranges = [
             layer.values(cells) for layer, cells in zip(self._layers, frame_cells, strict=True)
         ]
-        yield from zip(self._layers, frame_cells, self._joined(ranges), self._levels, strict=True)
+        each = zip(
+            self._layers,
+            frame_cells,
+            self._joined(ranges),
+            self._arranged.grids,
+            self._levels,
+            strict=True,
+        )
+        for layer, cells, values, grid, levels in each:
+            yield layer.draw(cells, values, grid.layout, levels)
 
     def _weights(self, frame_cells: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the cells of each grid as a frame holds them: entries or colours."""
-        for layer, cells, values, levels in self._with_ranges(frame_cells):
+        for drawn in self._drawn(frame_cells):
             if self._indexed and not self._quantised:
-                yield to_levels(cells, values, levels)
+                yield drawn
             else:
-                colours = layer.paint(cells, values, self._base_palette, levels)
+                colours = self._colours(drawn)
                 yield to_entries(colours, self.palette) if self._indexed else colours
+
+    def _colours(self, drawn: np.ndarray) -> np.ndarray:
+        """Return the colours of drawn cells."""
+        return drawn if drawn.ndim == 4 else self._base_palette[drawn]
 
     def _sampled_colours(self) -> np.ndarray:
         """Return colours of weights of the whole run: the same number of each snapshot and grid.
@@ -261,10 +292,10 @@ class AnimationFrames:
         most = math.ceil(_SAMPLED_PIXELS / (len(positions) * len(self._layers)))
         samples = []
         for frame_cells in zip(*(layer.walk(positions) for layer in self._layers), strict=True):
-            for layer, cells, values, levels in self._with_ranges(frame_cells):
-                painted = layer.paint(cells, values, self._base_palette, levels).reshape(-1, 3)
-                some = len(painted) > most
-                samples.append(rng.choice(painted, most, axis=0) if some else painted)
+            for drawn in self._drawn(frame_cells):
+                colours = self._colours(drawn).reshape(-1, 3)
+                few = len(colours) <= most
+                samples.append(colours if few else rng.choice(colours, most, axis=0))
         return np.concatenate(samples)
 
 
@@ -293,6 +324,7 @@ class _Header:
         width: Width of a frame, in pixels.
         filters: Number of filters, whose labels the legend counts; None where it does not count.
         title: What is drawn.
+        story: Measures of the only filter at each step, shown like metrics; None for none.
 
     Attributes:
         height: Height, in pixels.
@@ -307,13 +339,22 @@ class _Header:
         *,
         filters: int | None,
         title: str,
+        story: Sequence[Mapping[str, float]] | None = None,
     ) -> None:
         # The metrics beside restored weights are those of other weights.
         logs = [
             [None if moment.note and not moment.metrics else moment.metrics for moment in run]
             for run in selection.moments
         ]
-        self.caption = Caption(title, selection.moments[0], logs, timeline.knots, width)
+        between = [means_between(*each) for each in zip(selection.moments, logs, strict=True)]
+        logs = [run for run, _ in between]
+        averaged = dict.fromkeys(name for _, names in between for name in names)
+        if story is not None:
+            logs = [[{**(log or {}), **own} for log, own in zip(logs[0], story, strict=True)]]
+        axis = Axis(timeline.knots, timeline.axis, timeline.epochs)
+        self.caption = Caption(
+            title, selection.moments[0], logs, axis, width, averaged=list(averaged)
+        )
         self.legend = Legend(width, filters) if look.outline else None
         self.height = self.caption.height + (self.legend.height if self.legend else 0)
         self._counted = filters is not None
@@ -335,8 +376,8 @@ class _Header:
         return np.concatenate([caption, self.legend.draw(counts)])
 
 
-def _headline(selection: RunSelection, layers: Sequence[LayerCells], *, interpolated: bool) -> str:
-    """Name the layer or the run, what its only grid shows, and the scale."""
+def _headline(selection: RunSelection, layers: Sequence[LayerCells], further: Sequence[str]) -> str:
+    """Name the layer or the run, what its only grid shows, and the scale; add further phrases."""
     if len(selection.layers) == 1:
         words = [selection.layers[0]]
     else:
@@ -344,18 +385,18 @@ def _headline(selection: RunSelection, layers: Sequence[LayerCells], *, interpol
         words = ["two runs" if len(runs) > 1 else runs[0].path.absolute().name]
     first = layers[0]
     if len(selection.layers) == 1:
+        words += [f"filter {first.numbers[0]}"] if len(first.numbers) == 1 else []
         words += describe_cells(first.look, first.info, first.view, first.explained)
     if len(layers) == 1 and first.look.delta:
         words.append(part_text(first))
     if all(layer.view.coloured for layer in layers):  # else the scale bars say it
         words.append(describe_scale(first.look, first.view))
-    if interpolated:
-        words.append("interpolated over time")
+    words += further
     return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
 
 
-def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[str, int]]:
-    """Return the title of each grid and the ramp of its colour: that of the run's curves."""
+def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[list[str], int]]:
+    """Return the title of each grid, and the ramp of its colour: that of the run's curves."""
     names = [""]
     if len(selection.runs) > 1:
         names = _short_names([run.path.absolute() for run in selection.runs])
@@ -368,7 +409,7 @@ def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[
         if len(selection.layers) > 1:
             words += describe_cells(layer.look, layer.info, layer.view, layer.explained)
         ramp = TEXT if len(names) == 1 else FIRST + run
-        titles.append((printable(" · ".join(words)), ramp))
+        titles.append((list(map(printable, words)), ramp))
     return titles
 
 

@@ -11,17 +11,28 @@ import numpy as np
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import label
 from filtertrack.outputs.run_selection import read_kernels
-from filtertrack.render.cells import View, explained_share, to_cells, to_channels, view_of
+from filtertrack.render.cells import (
+    CURVE_HEIGHT,
+    CURVE_WIDTH,
+    View,
+    explained_share,
+    to_cells,
+    to_channels,
+    view_of,
+)
 from filtertrack.render.filter_order import arrange
-from filtertrack.render.grid import to_levels, to_rgb
+from filtertrack.render.grid import Layout, to_levels, to_rgb
+from filtertrack.render.interpolation import interpolate
 from filtertrack.render.layer_look import (
     describe_part,
+    is_smoothed,
     noticeable_change,
     range_of_changes,
     without_small_changes,
 )
 from filtertrack.render.look import GREY, MOST_FILTERS, Look
 from filtertrack.render.palette import ALL_LEVELS, colormap_levels, split_levels
+from filtertrack.render.signal_cells import GAP, curve_and_spectrum_cells, curve_cells
 from filtertrack.render.value_range import Span, ValueRange, range_of_cells
 from filtertrack.storage.run import Run
 
@@ -41,6 +52,7 @@ class LayerCells:
         steps: Steps of the snapshots, ascending.
         look: How filters are drawn; ``delta`` and ``scale`` are chosen.
         numbers: The numbers of the filters in the order drawn, instead of those of the look.
+        spectra: Whether the spectrum of a curve is beside it.
 
     Attributes:
         info: The layer.
@@ -58,6 +70,8 @@ class LayerCells:
         steps: Sequence[int],
         look: Look,
         numbers: np.ndarray | None = None,
+        *,
+        spectra: bool = True,
     ) -> None:
         self.info, self.look = run.layer(layer), look
         self._run, self._steps = run, list(steps)
@@ -71,7 +85,11 @@ class LayerCells:
                 f"{self.info.filters}; choose some"
             )
         self.view: View = view_of(self.info, look.channels).of_filters(drawn)
+        self._spectra = spectra
+        if spectra and self.view.kind == "curve":
+            self.view = replace(self.view, width=2 * CURVE_WIDTH + GAP)
         self._usual_view = view_of(self.info)
+        self._is_smoothed = is_smoothed(look, self.info)
         self._kept: dict[int, np.ndarray] = {}
         self._kept_bytes = 0
 
@@ -196,28 +214,38 @@ class LayerCells:
         repeated: np.ndarray = names.repeat(self.view.cells_per_filter)
         return repeated
 
-    def paint(
+    def draw(
         self,
         cells: np.ndarray,
         values: ValueRange,
-        palette: np.ndarray,
+        layout: Layout,
         levels: range = ALL_LEVELS,
     ) -> np.ndarray:
-        """Return the exact colours of cells.
+        """Draw cells: the palette entries or, where a weight has three values, the colours.
 
         Args:
             cells: Array of shape ``(cells, height, width, 1 or 3)``.
             values: The value range.
-            palette: The colour of each entry.
-            levels: The entries from dark to light, for cells with one value a pixel.
+            layout: The layout of the grid, for the scale of cells that are interpolated.
+            levels: The entries from dark to light.
 
         Returns:
-            ``uint8`` array of shape ``(cells, height, width, 3)``.
+            ``uint8`` array of shape ``(cells, height, width)`` or ``(…, 3)``, with as many pixels a
+            cell as ``drawn_layout(layout)`` has.
         """
-        if self.view.coloured:
-            return to_rgb(cells, values)
-        colours: np.ndarray = palette[to_levels(cells, values, levels)]
-        return colours
+        if self.view.kind == "curve":
+            shape = CURVE_HEIGHT, CURVE_WIDTH
+            draw = curve_and_spectrum_cells if self._spectra else curve_cells
+            ink = draw(cells[:, 0, :, 0], values.low, values.high, *shape)
+            entries: np.ndarray = np.rint(ink * (len(levels) - 1) + levels.start).astype(np.uint8)
+            return entries
+        if self._is_smoothed:
+            cells = interpolate(cells, layout.scale, self.view.slices)
+        return to_rgb(cells, values) if self.view.coloured else to_levels(cells, values, levels)
+
+    def drawn_layout(self, layout: Layout) -> Layout:
+        """Return the layout of a grid's cells as they are drawn: of pixels if interpolated."""
+        return layout.of_pixels() if self._is_smoothed else layout
 
     @property
     def _span(self) -> Span:
@@ -301,13 +329,20 @@ def colours_of(layers: Sequence[LayerCells]) -> tuple[list[range], np.ndarray]:
         The entries of each layer's colormap, and the colours of all entries: ``uint8`` array of
         shape ``(entries, 3)``.
     """
-    names = {layer.look.colormap or "": None for layer in layers if not layer.view.coloured}
-    spans = dict(zip(names, split_levels(max(1, len(names))), strict=False))
+    names = [_colormap_of(layer) for layer in layers]
+    used = list(dict.fromkeys(name for name in names if name)) or [GREY]
+    spans = dict(zip(used, split_levels(len(used)), strict=True))
     colours = [colormap_levels(name, len(levels)) for name, levels in spans.items()]
-    each = [spans.get(layer.look.colormap or "", ALL_LEVELS) for layer in layers]
-    return each, np.concatenate(colours or [colormap_levels(GREY)])
+    return [spans.get(name, ALL_LEVELS) for name in names], np.concatenate(colours)
+
+
+def _colormap_of(layer: LayerCells) -> str:
+    """Return the colormap of a layer's cells; empty if they have colours of their own."""
+    if layer.view.coloured:
+        return ""
+    return GREY if layer.view.kind == "curve" else layer.look.colormap or GREY
 
 
 def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
-    return describe_part(layer.look, unchanged=layer.is_unchanged)
+    return describe_part(layer.look, layer.view, unchanged=layer.is_unchanged)

@@ -28,7 +28,7 @@ Table = dict[str, np.ndarray]
 """Columns of one length, by name: an argument for ``pandas.DataFrame``."""
 
 _MOST_MEMORY = 2e9
-_ROW_BYTES = 260
+_ROW_BYTES = 290
 """Memory of the measures of a filter at one snapshot."""
 _MOST_WEIGHTS = 1 << 24
 """Weights of a filter, at most: several copies of one are in memory at a time."""
@@ -301,7 +301,7 @@ def _measure_filters(
     twins = measures.twins(kernels)
     labels = measures.label(kernels, rgb=rgb)
     tuned = measures.orientation(kernels)
-    gabor, blob = labels.fits.gabor, labels.fits.blob
+    gabor, blob, grating = labels.fits.gabor, labels.fits.blob, labels.fits.grating
     drift = measures.drift(kernels, start)
     return {
         "label": labels.names,
@@ -324,6 +324,10 @@ def _measure_filters(
         "blob_chance": blob.chance,
         "blob_excess": blob.excess,
         "fit_p_value": labels.fits.p_value,
+        "grating": grating.r2,
+        "grating_chance": grating.chance,
+        "grating_excess": grating.excess,
+        "grating_p_value": labels.fits.grating_p_value,
         "degrees": tuned.degrees,
         "selectivity": tuned.selectivity,
         "frequency": tuned.frequency,

@@ -33,10 +33,14 @@ class Timeline(NamedTuple):
     Attributes:
         frames: The frames in order.
         knots: The time of each snapshot, from 0 for the first to 1 for the last.
+        axis: What the time is proportional to, such as ``"batches, log scale"``.
+        epochs: The time of each end of an epoch before the last snapshot.
     """
 
     frames: list[Frame]
     knots: np.ndarray
+    axis: str
+    epochs: np.ndarray
 
     @property
     def seconds(self) -> float:
@@ -67,7 +71,7 @@ def plan(moments: Sequence[Moment], pace: Pace) -> Timeline:
         [Frame(position=0.0, seconds=1.0), Frame(position=1.0, seconds=1.5),
          Frame(position=2.0, seconds=3.0)]
     """
-    knots = _knots(moments, pace.time)
+    knots, axis = _knots(moments, pace.time)
     before, after = pace.rest
     count = len(moments)
     moving = count / pace.fps if pace.seconds is None else pace.seconds - before - after
@@ -89,7 +93,32 @@ def plan(moments: Sequence[Moment], pace: Pace) -> Timeline:
             f"one picture would be shown for {longest:.0f} seconds, expected at most {_LONGEST:g}; "
             f"choose more fps, fewer seconds or less hold"
         )
-    return Timeline(frames, knots)
+    epochs = np.interp(epoch_ends(moments), np.arange(count), knots)
+    return Timeline(frames, knots, axis, epochs)
+
+
+def epoch_ends(moments: Sequence[Moment]) -> np.ndarray:
+    """Return the position of each end of an epoch among snapshots, before the last snapshot.
+
+    Between two snapshots it is interpolated by the batches, where they are known.
+
+    Example:
+        >>> moments = [Moment(0, 0), Moment(5, 0, epoch_batch=5, epoch_batches=10), Moment(30, 3)]
+        >>> epoch_ends(moments)
+        array([1.2, 1.6])
+    """
+    finished = np.maximum.accumulate([_finished_epochs(moment) for moment in moments])
+    numbers = np.arange(math.floor(finished[0]) + 1, math.ceil(finished[-1]))
+    after = np.searchsorted(finished, numbers)
+    before = after - 1
+    share = (numbers - finished[before]) / (finished[after] - finished[before])
+    positions: np.ndarray = before + share
+    return positions
+
+
+def _finished_epochs(moment: Moment) -> float:
+    batch, batches = moment.epoch_batch, moment.epoch_batches
+    return moment.epoch + (min(batch / batches, 1.0) if batch and batches else 0.0)
 
 
 def _long_enough(starts: np.ndarray) -> list[int]:
@@ -107,23 +136,24 @@ def _long_enough(starts: np.ndarray) -> list[int]:
     return shown
 
 
-def _knots(moments: Sequence[Moment], time: Time) -> np.ndarray:
-    """Return the time of each snapshot, from 0 for the first to 1 for the last."""
-    even = np.linspace(0.0, 1.0, len(moments))
-    if time == "snapshot":
-        return even
-    progress = np.maximum.accumulate(_progress(moments))
+def _knots(moments: Sequence[Moment], time: Time) -> tuple[np.ndarray, str]:
+    """Return the time of each snapshot, from 0 for the first to 1 for the last, and its axis."""
+    progress, axis = _progress(moments)
+    progress = np.maximum.accumulate(progress)
     if time == "log":
-        progress = np.log1p(progress)
+        progress, axis = np.log1p(progress), f"{axis}, log scale"
     span = progress[-1] - progress[0]
-    knots: np.ndarray = (progress - progress[0]) / span if span else even
-    return knots
+    if time == "snapshot" or not span:
+        return np.linspace(0.0, 1.0, len(moments)), "snapshots"
+    return (progress - progress[0]) / span, axis
 
 
-def _progress(moments: Sequence[Moment]) -> np.ndarray:
-    """Return the amount of training before each snapshot: batches, else epochs, else steps."""
+def _progress(moments: Sequence[Moment]) -> tuple[np.ndarray, str]:
+    """Return the training before each snapshot and its unit: batches, else epochs, else steps."""
     batches = [moment.batch for moment in moments if moment.batch is not None]
     if len(batches) == len(moments):
-        return np.array(batches, np.float64)
+        return np.array(batches, np.float64), "batches"
     epochs = [moment.epoch for moment in moments]
-    return np.array(epochs if any(epochs) else [moment.step for moment in moments], np.float64)
+    if any(epochs):
+        return np.array(epochs, np.float64), "epochs"
+    return np.array([moment.step for moment in moments], np.float64), "steps"

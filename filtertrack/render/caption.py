@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import ImageFont
 
-from filtertrack.errors import printable
+from filtertrack.errors import counted, printable
 from filtertrack.render.palette import BACKGROUND, FIRST, OUTLINE, OUTLINED, TEXT
-from filtertrack.render.sparkline import Curve, Log, Metric, Sparkline, metrics_of
+from filtertrack.render.sparkline import Axis, Curve, Log, Metric, Sparkline, metrics_of
 from filtertrack.render.text import (
     QUIET,
     cut,
     font,
     font_size,
+    joined_lines,
     line,
     line_height,
     paste,
@@ -28,6 +29,10 @@ _STROKE = 0.1
 """Width of a plot's lines, in font sizes; at least one pixel."""
 _SQUARE = 0.7
 """Side of the legend's coloured squares, in font sizes."""
+_SMALL = 0.8
+"""Size of the text about the plots, as a share of the font size where that is not the smallest."""
+_NARROWEST_PLOT = 4
+"""Width of a plot without the labels beside it, in font sizes, at least."""
 _MISSING = "–"
 _MOST_METRICS = 32
 _LONGEST_NAME = 200
@@ -39,14 +44,16 @@ class Caption:
 
     Every metric that occurs anywhere in the run has a fixed position from the first frame on, wide
     enough for all of its values. A snapshot without a value of its own shows the last one logged.
-    At most 32 metrics are shown, and the number of the others.
+    At most 32 metrics are shown, and the number of the others. Beside each plot are its lowest and
+    highest value; below the plots is a line about their horizontal axis and their values.
 
     Args:
         title: Such as the layer's name.
         moments: Of the snapshots.
         logs: For each of one or two runs, each snapshot's metrics.
-        knots: The time of each snapshot in the animation, from 0 to 1.
+        axis: The time of each snapshot in the animation, and of the ends of epochs.
         width: Width of the caption, in pixels.
+        averaged: Names of the metrics that are means since the snapshot before.
 
     Attributes:
         height: Height of the caption, in pixels; even, as video requires.
@@ -57,12 +64,16 @@ class Caption:
         title: str,
         moments: Sequence[Moment],
         logs: Sequence[Sequence[Log]],
-        knots: np.ndarray,
+        axis: Axis,
         width: int,
+        *,
+        averaged: Sequence[str] = (),
     ) -> None:
-        self._moments, self._knots, self._width = moments, knots, width
+        self._moments, self._axis, self._width = moments, axis, width
         self._size = font_size(width)
         self._bold, self._plain = font(self._size, bold=True), font(self._size)
+        small = max(font_size(0), round(_SMALL * self._size))
+        self._small, self._small_line = font(small), line_height(small)
         self._margin = self._size // 2
         self._line = line_height(self._size)
         self._inner_width = width - 2 * self._margin
@@ -70,28 +81,30 @@ class Caption:
         metrics, more = metrics_of(logs, _MOST_METRICS)
         self._more = f"… and {more} more" if more else ""
         self._readings = [_Reading(metric, self._plain, self._inner_width) for metric in metrics]
-        end = self._place_metrics(top, metrics)
+        end = self._place_metrics(top, metrics, averaged)
         self._more_at = (end, self._margin)
         height = end + (self._line if more else 0) + self._margin
         self.height = height + height % 2
+        self._still = self._draw_still()
 
     def _place_title(self, title: str) -> int:
-        """Place the title beside the step, or below it if both are too long for one line.
+        """Place the title beside the step, or in lines below it if both are too long for one line.
 
         Returns:
             The top of what comes below.
         """
         steps = [self._bold.getlength(describe(moment)) for moment in self._moments]
-        self._title = shortened(title, self._plain, self._inner_width)
-        width = self._plain.getlength(self._title)
-        below = max(steps, default=0) + 2 * self._size + width > self._inner_width
-        right_aligned = self._width - self._margin - math.ceil(width)
-        self._title_at = (
-            (self._margin + self._line, self._margin) if below else (self._margin, right_aligned)
-        )
-        return self._margin + (1 + below) * self._line
+        self._title = joined_lines(title.split(" · "), self._plain, self._inner_width)
+        width = self._plain.getlength(self._title[0])
+        top = self._margin + self._line
+        long = max(steps, default=0) + 2 * self._size + width > self._inner_width
+        if len(self._title) > 1 or long:
+            self._title_at = top, self._margin
+            return top + self._line * len(self._title)
+        self._title_at = self._margin, self._width - self._margin - math.ceil(width)
+        return top
 
-    def _place_metrics(self, top: int, metrics: Sequence[Metric]) -> int:
+    def _place_metrics(self, top: int, metrics: Sequence[Metric], averaged: Sequence[str]) -> int:
         """Place the metrics in rows and columns; the first row has plots below its values.
 
         Returns:
@@ -99,22 +112,49 @@ class Caption:
         """
         columns, spacing = self._columns()
         self._columns_left = [self._margin + spacing * column for column in range(columns)]
-        plot = (round(_PLOT_HEIGHT * self._line), spacing - self._size)
+        plotted = metrics[:columns]
+        self._label_width = self._widest_label(plotted)
+        plot = (round(_PLOT_HEIGHT * self._line), spacing - self._size - self._label_width)
         stroke = max(1.0, _STROKE * self._size)
-        self._plots = [Sparkline(metric, self._knots, plot, stroke) for metric in metrics[:columns]]
-        rows = math.ceil(len(metrics) / columns)
-        self._tops = [top + self._line * row for row in range(rows)]
-        self._tops[1:] = [row + plot[0] + self._margin for row in self._tops[1:]]
-        if not rows:
+        self._plots = [Sparkline(metric, self._axis, plot, stroke) for metric in plotted]
+        if not metrics:
+            self._tops, self._explained, self._explained_top = [], [], top
             return top
-        return self._tops[-1] + self._line + (plot[0] if rows == 1 else 0)
+        self._explained = self._explanation(averaged)
+        self._explained_top = top + self._line + plot[0] + self._margin // 2
+        below = self._explained_top + self._small_line * len(self._explained)
+        rows = math.ceil(len(metrics) / columns)
+        self._tops = [top, *(below + self._line * row for row in range(rows - 1))]
+        return below + self._line * (rows - 1)
+
+    def _explanation(self, averaged: Sequence[str]) -> list[str]:
+        """Return lines that say what the plots' horizontal axis and values are."""
+        parts = [f"horizontal: {self._axis.label}"]
+        if every := self._plots[0].tick_epochs:
+            parts.append("ticks: epochs" if every == 1 else f"ticks: every {every} epochs")
+        if averaged:
+            names = ", ".join(printable(cut(name, _LONGEST_NAME)) for name in averaged)
+            text = f"{names}: mean since the snapshot before"
+            if len(text) > _LONGEST_NAME or self._small.getlength(text) > self._inner_width:
+                text = counted(len(averaged), "means since the snapshot before")
+            parts.append(text)
+        return joined_lines(parts, self._small, self._inner_width)
+
+    def _widest_label(self, metrics: Sequence[Metric]) -> int:
+        """Return the width of the widest label beside a plot, in pixels, with the space before."""
+        values = [
+            curve.values[np.isfinite(curve.values)] for metric in metrics for curve in metric.curves
+        ]
+        texts = [number_text(f(each)) for each in values if len(each) for f in (np.min, np.max)]
+        return math.ceil(max(map(self._small.getlength, texts), default=0)) + self._size // 3
 
     def _columns(self) -> tuple[int, int]:
         """Return the number of metrics side by side, and the distance between them in pixels."""
         if not self._readings:
             return 1, self._inner_width
         available = self._inner_width + self._size
-        widest = max(reading.width for reading in self._readings)
+        narrowest = _NARROWEST_PLOT * self._size
+        widest = max(narrowest, *(reading.width for reading in self._readings))
         most = max(1, math.floor(available / (widest + self._size)))
         rows = math.ceil(len(self._readings) / most)
         columns = math.ceil(len(self._readings) / rows)
@@ -130,19 +170,45 @@ class Caption:
             ``uint8`` array of shape ``(height, width)``: entries of the palette.
         """
         snapshot = math.floor(position)
-        picture = np.full((self.height, self._width), BACKGROUND, np.uint8)
+        picture = self._still.copy()
         step = describe(self._moments[snapshot])
         paste(picture, (self._margin, self._margin), line(step, self._bold))
-        paste(picture, self._title_at, line(self._title, self._plain, TEXT, QUIET))
         for number, reading in enumerate(self._readings):
             row, column = divmod(number, len(self._columns_left))
             reading.draw(picture, (self._tops[row], self._columns_left[column]), snapshot)
-        if self._more:
-            paste(picture, self._more_at, line(self._more, self._plain, TEXT, QUIET))
-        time = float(np.interp(position, np.arange(len(self._knots)), self._knots))
+        knots = self._axis.knots
+        time = float(np.interp(position, np.arange(len(knots)), knots))
         for plot, left in zip(self._plots, self._columns_left, strict=False):
             paste(picture, (self._tops[0] + self._line, left), plot.draw(time))
         return picture
+
+    def _draw_still(self) -> np.ndarray:
+        """Draw what is the same in every frame."""
+        picture = np.full((self.height, self._width), BACKGROUND, np.uint8)
+        texts = [*self._title, self._more]
+        places = [
+            (self._title_at[0] + self._line * n, self._title_at[1]) for n in range(len(self._title))
+        ]
+        for at, text in zip([*places, self._more_at], texts, strict=True):
+            if text:
+                paste(picture, at, line(text, self._plain, TEXT, QUIET))
+        for number, text in enumerate(self._explained):
+            at = self._explained_top + self._small_line * number, self._margin
+            paste(picture, at, line(text, self._small, TEXT, QUIET))
+        for plot, left in zip(self._plots, self._columns_left, strict=False):
+            if plot.span:
+                self._draw_span(picture, plot, left + plot.shape[1] + self._label_width)
+        return picture
+
+    def _draw_span(self, picture: np.ndarray, plot: Sparkline, right: int) -> None:
+        """Draw the highest value at the upper end of a plot and the lowest at the lower end."""
+        low, high = map(number_text, plot.span or ())
+        lowest = plot.shape[0] - self._small_line
+        labels = {0: high, lowest: low} if low != high else {lowest // 2: low}
+        for offset, text in labels.items():
+            top = self._tops[0] + self._line + offset
+            left = right - math.ceil(self._small.getlength(text))
+            paste(picture, (top, left), line(text, self._small, TEXT, QUIET))
 
 
 class _Reading:

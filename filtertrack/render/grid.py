@@ -5,7 +5,7 @@ RGB picture. Every weight is a square of whole pixels, without interpolation.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Self
 
@@ -116,6 +116,11 @@ class Layout:
                 break
         scale -= scale % unit
         return cls(count, height, width, columns, max(1, scale), gap, slices)
+
+    def of_pixels(self) -> Self:
+        """Return the same layout for cells that have a value for each pixel."""
+        height, width = self.height * self.scale, self.width * self.scale
+        return replace(self, height=height, width=width, scale=1)
 
     @property
     def rows(self) -> int:

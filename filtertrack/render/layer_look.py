@@ -6,7 +6,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.render.caption import number_text
-from filtertrack.render.cells import View
+from filtertrack.render.cells import CURVE_WIDTH, View
 from filtertrack.render.look import Look, Scale
 from filtertrack.render.scale_bar import BarTexts
 from filtertrack.render.value_range import ValueRange, range_of_cells
@@ -15,7 +15,7 @@ from filtertrack.snapshot import LayerInfo
 NOTICEABLE = 1 / 256
 """Change of a weight that is drawn, at least, as a share of its filter's largest weight at the
 start: one grey level of 256. Smaller ones are drawn as no change."""
-_FULL_COLOUR = 4
+FULL_COLOUR = 4
 """Change that has the full colour, at least, in noticeable changes."""
 
 _SMOOTHED_SIDE = 5
@@ -73,17 +73,20 @@ def describe_scale(look: Look, view: View) -> str:
     return "" if look.scale is None or view.kind == "matrix" else _SCALES[look.scale]
 
 
-def describe_part(look: Look, *, unchanged: bool) -> str:
+def describe_part(look: Look, view: View, *, unchanged: bool) -> str:
     """Describe a part of a picture: the filters, or the difference from the start.
 
     Args:
         look: The look of the part.
+        view: How the layer is drawn.
         unchanged: Whether no difference is visible in it.
     """
     if not look.delta:
         return "filters"
     if unchanged:
         return f"learned: nothing (all changes are below {NOTICEABLE:.1%})"
+    if view.coloured:  # without a scale bar that says what no change looks like
+        return "learned: difference (grey: none)"
     return "learned: difference from the start"
 
 
@@ -109,7 +112,9 @@ def describe_cells(
     if view.kind == "heat map":
         parts.append(f"down: {_channels_text(look, range(info.shape[3]))}; across: positions")
     if view.kind == "curve":
-        parts.append("weights as a curve, spectrum beside it (0 to -60 dB)")
+        parts.append("weights as a curve")
+        if view.width > CURVE_WIDTH:
+            parts.append("spectrum beside it, 0 to -60 dB")
     if view.cells_per_filter > 1:
         parts.append(f"a cell a channel: {_channels_text(look, range(info.shape[3]))}")
     if view.channels is not None:
@@ -191,4 +196,4 @@ def range_of_changes(values: ValueRange, noticeable: np.ndarray) -> ValueRange:
         values: The range of the differences of each cell.
         noticeable: The change of each cell that is drawn, at least.
     """
-    return values.reaching(_FULL_COLOUR * noticeable).zero_centred()
+    return values.reaching(FULL_COLOUR * noticeable).zero_centred()

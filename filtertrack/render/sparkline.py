@@ -1,7 +1,8 @@
 """Small plots of metrics over training, with a marker for the current time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -14,9 +15,48 @@ _OVERSAMPLING = 4
 _VALIDATION = "val_"
 _FAINT, _DIM = 1, 2
 """Shades of the axis, and of what is still to come."""
+_TICK_DISTANCE, _TICK_HEIGHT = 5, 0.2
+"""Distance of two ticks at least, in line widths; and their height, as a share of the plot's."""
 
 Log: TypeAlias = Mapping[str, float] | None
 """A snapshot's metrics; None if nothing is known of its weights, not even the metrics before."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """The horizontal axis of a plot.
+
+    Attributes:
+        knots: The time of each snapshot, from 0 to 1.
+        label: What the time is proportional to, such as ``"batches"``.
+        epochs: The times at which epochs 1, 2, 3, … ended.
+    """
+
+    knots: np.ndarray
+    label: str = "snapshots"
+    epochs: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+def spaced_marks(marks: np.ndarray, least: float) -> tuple[int, np.ndarray]:
+    """Choose every mark of an axis, or every second, fifth, tenth and so on.
+
+    Args:
+        marks: Positions of the marks 1, 2, 3, …, in ascending order.
+        least: The smallest distance of two chosen marks.
+
+    Returns:
+        The number between two chosen marks, and their positions.
+
+    Example:
+        >>> spaced_marks(np.array([0, 2, 4, 6]), 3)
+        (2, array([2, 6]))
+    """
+    every = (factor * 10**power for power in count() for factor in (1, 2, 5))
+    return next(
+        (number, marks[number - 1 :: number])
+        for number in every
+        if (np.diff(marks[number - 1 :: number]) >= least).all()
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,20 +145,28 @@ class Sparkline:
 
     Args:
         metric: The metric.
-        knots: The time of each snapshot, from 0 to 1.
+        axis: The horizontal axis; ends of epochs are ticks on it, where there is space for them.
         shape: Height and width of the plot, in pixels.
         stroke: Width of the lines, in pixels.
+
+    Attributes:
+        shape: Height and width, in pixels.
+        tick_epochs: Number of epochs between two ticks; 0 without ticks.
+        span: The lowest and the highest value; None without values.
     """
 
-    def __init__(
-        self, metric: Metric, knots: np.ndarray, shape: tuple[int, int], stroke: float
-    ) -> None:
-        self._shape, self._stroke = shape, stroke
+    def __init__(self, metric: Metric, axis: Axis, shape: tuple[int, int], stroke: float) -> None:
+        self.shape, self._stroke = shape, stroke
         self._margin = 2 * stroke + 1
+        columns = np.rint([self._column(time) for time in axis.epochs]).astype(int)
+        epochs, self._ticks = spaced_marks(columns, _TICK_DISTANCE * max(1, round(stroke)))
+        self.tick_epochs = epochs if len(self._ticks) else 0
+        knots = axis.knots
         self._dot_offsets = np.arange(-int(self._margin), int(self._margin) + 1)
         shown = [curve.logged & np.isfinite(curve.values) for curve in metric.curves]
         values = [curve.values[s] for curve, s in zip(metric.curves, shown, strict=True)]
         span = np.concatenate(values)
+        self.span = (float(span.min()), float(span.max())) if len(span) else None
         self._curves = [(knots[s], self._rows(v, span)) for v, s in zip(values, shown, strict=True)]
         self._bright, self._dim = (self._draw_curves(shade) for shade in (SHADES, _DIM))
 
@@ -141,11 +189,11 @@ class Sparkline:
         return picture
 
     def _column(self, time: float) -> float:
-        return self._margin + time * (self._shape[1] - 1 - 2 * self._margin)
+        return self._margin + time * (self.shape[1] - 1 - 2 * self._margin)
 
     def _rows(self, values: np.ndarray, span: np.ndarray) -> np.ndarray:
         """Return the row of each value in a plot that spans the values of ``span``."""
-        bottom = self._shape[0] - 1 - self._margin
+        bottom = self.shape[0] - 1 - self._margin
         low, high = (span.min() / 2, span.max() / 2) if len(span) else (0.0, 0.0)
         if not low < high:
             return np.full(len(values), (bottom + self._margin) / 2)
@@ -154,8 +202,11 @@ class Sparkline:
         return rows
 
     def _draw_curves(self, shade: int) -> np.ndarray:
-        picture = np.full(self._shape, BACKGROUND, np.uint8)
+        picture = np.full(self.shape, BACKGROUND, np.uint8)
         picture[-1] = ramp_entry(TEXT, _FAINT)
+        picture[-max(2, round(_TICK_HEIGHT * self.shape[0])) :, self._ticks] = ramp_entry(
+            TEXT, _FAINT
+        )
         # In reverse, so that the first curve (training) lies over the second.
         for ramp, (knots, rows) in reversed(list(enumerate(self._curves, start=FIRST))):
             self._blend(picture, self._coverage(knots, rows), ramp, shade)
@@ -163,7 +214,7 @@ class Sparkline:
 
     def _coverage(self, knots: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the share of each pixel that a curve covers, from 0 to 1."""
-        height, width = self._shape
+        height, width = self.shape
         large = Image.new("L", (width * _OVERSAMPLING, height * _OVERSAMPLING))
         points = [
             ((self._column(time) + 0.5) * _OVERSAMPLING, (row + 0.5) * _OVERSAMPLING)

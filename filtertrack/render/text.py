@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,6 +106,18 @@ def shortened(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
     ends = range(len(text))
     start = bisect_left(ends, True, key=lambda n: face.getlength(f"…{text[n:]}") <= width)
     return f"…{text[start:]}" if start < len(text) else ""
+
+
+def joined_lines(parts: Sequence[str], face: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """Join phrases in lines of at most a width in pixels; a longer phrase is shortened."""
+    lines: list[str] = []
+    for part in parts:
+        joined = f"{lines[-1]} · {part}" if lines else ""
+        if joined and face.getlength(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(shortened(part, face, width))
+    return lines
 
 
 def paste(picture: np.ndarray, at: tuple[int, int], part: np.ndarray) -> None:

@@ -29,6 +29,10 @@ class ValueRange:
         """Return the range that covers both."""
         return type(self)(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
+    def of_cells(self, cells: slice) -> Self:
+        """Return the ranges of some of the cells."""
+        return type(self)(self.low[cells], self.high[cells])
+
     def zero_centred(self) -> Self:
         """Return the smallest range with zero in its middle that covers this one.
 

@@ -88,6 +88,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             "/palette": self._palette,
             "/runs": self._runs,
             "/layers": self._layers,
+            "/parts": self._parts,
             "/steps": self._steps,
             "/cells": self._cells,
             "/order": self._order,
@@ -125,6 +126,12 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         with self._memory.reserve(_LAYERS_BYTES):
             answer = page_api.describe_run(run)
         return _json(request, answer)
+
+    def _parts(self, request: wrappers.Request) -> Response:
+        run, query, info = self._open_layer(request)
+        with self._reserve(info):
+            answer = page_api.default_parts(run, info)
+        return _json(request, answer, query.max_age(_MAX_AGE))
 
     def _steps(self, request: wrappers.Request) -> Response:
         run, query = self._open_run(request)

@@ -61,6 +61,10 @@ class Query:
             return None
         return "strongest" if text == "strongest" else _number(name, text)
 
+    def names(self, name: str) -> list[str]:
+        """Return texts that are separated by commas."""
+        return self.text(name).split(",")
+
     def max_age(self, seconds: int) -> int:
         """Return how long a browser may cache the answer: ``seconds`` if a version is named.
 
@@ -78,16 +82,22 @@ class Query:
         return number
 
     def animation_options(self, info: LayerInfo) -> dict[str, object]:
-        """Return the options of ``animate`` for a layer: those of ``Look`` given here, and fps."""
+        """Return the options of ``animate`` for a layer that are given.
+
+        These are the options of ``Look``, ``one_scale`` and ``fps``.
+        """
         readers: dict[str, Callable[[str], object]] = {
             "filters": self.numbers,
             "channels": self.channels,
+            "channel_names": self.names,
         }
         options: dict[str, object] = {"layers": [info.name]}
         for option in LOOK_OPTIONS:
             if self.text(option.name):
                 read = self.flag if option.flag else readers.get(option.name, self.text)
                 options[option.name] = read(option.name)
+        if self.text("one_scale"):
+            options["one_scale"] = self.flag("one_scale")
         if self.text("fps"):
             options["fps"] = float(self.number("fps"))
         return options

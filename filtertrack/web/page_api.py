@@ -1,4 +1,4 @@
-"""What the page asks for, except cells: settings, layers, steps, orders, curves and labels.
+"""What the page asks for, except cells: settings, layers, parts, steps, orders, measures.
 
 ``http_api.md`` lists the routes over which TensorBoard serves these answers.
 """
@@ -10,17 +10,19 @@ import numpy as np
 
 from filtertrack import measures
 from filtertrack.errors import FiltertrackError
+from filtertrack.outputs.picture_parts import is_small, start_is_strong
 from filtertrack.outputs.run_selection import default_layer
 from filtertrack.render.cells import Kind, explain, to_channels, view_of
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
 from filtertrack.render.filter_order import arrange
-from filtertrack.render.look import GREY, LOOK_OPTIONS, ORDERS, Order
+from filtertrack.render.layer_look import FULL_COLOUR, NOTICEABLE
+from filtertrack.render.look import DIVERGING, GREY, LOOK_OPTIONS, ORDERS, Order
 from filtertrack.render.palette import NOT_FINITE_RGB, THEMES, Rgb, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.run import Run
 from filtertrack.web.payload import MOST_ACROSS, filters_per_page, is_cut, read_first
 
-COLORMAPS = (GREY, "viridis", "cividis", "magma", "RdBu_r", "PuOr_r")
+COLORMAPS = (GREY, "viridis", "cividis", "magma", DIVERGING, "PuOr_r")
 """The colormaps that the page offers, all safe for the colour-blind; the last two are diverging,
 for zero-centred ranges."""
 
@@ -37,17 +39,31 @@ class OptionSettings(TypedDict):
     choices: list[str]
 
 
+class DefaultColormaps(TypedDict):
+    """The colormaps of layers with one value a weight, where none is chosen."""
+
+    filters: str
+    learned: str
+
+
 class PageSettings(TypedDict):
     """What the page needs to know before it shows a run.
 
     Attributes:
         look: The options of ``Look`` by name; of the colormaps those that the page offers.
+        colormaps: Of each part of a picture: the filters, and their difference from the start.
+        noticeable: Change of a weight that is drawn, at least, as a share of its filter's largest
+            weight at the start.
+        full_colour: Change that has the full colour, at least, in noticeable changes.
         formats: File name endings of the animations that can be saved.
         not_finite: The colour of NaN and infinity, as RGB.
         separators: Theme to the colour between cells, as RGB.
     """
 
     look: dict[str, OptionSettings]
+    colormaps: DefaultColormaps
+    noticeable: float
+    full_colour: float
     formats: list[str]
     not_finite: Rgb
     separators: dict[str, Rgb]
@@ -87,6 +103,16 @@ class RunSummary(TypedDict):
 
     layers: list[LayerSummary]
     default_layer: str
+
+
+class DefaultParts(TypedDict):
+    """What a picture of a layer shows beside the filters, where it is not chosen.
+
+    Attributes:
+        learned: Whether their difference from the start is shown.
+    """
+
+    learned: bool
 
 
 class StepList(TypedDict):
@@ -150,6 +176,9 @@ def page_settings() -> PageSettings:
         endings.setdefault(form.mime, ending)  # .apng is another ending of .png
     return {
         "look": look,
+        "colormaps": {"filters": GREY, "learned": DIVERGING},
+        "noticeable": NOTICEABLE,
+        "full_colour": FULL_COLOUR,
         "formats": list(endings.values()),
         "not_finite": NOT_FINITE_RGB,
         "separators": {name: theme.separator for name, theme in THEMES.items()},
@@ -180,6 +209,22 @@ def _describe_layer(info: LayerInfo) -> LayerSummary:
         "cut_channels": MOST_ACROSS if is_cut(info, view) else None,
         "about": explain(info),
     }
+
+
+def default_parts(run: Run, info: LayerInfo) -> DefaultParts:
+    """Return what a picture of a layer shows by default: see ``picture_parts.parts_of``.
+
+    The start is the first readable snapshot, and the end the last one. Where no snapshot can be
+    read, only the filters are shown.
+    """
+    if is_small(info):
+        return {"learned": True}
+    steps = run.steps
+    try:
+        start, end = (read_first(run, info, each) for each in (steps, steps[::-1]))
+    except FiltertrackError:  # the page shows the reason at each step
+        return {"learned": False}
+    return {"learned": start_is_strong(start, end)}
 
 
 def describe_steps(run: Run, known: str = "") -> StepList:

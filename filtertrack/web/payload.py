@@ -19,6 +19,7 @@ from zlib_ng import zlib_ng
 from filtertrack.errors import FiltertrackError
 from filtertrack.render.cells import View, to_cells, view_of
 from filtertrack.render.grid import PAGE
+from filtertrack.render.layer_look import noticeable_change
 from filtertrack.render.look import Channels
 from filtertrack.snapshot import LayerInfo, Moment, describe, total_bytes
 from filtertrack.storage.run import Run
@@ -71,6 +72,8 @@ class CellsHead(TypedDict):
         next: The first step that is left for another answer; None at the end.
         type: ``"float32"`` or ``"float64"``; None without arrays.
         shape: Of each array: cells, height, width and 1 or 3 channels; None without arrays.
+        noticeable: The change of each cell that is drawn, at least; None unless the difference from
+            the start is requested.
     """
 
     moments: list[MomentSummary]
@@ -78,6 +81,7 @@ class CellsHead(TypedDict):
     next: int | None
     type: str | None
     shape: tuple[int, ...] | None
+    noticeable: list[float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,8 @@ def cells_at(
     """Pack the cells of a part of a layer at the snapshots from ``first`` to ``last``.
 
     An answer holds as many snapshots as its limits allow; its head says where to continue. Rank-1
-    patterns have the sign that each snapshot gives them alone; the page aligns them.
+    patterns have the sign that each snapshot gives them alone; the page aligns them. Differences
+    are sent whole; the page leaves out those that are not noticeable, which depends on the scale.
 
     Args:
         part: The part of the layer.
@@ -151,9 +156,12 @@ def cells_at(
         FiltertrackError: If ``part.delta`` and no snapshot of the run can be read.
     """
     view = view_of(part.info, part.channels, curves=False)
-    start = None
+    start = noticeable = None
     if part.delta:
-        start = _select(part, read_first(part.run, part.info, part.run.steps)).astype(np.float64)
+        first_kernels = read_first(part.run, part.info, part.run.steps)
+        noticeable = noticeable_change(_cells(part, view, first_kernels, None)).tolist()
+        start = _select(part, first_kernels).astype(np.float64)
+        del first_kernels
     steps = [step for step in part.run.steps if first <= step <= last]
     most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, total_bytes([part.info]))))
     arrays: list[np.ndarray] = []
@@ -178,6 +186,7 @@ def cells_at(
         "next": steps[done] if done < len(steps) else None,
         "type": arrays[0].dtype.name if arrays else None,
         "shape": arrays[0].shape if arrays else None,
+        "noticeable": noticeable,
     }
     return pack(head, arrays), not damaged
 

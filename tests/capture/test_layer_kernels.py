@@ -104,6 +104,96 @@ def test_an_effective_kernel_replaces_those_of_the_layers_inside(keras):
     assert names(raw) == ["pixel/conv"]
 
 
+def pixel_cnn(keras):
+    """Return a model as in Keras's example of a PixelCNN, with its own ``PixelConvLayer``."""
+    layers, ops = keras.layers, keras.ops
+
+    class PixelConvLayer(layers.Layer):
+        def __init__(self, mask_type, **kwargs):
+            super().__init__()
+            self.mask_type = mask_type
+            self.conv = layers.Conv2D(**kwargs)
+
+        def build(self, input_shape):
+            self.conv.build(input_shape)
+            kernel_shape = ops.shape(self.conv.kernel)
+            self.mask = np.zeros(shape=kernel_shape)
+            self.mask[: kernel_shape[0] // 2, ...] = 1.0
+            self.mask[kernel_shape[0] // 2, : kernel_shape[1] // 2, ...] = 1.0
+            if self.mask_type == "B":
+                self.mask[kernel_shape[0] // 2, kernel_shape[1] // 2, ...] = 1.0
+
+        def call(self, inputs):
+            self.conv.kernel.assign(self.conv.kernel * self.mask)
+            return self.conv(inputs)
+
+    class ResidualBlock(layers.Layer):
+        def __init__(self, filters, **kwargs):
+            super().__init__(**kwargs)
+            self.conv1 = layers.Conv2D(filters, 1, activation="relu")
+            self.pixel_conv = PixelConvLayer(
+                "B", filters=filters // 2, kernel_size=3, padding="same"
+            )
+            self.conv2 = layers.Conv2D(filters, 1, activation="relu")
+
+        def call(self, inputs):
+            return layers.add([inputs, self.conv2(self.pixel_conv(self.conv1(inputs)))])
+
+    stem = PixelConvLayer("A", filters=4, kernel_size=5, padding="same")
+    model = built(keras, stem, ResidualBlock(4, name="block"), layers.Conv2D(1, 1), shape=(6, 6, 1))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model, stem
+
+
+def test_a_masked_kernel_is_stored_as_the_layer_convolves_with_it(keras, rng, tmp_path, caplog):
+    """With the function that the log suggests, at every step from 0 on: masked weights are zero."""
+    model, stem = pixel_cnn(keras)
+    (remark,) = TrackedLayers(model).remarks
+    assert "pixel_conv_layer/conv, block/pixel_conv/conv: a class of its own" in remark
+    expression = remark.partition("kernel=")[2]
+    assert expression == "lambda layer: layer.conv.kernel * layer.mask"
+    x = rng.normal(size=(8, 6, 6, 1)).astype("float32")
+    with caplog.at_level(logging.INFO, "filtertrack"):
+        tracker = FilterTracker(tmp_path, kernel=eval(expression), schedule=1)  # noqa: S307
+        model.fit(x, x, batch_size=4, epochs=2, verbose=0, callbacks=[tracker])
+    assert not [r.message for r in caplog.records if "class of its own" in r.message]
+    run = Run(tmp_path)
+    assert list(run.layers) == [
+        *("pixel_conv_layer", "block/conv1", "block/pixel_conv", "block/conv2", "conv2d"),
+    ]
+    masked = stem.mask.transpose(3, 0, 1, 2) == 0
+    assert run.steps == [0, 1, 2, 3, 4]
+    for step in run.steps:
+        stored = run.kernels("pixel_conv_layer", step)
+        np.testing.assert_array_equal(stored == 0, masked)
+    expected = keras.ops.convert_to_numpy(stem.conv.kernel).transpose(3, 0, 1, 2)
+    np.testing.assert_array_equal(stored[~masked], expected[~masked])
+    assert expected[masked].any()  # of the variable, the optimizer's last step
+
+
+def test_the_log_suggests_the_mask_of_a_convolution_itself(keras):
+    """But no array that is no mask, or that its ``call`` does not use."""
+
+    class Causal(keras.layers.Conv2D):
+        def build(self, shape):
+            super().build(shape)
+            ones, lower = np.ones(self.kernel.shape, "float32"), np.tri(3, dtype="float32")
+            self.mask = keras.ops.convert_to_tensor(ones * lower[..., None, None])
+            self.scale = 2 * ones
+
+        def call(self, x):
+            return keras.ops.conv(x, self.kernel * self.mask, padding="valid")
+
+    class Scaled(Causal):
+        def call(self, x):
+            return keras.ops.conv(x, self.kernel * self.scale, padding="valid")
+
+    (remark,) = TrackedLayers(built(keras, Causal(4, 3))).remarks
+    assert remark.endswith("name that with kernel=lambda layer: layer.kernel * layer.mask")
+    (remark,) = TrackedLayers(built(keras, Scaled(4, 3))).remarks
+    assert remark.endswith("name that with kernel=")
+
+
 def equalized(keras):
     """Return StyleGAN's convolution: ``kernel`` is a size, and the weight another attribute."""
 

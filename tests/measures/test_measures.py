@@ -6,7 +6,7 @@ import pytest
 
 from filtertrack import measures
 from filtertrack.measures.spatial_structure import _laplacians
-from filtertrack.measures.templates import _blobs, _gabors, _noise_fits
+from filtertrack.measures.templates import _blobs, _fine_gratings, _gabors, _noise_fits
 
 OF_A_SNAPSHOT = [
     measures.colour_share,
@@ -130,7 +130,7 @@ def test_large_layers_take_little_memory(measure, shape):
     """Below 150 MB, with what is cached for the next layer."""
     kernels = np.random.default_rng(0).normal(size=shape[1:]).astype(np.float32)
     kernels = np.stack([kernels * (1 + number % 7) for number in range(shape[0])])
-    for kept in (_laplacians, _gabors, _blobs, _noise_fits):
+    for kept in (_laplacians, _gabors, _blobs, _fine_gratings, _noise_fits):
         kept.cache_clear()
     arguments = (kernels,) if measure in OF_A_SNAPSHOT else (kernels, kernels)
     tracemalloc.start()

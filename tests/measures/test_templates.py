@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 
 from filtertrack.measures import fit_templates
-from filtertrack.measures.templates import _noise_fits
+from filtertrack.measures.templates import _fine_gratings, _noise_fits
 
 
 def coordinates(height, width):
@@ -171,18 +171,49 @@ def test_blobs_in_any_pose_fit_well(size, tints, rng):
     assert ((ratio > 0.7) & (ratio < 1.4)).all()
 
 
-@pytest.mark.parametrize("size", [3, 5, 7])
+@pytest.mark.parametrize("size", [3, 5, 6, 7])
 def test_noise_fits_as_well_as_chance(size):
     """R² of noise and of its shuffles agree on average; p-values are about uniform."""
     rng = np.random.default_rng(11)
     fits = fit_templates(rng.normal(size=(1000, size, size, 1)))
-    for fit in (fits.gabor, fits.blob):
+    for fit in (fits.gabor, fits.blob, fits.grating):
         assert fit.r2.mean() == pytest.approx(fit.chance.mean(), abs=0.015)
         assert fit.excess.mean() == pytest.approx(0, abs=0.05)
         assert ((fit.r2 >= 0) & (fit.r2 <= 1)).all()
-    assert 0.02 <= (fits.p_value <= 0.05).mean() <= 0.08
-    assert (fits.p_value > 0).all()
-    assert (fits.p_value <= 1).all()
+    for p_value in (fits.p_value, fits.grating_p_value):
+        assert 0.02 <= (p_value <= 0.05).mean() <= 0.08
+        assert (p_value > 0).all()
+        assert (p_value <= 1).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (6, 6), (7, 4), (8, 9)])
+def test_chequers_and_stripes_of_two_pixels_are_fine_gratings(shape):
+    """R² is nearly 1, of coarser patterns low; size and angle are those of the stripes."""
+    y, x = np.indices(shape)
+    patterns = np.stack([(-1.0) ** (y + x), (-1.0) ** x, (-1.0) ** y, x - 2.0, np.sin(2 * x)])
+    fits = fit_templates(patterns[..., None])
+    assert (fits.grating.r2[:3] > 0.85).all()
+    assert (fits.grating.r2[3:] < 0.8).all()
+    np.testing.assert_allclose(fits.grating.size[:3], [np.sqrt(2), 2, 2])
+    assert fits.grating.degrees[1:3].tolist() == [90, 0]
+    assert (fits.grating_p_value[:3] <= 0.01).all()
+    assert (fits.gabor.r2[3:] > fits.grating.r2[3:]).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (6, 6), (7, 4)])
+def test_templates_of_fine_gratings_are_not_rounding_errors(shape):
+    """The sine of a chequerboard is zero at all pixels, and so is its template."""
+    size = np.linalg.norm(_fine_gratings(*shape).weights, axis=1)
+    assert ((size < 1e-6) | (np.abs(size - 1) < 1e-6)).all()
+    assert (size < 1e-6).any()
+
+
+def test_filters_that_are_shrunk_are_not_fitted_with_fine_gratings(rng):
+    """What is fine in the shrunk filter is not fine in the filter."""
+    fits = fit_templates(rng.normal(size=(2, 57, 50, 1)))
+    assert np.isfinite(fits.gabor.r2).all()
+    assert np.isnan([*fits.grating]).all()
+    assert fits.grating_p_value.tolist() == [1, 1]
 
 
 def test_excess_is_r2_beyond_chance(rng):
@@ -236,6 +267,7 @@ def test_fits_mirror_with_the_filter(rng):
         found = fit_templates(other)
         np.testing.assert_allclose(found.gabor.r2, one.gabor.r2, atol=1e-5)
         np.testing.assert_allclose(found.blob.r2, one.blob.r2, atol=1e-5)
+        np.testing.assert_allclose(found.grating.r2, one.grating.r2, atol=1e-5)
         assert np.abs((found.gabor.degrees - degrees + 90) % 180 - 90).max() < 1e-6
 
 
@@ -271,8 +303,8 @@ def test_fits_are_reproducible(rng):
 def test_undefined_filters_are_not_fitted(kernels):
     """R² is NaN, the p-value 1."""
     fits = fit_templates(kernels)
-    assert fits.p_value.tolist() == [1] * len(kernels)
-    for fit in (fits.gabor, fits.blob):
+    assert fits.p_value.tolist() == fits.grating_p_value.tolist() == [1] * len(kernels)
+    for fit in (fits.gabor, fits.blob, fits.grating):
         for values in (*fit, fit.excess):
             assert np.isnan(values).tolist() == [True] * len(kernels)
 

@@ -13,6 +13,7 @@ from filtertrack.outputs.timeline import plan
 from filtertrack.render.caption import Caption
 from filtertrack.render.look import Look
 from filtertrack.render.palette import LEVELS, SEPARATOR, grid_palette
+from filtertrack.render.sparkline import Axis
 
 
 def test_a_constant_filter_does_not_flicker(make_run, conv_info, tmp_path, decoded, frames_of):
@@ -88,7 +89,9 @@ def test_the_headline_names_the_channels(colour_run, channels, title, frames_of)
     title = title.format((values[:, 0] ** 2 / np.square(values).sum(axis=1)).mean())
     moments = select_from_run(colour_run).moments
     logs = [[moment.metrics for moment in run] for run in moments]
-    caption = Caption(title, moments[0], logs, drawing.timeline.knots, drawing.shape[1])
+    timeline = drawing.timeline
+    axis = Axis(timeline.knots, timeline.axis, timeline.epochs)
+    caption = Caption(title, moments[0], logs, axis, drawing.shape[1])
     first = next(iter(drawing.pictures()))
     np.testing.assert_array_equal(first[: caption.height], caption.draw(0))
 
@@ -215,7 +218,7 @@ def test_unusual_layers_have_an_animation(make_run, conv_info, tmp_path, decoded
     """1x1, deep and many filters, two channels, one row: one frame a snapshot."""
     run = make_run(conv_info(kernel_shape=kernel_shape), steps=range(3))
     for ending in ("gif", "mp4"):
-        frames = decoded(animate(run, tmp_path / f"a.{ending}", size=300).path)
+        frames = decoded(animate(run, tmp_path / f"a.{ending}", size=300, hold=(0, 0)).path)
         assert len(frames) == 3
         assert max(frames.shape[1:3]) <= 460
 

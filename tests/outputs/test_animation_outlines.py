@@ -128,7 +128,8 @@ def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded, fram
 @pytest.mark.parametrize("ending", ["mp4", "webm"])
 def test_outlines_of_a_video_are_distinguishable(planted_run, tmp_path, decoded, ending):
     """After compression each is nearest to its own colour."""
-    frames = decoded(animate(planted_run, tmp_path / f"a.{ending}", outline=True).path)
+    options = {"outline": True, "hold": (0, 0)}
+    frames = decoded(animate(planted_run, tmp_path / f"a.{ending}", **options).path)
     drawing = outlined_frames(planted_run, layers="conv1", indexed=False, even=True)
     (grid,) = drawing._arranged.grids
     assert grid.layout.gap % 2 == 0

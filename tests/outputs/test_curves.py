@@ -131,7 +131,7 @@ def test_the_x_axis_counts_epochs_or_batches(measured, batches):
     """Epochs are linear; batches logarithmic from zero, with plain numbers."""
     for figure, word, scale in (
         (plot_trajectories(measured), "epochs", "linear"),
-        (plot_trajectories(batches), "batches", "symlog"),
+        (plot_trajectories(batches), "batches, log scale", "symlog"),
     ):
         bottom = rows(figure)[-1]
         assert [axes.get_xlabel() for axes in bottom] == [word] * 3
@@ -346,3 +346,37 @@ def test_drawing_sets_no_backend(planted_run, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "a.pdf").exists()
+
+
+def epoch_marks(axes):
+    """Return the batches with a vertical line for the end of an epoch, and the lines' name."""
+    marks = [line for line in axes.lines if "epochs" in line.get_label()]
+    return [round(line.get_xdata()[0]) for line in marks], {line.get_label() for line in marks}
+
+
+def test_ends_of_epochs_are_marked(batches):
+    """By a thin line in each axes with batches, named in the legend; the curves have no gap."""
+    figure = plot_trajectories(batches)
+    for axes in figure.axes:
+        assert epoch_marks(axes) == ([1080, 2060, 3040, 4020], {"ends of epochs"})
+    (legend,) = figure.legends
+    assert "ends of epochs" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_dense_epochs_are_thinned(conv_info, tmp_path, rng):
+    """On the logarithmic axis late epochs lie close together."""
+    info = conv_info(kernel_shape=(3, 3, 1, 2), bias=False)
+    run = Run.create(tmp_path / "dense", [info])
+    for epoch in range(61):
+        moment = Moment(10 * epoch, epoch, 10 * epoch, epoch_batch=0, epoch_batches=10)
+        kernel = rng.normal(size=info.kernel_shape).astype(np.float32)
+        run.append(Snapshot(moment, {info.kernel: kernel}))
+    figure = plot_trajectories(measure(run, steps=[0, *range(10, 601, 10)]))
+    marks, names = epoch_marks(figure.axes[0])
+    assert marks == [100, 200, 300, 400, 500]
+    assert names == {"every 10 epochs"}
+
+
+def test_an_axis_of_epochs_has_no_further_marks(measured):
+    """Its numbers are the epochs."""
+    assert epoch_marks(plot_trajectories(measured).axes[0]) == ([], set())

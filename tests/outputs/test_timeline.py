@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, Moment
 from filtertrack.outputs.animation_pace import SHORTEST, TIMES, Pace
-from filtertrack.outputs.timeline import plan
+from filtertrack.outputs.timeline import epoch_ends, plan
 from filtertrack.render.encoders.tick_clock import TickClock
 
 NEARLY = 1e-6
@@ -229,3 +229,54 @@ def test_rounding_to_ticks_keeps_frames_at_shortest():
     clock = TickClock(rate=100, longest=65535)
     timeline = plan(evenly(100), Pace(fps=50, hold=(0.375, 1)))
     assert min(clock.ticks(frame.seconds) for frame in timeline.frames) == 2
+
+
+@pytest.mark.parametrize(
+    ("moments", "axes"),
+    [
+        ([Moment(n, n // 4, n) for n in range(9)], ("batches", "batches, log scale")),
+        ([Moment(n, n) for n in range(9)], ("epochs", "epochs, log scale")),
+        ([Moment(10 * n, 0) for n in range(9)], ("steps", "steps, log scale")),
+        ([Moment(n, 0, 7) for n in range(9)], ("snapshots", "snapshots")),
+    ],
+    ids=["batches", "epochs", "steps", "no training"],
+)
+def test_axis_is_named(moments, axes):
+    """After what the time between snapshots is proportional to."""
+    axis = [plan(moments, Pace(time=time)).axis for time in ("snapshot", "epoch", "log")]
+    assert axis == ["snapshots", *axes]
+
+
+def within(epoch, batch, of=10):
+    """Return a moment within an epoch of ten batches, or at its start."""
+    return Moment(
+        10 * epoch + batch, epoch, 10 * epoch + batch, epoch_batch=batch, epoch_batches=of
+    )
+
+
+@pytest.mark.parametrize(
+    ("moments", "ends"),
+    [
+        (evenly(4), [1, 2]),
+        ([evenly(11)[n] for n in (0, 5, 10)], np.arange(1, 10) / 5),
+        ([within(0, 0), within(0, 5), within(1, 5), within(2, 0)], [1.5]),
+        ([within(0, 5, None), within(0, 9, None), within(1, 5, None), within(2, 5, None)], [2]),
+        ([Moment(n, n // 3, n) for n in range(9)], [3]),
+        ([Moment(0, 0), Moment(10, 0), Moment(100, 0), Moment(500, 4)], [2.25, 2.5, 2.75]),
+        ([Moment(n, 0) for n in range(5)], []),
+        ([Moment(4, 4), Moment(5, 5)], []),
+    ],
+    ids=["each", "every fifth", "between", "unknown length", "by hand", "gap", "none", "one epoch"],
+)
+def test_ends_of_epochs(moments, ends):
+    """At the first snapshot after each end, or between two snapshots where batches are known."""
+    np.testing.assert_allclose(epoch_ends(moments), ends)
+
+
+@given(runs(), paces())
+def test_times_of_epochs_are_inside_the_animation(moments, pace):
+    """In ascending order, one for each epoch."""
+    timeline = planned(moments, pace)
+    assert (np.diff(timeline.epochs) >= 0).all()
+    assert ((timeline.epochs >= 0) & (timeline.epochs <= 1)).all()
+    assert len(timeline.epochs) == max(0, moments[-1].epoch - moments[0].epoch - 1)

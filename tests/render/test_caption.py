@@ -18,6 +18,7 @@ from filtertrack.render.palette import (
     TEXT,
     ramp_entry,
 )
+from filtertrack.render.sparkline import Axis
 from filtertrack.render.text import QUIET, font, font_size, line
 
 
@@ -25,7 +26,7 @@ def caption(*logs, title="conv1", width=400):
     """Return the caption of one run or two, with one snapshot per epoch."""
     count = len(logs[0])
     moments = [Moment(step, step, 10 * step) for step in range(count)]
-    return Caption(title, moments, logs, np.linspace(0, 1, count), width)
+    return Caption(title, moments, logs, Axis(np.linspace(0, 1, count)), width)
 
 
 def values(count=3, **metrics):
@@ -50,7 +51,9 @@ def first_line(drawn, picture):
 def marker(drawn, picture):
     """Return the column of the only plot's marker: the only column without background."""
     top = drawn._tops[0] + drawn._line
-    plot = picture[top : top + len(drawn._plots[0].draw(0))]
+    height, width = drawn._plots[0].shape
+    left = drawn._columns_left[0]
+    plot = picture[top : top + height, left : left + width]
     (column,) = np.flatnonzero((plot != BACKGROUND).all(axis=0))
     return column
 
@@ -213,8 +216,8 @@ def test_marker_follows_the_knots():
     """With uneven times the first snapshots are close together."""
     moments = [Moment(step, step) for step in range(3)]
     log = values(loss=0.5)
-    early = Caption("conv1", moments, [log], np.array([0.0, 0.1, 1.0]), 400)
-    even = Caption("conv1", moments, [log], np.array([0.0, 0.5, 1.0]), 400)
+    early = Caption("conv1", moments, [log], Axis(np.array([0.0, 0.1, 1.0])), 400)
+    even = Caption("conv1", moments, [log], Axis(np.array([0.0, 0.5, 1.0])), 400)
     first, second, last = (marker(early, early.draw(position)) for position in (0, 1, 2))
     assert second - first == pytest.approx(0.1 * (last - first), abs=1)
     assert marker(early, early.draw(0)) == marker(even, even.draw(0))
@@ -284,6 +287,16 @@ def test_32_metrics_are_all_shown():
     assert (len(drawn._readings), drawn._more) == (32, "")
 
 
+def test_a_long_title_has_several_lines_that_end_at_phrases():
+    """Each phrase is whole, and the caption is higher by the lines that were added."""
+    words = ["conv1", "strongest pattern of 48 channels", "each filter on its own scale"] * 2
+    long, short = caption(values(loss=1.0), title=" · ".join(words)), caption(values(loss=1.0))
+    assert len(long._title) > 1
+    assert " · ".join(long._title).split(" · ") == words
+    assert long.height - short.height >= (len(long._title) - 1) * long._line
+    assert not touches_border(long.draw(0))
+
+
 @pytest.mark.parametrize("runs", [1, 2])
 def test_long_names_are_shortened(runs):
     """Of a metric and of a layer: their ends are shown, in little time."""
@@ -291,9 +304,83 @@ def test_long_names_are_shortened(runs):
     log = values(**{"x" * 500_000 + "_accuracy": 0.5}, loss=1.0)
     drawn = caption(*[log] * runs, title="block/" * 100_000 + "conv")
     assert time.process_time() - began < 2
-    assert drawn._title.endswith("block/conv")
+    assert drawn._title[0].endswith("block/conv")
     assert drawn._readings[1]._still[0][1].endswith("xx_accuracy ")
     assert not touches_border(drawn.draw(1))
+
+
+def beside_plots(drawn, picture):
+    """Return the pixels below and beside the plots, where only still text is."""
+    top, (height, width) = drawn._tops[0] + drawn._line, drawn._plots[0].shape
+    part = picture[top : drawn._explained_top + drawn._small_line * len(drawn._explained)].copy()
+    for left in drawn._columns_left:
+        part[:height, left : left + width] = BACKGROUND
+    return part
+
+
+@pytest.mark.parametrize("width", [260, 400, 640, 1280])
+def test_axis_and_span_are_named(width):
+    """Whole and inside the border: the axis, its ticks, the lowest and the highest value."""
+    moments = [Moment(step, step, 10 * step) for step in range(5)]
+    log = values(5, loss=0.51, accuracy=0.11)
+    axis = Axis(np.linspace(0, 1, 5), "batches, log scale", np.array([0.25, 0.5, 0.75]))
+    drawn = Caption("conv1", moments, [log], axis, width, averaged=["loss"])
+    picture = drawn.draw(2)
+    assert not touches_border(picture)
+    text = " · ".join(drawn._explained)
+    assert text == (
+        "horizontal: batches, log scale · ticks: epochs · loss: mean since the snapshot before"
+    )
+    part = beside_plots(drawn, picture)
+    for label in ("0.510", "2.040", "0.110", "0.440", *drawn._explained):
+        assert len(found(part, label, drawn._small)) == 1, label
+    np.testing.assert_array_equal(beside_plots(drawn, drawn.draw(0)), part, "it does not move")
+
+
+@pytest.mark.parametrize("width", [260, 640])
+@pytest.mark.parametrize("count", [1, 2, 30, 30_000])
+def test_metrics_whose_names_do_not_fit_are_counted(width, count):
+    """In a line that is not cut off."""
+    names = [
+        f"output_{number}_with_a_name_that_goes_on_and_on_and_on_for_long_accuracy"
+        for number in range(count)
+    ]
+    axis = Axis(np.linspace(0, 1, 3), "batches, log scale")
+    moments = [Moment(step, step) for step in range(3)]
+    drawn = Caption("conv1", moments, [values(loss=0.5)], axis, width, averaged=names)
+    assert drawn._explained[-1].endswith(
+        "1 mean since the snapshot before"
+        if count == 1
+        else f"{count} means since the snapshot before"
+    )
+    assert not touches_border(drawn.draw(1))
+    assert not any(text.startswith("…") for text in drawn._explained)
+
+
+def test_every_second_epoch_is_named():
+    """Where not every end of an epoch is a tick; without ticks nothing is said of them."""
+    log = values(3, loss=0.5)
+    moments = [Moment(step, step) for step in range(3)]
+    for count, expected in ((60, ["ticks: every 2 epochs"]), (1, [])):
+        axis = Axis(np.linspace(0, 1, 3), "snapshots", np.arange(1, count) / count)
+        drawn = Caption("conv1", moments, [log], axis, 640)
+        assert " · ".join(drawn._explained).split(" · ") == ["horizontal: snapshots", *expected]
+
+
+@pytest.mark.parametrize("value", [0.25, -3.0])
+def test_constant_metric_has_one_label(value):
+    """Beside the middle of the plot, at the height of the curve."""
+    drawn = caption([{"loss": value}] * 3)
+    part = beside_plots(drawn, drawn.draw(1))
+    (at,) = found(part, f"{value:.3f}", drawn._small)
+    assert at[0] + drawn._small_line / 2 == pytest.approx(drawn._plots[0].shape[0] / 2, abs=2)
+
+
+def test_metric_without_finite_values_has_no_labels():
+    """Also if it was logged."""
+    drawn = caption([{"loss": float("nan")}] * 3)
+    part = beside_plots(drawn, drawn.draw(1))[: drawn._plots[0].shape[0]]
+    assert (part == BACKGROUND).all()
 
 
 WIDTHS = pytest.mark.parametrize("width", [NARROWEST, 300, 445, 640, 1280, 4000])

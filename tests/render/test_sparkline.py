@@ -4,19 +4,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtertrack.render.palette import BACKGROUND, SHADES, ramp_entry
-from filtertrack.render.sparkline import Curve, Metric, Sparkline, metrics_of
+from filtertrack.render.sparkline import Axis, Curve, Metric, Sparkline, metrics_of, spaced_marks
 
 SHAPE = (40, 120)
 DIM = 2
 ANY = st.lists(st.none() | st.floats(), min_size=1, max_size=8)
 
 
-def plot(*curves, knots=None, shape=SHAPE):
+def plot(*curves, knots=None, shape=SHAPE, epochs=()):
     """Return the plot of one or two lists of values; None if nothing was logged."""
     logs = [[{} if v is None else {"loss": v} for v in values] for values in curves]
     metric = Metric("loss", tuple(Curve.of("", log, "loss") for log in logs))
     knots = np.linspace(0, 1, len(curves[0])) if knots is None else np.array(knots, float)
-    return Sparkline(metric, knots, shape, 1.0)
+    return Sparkline(metric, Axis(knots, epochs=np.array(epochs)), shape, 1.0)
 
 
 def shades(picture, ramp=1):
@@ -241,3 +241,52 @@ def test_any_values_can_be_plotted(curves, when, height, width):
     before = picture.copy()
     drawn.draw(1 - when)
     np.testing.assert_array_equal(drawn.draw(when), before, "one drawing leaves no trace")
+
+
+def ticks(picture):
+    """Return the columns in which the second row from below has the colour of the axis."""
+    return np.flatnonzero(picture[-2] == ramp_entry(0, 1)).tolist()
+
+
+def test_ends_of_epochs_are_ticks():
+    """Short and dark, at their times; the curve lies over them."""
+    drawn = plot([1.0, 3.0, 2.0], epochs=[0.25, 0.5, 0.75])
+    picture = drawn.draw(0.0)
+    assert ticks(picture) == [marker(drawn.draw(when)) for when in (0.25, 0.5, 0.75)]
+    assert drawn.tick_epochs == 1
+    for column in ticks(picture):
+        tick = picture[:, column] == ramp_entry(0, 1)
+        assert 2 < tick.sum() < SHAPE[0] / 3
+    without = plot([1.0, 3.0, 2.0]).draw(0.0)
+    np.testing.assert_array_equal(shades(picture), shades(without))
+
+
+@pytest.mark.parametrize("count", [3, 10, 30, 100, 1000])
+def test_dense_epochs_are_no_band(count):
+    """Only every second, fifth, tenth … is a tick, and there is space between two."""
+    drawn = plot([1.0, 2.0], epochs=np.arange(1, count) / count)
+    columns = ticks(drawn.draw(0.0))
+    assert columns
+    assert np.diff(columns).min(initial=99) >= 5
+    assert drawn.tick_epochs == {3: 1, 10: 1, 30: 2, 100: 5, 1000: 50}[count]
+
+
+def test_plot_without_epochs_has_no_ticks():
+    """It says so."""
+    assert plot([1.0, 2.0]).tick_epochs == 0
+    assert ticks(plot([1.0, 2.0]).draw(0.5)) == []
+
+
+@given(st.lists(st.integers(0, 300), max_size=400), st.integers(1, 20))
+def test_marks_are_spaced(marks, least):
+    """No two are nearer; the number between them is 1, 2 or 5 times a power of ten."""
+    number, chosen = spaced_marks(np.sort(np.array(marks, int)), least)
+    assert (np.diff(chosen) >= least).all()
+    assert str(number).rstrip("0") in {"1", "2", "5"}
+    assert chosen.tolist() == sorted(marks)[number - 1 :: number]
+
+
+def test_span_is_that_of_all_curves():
+    """Values that are not finite are left out; None without any."""
+    assert plot([1.0, np.inf, 3.0], [0.5, None, np.nan]).span == (0.5, 3.0)
+    assert plot([None, np.nan]).span is None

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 
 PREFIX = "/data/plugin/filtertrack"
 GENERAL_ROUTES = ("settings", "palette", "runs")
-RUN_ROUTES = ("layers", "steps", "cells", "order", "trajectory", "label", "animation")
+RUN_ROUTES = ("layers", "parts", "steps", "cells", "order", "trajectory", "label", "animation")
 
 
 def _strict_json(text):

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import time
+from functools import reduce
 from urllib.parse import quote
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 
 from filtertrack import FilterTracker, LayerInfo, Moment, Run, Snapshot
 from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.picture_parts import part_of
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
 from filtertrack.render.palette import THEMES, colormap_levels, theme_palette
+from filtertrack.render.value_range import ValueRange
 
 PATIENCE = 12  # seconds
 
@@ -186,7 +189,9 @@ class Tab:
             self.page.wait_for_timeout(40)
 
 
-def _picture(runs, layer, step, *, number=0, only=None, page=None, steps=None, **look):
+def _picture(
+    runs, layer, step, *, number=0, only=None, page=None, steps=None, one_scale=False, **look
+):
     """Draw as the renderer does.
 
     Args:
@@ -197,19 +202,23 @@ def _picture(runs, layer, step, *, number=0, only=None, page=None, steps=None, *
         only: A single filter that is drawn, enlarged; None for all.
         page: The filters on the page; None for all.
         steps: The steps over which the value range is; None for those that all runs have.
-        look: Options of ``Look``.
+        one_scale: Whether all runs have the same value range.
+        look: Options of ``Look``; of those that are left out, what suits the part that is drawn.
 
     Returns:
         A function from a canvas's shape to all pictures of that shape: the sizes of weights and
         gaps are the page's choice.
     """
-    look = {"scale": "frame", "theme": "light", **look}
+    part = part_of(Look(filters=page, **{"theme": "light", **look}))
     steps = steps or sorted(set(runs[0].steps).intersection(*(run.steps for run in runs[1:])))
-    cells_of_layer = LayerCells(runs, layer, steps, Look(filters=page, **look))
-    *_, cells = cells_of_layer.walk(range(steps.index(step) + 1))
-    palette = theme_palette(look["theme"], colormap_levels(look.get("colormap", "gray")))
-    tones = cells_of_layer.paint(cells[number], cells_of_layer.values(cells), palette)
-    view, separator = cells_of_layer.view, THEMES[look["theme"]].separator
+    layers = [LayerCells(run, layer, steps, part) for run in runs]
+    cells = [next(each.walk([steps.index(step)])) for each in layers]
+    ranges = [each.values(drawn) for each, drawn in zip(layers, cells, strict=True)]
+    values = reduce(ValueRange.union, ranges) if one_scale else ranges[number]
+    cells_of_layer = layers[number]
+    palette = theme_palette(part.theme, colormap_levels(part.colormap))
+    tones = cells_of_layer.paint(cells[number], values, palette)
+    view, separator = cells_of_layer.view, THEMES[part.theme].separator
     if only is not None:
         tones = tones[cells_of_layer.numbers.index(only)][np.newaxis]
 

@@ -47,7 +47,7 @@ def test_every_parameter_is_documented(route):
         "_open_layer(": {"run", "layer"},
         "filter_of(": {"filter"},
         "max_age(": {"version"},
-        "animation_options(": {option.name for option in LOOK_OPTIONS} | {"fps"},
+        "animation_options(": {option.name for option in LOOK_OPTIONS} | {"fps", "one_scale"},
     }
     read |= {name for call, names in helpers.items() if call in code for name in names}
     assert rows(SECTIONS[route], "parameter") == read
@@ -96,6 +96,7 @@ def test_an_animation_takes_every_option_of_a_look(conv_info):
     query = {option.name: option.choices[-1] for option in LOOK_OPTIONS if option.choices}
     query |= {option.name: "1" for option in LOOK_OPTIONS if option.flag}
     query |= {"filters": "0-2", "channels": "0", "colormap": "viridis", "order": "stored"}
+    query |= {"channel_names": "red,green"}
     options = Query(query).animation_options(conv_info())
     assert options.pop("layers") == ["conv1"]
     assert set(options) == {option.name for option in LOOK_OPTIONS}

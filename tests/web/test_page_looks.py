@@ -11,7 +11,8 @@ LAST = 8
 
 def test_every_look_equals_the_renderers_pixels(logs, open_tab, exp1):
     """Steps, layers, channels, scales, difference, colormaps, order and pages."""
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=3).drawn(3).loaded()
+    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=3, delta=0)
+    tab.drawn(3).loaded()
     page = list(range(64))
     for step in (3, 0, 7):
         tab.at.get_by_role("slider").fill(str(step))
@@ -19,11 +20,12 @@ def test_every_look_equals_the_renderers_pixels(logs, open_tab, exp1):
     for scale in ("filter", "layer", "frame"):
         tab.choice("dark to light").select_option(scale)
         tab.shows(tab.canvas, logs.picture([exp1], "rgb", 7, scale=scale))
-    tab.choice("difference from the start").check()
-    for scale in ("layer", "frame"):
+    tab.choice("show").select_option("what was learned")
+    for scale in ("layer", "frame", "filter"):
         tab.choice("dark to light").select_option(scale)
         tab.shows(tab.canvas, logs.picture([exp1], "rgb", 7, scale=scale, delta=True))
-    tab.choice("difference from the start").uncheck()
+    tab.choice("show").select_option("filters")
+    tab.choice("dark to light").select_option("automatic")
     tab.choice("zero in the middle").check()
     tab.choice("channels").select_option("1")
     tab.choice("colours").select_option("RdBu_r")
@@ -60,7 +62,8 @@ def test_every_look_equals_the_renderers_pixels(logs, open_tab, exp1):
 
 def test_an_open_filter_shows_weights_history_and_measures(logs, open_tab, exp1):
     """Enlarged; read by mouse, keys and table; with label and curves. Escape closes it."""
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=3).drawn(3).loaded()
+    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=3, delta=0)
+    tab.drawn(3).loaded()
     tab.button("filter 5").click()
     large = tab.at.locator(".block > canvas")
     tab.shows(large, logs.picture([exp1], "rgb", 3, only=5))
@@ -114,23 +117,29 @@ def test_an_open_filter_shows_weights_history_and_measures(logs, open_tab, exp1)
     tab.at.locator("section.filter").wait_for(state="hidden")
 
 
-def test_two_runs_share_a_scale_and_are_saved(logs, open_tab, exp1, exp2, tmp_path):
-    """At the same step; as a PNG of the canvases, and as the bytes that ``animate`` writes."""
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=5).drawn(5).loaded()
+def test_two_runs_are_compared_and_saved(logs, open_tab, exp1, exp2, tmp_path):
+    """Each on its own scale, or both on one; as a PNG, and as the bytes that ``animate`` writes."""
+    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=5, delta=0)
+    tab.drawn(5).loaded()
+    assert tab.choice("one scale for all runs").is_hidden()
     tab.choose_runs("exp1", "exp2")
     for scale in ("frame", "layer"):
         tab.choice("dark to light").select_option(scale)
-        for number in (0, 1):
-            drawn = logs.picture([exp1, exp2], "rgb", 5, number=number, scale=scale)
-            tab.shows(tab.canvas.nth(number), drawn)
+        for one_scale in (False, True):
+            tab.choice("one scale for all runs").set_checked(one_scale)
+            for number in (0, 1):
+                look = {"scale": scale, "one_scale": one_scale}
+                drawn = logs.picture([exp1, exp2], "rgb", 5, number=number, **look)
+                tab.shows(tab.canvas.nth(number), drawn)
     tab.at.get_by_role("slider").fill("2")
+    look = {"scale": "layer", "one_scale": True}
     for number in (0, 1):
-        drawn = logs.picture([exp1, exp2], "rgb", 2, number=number, scale="layer")
+        drawn = logs.picture([exp1, exp2], "rgb", 2, number=number, **look)
         tab.shows(tab.canvas.nth(number), drawn)
     tab.button("filter 3").first.click()
     blocks = tab.at.locator(".block > canvas")
     for number in (0, 1):
-        drawn = logs.picture([exp1, exp2], "rgb", 2, number=number, scale="layer", only=3)
+        drawn = logs.picture([exp1, exp2], "rgb", 2, number=number, only=3, **look)
         tab.shows(blocks.nth(number), drawn)
     tab.button("Close").click()
 
@@ -149,15 +158,15 @@ def test_two_runs_share_a_scale_and_are_saved(logs, open_tab, exp1, exp2, tmp_pa
     np.testing.assert_array_equal(got[: len(left), : left.shape[1]], left)
     np.testing.assert_array_equal(got[: len(right), -right.shape[1] :], right)
 
-    options = {"layers": ["rgb"], "scale": "layer", "theme": "light", "fps": 10.0}
-    animate(exp1, tmp_path / "two.gif", compare=exp2, **options)
+    options = {"layers": ["rgb"], "scale": "layer", "theme": "light", "fps": 10.0, "delta": False}
+    animate(exp1, tmp_path / "two.gif", compare=exp2, one_scale=True, **options)
     file = saved("Save an animation of all steps")
     assert file.name == "rgb.gif"
     assert file.read_bytes() == (tmp_path / "two.gif").read_bytes()
     tab.choose_runs("exp1")
     tab.choice("channels").select_option("2")
     tab.choice("colours").select_option("magma")
-    tab.choice("difference from the start").check()
+    tab.choice("show").select_option("what was learned")
     options |= {"channels": 2, "colormap": "magma", "delta": True}
     animate(exp1, tmp_path / "one.gif", **options)
     file = saved("Save an animation of all steps")

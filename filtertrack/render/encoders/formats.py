@@ -1,6 +1,6 @@
 """File formats of animations, by file extension."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ import numpy as np
 from filtertrack.errors import FiltertrackError
 from filtertrack.render.encoders.gif import GifWriter
 from filtertrack.render.encoders.png import AnimatedPngWriter
+from filtertrack.render.encoders.tick_clock import constant_rate
 from filtertrack.render.encoders.video import VideoWriter, check_encoder
 from filtertrack.render.encoders.webp import WebpWriter
 
@@ -24,8 +25,9 @@ class Writer(Protocol):
 
 
 Open: TypeAlias = Callable[
-    [BinaryIO, tuple[int, int], np.ndarray | None], AbstractContextManager[Writer]
+    [BinaryIO, tuple[int, int], np.ndarray | None, Sequence[float]], AbstractContextManager[Writer]
 ]
+"""Opens a writer: from the file, the frames' shape, their palette or None, and their durations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ class Format:
 
     Attributes:
         mime: Its media type.
-        make: Opens a writer: from the file, the frames' shape, their palette or None, and for a
-            picture format the number of loops.
+        make: Opens a writer: from the file, the frames' shape, their palette or None, and the
+            number of loops, or of a video the frame rate.
         longest: Longest side of a frame, in pixels.
         palette: Whether a frame has at most 256 colours.
         video: Whether it is a video: stores colour for every second pixel only, and leaves the
@@ -61,14 +63,16 @@ class Format:
             loop = 0 if loop is None else loop
             if not isinstance(loop, int) or not 0 <= loop < 1 << 16:
                 raise FiltertrackError(f"loop: expected 0 (for ever) to 65535, got {loop}")
-            return partial(self.make, loop=loop)
+            return lambda file, shape, colours, _: self.make(file, shape, colours, loop)
         check_encoder()
         if loop is not None:
             raise FiltertrackError(
                 "loop: how often a video plays is up to its player; leave it out, or write a GIF, "
                 "PNG or WebP"
             )
-        return self.make
+        return lambda file, shape, colours, seconds: self.make(
+            file, shape, colours, constant_rate(seconds)
+        )
 
     def check_shape(self, shape: tuple[int, int]) -> None:
         """Check that frames fit into the format.

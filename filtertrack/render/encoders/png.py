@@ -31,17 +31,20 @@ _ENTRIES_LEVEL = 1, zlib_ng.Z_RLE
 """For palette entries: rows are runs of one byte, which run-length encoding alone finds."""
 _COLOURS_LEVEL = 2, zlib_ng.Z_DEFAULT_STRATEGY
 """For colours: a run repeats every third byte, which level 2 finds as well as higher levels."""
-_FRAMES_LEVEL = 6
+FRAMES_LEVEL = 6
 """For frames of an animation, which hold text and lines as well."""
 
 
-def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
+def encode(
+    picture: np.ndarray, colours: np.ndarray | None = None, level: int | None = None
+) -> bytes:
     r"""Encode a picture as a PNG file.
 
     Args:
         picture: ``uint8`` array of shape ``(height, width)``, entries of the palette, or
             ``(height, width, 3)``, colours.
         colours: The palette of entries: ``uint8`` array of shape ``(up to 256, 3)``.
+        level: As in ``compress``.
 
     Returns:
         The bytes of the file.
@@ -56,7 +59,7 @@ def encode(picture: np.ndarray, colours: np.ndarray | None = None) -> bytes:
     if (picture.ndim == 2) != (colours is not None):
         raise ValueError("expected entries with a palette, or colours without one")
     height, width = picture.shape[:2]
-    data = chunk(b"IDAT", compress(picture))
+    data = chunk(b"IDAT", compress(picture, level))
     return file_header((height, width), colours) + data + chunk(b"IEND", b"")
 
 
@@ -132,7 +135,7 @@ class AnimatedPngWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray | None, loop: int = 0
     ) -> None:
-        compress_frame = partial(compress, level=_FRAMES_LEVEL)
+        compress_frame = partial(compress, level=FRAMES_LEVEL)
         super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), compress_frame)
         self._loop = loop
         self._frames = self._chunks = 0

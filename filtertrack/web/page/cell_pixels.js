@@ -1,5 +1,4 @@
-// Converts cells and their value ranges to pixels, exactly as the renderer does (value_range.py and
-// grid.py). NaN and infinity get the server's setting `not_finite`.
+// Converts cells and their value ranges to pixels, exactly as the renderer does (grid.py). NaN and infinity get the server's setting `not_finite`.
 
 const OPAQUE = 0xff000000;
 
@@ -16,32 +15,6 @@ export class GridColours {
     this.notFinite = packColour(notFinite);
     this.separator = packColour(separator);
   }
-}
-
-/** Widen ranges so that zero is in their middle. */
-export function centreOnZero({low, high}) {
-  const reach = low.map((value, n) => Math.max(-value, high[n]));
-  return {low: reach.map(value => -value), high: reach};
-}
-
-/** Give all cells the range that covers them together. */
-export function shareRange({low, high}) {
-  const lowest = low.reduce((a, b) => Math.min(a, b), Infinity);
-  const highest = high.reduce((a, b) => Math.max(a, b), -Infinity);
-  return {low: low.map(() => lowest), high: high.map(() => highest)};
-}
-
-/** The ranges that cover several, cell by cell. */
-export function unionOfRanges(all) {
-  const [first, ...others] = all;
-  const [low, high] = [Float64Array.from(first.low), Float64Array.from(first.high)];
-  for (const other of others) {
-    for (let n = 0; n < low.length; n++) {
-      low[n] = Math.min(low[n], other.low[n]);
-      high[n] = Math.max(high[n], other.high[n]);
-    }
-  }
-  return {low, high};
 }
 
 /** Round to the nearest integer, halves to the even one, as numpy does. */

@@ -32,33 +32,46 @@ export class FilterView {
   /** Show a filter of every run; null hides the view. A filter that is open already stays open. */
   open(number) {
     const runs = this.page.visibleRuns();
-    const isSame = number === this.number && runs.every((run, n) => run === this.blocks[n]?.run && run.partKey === this.blocks[n].partKey);
+    const isSame = number === this.number && runs.every((run, n) => run === this.blocks[n]?.run && run.selection === this.blocks[n].selection);
     if (isSame && runs.length === this.blocks.length) return this.refresh();
     this.number = number;
     this.element.hidden = number === null;
     this.blocks = [];
     if (number !== null) {
       setText(this.title, `Filter ${number}`);
-      this.blocks = runs.map(run => new FilterBlock(run, this.page, number));
+      this.blocks = runs.map(run => new (run.numbers.includes(number) ? FilterBlock : AbsentBlock)(run, this.page, number));
     }
     this.runs.replaceChildren(...this.blocks.map(block => block.element));
   }
 
   /** Draw what depends on the step. */
-  draw(ranges) {
-    for (const block of this.blocks) if (block.run.cache) block.draw(ranges);
+  draw() {
+    for (const block of this.blocks) if (block.run.parts.length) block.draw();
   }
 
   /** Draw what depends on the snapshots that are loaded, and on the look. */
   refresh() {
-    for (const block of this.blocks) if (block.run.cache) block.refresh();
+    for (const block of this.blocks) if (block.run.parts.length) block.refresh();
   }
 }
 
-/** One filter of one run. */
+/** A run whose order puts the filter on another page. */
+class AbsentBlock {
+  constructor(run, page, number) {
+    Object.assign(this, {run, selection: run.selection});
+    this.element = make("div", {class: "block"}, make("h3", {}, run.name),
+      make("p", {}, `Filter ${number} is on another page of this run's order.`));
+  }
+
+  draw() {}
+
+  refresh() {}
+}
+
+/** One filter of one run: of the first part that is shown. */
 class FilterBlock {
   constructor(run, page, number) {
-    Object.assign(this, {run, page, number, partKey: run.partKey});
+    Object.assign(this, {run, page, number, selection: run.selection});
     this.canvas = make("canvas", {tabindex: "0", role: "img", onmousemove: event => this.readAtMouse(event),
                                   onmouseleave: () => this.showWeight(null), onkeydown: event => this.readWithKeys(event)});
     this.painter = new CellPainter(this.canvas);
@@ -81,12 +94,16 @@ class FilterBlock {
     return this.run.cellIndex(this.number);
   }
 
-  draw(ranges) {
-    const snapshot = this.snapshot = this.run.snapshot();
+  get part() {
+    return this.run.parts[0];
+  }
+
+  draw() {
+    const snapshot = this.snapshot = this.run.snapshot(this.part);
     const step = this.run.stepShown();
     this.element.classList.toggle("damaged", !snapshot?.cells);
     if (snapshot?.cells) {
-      drawFilter(this.painter, LARGE, this.run, snapshot, ranges, this.cell, this.page.colours);
+      drawFilter(this.painter, LARGE, this.run, snapshot, this.part.range, this.cell, this.page.colours[0]);
       this.canvas.setAttribute("aria-label", printable(`Filter ${this.number} of ${this.run.name} at step ${step}. Arrow keys read its weights.`));
     }
     const nearest = this.nearestInHistory(step);
@@ -103,12 +120,12 @@ class FilterBlock {
   }
 
   refresh() {
-    const {cache} = this.run;
-    const steps = cache.steps;
+    const {cache} = this.part;
+    const {steps} = cache;
     const count = Math.min(MOST_HISTORY, steps.length);
     const chosen = Array.from({length: count}, (_, n) => steps[Math.round((n * (steps.length - 1)) / Math.max(1, count - 1))]);
-    const key = JSON.stringify([chosen, chosen.map(step => Boolean(cache.at(step))), this.page.lookKey()]);
-    if (key !== this.historyKey) this.history.replaceChildren(...chosen.map(step => this.makeHistoryPicture(step, cache.at(step))));
+    const key = JSON.stringify([chosen, chosen.map(step => this.part.isLoaded(step)), this.page.lookKey()]);
+    if (key !== this.historyKey) this.history.replaceChildren(...chosen.map(step => this.makeHistoryPicture(step, this.part.at(step))));
     this.historyKey = key;
     this.requestCurves();
   }
@@ -116,7 +133,9 @@ class FilterBlock {
   makeHistoryPicture(step, snapshot) {
     const canvas = make("canvas", {"aria-hidden": "true"});
     if (snapshot?.cells) {
-      drawFilter(new CellPainter(canvas), SMALL, this.run, snapshot, this.page.valueRanges([snapshot]), this.cell, this.page.colours);
+      const isOwn = this.page.scale === "frame" || !this.part.range; // else the range is of the whole run
+      const range = isOwn ? this.part.valueRange(snapshot, this.page.drawnLook) : this.part.range;
+      drawFilter(new CellPainter(canvas), SMALL, this.run, snapshot, range, this.cell, this.page.colours[0]);
     } else canvas.width = canvas.height = SMALL;
     const picture = makeButton(`go to step ${step}`, "", () => this.page.goToStep(step));
     picture.dataset.step = step;
@@ -144,8 +163,8 @@ class FilterBlock {
   }
 
   requestLabel(step) {
-    const {cache, name, layer} = this.run;
-    const version = cache.stamps.get(step);
+    const {name, layer} = this.run;
+    const version = this.part.cache.stamps.get(step);
     const key = `${step}.${version}`;
     if (key === this.labelKey) return;
     this.labelKey = key;
@@ -163,14 +182,17 @@ class FilterBlock {
   /** Read out the weight below the mouse. */
   readAtMouse(event) {
     const box = this.canvas.getBoundingClientRect();
+    if (!this.painter.layout) return;
     const {gap, scale} = this.painter.layout;
     const {height, width, slices} = this.run.cellShape;
+    const [rows, columns] = this.run.weightShape;
     const x = (event.clientX - box.left) * (this.canvas.width / box.width) - gap;
     const y = (event.clientY - box.top) * (this.canvas.height / box.height) - gap;
     const sliceWidth = (width / slices) * scale + 1;
     const column = Math.floor(slices > 1 ? (x - Math.floor(x / sliceWidth)) / scale : x / scale);
     const row = Math.floor(y / scale);
-    this.showWeight(row >= 0 && row < height && column >= 0 && column < width ? [row, column] : null);
+    const isInside = row >= 0 && row < height && column >= 0 && column < width;
+    this.showWeight(isInside ? [Math.min(row, rows - 1), Math.min(column, columns - 1)] : null);
   }
 
   /** Read out the next weight in the direction of an arrow key. */
@@ -179,16 +201,17 @@ class FilterBlock {
     if (!offset) return;
     event.preventDefault();
     event.stopPropagation();
-    const {height, width} = this.run.cellShape;
+    const [rows, columns] = this.run.weightShape;
     const [row, column] = this.weight ?? [0, -offset[1]];
-    this.showWeight([Math.min(height - 1, Math.max(0, row + offset[0])), Math.min(width - 1, Math.max(0, column + offset[1]))]);
+    this.showWeight([Math.min(rows - 1, Math.max(0, row + offset[0])), Math.min(columns - 1, Math.max(0, column + offset[1]))]);
   }
 
   showWeight(weight) {
     this.weight = weight;
     this.readout.setAttribute("aria-live", this.page.clock.isPlaying ? "off" : "polite");
     const canRead = weight && this.snapshot?.cells;
-    setText(this.readout, canRead ? `row ${weight[0]}, column ${weight[1]}: ${this.valuesAt(weight).join(", ")}` : "Point at a weight to read its value.");
+    const [row, column] = this.run.kind === "heat map" ? ["channel", "position"] : ["row", "column"];
+    setText(this.readout, canRead ? `${row} ${weight[0]}, ${column} ${weight[1]}: ${this.valuesAt(weight).join(", ")}` : "Point at a weight to read its value.");
   }
 
   valuesAt([row, column]) {
@@ -199,8 +222,8 @@ class FilterBlock {
   }
 
   fillTable() {
-    const {height, width} = this.run.cellShape;
     if (!this.details.open || !this.snapshot?.cells) return;
+    const [height, width] = this.run.weightShape;
     const rows = Array.from({length: height}, (_, row) => make("tr", {}, make("th", {scope: "row"}, String(row)),
       ...Array.from({length: width}, (__, column) => make("td", {}, this.valuesAt([row, column]).join(" ")))));
     const heads = Array.from({length: width}, (_, column) => make("th", {scope: "col"}, String(column)));

@@ -1,25 +1,27 @@
-// The grid of one run's layer: a canvas, and over each cell a button that opens its filter.
+// The grid of one part of a run's layer: a canvas, over each cell a button that opens its filter, and
+// a scale bar.
 
-import {formatNumber, make, makeButton, setText} from "./dom.js";
+import {make, makeButton, setText} from "./dom.js";
 import {GridLayout} from "./grid_layout.js";
 import {CellPainter} from "./cell_pixels.js";
+import {ScaleBar} from "./scale_bar.js";
 
 export class GridView {
   /**
    * @param {string} name of the run
+   * @param {boolean} isLearned whether it shows what was learned, instead of the filters
    * @param {function(number)} openFilter called with the number of a filter that is clicked
    */
-  constructor(name, openFilter) {
-    this.openFilter = openFilter;
+  constructor(name, isLearned, openFilter) {
+    Object.assign(this, {isLearned, openFilter});
     this.canvas = make("canvas", {"aria-hidden": "true"});
     this.painter = new CellPainter(this.canvas);
-    this.buttons = make("div", {class: "cells", role: "group", "aria-label": `Filters of ${name}`,
+    this.buttons = make("div", {class: "cells", role: "group", "aria-label": `Filters of ${name}${isLearned ? ": what was learned" : ""}`,
                                 onkeydown: event => this.moveFocus(event)});
     this.stage = make("div", {class: "stage"}, this.canvas, this.buttons);
-    this.title = make("strong", {}, name);
-    this.moment = make("span", {class: "moment"});
-    this.note = make("p", {class: "note", hidden: true});
-    this.element = make("figure", {class: "grid"}, make("figcaption", {}, this.title, this.moment), this.stage, this.note);
+    this.title = make("figcaption", {hidden: true});
+    this.bar = new ScaleBar();
+    this.element = make("figure", {class: "grid"}, this.title, this.stage, this.bar.element);
     this.numbers = [];
     this.key = "";
   }
@@ -73,32 +75,17 @@ export class GridView {
     this.numbers.forEach((each, position) => this.buttons.children[position]?.setAttribute("aria-pressed", String(each === number)));
   }
 
-  /** Draw a snapshot, or show why that is not possible. */
+  showTitle(text) {
+    this.title.hidden = !text;
+    setText(this.title, text);
+  }
+
+  /** Draw a snapshot with the darkest and the lightest value of each cell; dim the grid if there is none. */
   draw(snapshot, step, ranges, order, colours) {
-    const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
-    this.showNote(damaged || snapshot?.absent || (snapshot ? "" : "loading …"));
     this.element.classList.toggle("damaged", Boolean(snapshot && !snapshot.cells));
-    if (!snapshot?.cells) {
-      setText(this.moment, `step ${step}`);
-      return;
-    }
+    if (!snapshot?.cells || !this.layout) return;
     this.painter.draw(snapshot.cells, this.channels, ranges, order, colours);
-    const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(value)}`);
-    setText(this.moment, [snapshot.moment.when, ...metrics].join(" · "));
     this.element.dataset.drawn = step;
   }
-
-  /** Hide the grid and show why the run cannot be compared; show the grid if the text is empty. */
-  showProblem(text) {
-    this.stage.hidden = Boolean(text);
-    if (text) {
-      setText(this.moment, "");
-      this.showNote(text);
-    }
-  }
-
-  showNote(text) {
-    this.note.hidden = !text;
-    setText(this.note, text);
-  }
 }
+

@@ -1,6 +1,7 @@
 // The controls at the top of the page: runs, layer, look, and saving.
 
 import {make, makeButton, makeCheckbox, makeDropDown, makeSelect, setEntries, setText} from "./dom.js";
+import {hasChannels} from "./look_options.js";
 
 // The texts of choices; a choice without a text is shown by its name.
 const TEXTS = {
@@ -10,7 +11,9 @@ const TEXTS = {
     drift: "farthest from the start", label: "what they are",
   },
   colormap: {gray: "grey", RdBu_r: "red – blue", PuOr_r: "purple – orange"},
+  delta: {0: "filters", 1: "what was learned"},
 };
+const PARTS = [["", "automatic"], ...Object.entries(TEXTS.delta)];
 const FORMAT_NAMES = {".webp": "WebP", ".webm": "WebM"};
 const FEW_RUNS = 8; // up to which no search box is shown
 const MOST_CHANNELS = 512; // listed one by one
@@ -24,7 +27,10 @@ export class LookControls {
   constructor(look, settings, actions) {
     this.actions = actions;
     const change = name => value => actions.changeLook({[name]: value});
-    const choices = name => settings.look[name].choices.map(each => [each, TEXTS[name][each] ?? each]);
+    const choices = name => {
+      const {choices: given, default: usual} = settings.look[name];
+      return [...(usual === null ? [["", "automatic"]] : []), ...given.map(each => [each, textOf(name, each)])];
+    };
     const select = (name, label) => makeSelect(label, choices(name), look[name], change(name));
     const checkbox = (name, label) => makeCheckbox(label, look[name], change(name));
     this.runs = make("div", {class: "list"});
@@ -33,11 +39,12 @@ export class LookControls {
     const runs = makeDropDown("runs", this.summary, make("div", {}, this.search, this.runs));
     this.layer = makeSelect("layer", [], "", change("layer"));
     this.channels = makeSelect("channels", [], "", change("channels"));
+    this.delta = makeSelect("show", PARTS, look.delta, change("delta"));
     this.scale = select("scale", "dark to light");
+    this.oneScale = checkbox("one_scale", "one scale for all runs");
     this.colormap = select("colormap", "colours");
     this.order = select("order", "order");
     this.zeroCentred = checkbox("zero_centred", "zero in the middle");
-    this.delta = checkbox("delta", "difference from the start");
     this.pages = make("span", {class: "pages", hidden: true});
     this.format = make("select", {"aria-label": "format of the animation"});
     const formats = settings.formats.map(ending => [ending, FORMAT_NAMES[ending] ?? ending.slice(1).toUpperCase()]);
@@ -50,8 +57,8 @@ export class LookControls {
       const isOpen = this.element.toggleAttribute("data-open");
       more.setAttribute("aria-expanded", String(isOpen));
     }}, "look and save");
-    this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.channels, this.scale,
-      this.colormap, this.order, this.zeroCentred, this.delta, this.saving,
+    this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.delta, this.channels,
+      this.scale, this.oneScale, this.colormap, this.order, this.zeroCentred, this.saving,
       makeDropDown("about", make("summary", {}, "about"), this.about));
   }
 
@@ -80,20 +87,26 @@ export class LookControls {
     for (const each of this.runs.children) each.hidden = !each.dataset.name.toLowerCase().includes(text);
   }
 
-  /** Set the controls to a look, and offer what is possible for its layer. */
-  show(look, layerNames, layer) {
+  /**
+   * Set the controls to a look, and offer what is possible for its layer.
+   * @param {object} drawn what is drawn: `shown` parts, their `scale`, and the `runs`
+   */
+  show(look, layerNames, layer, {shown, scale, runs}) {
     this.setSelect(this.layer, layerNames.map(each => [each, each]), look.layer);
     const [, , , channels] = layer.shape;
     const single = Array.from({length: layer.kind === "matrix" ? 0 : Math.min(channels, MOST_CHANNELS)}, (_, n) => [String(n), `only channel ${n}`]);
-    const usual = {grey: "as they are", colour: "red, green, blue", pattern: "strongest pattern", matrix: "matrix"}[layer.kind];
-    const entries = [["", usual], ...(layer.kind === "colour" ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
+    const usual = {
+      grey: "as they are", colour: "red, green, blue", pattern: "strongest pattern", matrix: "matrix", "heat map": "down, positions across",
+    }[layer.kind];
+    const entries = [["", usual], ...(hasChannels(layer, "strongest") ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
     this.setSelect(this.channels, entries, look.channels);
     this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "";
     this.order.querySelector("select").disabled = layer.kind === "matrix";
-    this.scale.querySelector("select").value = look.scale;
+    this.oneScale.hidden = runs.length < 2;
+    const isLearned = !shown.includes(false);
     const zeroCentred = this.zeroCentred.querySelector("input");
-    [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || look.delta, look.delta];
-    setText(this.about, describeLook(layer, look));
+    [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || isLearned, isLearned];
+    setText(this.about, describeLook(layer, look, shown, scale));
     this.showPages(look, layer);
   }
 
@@ -120,11 +133,16 @@ export class LookControls {
   }
 }
 
-function describeLook(layer, look) {
+function textOf(option, value) {
+  return TEXTS[option][value] ?? value;
+}
+
+function describeLook(layer, look, shown, scale) {
   const about = layer.about.split(" Normalised:")[0];
   const channels = look.channels === "" ? "" : look.channels === "strongest"
     ? " Here each is collapsed to its strongest spatial pattern (rank 1)." : ` Here only input channel ${look.channels} is drawn.`;
-  const delta = look.delta ? " The difference from the first snapshot is drawn." : "";
-  const centred = look.zero_centred || look.delta ? ", zero in the middle" : "";
-  return `${about}${channels}${delta} Dark to light: lowest to highest weight of ${TEXTS.scale[look.scale] ?? look.scale}${centred}. A constant is in the middle; NaN and infinity are magenta.`;
+  const learned = !shown.includes(true) ? ""
+    : ` What was learned is the difference from the first snapshot${shown.length > 1 ? ", beside the filters" : ""}: zero is in the middle, and changes of less than one grey level are drawn as none.`;
+  const centred = look.zero_centred ? ", zero in the middle" : "";
+  return `${about}${channels}${learned} Dark to light: lowest to highest weight of ${textOf("scale", scale)}${centred}. A constant is in the middle; NaN and infinity are magenta.`;
 }

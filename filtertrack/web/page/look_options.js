@@ -2,14 +2,19 @@
 
 const OPTIONS = ["channels", "scale", "zero_centred", "delta", "colormap", "order"]; // those with a control
 
-/** The look before anything is chosen: a value for each option, and the layer and its page. */
+/**
+ * The look before anything is chosen: a value for each option, the layer and its page, and whether
+ * all runs have one scale. An empty text is what suits the layer.
+ */
 export function defaultLook(options) {
-  const defaults = OPTIONS.map(name => [name, options[name].default ?? options[name].choices[0] ?? ""]);
-  return {layer: "", page: 0, ...Object.fromEntries(defaults)};
+  const defaults = OPTIONS.map(name => [name, options[name].default ?? ""]);
+  return {layer: "", page: 0, one_scale: false, ...Object.fromEntries(defaults)};
 }
 
 /** Convert the text of an option, as in a URL; undefined if it is not one of its values. */
 export function parseOption(options, name, text) {
+  if (name === "one_scale") return text === "1";
+  if (name === "delta") return ["0", "1"].includes(text) ? text : undefined;
   const {choices, default: usual} = options[name];
   if (typeof usual === "boolean") return text === "1";
   return !choices.length || choices.includes(text) ? text : undefined;
@@ -18,6 +23,6 @@ export function parseOption(options, name, text) {
 /** Whether a layer can be drawn with these channels. */
 export function hasChannels({kind, shape}, channels) {
   if (channels === "") return true;
-  if (channels === "strongest") return kind === "colour";
+  if (channels === "strongest") return kind === "colour" || kind === "heat map";
   return kind !== "matrix" && shape[3] > 1 && /^\d{1,9}$/.test(channels) && Number(channels) < shape[3];
 }

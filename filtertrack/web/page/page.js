@@ -1,9 +1,8 @@
 // The page: connects the state (runs, look, step, filter) with its controls and views.
 
-import {GridColours, centreOnZero, shareRange, unionOfRanges} from "./cell_pixels.js";
+import {GridColours} from "./cell_pixels.js";
 import {make} from "./dom.js";
 import {FilterView} from "./filter_view.js";
-import {GridView} from "./grid_view.js";
 import {LookControls} from "./look_controls.js";
 import {hasChannels} from "./look_options.js";
 import {Notices} from "./notices.js";
@@ -11,9 +10,12 @@ import {PlaybackClock} from "./playback_clock.js";
 import {PlaybackControls} from "./playback_controls.js";
 import {requestJson, requestPalette} from "./requests.js";
 import {RunData} from "./run_data.js";
+import {RunView} from "./run_view.js";
 import {saveAnimation, savePicture} from "./save_files.js";
+import {describeCells, describePart} from "./scale_bar.js";
 import {currentTheme, followTheme} from "./theme.js";
 import {readUrlState, writeUrlState} from "./url_state.js";
+import {unionOfRanges} from "./value_range.js";
 
 // Milliseconds between two polls of the runs' steps.
 const LEAST_POLL = 2000;
@@ -22,7 +24,7 @@ const POLLS_OF_RUNS = 4; // the list of runs is requested at every fourth poll
 // CSS pixels.
 const LEAST_WIDTH = 300; // of a grid, if the page is that wide
 const LEAST_HEIGHT = 360; // of a grid; in a lower window the page scrolls
-const GRID_SURROUNDINGS = 105; // height of captions and margins
+const GRID_SURROUNDINGS = 155; // height of captions, scale bars and margins
 const GAP = 16;
 const MOST_LISTED = 8; // damaged steps that are named
 
@@ -32,18 +34,18 @@ export class Page {
     this.settings = settings;
     this.runNames = []; // of all runs
     this.runs = []; // those that are shown
-    this.grids = new Map(); // run name -> GridView
+    this.views = new Map(); // run name -> RunView
     this.steps = []; // of all runs that are shown, ascending
-    this.numbers = []; // of the filters on the page, in the chosen order
+    this.shown = []; // for each part of the layer that is shown, whether it is what was learned
     this.palettes = new Map(); // colormap -> bytes
-    this.colours = null;
+    this.colours = null; // for each part of `shown`
     const {runs, look, step, filter} = readUrlState(settings);
     this.look = look;
     this.chosenRuns = runs; // also those that do not exist at present
     this.initialStep = step;
     this.chosenFilter = filter;
     this.notices = new Notices();
-    this.clock = new PlaybackClock(() => this.showStep(), index => this.isReady(index), () => this.playback.showPlaying());
+    this.clock = new PlaybackClock(() => this.showStep(), index => this.isReady(index), () => this.showPlaying());
     this.playback = new PlaybackControls(this.clock);
     this.controls = new LookControls(look, settings, {
       changeLook: changes => this.changeLook(changes),
@@ -86,9 +88,9 @@ export class Page {
     const before = new Map(this.runs.map(run => [run.name, run]));
     if (names.join("\n") === [...before.keys()].join("\n")) return;
     this.runs = names.map(name => before.get(name) ?? new RunData(name, this));
-    for (const [name, run] of before) if (!names.includes(name)) run.closeCache();
-    this.grids = new Map(names.map(name => [name, this.grids.get(name) ?? new GridView(name, number => this.openFilter(number))]));
-    this.gridArea.replaceChildren(...[...this.grids.values()].map(grid => grid.element));
+    for (const [name, run] of before) if (!names.includes(name)) run.close();
+    this.views = new Map(names.map(name => [name, this.views.get(name) ?? new RunView(name, number => this.openFilter(number))]));
+    this.gridArea.replaceChildren(...[...this.views.values()].map(view => view.element));
     await this.updateRuns();
     await this.applyLook();
   }
@@ -138,56 +140,79 @@ export class Page {
     const layer = first.layers.get(this.look.layer);
     if (!hasChannels(layer, this.look.channels)) this.look.channels = "";
     this.look.page = Math.min(this.look.page, Math.max(0, Math.ceil(layer.shape[0] / layer.page_size) - 1));
-    this.controls.show(this.look, layerNames, layer);
-    const [order, colours] = await Promise.all([this.requestOrder(first, layer), this.requestColours()]);
+    const comparable = this.runs.filter(run => !(run.problem = findProblem(run, layer)));
+    const shown = await this.requestShown(comparable, layer);
+    const [orders, colours] = await Promise.all([
+      Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.requestColours(shown ?? [false])]);
     if (change !== this.latestChange) return; // there is a later change
-    this.isIncomplete = !order || !colours;
+    this.isIncomplete = !shown || !orders.every(Boolean) || !colours;
     if (!colours) return;
     this.colours = colours;
+    this.shown = shown ?? [false];
+    this.controls.show(this.look, layerNames, layer, this);
     this.mergeSteps();
     const start = this.look.page * layer.page_size;
-    this.numbers = (order ?? storedOrder(layer)).slice(start, start + layer.page_size);
-    for (const run of this.runs) this.selectFilters(run, layer);
+    for (const run of this.runs) if (run.problem) run.close();
+    comparable.forEach((run, n) => {
+      const numbers = (orders[n] ?? storedOrder(layer)).slice(start, start + layer.page_size);
+      run.select(run.layers.get(layer.name), numbers, this.look.channels, this.shown);
+    });
+    const caches = this.visibleRuns().flatMap(run => [...run.caches.values()]);
+    for (const cache of caches) cache.sharers = caches.length;
+    for (const part of this.visibleParts()) part.scale = this.scale;
+    for (const view of this.views.values()) view.showParts(this.shown);
     this.selectFilter(layer.kind === "matrix" ? null : this.chosenFilter);
     this.arrange();
   }
 
-  /** Select the filters on the page in a run, if its layer is comparable with the first run's. */
-  selectFilters(run, layer) {
-    const own = run.layers.get(layer.name);
-    run.problem = !own ? "This run has no such layer."
-      : String(own.shape) !== String(layer.shape) ? `Its filters have another shape here: ${own.shape.join(" × ")}, not ${layer.shape.join(" × ")}.`
-      : !run.steps.length ? "This run has no snapshots yet." : "";
-    if (run.problem) run.closeCache();
-    else {
-      const filters = [...this.numbers].sort((a, b) => a - b);
-      run.select({layer: own, filters, channels: this.look.channels, delta: this.look.delta}, this.runs.length);
+  /**
+   * The parts of a layer that are shown, as an entry for each: whether it is what was learned.
+   * Where that is not chosen, the server chooses when the layer is selected, and the choice is kept
+   * while training runs. Undefined if a request fails.
+   */
+  async requestShown(runs, layer) {
+    const {delta} = this.look;
+    if (delta !== "") return [delta === "1"];
+    const key = JSON.stringify([layer.name, runs.map(run => [run.name, run.made])]);
+    if (this.shownKey !== key) {
+      const requests = runs.map(run => requestJson("parts", {run: run.name, layer: layer.name, version: run.version}));
+      const answers = await this.notices.attempt("parts", () => Promise.all(requests));
+      if (!answers) return undefined;
+      [this.shownKey, this.usual] = [key, answers.some(({learned}) => learned) ? [false, true] : [false]];
     }
+    return this.usual;
   }
 
-  /** The numbers of all filters in the chosen order; undefined if the request fails. */
+  /** The scale that is chosen, or the usual one of what is shown. */
+  get scale() {
+    return this.look.scale || (this.shown.includes(true) ? "filter" : "frame");
+  }
+
+  /** The numbers of all filters in the chosen order, a run's own; undefined if the request fails. */
   async requestOrder(run, layer) {
     const {order} = this.look;
     if (order === "stored" || layer.kind === "matrix") return storedOrder(layer);
-    const key = JSON.stringify([run.name, run.made, layer.name, order]);
-    if (this.orderKey !== key) {
+    const key = JSON.stringify([run.made, layer.name, order]);
+    if (run.orderKey !== key) {
       const query = {run: run.name, layer: layer.name, order, version: run.version};
       const answer = await this.notices.attempt("order", () => requestJson("order", query));
       if (!answer) return undefined;
-      [this.orderKey, this.order] = [key, answer.numbers];
+      [run.orderKey, run.order] = [key, answer.numbers];
     }
-    return this.order;
+    return run.order;
   }
 
-  /** The colours for the colormap and the theme; undefined if the request fails. */
-  async requestColours() {
-    const {colormap} = this.look;
-    if (!this.palettes.has(colormap)) {
-      const palette = await this.notices.attempt("colours", () => requestPalette(colormap));
+  /** For each part the colours for its colormap and the theme; undefined if a request fails. */
+  async requestColours(shown) {
+    const {colormaps, not_finite, separators} = this.settings;
+    const names = shown.map(isLearned => this.look.colormap || colormaps[isLearned ? "learned" : "filters"]);
+    for (const name of names) {
+      if (this.palettes.has(name)) continue;
+      const palette = await this.notices.attempt("colours", () => requestPalette(name));
       if (!palette) return undefined;
-      this.palettes.set(colormap, palette);
+      this.palettes.set(name, palette);
     }
-    return new GridColours(this.palettes.get(colormap), this.settings.not_finite, this.settings.separators[currentTheme()]);
+    return names.map(name => new GridColours(this.palettes.get(name), not_finite, separators[currentTheme()]));
   }
 
   /** Merge the steps of all runs; stay at the same step, or at the end. */
@@ -211,14 +236,19 @@ export class Page {
 
   /** The runs that can be drawn. */
   visibleRuns() {
-    return this.runs.filter(run => run.cache);
+    return this.runs.filter(run => run.parts.length);
+  }
+
+  /** The parts of all runs that can be drawn. */
+  visibleParts() {
+    return this.runs.flatMap(run => run.parts);
   }
 
   /** Whether the snapshots at an index are loaded in every run; missing ones are loaded first. */
   isReady(index) {
     const step = this.steps[index];
-    const missing = this.visibleRuns().filter(run => !run.snapshot(step));
-    for (const run of missing) run.cache.lookAt(run.index(step));
+    const missing = this.visibleRuns().filter(run => !run.isReady(step));
+    for (const run of missing) run.lookAt(step);
     return !missing.length;
   }
 
@@ -226,75 +256,109 @@ export class Page {
   arrange() {
     if (!this.colours || !this.gridArea.clientWidth) return;
     const width = this.gridArea.clientWidth;
-    const columns = Math.max(1, Math.min(this.runs.length, Math.floor((width + GAP) / (LEAST_WIDTH + GAP))));
-    this.gridArea.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    const parts = this.shown.length;
+    const fitting = Math.max(1, Math.floor((width + GAP) / (LEAST_WIDTH + GAP)));
+    const across = [Math.min(this.runs.length, Math.max(1, Math.floor(fitting / parts))), Math.min(parts, fitting)]; // runs, and parts of a run
+    this.gridArea.style.gridTemplateColumns = `repeat(${across[0]}, minmax(0, 1fr))`;
+    const columns = across[0] * across[1];
     const around = this.controls.element.offsetHeight + this.playback.element.offsetHeight + GRID_SURROUNDINGS;
     const mostHeight = Math.max(Math.min(width, LEAST_HEIGHT), window.innerHeight - around);
     const mostWidth = Math.floor((width - GAP * (columns - 1)) / columns);
     const size = [mostWidth, mostHeight].map(side => Math.floor(side * devicePixelRatio));
-    for (const run of this.visibleRuns()) this.grids.get(run.name).arrange(this.numbers, run.cellShape, size, this.colours);
+    for (const run of this.visibleRuns()) {
+      const view = this.views.get(run.name);
+      view.area.style.gridTemplateColumns = `repeat(${across[1]}, minmax(0, 1fr))`;
+      view.showCells(describeCells(run, this.look.channels));
+      run.parts.forEach((part, n) => {
+        view.grids[n].showTitle(parts > 1 || part.isLearned ? describePart(part, this.settings) : "");
+        if (run.cellShape) view.grids[n].arrange(run.numbers, run.cellShape, size, this.colours[n]);
+      });
+    }
     this.draw();
     this.showProgress();
   }
 
   /** Draw the current step, and load from there. */
   showStep() {
-    for (const run of this.visibleRuns()) run.cache.lookAt(run.index());
+    for (const run of this.visibleRuns()) run.lookAt();
     this.draw();
+  }
+
+  /** Playback has started or stopped: patterns that were loaded meanwhile get their final signs. */
+  showPlaying() {
+    this.playback.showPlaying();
+    if (this.clock.isPlaying) return;
+    for (const run of this.visibleRuns()) for (const cache of run.caches.values()) cache.alignSigns();
+    this.redrawSoon();
   }
 
   /** Draw again in the next animation frame: snapshots have been loaded, or loading has failed. */
   redrawSoon() {
     this.scheduled ??= requestAnimationFrame(() => {
       this.scheduled = null;
-      this.notices.show("cells", this.visibleRuns().map(run => run.cache.error).find(Boolean) ?? "");
+      this.notices.show("cells", this.visibleParts().map(part => part.cache.error).find(Boolean) ?? "");
       this.arrange();
       if (!this.clock.isPlaying) this.filter.refresh();
     });
   }
 
-  /** The darkest and the lightest value of each cell: {low, high}, the same for all runs. */
-  valueRanges(snapshots) {
-    const {scale, zero_centred, delta} = this.look;
-    let ranges = unionOfRanges(scale === "frame" ? snapshots : this.visibleRuns().map(run => run.cache).filter(cache => cache.low));
-    if (scale === "layer") ranges = shareRange(ranges);
-    return zero_centred || delta ? centreOnZero(ranges) : ranges;
+  /** The look with the scale that is used. */
+  get drawnLook() {
+    return {...this.look, scale: this.scale};
+  }
+
+  /** Set the value range of each part that has a snapshot: its own, or one for all runs. */
+  setRanges(drawn) {
+    const readable = drawn.filter(({snapshot}) => snapshot?.cells);
+    for (const {part, snapshot} of readable) part.range = part.valueRange(snapshot, this.drawnLook);
+    if (!this.look.one_scale) return;
+    for (const isLearned of this.shown) {
+      const same = readable.map(({part}) => part).filter(part => part.isLearned === isLearned);
+      if (!same.length) continue;
+      const union = unionOfRanges(same.map(part => part.range));
+      for (const part of same) part.range = union;
+    }
   }
 
   draw() {
-    for (const run of this.runs) this.grids.get(run.name).showProblem(run.problem);
+    for (const run of this.runs) this.views.get(run.name).showProblem(run.problem);
     if (!this.colours || !this.steps.length) return;
     const step = this.step();
-    const snapshots = this.visibleRuns().map(run => [run, run.snapshot()]);
-    const readable = snapshots.map(([, snapshot]) => snapshot).filter(snapshot => snapshot?.cells);
-    const ranges = readable.length ? this.valueRanges(readable) : null;
-    for (const [run, snapshot] of snapshots) {
-      const order = run.isMatrix ? [0] : this.numbers.map(number => run.cellIndex(number));
-      this.grids.get(run.name).draw(snapshot, run.stepShown() ?? step, ranges, order, this.colours);
+    const drawn = this.visibleRuns().flatMap(run => run.parts.map((part, n) => ({run, part, n, snapshot: run.snapshot(part)})));
+    this.setRanges(drawn);
+    const look = this.drawnLook;
+    for (const {run, part, n, snapshot} of drawn) {
+      const view = this.views.get(run.name);
+      const stepShown = run.stepShown() ?? step;
+      if (n === 0) view.showMoment(snapshot, stepShown);
+      const order = run.isMatrix ? [0] : run.numbers.map(number => run.cellIndex(number));
+      view.grids[n].draw(snapshot, stepShown, part.range, order, this.colours[n]);
+      if (snapshot?.cells) view.grids[n].bar.show(run, part, look, part.range, this.colours[n]);
     }
-    this.filter.draw(ranges);
-    const moment = readable[0]?.moment;
+    this.filter.draw();
+    const moment = drawn.map(({snapshot}) => snapshot).find(snapshot => snapshot?.cells)?.moment;
     this.playback.showStep(step, describeMoment(step, moment), moment?.note);
     this.saveState();
   }
 
   /** A key of everything but the step on which pictures depend. */
   lookKey() {
-    const {scale, zero_centred, delta, colormap, channels} = this.look;
-    const range = scale === "frame" ? "" : this.visibleRuns().map(run => run.cache.loaded);
-    return JSON.stringify([scale, zero_centred, delta, colormap, channels, range, this.colours?.separator]);
+    const {zero_centred, colormap, channels, one_scale} = this.look;
+    const {scale, shown} = this;
+    const range = scale === "frame" ? "" : this.visibleParts().map(part => part.cache.revision);
+    return JSON.stringify([scale, zero_centred, shown, colormap, channels, one_scale, range, this.colours?.[0].separator]);
   }
 
   /** Show which steps are loaded and which are damaged. */
   showProgress() {
-    const runs = this.visibleRuns();
-    const damaged = new Set(runs.flatMap(run => run.cache.damaged));
-    const isLoaded = step => runs.every(run => run.cache.at(step) || run.cache.stamps.get(step) === undefined);
+    const caches = this.visibleParts().map(part => part.cache);
+    const damaged = new Set(caches.flatMap(cache => cache.damaged));
+    const isLoaded = step => caches.every(cache => cache.at(step) || cache.stamps.get(step) === undefined);
     const states = this.steps.map(step => (damaged.has(step) ? "damaged" : isLoaded(step) ? "loaded" : ""));
     this.playback.drawMarks(states);
     const loaded = states.filter(Boolean).length;
     const parts = [...(this.notes ?? [])];
-    if (this.look.scale !== "frame" && loaded < states.length) parts.unshift("the scale is of these");
+    if (this.scale !== "frame" && loaded < states.length) parts.unshift("the scale is of these");
     const listed = [...damaged].slice(0, MOST_LISTED).map(step => `step ${step}`).join(", ");
     if (damaged.size) parts.push(`damaged: ${listed}${damaged.size > MOST_LISTED ? " …" : ""}`);
     this.notices.showProgress(loaded, states.length, parts);
@@ -310,10 +374,10 @@ export class Page {
 
   /** Open a filter if it is on the page; the caller arranges and draws. */
   selectFilter(number) {
-    const existing = this.numbers.includes(number) && this.visibleRuns().length ? number : null;
+    const existing = this.visibleRuns().some(run => run.numbers.includes(number)) ? number : null;
     this.chosenFilter = number;
     this.filter.open(existing);
-    for (const grid of this.grids.values()) grid.select(existing);
+    for (const view of this.views.values()) view.select(existing);
   }
 
   goToStep(step) {
@@ -366,6 +430,14 @@ export class Page {
 function describeMoment(step, moment) {
   if (!moment) return `step ${step}`;
   return moment.when.startsWith(`step ${step}`) ? moment.when : `step ${step}, ${moment.when}`;
+}
+
+/** Why a run cannot be compared with the first one that has a layer; empty if it can. */
+function findProblem(run, layer) {
+  const own = run.layers.get(layer.name);
+  if (!own) return "This run has no such layer.";
+  if (String(own.shape) !== String(layer.shape)) return `Its filters have another shape here: ${own.shape.join(" × ")}, not ${layer.shape.join(" × ")}.`;
+  return run.steps.length ? "" : "This run has no snapshots yet.";
 }
 
 function storedOrder(layer) {

@@ -1,5 +1,6 @@
 // One run that is shown: its layers, its steps, and the snapshots of the part that is looked at.
 
+import {FilterCells, LearnedCells} from "./layer_parts.js";
 import {SnapshotCache} from "./snapshot_cache.js";
 import {requestJson} from "./requests.js";
 
@@ -15,8 +16,10 @@ export class RunData {
     this.stamps = [];
     this.version = null;
     this.made = null;
-    this.cache = null; // of the selected part of a layer
-    this.partKey = "";
+    this.numbers = []; // of the filters on the page, in the chosen order
+    this.parts = []; // of the layer that are shown: FilterCells, LearnedCells
+    this.caches = new Map(); // whether it holds differences -> SnapshotCache
+    this.selection = ""; // what the caches hold
     this.problem = ""; // why the run cannot be compared with the others
   }
 
@@ -28,33 +31,60 @@ export class RunData {
       const {layers, default_layer} = await requestJson("layers", {run: this.name});
       this.defaultLayer = default_layer;
       this.layers = new Map(layers.map(layer => [layer.name, layer]));
-      this.closeCache();
+      this.close();
     }
     Object.assign(this, found);
-    this.cache?.update(this.steps, this.stamps);
+    for (const cache of this.caches.values()) cache.update(this.steps, this.stamps);
     return true;
   }
 
-  /** Select filters of a layer, with ascending numbers; `sharers` runs share the memory. */
-  select({layer, filters, channels, delta}, sharers) {
-    const partKey = JSON.stringify([layer.name, filters, channels, delta]);
-    if (partKey === this.partKey && this.cache) {
-      this.cache.sharers = sharers;
-      return;
-    }
-    this.closeCache();
-    Object.assign(this, {layer, filters, partKey});
+  /**
+   * Select filters of a layer.
+   * @param {object} layer as in /layers
+   * @param {number[]} numbers of the filters, in the order shown
+   * @param {string} channels how input channels are drawn
+   * @param {boolean[]} shown for each part that is shown, whether it is what was learned
+   */
+  select(layer, numbers, channels, shown) {
+    const filters = [...numbers].sort((a, b) => a - b);
+    const selection = JSON.stringify([layer.name, filters, channels]);
+    if (selection !== this.selection) this.close();
+    Object.assign(this, {layer, numbers, filters, selection});
     this.kind = channels === "strongest" && layer.kind !== "grey" ? "pattern" : channels === "" ? layer.kind : "grey";
-    this.cache = new SnapshotCache(
-      {run: this.name, layer: layer.name, filters: formatRanges(filters), channels, delta: delta ? 1 : null},
-      this.kind === "pattern", sharers, () => this.page.redrawSoon());
-    this.cache.lookAt(this.index());
-    this.cache.update(this.steps, this.stamps);
+    const isFetched = this.kind === "pattern"; // the pattern of a difference is no difference of patterns
+    const needed = isFetched ? shown : [false];
+    for (const [key, cache] of this.caches) {
+      if (needed.includes(key)) continue;
+      cache.stop();
+      this.caches.delete(key);
+    }
+    const added = needed.filter(key => !this.caches.has(key));
+    for (const key of added) this.caches.set(key, this.makeCache(channels, key));
+    this.parts = shown.map(isLearned => this.parts.find(part => part.isLearned === isLearned && this.holds(part.cache)) ?? (
+      isLearned ? new LearnedCells(this.caches.get(isFetched), isFetched, this.page.settings) : new FilterCells(this.caches.get(false))));
+    for (const cache of this.caches.values()) cache.needsStart = shown.includes(true) && !isFetched;
+    for (const key of added) this.caches.get(key).update(this.steps, this.stamps);
+    this.lookAt();
   }
 
-  closeCache() {
-    this.cache?.stop();
-    this.cache = null;
+  makeCache(channels, isDifference) {
+    const query = {run: this.name, layer: this.layer.name, filters: formatRanges(this.filters), channels, delta: isDifference ? 1 : null};
+    return new SnapshotCache(query, this.kind === "pattern", () => this.page.clock.isPlaying, () => this.page.redrawSoon());
+  }
+
+  holds(cache) {
+    return [...this.caches.values()].includes(cache);
+  }
+
+  close() {
+    for (const cache of this.caches.values()) cache.stop();
+    this.caches.clear();
+    this.parts = [];
+  }
+
+  /** Load from a step of the page, by default the current one. */
+  lookAt(step = this.page.step()) {
+    for (const cache of this.caches.values()) cache.lookAt(this.index(step));
   }
 
   /** The index of this run's last step up to a step of the page, by default the current one; -1 for none. */
@@ -73,22 +103,36 @@ export class RunData {
     return this.steps[this.index()] ?? null;
   }
 
-  /** The snapshot shown at a step of the page: {cells, …}, {damaged} or {absent}; undefined if not loaded. */
-  snapshot(step = this.page.step()) {
+  /** What a part shows at a step of the page: {cells, …}, {damaged} or {absent}; undefined if not loaded. */
+  snapshot(part, step = this.page.step()) {
     const index = this.index(step);
     if (index < 0) return {absent: `This run begins at step ${this.steps[0]}.`};
-    return this.cache?.at(this.steps[index]);
+    return part.at(this.steps[index]);
+  }
+
+  /** Whether all parts are loaded at a step of the page. */
+  isReady(step) {
+    const index = this.index(step);
+    return index < 0 || this.parts.every(part => part.isLoaded(this.steps[index]));
   }
 
   get isMatrix() {
     return this.kind === "matrix";
   }
 
-  /** The shape of a cell: height and width in weights, slices and channels. */
+  /** The shape of a cell: height and width in weights, slices and channels; null until one is loaded. */
   get cellShape() {
-    const [, layerHeight, layerWidth] = this.layer.shape;
-    const [, height, width, channels] = this.cache?.shape ?? [0, layerHeight, layerWidth, this.kind === "colour" ? 3 : 1];
+    const shape = [...this.caches.values()].map(cache => cache.shape).find(Boolean);
+    if (!shape) return null;
+    const [, height, width, channels] = shape;
     return {height, width, slices: this.layer.slices, channels, isMatrix: this.isMatrix};
+  }
+
+  /** Rows and columns of weights in a cell: a strip repeats its only row or column, to be wider. */
+  get weightShape() {
+    const {height, width} = this.cellShape;
+    const isPixels = this.kind !== "heat map" && !this.isMatrix;
+    return isPixels ? this.layer.shape.slice(1, 3) : [height, width];
   }
 
   /** The index of a filter's cell among those requested. */

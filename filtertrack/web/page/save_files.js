@@ -10,8 +10,8 @@ const MOST_FPS = 50; // image formats cannot show more snapshots a second
 /** Save the grids as they are drawn; throws an error if one of them is not. */
 export function savePicture(page) {
   const runs = page.visibleRuns();
-  if (!runs.length || runs.some(run => !run.snapshot()?.cells)) throw new Error("There is no picture to save at this step.");
-  const canvases = runs.map(run => page.grids.get(run.name).canvas);
+  if (!runs.length || runs.some(run => run.parts.some(part => !run.snapshot(part)?.cells))) throw new Error("There is no picture to save at this step.");
+  const canvases = runs.flatMap(run => page.views.get(run.name).grids.map(grid => grid.canvas));
   const width = canvases.reduce((sum, each) => sum + each.width, GAP * (canvases.length - 1));
   const canvas = make("canvas", {width, height: Math.max(...canvases.map(each => each.height))});
   const context = canvas.getContext("2d");
@@ -28,13 +28,17 @@ export function savePicture(page) {
 export async function saveAnimation(page, ending) {
   const [first, second] = page.visibleRuns();
   if (!first) throw new Error("There is nothing to draw.");
-  const {channels, scale, zero_centred, delta, colormap} = page.look;
-  const isAll = page.numbers.length === first.layer.shape[0] && page.numbers.every((number, n) => number === n);
+  const {channels, scale, zero_centred, delta, colormap, order, one_scale} = page.look;
+  const {numbers} = first;
+  const isWhole = numbers.length === first.layer.shape[0];
+  const isStored = isWhole && numbers.every((number, n) => number === n);
+  // Of two runs each has its own order; of one, it is as it was when it was chosen.
+  const chosen = second && isWhole ? {order} : {filters: isStored ? null : numbers.join(",")};
   const animation = await requestBlob("animation", {
     run: first.name, compare: second?.name, layer: first.layer.name, ending, channels, scale,
-    zero_centred: zero_centred ? 1 : null, delta: delta ? 1 : null,
+    zero_centred: zero_centred ? 1 : null, delta, one_scale: second && one_scale ? 1 : null,
     colormap: first.kind === "colour" ? null : colormap, // it has colours of its own
-    filters: isAll ? null : page.numbers.join(","), fps: Math.min(MOST_FPS, page.clock.speed), theme: currentTheme(),
+    ...chosen, fps: Math.min(MOST_FPS, page.clock.speed), theme: currentTheme(),
   });
   saveFile(animation, fileName(page) + ending);
 }

@@ -1,9 +1,12 @@
 // The snapshots of a part of one run's layer that are loaded in the browser.
 //
-// Loading starts at the snapshot that is looked at, continues with those after it, then those
-// before. If the run exceeds MOST_BYTES, the snapshots around the one looked at are kept.
+// Loading starts at the snapshot that is looked at and, where differences from the start are shown,
+// the start; it continues with the snapshots after it, then those before. If the run exceeds
+// MOST_BYTES, the start and the snapshots around the one looked at are kept.
 
+import {alignSigns, applySigns} from "./pattern_signs.js";
 import {requestCells} from "./requests.js";
+import {emptyRange, rangeOfCells, widen} from "./value_range.js";
 
 const MOST_BYTES = 600e6; // of all runs together
 const LEAST_SNAPSHOTS = 16; // kept even if they exceed MOST_BYTES
@@ -13,18 +16,23 @@ const SLOW = 5000; // milliseconds after which a notice says that the answer tak
 export class SnapshotCache {
   /**
    * @param {object} part the query of /cells: run, layer, filters, channels, delta
-   * @param {boolean} alignSigns whether cells are rank-1 patterns, whose signs are aligned
-   * @param {number} sharers how many caches share the memory
+   * @param {boolean} isPattern whether cells are rank-1 patterns, whose signs are aligned
+   * @param {function(): boolean} isPlaying whether snapshots that are loaded keep their signs
    * @param {function} changed called when snapshots or an `error` have been added
    */
-  constructor(part, alignSigns, sharers, changed) {
-    Object.assign(this, {part, alignSigns, sharers, changed});
+  constructor(part, isPattern, isPlaying, changed) {
+    Object.assign(this, {part, isPattern, isPlaying, changed});
+    this.sharers = 1; // how many caches share the memory
+    this.needsStart = false; // whether the first readable snapshot is loaded early, and kept
     this.steps = [];
     this.stamps = new Map();
     this.snapshots = new Map(); // step -> {cells, moment, low, high} or {damaged}
     this.shape = null;
+    this.noticeable = null; // of differences, the change of each cell that is drawn, at least
+    this.least = null; // the same, as the scale wants it
     this.ranges = new Map(); // step -> {low, high} of each cell; kept when its cells are removed
-    this.low = this.high = null; // over all ranges
+    this.range = null; // over all ranges
+    this.revision = 0; // increases when snapshots are added, removed or change their signs
     this.wanted = 0; // index of the step that is looked at
     this.abort = new AbortController();
     this.isLoading = false;
@@ -35,8 +43,8 @@ export class SnapshotCache {
   update(steps, stamps) {
     const now = new Map(steps.map((step, n) => [step, stamps[n]]));
     // A difference depends on the first snapshot: if that changes, all do.
-    const isRestart = this.part.delta && this.start !== undefined && now.get(steps[0]) !== this.start;
-    this.start = now.get(steps[0]);
+    const isRestart = this.part.delta && this.firstStamp !== undefined && now.get(steps[0]) !== this.firstStamp;
+    this.firstStamp = now.get(steps[0]);
     const replaced = [...new Set([...this.snapshots.keys(), ...this.ranges.keys()])]
       .filter(step => isRestart || now.get(step) !== this.stamps.get(step));
     for (const step of replaced) {
@@ -46,6 +54,7 @@ export class SnapshotCache {
     if (replaced.length) this.recomputeRange();
     this.steps = steps;
     this.stamps = now;
+    this.revision += 1;
     this.load();
   }
 
@@ -61,6 +70,22 @@ export class SnapshotCache {
 
   at(step) {
     return this.snapshots.get(step);
+  }
+
+  /** The first readable snapshot; null if it is not loaded. */
+  get start() {
+    const start = this.snapshots.get(this.steps[this.startIndex]);
+    return start?.cells ? start : null;
+  }
+
+  /** The index of the first step that is not known to be damaged; -1 if all are. */
+  get startIndex() {
+    return this.steps.findIndex(step => !this.snapshots.get(step)?.damaged);
+  }
+
+  /** Whether every step has been loaded, or is damaged. */
+  get isComplete() {
+    return this.steps.every(step => this.ranges.has(step) || this.snapshots.get(step)?.damaged);
   }
 
   /** How many snapshots are loaded. */
@@ -93,9 +118,11 @@ export class SnapshotCache {
 
   /** The indices of the first and the last step to load next; null if nothing is missing. */
   nextMissing() {
-    const [from, to] = this.keptRange();
+    const [from, end] = this.keptRange();
     const isMissing = n => !this.snapshots.has(this.steps[n]);
-    let first = -1;
+    const start = this.needsStart && !isMissing(this.wanted) ? this.startIndex : -1;
+    let first = start >= 0 && isMissing(start) ? start : -1;
+    const to = first >= 0 && first < from ? first + 1 : end;
     for (let n = this.wanted; n < to && first < 0; n++) if (isMissing(n)) first = n;
     for (let n = from; n < Math.min(this.wanted, to) && first < 0; n++) if (isMissing(n)) first = n;
     if (first < 0) return null;
@@ -127,13 +154,15 @@ export class SnapshotCache {
       .finally(() => clearTimeout(timer));
     const end = answer.next ?? Infinity;
     const loaded = new Set(answer.moments.map(moment => moment.step));
+    this.noticeable = answer.noticeable;
     answer.moments.forEach((moment, n) => this.add(moment, answer.arrays[n], answer.shape, stamps));
     for (const step of steps) {
       if (step >= end || loaded.has(step)) continue;
       const damaged = answer.damaged[step] ?? "It is not there any more.";
       if (this.stamps.get(step) === stamps.get(step)) this.snapshots.set(step, {damaged});
     }
-    if (this.alignSigns) this.alignFrom(this.steps.findIndex(step => step >= steps[0]));
+    this.revision += 1;
+    this.alignSigns();
     this.removeDistant();
   }
 
@@ -148,90 +177,49 @@ export class SnapshotCache {
     if (this.stamps.get(moment.step) !== stamps.get(moment.step)) return; // replaced meanwhile
     this.shape = shape;
     this.itemSize = cells.BYTES_PER_ELEMENT;
-    const range = rangeOfCells(cells, shape[0]);
-    this.snapshots.set(moment.step, {moment, cells, ...range});
-    this.ranges.set(moment.step, range);
-    this.widenRange(range);
-  }
-
-  widenRange({low, high}) {
-    this.low ??= new Float64Array(low.length).fill(Infinity);
-    this.high ??= new Float64Array(high.length).fill(-Infinity);
-    for (let n = 0; n < low.length; n++) {
-      if (low[n] < this.low[n]) this.low[n] = low[n];
-      if (high[n] > this.high[n]) this.high[n] = high[n];
-    }
+    const known = this.ranges.get(moment.step); // its cells were loaded before, and removed
+    const entry = known ?? {...rangeOfCells(cells, shape[0]), signs: null, agree: null, next: null};
+    entry.cells = cells;
+    if (entry.signs) applySigns(cells, entry.signs);
+    this.ranges.set(moment.step, entry);
+    this.snapshots.set(moment.step, {moment, cells, low: entry.low, high: entry.high});
+    this.range ??= emptyRange(shape[0]);
+    widen(this.range, entry);
   }
 
   recomputeRange() {
-    this.low = this.high = null;
-    for (const range of this.ranges.values()) this.widenRange(range);
+    const [first] = this.ranges.values();
+    this.range = first ? emptyRange(first.low.length) : null;
+    for (const range of this.ranges.values()) widen(this.range, range);
   }
 
-  /**
-   * Align the signs of rank-1 patterns from an index on, up to the next gap. The sign of a pattern
-   * is arbitrary: each cell takes the one closer to the snapshot before, so that none flips.
-   */
-  alignFrom(first) {
-    if (first < 0) return; // all steps were removed meanwhile
-    let before = null;
-    for (let n = first - 1; n >= 0 && !before; n--) {
-      const snapshot = this.snapshots.get(this.steps[n]);
-      if (!snapshot) break;
-      if (!snapshot.damaged) before = snapshot;
-    }
-    let isFlipped = false;
-    for (let n = first; n < this.steps.length; n++) {
-      const snapshot = this.snapshots.get(this.steps[n]);
-      if (!snapshot) break;
-      if (snapshot.damaged) continue;
-      if (before && flipCells(snapshot, before)) isFlipped = true;
-      before = snapshot;
-    }
-    if (isFlipped) this.recomputeRange();
+  /** Align the signs of rank-1 patterns: see pattern_signs.js. */
+  alignSigns() {
+    if (!this.isPattern) return;
+    const readable = this.steps.filter(step => !this.snapshots.get(step)?.damaged);
+    const entries = readable.map(step => this.ranges.get(step) ?? null);
+    if (!alignSigns(entries, this.least, this.isPlaying())) return;
+    this.recomputeRange();
+    this.revision += 1;
+  }
+
+  /** Set the change of each cell that is drawn, at least; smaller ones do not count for its sign. */
+  alignWith(least) {
+    if (this.least && this.least.every((value, n) => value === least[n])) return;
+    this.least = least;
+    for (const entry of this.ranges.values()) entry.next = null;
+    this.alignSigns();
   }
 
   removeDistant() {
     const [from, to] = this.keptRange();
     if (to - from >= this.steps.length) return;
     const kept = new Set(this.steps.slice(from, to));
-    for (const step of [...this.snapshots.keys()]) if (!kept.has(step)) this.snapshots.delete(step);
-  }
-}
-
-/** The lowest and the highest finite value of each cell. */
-function rangeOfCells(cells, count) {
-  const low = new Float64Array(count).fill(Infinity);
-  const high = new Float64Array(count).fill(-Infinity);
-  const each = cells.length / count;
-  for (let cell = 0, n = 0; cell < count; cell++) {
-    let lowest = Infinity;
-    let highest = -Infinity;
-    for (const end = n + each; n < end; n++) {
-      const value = cells[n];
-      if (!Number.isFinite(value)) continue;
-      if (value < lowest) lowest = value;
-      if (value > highest) highest = value;
+    if (this.needsStart) kept.add(this.steps[this.startIndex]);
+    for (const [step, {cells}] of [...this.snapshots]) {
+      if (!cells || kept.has(step)) continue;
+      this.snapshots.delete(step);
+      this.ranges.get(step).cells = null; // the range of the whole run is still known
     }
-    low[cell] = lowest;
-    high[cell] = highest;
   }
-  return {low, high};
-}
-
-/** Negate the cells of a snapshot that are closer to the negative of the snapshot before. */
-function flipCells(snapshot, before) {
-  const {cells, low, high} = snapshot;
-  const each = cells.length / low.length;
-  let isFlipped = false;
-  for (let cell = 0; cell < low.length; cell++) {
-    const [from, to] = [cell * each, (cell + 1) * each];
-    let product = 0;
-    for (let n = from; n < to; n++) product += cells[n] * (Number.isFinite(before.cells[n]) ? before.cells[n] : 0);
-    if (!(product < 0)) continue;
-    for (let n = from; n < to; n++) cells[n] = -cells[n];
-    [low[cell], high[cell]] = [-high[cell], -low[cell]];
-    isFlipped = true;
-  }
-  return isFlipped;
 }

@@ -12,7 +12,7 @@ export function readUrlState({look: options}) {
   const look = defaultLook(options);
   texts.zero_centred ??= texts.centred; // in links of earlier versions
   for (const name of Object.keys(look)) {
-    if (texts[name] === undefined || !Object.hasOwn(options, name)) continue;
+    if (texts[name] === undefined || ["layer", "page"].includes(name)) continue;
     look[name] = parseOption(options, name, texts[name]) ?? look[name];
   }
   look.layer = texts.layer ?? "";

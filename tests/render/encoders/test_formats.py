@@ -25,7 +25,9 @@ def write(path, frames, loop=None):
     """Write a file as ``animate`` does: with a palette if the format needs one."""
     chosen = format_of(path)
     colours = theme_palette() if frames.ndim == 3 else None
-    with path.open("w+b") as file, chosen.opener(loop)(file, frames.shape[1:3], colours) as writer:
+    seconds = [0.1] * len(frames)
+    start = chosen.opener(loop)
+    with path.open("w+b") as file, start(file, frames.shape[1:3], colours, seconds) as writer:
         for frame in frames:
             writer.add(frame, 0.1)
     return path
@@ -94,7 +96,7 @@ def test_loop_out_of_range_is_rejected(ending, loop):
     with pytest.raises(FiltertrackError, match=rf"loop: expected 0 .* to 65535, got {loop}"):
         ANIMATION_FORMATS[ending].opener(loop)
     most = ANIMATION_FORMATS[ending].opener((1 << 16) - 1)
-    with most(io.BytesIO(), (2, 2), theme_palette()) as writer:
+    with most(io.BytesIO(), (2, 2), theme_palette(), [0.1]) as writer:
         writer.add(np.zeros((2, 2), np.uint8), 0.1)
 
 

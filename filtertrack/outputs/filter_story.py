@@ -1,0 +1,60 @@
+"""The story of one filter: its own measures over the run, as metrics beside those of training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from filtertrack import measures
+from filtertrack.errors import FiltertrackError
+from filtertrack.outputs.run_selection import RunSelection, read_kernels
+from filtertrack.render.cells import to_channels, view_of
+
+_MEASURES = ("drift", "roughness")
+
+
+def check_single(selection: RunSelection, drawn: int) -> None:
+    """Check that one filter of one layer of one run is drawn.
+
+    Raises:
+        FiltertrackError: If there are several.
+    """
+    if len(selection.layers) > 1 or len(selection.runs) > 1:
+        raise FiltertrackError("big: expected one layer of one run; choose it with layers")
+    if drawn != 1:
+        raise FiltertrackError(
+            f"big: expected one filter, got {drawn}; choose it with filters, such as filters=[5]"
+        )
+
+
+def story_of(selection: RunSelection, number: int) -> list[Mapping[str, float]]:
+    """Return the drift and the roughness of one filter at each step of a selection.
+
+    Args:
+        selection: One layer of one run.
+        number: The number of the filter.
+
+    Returns:
+        For each step the measures by name; those that are not finite are left out.
+
+    Raises:
+        DamagedSnapshotError: If a kernel cannot be read.
+    """
+    (run,), (layer,) = selection.runs, selection.layers
+    view = view_of(run.layer(layer))
+    one = [
+        to_channels(view, read_kernels(run, layer, step)[number : number + 1])
+        for step in selection.steps
+    ]
+    return [_measured(kernel, one[0]) for kernel in one]
+
+
+def _measured(kernel: np.ndarray, start: np.ndarray) -> dict[str, float]:
+    values: Sequence[float] = (
+        float(measures.drift(kernel, start)[0]),
+        float(measures.roughness(kernel)[0]),
+    )
+    return {
+        f"its {name}": value
+        for name, value in zip(_MEASURES, values, strict=True)
+        if np.isfinite(value)
+    }

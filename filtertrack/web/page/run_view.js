@@ -1,0 +1,65 @@
+// One run: its name and moment, and a grid for each part of the layer that is shown.
+
+import {formatNumber, make, setText} from "./dom.js";
+import {GridView} from "./grid_view.js";
+
+export class RunView {
+  /**
+   * @param {string} name of the run
+   * @param {function(number)} openFilter called with the number of a filter that is clicked
+   */
+  constructor(name, openFilter) {
+    Object.assign(this, {name, openFilter});
+    this.grids = []; // of the parts that are shown
+    this.cells = make("span", {class: "what"});
+    this.moment = make("span", {class: "moment"});
+    this.area = make("div", {class: "parts"});
+    this.note = make("p", {class: "note", hidden: true});
+    this.element = make("section", {class: "run", "aria-label": name},
+      make("p", {class: "caption"}, make("strong", {}, name), this.cells, this.moment), this.area, this.note);
+  }
+
+  /** Show a grid for each part; an entry says whether it is what was learned. */
+  showParts(shown) {
+    if (shown.join() === this.grids.map(grid => grid.isLearned).join()) return;
+    this.grids = shown.map(isLearned => this.grids.find(grid => grid.isLearned === isLearned) ?? new GridView(this.name, isLearned, this.openFilter));
+    this.area.replaceChildren(...this.grids.map(grid => grid.element));
+  }
+
+  select(number) {
+    for (const grid of this.grids) grid.select(number);
+  }
+
+  /** Show what a cell is, unless the text is empty. */
+  showCells(text) {
+    this.cells.hidden = !text;
+    setText(this.cells, text);
+  }
+
+  /** Show when a snapshot was taken, or why it is not drawn. */
+  showMoment(snapshot, step) {
+    const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
+    this.showNote(damaged || snapshot?.absent || (snapshot ? "" : "loading …"));
+    if (!snapshot?.cells) {
+      setText(this.moment, `step ${step}`);
+      return;
+    }
+    const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(value)}`);
+    setText(this.moment, [snapshot.moment.when, ...metrics].join(" · "));
+  }
+
+  /** Hide the grids and show why the run cannot be compared; show them if the text is empty. */
+  showProblem(text) {
+    this.area.hidden = Boolean(text);
+    if (text) {
+      this.showCells("");
+      setText(this.moment, "");
+      this.showNote(text);
+    }
+  }
+
+  showNote(text) {
+    this.note.hidden = !text;
+    setText(this.note, text);
+  }
+}

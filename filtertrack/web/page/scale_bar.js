@@ -1,0 +1,68 @@
+// What is said about a grid: its title, and the scale bar below it, in the renderer's words
+// (layer_look.py).
+
+import {formatNumber, make, setText} from "./dom.js";
+
+const SCALES = {
+  frame: "each filter on its own scale at each step",
+  filter: "each filter on its own scale over the run",
+  layer: "all filters on one scale",
+};
+
+/** What a part of a layer shows. */
+export function describePart(part, {noticeable}) {
+  if (!part.isLearned) return "filters";
+  return part.isUnchanged ? `learned: nothing (all changes are below ${(100 * noticeable).toFixed(1)}%)` : "learned: difference from the start";
+}
+
+/** What a cell of a run's layer shows; empty for plain weights. */
+export function describeCells({kind, layer}, channels) {
+  const [, , , count] = layer.shape;
+  const counted = count === 1 ? "1 channel" : `${count} channels`;
+  if (kind === "pattern") return `strongest pattern of ${counted}`;
+  if (kind === "heat map") return `down: ${counted}; across: positions`;
+  return /^\d+$/.test(channels) ? `channel ${channels}` : "";
+}
+
+/** The low, the middle and the high text of a scale bar; null where a weight has several values. */
+function barTexts(run, {isLearned}, {scale, zero_centred}, {low, high}) {
+  if (run.cellShape.channels > 1) return null;
+  const isCentred = zero_centred || isLearned;
+  const isShared = scale === "layer" || (low.length === 1 && scale !== "frame");
+  if (isShared && Number.isFinite(high[0])) {
+    return [formatNumber(low[0]), isCentred ? "0" : "", (isCentred ? "+" : "") + formatNumber(high[0])];
+  }
+  if (isLearned) return ["decreased", "0", "increased"];
+  return isCentred ? ["negative", "0", "positive"] : ["lowest", "", "highest"];
+}
+
+export class ScaleBar {
+  constructor() {
+    this.texts = ["low", "zero", "high"].map(name => make("span", {class: name}));
+    this.halves = [0, 1].map(() => make("canvas", {"aria-hidden": "true"}));
+    const [low, zero, high] = this.texts;
+    this.bar = make("span", {class: "bar"}, low, this.halves[0], zero, this.halves[1], high);
+    this.note = make("span", {class: "note-of-scale"});
+    this.element = make("div", {class: "scale"}, this.bar, this.note);
+  }
+
+  /** Show the scale of a part of a run's layer. */
+  show(run, part, look, range, colours) {
+    const texts = barTexts(run, part, look, range);
+    this.bar.hidden = !texts;
+    this.texts.forEach((each, n) => setText(each, texts?.[n] ?? ""));
+    setText(this.note, run.isMatrix ? "" : SCALES[look.scale]);
+    if (colours !== this.colours) this.drawBar(colours);
+    this.colours = colours;
+  }
+
+  drawBar({levels}) {
+    const middle = Math.ceil(levels.length / 2);
+    [levels.subarray(0, middle), levels.subarray(middle)].forEach((half, n) => {
+      const canvas = this.halves[n];
+      [canvas.width, canvas.height] = [half.length, 1];
+      const pixels = new Uint8ClampedArray(half.buffer, half.byteOffset, half.byteLength);
+      canvas.getContext("2d").putImageData(new ImageData(pixels, half.length, 1), 0, 0);
+    });
+  }
+}
