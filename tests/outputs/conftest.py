@@ -11,7 +11,9 @@ from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import plan
+from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
+from filtertrack.render.palette import theme_palette
 
 
 @pytest.fixture
@@ -84,6 +86,21 @@ def layer_of():
         return LayerCells(run, layer or next(iter(run.layers)), steps, part_of(Look(**look)))
 
     return make
+
+
+@pytest.fixture
+def painted():
+    """Return a function that returns the exact colours of cells: ``(cells, height, width, 3)``."""
+
+    def paint(made, cells, values=None, palette=None):
+        view = made.view
+        layout = Layout.fit(view.count, view.height, view.width, 60, view.slices)
+        drawn = made.draw(cells, made.values(cells) if values is None else values, layout)
+        return (
+            drawn if drawn.ndim == 4 else (theme_palette() if palette is None else palette)[drawn]
+        )
+
+    return paint
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.render.cells import strongest_pattern, to_cells, to_channels, view_of
 from filtertrack.render.filter_order import arrange
-from filtertrack.render.grid import to_levels, to_rgb
+from filtertrack.render.grid import Layout, to_levels, to_rgb
+from filtertrack.render.interpolation import interpolate
 from filtertrack.render.look import ORDERS, Look, Scale
 from filtertrack.render.palette import (
     LEVELS,
@@ -173,7 +174,9 @@ def test_filters_have_the_order_of_the_look(run_of, kernel_shape, order, layer_o
 
 @KINDS
 @pytest.mark.parametrize("scale", [None, *get_args(Scale)])
-def test_delta_is_the_difference_from_the_first_snapshot(run_of, kernel_shape, scale, layer_of):
+def test_delta_is_the_difference_from_the_first_snapshot(
+    run_of, kernel_shape, scale, layer_of, painted
+):
     """Zero is mid-grey at every step."""
     run = run_of(kernel_shape)
     made = layer_of(run, (1, 2, 3), delta=True, scale=scale)
@@ -192,7 +195,7 @@ def test_delta_is_the_difference_from_the_first_snapshot(run_of, kernel_shape, s
             np.testing.assert_array_equal(cells, expected)
         if step == 1:
             assert not cells.any()
-            levels = made.paint(cells, values, palette)
+            levels = painted(made, cells, values, palette)
             assert len(np.unique(levels.reshape(-1, 3), axis=0)) == 1
             middle = 128 if made.view.coloured else palette[round((LEVELS - 1) / 2), 0]
             assert levels.flat[0] == middle
@@ -320,7 +323,7 @@ def test_between_two_infinities_there_is_nan(write_run, conv_info, layer_of):
 
 @KINDS
 @pytest.mark.parametrize("scale", get_args(Scale))
-def test_paint_gives_colours_levels_and_magenta(run_of, kernel_shape, scale, layer_of):
+def test_draw_gives_colours_levels_and_magenta(run_of, kernel_shape, scale, layer_of, painted):
     """Colours as they are, levels through the palette, magenta for non-finite weights."""
     run = run_of(kernel_shape)
     made = layer_of(run, scale=scale)
@@ -329,14 +332,14 @@ def test_paint_gives_colours_levels_and_magenta(run_of, kernel_shape, scale, lay
         cells = walked.copy()
         cells[0, 0, 0] = np.nan
         values = made.values(cells)
-        painted = made.paint(cells, values, palette)
+        colours = painted(made, cells, values, palette)
         expected = range_of_cells(cells) if scale == "frame" else made.whole_range
         if kernel_shape == COLOUR:
-            np.testing.assert_array_equal(painted, to_rgb(cells, expected))
+            np.testing.assert_array_equal(colours, to_rgb(cells, expected))
         else:
-            np.testing.assert_array_equal(painted, palette[to_levels(cells, expected)])
-        assert painted.dtype == np.uint8
-        assert tuple(painted[0, 0, 0]) == NOT_FINITE_RGB
+            np.testing.assert_array_equal(colours, palette[to_levels(cells, expected)])
+        assert colours.dtype == np.uint8
+        assert tuple(colours[0, 0, 0]) == NOT_FINITE_RGB
 
 
 @KINDS
@@ -380,7 +383,7 @@ def test_slices_are_labelled_as_channels(run_of, conv_info, make_run, layer_of):
 @pytest.mark.parametrize("change", [0.0, 1e-7, 0.9 / 256])
 @pytest.mark.parametrize("scale", get_args(Scale))
 def test_small_changes_are_drawn_as_none(  # noqa: PLR0917 - fixtures
-    write_run, conv_info, kernel_shape, change, scale, layer_of, rng
+    write_run, conv_info, kernel_shape, change, scale, layer_of, rng, painted
 ):
     """All cells have zero's colour throughout, and the part says that nothing was learned."""
     info = conv_info(kernel_shape=kernel_shape, bias=False)
@@ -392,7 +395,7 @@ def test_small_changes_are_drawn_as_none(  # noqa: PLR0917 - fixtures
     assert "learned: nothing" in part_text(made)
     palette = theme_palette("dark", colormap_levels("RdBu_r"))
     for cells in drawn(made, range(2)):
-        colours = made.paint(cells, made.values(cells), palette).reshape(-1, 3)
+        colours = painted(made, cells, palette=palette).reshape(-1, 3)
         middle = (128,) * 3 if made.view.coloured else tuple(palette[(LEVELS - 1) // 2].tolist())
         assert set(map(tuple, colours.tolist())) == {middle}
 
@@ -469,3 +472,32 @@ def test_layers_with_several_colormaps_have_their_own_entries(run_of, layer_of):
     spans, colours = colours_of([layer_of(colour), learned])
     assert spans[1] == range(LEVELS)
     np.testing.assert_array_equal(colours, colormap_levels("RdBu_r"))
+
+
+@pytest.mark.parametrize("kernel_shape", [(5, 5, 1, 3), (6, 5, 3, 2), (5, 7, 4, 3)], ids=str)
+@pytest.mark.parametrize("scale", [1, 4, 7])
+def test_smooth_cells_have_a_value_for_each_pixel(run_of, layer_of, kernel_shape, scale):
+    """Interpolated between weights, then drawn on the scale of the weights."""
+    made = layer_of(run_of(kernel_shape), smooth=True)
+    height, width, *_ = kernel_shape
+    layout = Layout(made.view.count, height, width, 2, scale, 3)
+    assert made.drawn_layout(layout).shape == layout.shape
+    cells = made.last_cells()
+    drawn = made.draw(cells, made.values(cells), layout, range(10, 21))
+    assert drawn.shape[1:3] == (height * scale, width * scale)
+    values, smooth = range_of_cells(cells), interpolate(cells, scale)
+    expected = (
+        to_rgb(smooth, values) if kernel_shape[2] == 3 else to_levels(smooth, values, range(10, 21))
+    )
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_small_kernels_are_not_smoothed(run_of, layer_of):
+    """Beside larger ones the option has no effect on them."""
+    run = run_of((4, 9, 1, 3))
+    smooth, plain = layer_of(run, smooth=True), layer_of(run)
+    layout = Layout(3, 4, 9, 2, 5, 3)
+    assert smooth.drawn_layout(layout) == layout
+    cells = plain.last_cells()
+    draws = [made.draw(cells, made.values(cells), layout) for made in (smooth, plain)]
+    np.testing.assert_array_equal(*draws)

@@ -162,22 +162,23 @@ def test_small_changes_of_one_channel_are_measured_by_its_filter(write_run, conv
     np.testing.assert_allclose(second.ravel(), [0.0, 0.005], atol=1e-6)
 
 
-def test_two_channels_in_colour_are_white_where_both_are_high(write_run, conv_info, layer_of):
+def test_two_channels_in_colour_are_white_where_both_are_high(
+    write_run, conv_info, layer_of, painted
+):
     """Orange where only the first is, blue where only the second is, black where both are low."""
     info = conv_info(kernel_shape=(1, 4, 2, 1), bias=False)
     kernel = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32).reshape(1, 1, 4, 2)
     made = layer_of(write_run(info, [kernel]), [0], channels=(0, 1))
     (cells,) = made.walk([0])
-    painted = made.paint(cells, made.values(cells), np.zeros((256, 3), np.uint8))
-    assert painted[0, 0].tolist() == [[255, 255, 255], [255, 128, 0], [0, 128, 255], [0, 0, 0]]
+    colours = painted(made, cells)
+    assert colours[0, 0].tolist() == [[255, 255, 255], [255, 128, 0], [0, 128, 255], [0, 0, 0]]
 
 
-def test_the_difference_in_colour_is_mid_grey_at_zero(run_of, layer_of):
+def test_the_difference_in_colour_is_mid_grey_at_zero(run_of, layer_of, painted):
     """A change of a channel is seen in its colour."""
     run = run_of((3, 3, 4, 5))
     made = layer_of(run, channels=(2, 1, 0), delta=True)
-    palette = np.zeros((256, 3), np.uint8)
-    first, last = (made.paint(c, made.values(c), palette) for c in (drawn(made)[n] for n in (0, 3)))
+    first, last = (painted(made, drawn(made)[number]) for number in (0, 3))
     assert (first == 128).all()
     change = made.last_cells()
     assert ((last > 128) <= (change > 0)).all()

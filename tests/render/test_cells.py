@@ -9,7 +9,8 @@ from scipy.sparse.linalg import svds
 
 from filtertrack import FiltertrackError
 from filtertrack.render.cells import (
-    CURVE_SHAPE,
+    CURVE_HEIGHT,
+    CURVE_WIDTH,
     View,
     explain,
     explain_change,
@@ -75,7 +76,7 @@ def line_info(conv_info):
         (5, 64, View("heat map", 7, 64, 5)),
         (5, 65, View("pattern", 7, 1, 5)),
         (15, 1, View("grey", 7, 1, 15)),
-        (16, 1, View("curve", 7, *CURVE_SHAPE)),
+        (16, 1, View("curve", 7, CURVE_HEIGHT, CURVE_WIDTH)),
         (1, 4, View("matrix", 1, 4, 7)),
     ],
     ids=str,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -140,6 +142,15 @@ def test_a_heat_map_is_described(line_info, names, words):
     assert phrases == [f"down: {words}; across: positions"]
 
 
+def test_a_curve_is_described(line_info):
+    """With its spectrum, if that is beside it."""
+    info = line_info(64, 1)
+    view = view_of(info)
+    wider = replace(view, width=2 * view.width)
+    assert describe_cells(Look(), info, view) == ["weights as a curve"]
+    assert describe_cells(Look(), info, wider)[1] == "spectrum beside it, 0 to -60 dB"
+
+
 def test_the_explained_share_is_a_percentage(conv_info):
     """Left out where it is not known."""
     info = conv_info(kernel_shape=DEEP)
@@ -149,12 +160,15 @@ def test_the_explained_share_is_a_percentage(conv_info):
         assert describe_cells(Look(), info, view, share) == [text]
 
 
-def test_a_part_is_described():
-    """The filters, the difference, or that nothing was learned."""
-    assert describe_part(Look(delta=False), unchanged=False) == "filters"
+def test_a_part_is_described(conv_info):
+    """The filters, the difference, or that nothing was learned; a difference in colour differs."""
+    grey, colour = (view_of(conv_info(kernel_shape=shape)) for shape in (GREY, COLOUR))
     learned = Look(delta=True)
-    assert describe_part(learned, unchanged=False) == "learned: difference from the start"
-    nothing = describe_part(learned, unchanged=True)
+    for view, text in ((grey, "difference from the start"), (colour, "difference (grey: none)")):
+        assert describe_part(Look(delta=False), view, unchanged=False) == "filters"
+        assert describe_part(learned, view, unchanged=False) == f"learned: {text}"
+        nothing = describe_part(learned, view, unchanged=True)
+        assert nothing.startswith("learned: nothing")
     assert nothing == "learned: nothing (all changes are below 0.4%)"
     assert float(nothing.split()[-1].rstrip("%)")) / 100 == pytest.approx(NOTICEABLE, rel=0.03)
 
