@@ -52,6 +52,8 @@ _BAR_WIDTH, _BAR_HEIGHT = 5.0, 0.7
 """Width and height of half a scale bar, in font sizes."""
 _BAR_SPACE = 0.5
 """Between a scale bar and its texts, in font sizes."""
+_PART_TITLE_WIDTH = 4.0
+"""Width of the title of a part, in font sizes; it is left out where blocks are narrower."""
 _ABOVE_TITLE = 0.3
 """Margin above and beside the title, in font sizes."""
 
@@ -235,7 +237,8 @@ def _draw_block(
     labelled = _labelled(count, high + grid.gap, line)
     numbers = [str(picture.numbers[rows[row]]) for row in labelled]
     axes.set_yticks(_middles(grid, labelled, high), numbers)
-    if layout.parts > 1:
+    titled = layout.grid.shape[1] >= _PART_TITLE_WIDTH * FONT * POINT * figure.dpi
+    if layout.parts > 1 and titled:
         above = layout.part_title / (POINT * figure.dpi)
         axes.annotate(
             "learned" if picture.parts[part].look.delta else "filters",

@@ -233,7 +233,8 @@ class FilmstripLayout:
         upright: bool = False,
     ) -> Self | None:
         """Return the layout with a font; ``label``: height of the steps' labels in font sizes."""
-        view, columns, rows = picture.view, picture.columns, math.ceil(picture.rows / blocks)
+        view, columns = picture.view, picture.columns
+        rows = math.ceil(view.filters / blocks) * view.cells_per_filter
         blocks = math.ceil(picture.rows / rows)  # the last ones would be empty
         size = paper.pixels(font)
         left = math.ceil(size * _left_margin(picture))

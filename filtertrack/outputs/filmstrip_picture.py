@@ -149,7 +149,8 @@ class FilmstripPicture:
     @property
     def numbers(self) -> list[int]:
         """The numbers of the filters in the kernel: see the class."""
-        return self.parts[0].numbers
+        numbers = self.parts[0].numbers
+        return [number for number in numbers for _ in range(self.view.cells_per_filter)]
 
     @property
     def highest(self) -> int:

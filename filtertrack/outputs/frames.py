@@ -182,13 +182,14 @@ class AnimationFrames:
         background = self._background()
         fill = SEPARATOR if self._indexed else tuple(self._base_palette[SEPARATOR].tolist())
         labels: list[np.ndarray] = []
-        labelled = -1
+        labelled, each = -1, self._layers[0].view.cells_per_filter
         for position, frame_cells in zip(positions, cells, strict=True):
             if self._look.outline and math.floor(position) != labelled:
                 labelled = math.floor(position)
                 labels = self._labels(labelled)
             picture = background.copy()
-            paste(picture, (0, 0), self._pixels(self._header.draw(position, labels)))
+            names = labels[0][::each] if labels else None
+            paste(picture, (0, 0), self._pixels(self._header.draw(position, names)))
             outlines = [self._pixels(outline_entries(each)) for each in labels]
             weights = self._weights(frame_cells)
             for grid, layout, pixels, outline in zip_longest(
@@ -359,20 +360,20 @@ class _Header:
         self.height = self.caption.height + (self.legend.height if self.legend else 0)
         self._counted = filters is not None
 
-    def draw(self, position: float, labels: Sequence[np.ndarray]) -> np.ndarray:
+    def draw(self, position: float, labels: np.ndarray | None) -> np.ndarray:
         """Draw the header of a frame.
 
         Args:
             position: Number of the snapshot, as in ``Frame``.
-            labels: The labels of each grid's filters, if they are outlined.
+            labels: The labels of the filters of the first grid, if they are outlined.
 
         Returns:
             ``uint8`` array of shape ``(height, width)``: entries of the palette.
         """
         caption = self.caption.draw(position)
-        if self.legend is None:
+        if self.legend is None or labels is None:
             return caption
-        counts = Counter(labels[0].tolist()) if self._counted else None
+        counts = Counter(labels.tolist()) if self._counted else None
         return np.concatenate([caption, self.legend.draw(counts)])
 
 
