@@ -236,6 +236,22 @@ def test_the_legend_counts_the_labels_of_a_frame(planted_run, tmp_path, pillow_f
         )
 
 
+def test_all_channels_of_a_filter_have_its_outline(planted_run, tmp_path, pillow_frames):
+    """The legend counts it once."""
+    look = Look(outline=True, channels="all")
+    options = {"outline": True, "channels": "all", "size": 600}
+    frames = pillow_frames(animate(planted_run, tmp_path / "a.png", **options))
+    drawing = outlined_frames(planted_run, layers="conv1", look=look, side=600)
+    (grid,) = drawing._arranged.grids
+    assert (grid.layout.columns, grid.layout.rows) == (3, 8)
+    above = drawing._header.caption.height
+    for frame, step in zip(frames, planted_run.steps, strict=True):
+        names = label(planted_run.kernels("conv1", step)).names
+        check_outlines(drawing, grid, frame, names.repeat(3))
+        expected = drawing._base_palette[drawing._header.legend.draw(Counter(names.tolist()))]
+        np.testing.assert_array_equal(frame[above : drawing._header.height], expected)
+
+
 def test_outlines_between_snapshots_are_those_of_the_one_before(
     planted_run, tmp_path, pillow_frames
 ):

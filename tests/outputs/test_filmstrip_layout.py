@@ -1,5 +1,7 @@
 """Layout of filmstrips on paper."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -39,11 +41,12 @@ def many(selection, request):
 
 
 def blocks(layout, picture):
-    """Yield the rows of each block, and its top, left, bottom and right."""
-    for block in range(layout.blocks):
+    """Yield the rows of each part of each block, and its top, left, bottom and right."""
+    for number in range(layout.blocks * layout.parts):
+        block = number // layout.parts
         rows = range(picture.rows)[block * layout.rows : (block + 1) * layout.rows]
         height, width = picture.layout(len(rows), layout.grid.scale, layout.grid.gap).shape
-        left = layout.left + block * (layout.left + layout.grid.shape[1])
+        left = layout.start + layout.left + number * (layout.left + layout.grid.shape[1])
         yield rows, (layout.top, left, layout.top + height, left + width)
 
 
@@ -52,23 +55,26 @@ def blocks(layout, picture):
     count=st.integers(1, 600) | st.integers(1, 30),
     steps=st.sets(st.sampled_from(STEPS), min_size=1),
     paper=PAPERS,
+    delta=st.sampled_from([None, False, True]),
 )
-def test_all_blocks_and_labels_fit_the_paper(many, count, steps, paper):
+def test_all_blocks_and_labels_fit_the_paper(  # noqa: PLR0917 - fixtures
+    many, count, steps, paper, delta
+):
     """For any number of filters and steps: each row once, legible labels."""
-    picture = FilmstripPicture(many.at(sorted(steps)), Look(filters=range(count)))
+    picture = FilmstripPicture(many.at(sorted(steps)), Look(filters=range(count), delta=delta))
     try:
         layout = FilmstripLayout.fit(picture, paper)
     except FiltertrackError as error:
         assert str(error).startswith("width: ")  # noqa: PT017 - only some papers are too small
-        assert (
-            count * len(steps) * picture.view.height * picture.view.width > paper.width * paper.dpi
-        )
+        pixels = len(picture.parts) * count * len(steps) * picture.view.height * picture.view.width
+        assert pixels > paper.width * paper.dpi
         return
     assert layout.shape[0] <= paper.height * paper.dpi
     assert layout.shape[1] <= paper.width * paper.dpi
     assert layout.grid.scale >= 1
     assert layout.grid.gap >= 1
-    placed, before = [], 0
+    placed, before = [], layout.start
+    assert layout.start >= 0
     for rows, (top, left, bottom, right) in blocks(layout, picture):
         assert len(rows) > 0
         placed.extend(rows)
@@ -77,7 +83,8 @@ def test_all_blocks_and_labels_fit_the_paper(many, count, steps, paper):
         assert bottom <= layout.shape[0]
         assert right <= layout.shape[1]
         before = right
-    assert placed == list(range(count))
+    assert sorted(placed) == sorted(list(range(count)) * layout.parts)
+    assert layout.parts == len(picture.parts)
     assert 5 <= layout.font <= 8
     digit, pixels = 0.55, layout.font * POINT * paper.dpi
     numbers = len(str(max(picture.numbers)))
@@ -101,9 +108,9 @@ def test_the_magnification_is_the_largest_that_fits(many, count, columns, width,
     paper = PaperSize.of(width, None, dpi)
     layout = FilmstripLayout.fit(picture, paper)
     larger = picture.layout(layout.rows, layout.grid.scale + 1, layout.grid.gap)
-    margin = layout.shape[0] - layout.top - layout.grid.shape[0]
-    down = layout.top + larger.shape[0] + margin
-    across = layout.blocks * (layout.left + larger.shape[1]) + margin
+    down = layout.shape[0] - layout.grid.shape[0] + larger.shape[0]
+    margin = math.ceil(0.05 * dpi)
+    across = layout.blocks * layout.parts * (layout.left + larger.shape[1]) + margin
     assert down > int(paper.height * dpi) or across > int(paper.width * dpi)
 
 

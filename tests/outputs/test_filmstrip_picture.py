@@ -33,9 +33,9 @@ KINDS = pytest.mark.parametrize(
 
 @pytest.fixture
 def filmstrip_of(make_run, conv_info):
-    def make(kernel_shape=GREY, steps=(0, 1, 2), **look):
+    def make(kernel_shape=GREY, steps=(0, 1, 2), *, delta=False, **look):
         run = make_run(conv_info(kernel_shape=kernel_shape, bias=False), steps=steps)
-        return run, FilmstripPicture(select_from_run(run), Look(**look))
+        return run, FilmstripPicture(select_from_run(run), Look(delta=delta, **look))
 
     return make
 
@@ -111,15 +111,20 @@ def test_spread_steps_are_mostly_early(count):
 @pytest.mark.parametrize(("scale", "gap"), [(1, 1), (3, 2)])
 def test_every_pixel_of_the_picture(filmstrip_of, kernel_shape, theme, scale, gap):
     """A row a filter, a column a step, the separator of the theme between cells."""
-    colormap = "gray" if kernel_shape == COLOUR else "viridis"
+    colormap = None if kernel_shape == COLOUR else "viridis"
     run, filmstrip = filmstrip_of(kernel_shape, theme=theme, colormap=colormap)
-    palette = theme_palette(theme, colormap_levels(colormap))
-    like, tones = None, []
-    for step in filmstrip.steps:
-        like = to_cells(filmstrip.view, run.kernels("conv1", step), like)
-        values = range_of_cells(like)
+    palette = theme_palette(theme, colormap_levels(colormap or "gray"))
+    tones = []
+    for number, step in enumerate(filmstrip.steps):
+        (cells,) = filmstrip.parts[0].walk([number])
+        alone = to_cells(filmstrip.view, run.kernels("conv1", step))
+        if kernel_shape == PATTERN:
+            np.testing.assert_array_equal(np.abs(cells), np.abs(alone))
+        else:
+            np.testing.assert_array_equal(cells, alone)
+        values = range_of_cells(cells)
         coloured = kernel_shape == COLOUR
-        tones.append(to_rgb(like, values) if coloured else palette[to_levels(like, values)])
+        tones.append(to_rgb(cells, values) if coloured else palette[to_levels(cells, values)])
     tones = np.stack(tones, axis=1)
     assert (filmstrip.rows, filmstrip.columns) == tones.shape[:2]
     picture = filmstrip.picture(range(filmstrip.rows), filmstrip.layout(filmstrip.rows, scale, gap))
@@ -146,7 +151,7 @@ def test_a_block_with_fewer_rows_is_filled_from_the_top(filmstrip_of):
 def test_rows_have_the_numbers_of_their_filters(filmstrip_of, look, expected):
     """In the order of the look; columns have their steps."""
     run, every = filmstrip_of(steps=(0, 4, 9))
-    filmstrip = FilmstripPicture(select_from_run(run), Look(**look))
+    filmstrip = FilmstripPicture(select_from_run(run), Look(delta=False, **look))
     assert filmstrip.steps == (0, 4, 9)
     assert filmstrip.numbers == expected
     assert filmstrip.rows == len(expected)
@@ -270,3 +275,55 @@ def test_outlines_around_a_matrix_are_an_error(filmstrip_of):
     """The message says what to leave out."""
     with pytest.raises(FiltertrackError, match="outline: 1x1 kernels"):
         filmstrip_of(MATRIX, outline=True)
+
+
+@KINDS
+@pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
+def test_two_parts_have_the_pictures_of_each_alone(filmstrip_of, kernel_shape, scale):
+    """With all rows and columns, in the entries of their own colormap."""
+    run, filmstrip = filmstrip_of(kernel_shape, delta=None, scale=scale)
+    layout = filmstrip.layout(filmstrip.rows, 3, 2)
+    rows = range(filmstrip.rows)
+    assert [part.look.delta for part in filmstrip.parts] == [False, True]
+    for number, delta in enumerate((False, True)):
+        look = Look(delta=delta, scale=scale)
+        alone = FilmstripPicture(select_from_run(run), look)
+        picture = filmstrip.picture(rows, layout, number)
+        expected = alone.picture(rows, layout)
+        if kernel_shape == COLOUR:
+            np.testing.assert_array_equal(picture, expected)
+        else:  # with half of the entries
+            assert len(filmstrip.levels[number]) == 117
+            assert np.abs(picture.astype(int) - expected).max() <= 6
+        (texts, colours), *rest = alone.bars or [(None, None)]
+        assert not rest
+        if texts:
+            assert filmstrip.bars[number][0] == texts
+            np.testing.assert_array_equal(filmstrip.bars[number][1][[0, -1]], colours[[0, -1]])
+
+
+def test_unchanged_filters_have_a_blank_second_part(write_run, conv_info, rng):
+    """And the title says that nothing was learned."""
+    info = conv_info(kernel_shape=(3, 3, 1, 4), bias=False)
+    start = rng.normal(size=info.shape)
+    noise = 1e-7 * rng.normal(size=(3, *info.shape))
+    filmstrip = FilmstripPicture(select_from_run(write_run(info, start + noise)), Look())
+    layout = filmstrip.layout(4, 3, 2)
+    picture = filmstrip.picture(range(4), layout, 1)
+    zero = colormap_levels("RdBu_r", 117)[58]
+    colours = set(map(tuple, picture.reshape(-1, 3).tolist()))
+    assert colours == {tuple(zero.tolist()), THEMES["dark"].separator}
+    assert "learned: nothing (all changes are below 0.4%)" in filmstrip.title
+
+
+def test_all_channels_are_the_rows_of_a_filter(filmstrip_of):
+    """One below the other, with the number of the filter at each."""
+    run, filmstrip = filmstrip_of((3, 2, 4, 6), channels="all", filters=[4, 1])
+    assert filmstrip.rows == 8
+    assert filmstrip.numbers == [4, 4, 4, 4, 1, 1, 1, 1]
+    picture = filmstrip.picture(range(5, 6), filmstrip.layout(1, 1, 1))
+    kernels = run.kernels("conv1", 0)[1].astype(float)
+    unit = (kernels[..., 1] - kernels.min()) / (kernels.max() - kernels.min())
+    np.testing.assert_array_equal(
+        picture[1:4, 1:3, 0], np.rint(np.rint(234 * unit) * 255 / 234).astype(np.uint8)
+    )
