@@ -265,8 +265,9 @@ def event_bytes(layers: Sequence[LayerInfo]) -> int:
     size = 0.0
     for view in (view_of(info, curves=False) for info in layers):
         values = view.count * view.height * view.width * (3 if view.coloured else 1)
-        pages = 1 if view.kind == "matrix" else math.ceil(view.count / PAGE)
-        size += _BYTES_PER_LAYER + _BYTES_PER_PAGE * pages + _BYTES_PER_VALUE * values
+        pages, images = math.ceil(view.count / PAGE), 1 if view.kind == "matrix" else 2
+        image = _BYTES_PER_PAGE * pages + _BYTES_PER_VALUE * values
+        size += _BYTES_PER_LAYER + images * image
     return round(size)
 
 
