@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from filtertrack.cli import main
-from filtertrack.cli_options import make_parser, numbers
+from filtertrack.cli_options import channels, make_parser, numbers
 from filtertrack.outputs.animation_pace import TIMES, Pace
 from filtertrack.render.look import LOOK_OPTIONS
 
@@ -48,7 +49,7 @@ def test_loop_is_not_taken_for_layers(run, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["animate", "RUN", "stray"], ["info", "RUN", "b"], ["animate", "RUN", "--no"]]
+    "words", [["animate", "RUN", "stray"], ["info", "RUN", "b"], ["animate", "RUN", "--nothing"]]
 )
 def test_unrecognized_arguments_are_refused(run, capsys, words):
     """As argparse does; none is taken for a layer."""
@@ -81,6 +82,39 @@ def test_look_options_are_those_of_look():
             assert (action.nargs == 0) == option.flag
     times = actions_of("animate")["time"]
     assert (times.choices, times.default) == (TIMES, Pace().time)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("strongest", "strongest"),
+        ("all", "all"),
+        ("bgr", "bgr"),
+        ("3", 3),
+        ("-1", -1),
+        ("2,1,0", [2, 1, 0]),
+        ("red,nir", ["red", "nir"]),
+        ("0,nir", [0, "nir"]),
+    ],
+)
+def test_channels_are_numbers_or_names(text, value):
+    """Several with commas; what they mean is decided with the layer."""
+    assert channels(text) == value
+
+
+def test_the_difference_can_be_switched_off(run, capsys):
+    """Without an option the layer decides; the last of both counts."""
+    names = []
+    for options in ([], ["--delta"], ["--no-delta"], ["--delta", "--no-delta"]):
+        assert main(["animate", str(run.path), *options]) == 0
+        names.append(capsys.readouterr().out)
+    assert len(set(names)) == 3
+    assert names[2] == names[3]
+    sizes = []
+    for name in names[:3]:
+        with Image.open(name.strip()) as image:
+            sizes.append(image.size[0])
+    assert sizes[0] > sizes[1] == sizes[2]
 
 
 def test_help_loads_no_heavy_module():

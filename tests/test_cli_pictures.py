@@ -194,19 +194,45 @@ def test_outline_and_label_order_equal_python(planted_run, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["animate", "filmstrip"])
-def test_channels_are_a_number_or_strongest(make_run, conv_info, tmp_path, command):
-    """Each gives another picture; another value is one line of error."""
+def test_each_choice_of_channels_gives_another_picture(
+    make_run, conv_info, tmp_path, command, capsys
+):
+    """By number or name, together or all; another value is one line of error."""
     run = make_run(conv_info(kernel_shape=(3, 3, 3, 4)))
     pictures = set()
-    for channels in (None, "0", "2", "strongest"):
+    names = ["--channel-names", "red,green,blue"]
+    choices = (None, "0", "2", "strongest", "all", "2,1,0", "0,1")
+    for channels in choices:
         output = tmp_path / f"{channels}.png"
         options = [] if channels is None else ["--channels", channels]
         assert main([command, str(run.path), "-o", str(output), *options]) == 0
         pictures.add(output.read_bytes())
-    assert len(pictures) == 4
-    assert main([command, str(run.path), "--channels", "3"]) == 2
-    with pytest.raises(SystemExit):
-        main([command, str(run.path), "--channels", "red"])
+    assert len(pictures) == len(choices)
+    named, bgr = tmp_path / "named.png", tmp_path / "bgr.png"
+    assert main([command, str(run.path), "-o", str(bgr), "--channels", "bgr"]) == 0
+    assert bgr.read_bytes() == (tmp_path / "2,1,0.png").read_bytes()
+    options = [*names, "--channels", "blue,green,red"]
+    assert main([command, str(run.path), "-o", str(named), *options]) == 0
+    assert named.read_bytes() not in pictures, "the caption names the channels"
+    capsys.readouterr()
+    for wrong, words in (("3", []), ("red", []), ("violet", names), ("0,1,2,0", [])):
+        assert main([command, str(run.path), "--channels", wrong, *words]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("filtertrack: channels: expected")
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--one-scale"], ["--match"], ["--one-scale", "--match"]])
+def test_two_runs_are_compared_as_in_python(make_run, tmp_path, options):
+    """The same file, byte for byte; each option gives another one."""
+    one, other = make_run(folder="one"), make_run(folder="other")
+    command = ["animate", str(one.path), "--compare", str(other.path), "--layers", "conv1"]
+    assert main([*command, "-o", str(tmp_path / "plain.png")]) == 0
+    assert main([*command, "-o", str(tmp_path / "cli.png"), *options]) == 0
+    given = {option.strip("-").replace("-", "_"): True for option in options}
+    made = animate(one, tmp_path / "python.png", compare=other, layers="conv1", **given)
+    assert (tmp_path / "cli.png").read_bytes() == Path(made).read_bytes()
+    assert (tmp_path / "cli.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
 
 
 def test_a_huge_range_of_filters_is_refused(run):

@@ -20,7 +20,10 @@ from filtertrack.outputs.timeline import plan
 from filtertrack.render.cells import to_cells, to_channels, view_of
 from filtertrack.render.grid import draw_pages, to_image
 from filtertrack.render.look import Look
-from filtertrack.render.value_range import range_of_cells
+from filtertrack.render.palette import SEPARATOR_RGB, colormap_levels, theme_palette
+from filtertrack.render.scale_bar import BarTexts, bar_height, draw_scale_bar
+from filtertrack.render.text import font_size
+from filtertrack.render.value_range import ValueRange, range_of_cells
 from filtertrack.tensorboard_plugin import event_files as events
 from filtertrack.tensorboard_plugin.summaries import Summaries, event_bytes
 
@@ -50,7 +53,10 @@ def strings(value):
 
 
 def test_all_tags_have_their_steps(run, read_events):
-    """Image, scalars and histograms of each layer and snapshot; a table; two images of the run."""
+    """Images, scalars and histograms of each layer and snapshot; a table; two images of the run.
+
+    What was learned has images from the second snapshot on.
+    """
     write(run)
     events = read_events(run.folder)
     steps = {}
@@ -59,6 +65,7 @@ def test_all_tags_have_their_steps(run, read_events):
     expected = {"filters_layers": [0]}
     for layer in ("conv1", "conv2"):
         expected[f"filters/{layer}"] = [0, 1, 2]
+        expected[f"filters_learned/{layer}"] = [1, 2]
         for name in ("drift", "norm", "roughness"):
             expected[f"filter_measures/{layer}/{name}"] = [0, 1, 2]
         for name in ("drift", "roughness"):
@@ -68,27 +75,119 @@ def test_all_tags_have_their_steps(run, read_events):
     assert steps == expected
 
 
-def test_images_are_those_of_the_renderer(make_run, conv_info, read_events):
-    """Pixel for pixel, decoded by Pillow."""
-    run = make_run(conv_info(kernel_shape=(5, 5, 3, 8)), conv_info("deep", (3, 3, 8, 100)))
-    write(run)
-    like = None
-    for step, value in read_events(run.folder):
+def decoded_pages(value):
+    """Return the pages of an image summary, as Pillow decodes them; all have the stated size."""
+    width, height, *files = strings(value)
+    pages = []
+    for file in files:
+        with Image.open(io.BytesIO(file)) as image:
+            assert image.size == (int(width), int(height))
+            pages.append(np.asarray(image.convert("RGB")))
+    return pages
+
+
+LAYERS = {
+    "colour": (5, 5, 3, 8),
+    "deep": (3, 3, 8, 100),
+    "grey": (3, 3, 1, 5),
+    "matrix": (1, 1, 4, 9),
+}
+
+
+@pytest.fixture
+def layers_run(make_run, conv_info):
+    """A run with a layer of each kind."""
+    return make_run(*(conv_info(name, shape) for name, shape in LAYERS.items()))
+
+
+def test_images_are_those_of_the_renderer(layers_run, read_events):
+    """Pixel for pixel, decoded by Pillow; a scale bar is below those of one value a weight."""
+    write(layers_run)
+    seen = set()
+    for step, value in read_events(layers_run.folder):
         if not value.tag.startswith("filters/"):
             continue
-        info = run.layer(value.tag.removeprefix("filters/"))
+        info = layers_run.layer(value.tag.removeprefix("filters/"))
         view = view_of(info)
-        cells = to_cells(view, run.kernels(info.name, step), like if info.name == "deep" else None)
-        like = cells if info.name == "deep" else like
+        cells = to_cells(view, layers_run.kernels(info.name, step))
         pages = draw_pages(view, cells, range_of_cells(cells), 320)
-        width, height, *files = strings(value)
-        assert len(files) == len(pages) == (2 if info.name == "deep" else 1)
-        for file, page in zip(files, pages, strict=True):
-            with Image.open(io.BytesIO(file)) as image:
-                assert image.size == (int(width), int(height))
-                np.testing.assert_array_equal(
-                    np.asarray(image.convert("RGB")), np.asarray(to_image(page).convert("RGB"))
-                )
+        found = decoded_pages(value)
+        assert len(found) == len(pages) == (2 if info.name == "deep" else 1)
+        for picture, page in zip(found, pages, strict=True):
+            expected = np.asarray(to_image(page).convert("RGB"))
+            np.testing.assert_array_equal(picture[: len(page)], expected)
+            bar = picture[len(page) :]
+            assert len(bar) == (0 if view.coloured else bar_height(font_size(320)))
+            check_bar(bar, colormap_levels("gray"), BarTexts("lowest", "", "highest"))
+        seen.add(info.name)
+    assert seen == set(LAYERS)
+
+
+def check_bar(bar, colours, texts):
+    """Check that a scale bar is that of a colormap; nothing where there is none."""
+    if len(bar):
+        drawn = draw_scale_bar(texts, bar.shape[1], font_size(320))
+        np.testing.assert_array_equal(bar, theme_palette("dark", colours)[drawn])
+
+
+def test_what_was_learned_is_the_difference_from_the_start(layers_run, read_events):
+    """In blue and red around white, or in colour around mid-grey; none of a matrix."""
+    write(layers_run)
+    seen = set()
+    for step, value in read_events(layers_run.folder):
+        if not value.tag.startswith("filters_learned/"):
+            continue
+        info = layers_run.layer(value.tag.removeprefix("filters_learned/"))
+        view = view_of(info)
+        start, end = (layers_run.kernels(info.name, each).astype(float) for each in (0, step))
+        cells = to_cells(view, end - start)
+        least = np.abs(to_cells(view, start)).max(axis=(1, 2, 3)) / 256
+        cells = np.where(np.abs(cells) < least.reshape(-1, 1, 1, 1), 0, cells)
+        reach = np.maximum(np.abs(cells).max(axis=(1, 2, 3)), 4 * least)
+        pages = draw_pages(view, cells, ValueRange(-reach, reach), 320)
+        palette = theme_palette("dark", colormap_levels("RdBu_r"))
+        for picture, page in zip(decoded_pages(value), pages, strict=True):
+            expected = page if page.ndim == 3 else palette[page]
+            np.testing.assert_array_equal(picture[: len(page)], expected)
+            texts = BarTexts("decreased", "0", "increased")
+            check_bar(picture[len(page) :], colormap_levels("RdBu_r"), texts)
+        seen.add((info.name, step))
+    assert seen == {(name, step) for name in ("colour", "deep", "grey") for step in (1, 2)}
+
+
+def test_nothing_learned_is_a_blank_image(make_run, conv_info, read_events):
+    """Changes below one grey level of the start have zero's colour everywhere."""
+    run = make_run(conv_info(kernel_shape=(3, 3, 1, 6), bias=False), steps=[0])
+    kernel = run.snapshot(0).arrays["conv1/kernel"]
+    run.append(Snapshot(Moment(1, 1), {"conv1/kernel": kernel + np.float32(1e-7)}))
+    write(run)
+    (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_learned/conv1")
+    (picture,) = decoded_pages(value)
+    grid = picture[: -bar_height(font_size(320))]
+    white = colormap_levels("RdBu_r")[117]
+    assert set(map(tuple, grid.reshape(-1, 3).tolist())) == {tuple(white.tolist()), SEPARATOR_RGB}
+
+
+def test_a_continued_run_has_what_was_learned_since_its_first_snapshot(run, read_events):
+    """Not since the training was continued."""
+    Summaries(run).add(run.snapshot(2))
+    tags = {value.tag for _, value in read_events(run.folder)}
+    assert {"filters_learned/conv1", "filters_learned/conv2"} <= tags
+
+
+def test_learned_images_have_descriptions(layers_run, read_events):
+    """Since when, the kernel, and what the colours mean."""
+    write(layers_run)
+    texts = {}
+    for _, value in read_events(layers_run.folder):
+        if value.tag.startswith("filters_learned/"):
+            texts.setdefault(value.tag, set()).add(value.metadata.summary_description)
+    for tag, said in texts.items():
+        (text,) = said - {""}
+        assert text.startswith("What training has added: the difference of each weight from")
+        assert "x".join(map(str, LAYERS[tag.removeprefix("filters_learned/")])) in text
+        colours = "Mid-grey is no change" if tag.endswith("colour") else "White is no change, red"
+        assert colours in text
 
 
 def test_images_have_descriptions(run, read_events):
@@ -127,7 +226,8 @@ def test_the_animation_contains_every_snapshot(make_run, read_events):
     write(run)
     (value,) = (v for _, v in read_events(run.folder) if v.tag == "filters_timelapse/conv1")
     selection = select_from_run(run)
-    frames = AnimationFrames(selection, plan(selection.moments[0], Pace(fps=8)), Look(), side=320)
+    look = Look(delta=False)
+    frames = AnimationFrames(selection, plan(selection.moments[0], Pace(fps=8)), look, side=320)
     with Image.open(io.BytesIO(strings(value)[2])) as image:
         assert image.n_frames == 7
         assert image.size[::-1] == frames.shape
@@ -146,7 +246,8 @@ def test_the_filmstrip_contains_the_first_epochs_of_a_long_run(make_run, conv_in
     chosen = select_from_run(run, steps=[0, 1, 2, 5, 10, 20, 30, 40, 64, 199])
     with Image.open(io.BytesIO(file)) as image:
         assert image.size == (int(width), int(height))
-        np.testing.assert_array_equal(np.asarray(image), FilmstripPicture(chosen, Look()).card(320))
+        card = FilmstripPicture(chosen, Look(delta=False)).card(320)
+        np.testing.assert_array_equal(np.asarray(image), card)
     assert "Filmstrip" in value.metadata.summary_description
 
 
@@ -233,12 +334,13 @@ def test_a_step_is_written_once(run, read_events):
 
 
 def test_weights_that_are_not_finite_are_drawn(run, read_events):
-    """They have an image, but no measures."""
+    """They have images, but no measures."""
     arrays = {name: np.full_like(a, np.nan) for name, a in run.snapshot(2).arrays.items()}
     summaries = Summaries(run)
     summaries.add(Snapshot(Moment(3, 3), arrays))
     tags = {value.tag for _, value in read_events(run.folder)}
-    assert {"filters/conv1", "filters/conv2", "filters_layers"} == tags
+    images = {f"{name}/{layer}" for name in ("filters", "filters_learned") for layer in run.layers}
+    assert tags == {*images, "filters_layers"}
 
 
 def drawn_steps(run, steps, keep, read_events):

@@ -35,6 +35,10 @@ def draw() -> Animation:
     animate(Run("runs/exp1"), "evolution.gif", fps=5, scale="filter", hold=(1, 2))
     animate("runs/exp1", Path("a.mp4"), compare=Run("runs/exp2"), filters=range(16), seconds=8)
     animation = animate("runs/exp1", layers=["conv1", "conv2"], time="log", order="similarity")
+    animate("runs/exp1", compare="runs/exp2", match=True, one_scale=True, delta=None)
+    animate("runs/exp1", channels="all", channel_names=("A", "C", "G", "T"), delta=True)
+    animate("runs/exp1", channels=(2, 1, 0), smooth=True, colormap="viridis", delta=False)
+    animate("runs/exp1", channels=["nir", "red"], channel_names=["red", "green", "nir"])
     Path(animation).read_bytes()
     return animation
 
@@ -42,6 +46,8 @@ def draw() -> Animation:
 def figure() -> Figure:
     """A matplotlib figure, written or not."""
     filmstrip("runs/exp1", "strip.pdf", layers="conv1", steps=[0, 1, 5], width="8.5cm", height=3)
+    filmstrip("runs/exp1", channels="bgr", delta=None, colormap=None)
+    filmstrip("runs/exp1", channels=3, channel_names=list("ACGT"), smooth=True)
     return filmstrip(Run("runs/exp1"))
 
 
@@ -50,3 +56,4 @@ def refused() -> None:
     FilterTracker("runs/exp1", existing="maybe")  # type: ignore[arg-type]
     animate("runs/exp1", scale="run")  # type: ignore[arg-type]
     filmstrip("runs/exp1", theme="blue")  # type: ignore[arg-type]
+    filmstrip("runs/exp1", channels=2.5)  # type: ignore[arg-type]
