@@ -109,6 +109,8 @@ def arrange_grids(
     stacks = [layouts[start::across] for start in range(across)]
     heights = [_even_up(max(layout.shape[0] for layout in row)) for row in rows]
     widths = [_even_up(max(layout.shape[1] for layout in stack)) for stack in stacks]
+    if max(sum(sizes) + space * (len(sizes) - 1) for sizes in (widths, heights)) > side:
+        space = _SMALLEST_SPACE  # a weight has one pixel: as little as possible is too wide
     grids_width = sum(widths) + space * (across - 1)
     width = max(grids_width, NARROWEST)
     size = font_size(max(widths))

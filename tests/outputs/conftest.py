@@ -39,6 +39,33 @@ def frames_of():
 
 
 @pytest.fixture
+def grid_in():
+    """Return a function that returns the pixels of one grid of a frame: its cells and lines."""
+
+    def cut(drawing, frame, number=0):
+        grid = drawing._arranged.grids[number]
+        top, (height, width) = drawing._header.height + grid.top, grid.layout.shape
+        return frame[top : top + height, grid.left : grid.left + width]
+
+    return cut
+
+
+@pytest.fixture
+def bar_in():
+    """Return a function that returns the pixels of the scale bar below one grid of a frame."""
+
+    def cut(drawing, frame, number=0):
+        grid = drawing._arranged.grids[number]
+        height, width = grid.layout.shape
+        top = drawing._header.height + grid.top + height
+        left = grid.left + grid.layout.gap
+        right = grid.left + width - grid.layout.gap
+        return frame[top : top + drawing._arranged.bar, left:right]
+
+    return cut
+
+
+@pytest.fixture
 def pillow_frames():
     """Return a function that decodes the frames of a file with Pillow."""
 

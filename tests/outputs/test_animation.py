@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from filtertrack import Moment, Snapshot, animate
+from filtertrack import Moment, Run, Snapshot, animate
+from filtertrack.outputs.animation_pace import Pace
+from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
+from filtertrack.outputs.timeline import plan
 from filtertrack.render.caption import Caption
 from filtertrack.render.look import Look
 from filtertrack.render.palette import LEVELS, SEPARATOR, grid_palette
@@ -24,7 +27,7 @@ def test_a_constant_filter_does_not_flicker(make_run, conv_info, tmp_path, decod
         run.append(Snapshot(Moment(step, step), {"conv1/kernel": moved.astype(np.float32)}))
     drawing = frames_of(run, 320)
     frames = decoded(animate(run, tmp_path / "a.gif", size=320).path)
-    (grid,) = drawing._grids
+    (grid,) = drawing._arranged.grids
     side, top, left = (
         5 * grid.layout.scale,
         drawing._header.caption.height + grid.layout.gap,
@@ -36,11 +39,11 @@ def test_a_constant_filter_does_not_flicker(make_run, conv_info, tmp_path, decod
 
 
 @pytest.mark.parametrize("scale", ["filter", "layer"])
-def test_a_range_over_the_run_is_reached_in_some_frame(grey_run, scale, frames_of):
+def test_a_range_over_the_run_is_reached_in_some_frame(grey_run, scale, frames_of, grid_in):
     """But not in every frame."""
     drawing = frames_of(grey_run, 320, Look(scale=scale))
-    above = drawing._header.caption.height
-    weights = [p[above:][p[above:] < LEVELS] for p in drawing.pictures()]
+    grids = [grid_in(drawing, picture) for picture in drawing.pictures()]
+    weights = [grid[grid < LEVELS] for grid in grids]
     reached = [(w.min(), w.max()) for w in weights]
     assert min(low for low, _ in reached) == 0
     assert max(high for _, high in reached) == LEVELS - 1
@@ -48,30 +51,42 @@ def test_a_range_over_the_run_is_reached_in_some_frame(grey_run, scale, frames_o
         assert reached[0] != (0, LEVELS - 1)
 
 
-def test_delta_starts_from_mid_grey(grey_run, tmp_path, pillow_frames):
-    """The caption says that differences are drawn."""
-    plain = pillow_frames(animate(grey_run, tmp_path / "a.webp"))[0]
-    first = pillow_frames(animate(grey_run, tmp_path / "b.webp", delta=True))[0]
-    grid = first[-300:]
+@pytest.mark.parametrize(
+    ("colormap", "middle"), [(None, (247, 246, 246)), ("gray", (128, 128, 128))]
+)
+def test_delta_starts_from_the_colour_of_zero(  # noqa: PLR0917 - fixtures
+    grey_run, tmp_path, pillow_frames, frames_of, grid_in, colormap, middle
+):
+    """White by default; the caption says that differences are drawn."""
+    plain = pillow_frames(animate(grey_run, tmp_path / "a.webp", size=400))[0]
+    options = {"delta": True, "colormap": colormap}
+    first = pillow_frames(animate(grey_run, tmp_path / "b.webp", size=400, **options))[0]
+    grid = grid_in(frames_of(grey_run, 400, Look(**options)), first)
     separator = tuple(grid_palette()[SEPARATOR])
     inside = grid[(grid != separator).any(axis=-1)]
-    assert len(np.unique(inside, axis=0)) == 1
-    assert abs(int(inside[0, 0]) - 128) <= 1
+    assert set(map(tuple, inside.tolist())) == {middle}
     assert (plain[:30] != first[:30]).any(), "the headline"
 
 
 @pytest.mark.parametrize(
     ("channels", "title"),
     [
-        (None, "conv1"),
+        (None, "conv1 · each filter on its own scale at each step"),
         (2, "conv1 · channel 2"),
-        ("strongest", "conv1 · strongest pattern of 3 channels"),
+        ("strongest", "conv1 · strongest pattern of 3 channels, {:.0%} of each filter"),
+        ("all", "conv1 · a cell a channel: 3 channels"),
+        (
+            "bgr",
+            "conv1 · channels 2 red, 1 green, 0 blue · each filter on its own scale at each step",
+        ),
     ],
     ids=str,
 )
 def test_the_headline_names_the_channels(colour_run, channels, title, frames_of):
-    """Only where they are given."""
+    """Only where they are given; where no scale bar does, it says the scale."""
     drawing = frames_of(colour_run, 640, Look(channels=channels), indexed=True)
+    values = np.linalg.svd(colour_run.kernels("conv1", 4).reshape(16, 49, 3), compute_uv=False)
+    title = title.format((values[:, 0] ** 2 / np.square(values).sum(axis=1)).mean())
     moments = select_from_run(colour_run).moments
     logs = [[moment.metrics for moment in run] for run in moments]
     timeline = drawing.timeline
@@ -94,34 +109,73 @@ def test_interpolated_frames_are_means_and_the_headline_says_so(grey_run, tmp_pa
     assert (frames[0][:30] != snapshots[0][:30]).any()
 
 
-def test_two_runs_are_drawn_side_by_side(  # noqa: PLR0917 - fixtures
-    make_run, conv_info, tmp_path, caplog, pillow_frames, frames_of
-):
-    """On one scale, at their common steps."""
+@pytest.fixture
+def two_runs(make_run, conv_info):
+    """Two runs of four 5x5 filters; the weights of the second are three times as large."""
     info = conv_info(kernel_shape=(5, 5, 1, 4), bias=False)
     one = make_run(info, steps=range(5), folder="one")
-    two = make_run(info, steps=range(0, 8, 2), folder="two")
-    animation = animate(one, tmp_path / "a.webp", compare=two.path, scale="layer", size=400)
-    frames = pillow_frames(animation)
-    assert len(frames) == 3, "steps 0, 2 and 4"
+    two = Run.create(one.path.parent / "two", [info])
+    for step in range(0, 8, 2):
+        kernel = 3 * np.roll(one.snapshot(min(step, 4)).arrays[info.kernel], 2, axis=3)
+        two.append(Snapshot(Moment(step, step), {info.kernel: kernel}))
+    return one, two
+
+
+@pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
+@pytest.mark.parametrize("one_scale", [False, True])
+def test_two_runs_are_drawn_side_by_side(  # noqa: PLR0917 - fixtures
+    two_runs, tmp_path, caplog, pillow_frames, scale, one_scale
+):
+    """Each on its own scale, or both on one, at their common steps."""
+    one, two = two_runs
+    options = {"scale": scale, "delta": False}
+    made = animate(
+        one, tmp_path / "a.webp", compare=two.path, size=400, one_scale=one_scale, **options
+    )
     assert "comparing the 3 steps that both runs have, of 5 and 4" in caplog.text
-    drawing = frames_of(one, 200, Look(scale="layer"))
-    assert animation.shape[1] >= 2 * drawing._grids[0].layout.shape[1]
-    every = np.stack([run.kernels("conv1", s) for run in (one, two) for s in (0, 2, 4)])
-    assert every.min() < every.max()
-    both = [f[-150:, :196] for f in frames], [f[-150:, 204:] for f in frames]
-    darkest = [min(f[f[..., 0] == f[..., 2]].min() for f in half) for half in both]
-    lightest = [max(f[f[..., 0] == f[..., 2]].max() for f in half) for half in both]
-    assert min(darkest) == 0
-    assert max(lightest) == 255
-    assert max(darkest) > 0 or min(lightest) < 255, "one scale for both"
+    selection = select_from_run(one, compare=two)
+    drawing = AnimationFrames(
+        selection, plan(selection.moments[0], Pace()), Look(**options), side=400
+    )
+    assert made.shape == drawing.shape
+    cells = np.array([[run.kernels("conv1", step) for step in (0, 2, 4)] for run in (one, two)])
+    axes = {"frame": (3, 4, 5), "filter": (1, 3, 4, 5), "layer": (1, 2, 3, 4, 5)}[scale]
+    axes = (0, *axes) if one_scale else axes
+    low, high = (f(cells.astype(float), axis=axes, keepdims=True) for f in (np.min, np.max))
+    unit = (cells - low) / (high - low)
+    frames = pillow_frames(made)
+    assert len(frames) == 3, "steps 0, 2 and 4"
+    for number, frame in enumerate(frames):
+        for run, grid in enumerate(drawing._arranged.grids):
+            layout = grid.layout
+            for filter_, row, column in np.ndindex(4, 5, 5):
+                down, across = divmod(filter_, layout.columns)
+                pitch = 5 * layout.scale + layout.gap
+                top = drawing._header.height + grid.top + layout.gap + down * pitch
+                left = grid.left + layout.gap + across * pitch
+                pixel = frame[top + row * layout.scale, left + column * layout.scale]
+                expected = round(234 * unit[run, number, filter_, row, column, 0]) * 255 / 234
+                assert pixel.tolist() == [round(expected)] * 3
+
+
+def test_orders_are_each_runs_own(two_runs, frames_of):
+    """The filters that have turned farthest in each run, not those of the first."""
+    one, two = two_runs
+    selection = select_from_run(one, compare=two)
+    timeline = plan(selection.moments[0], Pace())
+    drawing = AnimationFrames(selection, timeline, Look(order="drift", delta=False))
+    alone = AnimationFrames(select_from_run(two, steps=[0, 2, 4]), timeline, Look(order="drift"))
+    first, second = (layer.numbers for layer in drawing._layers)
+    assert second == alone._layers[0].numbers
+    assert second == [(number + 2) % 4 for number in first]
+    assert first != second
 
 
 def test_several_layers_are_drawn_in_one_frame(run, tmp_path):
     """Selected by names or by a pattern."""
-    one = animate(run, tmp_path / "a.webp", layers="conv1")
-    two = animate(run, tmp_path / "b.webp", layers=["conv1", "conv2"])
-    same = animate(run, tmp_path / "c.webp", layers="conv*")
+    one = animate(run, tmp_path / "a.webp", layers="conv1", delta=False)
+    two = animate(run, tmp_path / "b.webp", layers=["conv1", "conv2"], delta=False)
+    same = animate(run, tmp_path / "c.webp", layers="conv*", delta=False)
     assert two.shape[1] > one.shape[1]
     assert Path(two).read_bytes() == Path(same).read_bytes()
 

@@ -40,8 +40,8 @@ from filtertrack import FiltertrackError, animate
         ({"steps": "0,1"}, "steps: expected numbers and ranges in a list, got '0,1'"),
         ({"filters": [8]}, "filters: layer conv1 has the filters 0 to 7, got 8"),
         ({"filters": [1], "order": "drift"}, "not both"),
-        ({"channels": 1}, "'strongest' or one of the channels 0 to 0 of conv1, got 1"),
-        ({"channels": "red"}, "channels: expected 'strongest' or a channel's number, got 'red'"),
+        ({"channels": 1}, "'all' or some of the channels 0 to 0 of conv1, got 1"),
+        ({"channels": "red"}, "or two or three of them such as (2, 1, 0) or 'bgr', got 'red'"),
         ({"steps": []}, "are chosen; it has 6 snapshots"),
         (
             {"steps": [0, 9]},

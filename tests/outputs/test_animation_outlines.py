@@ -9,7 +9,6 @@ from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate
 from filtertrack.measures import label
 from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.frames import AnimationFrames
-from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.caption import Legend
@@ -22,12 +21,13 @@ STEPS = [0, 20]
 """Before and after the filters of the planted run have formed."""
 
 
-def outlined_frames(*runs, layers, look=None, **options):
+def outlined_frames(*runs, layers, look=None, between=0, **options):
     """Return the frames that ``animate`` draws of one run or of two, with outlines."""
     compare = runs[1] if len(runs) > 1 else None
     selection = select_from_run(runs[0], layers=layers, compare=compare)
     look = look or Look(outline=True)
-    return AnimationFrames(selection, plan(selection.moments[0], Pace()), look, **options)
+    timeline = plan(selection.moments[0], Pace(between=between))
+    return AnimationFrames(selection, timeline, look, **options)
 
 
 def around_cells(grid, above):
@@ -67,7 +67,7 @@ def test_outlines_have_the_colour_of_the_label(  # noqa: PLR0917 - fixtures
     drawing = outlined_frames(
         planted_run, layers="conv2", look=Look(outline=True, theme=theme), side=300
     )
-    (grid,) = drawing._grids
+    (grid,) = drawing._arranged.grids
     assert animation.shape == drawing.shape
     scale, changes = grid.layout.scale, []
     for frame, step in zip(frames, planted_run.steps, strict=True):
@@ -91,7 +91,7 @@ def test_outlines_around_colour_filters(planted_run, tmp_path, ending, pillow_fr
     """The colour of each label, around exact weights."""
     animation = animate(planted_run, tmp_path / f"a.{ending}", outline=True, size=400)
     drawing = outlined_frames(planted_run, layers="conv1", side=400)
-    (grid,) = drawing._grids
+    (grid,) = drawing._arranged.grids
     for frame, step in zip(pillow_frames(animation), planted_run.steps, strict=True):
         kernels = planted_run.kernels("conv1", step)
         names = label(kernels).names
@@ -106,18 +106,18 @@ def test_outlines_around_colour_filters(planted_run, tmp_path, ending, pillow_fr
     assert {"edge", "blob", "colour blob", "other structure"} < set(names)
 
 
-def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded, frames_of):
+def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded, frames_of, layer_of):
     """They have palette entries of their own; weights are as without outlines."""
     frames = decoded(animate(planted_run, tmp_path / "a.gif", outline=True, size=400).path)
     drawing = outlined_frames(planted_run, layers="conv1", side=400)
     plain = frames_of(planted_run, 400)
-    (grid,) = drawing._grids
+    (grid,) = drawing._arranged.grids
     np.testing.assert_array_equal(drawing.palette, plain.palette)
-    layer = LayerCells([planted_run], "conv1", planted_run.steps, Look())
+    layer = layer_of(planted_run, planted_run.steps)
     for number, (frame, step) in enumerate(zip(frames, planted_run.steps, strict=True)):
         check_outlines(drawing, grid, frame, label(planted_run.kernels("conv1", step)).names)
-        (group,) = layer.walk([number])
-        (tones,) = plain._weights([group])
+        (cells,) = layer.walk([number])
+        (tones,) = plain._weights([cells])
         for (inside, _), cell in zip(
             around_cells(grid, drawing._header.height), tones, strict=True
         ):
@@ -131,7 +131,7 @@ def test_outlines_of_a_video_are_distinguishable(planted_run, tmp_path, decoded,
     options = {"outline": True, "hold": (0, 0)}
     frames = decoded(animate(planted_run, tmp_path / f"a.{ending}", **options).path)
     drawing = outlined_frames(planted_run, layers="conv1", indexed=False, even=True)
-    (grid,) = drawing._grids
+    (grid,) = drawing._arranged.grids
     assert grid.layout.gap % 2 == 0
     look = THEMES["dark"]
     colours = np.array([*look.outlines, look.separator], float)
@@ -154,10 +154,10 @@ def test_each_grid_has_its_own_outlines(planted_run, tmp_path, pillow_frames):
         given = {"outline": True, "compare": compare, "size": 400, "steps": STEPS, **options}
         animation = animate(planted_run, tmp_path / "a.png", **given)
         drawing = outlined_frames(*runs, side=400, **options)
-        assert len(drawing._grids) == len(runs) * len(options["layers"])
+        assert len(drawing._arranged.grids) == len(runs) * len(options["layers"])
         layers = [name for name in options["layers"] for _ in runs]
         for frame, step in zip(pillow_frames(animation), STEPS, strict=True):
-            for grid, layer in zip(drawing._grids, layers, strict=True):
+            for grid, layer in zip(drawing._arranged.grids, layers, strict=True):
                 names = label(planted_run.kernels(layer, step)).names
                 check_outlines(drawing, grid, frame, names)
 
@@ -178,7 +178,8 @@ def test_outlines_of_two_different_runs_are_not_mixed_up(
     every = [label(run.kernels("conv1", 1)).names for run in runs]
     assert (every[0] != every[1]).any()
     last = pillow_frames(animation)[-1]
-    for grid, names in zip(drawing._grids, every, strict=True):
+    drawn = [every[0], every[0], every[1], every[1]]  # both parts of each run
+    for grid, names in zip(drawing._arranged.grids, drawn, strict=True):
         check_outlines(drawing, grid, last, names)
 
 
@@ -188,13 +189,13 @@ def test_a_matrix_beside_filters_has_no_outline(make_run, conv_info, tmp_path, p
     animation = animate(run, tmp_path / "a.png", layers=["matrix", "conv1"], outline=True)
     drawing = outlined_frames(run, layers=["matrix", "conv1"])
     for frame in pillow_frames(animation):
-        check_outlines(drawing, drawing._grids[0], frame, ["unknown"])
+        check_outlines(drawing, drawing._arranged.grids[0], frame, ["unknown"])
     with pytest.raises(FiltertrackError, match=r"outline: 1x1 kernels.*leave it out"):
         animate(run, tmp_path / "b.png", layers="matrix", outline=True)
     assert not (tmp_path / "b.png").exists()
 
 
-def test_slices_are_outlined_together(make_run, conv_info, tmp_path, pillow_frames):
+def test_slices_are_outlined_together(make_run, conv_info, tmp_path, pillow_frames, layer_of):
     """One line around all slices of a filter of a 3-D kernel."""
     info = conv_info(
         kernel_shape=(5, 7, 7, 1, 4), axes=(4, 1, 0, 2, 3), shape=(4, 7, 35, 1), bias=False
@@ -207,9 +208,9 @@ def test_slices_are_outlined_together(make_run, conv_info, tmp_path, pillow_fram
         run.append(Snapshot(Moment(step, step), {info.kernel: kernel.astype(np.float32)}))
     frame = pillow_frames(animate(run, tmp_path / "a.png", outline=True))[-1]
     drawing = outlined_frames(run, layers="conv1")
-    (grid,) = drawing._grids
+    (grid,) = drawing._arranged.grids
     assert grid.layout.slices == 5
-    (names,) = LayerCells([run], "conv1", [0, 1], Look()).labels(1)
+    names = layer_of(run, [0, 1]).labels(1)
     assert names.tolist() == ["edge", "edge", "unstructured", "unstructured"]
     check_outlines(drawing, grid, frame, names)
 
@@ -240,8 +241,8 @@ def test_outlines_between_snapshots_are_those_of_the_one_before(
 ):
     options = {"layers": "conv2", "outline": True, "between": 1, "size": 300}
     frames = pillow_frames(animate(planted_run, tmp_path / "a.png", **options))
-    drawing = outlined_frames(planted_run, layers="conv2", side=300)
-    (grid,) = drawing._grids
+    drawing = outlined_frames(planted_run, layers="conv2", side=300, between=1)
+    (grid,) = drawing._arranged.grids
     assert len(frames) == 11
     for number, frame in enumerate(frames):
         step = planted_run.steps[number // 2]
@@ -255,7 +256,7 @@ def test_outlines_follow_order_and_selection(planted_run, tmp_path, look, pillow
     drawing = outlined_frames(
         planted_run, layers="conv1", look=Look(outline=True, **look), side=300
     )
-    (grid,) = drawing._grids
+    (grid,) = drawing._arranged.grids
     numbers = drawing._layers[0].numbers
     for frame, step in zip(frames, planted_run.steps, strict=True):
         names = label(planted_run.kernels("conv1", step)).names[numbers]

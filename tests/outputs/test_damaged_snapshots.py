@@ -37,6 +37,7 @@ def long_run(make_run, conv_info):
     return make_run(conv_info(), conv_info("conv2"), steps=range(6))
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 20])
 @pytest.mark.parametrize(
     ("options", "kernel_reads"),
     [
@@ -47,10 +48,17 @@ def long_run(make_run, conv_info):
     ],
     ids=str,
 )
-def test_animate_reads_each_kernel_once_per_pass(long_run, tmp_path, options, kernel_reads):
-    """One pass draws; a scale over the whole run takes one pass before that. No bias is read."""
+def test_animate_reads_each_kernel_once_per_pass(  # noqa: PLR0917 - fixtures
+    long_run, tmp_path, options, kernel_reads, kept, monkeypatch
+):
+    """One pass draws; a scale over the whole run takes one pass before that. No bias is read.
+
+    Cells that are kept from the first pass are not read again.
+    """
+    monkeypatch.setattr("filtertrack.outputs.layer_cells._MOST_KEPT", kept)
+    kernel_reads = min(kernel_reads, 1 if kept else 2)
     run = CountingRun(long_run.path)
-    animate(run, tmp_path / "a.gif", **{"layers": "conv1", **options})
+    animate(run, tmp_path / "a.gif", delta=False, **{"layers": "conv1", **options})
     layers = ["conv1", "conv2"] if options.get("layers") == "*" else ["conv1"]
     expected = {(f"{name}/kernel", step): kernel_reads for name in layers for step in range(6)}
     assert run.reads == {**expected, **{(MOMENT, step): 1 for step in range(6)}}
@@ -58,8 +66,16 @@ def test_animate_reads_each_kernel_once_per_pass(long_run, tmp_path, options, ke
 
 def test_filmstrip_reads_each_kernel_once(long_run):
     run = CountingRun(long_run.path)
-    filmstrip(run, layers="conv1", steps=range(6))
+    filmstrip(run, layers="conv1", steps=range(6), delta=False)
     assert {n for (name, _), n in run.reads.items() if name == "conv1/kernel"} == {1}
+
+
+@pytest.mark.parametrize("draw", [animate, filmstrip])
+def test_two_parts_read_each_kernel_once_each(long_run, draw, tmp_path):
+    """The first once more: every other one is compared with it."""
+    run = CountingRun(long_run.path)
+    draw(run, tmp_path / "a.png", layers="conv1", steps=range(6))
+    assert [run.reads["conv1/kernel", step] for step in range(6)] == [3, 2, 2, 2, 2, 2]
 
 
 def test_measure_reads_each_kernel_once(long_run):
@@ -86,7 +102,8 @@ def test_animate_starts_over_once_for_several_damaged_kernels(long_run, tmp_path
     for step in (1, 3, 4):
         damage_kernel(long_run, step)
     run, progress = CountingRun(long_run.path), []
-    animate(run, tmp_path / "a.gif", layers="conv1", progress=lambda *done: progress.append(done))
+    options = {"layers": "conv1", "delta": False}
+    animate(run, tmp_path / "a.gif", progress=lambda *done: progress.append(done), **options)
     assert progress == [(1, 6), (1, 3), (2, 3), (3, 3)]
     assert max(n for (name, _), n in run.reads.items() if name == "conv1/kernel") == 3
     warned = [record.getMessage().partition(":")[0] for record in caplog.records]
@@ -140,7 +157,8 @@ def test_a_snapshot_that_is_removed_while_drawing_is_left_out(long_run, tmp_path
     def remove(done, total):
         long_run.remove(4)
 
-    assert animate(long_run, tmp_path / "a.gif", layers="conv1", progress=remove).frames == 5
+    options = {"layers": "conv1", "delta": False}
+    assert animate(long_run, tmp_path / "a.gif", progress=remove, **options).frames == 5
 
 
 def test_snapshots_removed_while_drawing_are_found_without_reading_the_others(long_run, tmp_path):
@@ -153,7 +171,8 @@ def test_snapshots_removed_while_drawing_are_found_without_reading_the_others(lo
             for step in (2, 4):
                 long_run.remove(step)
 
-    assert animate(run, tmp_path / "a.gif", layers="conv1", progress=remove).frames == 4
+    options = {"layers": "conv1", "delta": False}
+    assert animate(run, tmp_path / "a.gif", progress=remove, **options).frames == 4
     assert [done for done in progress if done[0] == 1] == [(1, 6), (1, 4)]
     assert run.reads["conv1/kernel", 5] == 1
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from filtertrack.outputs.frame_layout import NARROWEST, arrange_grids
 from filtertrack.render.cells import View
+from filtertrack.render.scale_bar import bar_height
 from filtertrack.render.text import font_size, line_height
 
 VIEWS = st.builds(
@@ -29,21 +30,22 @@ def box(grid):
 
 
 @given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
-def test_grids_and_titles_do_not_overlap(views, data, side, columns, even):
+def test_grids_titles_and_scale_bars_do_not_overlap(views, data, side, columns, even):
     """All of them are inside the frame."""
-    across = data.draw(st.integers(1, len(views)))
-    made = arrange_grids(views, across, side=side, columns=columns, even=even)
+    across, bars = data.draw(st.integers(1, len(views))), data.draw(st.booleans())
+    made = arrange_grids(views, across, side=side, columns=columns, even=even, bars=bars)
     height, width = made.shape
     assert len(made.grids) == len(views)
+    assert made.bar == (bar_height(made.font) if bars else 0)
     for grid in made.grids:
         top, left, bottom, right = box(grid)
         assert top - made.title >= 0
         assert left >= 0
-        assert bottom <= height
+        assert bottom + made.bar <= height
         assert right <= width
     for one, other in combinations(made.grids, 2):
         tops, bottoms = zip(
-            *((box(p)[0] - made.title, box(p)[2]) for p in (one, other)), strict=True
+            *((box(p)[0] - made.title, box(p)[2] + made.bar) for p in (one, other)), strict=True
         )
         lefts, rights = zip(*((box(p)[1], box(p)[3]) for p in (one, other)), strict=True)
         assert max(tops) >= min(bottoms) or max(lefts) >= min(rights)
@@ -74,10 +76,11 @@ def test_grids_are_in_row_order_with_a_cell_for_each_filter(views, data, side, c
 @given(GRIDS, st.data(), SIDES, COLUMNS)
 def test_grids_and_cells_begin_at_even_pixels(views, data, side, columns):
     """The frame's sides too; cells where they have two pixels a weight."""
-    across = data.draw(st.integers(1, len(views)))
-    made = arrange_grids(views, across, side=side, columns=columns, even=True)
+    across, bars = data.draw(st.integers(1, len(views))), data.draw(st.booleans())
+    made = arrange_grids(views, across, side=side, columns=columns, even=True, bars=bars)
     assert [pixels % 2 for pixels in made.shape] == [0, 0]
     assert made.title % 2 == 0
+    assert made.bar % 2 == 0
     for grid in made.grids:
         assert grid.top % 2 == 0
         assert grid.left % 2 == 0
@@ -147,6 +150,24 @@ def test_two_runs_have_equal_grids_side_by_side(view, side, columns, even):
     assert box(one)[3] < other.left
 
 
+@given(VIEWS, st.integers(1, 4), SIDES, COLUMNS, st.booleans())
+def test_the_side_that_is_reported_is_enough(view, count, side, columns, even):
+    """For as many equal grids, whatever is between them."""
+    needed = arrange_grids([view] * count, count, side=side, columns=columns, even=even).side
+    made = arrange_grids([view] * count, count, side=needed, columns=columns, even=even)
+    assert made.side <= needed
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_channels_of_a_filter_are_a_row(count):
+    """Unless the number of columns is given."""
+    view = View("grey", 5 * count, 3, 3, cells_per_filter=count)
+    (grid,) = arrange_grids([view], 1).grids
+    assert (grid.layout.columns, grid.layout.rows) == (count, 5)
+    (grid,) = arrange_grids([view], 1, columns=4).grids
+    assert grid.layout.columns == 4
+
+
 def test_grids_are_centred_in_their_column():
     """To two pixels, since they begin at even ones."""
     made = arrange_grids([View("grey", 4, 9, 9), View("grey", 4, 9, 1)], 1, side=640)
@@ -160,4 +181,5 @@ def test_only_several_grids_have_titles():
     view = View("grey", 9, 5, 5)
     assert arrange_grids([view], 1).title == 0
     made = arrange_grids([view, view], 2)
-    assert made.title >= line_height(font_size(made.shape[1]))
+    assert made.font == font_size(max(grid.layout.shape[1] for grid in made.grids))
+    assert made.title >= line_height(made.font)

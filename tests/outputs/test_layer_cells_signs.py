@@ -55,7 +55,7 @@ def test_a_run_whose_channel_sums_cross_zero_does_not_flip(write_run, conv_info,
     made = layer_of(write_run(info, kernels), range(21), channels="strongest")
     drawn = np.array(list(made.walk(range(21))))
     assert (drawn[:, 0, 1, 1, 0] < 0).all()
-    np.testing.assert_array_equal(drawn[-1], strongest_pattern(kernels[-1].astype(np.float32)))
+    np.testing.assert_array_equal(drawn[-1], strongest_pattern(kernels[-1]))
 
 
 @settings(
