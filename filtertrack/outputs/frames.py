@@ -122,7 +122,6 @@ class AnimationFrames:
         self._quantised = indexed and coloured
         beside = len(parts) * len(selection.runs)
         across = beside * math.ceil(math.sqrt(len(selection.layers) / beside))
-        bars = any(bar_texts(layer.look, layer.view, NO_RANGE) for layer in self._layers)
         arranged = arrange_grids(
             views,
             across,
@@ -130,7 +129,6 @@ class AnimationFrames:
             columns=columns,
             even=even,
             outlined=look.outline,
-            bars=bars,
         )
         self._arranged, self.side = arranged, arranged.side
         self._layouts = [
@@ -218,23 +216,25 @@ class AnimationFrames:
             strength = QUIET if ramp == TEXT else PLAIN
             left = grid.left + grid.layout.gap
             paste(entries, (top, left), line(text, face, ramp, strength))
-        if self._arranged.bar:
-            self._draw_bars(entries)
+        self._draw_bars(entries)
         return self._pixels(entries)
 
     def _draw_bars(self, entries: np.ndarray) -> None:
-        """Draw the scale bar below each grid that has one value a weight."""
+        """Draw below each grid its scale bar, and which weights share the scale."""
         ranges = self._joined([_static_range(layer) for layer in self._layers])
         each = zip(self._arranged.grids, self._layers, self._levels, ranges, strict=True)
         for grid, layer, levels, values in each:
-            texts = bar_texts(layer.look, layer.view, values)
-            if texts is not None:
-                height, width = grid.layout.shape
-                note = describe_scale(layer.look, layer.view)
-                width -= 2 * grid.layout.gap
-                bar = draw_scale_bar(texts, width, self._arranged.font, levels, note)
-                top = self._header.height + grid.top + height
-                paste(entries, (top, grid.left + grid.layout.gap), bar)
+            height, width = grid.layout.shape
+            width -= 2 * grid.layout.gap
+            bar = draw_scale_bar(
+                bar_texts(layer.look, layer.view, values),
+                width,
+                self._arranged.font,
+                levels,
+                describe_scale(layer.look, layer.view),
+            )
+            top = self._header.height + grid.top + height
+            paste(entries, (top, grid.left + grid.layout.gap), bar)
 
     def _pixels(self, entries: np.ndarray) -> np.ndarray:
         """Return entries other than weights as a frame holds them: entries or colours."""
@@ -389,8 +389,6 @@ def _headline(selection: RunSelection, layers: Sequence[LayerCells], further: Se
         words += describe_cells(first.look, first.info, first.view, first.explained)
     if len(layers) == 1 and first.look.delta:
         words.append(part_text(first))
-    if all(layer.view.coloured for layer in layers):  # else the scale bars say it
-        words.append(describe_scale(first.look, first.view))
     words += further
     return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
 

@@ -101,11 +101,16 @@ class LayerCells:
         return reduce(ValueRange.union, map(self._range_of, self.walk(range(len(self._steps)))))
 
     @cached_property
-    def is_unchanged(self) -> bool:
-        """Whether no difference from the start is noticeable: see ``layer_look.NOTICEABLE``."""
-        if not self.look.delta:
-            return False
-        return not any(cells.any() for cells in self.walk(range(len(self._steps))))
+    def largest(self) -> float:
+        """The largest magnitude that is drawn over the run; NaN if no value is finite.
+
+        It is 0 where no difference from the start is noticeable: see ``layer_look.NOTICEABLE``.
+        """
+        largest = -math.inf
+        for cells in self.walk(range(len(self._steps))):
+            highest = range_of_cells(cells).zero_centred().high
+            largest = max(largest, float(highest.max(initial=-np.inf)))
+        return largest if math.isfinite(largest) else math.nan
 
     @cached_property
     def explained(self) -> float | None:
@@ -345,4 +350,4 @@ def _colormap_of(layer: LayerCells) -> str:
 
 def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
-    return describe_part(layer.look, layer.view, unchanged=layer.is_unchanged)
+    return describe_part(layer.look, largest=layer.largest)
