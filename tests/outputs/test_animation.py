@@ -205,7 +205,7 @@ def test_filters_steps_columns_and_theme(colour_run, tmp_path, pillow_frames):
     frame = pillow_frames(animation)[0]
     assert tuple(frame[0, 0]) == (255, 255, 255)
     height, width = animation.shape
-    assert height < width / 2
+    assert height < width
 
 
 @pytest.mark.parametrize(
