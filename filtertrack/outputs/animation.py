@@ -120,15 +120,16 @@ def animate(
         order: The order of the filters. ``"stored"``: as in the kernel. ``"similarity"``: each
             beside the one most like it at the last snapshot. ``"orientation"``: by the direction of
             their edges. ``"drift"``: the one that has turned farthest from its start first.
-            ``"label"``: edges, blobs, colour blobs, other structure, the others.
+            ``"label"``: edges, blobs, colour blobs, fine gratings, other structure, the others.
         scale: The value range from dark to light. ``"frame"``: lowest and highest weight of each
             filter in each frame, as in TensorBoard. ``"filter"``: of each filter over all frames,
             which shows its growth. ``"layer"``: of all filters over all frames. None for
             ``"frame"``, or ``"filter"`` with ``delta``.
         zero_centred: Widen each range so that zero is in its middle.
         delta: Draw the difference from the first snapshot, zero-centred.
-        outline: Draw a line around each filter in the colour of its label: edge, blob, colour blob
-            or other structure (see ``measures.label``). For a single grid the legend counts them.
+        outline: Draw a line around each filter in the colour of its label: edge, blob, colour blob,
+            fine grating or other structure (see ``measures.label``). For a single grid the legend
+            counts them.
         channels: How input channels are drawn: ``"strongest"`` collapses each filter to its
             strongest pattern, a number draws that channel alone; None depends on their number.
         colormap: A colormap of matplotlib, for layers with one value a pixel.
