@@ -150,7 +150,8 @@ def animate(
             kernel has fewer than 5x5 weights, or where the start is still strong in half of the
             filters (a cosine of 0.5 or more).
         outline: Draw a line around each filter in the colour of its label: edge, blob, colour blob,
-            fine grating or other structure (see ``measures.label``). For a single grid the legend counts them.
+            fine grating or other structure (see ``measures.label``). For a single grid the legend
+            counts them.
         channels: How input channels are drawn. ``"strongest"``: each filter collapsed to its
             strongest pattern, light where it raises the output for inputs that are all positive.
             ``"all"``: a row a filter, a cell a channel. A number or name: that channel alone. Two
