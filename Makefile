@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 # One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow test-jax test-torch bench accuracy scale docs-pictures check format clean
+.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs-pictures check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
+
+digits: $(VENV)/.demo-installed ## train on handwritten digits, write runs/digits/
+	$(BIN)/python scripts/digits.py $(DIGITS)
 
 test: $(VENV)/.dev-installed ## run all tests except the slow ones
 	$(BIN)/python $(PYTEST) $(TEST)

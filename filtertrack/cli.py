@@ -189,15 +189,35 @@ def _measure(arguments: argparse.Namespace) -> int:
         write(measured, path)
         print(printable(str(path)))
     if not wanted:
-        _print_tables(measured, at)
+        _print_tables(measured, at, folded=arguments.layers is None)
     return 0
 
 
-def _print_tables(measured: "Measurement", at: int | None) -> None:
-    """Print the tables of all layers, and for a single layer also that of its filters."""
-    from filtertrack.outputs.tables import each_filter, overview  # noqa: PLC0415 - keeps --help fast
+def _print_tables(measured: "Measurement", at: int | None, *, folded: bool) -> None:
+    """Print sentences and tables of the layers, and for a single layer also that of its filters.
 
-    tables = overview(measured, at)
+    Args:
+        measured: The measures of the run.
+        at: The step; None for the last.
+        folded: Whether layers of 1x1 kernels are only counted, if there are others.
+    """
+    from filtertrack.outputs.tables import (  # noqa: PLC0415 - keeps --help fast
+        each_filter,
+        overview,
+        sentences,
+        with_pattern,
+    )
+
+    shown = with_pattern(measured) if folded else measured
+    for sentence in sentences(shown, at):
+        print(printable(sentence))
+    if left_out := len(measured.layers) - len(shown.layers):
+        print(
+            f"and {counted(left_out, 'layers')} with 1x1 kernels, which have no spatial pattern: "
+            f"--layers NAME measures one"
+        )
+    print()
+    tables = overview(shown, at)
     if len(measured.layers) == 1:
         tables += [each_filter(measured, name, at) for name in measured.layers]
     _print_uncut(tables)
@@ -214,7 +234,10 @@ def _print_uncut(tables: Sequence["Table"]) -> None:
     needed = (console.measure(table, options=unlimited).maximum for table in tables)
     console.width = max(console.width, *needed)
     for table in tables:
+        console.print(table.title, style="bold", soft_wrap=True)
+        table.title = None  # it would be wrapped to the width of the table
         console.print(table)
+        console.print()
 
 
 def _view(arguments: argparse.Namespace) -> int:

@@ -128,19 +128,18 @@ def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
 
 def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Say in numbers what a run's filters have become (edge, blob, colour blob, other "
-        "structure, unstructured), when they formed, which hardly moved and which repeat each "
-        "other; of a single layer, also what each filter is."
+        "Measure a run's filters: for each layer a sentence and numbers: the labels of its filters "
+        "(edge, blob, colour blob, fine grating, other structure, unstructured), when they formed, "
+        "which hardly moved and which repeat each other; for a single layer, also a row for each "
+        "filter. Layers of 1x1 kernels are only counted unless they are selected."
     )
     _add_run(parser)
     _add_layers(parser, "all")
     _add_steps(parser, "which snapshots (all)")
-    parser.add_argument(
-        "--at", type=int, metavar="STEP", help="as it is at this step (the last one)"
-    )
+    parser.add_argument("--at", type=int, metavar="STEP", help="tables of this step (the last one)")
     files = parser.add_argument_group("files to write instead of printing tables")
     files.add_argument(
-        "--csv", metavar="FILE", help="a row a filter and step, or with --at a row a filter"
+        "--csv", metavar="FILE", help="a row for each filter and step, or with --at for each filter"
     )
     files.add_argument("--json", metavar="FILE", help="everything")
     files.add_argument("--plot", metavar="FILE", help="a figure of the training: PDF, SVG or PNG")
@@ -168,7 +167,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "animate": ("make an animation of a run's filters", _add_animate),
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
-    "measure": ("say in numbers what the filters are", _add_measure),
+    "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
     "view": ("open TensorBoard with the filters in front", _add_view),
     "info": ("say what a run holds", _add_run),
     "verify": ("read a run whole and list what is damaged", _add_run),

@@ -14,18 +14,24 @@ from filtertrack.cli import main
 from filtertrack.outputs.tables import write_csv, write_json
 
 
-def test_measure_prints_two_tables(planted_run, capsys):
-    """A row a layer; nothing on stderr, and no file is written."""
+def test_measure_prints_sentences_and_tables(planted_run, capsys):
+    """A sentence and a row a layer; nothing on stderr, and no file is written."""
     before = sorted(planted_run.path.rglob("*"))
     assert main(["measure", str(planted_run.path)]) == 0
     printed = capsys.readouterr()
     assert not printed.err
+    assert printed.out.splitlines()[0].startswith("conv1: 2 edges, 1 blob, 1 colour blob and")
+    assert printed.out.splitlines()[1].startswith("conv2: 3 edges and 1 blob of 4 filters")
     assert "What the filters are: step 20" in printed.out
+    assert "How they changed: step 20" in printed.out
     assert "The layers as a whole: step 20" in printed.out
-    rows = [line.split() for line in printed.out.splitlines() if line.strip().startswith("conv")]
-    assert rows[0] == ["conv1", "8", "2", "1", "1", "1", "3", "–", "5", "–", "10"]
-    assert rows[1] == ["conv2", "4", "3", "1", "–", "–", "–", "–", "1", "5", "5"]
-    assert [row[0] for row in rows] == ["conv1", "conv2"] * 2
+    lines = printed.out.splitlines()[2:]
+    rows = [line.split() for line in lines if line.startswith("conv")]
+    assert rows[0] == ["conv1", "2", "1", "1", "1", "3"]
+    assert rows[1] == ["conv2", "3", "1", "–", "–", "–"]
+    assert rows[2][:5] == ["conv1", "8", "5", "–", "10"]
+    assert rows[3][:5] == ["conv2", "4", "1", "5", "5"]
+    assert [row[0] for row in rows] == ["conv1", "conv2"] * 3
     assert printed.out.endswith("Each filter of a layer: --layers NAME\n")
     assert sorted(planted_run.path.rglob("*")) == before
 
@@ -185,3 +191,33 @@ def test_at_measures_a_step_beside_the_chosen_ones(make_run, capsys):
     run = make_run(steps=range(4))
     assert main(["measure", str(run.path), "--steps", "0,2", "--at", "1"]) == 0
     assert "step 1," in capsys.readouterr().out
+
+
+def test_layers_of_1x1_kernels_are_one_line(make_run, conv_info, tmp_path, capsys):
+    """Unless they are selected; a CSV file has them all."""
+    names = ["conv", "one", "two"]
+    shapes = [(5, 5, 1, 4), (1, 1, 4, 4), (1, 1, 4, 2)]
+    run = make_run(*map(conv_info, names, shapes))
+    assert main(["measure", str(run.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == (
+        "and 2 layers with 1x1 kernels, which have no spatial pattern: --layers NAME measures one"
+    )
+    assert not [line for line in lines if line.strip().startswith(("one", "two"))]
+    for selected in ("one", "*"):
+        assert main(["measure", str(run.path), "--layers", selected]) == 0
+        printed = capsys.readouterr().out
+        assert "one: 4 filters of 1x1 pixels, which have no spatial pattern." in printed
+        assert "and 2 layers" not in printed
+    assert main(["measure", str(run.path), "--csv", str(tmp_path / "a.csv")]) == 0
+    with (tmp_path / "a.csv").open() as file:
+        assert {row["layer"] for row in csv.DictReader(file)} == set(names)
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "120"])
+def test_titles_are_on_one_line(planted_run, capsys, monkeypatch, columns):
+    """Also above a narrow table."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["measure", str(planted_run.path), "--layers", "conv2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "What the filters are: step 20, epoch 20 · batch 200" in [line.strip() for line in lines]

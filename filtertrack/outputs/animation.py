@@ -137,7 +137,7 @@ def animate(
         order: The order of the filters. ``"stored"``: as in the kernel. ``"similarity"``: each
             beside the one most like it at the last snapshot. ``"orientation"``: by the direction of
             their edges. ``"drift"``: the one that has turned farthest from its start first.
-            ``"label"``: edges, blobs, colour blobs, other structure, the others.
+            ``"label"``: edges, blobs, colour blobs, fine gratings, other structure, the others.
         scale: The value range from dark to light. ``"frame"``: lowest and highest weight of each
             filter in each frame, as in TensorBoard. ``"filter"``: of each filter over all frames,
             which shows its growth. ``"layer"``: of all filters over all frames. None for
@@ -149,8 +149,9 @@ def animate(
             difference beside them where the filters alone hardly tell what was learned: where a
             kernel has fewer than 5x5 weights, or where the start is still strong in half of the
             filters (a cosine of 0.5 or more).
-        outline: Draw a line around each filter in the colour of its label: edge, blob, colour blob
-            or other structure (see ``measures.label``). For a single grid the legend counts them.
+        outline: Draw a line around each filter in the colour of its label: edge, blob, colour blob,
+            fine grating or other structure (see ``measures.label``). For a single grid the legend
+            counts them.
         channels: How input channels are drawn. ``"strongest"``: each filter collapsed to its
             strongest pattern, light where it raises the output for inputs that are all positive.
             ``"all"``: a row a filter, a cell a channel. A number or name: that channel alone. Two

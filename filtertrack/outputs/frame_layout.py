@@ -46,7 +46,7 @@ class Arrangement(NamedTuple):
         grids: Where each grid lies, row by row.
         font: Size of the titles and scale bars, in pixels.
         title: Height of the title above each grid, in pixels; 0 where there is only one grid.
-        bar: Height of the scale bar below each grid, in pixels; 0 without scale bars.
+        bar: Height of the scale bar below each grid, in pixels.
         shape: Height and width, in pixels; both are even.
         side: The longer side of the grids together, without titles, in pixels.
     """
@@ -67,7 +67,6 @@ def arrange_grids(
     columns: int | None = None,
     even: bool = False,
     outlined: bool = False,
-    bars: bool = False,
 ) -> Arrangement:
     """Arrange grids in rows, each centred in its column.
 
@@ -79,7 +78,6 @@ def arrange_grids(
         columns: Cells in a row of each grid; None to choose.
         even: Whether cells begin and end at even pixels, as video needs it.
         outlined: Whether there is a line around each cell.
-        bars: Whether there is a scale bar below each grid.
 
     Returns:
         Where the grids lie.
@@ -115,7 +113,7 @@ def arrange_grids(
     width = max(grids_width, NARROWEST)
     size = font_size(max(widths))
     title = _even_down(line_height(size)) + 2 if len(layouts) > 1 else 0
-    bar = bar_height(size) if bars else 0
+    bar = bar_height(size)
     tops = _starts([title + height + bar for height in heights], space, title)
     lefts = _starts(widths, space, _even_down((width - grids_width) // 2))
     grids = [

@@ -4,36 +4,30 @@ Frames are drawn one at a time from the stored weights, so memory does not grow 
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
-from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.errors import printable
 from filtertrack.outputs.filter_matching import match_filters
 from filtertrack.outputs.filter_story import check_single, story_of
+from filtertrack.outputs.frame_header import FrameHeader, Grid, grid_titles, headline
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
-from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
-from filtertrack.outputs.metric_means import means_between
+from filtertrack.outputs.layer_cells import LayerCells, colours_of
 from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
-from filtertrack.render.caption import Caption, Legend
 from filtertrack.render.cells import view_of
 from filtertrack.render.layer_look import (
     bar_texts,
     check_look,
-    describe_cells,
     describe_scale,
 )
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
-    FIRST,
     SEPARATOR,
     TEXT,
     chosen_levels,
@@ -42,10 +36,8 @@ from filtertrack.render.palette import (
     to_entries,
 )
 from filtertrack.render.scale_bar import draw_scale_bar
-from filtertrack.render.sparkline import Axis
-from filtertrack.render.text import PLAIN, QUIET, cut, font, joined_lines, line, paste
+from filtertrack.render.text import PLAIN, QUIET, font, joined_lines, line, paste
 from filtertrack.render.value_range import NO_RANGE, ValueRange
-from filtertrack.storage.paths import StoragePath
 
 _HEADER_HEIGHT = 150
 """Pixels of a caption in a wide frame, about: the size is checked before one is laid out."""
@@ -53,13 +45,6 @@ _SAMPLED_PIXELS, _SAMPLED_SNAPSHOTS = 12_000, 24
 """How much of an animation the colours of its palette are chosen from."""
 _LONGEST_NAME = 200
 """Characters of a layer's or a run's name, at most."""
-
-
-class _Grid(NamedTuple):
-    """One grid: its cells, and the number of its run."""
-
-    layer: LayerCells
-    run: int
 
 
 class AnimationFrames:
@@ -110,53 +95,61 @@ class AnimationFrames:
     ) -> None:
         self.timeline, self._look, self._one_scale = timeline, look, one_scale
         infos = [selection.runs[0].layer(name) for name in selection.layers]
-        views = [view_of(info, look.channels) for info in infos]
-        check_look(look, infos, views)
+        check_look(look, infos, [view_of(info, look.channels) for info in infos])
         parts = parts_of(selection, look)
         grids = _grids_of(selection, parts, match=match)
         self._layers = [grid.layer for grid in grids]
         self._runs = [grid.run for grid in grids]
-        views = [layer.view for layer in self._layers]
-        coloured = any(view.coloured for view in views)
+        coloured = any(layer.view.coloured for layer in self._layers)
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
         beside = len(parts) * len(selection.runs)
-        across = beside * math.ceil(math.sqrt(len(selection.layers) / beside))
-        bars = any(bar_texts(layer.look, layer.view, NO_RANGE) for layer in self._layers)
-        arranged = arrange_grids(
-            views,
-            across,
+        self._arranged = arrange_grids(
+            [layer.view for layer in self._layers],
+            beside * math.ceil(math.sqrt(len(selection.layers) / beside)),
             side=side,
             columns=columns,
             even=even,
             outlined=look.outline,
-            bars=bars,
         )
-        self._arranged, self.side = arranged, arranged.side
-        self._layouts = [
-            layer.drawn_layout(grid.layout)
-            for layer, grid in zip(self._layers, arranged.grids, strict=True)
-        ]
-        height, width = arranged.shape
+        self.side = self._arranged.side
+        height, width = self._arranged.shape
         if not huge:
             shape = height + _HEADER_HEIGHT, width
             check_animation_size(shape, len(timeline.frames), 1 if self._indexed else 3)
+        self._layouts = [
+            layer.drawn_layout(grid.layout)
+            for layer, grid in zip(self._layers, self._arranged.grids, strict=True)
+        ]
         self._levels, colours = colours_of(self._layers)
         self._base_palette = theme_palette(look.theme, colours)
-        self._titles = _grid_titles(selection, grids) if arranged.title else []
+        self._titles = grid_titles(selection, grids) if self._arranged.title else []
+        self._header = self._make_header(selection, width, big=big)
+        self.shape = (self._header.height + height, width)
+
+    def _make_header(self, selection: RunSelection, width: int, *, big: bool) -> FrameHeader:
+        """Return the caption and legend; with ``big`` they have the measures of the only filter."""
+        first = self._layers[0]
         story = None
         if big:
-            check_single(selection, views[0].filters)
-            story = story_of(selection, self._layers[0].numbers[0])
-        words = ["interpolated over time"] if _is_interpolated(timeline) else []
+            check_single(selection, first.view.filters)
+            story = story_of(selection, first.numbers[0])
+        words = []
+        if any(frame.position % 1 for frame in self.timeline.frames):
+            words.append("interpolated over time")
         if len(selection.runs) > 1:
-            words.append("both runs on one scale" if one_scale else "each run on its own scale")
-        title = _headline(selection, self._layers, words)
-        counted = views[0].filters if len(selection.runs) == len(infos) == 1 else None
-        self._header = _Header(
-            selection, timeline, look, width, filters=counted, title=title, story=story
+            one = self._one_scale
+            words.append("both runs on one scale" if one else "each run on its own scale")
+        single = len(selection.runs) == len(selection.layers) == 1
+        return FrameHeader(
+            selection,
+            self.timeline,
+            self._look,
+            width,
+            filters=first.view.filters if single else None,
+            title=headline(selection, self._layers, words),
+            story=story,
         )
-        self.shape = (self._header.height + height, width)
 
     @property
     def colours(self) -> np.ndarray | None:
@@ -219,23 +212,25 @@ class AnimationFrames:
             strength = QUIET if ramp == TEXT else PLAIN
             left = grid.left + grid.layout.gap
             paste(entries, (top, left), line(text, face, ramp, strength))
-        if self._arranged.bar:
-            self._draw_bars(entries)
+        self._draw_bars(entries)
         return self._pixels(entries)
 
     def _draw_bars(self, entries: np.ndarray) -> None:
-        """Draw the scale bar below each grid that has one value a weight."""
+        """Draw below each grid its scale bar, and which weights share the scale."""
         ranges = self._joined([_static_range(layer) for layer in self._layers])
         each = zip(self._arranged.grids, self._layers, self._levels, ranges, strict=True)
         for grid, layer, levels, values in each:
-            texts = bar_texts(layer.look, layer.view, values)
-            if texts is not None:
-                height, width = grid.layout.shape
-                note = describe_scale(layer.look, layer.view)
-                width -= 2 * grid.layout.gap
-                bar = draw_scale_bar(texts, width, self._arranged.font, levels, note)
-                top = self._header.height + grid.top + height
-                paste(entries, (top, grid.left + grid.layout.gap), bar)
+            height, width = grid.layout.shape
+            width -= 2 * grid.layout.gap
+            bar = draw_scale_bar(
+                bar_texts(layer.look, layer.view, values),
+                width,
+                self._arranged.font,
+                levels,
+                describe_scale(layer.look, layer.view),
+            )
+            top = self._header.height + grid.top + height
+            paste(entries, (top, grid.left + grid.layout.gap), bar)
 
     def _pixels(self, entries: np.ndarray) -> np.ndarray:
         """Return entries other than weights as a frame holds them: entries or colours."""
@@ -300,14 +295,14 @@ class AnimationFrames:
         return np.concatenate(samples)
 
 
-def _grids_of(selection: RunSelection, parts: Sequence[Look], *, match: bool) -> list[_Grid]:
+def _grids_of(selection: RunSelection, parts: Sequence[Look], *, match: bool) -> list[Grid]:
     """Return the cells of each grid: layer by layer, run by run, part by part."""
     grids = []
     for name in selection.layers:
         matched: np.ndarray | None = None
         for number, run in enumerate(selection.runs):
             layers = [LayerCells(run, name, selection.steps, part, matched) for part in parts]
-            grids += [_Grid(layer, number) for layer in layers]
+            grids += [Grid(layer, number) for layer in layers]
             if match and not number and len(selection.runs) > 1:
                 every = replace(parts[0], order="stored", filters=None)
                 other = LayerCells(selection.runs[1], name, selection.steps, every)
@@ -315,118 +310,6 @@ def _grids_of(selection: RunSelection, parts: Sequence[Look], *, match: bool) ->
     return grids
 
 
-class _Header:
-    """The caption above the grids; where filters are outlined, a legend below it.
-
-    Args:
-        selection: The layers and steps.
-        timeline: Position and duration of each frame.
-        look: How filters are drawn.
-        width: Width of a frame, in pixels.
-        filters: Number of filters, whose labels the legend counts; None where it does not count.
-        title: What is drawn.
-        story: Measures of the only filter at each step, shown like metrics; None for none.
-
-    Attributes:
-        height: Height, in pixels.
-    """
-
-    def __init__(
-        self,
-        selection: RunSelection,
-        timeline: Timeline,
-        look: Look,
-        width: int,
-        *,
-        filters: int | None,
-        title: str,
-        story: Sequence[Mapping[str, float]] | None = None,
-    ) -> None:
-        # The metrics beside restored weights are those of other weights.
-        logs = [
-            [None if moment.note and not moment.metrics else moment.metrics for moment in run]
-            for run in selection.moments
-        ]
-        between = [means_between(*each) for each in zip(selection.moments, logs, strict=True)]
-        logs = [run for run, _ in between]
-        averaged = dict.fromkeys(name for _, names in between for name in names)
-        if story is not None:
-            logs = [[{**(log or {}), **own} for log, own in zip(logs[0], story, strict=True)]]
-        axis = Axis(timeline.knots, timeline.axis, timeline.epochs)
-        self.caption = Caption(
-            title, selection.moments[0], logs, axis, width, averaged=list(averaged)
-        )
-        self.legend = Legend(width, filters) if look.outline else None
-        self.height = self.caption.height + (self.legend.height if self.legend else 0)
-        self._counted = filters is not None
-
-    def draw(self, position: float, labels: np.ndarray | None) -> np.ndarray:
-        """Draw the header of a frame.
-
-        Args:
-            position: Number of the snapshot, as in ``Frame``.
-            labels: The labels of the filters of the first grid, if they are outlined.
-
-        Returns:
-            ``uint8`` array of shape ``(height, width)``: entries of the palette.
-        """
-        caption = self.caption.draw(position)
-        if self.legend is None or labels is None:
-            return caption
-        counts = Counter(labels.tolist()) if self._counted else None
-        return np.concatenate([caption, self.legend.draw(counts)])
-
-
-def _headline(selection: RunSelection, layers: Sequence[LayerCells], further: Sequence[str]) -> str:
-    """Name the layer or the run, what its only grid shows, and the scale; add further phrases."""
-    if len(selection.layers) == 1:
-        words = [selection.layers[0]]
-    else:
-        runs = selection.runs
-        words = ["two runs" if len(runs) > 1 else runs[0].path.absolute().name]
-    first = layers[0]
-    if len(selection.layers) == 1:
-        words += [f"filter {first.numbers[0]}"] if len(first.numbers) == 1 else []
-        words += describe_cells(first.look, first.info, first.view, first.explained)
-    if len(layers) == 1 and first.look.delta:
-        words.append(part_text(first))
-    if all(layer.view.coloured for layer in layers):  # else the scale bars say it
-        words.append(describe_scale(first.look, first.view))
-    words += further
-    return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
-
-
-def _grid_titles(selection: RunSelection, grids: Sequence[_Grid]) -> list[tuple[list[str], int]]:
-    """Return the title of each grid, and the ramp of its colour: that of the run's curves."""
-    names = [""]
-    if len(selection.runs) > 1:
-        names = _short_names([run.path.absolute() for run in selection.runs])
-    both = len({grid.layer.look.delta for grid in grids}) > 1
-    titles = []
-    for layer, run in grids:
-        words = [] if len(selection.layers) == 1 else [cut(layer.info.name, _LONGEST_NAME)]
-        words += [names[run]] if names[run] else []
-        words += [part_text(layer)] if both or layer.look.delta else []
-        if len(selection.layers) > 1:
-            words += describe_cells(layer.look, layer.info, layer.view, layer.explained)
-        ramp = TEXT if len(names) == 1 else FIRST + run
-        titles.append((list(map(printable, words)), ramp))
-    return titles
-
-
-def _is_interpolated(timeline: Timeline) -> bool:
-    return any(frame.position % 1 for frame in timeline.frames)
-
-
 def _static_range(layer: LayerCells) -> ValueRange:
     """Return the range over the run, where a scale bar names it in numbers."""
     return NO_RANGE if layer.look.scale == "frame" else layer.whole_range
-
-
-def _short_names(paths: Sequence[StoragePath]) -> list[str]:
-    """Return the shortest ends of paths that differ."""
-    for length in range(1, max(len(path.parts) for path in paths)):
-        ends = ["/".join(path.parts[-length:]) for path in paths]
-        if len(set(ends)) == len(ends):
-            return ends
-    return [str(path) for path in paths]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -96,16 +96,28 @@ class LayerCells:
     # Cached properties read the run: by then its size has been checked.
 
     @cached_property
+    def _whole_run(self) -> tuple[ValueRange, float]:
+        """The value range and the largest finite magnitude over the whole run, in one pass."""
+        whole, largest = ValueRange(*np.array([[np.inf], [-np.inf]])), -math.inf
+        for cells in self.walk(range(len(self._steps))):
+            whole = self._range_of(cells).union(whole)
+            highest = range_of_cells(cells).zero_centred().high
+            largest = max(largest, float(highest.max(initial=-np.inf)))
+        return whole, largest
+
+    @property
     def whole_range(self) -> ValueRange:
         """The value range over the whole run."""
-        return reduce(ValueRange.union, map(self._range_of, self.walk(range(len(self._steps)))))
+        return self._whole_run[0]
 
-    @cached_property
-    def is_unchanged(self) -> bool:
-        """Whether no difference from the start is noticeable: see ``layer_look.NOTICEABLE``."""
-        if not self.look.delta:
-            return False
-        return not any(cells.any() for cells in self.walk(range(len(self._steps))))
+    @property
+    def largest(self) -> float:
+        """The largest magnitude that is drawn over the run; NaN if no value is finite.
+
+        It is 0 where no difference from the start is noticeable: see ``layer_look.NOTICEABLE``.
+        """
+        largest = self._whole_run[1]
+        return largest if math.isfinite(largest) else math.nan
 
     @cached_property
     def explained(self) -> float | None:
@@ -345,4 +357,4 @@ def _colormap_of(layer: LayerCells) -> str:
 
 def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
-    return describe_part(layer.look, layer.view, unchanged=layer.is_unchanged)
+    return describe_part(layer.look, largest=layer.largest)

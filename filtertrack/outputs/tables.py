@@ -1,10 +1,11 @@
-"""Write the measures of a run as tables for a terminal, CSV and JSON."""
+"""Write the measures of a run as sentences, tables for a terminal, CSV and JSON."""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +13,8 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as TextTable
 
+from filtertrack.errors import counted
+from filtertrack.measures import LABELS
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
 from filtertrack.render.caption import number_text
 from filtertrack.snapshot import Moment, describe
@@ -21,15 +24,137 @@ NOTHING = "–"
 """The text of a value that is zero or not known."""
 
 Values = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Values], str]]
+"""The head of each column of a table, and how a value of a row is formatted."""
 
 _MOST_ROWS = 2048
 """Filters in a table for a terminal, at most: longer tables belong in a file."""
 _ORIENTED = 0.2
 """Selectivity of an edge, at least, for its direction to be shown."""
+_STANDARD_ERRORS = 3
+"""Significant difference of the mean roughness from that of noise, in standard errors."""
+_NAMED = {
+    "edge": "edges",
+    "blob": "blobs",
+    "colour blob": "colour blobs",
+    "fine grating": "fine gratings",
+    "other structure": "other structures",
+}
+"""Labels of structured filters, and their plurals."""
+
+
+def with_pattern(measured: Measurement) -> Measurement:
+    """Return the measures without layers of 1x1 kernels; of all layers if there are no others."""
+    layers = {
+        name: layer for name, layer in measured.layers.items() if _pixels(layer) > 1
+    } or measured.layers
+    return replace(measured, layers=layers)
+
+
+def sentences(measured: Measurement, step: int | None = None) -> list[str]:
+    """Return a sentence for each layer: what its filters are, and when they had formed.
+
+    Args:
+        measured: The measures of the run.
+        step: The step; None for the last.
+
+    Raises:
+        FiltertrackError: If that step was not measured.
+
+    Example:
+        >>> from filtertrack.outputs.measurement import measure
+        >>> print(sentences(measure("tests/golden/run-v1", layers="conv1"))[0][:67])
+        conv1: 4 filters of 3x3, too small to be told from noise one by one
+    """
+    return [
+        f"{name}: {'; '.join(_clauses(layer, measured.moments, layer.place(step)))}."
+        for name, layer in measured.layers.items()
+    ]
+
+
+def _clauses(layer: MeasuredLayer, moments: Sequence[Moment], index: int) -> Iterator[str]:
+    """Yield the clauses of a layer's sentence."""
+    filters = counted(layer.info.filters, "filters")
+    if reason := _why_not_labelled(layer):
+        yield filters + reason
+        return
+    named = _named(layer, index)
+    infinite = int((~np.isfinite(layer.filters["norm"][index])).sum())
+    small = layer.whole["unknown"][index] - infinite > layer.info.filters / 2
+    if small:
+        yield from _small_kernels(layer, named, index)
+    else:
+        structured = f"none of {filters} is structured" + (" yet" if index else "")
+        yield f"{named} of {filters}" if named else structured
+    if infinite:
+        yield f"{counted(infinite, 'filters')} with values that are not finite"
+    if len(layer.steps) > 1:
+        if not layer.filters["change"].any():
+            yield "its weights never changed"
+        elif named and not small:
+            yield _formed(layer, moments, index)
+
+
+def _why_not_labelled(layer: MeasuredLayer) -> str:
+    """Say why a layer has no labels; empty if it has."""
+    if not layer.info.filters:
+        return " in it"
+    if "label" in layer.too_large_for:
+        return ", too many to compare each with noise"
+    return "" if _pixels(layer) > 1 else " of 1x1 pixels, which have no spatial pattern"
+
+
+def _named(layer: MeasuredLayer, index: int) -> str:
+    """Count the structured filters of a layer by label: "2 edges and 1 blob"; empty if none."""
+    counts = [(int(layer.whole[label][index]), plural) for label, plural in _NAMED.items()]
+    *first, last = ["", *(counted(count, plural) for count, plural in counts if count)]
+    return " and ".join(filter(None, [", ".join(filter(None, first)), last]))
+
+
+def _small_kernels(layer: MeasuredLayer, named: str, index: int) -> Iterator[str]:
+    """Yield what can be said of kernels in which most filters cannot be told from noise."""
+    height, width = layer.info.shape[1:3]
+    filters = f"{counted(layer.info.filters, 'filters')} of {height}x{width}"
+    small = "too small to be told from noise one by one"
+    yield f"{named} of {filters}; the others are {small}" if named else f"{filters}, {small}"
+    yield from _whole_layer(layer.filters["roughness"][index])
+
+
+def _whole_layer(roughness: np.ndarray) -> Iterator[str]:
+    """Yield what the mean roughness of a layer's filters says, if there are enough filters."""
+    finite = roughness[np.isfinite(roughness)]
+    if len(finite) < 2:
+        return
+    mean, error = finite.mean(), finite.std(ddof=1) / math.sqrt(len(finite))
+    if abs(mean - 1) <= _STANDARD_ERRORS * error:
+        compared = "neither smoother nor rougher than noise"
+    else:
+        compared = f"{'smoother' if mean < 1 else 'rougher'} than noise"
+    yield f"together they are {compared} (mean roughness {mean:.2f}; noise has 1)"
+
+
+def _formed(layer: MeasuredLayer, moments: Sequence[Moment], index: int) -> str:
+    """Say when half of a layer's filters had formed."""
+    whole_run = "" if index == len(layer.steps) - 1 else "over the whole run "
+    if not math.isfinite(layer.half_formed):
+        return f"{whole_run}fewer than half had formed at the end"
+    moment = moments[layer.steps.index(int(layer.half_formed))]
+    if moment.step == layer.steps[0]:
+        return f"{whole_run}half had formed before the first snapshot"
+    if moment.counts_epochs:
+        return f"{whole_run}half had formed by epoch {moment.epoch}"
+    number = f"step {moment.step}" if moment.batch is None else f"batch {moment.batch}"
+    return f"{whole_run}half had formed by {number}"
+
+
+def _pixels(layer: MeasuredLayer) -> int:
+    return layer.info.shape[1] * layer.info.shape[2]
 
 
 def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
-    """Return two tables with a row a layer: labels of its filters, and measures of the layer.
+    """Return tables with a row a layer: labels of its filters, changes, measures of the kernel.
+
+    Labels that no filter has are left out.
 
     Args:
         measured: The measures of the run.
@@ -37,22 +162,24 @@ def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
     """
     first = next(iter(measured.layers.values()))
     when = _when(measured.moments[first.place(step)])
-    labels = _text_table(f"What the filters are: {when}; formed, of the whole run", list(_LABELS))
-    whole = _text_table(f"The layers as a whole: {when}", list(_WHOLE))
-    for layer in measured.layers.values():
-        index = layer.place(step)
-        values: Values = {
+    rows: list[Values] = [
+        {
             "layer": layer.info.name,
             "filters": layer.info.filters,
             "half_formed": layer.half_formed,
             "mostly_formed": layer.mostly_formed,
             "at_rest": layer.at_rest,
-            **{name: column[index] for name, column in layer.whole.items()},
+            **{name: column[layer.place(step)] for name, column in layer.whole.items()},
         }
-        labels.add_row(*(text(values) for text in _LABELS.values()))
-        whole.add_row(*(text(values) for text in _WHOLE.values()))
-    whole.caption = _too_large(measured) or None
-    return [labels, whole]
+        for layer in measured.layers.values()
+    ]
+    tables = [
+        _text_table(f"What the filters are: {when}", _LABELS, rows, optional=LABELS),
+        _text_table(f"How they changed: {when}; formed, at rest: whole run", _CHANGES, rows),
+        _text_table(f"The layers as a whole: {when}", _WHOLE, rows),
+    ]
+    tables[-1].caption = _too_large(measured) or None
+    return tables
 
 
 def _too_large(measured: Measurement) -> str:
@@ -75,14 +202,13 @@ def each_filter(measured: Measurement, name: str, step: int | None = None) -> Te
     """
     layer = measured.layers[name]
     index = layer.place(step)
-    table = _text_table(f"The filters of {name}: {_when(measured.moments[index])}", list(_FILTER))
-    rows = layer.rows([index])
+    columns = layer.rows([index])
     shown = min(layer.info.filters, _MOST_ROWS)
+    rows = [{key: column[number] for key, column in columns.items()} for number in range(shown)]
+    title = f"The filters of {name}: {_when(measured.moments[index])}"
+    table = _text_table(title, _FILTER, rows, optional=("colour", "degrees", "copy of"))
     if shown < layer.info.filters:
         table.caption = f"… and {layer.info.filters - shown} more; a CSV or JSON file holds all"
-    for number in range(shown):
-        values = {key: column[number] for key, column in rows.items()}
-        table.add_row(*(text(values) for text in _FILTER.values()))
     return table
 
 
@@ -154,13 +280,28 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
     }
 
 
-def _text_table(title: str, columns: Sequence[str]) -> TextTable:
+def _text_table(
+    title: str, columns: Columns, rows: Sequence[Values], optional: Sequence[str] = ()
+) -> TextTable:
+    """Return a table with whole words in its heads; optional columns without values are left out.
+
+    A head has a line a word.
+    """
     table = TextTable(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.caption_justify = "left"
-    table.padding = (0, 0, 0, 1)
-    for name in columns:
+    table.padding, table.show_edge = 0, False  # the box has a space between columns
+    texts = {name: [text(values) for values in rows] for name, text in columns.items()}
+    shown = {
+        name: column
+        for name, column in texts.items()
+        if name not in optional or set(column) - {NOTHING}
+    }
+    for name in shown:
         left = name in {"layer", "label"}
-        table.add_column(name, justify="left" if left else "right", no_wrap=True, vertical="bottom")
+        head = name.replace(" ", "\n").replace("90\n%", "90 %")
+        table.add_column(head, justify="left" if left else "right", no_wrap=True, vertical="bottom")
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*row)
     return table
 
 
@@ -177,7 +318,6 @@ def _finite(text: Callable[[float], str]) -> Callable[[float], str]:
 _count = _finite(lambda value: f"{value:.0f}" if value else NOTHING)
 _step = _finite("{:.0f}".format)
 _number = _finite("{:.2f}".format)
-_share = _finite("{:.0%}".format)
 _norm = _finite(number_text)
 
 
@@ -187,10 +327,15 @@ def _degrees(values: Values) -> str:
     return f"{round(values['degrees']) % 180}°" if oriented else NOTHING
 
 
-def _like(values: Values) -> str:
-    """Format the number of the most similar filter and the cosine with it."""
-    cosine = values["twin_cosine"]
-    return f"{values['twin']}: {cosine:.2f}" if math.isfinite(cosine) else NOTHING
+def _best_fit(values: Values) -> str:
+    """Format the fit of the best template; ``NOTHING`` where none is fitted."""
+    fits = [values[f"{name}_excess"] for name in ("gabor", "blob", "grating")]
+    return _number(max((fit for fit in fits if math.isfinite(fit)), default=math.nan))
+
+
+def _copy_of(values: Values) -> str:
+    """Format the number of the filter that a filter nearly repeats."""
+    return str(values["twin"]) if values["repeated"] else NOTHING
 
 
 def _of(name: str, text: Callable[[Any], str]) -> Callable[[Values], str]:
@@ -198,34 +343,30 @@ def _of(name: str, text: Callable[[Any], str]) -> Callable[[Values], str]:
     return lambda values: text(values[name])
 
 
-Columns = Mapping[str, Callable[[Values], str]]
-
 _LABELS: Columns = {
     "layer": _of("layer", str),
+    **{name: _of(name, _count) for name in LABELS},
+}
+
+_CHANGES: Columns = {
+    "layer": _of("layer", str),
     "filters": _of("filters", str),
-    "edge": _of("edge", _count),
-    "blob": _of("blob", _count),
-    "colour\nblob": _of("colour blob", _count),
-    "other": _of("other structure", _count),
-    "un-\nstruct.": _of("unstructured", _count),
-    "un-\nknown": _of("unknown", _count),
-    "half\nformed": _of("half_formed", _step),
-    "90 %\nformed": _of("mostly_formed", _step),
-    "at\nrest": _of("at_rest", _step),
+    "half formed": _of("half_formed", _step),
+    "90 % formed": _of("mostly_formed", _step),
+    "at rest": _of("at_rest", _step),
+    "rotation": _of("rotation", _number),
+    "unmoved": _of("unmoved", _count),
+    "repeated": _of("repeated", _count),
 }
 
 _WHOLE: Columns = {
     "layer": _of("layer", str),
-    "struc-\ntured": _of("structured", _share),
-    "rota-\ntion": _of("rotation", _number),
-    "un-\nmoved": _of("unmoved", _count),
-    "re-\npeated": _of("repeated", _count),
-    "near\nzero": _of("near_zero", _count),
-    "spar-\nsity": _of("sparsity", _number),
-    "entropy": _of("variance_entropy", _number),
-    "random\nfrom": _of("entropy_threshold", _number),
-    "orthog-\nonality": _of("orthogonality", _number),
-    "effect.\nrank": _of("effective_rank", _number),
+    "near zero": _of("near_zero", _count),
+    "sparsity": _of("sparsity", _number),
+    "variance entropy": _of("variance_entropy", _number),
+    "random from": _of("entropy_threshold", _number),
+    "orthogonality": _of("orthogonality", _number),
+    "effective rank": _of("effective_rank", _number),
 }
 
 _FILTER: Columns = {
@@ -234,13 +375,11 @@ _FILTER: Columns = {
     "formed": _of("formed", _step),
     "norm": _of("norm", _norm),
     "drift": _of("drift", _number),
-    "rough-\nness": _of("roughness", _number),
-    "Gabor\nfit": _of("gabor_excess", _number),
-    "blob\nfit": _of("blob_excess", _number),
-    "direc-\ntion": _degrees,
+    "roughness": _of("roughness", _number),
+    "best fit": _best_fit,
+    "degrees": _degrees,
     "colour": _of("colour", _number),
-    "flat": _of("flat", _number),
-    "most\nlike": _like,
+    "copy of": _copy_of,
 }
 
 

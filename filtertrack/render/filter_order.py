@@ -24,8 +24,8 @@ def arrange(order: Order, start: np.ndarray, end: np.ndarray, *, rgb: bool = Tru
             similar one that is left, starting with the longest. ``"orientation"``: by the
             direction of the edges, from horizontal over rising to vertical and falling; filters
             without a direction last. ``"drift"``: the largest drift first. ``"label"``: edges,
-            blobs, colour blobs, other structure, then the rest; edges by their direction, the
-            others by similarity.
+            blobs, colour blobs, fine gratings, other structure, then the rest; edges by their
+            direction, the others by similarity.
         start: The filters at the first snapshot: ``(filters, height, width, channels)``.
         end: The filters at the last one.
         rgb: Whether three channels are red, green and blue.

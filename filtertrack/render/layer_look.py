@@ -25,9 +25,9 @@ _MOST_NAMES = 8
 """Names of channels in a caption, at most."""
 
 _SCALES: dict[Scale, str] = {
-    "frame": "each filter on its own scale at each step",
-    "filter": "each filter on its own scale over the run",
-    "layer": "all filters on one scale",
+    "frame": "each filter has its own scale at each step",
+    "filter": "each filter has its own fixed scale",
+    "layer": "all filters have one fixed scale",
 }
 
 
@@ -69,25 +69,26 @@ def check_look(look: Look, infos: Sequence[LayerInfo], views: Sequence[View]) ->
 
 
 def describe_scale(look: Look, view: View) -> str:
-    """Describe in a phrase which weights share a scale; empty for a matrix, which is alone."""
-    return "" if look.scale is None or view.kind == "matrix" else _SCALES[look.scale]
+    """Describe which weights share a scale, and in colour what no change looks like.
+
+    Empty for a matrix, which is alone, if it has nothing else to say.
+    """
+    words = ["grey: no change"] if view.coloured and look.delta else []
+    words += [] if look.scale is None or view.kind == "matrix" else [_SCALES[look.scale]]
+    return " · ".join(words)
 
 
-def describe_part(look: Look, view: View, *, unchanged: bool) -> str:
+def describe_part(look: Look, *, largest: float) -> str:
     """Describe a part of a picture: the filters, or the difference from the start.
 
     Args:
         look: The look of the part.
-        view: How the layer is drawn.
-        unchanged: Whether no difference is visible in it.
+        largest: The largest magnitude that is drawn over the run; NaN if there is none.
     """
-    if not look.delta:
-        return "filters"
-    if unchanged:
+    if look.delta and largest == 0:
         return f"learned: nothing (all changes are below {NOTICEABLE:.1%})"
-    if view.coloured:  # without a scale bar that says what no change looks like
-        return "learned: difference (grey: none)"
-    return "learned: difference from the start"
+    name = "learned: difference from the start" if look.delta else "filters"
+    return f"{name}, up to {number_text(largest)}" if np.isfinite(largest) else name
 
 
 def describe_cells(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from filtertrack.render.palette import ALL_LEVELS, BACKGROUND, TEXT
-from filtertrack.render.text import QUIET, font, line, line_height, paste
+from filtertrack.render.text import QUIET, font, line, line_height, paste, shortened
 
 _BAR_HEIGHT = 0.6
 """Height of the bar, in font sizes."""
@@ -29,12 +29,12 @@ def bar_height(size: int) -> int:
 
 
 def draw_scale_bar(
-    texts: BarTexts, width: int, size: int, levels: range = ALL_LEVELS, note: str = ""
+    texts: BarTexts | None, width: int, size: int, levels: range = ALL_LEVELS, note: str = ""
 ) -> np.ndarray:
     """Draw a scale bar: the low text, the bar, and the high text; the middle text divides the bar.
 
     Args:
-        texts: The texts.
+        texts: The texts; None for the note alone.
         width: Width of the picture, in pixels; texts are left out where they do not fit.
         size: Font size, in pixels.
         levels: The palette entries of the colormap.
@@ -45,6 +45,9 @@ def draw_scale_bar(
     """
     picture = np.full((bar_height(size), width), BACKGROUND, np.uint8)
     face = font(size)
+    if texts is None:
+        paste(picture, (0, 0), line(shortened(note, face, width), face, TEXT, QUIET))
+        return picture
     space = round(face.getlength(" "))
     low, middle, high, more = (_line(text, size) for text in (*texts, note))
     parts = 2 if texts.middle else 1

@@ -8,12 +8,13 @@ from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import plan
+from filtertrack.render.cells import strongest_pattern
 from filtertrack.render.look import Look
 from filtertrack.render.palette import FIRST, SEPARATOR, TEXT, colormap_levels, theme_palette
 from filtertrack.render.scale_bar import BarTexts, draw_scale_bar
 from filtertrack.render.text import PLAIN, QUIET, font, line
 
-OWN = "each filter on its own scale over the run"
+OWN = "each filter has its own fixed scale"
 LOWEST, CHANGE = BarTexts("lowest", "", "highest"), BarTexts("decreased", "0", "increased")
 
 
@@ -112,10 +113,13 @@ def test_each_part_has_a_title_and_a_scale_bar(
     """The bar has the colours of its part's colormap, and says what shares a scale."""
     frames = pillow_frames(animate(small_run, tmp_path / "a.png", size=900))
     drawing = frames_of(small_run, 900)
+    kernels = np.array([small_run.kernels("conv1", step) for step in range(5)], np.float64)
+    change = kernels - kernels[0]
     greys, colours = range(117), range(117, 234)
     for frame in frames:
-        assert titled(drawing, frame, 0, "filters")
-        assert titled(drawing, frame, 1, "learned: difference from the start")
+        assert titled(drawing, frame, 0, f"filters, up to {np.abs(kernels).max():.3f}")
+        words = f"learned: difference from the start, up to {np.abs(change).max():.3f}"
+        assert titled(drawing, frame, 1, words)
         for number, (texts, levels) in enumerate([(LOWEST, greys), (CHANGE, colours)]):
             bar = bar_in(drawing, frame, number)
             drawn = draw_scale_bar(texts, bar.shape[1], drawing._arranged.font, levels, OWN)
@@ -129,11 +133,11 @@ def test_each_part_has_a_title_and_a_scale_bar(
 @pytest.mark.parametrize(
     ("look", "texts", "note"),
     [
-        ({}, LOWEST, "each filter on its own scale at each step"),
+        ({}, LOWEST, "each filter has its own scale at each step"),
         ({"scale": "filter"}, LOWEST, OWN),
         ({"zero_centred": True}, BarTexts("negative", "0", "positive"), None),
         ({"delta": True}, CHANGE, OWN),
-        ({"scale": "layer"}, None, "all filters on one scale"),
+        ({"scale": "layer"}, None, "all filters have one fixed scale"),
     ],
     ids=str,
 )
@@ -148,7 +152,7 @@ def test_a_single_grid_has_a_scale_bar(  # noqa: PLR0917 - fixtures
         every = [grey_run.kernels("conv1", step) for step in range(6)]
         low, high = (f"{f(every):.3f}" for f in (np.min, np.max))
         texts = BarTexts(low, "", high)
-    note = note or "each filter on its own scale at each step"
+    note = note or "each filter has its own scale at each step"
     for frame in frames:
         bar = bar_in(drawing, frame)
         drawn = draw_scale_bar(texts, bar.shape[1], drawing._arranged.font, note=note)
@@ -183,7 +187,7 @@ def test_nothing_learned_is_blank_and_said(  # noqa: PLR0917 - fixtures
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])
 def test_colours_and_their_difference(  # noqa: PLR0917 - fixtures
-    write_run, conv_info, tmp_path, rng, ending, pillow_frames, frames_of, grid_in
+    write_run, conv_info, tmp_path, rng, ending, pillow_frames, frames_of, grid_in, bar_in
 ):
     """Coloured filters with a strong start: the change in colour too, from mid-grey on."""
     info = conv_info(kernel_shape=(7, 7, 3, 5), bias=False)
@@ -191,7 +195,6 @@ def test_colours_and_their_difference(  # noqa: PLR0917 - fixtures
     run = write_run(info, [start, start + 0.3 * learned])
     frames = pillow_frames(animate(run, tmp_path / f"a.{ending}", size=700))
     drawing = frames_of(run, 700)
-    assert not drawing._arranged.bar
     assert len(drawing._arranged.grids) == 2
     change = 0.3 * learned
     change[np.abs(change) < np.abs(start).max(axis=(1, 2, 3), keepdims=True) / 256] = 0
@@ -202,8 +205,10 @@ def test_colours_and_their_difference(  # noqa: PLR0917 - fixtures
         error = np.abs(found - expected)
         assert error.max() <= (255 if ending == "gif" else 0.51)
         assert np.sqrt(np.square(error).mean()) < 15
-        assert titled(drawing, frame, 0, "filters")
-        assert titled(drawing, frame, 1, "learned: difference (grey: none)")
+        for number, note in enumerate([OWN, f"grey: no change · {OWN}"]):
+            bar = bar_in(drawing, frame, number)
+            drawn = draw_scale_bar(None, bar.shape[1], drawing._arranged.font, note=note)
+            np.testing.assert_array_equal(bar, drawing.palette[drawn])
 
 
 def test_two_runs_have_four_grids(make_run, conv_info, tmp_path, pillow_frames):
@@ -241,11 +246,18 @@ def test_several_layers_have_their_own_kind_of_picture(make_run, conv_info):
     selection = select_from_run(run, layers="*")
     drawing = AnimationFrames(selection, plan(selection.moments[0], Pace()), Look())
     words = [" · ".join(title) for title, _ in drawing._titles]
+    top = {}
+    for name in shapes:
+        kernels = np.array([run.kernels(name, step) for step in run.steps], np.float64)
+        parts = [kernels, kernels - kernels[0]]
+        if name == "deep":
+            parts = [np.concatenate(list(map(strongest_pattern, part))) for part in parts]
+        top[name] = [np.abs(part).max() for part in parts]
     assert [text.split(" · ")[:2] for text in words] == [
-        ["grey", "filters"],
-        ["grey", "learned: difference from the start"],
-        ["deep", "filters"],
-        ["deep", "learned: difference from the start"],
+        ["grey", f"filters, up to {top['grey'][0]:.3f}"],
+        ["grey", f"learned: difference from the start, up to {top['grey'][1]:.3f}"],
+        ["deep", f"filters, up to {top['deep'][0]:.3f}"],
+        ["deep", f"learned: difference from the start, up to {top['deep'][1]:.3f}"],
     ]
     assert "strongest pattern of 8 channels" in words[2]
     tops = [grid.top for grid in drawing._arranged.grids]

@@ -193,7 +193,7 @@ def test_colours_have_no_scale_bar(make_run, conv_info):
     figure = filmstrip(make_run(conv_info(kernel_shape=(9, 9, 3, 4)), steps=range(3)), delta=False)
     assert not bars_of(figure)
     assert len(figure.texts) == 1
-    assert "each filter on its own scale at each step" in figure.texts[0].get_text()
+    assert "each filter has its own scale at each step" in figure.texts[0].get_text()
 
 
 @pytest.mark.parametrize(("filters", "titled"), [(16, True), (512, False)])

@@ -32,11 +32,11 @@ def box(grid):
 @given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
 def test_grids_titles_and_scale_bars_do_not_overlap(views, data, side, columns, even):
     """All of them are inside the frame."""
-    across, bars = data.draw(st.integers(1, len(views))), data.draw(st.booleans())
-    made = arrange_grids(views, across, side=side, columns=columns, even=even, bars=bars)
+    across = data.draw(st.integers(1, len(views)))
+    made = arrange_grids(views, across, side=side, columns=columns, even=even)
     height, width = made.shape
     assert len(made.grids) == len(views)
-    assert made.bar == (bar_height(made.font) if bars else 0)
+    assert made.bar == bar_height(made.font)
     for grid in made.grids:
         top, left, bottom, right = box(grid)
         assert top - made.title >= 0
@@ -76,8 +76,8 @@ def test_grids_are_in_row_order_with_a_cell_for_each_filter(views, data, side, c
 @given(GRIDS, st.data(), SIDES, COLUMNS)
 def test_grids_and_cells_begin_at_even_pixels(views, data, side, columns):
     """The frame's sides too; cells where they have two pixels a weight."""
-    across, bars = data.draw(st.integers(1, len(views))), data.draw(st.booleans())
-    made = arrange_grids(views, across, side=side, columns=columns, even=True, bars=bars)
+    across = data.draw(st.integers(1, len(views)))
+    made = arrange_grids(views, across, side=side, columns=columns, even=True)
     assert [pixels % 2 for pixels in made.shape] == [0, 0]
     assert made.title % 2 == 0
     assert made.bar % 2 == 0

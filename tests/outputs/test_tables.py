@@ -5,6 +5,7 @@ import io
 import json
 import math
 import stat
+from dataclasses import replace
 from importlib import import_module
 from itertools import chain
 
@@ -13,8 +14,17 @@ import pytest
 from rich.console import Console
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, measure
+from filtertrack.measures import LABELS
 from filtertrack.outputs import tables as report
-from filtertrack.outputs.tables import NOTHING, each_filter, overview, write_csv, write_json
+from filtertrack.outputs.tables import (
+    NOTHING,
+    each_filter,
+    overview,
+    sentences,
+    with_pattern,
+    write_csv,
+    write_json,
+)
 
 STEPS = [0, 1, 2, 5, 10, 20]
 
@@ -46,8 +56,7 @@ def printed(table):
 def cells(table):
     """Return the texts of a rich table: a dictionary a row, by the headings on one line."""
     columns = {
-        str(column.header).replace("-\n", "").replace("\n", " "): list(column.cells)
-        for column in table.columns
+        str(column.header).replace("\n", " "): list(column.cells) for column in table.columns
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -168,13 +177,23 @@ def test_a_file_that_cannot_be_written_is_an_oserror_and_leaves_nothing(measured
 
 
 def test_the_overview_counts_labels(measured):
-    """A row a layer: filters with each label, when they formed, when the layer was at rest."""
-    kinds, _ = overview(measured)
-    first, second = cells(kinds)
+    """A row a layer with the filters of each label; labels without a filter are left out."""
+    first, second = cells(overview(measured)[0])
+    assert first == {
+        "layer": "conv1",
+        "edge": "2",
+        "blob": "1",
+        "colour blob": "1",
+        "other structure": "1",
+        "unstructured": "3",
+    }
+    assert second == dict.fromkeys(first, NOTHING) | {"layer": "conv2", "edge": "3", "blob": "1"}
+
+
+def test_the_overview_says_when_filters_formed(measured):
+    """A row a layer: the number of filters, when they formed, when the layer was at rest."""
+    first, second = cells(overview(measured)[1])
     assert (first["layer"], first["filters"], second["layer"]) == ("conv1", "8", "conv2")
-    counts = {"edge": "2", "blob": "1", "colour blob": "1", "other": "1", "unstruct.": "3"}
-    assert {key: first[key] for key in counts} == counts
-    assert first["unknown"] == NOTHING
     formed = ("half formed", "90 % formed", "at rest")
     assert [first[key] for key in formed] == ["5", NOTHING, "10"]
     assert [second[key] for key in formed] == ["1", "5", "5"]
@@ -183,19 +202,19 @@ def test_the_overview_counts_labels(measured):
 @pytest.mark.parametrize("step", [None, 0, 2])
 def test_the_overview_has_the_measures_of_the_layer(measured, step):
     """To two digits, at the given step; a dash for zero."""
-    _, whole = overview(measured, step)
-    for row, (name, layer) in zip(cells(whole), measured.layers.items(), strict=True):
+    _, changes, whole = overview(measured, step)
+    rows = [{**one, **two} for one, two in zip(cells(changes), cells(whole), strict=True)]
+    for row, (name, layer) in zip(rows, measured.layers.items(), strict=True):
         index = layer.place(step)
         values = {key: column[index] for key, column in layer.whole.items()}
         assert row["layer"] == name
-        assert row["structured"] == f"{values['structured']:.0%}"
         numbers = {
             "rotation": "rotation",
             "sparsity": "sparsity",
-            "entropy": "variance_entropy",
+            "variance entropy": "variance_entropy",
             "random from": "entropy_threshold",
             "orthogonality": "orthogonality",
-            "effect. rank": "effective_rank",
+            "effective rank": "effective_rank",
         }
         for head, key in numbers.items():
             assert float(row[head]) == pytest.approx(values[key], abs=0.00501)
@@ -220,19 +239,20 @@ def test_each_filter_has_a_row(measured, step):
         heads = {
             "drift": "drift",
             "roughness": "roughness",
-            "Gabor fit": "gabor_excess",
-            "blob fit": "blob_excess",
             "colour": "colour",
-            "flat": "flat",
         }
         for head, key in heads.items():
             expected = f"{values[key]:.2f}" if np.isfinite(values[key]) else NOTHING
             assert row[head] == expected, (number, head)
-        like = f"{values['twin']}: {values['twin_cosine']:.2f}" if values["twin"] >= 0 else NOTHING
-        assert row["most like"] == like
+        fits = [values[f"{name}_excess"] for name in ("gabor", "blob", "grating")]
+        best = NOTHING if np.isnan(fits).all() else f"{np.nanmax(fits):.2f}"
+        assert row["best fit"] == best
+        copy = str(values["twin"]) if values["repeated"] else NOTHING
+        assert row.get("copy of", NOTHING) == copy
     if step is None:
-        assert rows[0]["direction"] == "45°", "the planted edge"
-        assert rows[1]["direction"] == NOTHING, "a blob has no direction"
+        assert rows[0]["degrees"] == "45°", "the planted edge"
+        assert rows[1]["degrees"] == NOTHING, "a blob has no direction"
+        assert (rows[0]["copy of"], rows[4]["copy of"]) == ("4", "0")
 
 
 def test_titles_name_step_and_epoch(measured):
@@ -253,7 +273,7 @@ def test_a_table_of_a_step_that_was_not_measured_is_an_error(measured):
 
 
 def test_non_finite_values_are_dashes(broken):
-    for table in (*overview(broken), each_filter(broken, "conv1")):
+    for table in (*overview(broken)[1:], each_filter(broken, "conv1")):
         text = printed(table).replace("conv1", "")
         assert NOTHING in text
         for word in ("nan", "inf", "None"):
@@ -262,11 +282,12 @@ def test_non_finite_values_are_dashes(broken):
 
 def test_a_layer_without_filters_has_a_row_of_dashes(make_run, conv_info):
     measured = measure(make_run(conv_info(kernel_shape=(3, 3, 1, 0), bias=False)))
-    kinds, whole = overview(measured)
-    assert cells(kinds)[0]["filters"] == "0"
+    _, changes, whole = overview(measured)
+    assert cells(changes)[0]["filters"] == "0"
     assert cells(each_filter(measured, "conv1")) == []
-    assert cells(whole)[0]["structured"] == NOTHING
-    assert "nan" not in printed(whole)
+    assert cells(changes)[0]["rotation"] == NOTHING
+    assert "nan" not in printed(changes) + printed(whole)
+    assert sentences(measured) == ["conv1: 0 filters in it."]
 
 
 def test_tables_have_all_rows_of_200_filters(make_run, conv_info):
@@ -288,9 +309,10 @@ def test_measures_left_out_of_a_large_layer_are_named(
     expected = "label, structured, p_value, twin, twin_cosine, repeated, orthogonality"
     assert f"layer large is too large to measure its {expected}" in caplog.text
     assert "small is too large" not in caplog.text
-    shown = printed(overview(measured)[1])
+    shown = printed(overview(measured)[-1])
     for word in expected.split(", "):
         assert word in shown
+    assert sentences(measured)[0] == "large: 4 filters, too many to compare each with noise."
     whole = measured.layers["large"].whole
     assert np.isnan([whole[name][-1] for name in ("structured", "repeated", "orthogonality")]).all()
     assert whole["unknown"][-1] == 4
@@ -306,3 +328,148 @@ def test_a_long_table_is_cut(make_run, conv_info, monkeypatch):
     grid = each_filter(measure(make_run(conv_info("conv", (3, 3, 1, 8)))), "conv")
     assert len(grid.rows) == 3
     assert "… and 5 more; a CSV or JSON file holds all" in printed(grid)
+
+
+def run_of(tmp_path, info, kernels, moments=None):
+    """Measure a run of one layer with the given kernels: (filters, height, width, channels)."""
+    run = Run.create(tmp_path / "run", [info])
+    moments = moments or [Moment(step, step) for step in range(len(kernels))]
+    for moment, kernel in zip(moments, kernels, strict=True):
+        arrays = {info.kernel: np.moveaxis(kernel, 0, -1).astype(np.float32)}
+        run.append(Snapshot(moment, arrays))
+    return measure(run)
+
+
+def bars(count, rng, size=7):
+    """Return smooth vertical edges with some noise: (filters, size, size, 1)."""
+    x = np.linspace(-1, 1, size)[np.newaxis, np.newaxis, :, np.newaxis]
+    return x + 0.05 * rng.normal(size=(count, size, size, 1))
+
+
+def test_a_sentence_counts_labels_and_says_when_they_formed(measured):
+    first, second = sentences(measured)
+    assert first.startswith(
+        "conv1: 2 edges, 1 blob, 1 colour blob and 1 other structure of 8 filters;"
+    )
+    assert first.endswith("; half had formed by epoch 5.")
+    assert second == "conv2: 3 edges and 1 blob of 4 filters; half had formed by epoch 1."
+
+
+def test_a_sentence_of_an_earlier_step_says_what_holds_for_the_whole_run(measured):
+    first, second = sentences(measured, 1)
+    assert (
+        first == "conv1: 1 colour blob of 8 filters; over the whole run half had formed by epoch 5."
+    )
+    assert second.endswith("filters; over the whole run half had formed by epoch 1.")
+    assert sentences(measured, 0)[1] == "conv2: none of 4 filters is structured."
+
+
+@pytest.mark.parametrize(
+    ("moments", "when"),
+    [
+        ([Moment(0, 0), Moment(10, 0, 10), Moment(400, 1, 400)], "half had formed by batch 10"),
+        ([Moment(0, 0), Moment(10, 0), Moment(20, 0)], "half had formed by step 10"),
+        ([Moment(0, 0), Moment(1, 1), Moment(2, 2)], "half had formed by epoch 1"),
+    ],
+    ids=["batches", "steps", "epochs"],
+)
+def test_a_sentence_counts_epochs_batches_or_steps(conv_info, tmp_path, rng, moments, when):
+    """As the run does."""
+    info = conv_info(kernel_shape=(7, 7, 1, 3), bias=False)
+    edges = bars(3, rng)
+    measured = run_of(tmp_path, info, [rng.normal(size=edges.shape), edges, edges], moments)
+    assert sentences(measured) == [f"conv1: 3 edges of 3 filters; {when}."]
+
+
+def test_a_sentence_of_filters_without_structure(conv_info, tmp_path, rng):
+    """It does not say when they formed."""
+    info = conv_info(kernel_shape=(7, 7, 1, 3), bias=False)
+    measured = run_of(tmp_path, info, rng.normal(size=(2, 3, 7, 7, 1)))
+    assert sentences(measured) == ["conv1: none of 3 filters is structured yet."]
+
+
+def test_a_sentence_of_few_structured_filters(conv_info, tmp_path, rng):
+    """Fewer than half had formed at the end."""
+    info = conv_info(kernel_shape=(7, 7, 1, 3), bias=False)
+    kernels = rng.normal(size=(2, 3, 7, 7, 1))
+    kernels[1, 0] = bars(1, rng)[0]
+    (sentence,) = sentences(run_of(tmp_path, info, kernels))
+    assert sentence == "conv1: 1 edge of 3 filters; fewer than half had formed at the end."
+
+
+def test_a_sentence_of_a_pretrained_layer(conv_info, tmp_path, rng):
+    """It was structured at the first snapshot; one that is frozen never changes."""
+    info = conv_info(kernel_shape=(7, 7, 1, 3), bias=False)
+    edges = bars(3, rng)
+    (sentence,) = sentences(run_of(tmp_path / "tuned", info, [edges, edges * 1.1]))
+    assert sentence == "conv1: 3 edges of 3 filters; half had formed before the first snapshot."
+    (sentence,) = sentences(run_of(tmp_path / "frozen", info, [edges, edges]))
+    assert sentence == "conv1: 3 edges of 3 filters; its weights never changed."
+
+
+def test_a_sentence_of_one_snapshot_says_nothing_of_the_training(conv_info, tmp_path, rng):
+    """No change can be seen in it."""
+    info = conv_info(kernel_shape=(7, 7, 1, 2), bias=False)
+    assert sentences(run_of(tmp_path, info, [bars(2, rng)])) == ["conv1: 2 edges of 2 filters."]
+
+
+@pytest.mark.parametrize(
+    ("strength", "words"),
+    [
+        (1.0, "together they are smoother than noise (mean roughness"),
+        (0.0, "together they are neither smoother nor rougher than noise (mean roughness"),
+    ],
+)
+def test_a_sentence_of_small_kernels_speaks_of_the_layer(conv_info, tmp_path, rng, strength, words):
+    """Single filters of 3x3 cannot be told from noise, but many together can."""
+    info = conv_info(kernel_shape=(3, 3, 1, 64), bias=False)
+    noise = rng.normal(size=(2, 64, 3, 3, 1))
+    (sentence,) = sentences(
+        run_of(tmp_path, info, noise + strength * bars(64, rng, 3) * [[[[[0]]]], [[[[1]]]]])
+    )
+    assert "too small to be told from noise one by one; " + words in sentence
+
+
+def test_a_sentence_counts_filters_that_are_not_finite(broken):
+    assert sentences(broken) == [
+        "conv1: none of 3 filters is structured yet; 3 filters with values that are not finite."
+    ]
+    assert "1 filter with values that are not finite" in sentences(broken, 1)[0]
+
+
+@pytest.fixture
+def pointwise(make_run, conv_info):
+    """The measures of one layer of 5x5 and two of 1x1 kernels."""
+    infos = [
+        conv_info("conv", (5, 5, 1, 4), bias=False),
+        conv_info("one", (1, 1, 4, 4), bias=False),
+        conv_info("two", (1, 1, 4, 4), bias=False),
+    ]
+    return measure(make_run(*infos))
+
+
+def test_layers_of_1x1_kernels_are_left_out(pointwise, make_run, conv_info, tmp_path):
+    """Unless there are no others; the files have all of them."""
+    assert list(with_pattern(pointwise).layers) == ["conv"]
+    write_json(pointwise, tmp_path / "a.json")
+    assert list(json.loads((tmp_path / "a.json").read_text())["layers"]) == ["conv", "one", "two"]
+    layers = {name: pointwise.layers[name] for name in ("one", "two")}
+    only = replace(pointwise, layers=layers)
+    assert list(with_pattern(only).layers) == ["one", "two"]
+    assert sentences(only)[0] == "one: 4 filters of 1x1 pixels, which have no spatial pattern."
+
+
+def test_tables_have_whole_words_and_fit_into_80_columns(make_run, conv_info, rng):
+    """For names of up to 19 characters, as those of Keras's ResNet50, and of each filter."""
+    name = "conv2_block1_2_conv"
+    measured = measure(make_run(conv_info(name, (7, 7, 3, 128), bias=False)))
+    layer = measured.layers[name]
+    for number, label in enumerate(LABELS):
+        layer.filters["label"][-1, number] = label
+        layer.whole[label][-1] = 20
+    layer.filters["repeated"][-1, :] = True
+    tables = [*overview(measured), each_filter(measured, name)]
+    for table in tables:
+        table.title = None
+        assert max(map(len, printed(table).splitlines())) <= 80
+        assert not any("-" in str(column.header) for column in table.columns)

@@ -1,26 +1,54 @@
+"""Interpolation of cells between their weights."""
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from filtertrack.render.interpolation import interpolate
 
-CELLS = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 3))
-TAME = CELLS.flatmap(lambda shape: arrays(np.float64, shape, elements=st.floats(-10, 10)))
+CELLS = st.tuples(
+    st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 3)
+).flatmap(lambda shape: arrays(np.float64, shape, elements=st.floats(-10, 10)))
 
 
-@given(TAME, st.sampled_from([1, 3, 5, 9]))
-def test_the_middle_of_a_square_is_its_weight(cells, scale):
-    """For an odd scale, to rounding errors; a scale of 1 changes nothing."""
-    smooth = interpolate(cells, scale)
-    count, height, width, channels = cells.shape
-    assert smooth.shape == (count, height * scale, width * scale, channels)
-    middle = smooth[:, scale // 2 :: scale, scale // 2 :: scale]
-    np.testing.assert_allclose(middle, cells, atol=1e-9)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 12))
+def test_the_size_is_multiplied_and_a_constant_stays(height, width, scale):
+    """The shares of the weights sum to 1 everywhere, also at the edges."""
+    drawn = interpolate(np.full((2, height, width, 3), 0.7), scale)
+    assert drawn.shape == (2, height * scale, width * scale, 3)
+    np.testing.assert_allclose(drawn, 0.7)
 
 
-@given(TAME, st.integers(1, 8))
+@given(st.integers(1, 7), st.sampled_from([1, 3, 5]))
+def test_the_middle_of_each_square_is_its_weight(side, scale):
+    """With an odd scale, one value lies exactly on each weight."""
+    cells = np.random.default_rng(side).normal(size=(2, side, side, 1))
+    middle = interpolate(cells, scale)[:, scale // 2 :: scale, scale // 2 :: scale]
+    np.testing.assert_allclose(middle, cells, atol=1e-12)
+
+
+def test_a_quadratic_surface_is_reproduced():
+    """Keys's cubic convolution is exact up to the second degree, away from the edges."""
+    y, x = np.mgrid[:9, :9].astype(float)
+    surface = 0.3 * x**2 - 0.7 * x * y + 0.2 * y**2 + x - 2
+    drawn = interpolate(surface[np.newaxis, :, :, np.newaxis], 4)[0, :, :, 0]
+    at = (np.arange(36) + 0.5) / 4 - 0.5
+    wide, down = at[np.newaxis, :], at[:, np.newaxis]
+    exact = 0.3 * wide**2 - 0.7 * wide * down + 0.2 * down**2 + wide - 2
+    np.testing.assert_allclose(drawn[8:-8, 8:-8], exact[8:-8, 8:-8], atol=1e-9)
+
+
+@given(CELLS, st.integers(1, 5))
+def test_rows_and_columns_are_treated_alike(cells, scale):
+    """The transposed cell has the transposed picture."""
+    turned = interpolate(cells.swapaxes(1, 2), scale).swapaxes(1, 2)
+    np.testing.assert_allclose(interpolate(cells, scale), turned, atol=1e-9)
+
+
+@given(CELLS, st.integers(1, 8))
 def test_interpolated_values_hardly_leave_the_range(cells, scale):
     """They overshoot it by 0.3 of its length, at most: an eighth of it in each direction."""
     smooth = interpolate(cells, scale)
@@ -29,48 +57,29 @@ def test_interpolated_values_hardly_leave_the_range(cells, scale):
     assert smooth.max() <= cells.max() + slack
 
 
-@given(st.floats(-10, 10), st.integers(1, 8))
-def test_a_constant_cell_stays_constant(value, scale):
-    smooth = interpolate(np.full((2, 5, 5, 1), value), scale)
-    np.testing.assert_allclose(smooth, value, atol=1e-12)
-
-
-@pytest.mark.parametrize("scale", [2, 3, 8])
-def test_a_parabola_is_reproduced(scale):
-    """Away from the edges, beyond which the outermost weight goes on."""
-
-    def parabola(x):
-        return 0.3 * x**2 - 0.5 * x + 2
-
-    line = parabola(np.arange(9.0))
-    smooth = interpolate(line.reshape(1, 1, 9, 1), scale)[0, 0, :, 0]
-    at = (np.arange(9 * scale) + 0.5) / scale - 0.5
-    inside = (at >= 1) & (at <= 7)
-    np.testing.assert_allclose(smooth[inside], parabola(at)[inside], atol=1e-9)
-
-
-@given(TAME, st.integers(1, 5))
-def test_rows_and_columns_are_treated_alike(cells, scale):
-    """The transposed cell has the transposed picture."""
-    turned = interpolate(cells.swapaxes(1, 2), scale).swapaxes(1, 2)
-    np.testing.assert_allclose(interpolate(cells, scale), turned, atol=1e-9)
+def test_it_is_pillows_bicubic_away_from_the_edges(rng):
+    """Pillow uses the same kernel; at the edges it leaves weights out instead of repeating them."""
+    cell = rng.normal(size=(9, 9)).astype(np.float32)
+    expected = np.asarray(Image.fromarray(cell).resize((54, 54), Image.Resampling.BICUBIC))
+    drawn = interpolate(cell[np.newaxis, :, :, np.newaxis], 6)[0, :, :, 0]
+    np.testing.assert_allclose(drawn[12:-12, 12:-12], expected[12:-12, 12:-12], atol=1e-5)
 
 
 def test_slices_are_not_mixed(rng):
-    """Each is interpolated as a cell of its own."""
-    cells = rng.normal(size=(2, 4, 15, 1))
-    whole = interpolate(cells, 5, slices=3)
+    """Each slice of a 3-D kernel is interpolated as if it were alone."""
+    cells = rng.normal(size=(2, 5, 15, 1))
+    together = interpolate(cells, 4, slices=3)
     for number in range(3):
-        alone = interpolate(cells[:, :, 5 * number : 5 * number + 5], 5)
-        np.testing.assert_allclose(whole[:, :, 25 * number : 25 * number + 25], alone, atol=1e-12)
+        alone = interpolate(cells[:, :, 5 * number : 5 * number + 5], 4)
+        np.testing.assert_allclose(together[:, :, 20 * number : 20 * number + 20], alone)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_weight_that_is_not_finite_is_a_square(rng, bad):
-    """All of its pixels are NaN, and no others."""
-    cells = rng.normal(size=(1, 5, 5, 1))
-    cells[0, 1, 2] = bad
-    smooth = interpolate(cells, 4)[0, ..., 0]
-    expected = np.zeros((20, 20), bool)
-    expected[4:8, 8:12] = True
-    np.testing.assert_array_equal(np.isnan(smooth), expected)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_not_finite_is_one_square(value):
+    """The others stay finite."""
+    cells = np.ones((1, 5, 5, 1))
+    cells[0, 2, 3] = value
+    drawn = interpolate(cells, 4)
+    broken = np.isnan(drawn[0, :, :, 0])
+    assert broken[8:12, 12:16].all()
+    assert broken.sum() == 16

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -160,30 +161,30 @@ def test_the_explained_share_is_a_percentage(conv_info):
         assert describe_cells(Look(), info, view, share) == [text]
 
 
-def test_a_part_is_described(conv_info):
-    """The filters, the difference, or that nothing was learned; a difference in colour differs."""
-    grey, colour = (view_of(conv_info(kernel_shape=shape)) for shape in (GREY, COLOUR))
-    learned = Look(delta=True)
-    for view, text in ((grey, "difference from the start"), (colour, "difference (grey: none)")):
-        assert describe_part(Look(delta=False), view, unchanged=False) == "filters"
-        assert describe_part(learned, view, unchanged=False) == f"learned: {text}"
-        nothing = describe_part(learned, view, unchanged=True)
-        assert nothing.startswith("learned: nothing")
+def test_a_part_is_described():
+    """The filters or the difference with the largest value drawn, or that nothing was learned."""
+    filters, learned = Look(delta=False), Look(delta=True)
+    assert describe_part(filters, largest=0.4521) == "filters, up to 0.452"
+    assert describe_part(filters, largest=math.nan) == "filters"
+    assert describe_part(learned, largest=12.0) == "learned: difference from the start, up to 12.0"
+    nothing = describe_part(learned, largest=0.0)
     assert nothing == "learned: nothing (all changes are below 0.4%)"
     assert float(nothing.split()[-1].rstrip("%)")) / 100 == pytest.approx(NOTICEABLE, rel=0.03)
 
 
 def test_a_scale_is_described(conv_info):
-    """A matrix has nothing to share a scale with."""
-    grey, matrix = (view_of(conv_info(kernel_shape=shape)) for shape in (GREY, MATRIX))
+    """A matrix has nothing to share a scale with; a difference in colour says what no change is."""
+    grey, matrix, colour = (view_of(conv_info(kernel_shape=s)) for s in (GREY, MATRIX, COLOUR))
     texts = [describe_scale(Look(scale=scale), grey) for scale in ("frame", "filter", "layer")]
     assert texts == [
-        "each filter on its own scale at each step",
-        "each filter on its own scale over the run",
-        "all filters on one scale",
+        "each filter has its own scale at each step",
+        "each filter has its own fixed scale",
+        "all filters have one fixed scale",
     ]
     assert not describe_scale(Look(scale="filter"), matrix)
     assert not describe_scale(Look(), grey)
+    words = describe_scale(Look(scale="layer", delta=True), colour)
+    assert words == "grey: no change · all filters have one fixed scale"
 
 
 RANGE = ValueRange(np.array([-0.5, -0.5]), np.array([0.25, 0.25]))

@@ -68,7 +68,7 @@ def test_a_bar_goes_from_the_first_to_the_last_colour(texts, levels, size):
 @pytest.mark.parametrize("texts", [PLAIN, CENTRED], ids=lambda texts: texts.low)
 def test_texts_are_left_out_where_they_do_not_fit(texts):
     """First the note, then all of the others; the bar stays."""
-    note = "each filter on its own scale over the run"
+    note = "each filter has its own fixed scale"
     seen = []
     for width in range(60, 700, 4):
         bar = draw_scale_bar(texts, width, 12, note=note)

@@ -153,6 +153,10 @@ class Tab:
         """The canvases of the grids."""
         return self.at.locator(".stage canvas")
 
+    def title(self, number):
+        """The title of a grid."""
+        return self.grid.nth(number).locator("figcaption").inner_text()
+
     def drawn(self, step):
         """Wait until a step is drawn in every grid."""
         self.at.locator(f"figure.grid[data-drawn='{step}']").first.wait_for()
@@ -290,6 +294,14 @@ class Logs:
     def write(self, name, steps, info=RGB_INFO):
         """Write a run of random weights, and wait until TensorBoard lists it."""
         run = _write(self.logdir / name, steps, info)
+        self.lists(name)
+        return run
+
+    def write_kernels(self, name, info, kernels):
+        """Write a run of one layer, a kernel a step, and wait until TensorBoard lists it."""
+        run = Run.create(self.logdir / name, [info])
+        for step, kernel in enumerate(kernels):
+            run.append(Snapshot(Moment(step, step, 10 * step), {info.kernel: kernel}))
         self.lists(name)
         return run
 

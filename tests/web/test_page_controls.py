@@ -73,13 +73,18 @@ def test_the_url_keeps_the_state(logs, open_tab):
     tab.choice("order").select_option("drift")
     tab.button("filter 3").first.click()
     tab.at.get_by_role("slider").fill("4")
-    tab.wait(lambda: "filtertrack.step=4" in tab.page.url, "the address")
+    tab.choice("one scale for all runs").check()
+    tab.choice("show").select_option("what was learned")
+    tab.wait(lambda: "filtertrack.delta=1" in tab.page.url, "the address")
+    assert "filtertrack.step=4" in tab.page.url
     tab.page.reload()
     tab.drawn(4).loaded()
     assert tab.grid.count() == 2
     assert tab.choice("layer").input_value() == "deep"
     assert tab.choice("dark to light").input_value() == "layer"
     assert tab.choice("order").input_value() == "drift"
+    assert tab.choice("show").input_value() == "1"
+    assert tab.choice("one scale for all runs").is_checked()
     assert tab.at.get_by_role("heading", name="Filter 3").is_visible()
 
 

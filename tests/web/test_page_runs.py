@@ -51,7 +51,7 @@ def test_new_steps_of_a_training_are_shown(logs, open_tab, until):
 
         until(lambda: Run.exists(folder) and Run(folder).steps, "the first snapshot")
         logs.lists("z_live")
-        tab = open_tab().go(logs.address, runs='["z_live"]').drawn(0)
+        tab = open_tab().go(logs.address, runs='["z_live"]', delta=0).drawn(0)
         train(3)
         tab.drawn(3)
         slider = tab.at.get_by_role("slider")
@@ -203,7 +203,7 @@ def test_a_replaced_run_stays_chosen(logs, open_tab, conv_info):
     tab.expected.append("z_renewed")
     tab.go(logs.address, runs='["z_renewed"]').drawn(2)
     run.folder.rename(run.path / "away")
-    tab.says("figure.grid strong", "exp1")
+    tab.says(".caption strong", "exp1")
     (run.path / "away").rename(run.folder)
-    tab.says("figure.grid strong", "z_renewed")
+    tab.says(".caption strong", "z_renewed")
     tab.drawn(2)

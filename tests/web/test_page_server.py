@@ -6,15 +6,15 @@ LAST = 8
 def test_a_stopped_server_has_a_notice(logs, open_tab, exp1):
     """After a second here, five in use; when the server answers again, the page continues."""
     tab = open_tab().set_constants("snapshot_cache.js", SLOW=1000)
-    tab.go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+    tab.go(logs.address, runs='["exp1"]', layer="rgb", delta=0).drawn(LAST).loaded()
     logs.process.send_signal(signal.SIGSTOP)
     try:
-        tab.choice("difference from the start").check()
+        tab.choice("channels").select_option("1")
         tab.says(".alert", "has not answered for 1 seconds; the page waits for it")
     finally:
         logs.process.send_signal(signal.SIGCONT)
     tab.at.locator(".alert").wait_for(state="hidden")
-    tab.loaded().shows(tab.canvas, logs.picture([exp1], "rgb", LAST, delta=True, scale="frame"))
+    tab.loaded().shows(tab.canvas, logs.picture([exp1], "rgb", LAST, channels=1))
 
 
 def test_a_request_without_an_answer_is_repeated(logs, open_tab, exp1):

@@ -103,7 +103,7 @@ class FilterBlock {
     const step = this.run.stepShown();
     this.element.classList.toggle("damaged", !snapshot?.cells);
     if (snapshot?.cells) {
-      drawFilter(this.painter, LARGE, this.run, snapshot, this.part.range, this.cell, this.page.colours[0]);
+      drawFilter(this.painter, LARGE, this.run, snapshot, this.part.range, this.cell, this.page.coloursOf(this.part));
       this.canvas.setAttribute("aria-label", printable(`Filter ${this.number} of ${this.run.name} at step ${step}. Arrow keys read its weights.`));
     }
     const nearest = this.nearestInHistory(step);
@@ -135,7 +135,7 @@ class FilterBlock {
     if (snapshot?.cells) {
       const isOwn = this.page.scale === "frame" || !this.part.range; // else the range is of the whole run
       const range = isOwn ? this.part.valueRange(snapshot, this.page.drawnLook) : this.part.range;
-      drawFilter(new CellPainter(canvas), SMALL, this.run, snapshot, range, this.cell, this.page.colours[0]);
+      drawFilter(new CellPainter(canvas), SMALL, this.run, snapshot, range, this.cell, this.page.coloursOf(this.part));
     } else canvas.width = canvas.height = SMALL;
     const picture = makeButton(`go to step ${step}`, "", () => this.page.goToStep(step));
     picture.dataset.step = step;

@@ -3,6 +3,7 @@
 import {GridColours} from "./cell_pixels.js";
 import {make} from "./dom.js";
 import {FilterView} from "./filter_view.js";
+import {GridLayout} from "./grid_layout.js";
 import {LookControls} from "./look_controls.js";
 import {hasChannels} from "./look_options.js";
 import {Notices} from "./notices.js";
@@ -15,7 +16,7 @@ import {saveAnimation, savePicture} from "./save_files.js";
 import {describeCells, describePart} from "./scale_bar.js";
 import {currentTheme, followTheme} from "./theme.js";
 import {readUrlState, writeUrlState} from "./url_state.js";
-import {unionOfRanges} from "./value_range.js";
+import {inOrder, unionOfRanges} from "./value_range.js";
 
 // Milliseconds between two polls of the runs' steps.
 const LEAST_POLL = 2000;
@@ -24,7 +25,8 @@ const POLLS_OF_RUNS = 4; // the list of runs is requested at every fourth poll
 // CSS pixels.
 const LEAST_WIDTH = 300; // of a grid, if the page is that wide
 const LEAST_HEIGHT = 360; // of a grid; in a lower window the page scrolls
-const GRID_SURROUNDINGS = 155; // height of captions, scale bars and margins
+const SURROUNDINGS = 155; // height of captions, scale bars, status line and margins
+const CAPTIONS = 110; // height of the captions and scale bars of one run
 const GAP = 16;
 const MOST_LISTED = 8; // damaged steps that are named
 
@@ -38,7 +40,7 @@ export class Page {
     this.steps = []; // of all runs that are shown, ascending
     this.shown = []; // for each part of the layer that is shown, whether it is what was learned
     this.palettes = new Map(); // colormap -> bytes
-    this.colours = null; // for each part of `shown`
+    this.colours = null; // {filters, learned}: GridColours of each part
     const {runs, look, step, filter} = readUrlState(settings);
     this.look = look;
     this.chosenRuns = runs; // also those that do not exist at present
@@ -141,9 +143,8 @@ export class Page {
     if (!hasChannels(layer, this.look.channels)) this.look.channels = "";
     this.look.page = Math.min(this.look.page, Math.max(0, Math.ceil(layer.shape[0] / layer.page_size) - 1));
     const comparable = this.runs.filter(run => !(run.problem = findProblem(run, layer)));
-    const shown = await this.requestShown(comparable, layer);
-    const [orders, colours] = await Promise.all([
-      Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.requestColours(shown ?? [false])]);
+    const [shown, orders, colours] = await Promise.all([
+      this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.requestColours()]);
     if (change !== this.latestChange) return; // there is a later change
     this.isIncomplete = !shown || !orders.every(Boolean) || !colours;
     if (!colours) return;
@@ -202,17 +203,27 @@ export class Page {
     return run.order;
   }
 
-  /** For each part the colours for its colormap and the theme; undefined if a request fails. */
-  async requestColours(shown) {
+  /** The colours of each part for its colormap and the theme; undefined if a request fails. */
+  async requestColours() {
     const {colormaps, not_finite, separators} = this.settings;
-    const names = shown.map(isLearned => this.look.colormap || colormaps[isLearned ? "learned" : "filters"]);
-    for (const name of names) {
-      if (this.palettes.has(name)) continue;
+    const palettes = await Promise.all(Object.values(colormaps).map(usual => this.requestPalette(this.look.colormap || usual)));
+    if (!palettes.every(Boolean)) return undefined;
+    const colours = palettes.map(palette => new GridColours(palette, not_finite, separators[currentTheme()]));
+    return Object.fromEntries(Object.keys(colormaps).map((name, n) => [name, colours[n]]));
+  }
+
+  /** The bytes of a colormap; undefined if the request fails. */
+  async requestPalette(name) {
+    if (!this.palettes.has(name)) {
       const palette = await this.notices.attempt("colours", () => requestPalette(name));
       if (!palette) return undefined;
       this.palettes.set(name, palette);
     }
-    return names.map(name => new GridColours(this.palettes.get(name), not_finite, separators[currentTheme()]));
+    return this.palettes.get(name);
+  }
+
+  coloursOf(part) {
+    return this.colours[part.isLearned ? "learned" : "filters"];
   }
 
   /** Merge the steps of all runs; stay at the same step, or at the end. */
@@ -255,27 +266,45 @@ export class Page {
   /** Lay out the grids for the size of the window, and draw everything. */
   arrange() {
     if (!this.colours || !this.gridArea.clientWidth) return;
-    const width = this.gridArea.clientWidth;
-    const parts = this.shown.length;
-    const fitting = Math.max(1, Math.floor((width + GAP) / (LEAST_WIDTH + GAP)));
-    const across = [Math.min(this.runs.length, Math.max(1, Math.floor(fitting / parts))), Math.min(parts, fitting)]; // runs, and parts of a run
-    this.gridArea.style.gridTemplateColumns = `repeat(${across[0]}, minmax(0, 1fr))`;
-    const columns = across[0] * across[1];
-    const around = this.controls.element.offsetHeight + this.playback.element.offsetHeight + GRID_SURROUNDINGS;
-    const mostHeight = Math.max(Math.min(width, LEAST_HEIGHT), window.innerHeight - around);
-    const mostWidth = Math.floor((width - GAP * (columns - 1)) / columns);
-    const size = [mostWidth, mostHeight].map(side => Math.floor(side * devicePixelRatio));
+    const {size, runsAcross, partsAcross} = this.chooseColumns();
+    this.gridArea.style.gridTemplateColumns = `repeat(${runsAcross}, minmax(0, 1fr))`;
     for (const run of this.visibleRuns()) {
       const view = this.views.get(run.name);
-      view.area.style.gridTemplateColumns = `repeat(${across[1]}, minmax(0, 1fr))`;
+      view.area.style.gridTemplateColumns = `repeat(${partsAcross}, minmax(0, 1fr))`;
       view.showCells(describeCells(run, this.look.channels));
       run.parts.forEach((part, n) => {
-        view.grids[n].showTitle(parts > 1 || part.isLearned ? describePart(part, this.settings) : "");
-        if (run.cellShape) view.grids[n].arrange(run.numbers, run.cellShape, size, this.colours[n]);
+        view.grids[n].showTitle(run.parts.length > 1 || part.isLearned ? describePart(part, this.settings) : "");
+        if (run.cellShape) view.grids[n].arrange(run.numbers, run.cellShape, size, this.coloursOf(part));
       });
     }
     this.draw();
     this.showProgress();
+  }
+
+  /**
+   * Choose how many runs, and parts of a run, are side by side: those with which weights are largest,
+   * as far as all runs are in the window.
+   */
+  chooseColumns() {
+    const width = this.gridArea.clientWidth;
+    const parts = this.shown.length;
+    const fitting = Math.max(1, Math.floor((width + GAP) / (LEAST_WIDTH + GAP))); // grids side by side
+    const partsAcross = Math.min(parts, fitting);
+    const around = this.controls.element.offsetHeight + this.playback.element.offsetHeight + SURROUNDINGS;
+    const least = Math.min(width, LEAST_HEIGHT);
+    const shape = this.visibleRuns().map(run => run.cellShape).find(Boolean);
+    const count = this.visibleRuns()[0]?.numbers.length ?? 1;
+    let best = null;
+    for (let runsAcross = Math.max(1, Math.min(this.runs.length, Math.floor(fitting / partsAcross))); runsAcross > 0; runsAcross--) {
+      const columns = runsAcross * partsAcross;
+      const rows = best ? Math.ceil(this.runs.length / runsAcross) : 1; // with fewest rows the page may scroll
+      const height = Math.floor((window.innerHeight - around - (rows - 1) * CAPTIONS) / rows);
+      const sides = [Math.floor((width - GAP * (columns - 1)) / columns), best ? height : Math.max(least, height)];
+      const size = sides.map(side => Math.floor(side * devicePixelRatio));
+      const scale = shape && size[1] > 0 ? new GridLayout(shape.isMatrix ? 1 : count, shape.height, shape.width, ...size, shape.slices).scale : 0;
+      if (!best || scale > best.scale) best = {scale, size, runsAcross, partsAcross};
+    }
+    return best;
   }
 
   /** Draw the current step, and load from there. */
@@ -307,16 +336,19 @@ export class Page {
     return {...this.look, scale: this.scale};
   }
 
-  /** Set the value range of each part that has a snapshot: its own, or one for all runs. */
+  /**
+   * Set the value range of each part that has a snapshot: its own, or one for all runs, in which the
+   * cells at the same position have the same range.
+   */
   setRanges(drawn) {
     const readable = drawn.filter(({snapshot}) => snapshot?.cells);
     for (const {part, snapshot} of readable) part.range = part.valueRange(snapshot, this.drawnLook);
     if (!this.look.one_scale) return;
     for (const isLearned of this.shown) {
-      const same = readable.map(({part}) => part).filter(part => part.isLearned === isLearned);
+      const same = readable.filter(({part}) => part.isLearned === isLearned);
       if (!same.length) continue;
-      const union = unionOfRanges(same.map(part => part.range));
-      for (const part of same) part.range = union;
+      const union = unionOfRanges(same.map(({run, part}) => inOrder(part.range, run.cellOrder)));
+      for (const {run, part} of same) part.range = inOrder(union, invert(run.cellOrder));
     }
   }
 
@@ -331,9 +363,8 @@ export class Page {
       const view = this.views.get(run.name);
       const stepShown = run.stepShown() ?? step;
       if (n === 0) view.showMoment(snapshot, stepShown);
-      const order = run.isMatrix ? [0] : run.numbers.map(number => run.cellIndex(number));
-      view.grids[n].draw(snapshot, stepShown, part.range, order, this.colours[n]);
-      if (snapshot?.cells) view.grids[n].bar.show(run, part, look, part.range, this.colours[n]);
+      view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part));
+      if (snapshot?.cells) view.grids[n].bar.show(run, part, look, part.range, this.coloursOf(part));
     }
     this.filter.draw();
     const moment = drawn.map(({snapshot}) => snapshot).find(snapshot => snapshot?.cells)?.moment;
@@ -346,7 +377,7 @@ export class Page {
     const {zero_centred, colormap, channels, one_scale} = this.look;
     const {scale, shown} = this;
     const range = scale === "frame" ? "" : this.visibleParts().map(part => part.cache.revision);
-    return JSON.stringify([scale, zero_centred, shown, colormap, channels, one_scale, range, this.colours?.[0].separator]);
+    return JSON.stringify([scale, zero_centred, shown, colormap, channels, one_scale, range, this.colours?.filters.separator]);
   }
 
   /** Show which steps are loaded and which are damaged. */
@@ -438,6 +469,13 @@ function findProblem(run, layer) {
   if (!own) return "This run has no such layer.";
   if (String(own.shape) !== String(layer.shape)) return `Its filters have another shape here: ${own.shape.join(" × ")}, not ${layer.shape.join(" × ")}.`;
   return run.steps.length ? "" : "This run has no snapshots yet.";
+}
+
+/** The position of each cell of an order. */
+function invert(order) {
+  const positions = [];
+  order.forEach((cell, position) => (positions[cell] = position));
+  return positions;
 }
 
 function storedOrder(layer) {

@@ -63,8 +63,8 @@ export class RunData {
     this.parts = shown.map(isLearned => this.parts.find(part => part.isLearned === isLearned && this.holds(part.cache)) ?? (
       isLearned ? new LearnedCells(this.caches.get(isFetched), isFetched, this.page.settings) : new FilterCells(this.caches.get(false))));
     for (const cache of this.caches.values()) cache.needsStart = shown.includes(true) && !isFetched;
-    for (const key of added) this.caches.get(key).update(this.steps, this.stamps);
     this.lookAt();
+    for (const key of added) this.caches.get(key).update(this.steps, this.stamps);
   }
 
   makeCache(channels, isDifference) {
@@ -138,6 +138,11 @@ export class RunData {
   /** The index of a filter's cell among those requested. */
   cellIndex(number) {
     return this.filters.indexOf(number);
+  }
+
+  /** For each position in a grid, the index of its cell. */
+  get cellOrder() {
+    return this.isMatrix ? [0] : this.numbers.map(number => this.cellIndex(number));
   }
 }
 

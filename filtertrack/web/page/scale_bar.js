@@ -4,9 +4,9 @@
 import {formatNumber, make, setText} from "./dom.js";
 
 const SCALES = {
-  frame: "each filter on its own scale at each step",
-  filter: "each filter on its own scale over the run",
-  layer: "all filters on one scale",
+  frame: "each filter has its own scale at each step",
+  filter: "each filter has its own fixed scale",
+  layer: "all filters have one fixed scale",
 };
 
 /** What a part of a layer shows. */

@@ -67,3 +67,8 @@ export function unionOfRanges(all) {
   for (const each of all) widen(union, each);
   return union;
 }
+
+/** The ranges of the cells with some indices. */
+export function inOrder({low, high}, order) {
+  return {low: Float64Array.from(order, cell => low[cell]), high: Float64Array.from(order, cell => high[cell])};
+}

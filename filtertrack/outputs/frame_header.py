@@ -1,0 +1,136 @@
+"""The text around the grids of an animation: caption, legend, and the title of each grid."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from filtertrack.errors import printable
+from filtertrack.outputs.layer_cells import LayerCells, part_text
+from filtertrack.outputs.metric_means import means_between
+from filtertrack.outputs.run_selection import RunSelection
+from filtertrack.outputs.timeline import Timeline
+from filtertrack.render.caption import Caption, Legend
+from filtertrack.render.layer_look import describe_cells
+from filtertrack.render.look import Look
+from filtertrack.render.palette import FIRST, TEXT
+from filtertrack.render.sparkline import Axis
+from filtertrack.render.text import cut
+from filtertrack.storage.paths import StoragePath
+
+_LONGEST_NAME = 200
+"""Characters of a layer's or a run's name, at most."""
+
+
+class Grid(NamedTuple):
+    """One grid: its cells, and the number of its run."""
+
+    layer: LayerCells
+    run: int
+
+
+class FrameHeader:
+    """The caption above the grids; where filters are outlined, a legend below it.
+
+    Args:
+        selection: The layers and steps.
+        timeline: Position and duration of each frame.
+        look: How filters are drawn.
+        width: Width of a frame, in pixels.
+        filters: Number of filters, whose labels the legend counts; None where it does not count.
+        title: What is drawn.
+        story: Measures of the only filter at each step, shown like metrics; None for none.
+
+    Attributes:
+        height: Height, in pixels.
+    """
+
+    def __init__(
+        self,
+        selection: RunSelection,
+        timeline: Timeline,
+        look: Look,
+        width: int,
+        *,
+        filters: int | None,
+        title: str,
+        story: Sequence[Mapping[str, float]] | None = None,
+    ) -> None:
+        # The metrics beside restored weights are those of other weights.
+        logs = [
+            [None if moment.note and not moment.metrics else moment.metrics for moment in run]
+            for run in selection.moments
+        ]
+        between = [means_between(*each) for each in zip(selection.moments, logs, strict=True)]
+        logs = [run for run, _ in between]
+        averaged = dict.fromkeys(name for _, names in between for name in names)
+        if story is not None:
+            logs = [[{**(log or {}), **own} for log, own in zip(logs[0], story, strict=True)]]
+        axis = Axis(timeline.knots, timeline.axis, timeline.epochs)
+        self.caption = Caption(
+            title, selection.moments[0], logs, axis, width, averaged=list(averaged)
+        )
+        self.legend = Legend(width, filters) if look.outline else None
+        self.height = self.caption.height + (self.legend.height if self.legend else 0)
+        self._counted = filters is not None
+
+    def draw(self, position: float, labels: np.ndarray | None) -> np.ndarray:
+        """Draw the header of a frame.
+
+        Args:
+            position: Number of the snapshot, as in ``Frame``.
+            labels: The labels of the filters of the first grid, if they are outlined.
+
+        Returns:
+            ``uint8`` array of shape ``(height, width)``: entries of the palette.
+        """
+        caption = self.caption.draw(position)
+        if self.legend is None or labels is None:
+            return caption
+        counts = Counter(labels.tolist()) if self._counted else None
+        return np.concatenate([caption, self.legend.draw(counts)])
+
+
+def headline(selection: RunSelection, layers: Sequence[LayerCells], further: Sequence[str]) -> str:
+    """Name the layer or the run, what its only grid shows, and the scale; add further phrases."""
+    if len(selection.layers) == 1:
+        words = [selection.layers[0]]
+    else:
+        runs = selection.runs
+        words = ["two runs" if len(runs) > 1 else runs[0].path.absolute().name]
+    first = layers[0]
+    if len(selection.layers) == 1:
+        words += [f"filter {first.numbers[0]}"] if len(first.numbers) == 1 else []
+        words += describe_cells(first.look, first.info, first.view, first.explained)
+    if len(layers) == 1 and first.look.delta:
+        words.append(part_text(first))
+    words += further
+    return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
+
+
+def grid_titles(selection: RunSelection, grids: Sequence[Grid]) -> list[tuple[list[str], int]]:
+    """Return the title of each grid, and the ramp of its colour: that of the run's curves."""
+    names = [""]
+    if len(selection.runs) > 1:
+        names = _short_names([run.path.absolute() for run in selection.runs])
+    both = len({grid.layer.look.delta for grid in grids}) > 1
+    titles = []
+    for layer, run in grids:
+        words = [] if len(selection.layers) == 1 else [cut(layer.info.name, _LONGEST_NAME)]
+        words += [names[run]] if names[run] else []
+        words += [part_text(layer)] if both or layer.look.delta else []
+        if len(selection.layers) > 1:
+            words += describe_cells(layer.look, layer.info, layer.view, layer.explained)
+        ramp = TEXT if len(names) == 1 else FIRST + run
+        titles.append((list(map(printable, words)), ramp))
+    return titles
+
+
+def _short_names(paths: Sequence[StoragePath]) -> list[str]:
+    """Return the shortest ends of paths that differ."""
+    for length in range(1, max(len(path.parts) for path in paths)):
+        ends = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(ends)) == len(ends):
+            return ends
+    return [str(path) for path in paths]
