@@ -56,7 +56,8 @@ def titled(drawing, frame, number, text, ramp=TEXT):
     top = drawing._header.height + grid.top - arranged.title
     left = grid.left + grid.layout.gap
     found = frame[top : top + drawn.shape[0], left : left + drawn.shape[1]]
-    return (found == drawing._base_palette[drawn]).all()
+    expected = drawing._base_palette[drawn]
+    return found.shape == expected.shape and (found == expected).all()
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])

@@ -102,7 +102,7 @@ def test_frames_have_even_sides(views, data, side, columns, even):
 
 @given(GRIDS, st.data(), SIDES, COLUMNS, st.booleans())
 def test_grids_together_are_at_most_side_pixels(views, data, side, columns, even):
-    """Without titles, wherever a weight has more than one pixel."""
+    """Without titles and scale bars, wherever a weight has more than one pixel."""
     across = data.draw(st.integers(1, len(views)))
     made = arrange_grids(views, across, side=side, columns=columns, even=even)
     if min(grid.layout.scale for grid in made.grids) > 1:
@@ -110,7 +110,8 @@ def test_grids_together_are_at_most_side_pixels(views, data, side, columns, even
         assert made.side <= limit
         boxes = [box(grid) for grid in made.grids]
         width = max(b[3] for b in boxes) - min(b[1] for b in boxes)
-        titles = made.title * -(-len(views) // across)
+        rows = -(-len(views) // across)
+        titles = made.title * rows + made.bar * (rows - 1)
         assert width <= limit
         assert max(b[2] for b in boxes) - titles <= limit
 
@@ -129,7 +130,7 @@ def test_rounding_many_grids_to_even_sides_keeps_the_side(count, across, side, v
     made = arrange_grids([view] * count, across, side=side)
     height, width = made.shape
     assert width <= limit
-    assert height - made.title * -(-count // across) <= limit
+    assert height - (made.title + made.bar) * -(-count // across) <= limit
 
 
 @pytest.mark.parametrize(("count", "side"), [(1, 640), (2, 960), (4, 960), (6, 1280), (9, 1280)])
