@@ -62,7 +62,7 @@ def small(logs, rng, conv_info):
     ids=["small", "strong start", "weak start", "strong start in colour"],
 )
 def test_the_parts_shown_by_default_are_those_of_an_animation(
-    logs, open_tab, rng, conv_info, shape, size
+    logs, open_tab, rng, conv_info, *, shape, size
 ):
     """Filters and the difference where kernels are small or the start is strong, else filters."""
     info = conv_info("conv1", shape, bias=False)
@@ -132,7 +132,11 @@ def test_the_layout_stays_while_a_run_is_loaded(logs, open_tab, small):
     """The grids, their titles and scale bars are where they are first drawn."""
     tab = open_tab()
     held = []
-    tab.page.route("**/cells?*first=0&*", lambda route: held.append(route))
+
+    def hold(route):
+        held.append(route)
+
+    tab.page.route("**/cells?*first=0&*", hold)
     tab.go(logs.address, runs='["z_small_kernels"]').drawn(LAST)
     tab.wait(lambda: held, "a request for the other steps")
 
@@ -315,7 +319,7 @@ def test_the_start_of_a_run_larger_than_the_cache_is_kept(logs, open_tab, rng, c
 
 @pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
 @pytest.mark.parametrize("channels", [1, 4], ids=["plain", "pattern"])
-def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, scale, channels):
+def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, *, scale, channels):
     """Lowest and highest, zero in the middle, or numbers; and which scale it is."""
     info = conv_info("conv1", (3, 3, channels, 6), bias=False)
     name = f"z_bars_{channels}"
