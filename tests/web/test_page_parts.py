@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from filtertrack import Moment, Run, Snapshot, animate
 from filtertrack.outputs.layer_cells import LayerCells, part_text
@@ -345,6 +346,22 @@ def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, *, 
             assert ends == ([[5, 48, 97], [103, 0, 31]] if delta else [[0] * 3, [255] * 3])
     said = " · ".join(describe_cells(look, info, layer.view))
     assert tab.at.locator(".what").inner_text() == said
+
+
+def test_the_saved_picture_has_both_parts_and_their_scale_bars(logs, open_tab, small):
+    """Side by side; the bars are below the grids."""
+    tab = open_tab().go(logs.address, runs='["z_small_kernels"]').drawn(LAST).loaded()
+    with tab.page.expect_download() as download:
+        tab.button("Save the grid as PNG").click()
+    with Image.open(download.value.path()) as image:
+        got = np.asarray(image.convert("RGB"))
+    left, right = (tab.pixels(tab.canvas.nth(number)) for number in range(2))
+    height, width, _ = left.shape
+    np.testing.assert_array_equal(got[:height, :width], left)
+    np.testing.assert_array_equal(got[:height, -right.shape[1] :], right)
+    below = got[height:].reshape(-1, 3).astype(int)
+    for colour in ((0, 0, 0), (5, 48, 97), (103, 0, 31)):
+        assert np.abs(below - colour).max(axis=1).min() < 16  # the bar is narrower than its colours
 
 
 def test_coloured_filters_have_no_bar(logs, open_tab):
