@@ -56,6 +56,28 @@ export class ScaleBar {
     this.colours = colours;
   }
 
+  /** The width of what `drawInto` draws, in pixels. */
+  get widthOfDrawing() {
+    return this.drawInto(make("canvas").getContext("2d"), 0, 0);
+  }
+
+  /** Draw the scale bar into a picture, from a left end on, around a line; returns its right end. */
+  drawInto(context, left, middle) {
+    const {font, color} = getComputedStyle(this.element);
+    const pixels = this.halves[0].clientWidth * devicePixelRatio;
+    const space = 6 * devicePixelRatio;
+    Object.assign(context, {font: font.replace(/[\d.]+px/, size => `${parseFloat(size) * devicePixelRatio}px`), fillStyle: color, textBaseline: "middle"});
+    context.imageSmoothingEnabled = false;
+    for (const each of [...(this.bar.hidden ? [] : this.bar.children), this.note]) {
+      const isBar = this.halves.includes(each);
+      if (isBar) context.drawImage(each, left, middle - space, pixels, 2 * space);
+      else context.fillText(each.textContent, left, middle);
+      const width = isBar ? pixels : context.measureText(each.textContent).width;
+      left += width && width + (each === this.halves[0] && !this.texts[1].textContent ? 0 : space);
+    }
+    return left;
+  }
+
   drawBar({levels}) {
     const middle = Math.ceil(levels.length / 2);
     [levels.subarray(0, middle), levels.subarray(middle)].forEach((half, n) => {
