@@ -51,7 +51,8 @@ export class ScaleBar {
     const texts = barTexts(run, part, look, range);
     this.bar.hidden = !texts;
     this.texts.forEach((each, n) => setText(each, texts?.[n] ?? ""));
-    setText(this.note, run.isMatrix ? "" : SCALES[look.scale]);
+    const grey = run.cellShape.channels > 1 && part.isLearned ? "grey: no change · " : "";
+    setText(this.note, run.isMatrix ? "" : grey + SCALES[look.scale]);
     if (colours !== this.colours) this.drawBar(colours);
     this.colours = colours;
   }
