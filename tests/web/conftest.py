@@ -221,8 +221,11 @@ def _picture(
     values = reduce(ValueRange.union, ranges) if one_scale else ranges[number]
     cells_of_layer = layers[number]
     palette = theme_palette(part.theme, colormap_levels(part.colormap))
-    tones = cells_of_layer.paint(cells[number], values, palette)
     view, separator = cells_of_layer.view, THEMES[part.theme].separator
+    layout = Layout.fit(view.count, view.height, view.width, 320, view.slices)
+    tones = cells_of_layer.draw(cells[number], values, layout)
+    if not view.coloured:
+        tones = palette[tones]
     if only is not None:
         tones = tones[cells_of_layer.numbers.index(only)][np.newaxis]
 
