@@ -13,7 +13,7 @@ from PIL import Image
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import LABELS
-from filtertrack.render.look import GREY, ThemeName
+from filtertrack.render.look import DIVERGING, GREY, ThemeName
 
 Rgb = tuple[int, int, int]
 
@@ -41,6 +41,22 @@ NOT_FINITE_RGB: Rgb = (255, 0, 170)
 SEPARATOR_RGB: Rgb = (40, 52, 74)
 """A blue that differs from both dark and light grey cells."""
 
+_DIVERGING_COLOURS = (
+    (5, 48, 97),
+    (33, 102, 172),
+    (67, 147, 195),
+    (146, 197, 222),
+    (209, 229, 240),
+    (247, 247, 247),
+    (253, 219, 199),
+    (244, 165, 130),
+    (214, 96, 77),
+    (178, 24, 43),
+    (103, 0, 31),
+)
+"""The colours of ``DIVERGING``, from low to high, between which it is linear (ColorBrewer)."""
+_STEPS = 256
+"""Colours of one of matplotlib's colormaps."""
 _FEW_CHANGES = 100
 """k-means ends when fewer than one in 100 samples changes its colour: more is not visible."""
 _PIXELS_AT_ONCE = 256
@@ -106,6 +122,16 @@ def grid_palette() -> np.ndarray:
 def _greys(count: int) -> np.ndarray:
     greys: np.ndarray = np.rint(np.arange(count) * 255 / (count - 1)).astype(np.uint8)
     return greys[:, np.newaxis].repeat(3, axis=1)
+
+
+def _diverging(count: int) -> np.ndarray:
+    """Return what matplotlib returns for ``DIVERGING``, without the slow import of it."""
+    anchors = np.array(_DIVERGING_COLOURS, np.float64)
+    at, steps = np.linspace(0, 1, len(anchors)), np.linspace(0, 1, _STEPS)
+    colours = np.stack([np.interp(steps, at, channel) for channel in anchors.T], axis=1)
+    numbers = np.minimum((np.linspace(0, 1, count) * _STEPS).astype(int), _STEPS - 1)
+    levels: np.ndarray = np.rint(colours[numbers]).astype(np.uint8)
+    return levels
 
 
 def theme_palette(theme: ThemeName = "dark", levels: np.ndarray | None = None) -> np.ndarray:
@@ -177,6 +203,8 @@ def colormap_levels(name: str, count: int = LEVELS) -> np.ndarray:
     """
     if name == GREY:
         return _greys(count)
+    if name == DIVERGING:
+        return _diverging(count)
     import matplotlib as mpl  # noqa: PLC0415 - a slow import that grey does not need
 
     if name not in mpl.colormaps:

@@ -84,7 +84,7 @@ def _opened(browser: Any, address: str) -> tuple[float, float, int]:
         sizes: list[int] = []
         page.on("requestfinished", lambda request: sizes.append(_body(request)))
         page.goto(address)
-        page.locator(_DRAWN).wait_for()
+        page.locator(_DRAWN).first.wait_for()
         first = page.evaluate("performance.now()") / 1000
         page.locator(_LOADED).wait_for()
         return first, page.evaluate("performance.now()") / 1000, sum(sizes)

@@ -13,8 +13,11 @@ _ARRAY_OVERHEAD, _SNAPSHOT_OVERHEAD = 360, 760
 """Bytes beside the values: names, headers and checksums of ``.npz``; the moment, in UTF-32."""
 _LAYER_EVENTS = 3200
 """Bytes of a layer's events: two distributions of 30 buckets, three scalars, the least picture."""
-_MATRIX_VALUE, _CELL_VALUE = 1.2, 4.5
-"""PNG bytes of a value of noise in the picture of a matrix, and in a magnified cell (measured)."""
+_PICTURE = 1600
+"""Bytes of a picture beside its values: the description, the palette and the scale bar."""
+_VALUE_BYTES = {"matrix": 1.2, "colour": 2.0}
+_CELL_VALUE = 4.5
+"""PNG bytes of a value of noise in the picture of a matrix, in a cell in colour and in others."""
 
 
 def file_bytes(layers: Iterable[LayerInfo]) -> int:
@@ -39,9 +42,10 @@ def event_bytes(layers: Iterable[LayerInfo]) -> float:
         layers: The layers that are drawn.
     """
     total = 0.0
-    for view in map(view_of, layers):
+    for view in (view_of(info, curves=False) for info in layers):
         values = view.count * view.height * view.width * (3 if view.coloured else 1)
-        total += values * (_MATRIX_VALUE if view.kind == "matrix" else _CELL_VALUE) + _LAYER_EVENTS
+        picture = values * _VALUE_BYTES.get(view.kind, _CELL_VALUE) + _PICTURE
+        total += picture * (1 if view.kind == "matrix" else 2) + _LAYER_EVENTS
     return total
 
 

@@ -329,3 +329,12 @@ def test_outline_entries_keep_the_shape(numbers):
     assert entries.shape == labels.shape
     assert entries.dtype == np.uint8
     assert entries.ravel().tolist() == [int(outline_entries(each)) for each in labels.ravel()]
+
+
+@pytest.mark.parametrize("count", [3, 117, LEVELS])
+def test_the_diverging_map_is_matplotlibs(count):
+    """Its own colours are those of ``RdBu_r``; zero, in the middle, is nearly white."""
+    expected = mpl.colormaps["RdBu_r"](np.linspace(0, 1, count))[:, :3]
+    levels = colormap_levels("RdBu_r", count)
+    assert np.abs(levels - 255 * expected).max() <= 0.5 + 1e-6
+    assert levels[count // 2].min() > 240

@@ -152,6 +152,8 @@ def layer(conv_info):
         "pattern": ((3, 3, 8, 6), {}),
         "slices": ((2, 3, 4, 1, 5), {**volume, "shape": (5, 3, 8, 1)}),
         "deep slices": ((2, 3, 4, 6, 5), {**volume, "shape": (5, 3, 8, 6)}),
+        "heat map": ((9, 4, 6), {"class_name": "Conv1D", "axes": (2, 0, 1), "shape": (6, 1, 9, 4)}),
+        "strip": ((1, 64, 1, 5), {}),
         "matrix": ((1, 1, 5, 7), {}),
         "one weight": ((1, 1, 1, 3), {}),
     }

@@ -12,6 +12,7 @@ LOOK_QUERIES = [
     ({"scale": "filter", "zero_centred": 1, "theme": "light"}, None),
     ({"delta": 1, "filters": "0-1,3", "fps": 5}, {"delta": True, "filters": (0, 1, 3), "fps": 5.0}),
     ({"colormap": "viridis", "channels": 0}, None),
+    ({"delta": 0, "one_scale": 1}, {"delta": False, "one_scale": True}),
 ]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from filtertrack import Moment, Run, Snapshot
 from filtertrack.render.cells import to_cells, view_of
+from filtertrack.render.layer_look import noticeable_change
 from filtertrack.tensorboard_plugin import logdir
 from filtertrack.web import payload
 
@@ -27,7 +28,8 @@ def looked_at(run, step, *, channels=None, filters=None, delta=False):
 
 LOOKS = [
     *((kind, {}) for kind in ("grey", "colour", "pattern", "slices", "deep slices", "matrix")),
-    ("one weight", {}),
+    *(("one weight", {}), ("heat map", {}), ("strip", {})),
+    *(("heat map", {"channels": 2}), ("heat map", {"channels": "strongest"})),
     ("colour", {"channels": 2}),
     ("colour", {"channels": "strongest"}),
     ("pattern", {"channels": 7}),
@@ -56,6 +58,19 @@ def test_cells_equal_the_renderers(
         for step, got in enumerate(cells):
             expected = looked_at(run, step, filters=filters, delta=delta, **look)
             same_bits(got, np.ascontiguousarray(expected.astype(head["type"])))
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour", "pattern", "matrix", "slices"])
+def test_noticeable_changes_are_the_renderers(tab, write_run, layer, rng, kind):
+    """For each cell; only with ``delta``, and finite where a weight is not."""
+    info = layer(kind)
+    kernel = rng.normal(size=info.kernel_shape).astype(np.float32)
+    kernel.flat[0] = np.nan
+    run = write_run(info, [kernel, 2 * kernel])
+    head, _ = tab.cells(filters=f"0-{info.filters - 1}", first=1, last=1, delta=1)
+    expected = noticeable_change(to_cells(view_of(info), run.kernels("conv1", 0)))
+    assert head["noticeable"] == expected.tolist()
+    assert tab.cells(filters="0", first=1, last=1)[0]["noticeable"] is None
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", ">f4", ">f8"])

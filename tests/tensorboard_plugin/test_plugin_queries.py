@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 ROUTES = (
-    *("settings", "palette", "runs", "layers", "steps", "cells", "order", "trajectory", "label"),
-    "animation",
+    *("settings", "palette", "runs", "layers", "parts", "steps", "cells", "order", "trajectory"),
+    *("label", "animation"),
 )
 
 NONSENSE = {
@@ -81,7 +81,7 @@ NAMES = st.sampled_from(
     [
         *("run", "layer", "filters", "filter", "channels", "delta", "first", "last", "version"),
         *("order", "step", "known", "colormap", "compare", "ending", "scale", "theme", "fps"),
-        "zero_centred",
+        *("zero_centred", "one_scale", "channel_names", "smooth"),
     ]
 )
 

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from filtertrack import Moment, Run, Snapshot, measures
-from filtertrack.render.look import ORDERS
+from filtertrack.outputs.picture_parts import parts_of
+from filtertrack.outputs.run_selection import select_from_run
+from filtertrack.render.look import ORDERS, Look
 from filtertrack.render.palette import colormap_levels
 from filtertrack.tensorboard_plugin.request_memory import MemoryBudget
 from filtertrack.web import payload
@@ -28,6 +30,7 @@ def test_every_route_answers(run, tab):
     steps = tab.json("steps", run="run")
     assert steps["steps"] == run.steps
     assert len(steps["stamps"]) == 3
+    assert tab.json("parts", run="run", layer="conv1") == {"learned": True}
     options = tab.json("settings")["look"]
     assert options["order"] == {"default": "stored", "choices": list(ORDERS)}
     for name in options["colormap"]["choices"]:
@@ -43,6 +46,38 @@ def test_every_route_answers(run, tab):
     assert tab.json("trajectory", **request, filter=1)["steps"] == [0, 1, 2]
     assert tab.json("label", **request, filter=1, step=2)["label"] in measures.LABELS
     assert tab.ask("animation", {**request, "ending": ".gif"}).data.startswith(b"GIF89a")
+
+
+@pytest.mark.parametrize(
+    ("shape", "drift", "learned"),
+    [((3, 3, 1, 8), 9, True), ((7, 7, 1, 8), 0.1, True), ((7, 7, 1, 8), 9, False)],
+)
+def test_parts_are_those_of_an_animation(tab, write_run, conv_info, rng, *, shape, drift, learned):
+    """The difference is shown for small kernels, or if the start is strong at the last snapshot."""
+    info = conv_info("conv1", shape, bias=False)
+    start, way = rng.normal(size=(2, *shape))
+    run = write_run(info, [start, start + drift * way / 2, start + drift * way])
+    parts = parts_of(select_from_run(run, layers="conv1"), Look())
+    assert (len(parts) == 2) is learned
+    assert tab.json("parts", run="run", layer="conv1") == {"learned": learned}
+
+
+def test_parts_of_damaged_snapshots(tab, write_run, conv_info, rng):
+    """Damaged ones are skipped; if none can be read, only the filters are shown."""
+    info = conv_info("conv1", (7, 7, 1, 8), bias=False)
+    start, way = rng.normal(size=(2, *info.kernel_shape))
+    run = write_run(info, [way, start, start, way])
+    query = {"run": "run", "layer": "conv1"}
+    run.file(0).write_bytes(b"nothing")
+    assert tab.json("parts", **query) == {"learned": False}
+    run.file(3).write_bytes(b"nothing")
+    assert tab.json("parts", **query) == {"learned": True}
+    for step in (1, 2):
+        run.file(step).write_bytes(b"nothing")
+    assert tab.json("parts", **query) == {"learned": False}
+    small = write_run(conv_info("conv1", (3, 3, 1, 8), bias=False), [], folder="small")
+    assert small.steps == []
+    assert tab.json("parts", run="small", layer="conv1") == {"learned": True}
 
 
 def test_the_plugin_listing_has_name_and_module(run, tab):
@@ -106,6 +141,7 @@ def test_only_answers_to_a_version_are_cached(run, tab):
     request = {"run": "run", "layer": "conv1"}
     questions = {
         "cells": {"filters": 0, "first": 0, "last": 2},
+        "parts": {},
         "order": {"order": "drift"},
         "trajectory": {"filter": 0},
         "label": {"filter": 0, "step": 1},
@@ -114,7 +150,7 @@ def test_only_answers_to_a_version_are_cached(run, tab):
         kept = tab.ask(route, {**request, **more, "version": "1"})
         assert kept.headers["Cache-Control"] == "private, max-age=86400"
         assert "no-cache" in tab.ask(route, {**request, **more}).headers["Cache-Control"]
-        tab.refused(route, {**request, "version": "1"})
+        tab.refused(route, {**request, "layer": "none", "version": "1"})
     for route in ("runs", "layers", "steps", "settings"):
         answer = tab.ask(route, {**request, "version": "1"})
         assert "no-cache" in answer.headers["Cache-Control"]
@@ -170,7 +206,7 @@ def test_503_if_memory_is_not_available_in_time(run, tab):
     tab.plugin._memory = MemoryBudget(1000, timeout=0.05)
     query = {"run": "run", "layer": "conv1", "filters": "0", "first": 0, "last": 2}
     query |= {"filter": 0, "step": 0, "order": "drift"}
-    heavy = ("layers", "cells", "order", "trajectory", "label")
+    heavy = ("layers", "parts", "cells", "order", "trajectory", "label")
     with tab.plugin._memory.reserve(1):
         for route in heavy:
             busy = tab.ask(route, query)

@@ -52,11 +52,14 @@ def test_an_answer_is_cached_only_for_a_version():
 
 def test_animation_options_hold_only_what_is_given(conv_info):
     """Other options keep the defaults of ``animate``."""
-    texts = {"scale": "layer", "fps": "20", "filters": "3,1", "delta": "1", "theme": ""}
+    texts = {"scale": "layer", "fps": "20", "filters": "3,1", "delta": "0", "theme": ""}
+    texts |= {"one_scale": "1", "channel_names": "A,C,G,T"}
     assert Query(texts).animation_options(conv_info()) == {
         "layers": ["conv1"],
         "scale": "layer",
-        "delta": True,
+        "delta": False,
+        "channel_names": ["A", "C", "G", "T"],
+        "one_scale": True,
         "fps": 20.0,
         "filters": (3, 1),
     }

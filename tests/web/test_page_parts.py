@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from filtertrack import Moment, Run, Snapshot, animate
 from filtertrack.outputs.layer_cells import LayerCells, part_text
@@ -62,7 +63,7 @@ def small(logs, rng, conv_info):
     ids=["small", "strong start", "weak start", "strong start in colour"],
 )
 def test_the_parts_shown_by_default_are_those_of_an_animation(
-    logs, open_tab, rng, conv_info, shape, size
+    logs, open_tab, rng, conv_info, *, shape, size
 ):
     """Filters and the difference where kernels are small or the start is strong, else filters."""
     info = conv_info("conv1", shape, bias=False)
@@ -132,7 +133,11 @@ def test_the_layout_stays_while_a_run_is_loaded(logs, open_tab, small):
     """The grids, their titles and scale bars are where they are first drawn."""
     tab = open_tab()
     held = []
-    tab.page.route("**/cells?*first=0&*", lambda route: held.append(route))
+
+    def hold(route):
+        held.append(route)
+
+    tab.page.route("**/cells?*first=0&*", hold)
     tab.go(logs.address, runs='["z_small_kernels"]').drawn(LAST)
     tab.wait(lambda: held, "a request for the other steps")
 
@@ -315,7 +320,7 @@ def test_the_start_of_a_run_larger_than_the_cache_is_kept(logs, open_tab, rng, c
 
 @pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
 @pytest.mark.parametrize("channels", [1, 4], ids=["plain", "pattern"])
-def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, scale, channels):
+def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, *, scale, channels):
     """Lowest and highest, zero in the middle, or numbers; and which scale it is."""
     info = conv_info("conv1", (3, 3, channels, 6), bias=False)
     name = f"z_bars_{channels}"
@@ -341,6 +346,22 @@ def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, sca
             assert ends == ([[5, 48, 97], [103, 0, 31]] if delta else [[0] * 3, [255] * 3])
     said = " · ".join(describe_cells(look, info, layer.view))
     assert tab.at.locator(".what").inner_text() == said
+
+
+def test_the_saved_picture_has_both_parts_and_their_scale_bars(logs, open_tab, small):
+    """Side by side; the bars are below the grids."""
+    tab = open_tab().go(logs.address, runs='["z_small_kernels"]').drawn(LAST).loaded()
+    with tab.page.expect_download() as download:
+        tab.button("Save the grid as PNG").click()
+    with Image.open(download.value.path()) as image:
+        got = np.asarray(image.convert("RGB"))
+    left, right = (tab.pixels(tab.canvas.nth(number)) for number in range(2))
+    height, width, _ = left.shape
+    np.testing.assert_array_equal(got[:height, :width], left)
+    np.testing.assert_array_equal(got[:height, -right.shape[1] :], right)
+    below = got[height:].reshape(-1, 3).astype(int)
+    for colour in ((0, 0, 0), (5, 48, 97), (103, 0, 31)):
+        assert np.abs(below - colour).max(axis=1).min() < 16  # the bar is narrower than its colours
 
 
 def test_coloured_filters_have_no_bar(logs, open_tab):

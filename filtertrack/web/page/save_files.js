@@ -1,25 +1,31 @@
-// Saves the grids as a PNG, and an animation that the server draws.
+// Saves the grids with their scale bars as a PNG, and an animation that the server draws.
 
 import {make, saveFile} from "./dom.js";
 import {requestBlob} from "./requests.js";
 import {currentTheme} from "./theme.js";
 
-const GAP = 16; // pixels between grids
+const GAP = 16; // CSS pixels between grids
+const BAR = 26; // CSS pixels of a scale bar below a grid
 const MOST_FPS = 50; // image formats cannot show more snapshots a second
 
-/** Save the grids as they are drawn; throws an error if one of them is not. */
+/** Save the grids as they are drawn, side by side; throws an error if one of them is not. */
 export function savePicture(page) {
   const runs = page.visibleRuns();
   if (!runs.length || runs.some(run => run.parts.some(part => !run.snapshot(part)?.cells))) throw new Error("There is no picture to save at this step.");
-  const canvases = runs.flatMap(run => page.views.get(run.name).grids.map(grid => grid.canvas));
-  const width = canvases.reduce((sum, each) => sum + each.width, GAP * (canvases.length - 1));
-  const canvas = make("canvas", {width, height: Math.max(...canvases.map(each => each.height))});
+  const grids = runs.flatMap(run => page.views.get(run.name).grids);
+  const [gap, bar] = [GAP, BAR].map(side => Math.round(side * devicePixelRatio));
+  const widths = grids.map(grid => Math.max(grid.canvas.width, Math.ceil(grid.bar.widthOfDrawing)));
+  const width = widths.reduce((sum, each) => sum + each, gap * (grids.length - 1));
+  const canvas = make("canvas", {width, height: Math.max(...grids.map(grid => grid.canvas.height)) + bar});
   const context = canvas.getContext("2d");
+  context.fillStyle = getComputedStyle(document.body).backgroundColor;
+  context.fillRect(0, 0, canvas.width, canvas.height);
   let left = 0;
-  for (const each of canvases) {
-    context.drawImage(each, left, 0);
-    left += each.width + GAP;
-  }
+  grids.forEach((grid, n) => {
+    context.drawImage(grid.canvas, left, 0);
+    grid.bar.drawInto(context, left, grid.canvas.height + bar / 2);
+    left += widths[n] + gap;
+  });
   const name = `${fileName(page)}-step-${page.step()}.png`;
   canvas.toBlob(blob => saveFile(blob, name), "image/png");
 }

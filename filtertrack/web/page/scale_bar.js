@@ -51,9 +51,32 @@ export class ScaleBar {
     const texts = barTexts(run, part, look, range);
     this.bar.hidden = !texts;
     this.texts.forEach((each, n) => setText(each, texts?.[n] ?? ""));
-    setText(this.note, run.isMatrix ? "" : SCALES[look.scale]);
+    const grey = run.cellShape.channels > 1 && part.isLearned ? "grey: no change · " : "";
+    setText(this.note, run.isMatrix ? "" : grey + SCALES[look.scale]);
     if (colours !== this.colours) this.drawBar(colours);
     this.colours = colours;
+  }
+
+  /** The width of what `drawInto` draws, in pixels. */
+  get widthOfDrawing() {
+    return this.drawInto(make("canvas").getContext("2d"), 0, 0);
+  }
+
+  /** Draw the scale bar into a picture, from a left end on, around a line; returns its right end. */
+  drawInto(context, left, middle) {
+    const {font, color} = getComputedStyle(this.element);
+    const pixels = this.halves[0].clientWidth * devicePixelRatio;
+    const space = 6 * devicePixelRatio;
+    Object.assign(context, {font: font.replace(/[\d.]+px/, size => `${parseFloat(size) * devicePixelRatio}px`), fillStyle: color, textBaseline: "middle"});
+    context.imageSmoothingEnabled = false;
+    for (const each of [...(this.bar.hidden ? [] : this.bar.children), this.note]) {
+      const isBar = this.halves.includes(each);
+      if (isBar) context.drawImage(each, left, middle - space, pixels, 2 * space);
+      else context.fillText(each.textContent, left, middle);
+      const width = isBar ? pixels : context.measureText(each.textContent).width;
+      left += width && width + (each === this.halves[0] && !this.texts[1].textContent ? 0 : space);
+    }
+    return left;
   }
 
   drawBar({levels}) {
