@@ -176,7 +176,8 @@ def noticeable_change(start: np.ndarray, together: int = 1) -> np.ndarray:
     Returns:
         Array of shape ``(cells,)``.
     """
-    values = range_of_cells(np.nan_to_num(start, posinf=0, neginf=0), together=together)
+    finite = np.nan_to_num(start.astype(np.float64), posinf=0, neginf=0)
+    values = range_of_cells(finite, together=together)
     return NOTICEABLE * values.zero_centred().high.clip(min=0)
 
 

@@ -77,10 +77,15 @@ def test_steps_play_and_scrub_with_both_loaders(loaded_by_each, open_tab):
     assert not tab.choice("loop").is_checked()
 
 
-def test_sixty_steps_a_second_are_drawn(logs, open_tab, conv_info):
-    """500 steps of 64 filters of 7x7x3."""
-    logs.write("z_long", range(500), conv_info("rgb", (7, 7, 3, 64), bias=False))
-    tab = open_tab().go(logs.address, runs='["z_long"]').drawn(499).loaded()
+@pytest.mark.parametrize(
+    ("shape", "grids"), [((7, 7, 3, 64), 1), ((3, 3, 1, 64), 2)], ids=["filters", "both parts"]
+)
+def test_sixty_steps_a_second_are_drawn(logs, open_tab, conv_info, shape, grids):
+    """500 steps of 64 filters, also with what was learned beside them."""
+    name = f"z_long_{grids}"
+    logs.write(name, range(500), conv_info("rgb", shape, bias=False))
+    tab = open_tab().go(logs.address, runs=f'["{name}"]').drawn(499).loaded()
+    assert tab.grid.count() == grids
     tab.choice("speed").select_option("60")
     tab.button("Play").click()
     tab.button("Pause").wait_for()
