@@ -32,7 +32,7 @@ from filtertrack.render.layer_look import (
 )
 from filtertrack.render.look import GREY, MOST_FILTERS, Look
 from filtertrack.render.palette import ALL_LEVELS, colormap_levels, split_levels
-from filtertrack.render.signal_cells import GAP, curve_and_spectrum_cells, curve_cells
+from filtertrack.render.signal_cells import curve_and_spectrum_cells, curve_cells
 from filtertrack.render.value_range import Span, ValueRange, range_of_cells
 from filtertrack.storage.run import Run
 
@@ -87,7 +87,7 @@ class LayerCells:
         self.view: View = view_of(self.info, look.channels).of_filters(drawn)
         self._spectra = spectra
         if spectra and self.view.kind == "curve":
-            self.view = replace(self.view, width=2 * CURVE_WIDTH + GAP)
+            self.view = replace(self.view, width=2 * CURVE_WIDTH + 1)
         self._usual_view = view_of(self.info)
         self._is_smoothed = is_smoothed(look, self.info)
         self._kept: dict[int, np.ndarray] = {}
@@ -238,7 +238,7 @@ class LayerCells:
         Args:
             cells: Array of shape ``(cells, height, width, 1 or 3)``.
             values: The value range.
-            layout: The layout of the grid, for the scale of cells that are interpolated.
+            layout: The layout of the grid, for the scale of curves and of interpolated cells.
             levels: The entries from dark to light.
 
         Returns:
@@ -246,9 +246,12 @@ class LayerCells:
             cell as ``drawn_layout(layout)`` has.
         """
         if self.view.kind == "curve":
-            shape = CURVE_HEIGHT, CURVE_WIDTH
-            draw = curve_and_spectrum_cells if self._spectra else curve_cells
-            ink = draw(cells[:, 0, :, 0], values.low, values.high, *shape)
+            shape = CURVE_HEIGHT * layout.scale, CURVE_WIDTH * layout.scale
+            curves = cells[:, 0, :, 0], values.low, values.high, *shape
+            if self._spectra:
+                ink = curve_and_spectrum_cells(*curves, gap=layout.scale)
+            else:
+                ink = curve_cells(*curves)
             entries: np.ndarray = np.rint(ink * (len(levels) - 1) + levels.start).astype(np.uint8)
             return entries
         if self._is_smoothed:
@@ -256,8 +259,8 @@ class LayerCells:
         return to_rgb(cells, values) if self.view.coloured else to_levels(cells, values, levels)
 
     def drawn_layout(self, layout: Layout) -> Layout:
-        """Return the layout of a grid's cells as they are drawn: of pixels if interpolated."""
-        return layout.of_pixels() if self._is_smoothed else layout
+        """Return the layout of a grid's cells as they are drawn: of pixels if not of weights."""
+        return layout.of_pixels() if self._is_smoothed or self.view.kind == "curve" else layout
 
     @property
     def _span(self) -> Span:

@@ -25,8 +25,8 @@ _MOST_HEAT_ROWS = 64
 """Input channels of a 1-D kernel that are drawn as rows of a heat map, at most."""
 _SHORTEST_CURVE = 16
 """Positions from which on a 1-D kernel of one channel is drawn as a curve."""
-CURVE_HEIGHT, CURVE_WIDTH = 60, 120
-"""Size of the cell of a curve, in pixels."""
+CURVE_HEIGHT, CURVE_WIDTH = 12, 24
+"""Size of the cell of a curve, which is magnified as weights are, but drawn in single pixels."""
 _LONGEST_STRIP = 12
 """A kernel of one row or column is drawn wider, so that it is at most so many times as long."""
 _ROUNDING = 1e-12

@@ -91,7 +91,13 @@ def spectrum_db(values: np.ndarray) -> np.ndarray:
 
 
 def curve_and_spectrum_cells(
-    values: np.ndarray, low: np.ndarray, high: np.ndarray, height: int, width: int
+    values: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    height: int,
+    width: int,
+    *,
+    gap: int = GAP,
 ) -> np.ndarray:
     """Draw each filter as a curve, and its spectrum to the right of it.
 
@@ -104,15 +110,16 @@ def curve_and_spectrum_cells(
         high: The value at the top of the curve, of shape ``(filters,)``.
         height: Height of a cell in pixels.
         width: Width of the curve in pixels, and of the spectrum.
+        gap: Pixels between them.
 
     Returns:
-        ``float32`` array of shape ``(filters, height, 2 * width + GAP)``: the part of each pixel
+        ``float32`` array of shape ``(filters, height, 2 * width + gap)``: the part of each pixel
         that is covered by ink, from 0 to 1.
     """
-    gap = np.zeros((len(values), height, GAP), np.float32)
-    gap[:, :, GAP // 2] = _SEPARATOR
+    between = np.zeros((len(values), height, gap), np.float32)
+    between[:, :, gap // 2] = _SEPARATOR
     spectra = _spectrum_cells(spectrum_db(values), height, width)
-    return np.concatenate([curve_cells(values, low, high, height, width), gap, spectra], axis=2)
+    return np.concatenate([curve_cells(values, low, high, height, width), between, spectra], axis=2)
 
 
 def _spectrum_cells(spectra: np.ndarray, height: int, width: int) -> np.ndarray:

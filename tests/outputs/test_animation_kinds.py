@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, animate, filmstrip
+from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.picture_parts import part_of
+from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
+from filtertrack.render.signal_cells import curve_cells
 
 
 @pytest.fixture
@@ -105,6 +109,39 @@ def test_curves_and_their_difference_are_drawn(line_run, tmp_path, ending, rng, 
         if ending != "webp":
             frames = decoded(made.path)
             assert (frames[0] != frames[-1]).any()
+
+
+def test_curves_are_drawn_in_single_pixels(line_run, rng):
+    """At any magnification of the layout, with the spectrum of each beside it or without."""
+    run = line_run(rng.normal(size=(2, 64, 1, 3)))
+    for spectra, width in ((True, 49), (False, 24)):
+        made = LayerCells(run, "conv1", [0, 1], part_of(Look()), spectra=spectra)
+        cells = made.last_cells()
+        assert (made.view.height, made.view.width) == (12, width)
+        for scale in (1, 2, 5, 8):
+            layout = Layout(3, 12, width, 2, scale, 3)
+            drawn = made.draw(cells, made.values(cells), layout, range(10, 127))
+            assert drawn.shape == (3, 12 * scale, width * scale)
+            assert made.drawn_layout(layout).shape == layout.shape
+            assert set(np.unique(drawn).tolist()) <= set(range(10, 127))
+            curve = drawn[:, :, : 24 * scale]
+            ink = curve_cells(
+                cells[:, 0, :, 0],
+                cells.min(axis=(1, 2, 3)),
+                cells.max(axis=(1, 2, 3)),
+                12 * scale,
+                24 * scale,
+            )
+            np.testing.assert_array_equal(curve, np.rint(ink * 116 + 10))
+
+
+@pytest.mark.parametrize("steps", [4, 10])
+def test_a_filmstrip_of_curves_fits_at_the_default_size(line_run, rng, steps):
+    """With both parts, each at ten steps; in a narrow column at a few."""
+    start = rng.normal(size=(64, 1, 6))
+    run = line_run([start * (1 + step / 100) for step in range(steps)])
+    assert len(filmstrip(run).axes) == 2
+    assert len(filmstrip(run, width="8.5cm", steps=[0, 1, 3]).axes) == 2
 
 
 @pytest.mark.parametrize("channels", ["all", (2, 1, 0), "bgr", (0, 3), 3, "nir", ["nir", "red"]])

@@ -23,7 +23,7 @@ def test_finite_weights_are_between_0_and_1(cells, span):
 def test_each_cell_spans_0_to_1(cells):
     """Its lowest weight is 0 and its highest 1, exactly; a constant cell is one half."""
     for cell, unit in zip(cells, normalise(cells, range_of_cells(cells)), strict=True):
-        if cell.min() < cell.max():
+        if cell.min() / 2 < cell.max() / 2:  # not for the smallest number of float64 beside zero
             assert (unit[cell == cell.min()] == 0).all()
             assert (unit[cell == cell.max()] == 1).all()
         else:
