@@ -40,6 +40,8 @@ def default_output(
         'runs/exp1/evolution.gif'
         >>> default_output(path_of("."), "a.gif", draw, {"layers": ["b/c"], "delta": True}).name
         'a-b~c-delta.gif'
+        >>> default_output(path_of("."), "a.gif", draw, {"delta": False, "fps": 5}).name
+        'a-fps-5.gif'
     """
     stem, ending = Path(name).stem, Path(name).suffix
     whole = "-".join([stem, *_option_texts(folder, draw, given)]).replace("/", "~")
@@ -64,8 +66,8 @@ def _option_texts(
             yield value if isinstance(value, str) else "+".join(map(str, value))
         elif name == "compare":
             yield f"vs-{_relative_name(folder, value.path)}"
-        elif value is True:
-            yield name.replace("_", "-")
+        elif isinstance(value, bool):
+            yield ("" if value else "no-") + name.replace("_", "-")
         else:
             yield f"{name.replace('_', '-')}-{_text(value)}"
 

@@ -57,3 +57,16 @@ def test_long_names_are_shortened_and_stay_different():
     names = {name_of(layers=["x" * 200, end]).name for end in "ab"}
     assert len(names) == 2
     assert all(len(name) < 140 for name in names)
+
+
+def test_an_option_that_is_chosen_to_be_off_is_named():
+    """``delta=False`` is not the default of animations, which is None."""
+
+    def draw(run, *, delta=None):
+        return run, delta
+
+    names = [
+        default_output(path_of("."), "a.gif", draw, {"delta": value}).name
+        for value in (None, True, False)
+    ]
+    assert names == ["a.gif", "a-delta.gif", "a-no-delta.gif"]
