@@ -1,6 +1,7 @@
-"""Draw the pictures of docs/measures.md from a run of the demo: ``make docs-pictures``.
+"""Draw the pictures of README.md and docs/measures.md: ``make docs-pictures``.
 
-The numbers in the captions are measured from that run.
+They show the runs of ``demo.py`` and ``digits.py``; the numbers in the captions are measured from
+the demo's.
 """
 
 import argparse
@@ -12,8 +13,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from filtertrack import Run, filmstrip, measure, measures, plot_trajectories
+from filtertrack import Run, animate, filmstrip, measure, measures, plot_trajectories
 from filtertrack.outputs.matplotlib_figure import PaperFigure, figure_settings
+from filtertrack.render.filter_order import arrange
 
 SIDE, FONT = 1.0, 8.0
 """Width of a filter with its caption in inches, and font size in points."""
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw every picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="(%(default)s)")
+    parser.add_argument("--digits", type=Path, default=Path("runs/digits"), help="(%(default)s)")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="(%(default)s)")
     options = parser.parse_args(arguments)
     folder = options.docs / "measures"
@@ -35,10 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(folder / f"{name}.png")
     filmstrip(run, folder / "labels.png", layers="conv1", outline=True, order="label", dpi=150)
     print(folder / "labels.png")
+    print(filmstrip_of_some(run, options.docs / "filmstrip.png"))
+    evolution = options.docs / "evolution.gif"
+    print(animate(run, evolution, layers="conv1", order="label", outline=True))
+    print(animate(options.digits, options.docs / "digits.gif", layers="conv1"))
     measured = measure(run)
     plot_trajectories(measured, options.docs / "trajectories.png")
     print(options.docs / "trajectories.png")
     return 0
+
+
+def filmstrip_of_some(run: Run, target: Path, count: int = 8) -> Path:
+    """Draw a filmstrip of evenly spaced filters of the first layer, ordered by label."""
+    end = run.kernels("conv1", run.steps[-1])
+    ordered = arrange("label", end, end)
+    chosen = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
+    filmstrip(run, target, layers="conv1", filters=chosen, width="17cm", dpi=150)
+    return target
 
 
 def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:

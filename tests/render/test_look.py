@@ -85,7 +85,6 @@ def test_options_are_derived_from_the_fields():
         ("T", iter("ACGT"), 3),
         ("T", np.array(["A", "T"]), 1),
     ],
-    ids=str,
 )
 def test_channels_become_numbers(channels, names, resolved):
     """Names are found among those of the channels, which become a tuple."""
