@@ -53,7 +53,7 @@ def _snapshots(name: str, folder: Path, scale: Scale) -> list[Row]:
 
     logging.getLogger("filtertrack").addHandler(logging.NullHandler())
     small = name == "the demo"
-    model = demo.make_model(13, 1) if small else keras.applications.ResNet50(weights=None)
+    model = demo.make_model(demo.CLASSES, 1) if small else keras.applications.ResNet50(weights=None)
     layers = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
     tracker = FilterTracker(folder)
     tracker.set_model(model)
@@ -112,7 +112,7 @@ def _fits(folder: Path, scale: Scale) -> list[Row]:
     logging.getLogger("filtertrack").addHandler(logging.NullHandler())
     training, _ = demo.make_patches(scale.patches, np.random.default_rng(0))
     batches = -(-len(training[0]) // demo.BATCH)
-    model = demo.make_model(len(demo.PHOTOGRAPHS), scale.epochs * batches)
+    model = demo.make_model(demo.CLASSES, scale.epochs * batches)
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     start = [np.array(variable) for variable in variables]

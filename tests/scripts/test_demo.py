@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from filtertrack import Run, measures
+from filtertrack.render.cells import strongest_pattern
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "demo.py"
 
 
@@ -18,24 +21,50 @@ def demo():
     return module
 
 
-def test_patches_have_zero_mean_colour_and_unit_deviation(demo, rng):
-    """There are as many of each photograph as requested, and a fifth as many held out."""
+def test_patches_are_normalised_and_labelled(demo, rng):
+    """The requested number per photograph, a fifth as many held out, 52 classes, deviation 1."""
     pytest.importorskip("skimage")
-    (seen, labels), (unseen, held_out) = demo.make_patches(10, rng)
-    assert seen.shape == (130, 24, 24, 3)
-    assert unseen.shape == (26, 24, 24, 3)
-    assert np.bincount(labels).tolist() == [10] * 13
-    assert np.bincount(held_out).tolist() == [2] * 13
-    for patches in (seen, unseen):
-        assert patches.dtype == np.float32
-        np.testing.assert_allclose(patches.mean(axis=(1, 2)), 0, atol=1e-3)
-    assert seen.std() == pytest.approx(1, abs=1e-5)
+    (seen, labels), (unseen, held_out) = demo.make_patches(40, rng)
+    assert seen.shape == (520, 28, 28, 3)
+    assert unseen.shape == (104, 28, 28, 3)
+    assert np.bincount(labels // 4).tolist() == [40] * 13
+    assert np.bincount(held_out // 4).tolist() == [8] * 13
+    assert set(labels % 4) == {0, 1, 2, 3}
+    assert seen.dtype == unseen.dtype == np.float32
+    assert seen.std() == pytest.approx(1, abs=0.1)
+
+
+def test_patches_fade_out_at_the_border(demo, rng):
+    """The pixels at the border are near zero, so that the border is not an edge."""
+    patches = np.abs(demo._normalised(rng.random((20, 28, 28, 3), np.float32), rng))
+    border = np.ones((28, 28), bool)
+    border[1:-1, 1:-1] = False
+    assert patches[:, border].max() < 0.05 * patches.max()
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_quarter_turn_rotates_the_patch(demo, degrees, monkeypatch):
+    """A patch that is cut at an angle is the upright patch, rotated."""
+    rows, columns = np.mgrid[:50, :50].astype(np.float32)
+    area = np.stack([rows, columns, rows * columns], axis=-1)
+
+    class Centre:
+        """Draw the middle of each range, and no mirror image."""
+
+        def uniform(self, low, high, shape):
+            return np.full(shape, (low + high) / 2)
+
+        def choice(self, values, count):
+            return np.ones(count)
+
+    upright, turned = demo._rotated(area, np.radians([0.0, degrees]), Centre())
+    np.testing.assert_allclose(turned, np.rot90(upright, -degrees // 90), atol=1e-3)
 
 
 def test_training_and_held_out_patches_do_not_overlap(demo, rng, monkeypatch):
-    """Training patches are from the left four fifths, held-out patches from the right fifth."""
+    """Training patches are from the left three quarters, held-out patches from the right one."""
     width = 200
-    ramp = np.zeros((40, width, 3), np.float32)
+    ramp = np.zeros((60, width, 3), np.float32)
     ramp[..., 0] = np.arange(width)  # the column a pixel came from
     monkeypatch.setattr(demo, "PHOTOGRAPHS", ("ramp",))
     monkeypatch.setattr(demo, "_photograph", lambda name: ramp)
@@ -45,7 +74,48 @@ def test_training_and_held_out_patches_do_not_overlap(demo, rng, monkeypatch):
     demo.make_patches(50, rng)
     training, held_out = cuts
     assert training[..., 0].max() < held_out[..., 0].min()
-    assert training.shape[1] == 160
+    assert training.shape[1] == 150
+
+
+def test_reducing_a_photograph_averages_squares_of_pixels(demo, monkeypatch):
+    """Each pixel is the mean of a square; incomplete squares at the border are left out."""
+    monkeypatch.setattr(demo, "HEIGHT", 2)
+    image = np.arange(4 * 5, dtype=np.float32).reshape(4, 5, 1).repeat(3, axis=2)
+    reduced = demo._reduced(image)
+    assert reduced[..., 0].tolist() == [[3, 5], [13, 15]]
+
+
+def test_a_short_training_writes_a_run_and_reports_its_filters(demo, tmp_path, capsys):
+    """The run starts before training; labels, directions, roughness and accuracy are printed."""
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    folder = tmp_path / "demo"
+    assert demo.main(["--run", str(folder), "--epochs", "1", "--patches", "20"]) == 0
+    run = Run(folder)
+    assert run.steps[0] == 0
+    assert run.kernels("conv1", run.steps[-1]).shape == (48, 9, 9, 3)
+    assert (folder / "evolution.gif").stat().st_size > 0
+    printed = capsys.readouterr().out
+    for name in ("held-out accuracy: ", "labels: ", "directions of the edges: ", "roughness"):
+        assert name in printed
+
+
+@pytest.mark.slow
+def test_the_first_layer_learns_edges_in_many_directions_and_colour_blobs(demo, tmp_path):
+    """The results that the README shows: edges, directions, colour blobs, smooth patterns."""
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    assert demo.main(["--run", str(tmp_path / "demo")]) == 0
+    run = Run(tmp_path / "demo")
+    first, *deeper = (run.kernels(name, run.steps[-1]) for name in ("conv1", "conv2", "conv3"))
+    labels = measures.label(first).names
+    degrees = measures.orientation(first).degrees[labels == "edge"]
+    assert np.count_nonzero(labels == "edge") >= len(labels) / 2
+    assert len(np.unique(degrees // 22.5)) >= 6
+    assert np.count_nonzero(labels == "colour blob") >= 6
+    assert np.median(measures.roughness(first)) <= 0.35
+    for kernels in deeper:
+        assert measures.roughness(strongest_pattern(kernels)).mean() <= 0.5
 
 
 def test_a_missing_package_is_an_error_that_names_the_extra(tmp_path):
