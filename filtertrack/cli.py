@@ -234,8 +234,9 @@ def _print_uncut(tables: Sequence["Table"]) -> None:
     needed = (console.measure(table, options=unlimited).maximum for table in tables)
     console.width = max(console.width, *needed)
     for table in tables:
-        console.print(table.title, style="bold", soft_wrap=True)
-        table.title = None  # it would be wrapped to the width of the table
+        if table.title:
+            console.print(table.title, style="bold", soft_wrap=True)
+            table.title = None  # it would be wrapped to the width of the table
         console.print(table)
         console.print()
 

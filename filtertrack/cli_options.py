@@ -301,8 +301,8 @@ _LOOK_HELP = {
     "zero_centred": "zero in the middle of the scale",
     "delta": "the difference from the first snapshot, or the filters alone (both where the filters "
     "alone hardly tell what was learned)",
-    "outline": "a line around each filter says what it is: edge, blob, colour blob, other "
-    "structure",
+    "outline": "a line around each filter says what it is: edge, blob, colour blob, fine grating, "
+    "other structure",
     "channels": "one input channel alone, two or three in colour, each in a cell of its own, or "
     "collapsed to each filter's strongest pattern (what suits their number)",
     "channel_names": "names of the input channels",

@@ -1,7 +1,7 @@
 """Train a small CNN on handwritten digits and track its filters: ``make digits``.
 
 The textbook case: 1,797 images of 8×8 pixels that ship inside scikit-learn, 32 filters of 3×3 in
-one channel, 99 % held-out accuracy. Kernels this small keep most of their random start, so the
+one channel, 98 % held-out accuracy. Kernels this small keep most of their random start, so the
 animation shows the difference from the start: that is what training has added.
 
 The choices, and their reasons:

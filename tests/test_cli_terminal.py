@@ -165,3 +165,10 @@ def test_markup_in_names_is_printed_as_text(make_run, conv_info, capsys):
     assert capsys.readouterr().out == f"{output}\n"
     rows = csv.DictReader(output.read_text().splitlines())
     assert {row["layer"] for row in rows} == {"a.b_c-"}
+
+
+def test_info_has_no_title_but_its_first_line(run, capsys):
+    """A table without a title prints none."""
+    assert main(["info", str(run.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "None" not in [line.strip() for line in lines]

@@ -115,13 +115,16 @@ def same_layers(
     )
 
 
-def _name_and_shapes(info: LayerInfo) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    return info.kernel, info.kernel_shape, info.image
+def _name_and_shapes(info: LayerInfo) -> tuple[str, tuple[int, ...], tuple[int, ...], str]:
+    data_format = info.data_format if info.image else ""
+    return info.kernel, info.kernel_shape, info.image, data_format
 
 
 def _text(info: LayerInfo) -> str:
     """Return a layer's name, with the shape of its images if it has one."""
-    return f"{info.name} as images of {info.image}" if info.image else info.name
+    if not info.image:
+        return info.name
+    return f"{info.name} as images of {info.image}, {info.data_format.replace('_', ' ')}"
 
 
 def delete_retrained(

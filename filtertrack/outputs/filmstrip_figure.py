@@ -15,10 +15,13 @@ from matplotlib.text import Text
 from filtertrack.errors import FiltertrackError, size_text
 from filtertrack.outputs.filmstrip_layout import (
     BAR_LINE,
+    BAR_SPACE,
+    BAR_WIDTH,
     FONT,
     POINT,
     FilmstripLayout,
     PaperSize,
+    bar_length,
     bars_in_line,
     legend_columns,
     legend_height,
@@ -48,10 +51,8 @@ from filtertrack.storage.run import Run
 
 _LINE = 1.05
 """From one label of a filter to the next, in font sizes, at least."""
-_BAR_WIDTH, _BAR_HEIGHT = 5.0, 0.7
-"""Width and height of half a scale bar, in font sizes."""
-_BAR_SPACE = 0.5
-"""Between a scale bar and its texts, in font sizes."""
+_BAR_HEIGHT = 0.7
+"""Height of a scale bar, in font sizes."""
 _PART_TITLE_WIDTH = 4.0
 """Width of the title of a part, in font sizes; it is left out where blocks are narrower."""
 _ABOVE_TITLE = 0.3
@@ -256,23 +257,33 @@ def _draw_block(
 def _draw_bars(
     figure: Figure, picture: FilmstripPicture, layout: FilmstripLayout, paper: PaperSize
 ) -> None:
-    """Draw the scale bars in lines below the blocks."""
-    in_line = bars_in_line(paper.width)
+    """Draw the scale bars in lines below the blocks, each below its part where there is room."""
+    in_line = bars_in_line(picture, paper)
     lines = math.ceil(len(picture.bars) / in_line)
-    line, theme = paper.pixels(BAR_LINE * FONT), picture.theme
-    first = layout.start + layout.left + layout.grid.gap
-    between = layout.shape[1] // 2
-    if layout.blocks == 1:
-        between = layout.left + layout.grid.shape[1]
+    line, size = paper.pixels(BAR_LINE * FONT), paper.pixels(FONT)
     bottom = legend_height(paper) if picture.outlined else 0
+    lefts = _bar_lefts([bar_length(texts) * size for texts, _ in picture.bars], layout, in_line)
     for number, (texts, colours) in enumerate(picture.bars):
-        left: float = first + number % in_line * between
-        middle = bottom + (lines - number // in_line - 0.5) * line
+        left, middle = lefts[number], bottom + (lines - number // in_line - 0.5) * line
         halves = np.array_split(colours, 2 if texts.middle else 1)
-        left = _draw_bar_text(figure, texts.low, (left, middle), theme)
+        spare = layout.shape[1] - left - size / 2 - bar_length(texts) * size
+        wide = max(size, BAR_WIDTH * size + min(0, spare) / len(halves))
+        left = _draw_bar_text(figure, texts.low, (left, middle), picture.theme)
         for half, text in zip(halves, [texts.middle, texts.high][-len(halves) :], strict=True):
-            left = _draw_bar(figure, half, (left, middle))
-            left = _draw_bar_text(figure, text, (left, middle), theme)
+            left = _draw_bar(figure, half, (left, middle), wide)
+            left = _draw_bar_text(figure, text, (left, middle), picture.theme)
+
+
+def _bar_lefts(lengths: Sequence[float], layout: FilmstripLayout, in_line: int) -> list[float]:
+    """Return where each scale bar begins, in pixels."""
+    margin = FONT * POINT * layout.shape[1] / 100
+    first = layout.start + layout.left + layout.grid.gap
+    last = layout.shape[1] - margin
+    if in_line == 1:
+        return [max(margin, min(first, last - length)) for length in lengths]
+    second = first + layout.left + layout.grid.shape[1] if layout.blocks == 1 else last / 2
+    second = min(max(second, first + lengths[0]), last - lengths[-1])
+    return [max(margin, min(first, second - lengths[0])), second][: len(lengths)]
 
 
 def _draw_bar_text(figure: Figure, text: str, at: tuple[float, float], theme: ThemeName) -> float:
@@ -282,18 +293,18 @@ def _draw_bar_text(figure: Figure, text: str, at: tuple[float, float], theme: Th
     drawn = figure.text(
         at[0] / width, at[1] / height, text, color=ink, fontsize=FONT - 1, va="center_baseline"
     )
-    return float(drawn.get_window_extent().x1 + _BAR_SPACE * FONT * POINT * figure.dpi)
+    return float(drawn.get_window_extent().x1 + BAR_SPACE * FONT * POINT * figure.dpi)
 
 
-def _draw_bar(figure: Figure, colours: np.ndarray, at: tuple[float, float]) -> float:
-    """Draw colours at left and middle, in pixels; return where the next text begins."""
+def _draw_bar(figure: Figure, colours: np.ndarray, at: tuple[float, float], wide: float) -> float:
+    """Draw colours at left and middle, so wide, in pixels; return where the next text begins."""
     width, height = figure.get_size_inches() * figure.dpi
-    wide, high = (size * FONT * POINT * figure.dpi for size in (_BAR_WIDTH, _BAR_HEIGHT))
+    high = _BAR_HEIGHT * FONT * POINT * figure.dpi
     bounds = (at[0] / width, (at[1] - high / 2) / height, wide / width, high / height)
     axes = figure.add_axes(bounds, label="scale")
     axes.imshow(colours[np.newaxis], aspect="auto", interpolation="nearest")
     axes.set_axis_off()
-    return float(at[0] + wide + _BAR_SPACE * FONT * POINT * figure.dpi)
+    return float(at[0] + wide + BAR_SPACE * FONT * POINT * figure.dpi)
 
 
 def _draw_legend(figure: Figure, theme: ThemeName, width: float) -> None:

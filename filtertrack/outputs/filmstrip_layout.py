@@ -10,6 +10,7 @@ from filtertrack.errors import FiltertrackError, counted
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture
 from filtertrack.render.grid import OUTLINED_GAP, Layout
 from filtertrack.render.palette import OUTLINED
+from filtertrack.render.scale_bar import BarTexts
 
 FONT = 8.0
 """Font size in points, where the labels fit."""
@@ -47,8 +48,10 @@ _CHARACTER = 0.56
 _LEGEND_LINE, _BELOW_LEGEND = 1.5, 0.6
 BAR_LINE = 1.7
 """Height of a line of scale bars."""
-_TWO_BARS = 4.5
-"""Inches of width that two scale bars side by side take."""
+BAR_WIDTH, BAR_SPACE, _BETWEEN_BARS = 5.0, 0.5, 2.0
+"""Length of half a scale bar, the space around it, and that between two scale bars."""
+_BAR_CHARACTER = 0.56
+"""Width of a character of a scale bar's text, about."""
 
 _LEGEND_COLUMNS = {5: 5.4, 3: 3.4, 2: 2.2, 1: 0.0}
 """Number of columns of the legend: inches of width that they take, at least."""
@@ -136,14 +139,21 @@ def title_lines(words: Sequence[str], paper: PaperSize) -> list[str]:
     return lines
 
 
-def bars_in_line(width: float) -> int:
-    """Return how many scale bars lie side by side below a figure of that many inches."""
-    return 2 if width >= _TWO_BARS else 1
+def bar_length(texts: BarTexts) -> float:
+    """Return the length of a scale bar with its texts in font sizes, about."""
+    halves = 2 if texts.middle else 1
+    return halves * BAR_WIDTH + _BAR_CHARACTER * len("".join(texts)) + BAR_SPACE * 2 * (halves + 1)
+
+
+def bars_in_line(picture: FilmstripPicture, paper: PaperSize) -> int:
+    """Return how many scale bars lie side by side below a figure."""
+    length = sum(bar_length(texts) for texts, _ in picture.bars) + 2 * _BETWEEN_BARS
+    return max(1, len(picture.bars)) if length * FONT * POINT <= paper.width else 1
 
 
 def bars_height(picture: FilmstripPicture, paper: PaperSize) -> int:
     """Return the height of all scale bars, in pixels."""
-    lines = math.ceil(len(picture.bars) / bars_in_line(paper.width))
+    lines = math.ceil(len(picture.bars) / bars_in_line(picture, paper))
     return math.ceil(paper.pixels(BAR_LINE * FONT * lines))
 
 

@@ -113,7 +113,7 @@ class FilmstripPicture:
             first.info.name,
             *describe_cells(first.look, first.info, first.view, first.explained),
             *(part_text(part) for part in self.parts if part.look.delta),
-            describe_scale(first.look, first.view),
+            describe_scale(self.parts[-1].look, first.view),
             f"columns: {self._unit}",
         ]
         return [printable(cut(word, _LONGEST_NAME)) for word in words if word]

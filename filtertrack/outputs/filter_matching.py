@@ -3,7 +3,7 @@
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.measures.vectors import flat, unit
+from filtertrack.measures.vectors import unit
 from filtertrack.outputs.layer_cells import LayerCells
 
 _MOST_MATCHED = 4096
@@ -40,6 +40,9 @@ def match_filters(first: LayerCells, second: LayerCells) -> np.ndarray:
         raise FiltertrackError(
             f"match: expected at most {_MOST_MATCHED} filters, got {second.info.filters}"
         )
-    ours, theirs = (np.nan_to_num(unit(flat(layer.last_cells()))) for layer in (first, second))
+    ours, theirs = (
+        np.nan_to_num(unit(layer.last_cells().reshape(layer.view.filters, -1).astype(np.float64)))
+        for layer in (first, second)
+    )
     rows, partners = linear_sum_assignment(-(ours @ theirs.T))
     return np.asarray(partners[np.argsort(rows)])

@@ -1,6 +1,7 @@
 """The story of one filter: its own measures over the run, as metrics beside those of training."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -8,18 +9,24 @@ from filtertrack import measures
 from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.run_selection import RunSelection, read_kernels
 from filtertrack.render.cells import to_channels, view_of
+from filtertrack.render.look import Look
 
 _MEASURES = ("drift", "roughness")
 
 
-def check_single(selection: RunSelection, drawn: int) -> None:
+def check_single(selection: RunSelection, look: Look) -> None:
     """Check that one filter of one layer of one run is drawn.
 
     Raises:
-        FiltertrackError: If there are several.
+        FiltertrackError: If there are several, or the layer is drawn as one matrix.
     """
     if len(selection.layers) > 1 or len(selection.runs) > 1:
         raise FiltertrackError("big: expected one layer of one run; choose it with layers")
+    info = selection.runs[0].layer(selection.layers[0])
+    if view_of(info).kind == "matrix":
+        raise FiltertrackError("big: a 1x1 kernel is drawn as one matrix, not filter by filter")
+    chosen = cast("tuple[range, ...] | None", look.filters)
+    drawn = info.filters if chosen is None else sum(map(len, chosen))
     if drawn != 1:
         raise FiltertrackError(
             f"big: expected one filter, got {drawn}; choose it with filters, such as filters=[5]"

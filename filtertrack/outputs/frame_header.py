@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from PIL import ImageFont
 
 from filtertrack.errors import printable
-from filtertrack.outputs.layer_cells import LayerCells, part_text
+from filtertrack.outputs.layer_cells import LayerCells, part_text, short_part_text
 from filtertrack.outputs.metric_means import means_between
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
@@ -16,7 +17,7 @@ from filtertrack.render.layer_look import describe_cells
 from filtertrack.render.look import Look
 from filtertrack.render.palette import FIRST, TEXT
 from filtertrack.render.sparkline import Axis
-from filtertrack.render.text import cut
+from filtertrack.render.text import cut, joined_lines, shortened
 from filtertrack.storage.paths import StoragePath
 
 _LONGEST_NAME = 200
@@ -102,29 +103,71 @@ def headline(selection: RunSelection, layers: Sequence[LayerCells], further: Seq
     first = layers[0]
     if len(selection.layers) == 1:
         words += [f"filter {first.numbers[0]}"] if len(first.numbers) == 1 else []
-        words += describe_cells(first.look, first.info, first.view, first.explained)
-    if len(layers) == 1 and first.look.delta:
+        explained = first.explained if len(selection.runs) == 1 else None
+        words += describe_cells(first.look, first.info, first.view, explained)
+    if len(layers) == 1 and (first.look.delta or first.view.kind == "curve"):
         words.append(part_text(first))
     words += further
     return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
 
 
-def grid_titles(selection: RunSelection, grids: Sequence[Grid]) -> list[tuple[list[str], int]]:
-    """Return the title of each grid, and the ramp of its colour: that of the run's curves."""
+class GridTitle(NamedTuple):
+    """The title of a grid.
+
+    Attributes:
+        names: The names of the layer and the run, where there are several.
+        part: What is shown, in a phrase; empty if nothing else is.
+        short: The same in one or two words.
+        cells: Phrases about the cells, where there are several layers.
+        ramp: The ramp of its colour: that of the run's curves.
+    """
+
+    names: list[str]
+    part: str
+    short: str
+    cells: list[str]
+    ramp: int
+
+    def lines(self, face: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
+        """Return the title in at most so many lines; what does not fit is shorter or left out."""
+        names = " · ".join(self.names)
+        short_cells = [text.partition(", ")[0] for text in self.cells]
+        for part, cells in ((self.part, self.cells), (self.short, short_cells)):
+            words = [text for text in (names, part, *cells) if text]
+            lines = joined_lines(words, face, width)
+            whole = " · ".join(words).startswith(" · ".join(lines[:most]))  # nothing is shortened
+            if whole and (len(lines) <= most or part in lines[0]):
+                return lines[:most]
+        end = f" · {self.short}" if self.short else ""
+        return [f"{shortened(names, face, width - face.getlength(end))}{end}"]
+
+
+def grid_titles(selection: RunSelection, grids: Sequence[Grid]) -> list[GridTitle]:
+    """Return the title of each grid."""
     names = [""]
     if len(selection.runs) > 1:
         names = _short_names([run.path.absolute() for run in selection.runs])
     both = len({grid.layer.look.delta for grid in grids}) > 1
     titles = []
     for layer, run in grids:
-        words = [] if len(selection.layers) == 1 else [cut(layer.info.name, _LONGEST_NAME)]
+        several, told = len(selection.layers) > 1, both or bool(layer.look.delta)
+        words = [cut(layer.info.name, _LONGEST_NAME)] if several else []
         words += [names[run]] if names[run] else []
-        words += [part_text(layer)] if both or layer.look.delta else []
-        if len(selection.layers) > 1:
-            words += describe_cells(layer.look, layer.info, layer.view, layer.explained)
-        ramp = TEXT if len(names) == 1 else FIRST + run
-        titles.append((list(map(printable, words)), ramp))
+        titles.append(
+            GridTitle(
+                list(map(printable, words)),
+                part_text(layer) if told else "",
+                short_part_text(layer) if told else "",
+                _cell_words(layer) if several else [],
+                TEXT if len(names) == 1 else FIRST + run,
+            )
+        )
     return titles
+
+
+def _cell_words(layer: LayerCells) -> list[str]:
+    words = describe_cells(layer.look, layer.info, layer.view, layer.explained)
+    return list(map(printable, words))
 
 
 def _short_names(paths: Sequence[StoragePath]) -> list[str]:

@@ -67,6 +67,7 @@ def arrange_grids(
     columns: int | None = None,
     even: bool = False,
     outlined: bool = False,
+    title_lines: int = 1,
 ) -> Arrangement:
     """Arrange grids in rows, each centred in its column.
 
@@ -78,6 +79,7 @@ def arrange_grids(
         columns: Cells in a row of each grid; None to choose.
         even: Whether cells begin and end at even pixels, as video needs it.
         outlined: Whether there is a line around each cell.
+        title_lines: Lines of the title above each grid, where there are several.
 
     Returns:
         Where the grids lie.
@@ -112,7 +114,7 @@ def arrange_grids(
     grids_width = sum(widths) + space * (across - 1)
     width = max(grids_width, NARROWEST)
     size = font_size(max(widths))
-    title = _even_down(line_height(size)) + 2 if len(layouts) > 1 else 0
+    title = _even_down(title_lines * line_height(size)) + 2 if len(layouts) > 1 else 0
     bar = bar_height(size)
     tops = _starts([title + height + bar for height in heights], space, title)
     lefts = _starts(widths, space, _even_down((width - grids_width) // 2))

@@ -17,7 +17,7 @@ from filtertrack.errors import FiltertrackError, counted
 from filtertrack.render.encoders.frame_compression import Compression
 from filtertrack.render.encoders.png import FRAMES_LEVEL, encode
 
-_NUMBER = re.compile(r"%(0?)(\d*)d")
+_NUMBER = re.compile(r"%(0?)(\d*)d(?![A-Za-z])")
 _MOST_DIGITS = 12
 
 

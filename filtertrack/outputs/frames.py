@@ -11,6 +11,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.filter_matching import match_filters
 from filtertrack.outputs.filter_story import check_single, story_of
 from filtertrack.outputs.frame_header import FrameHeader, Grid, grid_titles, headline
@@ -36,15 +37,13 @@ from filtertrack.render.palette import (
     to_entries,
 )
 from filtertrack.render.scale_bar import draw_scale_bar
-from filtertrack.render.text import PLAIN, QUIET, font, joined_lines, line, paste
+from filtertrack.render.text import PLAIN, QUIET, font, line, line_height, paste
 from filtertrack.render.value_range import NO_RANGE, ValueRange
 
 _HEADER_HEIGHT = 150
 """Pixels of a caption in a wide frame, about: the size is checked before one is laid out."""
 _SAMPLED_PIXELS, _SAMPLED_SNAPSHOTS = 12_000, 24
 """How much of an animation the colours of its palette are chosen from."""
-_LONGEST_NAME = 200
-"""Characters of a layer's or a run's name, at most."""
 
 
 class AnimationFrames:
@@ -93,7 +92,13 @@ class AnimationFrames:
         match: bool = False,
         big: bool = False,
     ) -> None:
-        self.timeline, self._look, self._one_scale = timeline, look, one_scale
+        self.timeline, self._look = timeline, look
+        self._one_scale, self._match = one_scale, match
+        for name, value in (("one_scale", one_scale), ("match", match)):
+            if value and len(selection.runs) == 1:
+                raise FiltertrackError(f"{name}: it takes a second run: give compare, too")
+        if big:
+            check_single(selection, look)
         infos = [selection.runs[0].layer(name) for name in selection.layers]
         check_look(look, infos, [view_of(info, look.channels) for info in infos])
         parts = parts_of(selection, look)
@@ -104,6 +109,9 @@ class AnimationFrames:
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
         beside = len(parts) * len(selection.runs)
+        self._title_lines = 1 if len(infos) == 1 else 2
+        if columns and any(layer.view.columns for layer in self._layers):
+            raise FiltertrackError("columns: with channels='all' a row is a filter; leave it out")
         self._arranged = arrange_grids(
             [layer.view for layer in self._layers],
             beside * math.ceil(math.sqrt(len(selection.layers) / beside)),
@@ -111,6 +119,7 @@ class AnimationFrames:
             columns=columns,
             even=even,
             outlined=look.outline,
+            title_lines=self._title_lines,
         )
         self.side = self._arranged.side
         height, width = self._arranged.shape
@@ -132,7 +141,6 @@ class AnimationFrames:
         first = self._layers[0]
         story = None
         if big:
-            check_single(selection, first.view.filters)
             story = story_of(selection, first.numbers[0])
         words = []
         if any(frame.position % 1 for frame in self.timeline.frames):
@@ -140,6 +148,7 @@ class AnimationFrames:
         if len(selection.runs) > 1:
             one = self._one_scale
             words.append("both runs on one scale" if one else "each run on its own scale")
+            words += ["filters matched"] if self._match else []
         single = len(selection.runs) == len(selection.layers) == 1
         return FrameHeader(
             selection,
@@ -205,13 +214,14 @@ class AnimationFrames:
         """Draw what is the same in every frame: the background, titles and scale bars."""
         entries = np.full(self.shape, BACKGROUND, np.uint8)
         face = font(self._arranged.font)
-        for grid, (words, ramp) in zip(self._arranged.grids, self._titles, strict=False):
-            lines = joined_lines(words, face, grid.layout.shape[1] - grid.layout.gap)
-            text = lines[0] if lines else ""  # further phrases do not fit
+        for grid, title in zip(self._arranged.grids, self._titles, strict=False):
+            width = grid.layout.shape[1] - grid.layout.gap
             top = self._header.height + grid.top - self._arranged.title
-            strength = QUIET if ramp == TEXT else PLAIN
+            strength = QUIET if title.ramp == TEXT else PLAIN
             left = grid.left + grid.layout.gap
-            paste(entries, (top, left), line(text, face, ramp, strength))
+            for number, text in enumerate(title.lines(face, width, self._title_lines)):
+                at = top + number * line_height(self._arranged.font), left
+                paste(entries, at, line(text, face, title.ramp, strength))
         self._draw_bars(entries)
         return self._pixels(entries)
 

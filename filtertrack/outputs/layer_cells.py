@@ -10,7 +10,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import label
-from filtertrack.outputs.run_selection import read_kernels
+from filtertrack.outputs.run_selection import read_kernels, read_start
 from filtertrack.render.cells import (
     CURVE_HEIGHT,
     CURVE_WIDTH,
@@ -131,9 +131,21 @@ class LayerCells:
         return explained_share(kernels, to_cells(replace(self.view, repeated=1), kernels))
 
     @cached_property
+    def _start_read(self) -> tuple[int, np.ndarray]:
+        """The step of the run's start, and the filters there, which ``delta`` subtracts."""
+        step, kernels = read_start(self._run, self.info.name)
+        return step, self._drawn(kernels)
+
+    @property
     def _start(self) -> np.ndarray:
-        """The filters of the first snapshot, which ``delta`` subtracts."""
-        return self._read(self._steps[0])
+        """The filters at the start of the run, which ``delta`` subtracts."""
+        return self._start_read[1]
+
+    @property
+    def since(self) -> str:
+        """The start that differences are taken from, in words."""
+        step = self._start_read[0]
+        return "the start" if step == self._run.steps[0] else f"step {step}"
 
     @cached_property
     def _noticeable(self) -> np.ndarray:
@@ -152,15 +164,15 @@ class LayerCells:
         to about zero. In a sequence the last one has the sign that it has alone, and each before it
         the sign that is closer to the one after it.
         """
-        agree = np.ones((len(self._steps), self.view.count))
+        agree = np.ones((len(self._steps), self.view.count), np.int8)
         before: np.ndarray | None = None
         for number in range(len(self._steps)):
             cells = self._unsigned(number).reshape(self.view.count, -1)
             if before is not None:
                 products = np.einsum("cp,cp->c", np.nan_to_num(cells), np.nan_to_num(before))
-                agree[number - 1] = np.where(products < 0, -1.0, 1.0)
+                agree[number - 1] = np.where(products < 0, -1, 1)
             before = cells
-        signs: np.ndarray = np.multiply.accumulate(agree[::-1])[::-1]
+        signs: np.ndarray = np.multiply.accumulate(agree[::-1], dtype=np.int8)[::-1]
         return signs
 
     @cached_property
@@ -304,9 +316,11 @@ class LayerCells:
 
     def _read(self, step: int) -> np.ndarray:
         """Read the filters that are drawn, in the order drawn."""
-        numbers = self._drawn_numbers
-        kernels = read_kernels(self._run, self.info.name, step)
-        return kernels if numbers is None else kernels[numbers]
+        return self._drawn(read_kernels(self._run, self.info.name, step))
+
+    def _drawn(self, kernels: np.ndarray) -> np.ndarray:
+        """Return the filters that are drawn, in the order drawn."""
+        return kernels if self._drawn_numbers is None else kernels[self._drawn_numbers]
 
     def _given_filters(self, look: Look) -> np.ndarray:
         """Return the numbers of the filters of a look, checked before ranges are expanded."""
@@ -360,4 +374,10 @@ def _colormap_of(layer: LayerCells) -> str:
 
 def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
-    return describe_part(layer.look, largest=layer.largest)
+    since = layer.since if layer.look.delta else ""
+    return describe_part(layer.look, largest=layer.largest, since=since)
+
+
+def short_part_text(layer: LayerCells) -> str:
+    """Describe a part of a picture in one or two words."""
+    return describe_part(layer.look, largest=layer.largest).partition(" (")[0].partition(",")[0]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from filtertrack.measures import drift
-from filtertrack.outputs.run_selection import RunSelection, read_kernels
+from filtertrack.outputs.run_selection import RunSelection, read_kernels, read_start
 from filtertrack.render.look import DIVERGING, GREY, Look
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.run import Run
@@ -60,13 +60,16 @@ def part_of(look: Look) -> Look:
 def is_small(info: LayerInfo) -> bool:
     """Return whether a layer's kernels are too small to tell what training did to them."""
     _, height, width, _ = info.shape
-    return height * width < _SMALL_KERNEL
+    return height * (width // info.slices) < _SMALL_KERNEL
 
 
 def _needs_difference(run: Run, name: str, steps: Sequence[int]) -> bool:
+    if steps[-1] == run.steps[0]:  # the start alone has no difference from itself
+        return False
     if is_small(run.layer(name)):
         return True
-    return start_is_strong(*(read_kernels(run, name, steps[number]) for number in (0, -1)))
+    step, start = read_start(run, name)
+    return step != steps[-1] and start_is_strong(start, read_kernels(run, name, steps[-1]))
 
 
 def start_is_strong(start: np.ndarray, end: np.ndarray) -> bool:

@@ -164,6 +164,24 @@ def read_kernels(run: Run, layer: str, step: int) -> np.ndarray:
         raise DamagedSnapshotError(error, step) from error
 
 
+def read_start(run: Run, layer: str) -> tuple[int, np.ndarray]:
+    """Return the first step of a run whose snapshot can be read, and a layer's filters there.
+
+    It is the start that differences are taken from, whichever steps are selected.
+
+    Returns:
+        The step, and an array of shape ``(filters, height, width, channels)``.
+
+    Raises:
+        DamagedSnapshotError: If no snapshot of the run can be read.
+    """
+    steps = run.steps
+    for step in steps[:-1]:
+        with suppress(DamagedSnapshotError):
+            return step, read_kernels(run, layer, step)
+    return steps[-1], read_kernels(run, layer, steps[-1])
+
+
 def skip_damaged(selection: RunSelection, use: Callable[[RunSelection], _Result]) -> _Result:
     """Call a function that reads the kernels of a selection, without those that are damaged.
 

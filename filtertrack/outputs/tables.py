@@ -114,7 +114,9 @@ def _named(layer: MeasuredLayer, index: int) -> str:
 def _small_kernels(layer: MeasuredLayer, named: str, index: int) -> Iterator[str]:
     """Yield what can be said of kernels in which most filters cannot be told from noise."""
     height, width = layer.info.shape[1:3]
-    filters = f"{counted(layer.info.filters, 'filters')} of {height}x{width}"
+    slices = f"{layer.info.slices}x" if layer.info.slices > 1 else ""
+    size = f"{slices}{height}x{width // layer.info.slices}"
+    filters = f"{counted(layer.info.filters, 'filters')} of {size}"
     small = "too small to be told from noise one by one"
     yield f"{named} of {filters}; the others are {small}" if named else f"{filters}, {small}"
     yield from _whole_layer(layer.filters["roughness"][index])

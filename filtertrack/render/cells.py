@@ -283,9 +283,14 @@ def to_channels(view: View, kernels: np.ndarray) -> np.ndarray:
     return apart.transpose(0, 1, 3, 2, 4).reshape(filters, height, width // view.slices, -1)
 
 
-def explain(info: LayerInfo) -> str:
-    """Describe what a picture of this layer shows; the text is the same for every snapshot."""
-    view = view_of(info)
+def explain(info: LayerInfo, *, curves: bool = False) -> str:
+    """Describe what a picture of this layer shows; the text is the same for every snapshot.
+
+    Args:
+        info: The layer.
+        curves: Whether a long 1-D kernel of one channel is drawn as a curve; else as a strip.
+    """
+    view = view_of(info, curves=curves)
     filters, height, width, channels = info.shape
     shape, of_them = "x".join(map(str, info.kernel_shape)), counted(filters, "filters")
     size = f"{height}x{width}"
@@ -301,7 +306,7 @@ def explain(info: LayerInfo) -> str:
         "heat map": (
             f"{of_them}, each a heat map: {channels} input channels down, {width} positions across"
         ),
-        "curve": f"{of_them} of {width} weights, one input channel, in grey",
+        "curve": f"{of_them} of {width} weights as curves, each with its spectrum beside it",
         "matrix": (
             f"1x1 kernel as a matrix: {counted(channels, 'input channels')} down, {of_them} across"
         ),
@@ -311,6 +316,8 @@ def explain(info: LayerInfo) -> str:
 
 def explain_scale(view: View) -> str:
     """Describe the scale of a picture in which each filter of one snapshot has its own."""
+    if view.kind == "curve":
+        return "Each curve from its own lowest weight to its highest; NaN and infinity are gaps."
     per = "the matrix" if view.kind == "matrix" else "each filter"
     return (
         f"Normalised: {per} from its own lowest weight (dark, 0) to its highest (light, 1); "

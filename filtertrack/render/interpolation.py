@@ -25,7 +25,7 @@ def interpolate(cells: np.ndarray, scale: int, slices: int = 1) -> np.ndarray:
 
     Example:
         >>> interpolate(np.array([[[[0.0], [8.0]]]]), 4).round(1)[0, 0, :, 0].tolist()
-        [-0.3, -0.2, 0.8, 2.8, 5.2, 7.2, 8.2, 8.3]
+        [-0.6, -0.4, 0.7, 2.8, 5.2, 7.3, 8.4, 8.6]
     """
     count, height, width, channels = cells.shape
     apart = cells.reshape(count, height, slices, width // slices, channels)

@@ -55,10 +55,12 @@ def check_look(look: Look, infos: Sequence[LayerInfo], views: Sequence[View]) ->
             f"colormap {look.colormap!r}: layers with three input channels are drawn in their own "
             f"colours; leave the colormap out"
         )
+    if look.colormap is not None and all(view.kind == "curve" for view in views):
+        raise FiltertrackError(f"colormap {look.colormap!r}: curves have no colormap; leave it out")
     if look.smooth and not any(is_smoothed(look, info) for info in infos):
         raise FiltertrackError(
-            f"smooth: kernels of {_SMOOTHED_SIDE}x{_SMOOTHED_SIDE} weights or more are "
-            f"interpolated, and {infos[0].name} has smaller ones; leave it out"
+            f"smooth: kernels of at least {_SMOOTHED_SIDE} weights in height and width are "
+            f"interpolated, and those of {infos[0].name} are smaller; leave it out"
         )
     for info in infos:
         if look.channel_names is not None and len(look.channel_names) != info.shape[3]:
@@ -78,16 +80,18 @@ def describe_scale(look: Look, view: View) -> str:
     return " · ".join(words)
 
 
-def describe_part(look: Look, *, largest: float) -> str:
+def describe_part(look: Look, *, largest: float, since: str = "") -> str:
     """Describe a part of a picture: the filters, or the difference from the start.
 
     Args:
         look: The look of the part.
         largest: The largest magnitude that is drawn over the run; NaN if there is none.
+        since: The start of a difference, in words; empty to leave it out.
     """
     if look.delta and largest == 0:
         return f"learned: nothing (all changes are below {NOTICEABLE:.1%})"
-    name = "learned: difference from the start" if look.delta else "filters"
+    name = "learned" if look.delta else "filters"
+    name += f": difference from {since}" if since else ""
     return f"{name}, up to {number_text(largest)}" if np.isfinite(largest) else name
 
 
@@ -109,13 +113,13 @@ def describe_cells(
     if view.kind == "pattern":
         part = f"strongest pattern of {counted(info.shape[3], 'channels')}"
         known = explained is not None and np.isfinite(explained)
-        parts.append(f"{part}, {explained:.0%} of each filter" if known else part)
+        parts.append(f"{part}, on average {explained:.0%} of a filter" if known else part)
     if view.kind == "heat map":
         parts.append(f"down: {_channels_text(look, range(info.shape[3]))}; across: positions")
     if view.kind == "curve":
         parts.append("weights as a curve")
         if view.width > CURVE_WIDTH:
-            parts.append("spectrum beside it, 0 to -60 dB")
+            parts.append("beside it its spectrum: 0 to half the sampling rate, 0 to -60 dB")
     if view.cells_per_filter > 1:
         parts.append(f"a cell a channel: {_channels_text(look, range(info.shape[3]))}")
     if view.channels is not None:

@@ -58,7 +58,7 @@ class Look:
             filters are drawn alone, else for ``"filter"``.
         zero_centred: Whether that range is widened so that zero is in its middle.
         delta: True for the difference from the first snapshot, zero-centred, False for the filters
-            themselves, None for what suits the layer: see ``learned.parts_of``.
+            themselves, None for what suits the layer: see ``picture_parts.parts_of``.
         outline: Whether a line around each filter shows its label.
         channels: How input channels are drawn: see ``cells.view_of``. Names become numbers.
         channel_names: The name of each input channel, or None.

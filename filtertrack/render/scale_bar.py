@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from filtertrack.render.palette import ALL_LEVELS, BACKGROUND, TEXT
-from filtertrack.render.text import QUIET, font, line, line_height, paste, shortened
+from filtertrack.render.text import QUIET, font, joined_lines, line, line_height, paste
 
 _BAR_HEIGHT = 0.6
 """Height of the bar, in font sizes."""
@@ -46,7 +46,8 @@ def draw_scale_bar(
     picture = np.full((bar_height(size), width), BACKGROUND, np.uint8)
     face = font(size)
     if texts is None:
-        paste(picture, (0, 0), line(shortened(note, face, width), face, TEXT, QUIET))
+        first = next(iter(joined_lines(note.split(" · "), face, width)), "")
+        paste(picture, (0, 0), line(first, face, TEXT, QUIET))
         return picture
     space = round(face.getlength(" "))
     low, middle, high, more = (_line(text, size) for text in (*texts, note))

@@ -108,9 +108,13 @@ class Summaries:
         self._start: dict[str, np.ndarray] = {}
         steps = run.steps
         self._first_step = steps[0] if steps else None
+        self._noticeable: dict[str, np.ndarray] = {}
+        """For each layer the change of each cell that is drawn, at least."""
         if steps:
             with suppress(FiltertrackError):  # damaged: then from the first one that is added
                 self._start = {name: run.kernels(name, steps[0]) for name in run.layers}
+        self._has_start = bool(self._start) or not steps
+        """Whether the start of the run can be read; without it there is no difference from it."""
 
     def add(self, snapshot: Snapshot) -> None:
         """Write one snapshot's images and measures to the event file.
@@ -203,8 +207,10 @@ class Summaries:
         start = self._start.setdefault(info.name, kernels)
         view = view_of(info, curves=False)
         yield _filters_image(info, view, kernels)
-        if snapshot.step != self._first_step and view.kind != "matrix":
-            yield _learned_image(info, view, kernels, start)
+        if self._has_start and snapshot.step != self._first_step and view.kind != "matrix":
+            if info.name not in self._noticeable:
+                self._noticeable[info.name] = noticeable_change(to_cells(view, start))
+            yield _learned_image(info, view, kernels, start, self._noticeable[info.name])
         values = _measure(to_channels(view, kernels), to_channels(view, start))
         for name, about in _MEASURES.items():
             mean = measures.finite_mean(values[name])
@@ -225,12 +231,11 @@ def _filters_image(info: LayerInfo, view: View, kernels: np.ndarray) -> Summary.
 
 
 def _learned_image(
-    info: LayerInfo, view: View, kernels: np.ndarray, start: np.ndarray
+    info: LayerInfo, view: View, kernels: np.ndarray, start: np.ndarray, noticeable: np.ndarray
 ) -> Summary.Value:
     """Return the image of what training has added to a layer's filters since the start."""
     with np.errstate(invalid="ignore", over="ignore"):
         cells = to_cells(view, np.subtract(kernels, start, dtype=np.float64))
-    noticeable = noticeable_change(to_cells(view, start))
     cells = without_small_changes(cells, noticeable)
     values = range_of_changes(range_of_cells(cells), noticeable)
     files, shape = _cards(view, cells, values, part_of(Look(delta=True)))
@@ -314,7 +319,7 @@ def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     first = f"the first {PAGE} filters, " if view.count > PAGE else ""
     about = (
         f"Animation of {len(selection.steps)} snapshots, {first}from the start of training. "
-        f"{explain(info)} {explain_scale(view)}"
+        f"{explain(info, curves=True)} {explain_scale(view)}"
     )
     return _image(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
 

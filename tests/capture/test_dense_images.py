@@ -229,8 +229,8 @@ def test_a_run_is_not_continued_with_another_image_shape(keras, vectors, tmp_pat
     callbacks = [FilterTracker(tmp_path, dense={"dense": (4, 16)})]
     with pytest.raises(
         FiltertrackError,
-        match=r"dense as images of \(8, 8, 1\) only there; "
-        r"dense as images of \(4, 16, 1\) only here",
+        match=r"dense as images of \(8, 8, 1\), channels last only there; "
+        r"dense as images of \(4, 16, 1\), channels last only here",
     ):
         model.fit(*vectors, initial_epoch=1, epochs=2, verbose=0, callbacks=callbacks)
 

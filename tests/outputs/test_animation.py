@@ -73,7 +73,7 @@ def test_delta_starts_from_the_colour_of_zero(  # noqa: PLR0917 - fixtures
     [
         (None, "conv1"),
         (2, "conv1 · channel 2"),
-        ("strongest", "conv1 · strongest pattern of 3 channels, {:.0%} of each filter"),
+        ("strongest", "conv1 · strongest pattern of 3 channels, on average {:.0%} of a filter"),
         ("all", "conv1 · a cell a channel: 3 channels"),
         ("bgr", "conv1 · channels 2 red, 1 green, 0 blue"),
     ],

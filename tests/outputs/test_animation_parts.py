@@ -223,13 +223,13 @@ def test_two_runs_have_four_grids(make_run, conv_info, tmp_path, pillow_frames):
     assert len({grid.top for grid in grids}) == 1
     names = [("one", "filters"), ("one", "learned"), ("two", "filters"), ("two", "learned")]
     for number, (run, part) in enumerate(names):
-        words, ramp = drawing._titles[number]
-        assert words[0] == run
-        assert words[1].startswith(part)
-        assert ramp == FIRST + (run == "two")
+        title = drawing._titles[number]
+        assert title.names == [run]
+        assert title.short == part
+        assert title.ramp == FIRST + (run == "two")
         for frame in frames:
-            fits = [" · ".join(words), words[0]]
-            assert any(titled(drawing, frame, number, text, ramp) for text in fits)
+            fits = [f"{run} · {text}" for text in (title.part, title.short)]
+            assert any(titled(drawing, frame, number, text, title.ramp) for text in fits)
 
 
 @pytest.mark.parametrize("one_scale", [False, True])
@@ -246,7 +246,7 @@ def test_several_layers_have_their_own_kind_of_picture(make_run, conv_info):
     run = make_run(*(conv_info(name, shape, bias=False) for name, shape in shapes.items()))
     selection = select_from_run(run, layers="*")
     drawing = AnimationFrames(selection, plan(selection.moments[0], Pace()), Look())
-    words = [" · ".join(title) for title, _ in drawing._titles]
+    words = [" · ".join([*title.names, title.part, *title.cells]) for title in drawing._titles]
     top = {}
     for name in shapes:
         kernels = np.array([run.kernels(name, step) for step in run.steps], np.float64)

@@ -119,9 +119,14 @@ def test_animate_starts_over_once_for_several_damaged_kernels(long_run, tmp_path
 def test_a_damaged_first_or_last_kernel_is_left_out_whatever_reads_it(
     long_run, tmp_path, options, step
 ):
-    """Also where the order, the difference or the value range reads it before any frame."""
+    """Also where the order, the difference or the value range reads it before any frame.
+
+    A difference is from the start of the run, also where that is not drawn, but not if it is
+    damaged: see ``test_start_of_difference``.
+    """
     steps = [other for other in range(6) if other != step]
-    options |= {"layers": "conv1"}
+    options = {"layers": "conv1", "delta": False, **options}
+    options["delta"] &= step > 0
     expected = Path(animate(long_run, tmp_path / "a.png", steps=steps, **options)).read_bytes()
     damage_kernel(long_run, step)
     found = Path(animate(long_run, tmp_path / "b.png", **options)).read_bytes()

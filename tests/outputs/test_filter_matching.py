@@ -9,6 +9,9 @@ import pytest
 from filtertrack import FiltertrackError, Run, animate
 from filtertrack.outputs import filter_matching
 from filtertrack.outputs.filter_matching import match_filters
+from filtertrack.outputs.layer_cells import LayerCells
+from filtertrack.outputs.picture_parts import part_of
+from filtertrack.render.look import Look
 
 
 @pytest.fixture
@@ -126,3 +129,25 @@ def test_too_many_filters_are_not_matched(permuted, tmp_path, monkeypatch):
     one, two, _ = permuted()
     with pytest.raises(FiltertrackError, match="match: expected at most 11 filters, got 12"):
         animate(one, tmp_path / "a.gif", compare=Run(two.path), match=True)
+
+
+def test_filters_in_a_cell_a_channel_are_matched_whole(write_run, conv_info, rng, tmp_path):
+    """Not their cells: there are more cells than filters."""
+    info = conv_info(kernel_shape=(5, 5, 3, 6), bias=False)
+    start, end = rng.normal(size=(2, *info.shape))
+    shuffled = rng.permutation(6)
+    one = write_run(info, [start, end], "one")
+    two = write_run(info, [start[shuffled], end[shuffled]], "two")
+    options = {"channels": "all", "delta": False, "match": True}
+    animate(one, tmp_path / "a.gif", compare=two, **options)
+    cells = [
+        LayerCells(run, "conv1", range(2), part_of(Look(channels="all"))) for run in (one, two)
+    ]
+    assert match_filters(*cells).tolist() == np.argsort(shuffled).tolist()
+
+
+@pytest.mark.parametrize("option", ["match", "one_scale"])
+def test_an_option_of_two_runs_needs_a_second_one(colour_run, tmp_path, option):
+    """It would have no effect."""
+    with pytest.raises(FiltertrackError, match=f"{option}: it takes a second run"):
+        animate(colour_run, tmp_path / "a.gif", **{option: True})

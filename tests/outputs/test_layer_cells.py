@@ -177,23 +177,23 @@ def test_filters_have_the_order_of_the_look(run_of, kernel_shape, order, layer_o
 def test_delta_is_the_difference_from_the_first_snapshot(
     run_of, kernel_shape, scale, layer_of, painted
 ):
-    """Zero is mid-grey at every step."""
+    """Zero is mid-grey at every step; the start is that of the run, also where it is not drawn."""
     run = run_of(kernel_shape)
-    made = layer_of(run, (1, 2, 3), delta=True, scale=scale)
+    made = layer_of(run, (0, 2, 3), delta=True, scale=scale)
     palette = theme_palette()
-    start = to_cells(made.view, run.kernels("conv1", 1))
+    start = to_cells(made.view, run.kernels("conv1", 0))
     noticeable = np.abs(start).max(axis=(1, 2, 3), keepdims=True) / 256
     if scale == "layer":
         noticeable = np.full_like(noticeable, noticeable.max())
-    for step, cells in zip((1, 2, 3), made.walk(range(3)), strict=True):
+    for step, cells in zip((0, 2, 3), made.walk(range(3)), strict=True):
         values = made.values(cells)
         np.testing.assert_array_equal(values.low, -values.high)
         if made.view.kind != "pattern":
-            change = run.kernels("conv1", step).astype(float) - run.kernels("conv1", 1)
+            change = run.kernels("conv1", step).astype(float) - run.kernels("conv1", 0)
             expected = to_cells(made.view, change)
             expected = np.where(np.abs(expected) < noticeable, 0, expected)
             np.testing.assert_array_equal(cells, expected)
-        if step == 1:
+        if step == 0:
             assert not cells.any()
             levels = painted(made, cells, values, palette)
             assert len(np.unique(levels.reshape(-1, 3), axis=0)) == 1

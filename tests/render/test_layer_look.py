@@ -78,7 +78,9 @@ def test_interpolation_needs_a_kernel_of_5x5_weights(conv_info):
     ]
     assert not is_smoothed(Look(), large)
     check(Look(smooth=True), small, large)
-    with pytest.raises(FiltertrackError, match=r"smooth: kernels of 5x5 weights.*conv1 has smal"):
+    with pytest.raises(
+        FiltertrackError, match=r"smooth: kernels of at least 5 weights.*conv1 are smal"
+    ):
         check(Look(smooth=True), small, slices)
 
 
@@ -149,7 +151,10 @@ def test_a_curve_is_described(line_info):
     view = view_of(info)
     wider = replace(view, width=2 * view.width)
     assert describe_cells(Look(), info, view) == ["weights as a curve"]
-    assert describe_cells(Look(), info, wider)[1] == "spectrum beside it, 0 to -60 dB"
+    assert (
+        describe_cells(Look(), info, wider)[1]
+        == "beside it its spectrum: 0 to half the sampling rate, 0 to -60 dB"
+    )
 
 
 def test_the_explained_share_is_a_percentage(conv_info):
@@ -157,7 +162,11 @@ def test_the_explained_share_is_a_percentage(conv_info):
     info = conv_info(kernel_shape=DEEP)
     view = view_of(info)
     plain = "strongest pattern of 8 channels"
-    for share, text in ((0.347, f"{plain}, 35% of each filter"), (np.nan, plain), (None, plain)):
+    for share, text in (
+        (0.347, f"{plain}, on average 35% of a filter"),
+        (np.nan, plain),
+        (None, plain),
+    ):
         assert describe_cells(Look(), info, view, share) == [text]
 
 
@@ -166,7 +175,9 @@ def test_a_part_is_described():
     filters, learned = Look(delta=False), Look(delta=True)
     assert describe_part(filters, largest=0.4521) == "filters, up to 0.452"
     assert describe_part(filters, largest=math.nan) == "filters"
-    assert describe_part(learned, largest=12.0) == "learned: difference from the start, up to 12.0"
+    assert describe_part(learned, largest=12.0) == "learned, up to 12.0"
+    text = describe_part(learned, largest=12.0, since="the start")
+    assert text == "learned: difference from the start, up to 12.0"
     nothing = describe_part(learned, largest=0.0)
     assert nothing == "learned: nothing (all changes are below 0.4%)"
     assert float(nothing.split()[-1].rstrip("%)")) / 100 == pytest.approx(NOTICEABLE, rel=0.03)
