@@ -3,7 +3,7 @@
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
-from filtertrack.measures.vectors import unit
+from filtertrack.measures.vectors import flat, unit
 from filtertrack.outputs.layer_cells import LayerCells
 
 _MOST_MATCHED = 4096
@@ -41,8 +41,14 @@ def match_filters(first: LayerCells, second: LayerCells) -> np.ndarray:
             f"match: expected at most {_MOST_MATCHED} filters, got {second.info.filters}"
         )
     ours, theirs = (
-        np.nan_to_num(unit(layer.last_cells().reshape(layer.view.filters, -1).astype(np.float64)))
+        np.nan_to_num(unit(_per_filter(layer.last_cells(), layer.view.cells_per_filter)))
         for layer in (first, second)
     )
     rows, partners = linear_sum_assignment(-(ours @ theirs.T))
     return np.asarray(partners[np.argsort(rows)])
+
+
+def _per_filter(cells: np.ndarray, together: int) -> np.ndarray:
+    """Return the values of each filter's cells in a row: ``(filters, values)``."""
+    rows = flat(cells).astype(np.float64)
+    return rows.reshape(len(rows) // together, rows.shape[1] * together)

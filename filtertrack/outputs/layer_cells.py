@@ -10,6 +10,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.measures import label
+from filtertrack.measures.vectors import flat
 from filtertrack.outputs.run_selection import read_kernels, read_start
 from filtertrack.render.cells import (
     CURVE_HEIGHT,
@@ -167,7 +168,7 @@ class LayerCells:
         agree = np.ones((len(self._steps), self.view.count), np.int8)
         before: np.ndarray | None = None
         for number in range(len(self._steps)):
-            cells = self._unsigned(number).reshape(self.view.count, -1)
+            cells = flat(self._unsigned(number))
             if before is not None:
                 products = np.einsum("cp,cp->c", np.nan_to_num(cells), np.nan_to_num(before))
                 agree[number - 1] = np.where(products < 0, -1, 1)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, counted
-from filtertrack.measures.vectors import blocks, by_blocks, finite_mean, leading_pattern
+from filtertrack.measures.vectors import blocks, by_blocks, finite_mean, flat, leading_pattern
 from filtertrack.render.look import ALL, STRONGEST, Channels, resolve_channels
 from filtertrack.snapshot import LayerInfo
 
@@ -259,8 +259,7 @@ def explained_share(kernels: np.ndarray, cells: np.ndarray) -> float:
 
 def _explained_shares(kernels: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray]:
     """Return the share of each filter's sum of squares that its pattern explains."""
-    weights = kernels.reshape(len(kernels), -1).astype(np.float64)
-    patterns = cells.reshape(len(cells), -1)
+    weights, patterns = flat(kernels).astype(np.float64), flat(cells)
     size = np.abs(weights).max(axis=1, initial=0.0, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):  # filters of zeros, or not finite
         return (np.square(patterns / size).sum(axis=1) / np.square(weights / size).sum(axis=1),)

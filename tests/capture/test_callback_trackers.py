@@ -41,14 +41,14 @@ def run_example(package, folder, **environment):
 
 
 def test_wandb_receives_every_picture(tmp_path):
-    """A grid for each step, the animated image, the filmstrip, and the animation."""
+    """Both grids for each step (of the first only the filters), the timelapse and the filmstrip."""
     run = run_example("wandb", tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
     (record,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     written = record.read_bytes()
     for tag in ("filters/conv1", "filters_timelapse/conv1", "filter_measures/conv1/drift"):
         assert tag.encode() in written
     media = record.parent / "files" / "media"
-    assert len(list(media.glob("images/*.png"))) == len(run.steps) + 2
+    assert len(list(media.glob("images/*.png"))) == 2 * len(run.steps) - 1 + 2
     (video,) = media.glob("videos/*.gif")
     assert video.read_bytes() == (run.path / "evolution.gif").read_bytes()
 
