@@ -196,11 +196,19 @@ def _against_finished_frames(run: Run, name: str, folder: Path, rounds: int) -> 
         if ending == "png":
             yield at_most(f"png, {name}: pixels that differ", wrong(decoded(output), exact), "", 0)
         else:
-            even = exact_frames(run, even=True)
-            value = psnr(decoded(output), even)
+            shown = decoded(output)
+            value = psnr(shown, _repeated(run, exact_frames(run, even=True), len(shown)))
             yield Row(f"{ending}, {name}: PSNR", value, "dB")
     if colour and shutil.which("gifski"):
         yield from _against_gifski(run, exact, folder, rounds)
+
+
+def _repeated(run: Run, frames: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """Repeat frames as a video with a constant frame rate of ``count`` frames does."""
+    timed = plan(select_from_run(run).moments[0], Pace()).frames
+    ends = np.cumsum([frame.seconds for frame in timed])
+    numbers = np.searchsorted(ends, (np.arange(count) + 0.5) / count * ends[-1])
+    return [frames[number] for number in numbers]
 
 
 def _against_gifski(
