@@ -1,17 +1,15 @@
 """The story of one filter: its own measures over the run, as metrics beside those of training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
 
 from filtertrack import measures
 from filtertrack.errors import FiltertrackError
-from filtertrack.outputs.run_selection import RunSelection, read_kernels
+from filtertrack.outputs.run_selection import RunSelection, read_kernels, read_start
 from filtertrack.render.cells import to_channels, view_of
 from filtertrack.render.look import Look
-
-_MEASURES = ("drift", "roughness")
 
 
 def check_single(selection: RunSelection, look: Look) -> None:
@@ -34,7 +32,7 @@ def check_single(selection: RunSelection, look: Look) -> None:
 
 
 def story_of(selection: RunSelection, number: int) -> list[Mapping[str, float]]:
-    """Return the drift and the roughness of one filter at each step of a selection.
+    """Return the drift from the run's start and the roughness of one filter at each step.
 
     Args:
         selection: One layer of one run.
@@ -47,21 +45,15 @@ def story_of(selection: RunSelection, number: int) -> list[Mapping[str, float]]:
         DamagedSnapshotError: If a kernel cannot be read.
     """
     (run,), (layer,) = selection.runs, selection.layers
-    view = view_of(run.layer(layer))
-    one = [
-        to_channels(view, read_kernels(run, layer, step)[number : number + 1])
-        for step in selection.steps
-    ]
-    return [_measured(kernel, one[0]) for kernel in one]
+    view, one = view_of(run.layer(layer)), slice(number, number + 1)
+    start = to_channels(view, read_start(run, layer)[1][one])
+    kernels = (to_channels(view, read_kernels(run, layer, step)[one]) for step in selection.steps)
+    return [_measured(kernel, start) for kernel in kernels]
 
 
 def _measured(kernel: np.ndarray, start: np.ndarray) -> dict[str, float]:
-    values: Sequence[float] = (
-        float(measures.drift(kernel, start)[0]),
-        float(measures.roughness(kernel)[0]),
-    )
-    return {
-        f"its {name}": value
-        for name, value in zip(_MEASURES, values, strict=True)
-        if np.isfinite(value)
+    values = {
+        "its drift": float(measures.drift(kernel, start)[0]),
+        "its roughness": float(measures.roughness(kernel)[0]),
     }
+    return {name: value for name, value in values.items() if np.isfinite(value)}

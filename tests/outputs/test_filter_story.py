@@ -19,6 +19,13 @@ def test_the_measures_are_those_of_the_filter(colour_run):
     assert story[2]["its roughness"] == pytest.approx(float(measures.roughness(end)[5]))
 
 
+def test_drift_is_from_the_start_of_the_run(colour_run):
+    """As the difference is, whichever steps are drawn."""
+    start, end = (colour_run.kernels("conv1", step) for step in (0, 4))
+    (last,) = story_of(select_from_run(colour_run, steps=[4]), 5)
+    assert last["its drift"] == pytest.approx(float(measures.drift(end, start)[5]))
+
+
 def test_measures_that_are_not_finite_are_left_out(write_run, conv_info):
     """A filter of zeros has neither a direction nor a roughness."""
     info = conv_info(kernel_shape=(5, 5, 1, 2), bias=False)
