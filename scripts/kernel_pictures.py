@@ -33,6 +33,20 @@ class Data(NamedTuple):
     classes: np.ndarray
 
 
+class Model(NamedTuple):
+    """A small classifier.
+
+    Attributes:
+        data: Makes the samples that it is trained on.
+        hidden: Makes the layers before the last one, from ``keras.layers``.
+        dense: The image shapes of Dense layers that are tracked.
+    """
+
+    data: Callable[[], Data]
+    hidden: Callable[[Any], list[Any]]
+    dense: dict[str, tuple[int, ...]] | None = None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train a small model for each kind of kernel and draw it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
@@ -45,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         runs = {"demo": options.demo, "digits": options.digits}
-        for name, train in TRAININGS.items():
+        for name, model in MODELS.items():
             runs[name] = Path(temporary) / name
-            train(runs[name], options.epochs)
+            fit(model, runs[name], options.epochs)
         for name, (run, look) in PICTURES.items():
             print(draw(runs[run], folder / f"{name}.png", look), flush=True)
     return 0
@@ -62,24 +76,19 @@ def draw(run: Path, target: Path, look: dict[str, Any]) -> Path:
     return target
 
 
-def fit(
-    run: Path,
-    epochs: int,
-    data: Data,
-    hidden: Callable[[Any], list[Any]],
-    dense: dict[str, tuple[int, ...]] | None = None,
-) -> None:
-    """Train a classifier whose first layers are ``hidden``, and track it."""
+def fit(model: Model, run: Path, epochs: int) -> None:
+    """Train a classifier and track it."""
     import keras  # noqa: PLC0415 - slow
 
+    data = model.data()
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input(data.samples.shape[1:]), *hidden(keras.layers)])
-    model.add(keras.layers.Dense(int(data.classes.max()) + 1, activation="softmax"))
-    model.compile(
+    network = keras.Sequential([keras.Input(data.samples.shape[1:]), *model.hidden(keras.layers)])
+    network.add(keras.layers.Dense(int(data.classes.max()) + 1, activation="softmax"))
+    network.compile(
         keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    tracker = FilterTracker(run, schedule="log", existing="replace", dense=dense)
-    model.fit(*data, epochs=epochs, batch_size=32, verbose=0, callbacks=[tracker])
+    tracker = FilterTracker(run, schedule="log", existing="replace", dense=model.dense)
+    network.fit(*data, epochs=epochs, batch_size=32, verbose=0, callbacks=[tracker])
 
 
 def sequences() -> Data:
@@ -160,41 +169,24 @@ def digits() -> Data:
     return Data(found.images[..., np.newaxis].astype(np.float32) / 16, found.target)
 
 
-def _train_sequences(run: Path, epochs: int) -> None:
-    fit(
-        run,
-        epochs,
-        sequences(),
+MODELS = {
+    "sequences": Model(
+        sequences,
         lambda k: [k.Conv1D(16, 8, activation="relu", name="motifs"), k.GlobalMaxPooling1D()],
-    )
-
-
-def _train_movements(run: Path, epochs: int) -> None:
-    fit(
-        run,
-        epochs,
-        movements(),
+    ),
+    "movements": Model(
+        movements,
         lambda k: [k.Conv1D(16, 9, activation="relu", name="conv"), k.GlobalAveragePooling1D()],
-    )
-
-
-def _train_tones(run: Path, epochs: int) -> None:
-    fit(
-        run,
-        epochs,
-        tones(),
+    ),
+    "tones": Model(
+        tones,
         lambda k: [
             k.Conv1D(16, 64, strides=4, activation="relu", name="conv"),
             k.GlobalAveragePooling1D(),
         ],
-    )
-
-
-def _train_brain_waves(run: Path, epochs: int) -> None:
-    fit(
-        run,
-        epochs,
-        brain_waves(),
+    ),
+    "brain_waves": Model(
+        brain_waves,
         lambda k: [
             k.Conv2D(8, (1, 64), padding="same", use_bias=False, name="temporal"),
             k.BatchNormalization(),
@@ -203,49 +195,24 @@ def _train_brain_waves(run: Path, epochs: int) -> None:
             k.Activation("elu"),
             k.GlobalAveragePooling2D(),
         ],
-    )
-
-
-def _train_clips(run: Path, epochs: int) -> None:
-    fit(
-        run,
-        epochs,
-        clips(),
+    ),
+    "clips": Model(
+        clips,
         lambda k: [k.Conv3D(8, (3, 5, 5), activation="relu", name="conv"), k.GlobalMaxPooling3D()],
-    )
-
-
-def _train_fields(run: Path, epochs: int) -> None:
-    fit(
-        run,
-        epochs,
-        fields(),
+    ),
+    "fields": Model(
+        fields,
         lambda k: [
             k.Conv2D(16, 7, activation="relu", name="conv"),
             k.Conv2D(24, 1, activation="relu", name="mix"),
             k.GlobalMaxPooling2D(),
         ],
-    )
-
-
-def _train_flattened(run: Path, epochs: int) -> None:
-    fit(
-        run,
-        epochs,
-        digits(),
+    ),
+    "flattened": Model(
+        digits,
         lambda k: [k.Flatten(), k.Dense(32, activation="relu", name="dense")],
         dense={"dense": (8, 8)},
-    )
-
-
-TRAININGS: dict[str, Callable[[Path, int], None]] = {
-    "sequences": _train_sequences,
-    "movements": _train_movements,
-    "tones": _train_tones,
-    "brain_waves": _train_brain_waves,
-    "clips": _train_clips,
-    "fields": _train_fields,
-    "flattened": _train_flattened,
+    ),
 }
 
 PICTURES: dict[str, tuple[str, dict[str, Any]]] = {

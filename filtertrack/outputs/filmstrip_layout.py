@@ -11,6 +11,7 @@ from filtertrack.outputs.filmstrip_picture import FilmstripPicture
 from filtertrack.render.grid import OUTLINED_GAP, Layout
 from filtertrack.render.palette import OUTLINED
 from filtertrack.render.scale_bar import BarTexts
+from filtertrack.render.text import joined_phrases
 
 FONT = 8.0
 """Font size in points, where the labels fit."""
@@ -44,14 +45,12 @@ _ABOVE_CELLS = 0.5
 """Between the labels of the steps and the cells."""
 _TITLE, _TITLE_LINE, _PART_TITLE = 2.2, 1.25, 1.4
 _CHARACTER = 0.56
-"""Width of a character of the title, about."""
+"""Width of a character of the title and of a scale bar's texts, about."""
 _LEGEND_LINE, _BELOW_LEGEND = 1.5, 0.6
 BAR_LINE = 1.7
 """Height of a line of scale bars."""
 BAR_WIDTH, BAR_SPACE, _BETWEEN_BARS = 5.0, 0.5, 2.0
 """Length of half a scale bar, the space around it, and that between two scale bars."""
-_BAR_CHARACTER = 0.56
-"""Width of a character of a scale bar's text, about."""
 
 _LEGEND_COLUMNS = {5: 5.4, 3: 3.4, 2: 2.2, 1: 0.0}
 """Number of columns of the legend: inches of width that they take, at least."""
@@ -129,20 +128,13 @@ def title_lines(words: Sequence[str], paper: PaperSize) -> list[str]:
         ['conv1 · one scale', 'columns: epochs']
     """
     most = paper.width / POINT / (FONT * _CHARACTER)
-    lines = [words[0]]
-    for word in words[1:]:
-        longer = f"{lines[-1]} · {word}"
-        if len(longer) <= most:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
+    return joined_phrases(words, lambda text: len(text) <= most)
 
 
 def bar_length(texts: BarTexts) -> float:
     """Return the length of a scale bar with its texts in font sizes, about."""
     halves = 2 if texts.middle else 1
-    return halves * BAR_WIDTH + _BAR_CHARACTER * len("".join(texts)) + BAR_SPACE * 2 * (halves + 1)
+    return halves * BAR_WIDTH + _CHARACTER * len("".join(texts)) + BAR_SPACE * 2 * (halves + 1)
 
 
 def bars_in_line(picture: FilmstripPicture, paper: PaperSize) -> int:

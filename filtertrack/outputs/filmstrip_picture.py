@@ -23,7 +23,7 @@ from filtertrack.render.palette import (
 )
 from filtertrack.render.scale_bar import BarTexts
 from filtertrack.render.text import QUIET, cut, font, font_size, line, line_height, paste
-from filtertrack.render.value_range import NO_RANGE, ValueRange
+from filtertrack.render.value_range import ValueRange
 
 CLASSIC_EPOCHS = (0, 1, 2, 5, 10, 20, 30, 40, 64)
 """The start, and the epochs that Zeiler and Fergus 2013 show in their figure 4."""
@@ -140,8 +140,7 @@ class FilmstripPicture:
         """The texts and the colours of each part's scale bar: ``(colours, 3)``."""
         bars = []
         for part, levels in zip(self.parts, self.levels, strict=True):
-            values = NO_RANGE if part.look.scale == "frame" else part.whole_range
-            texts = bar_texts(part.look, part.view, values)
+            texts = bar_texts(part.look, part.view, part.fixed_range)
             if texts is not None:
                 bars.append((texts, self.palette[levels.start : levels.stop]))
         return bars

@@ -38,7 +38,7 @@ from filtertrack.render.palette import (
 )
 from filtertrack.render.scale_bar import draw_scale_bar
 from filtertrack.render.text import PLAIN, QUIET, font, line, line_height, paste
-from filtertrack.render.value_range import NO_RANGE, ValueRange
+from filtertrack.render.value_range import ValueRange
 
 _HEADER_HEIGHT = 150
 """Pixels of a caption in a wide frame, about: the size is checked before one is laid out."""
@@ -139,9 +139,6 @@ class AnimationFrames:
     def _make_header(self, selection: RunSelection, width: int, *, big: bool) -> FrameHeader:
         """Return the caption and legend; with ``big`` they have the measures of the only filter."""
         first = self._layers[0]
-        story = None
-        if big:
-            story = story_of(selection, first.numbers[0])
         words = []
         if any(frame.position % 1 for frame in self.timeline.frames):
             words.append("interpolated over time")
@@ -157,7 +154,7 @@ class AnimationFrames:
             width,
             filters=first.view.filters if single else None,
             title=headline(selection, self._layers, words),
-            story=story,
+            story=story_of(selection, first.numbers[0]) if big else None,
         )
 
     @property
@@ -184,13 +181,13 @@ class AnimationFrames:
         background = self._background()
         fill = SEPARATOR if self._indexed else tuple(self._base_palette[SEPARATOR].tolist())
         labels: list[np.ndarray] = []
-        labelled, each = -1, self._layers[0].view.cells_per_filter
+        labelled, together = -1, self._layers[0].view.cells_per_filter
         for position, frame_cells in zip(positions, cells, strict=True):
             if self._look.outline and math.floor(position) != labelled:
                 labelled = math.floor(position)
                 labels = self._labels(labelled)
             picture = background.copy()
-            names = labels[0][::each] if labels else None
+            names = labels[0][::together] if labels else None
             paste(picture, (0, 0), self._pixels(self._header.draw(position, names)))
             outlines = [self._pixels(outline_entries(each)) for each in labels]
             weights = self._weights(frame_cells)
@@ -227,7 +224,7 @@ class AnimationFrames:
 
     def _draw_bars(self, entries: np.ndarray) -> None:
         """Draw below each grid its scale bar, and which weights share the scale."""
-        ranges = self._joined([_static_range(layer) for layer in self._layers])
+        ranges = self._joined([layer.fixed_range for layer in self._layers])
         each = zip(self._arranged.grids, self._layers, self._levels, ranges, strict=True)
         for grid, layer, levels, values in each:
             height, width = grid.layout.shape
@@ -318,8 +315,3 @@ def _grids_of(selection: RunSelection, parts: Sequence[Look], *, match: bool) ->
                 other = LayerCells(selection.runs[1], name, selection.steps, every)
                 matched = match_filters(layers[0], other)
     return grids
-
-
-def _static_range(layer: LayerCells) -> ValueRange:
-    """Return the range over the run, where a scale bar names it in numbers."""
-    return NO_RANGE if layer.look.scale == "frame" else layer.whole_range

@@ -34,7 +34,7 @@ from filtertrack.render.layer_look import (
 from filtertrack.render.look import GREY, MOST_FILTERS, Look
 from filtertrack.render.palette import ALL_LEVELS, colormap_levels, split_levels
 from filtertrack.render.signal_cells import curve_and_spectrum_cells, curve_cells
-from filtertrack.render.value_range import Span, ValueRange, range_of_cells
+from filtertrack.render.value_range import NO_RANGE, Span, ValueRange, range_of_cells
 from filtertrack.storage.run import Run
 
 _MOST_KEPT = 16 << 20
@@ -110,6 +110,11 @@ class LayerCells:
     def whole_range(self) -> ValueRange:
         """The value range over the whole run."""
         return self._whole_run[0]
+
+    @property
+    def fixed_range(self) -> ValueRange:
+        """The value range that is the same at every step; ``NO_RANGE`` if each has its own."""
+        return NO_RANGE if self.look.scale == "frame" else self.whole_range
 
     @property
     def largest(self) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -110,13 +110,24 @@ def shortened(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
 
 def joined_lines(parts: Sequence[str], face: ImageFont.FreeTypeFont, width: float) -> list[str]:
     """Join phrases in lines of at most a width in pixels; a longer phrase is shortened."""
+    lines = joined_phrases(parts, lambda text: face.getlength(text) <= width)
+    return [shortened(each, face, width) for each in lines]
+
+
+def joined_phrases(parts: Sequence[str], fits: Callable[[str], bool]) -> list[str]:
+    """Join phrases in as few lines as fit; a phrase that does not fit alone is a line of its own.
+
+    Example:
+        >>> joined_phrases(["conv1", "one scale", "columns: epochs"], lambda text: len(text) < 20)
+        ['conv1 · one scale', 'columns: epochs']
+    """
     lines: list[str] = []
     for part in parts:
-        joined = f"{lines[-1]} · {part}" if lines else ""
-        if joined and face.getlength(joined) <= width:
+        joined = f"{lines[-1]} · {part}" if lines else part
+        if lines and fits(joined):
             lines[-1] = joined
         else:
-            lines.append(shortened(part, face, width))
+            lines.append(part)
     return lines
 
 
