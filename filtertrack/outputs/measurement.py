@@ -317,17 +317,11 @@ def _measure_filters(
         ),
         "roughness": labels.structure.ratio,
         "p_value": labels.structure.p_value,
-        "gabor": gabor.r2,
-        "gabor_chance": gabor.chance,
-        "gabor_excess": gabor.excess,
-        "blob": blob.r2,
-        "blob_chance": blob.chance,
-        "blob_excess": blob.excess,
+        **_fit_columns("gabor", gabor),
+        **_fit_columns("blob", blob),
         "fit_p_value": labels.fits.p_value,
-        "grating": grating.r2.astype(np.float32),  # large layers fit into a gigabyte
-        "grating_chance": grating.chance.astype(np.float32),
-        "grating_excess": grating.excess.astype(np.float32),
-        "grating_p_value": labels.fits.grating_p_value.astype(np.float32),
+        **_fit_columns("grating", grating),
+        "grating_p_value": labels.fits.grating_p_value,
         "degrees": tuned.degrees,
         "selectivity": tuned.selectivity,
         "frequency": tuned.frequency,
@@ -339,6 +333,12 @@ def _measure_filters(
         "twin_cosine": twins.cosine,
         "repeated": twins.repeated,
     }
+
+
+def _fit_columns(name: str, fit: measures.Fit) -> Table:
+    """Return the columns of one family of templates; large layers fit into a gigabyte."""
+    values = {"": fit.r2, "_chance": fit.chance, "_excess": fit.excess}
+    return {f"{name}{suffix}": column.astype(np.float32) for suffix, column in values.items()}
 
 
 def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> dict[str, float]:
