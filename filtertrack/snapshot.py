@@ -131,6 +131,10 @@ class LayerInfo:
         trainable: Whether training may change the kernel; False for a frozen layer.
         image: For a Dense layer on flattened images, their ``(height, width, channels)``; else
             empty. The kernel has the shape ``(inputs, filters)`` then.
+        padding: The layer's padding, ``"same"``, ``"valid"`` or ``"causal"``; empty if it is not
+            known or has another form.
+        groups: The number of groups of a convolution.
+        activation: The name of the layer's activation function; empty if it is not known.
 
     Raises:
         FiltertrackError: If the fields contradict each other.
@@ -150,13 +154,23 @@ class LayerInfo:
     data_format: str = "channels_last"
     trainable: bool = True
     image: tuple[int, ...] = ()
+    padding: str = ""
+    groups: int = 1
+    activation: str = ""
 
     def __post_init__(self) -> None:
         """Check all fields, which may come from a file."""
         for name in (self.name, self.kernel, *(() if self.bias is None else (self.bias,))):
             if not isinstance(name, str) or len(name) > _LONGEST_NAME or not _is_safe(name):
                 raise FiltertrackError(f"not a safe layer name: {name!r:.300}")
-        for text in (self.path, self.class_name, self.dtype, self.data_format):
+        for text in (
+            self.path,
+            self.class_name,
+            self.dtype,
+            self.data_format,
+            self.padding,
+            self.activation,
+        ):
             if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not text.isprintable():
                 raise FiltertrackError(f"layer {self.name}: expected plain text, got {text!r:.300}")
         for numbers in (
@@ -166,6 +180,7 @@ class LayerInfo:
             self.strides,
             self.dilation,
             self.image,
+            (self.groups,),
         ):
             if (
                 type(numbers) is not tuple
@@ -209,7 +224,11 @@ class LayerInfo:
                 joined *= next(sizes, size + 1)
             if joined != size:
                 return False
-        return set(sizes) <= {1} and self.shape[2] % self.slices == 0  # slices lie side by side
+        if set(sizes) - {1}:
+            return False
+        if len(self.axes) == _AXES_IN_3D and self.shape[1] != self.kernel_shape[self.axes[1]]:
+            return False
+        return self.shape[2] % self.slices == 0  # slices lie side by side
 
     def _is_flattened_image(self) -> bool:
         """Whether ``shape`` results from splitting the inputs of a Dense layer into an image."""
@@ -222,7 +241,9 @@ class LayerInfo:
     @property
     def slices(self) -> int:
         """The number of slices of a 3-D kernel that lie side by side in the width; else 1."""
-        return max(1, self.kernel_shape[0]) if len(self.kernel_shape) == _AXES_IN_3D else 1
+        # After the filters and the height.
+        depth = self.axes[2] if len(self.kernel_shape) == _AXES_IN_3D else None
+        return 1 if depth is None else max(1, self.kernel_shape[depth])
 
     @property
     def filters(self) -> int:

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+from filtertrack.capture.keras_kernels import KERNELS_OF_CLASS, AxisOrder
 from filtertrack.errors import FiltertrackError
-
-AxisOrder = Literal["convolution", "transposed", "depthwise", "dense"]
 
 EffectiveKernel: TypeAlias = Callable[[Any], Any]
 """Returns the array that a layer convolves with; None for the kernel of the layer's class."""
@@ -29,10 +28,7 @@ class Kernel:
 
     Attributes:
         attribute: Such as ``"kernel"`` or ``"cell.kernel"``.
-        order: The axes after the spatial ones: ``(channels, filters)`` for a convolution,
-            ``(filters, channels)`` for a transposed one, ``(channels, multiplier)`` for a depthwise
-            one, whose filters have one channel each. The axes of a Dense layer are
-            ``(inputs, filters)``.
+        order: The axes after the spatial ones: see ``keras_kernels.KernelAttribute``.
         bias: The attribute of the bias of its filters, or None.
         compute: Computes the kernel of a layer if it is not a weight of the layer; else None.
     """
@@ -51,28 +47,9 @@ class Kernel:
         return None if self.bias is None else weight_of(layer, self.bias)
 
 
-_K = keras.layers
-_CONVOLUTIONS: tuple[tuple[tuple[type, ...], tuple[Kernel, ...]], ...] = (
-    (
-        (_K.Conv1DTranspose, _K.Conv2DTranspose, _K.Conv3DTranspose),
-        (Kernel("kernel", "transposed", "bias"),),
-    ),
-    ((_K.DepthwiseConv1D, _K.DepthwiseConv2D), (Kernel("kernel", "depthwise", "bias"),)),
-    (
-        (_K.SeparableConv1D, _K.SeparableConv2D),
-        (
-            Kernel("depthwise_kernel", "depthwise", None),
-            Kernel("pointwise_kernel", "convolution", "bias"),
-        ),
-    ),
-    (
-        (_K.ConvLSTM1D, _K.ConvLSTM2D, _K.ConvLSTM3D),
-        (
-            Kernel("cell.kernel", "convolution", "cell.bias"),
-            Kernel("cell.recurrent_kernel", "convolution", None),
-        ),
-    ),
-    ((_K.Conv1D, _K.Conv2D, _K.Conv3D), (Kernel("kernel", "convolution", "bias"),)),
+_CONVOLUTIONS: tuple[tuple[type, tuple[Kernel, ...]], ...] = tuple(
+    (getattr(keras.layers, name), tuple(Kernel(*kernel) for kernel in kernels))
+    for name, kernels in KERNELS_OF_CLASS.items()
 )
 _DENSE = (Kernel("kernel", "dense", "bias"),)
 
@@ -111,7 +88,7 @@ class KernelFinder:
 
     def overrides_call(self, layer: Any) -> bool:
         """Whether a user's subclass of a convolution may convolve with another array."""
-        known = _known_kernels(layer) or isinstance(layer, _K.Dense)
+        known = _known_kernels(layer) or isinstance(layer, keras.layers.Dense)
         if not known or self.has_effective_kernel(layer):
             return False
         own = [each for each in type(layer).__mro__ if not is_of_keras(each)]
@@ -147,7 +124,7 @@ def _by_layer(layer: Any) -> Any:
 
 
 def _known_kernels(layer: Any) -> tuple[Kernel, ...]:
-    return next((found for classes, found in _CONVOLUTIONS if isinstance(layer, classes)), ())
+    return next((found for cls, found in _CONVOLUTIONS if isinstance(layer, cls)), ())
 
 
 def _own_kernel(layer: Any) -> tuple[Kernel, ...]:

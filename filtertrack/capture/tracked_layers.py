@@ -3,16 +3,16 @@
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 
 from filtertrack.capture.dense_images import DenseImages, check_inputs
 from filtertrack.capture.initial_weights import InitialWeights
+from filtertrack.capture.keras_kernels import axes_letters, per_axis
+from filtertrack.capture.kernel_axes import CanonicalAxes, canonical_axes
 from filtertrack.capture.layer_kernels import (
-    AxisOrder,
     EffectiveKernel,
     Kernel,
     KernelFinder,
@@ -28,8 +28,6 @@ from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, safe_names
 
 _log = logging.getLogger("filtertrack")
-
-_AxesAndShape: TypeAlias = tuple[tuple[int, ...], tuple[int, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +155,11 @@ class TrackedLayers:
                 wanted[source.info.bias] = (source.layer, str(source.kernel.bias))
         return self._initial.arrays(wanted)
 
-    def read(self) -> dict[str, np.ndarray]:
-        """Copy every tracked kernel and bias to the host.
+    def read(self, infos: Collection[LayerInfo] | None = None) -> dict[str, np.ndarray]:
+        """Copy tracked kernels and biases to the host.
+
+        Args:
+            infos: Those of ``infos`` to copy; None for all.
 
         Returns:
             Member name (such as ``"conv1/kernel"``) to a copy: on some backends Keras returns a
@@ -166,6 +167,8 @@ class TrackedLayers:
         """
         arrays = {}
         for source in self._sources:
+            if infos is not None and source.info not in infos:
+                continue
             arrays[source.info.kernel] = self._copied_kernel(source)
             if source.info.bias:
                 arrays[source.info.bias] = copied(source.kernel.bias_of(source.layer))
@@ -354,9 +357,12 @@ def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source
         axes=axes,
         shape=shape,
         dtype=keras.backend.standardize_dtype(weight.dtype),
-        strides=_per_axis(getattr(convolution, "strides", 1), len(kernel_shape) - 2),
-        dilation=_per_axis(getattr(convolution, "dilation_rate", 1), len(kernel_shape) - 2),
+        strides=per_axis(getattr(convolution, "strides", 1), len(kernel_shape) - 2),
+        dilation=per_axis(getattr(convolution, "dilation_rate", 1), len(kernel_shape) - 2),
         data_format=getattr(owner.image or convolution, "data_format", None) or "channels_last",
+        padding=str(getattr(convolution, "padding", "")),
+        groups=int(getattr(convolution, "groups", 1)),
+        activation=_name_of(getattr(convolution, "activation", None)),
         trainable=bool(layer.trainable),
         image=owner.image[:3] if owner.image else (),
     )
@@ -365,34 +371,19 @@ def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source
     return _Source(info, layer, kernel, variable)
 
 
-def _per_axis(value: Any, count: int) -> tuple[int, ...]:
-    return tuple(map(int, value)) if isinstance(value, (tuple, list)) else (int(value),) * count
+def _name_of(activation: Any) -> str:
+    """Return the name of an activation function; empty for None."""
+    if activation is None:
+        return ""
+    return printable(str(getattr(activation, "__name__", type(activation).__name__)))[:200]
 
 
-def _axes_and_shape(owner: Candidate, kernel: Kernel, weight: Any) -> _AxesAndShape:
+def _axes_and_shape(owner: Candidate, kernel: Kernel, weight: Any) -> CanonicalAxes:
     """Return the axes and the shape of a layer's kernel after a check of its axes."""
     kernel_shape = tuple(int(n) for n in getattr(weight, "shape", ()))
     if owner.image is not None:
         check_inputs(owner.path, kernel_shape, owner.image)
         height, width, channels, _ = owner.image
-        return (1, 0), (kernel_shape[1], height, width, channels)
+        return CanonicalAxes((1, 0), (kernel_shape[1], height, width, channels))
     check_axes(owner.path, weight)
-    return _canonical_axes(kernel_shape, kernel.order)
-
-
-def _canonical_axes(kernel_shape: tuple[int, ...], order: AxisOrder) -> _AxesAndShape:
-    """Return the axes and the shape that make ``(filters, height, width, channels)``.
-
-    A 1-D kernel becomes one row high; the slices of a 3-D kernel are placed side by side.
-    """
-    space = len(kernel_shape) - 2
-    filters, channels = {
-        "convolution": ((space + 1,), (space,)),
-        "transposed": ((space,), (space + 1,)),
-        "depthwise": ((space, space + 1), ()),
-    }[order]
-    down, across = {1: ((), (0,)), 2: ((0,), (1,)), 3: ((1,), (0, 2))}[space]
-    groups = (filters, down, across, channels)
-    sizes = [prod(kernel_shape[axis] for axis in group) for group in groups]
-    axes = tuple(axis for group in groups for axis in group)
-    return axes, (sizes[0], sizes[1], sizes[2], sizes[3])
+    return canonical_axes(axes_letters(kernel.order, len(kernel_shape)), kernel_shape)
