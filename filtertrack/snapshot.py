@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Self
@@ -21,6 +21,8 @@ _MOST_AXES = 32
 _MOST_WEIGHTS, _MOST_WITHOUT_WEIGHTS = 1 << 40, 1 << 16
 """Maximum number of weights of a kernel; of one without weights, the product of the other sizes."""
 _AXES_IN_3D = 5
+_MOST_CHANNELS, _LARGEST_PAD, _MOST_PREPROCESSING = 4096, 1 << 16, 64
+"""Maxima of a preprocessing: numbers for channels, zeros at one side, and steps."""
 _MOST_STEPS = 10**12
 """Steps, epochs and batches are smaller: the name of a snapshot's file has twelve digits."""
 _MOST_METRICS, _LONGEST_METRIC, _LONGEST_NOTE = 4096, 200, 100
@@ -109,6 +111,40 @@ def _shortened(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """One step from a model's input to the input of its first convolution.
+
+    Attributes:
+        scale: What the values are multiplied by: one number, or one for each channel.
+        offset: What is added then: one number, or one for each channel.
+        pads: Zeros added before and after along each spatial axis; empty for none.
+
+    Raises:
+        FiltertrackError: If the fields are no such numbers.
+    """
+
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    pads: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check all fields, which may come from a file."""
+        try:
+            factors = [tuple(map(float, values)) for values in (self.scale, self.offset)]
+            pads = tuple((int(before), int(after)) for before, after in self.pads)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FiltertrackError(f"a layer's preprocessing does not fit: {error}") from error
+        few = all(0 < len(values) <= _MOST_CHANNELS for values in factors) and len(pads) <= 3
+        if not few or not all(math.isfinite(n) for values in factors for n in values):
+            raise FiltertrackError("a layer's preprocessing: expected a few finite numbers")
+        if not all(0 <= n <= _LARGEST_PAD for pad in pads for n in pad):
+            raise FiltertrackError(f"a layer's preprocessing: expected small pads, got {pads}")
+        object.__setattr__(self, "scale", factors[0])
+        object.__setattr__(self, "offset", factors[1])
+        object.__setattr__(self, "pads", pads)
+
+
+@dataclass(frozen=True, slots=True)
 class LayerInfo:
     """The description of a tracked kernel: its layer, its name in a file, and its axes.
 
@@ -135,6 +171,8 @@ class LayerInfo:
             known or has another form.
         groups: The number of groups of a convolution.
         activation: The name of the layer's activation function; empty if it is not known.
+        preprocessing: The steps from the model's input to the layer's; None if it is not known, or
+            if the layer's input is the output of another layer with weights.
 
     Raises:
         FiltertrackError: If the fields contradict each other.
@@ -157,6 +195,7 @@ class LayerInfo:
     padding: str = ""
     groups: int = 1
     activation: str = ""
+    preprocessing: tuple[Preprocessing, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check all fields, which may come from a file."""
@@ -190,6 +229,13 @@ class LayerInfo:
                 raise FiltertrackError(
                     f"layer {self.name}: expected whole numbers, got {numbers!r:.300}"
                 )
+        steps = self.preprocessing
+        if steps is not None and not (
+            type(steps) is tuple
+            and len(steps) <= _MOST_PREPROCESSING
+            and all(isinstance(step, Preprocessing) for step in steps)
+        ):
+            raise FiltertrackError(f"layer {self.name}: preprocessing: got {steps!r:.300}")
         if type(self.trainable) is not bool:
             raise FiltertrackError(
                 f"layer {self.name}: trainable: expected true or false, got {self.trainable!r:.300}"
@@ -281,6 +327,8 @@ class LayerInfo:
         ``image`` can read.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.preprocessing is not None:
+            values["preprocessing"] = [asdict(step) for step in self.preprocessing]
         if not self.image:
             del values["image"]
             return values
@@ -296,11 +344,22 @@ class LayerInfo:
         try:
             known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
             lists = {key: tuple(v) for key, v in known.items() if isinstance(v, (list, tuple))}
+            steps = known.get("preprocessing")
+            if steps is not None:
+                lists["preprocessing"] = tuple(_preprocessing(step) for step in steps)
             if lists.get("image"):
                 lists["shape"] = (*lists["shape"][:1], *lists["image"])
             return cls(**{**known, **lists})
         except (TypeError, AttributeError, KeyError) as error:
             raise FiltertrackError(f"a layer's description does not fit: {error}") from error
+
+
+def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
+    """Create one from plain values; unknown fields are ignored."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"expected a step of preprocessing, got {values!r:.100}")
+    known = {f.name: values[f.name] for f in fields(Preprocessing) if f.name in values}
+    return Preprocessing(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, LayerInfo, Moment
-from filtertrack.snapshot import describe, safe_names, total_bytes
+from filtertrack.snapshot import Preprocessing, describe, safe_names, total_bytes
 
 SAFE = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
 JSON = st.recursive(
@@ -276,3 +277,37 @@ def test_total_bytes(conv_info):
     sizes = {"float16": 2, "bfloat16": 4, "float32": 4, "float64": 8, "int8": 1}
     for dtype, size in sizes.items():
         assert total_bytes([conv_info(dtype=dtype)] * 2) == 2 * 36 * size
+
+
+def test_preprocessing_survives_the_manifest(conv_info):
+    """Unknown fields of a step are ignored."""
+    steps = (Preprocessing((0.5,), (1.0, 2.0, 3.0)), Preprocessing(pads=((1, 2), (0, 3))))
+    info = replace(conv_info(), preprocessing=steps, padding="same", groups=2, activation="relu")
+    values = json.loads(json.dumps(info.to_dict()))
+    values["preprocessing"][0]["later"] = 1
+    assert LayerInfo.from_dict(values) == info
+    assert LayerInfo.from_dict(conv_info().to_dict()).preprocessing is None
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        3,
+        "pads",
+        [1],
+        [{"scale": []}],
+        [{"scale": [float("inf")]}],
+        [{"offset": ["a"]}],
+        [{"scale": 2.0}],
+        [{"scale": [1.0] * 5000}],
+        [{"pads": [[1, 2]] * 4}],
+        [{"pads": [[-1, 2]]}],
+        [{"pads": [[1, 1 << 40]]}],
+        [{"pads": [[1, 2, 3]]}],
+        [{}] * 100,
+    ],
+    ids=[f"{n}" for n in range(13)],
+)
+def test_invalid_preprocessing_is_an_error(conv_info, steps):
+    with pytest.raises(FiltertrackError):
+        LayerInfo.from_dict({**conv_info().to_dict(), "preprocessing": steps})

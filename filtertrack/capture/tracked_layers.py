@@ -1,7 +1,7 @@
 """The tracked layers of one Keras model: described once, their kernels copied at each snapshot."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from filtertrack.capture.dense_images import DenseImages, check_inputs
 from filtertrack.capture.initial_weights import InitialWeights
 from filtertrack.capture.keras_kernels import axes_letters, per_axis
 from filtertrack.capture.kernel_axes import CanonicalAxes, canonical_axes
+from filtertrack.capture.layer_inputs import preprocessing_of
 from filtertrack.capture.layer_kernels import (
     EffectiveKernel,
     Kernel,
@@ -25,7 +26,7 @@ from filtertrack.capture.layer_kernels import (
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers, is_function
 from filtertrack.errors import FiltertrackError, listed, printable
-from filtertrack.snapshot import LayerInfo, safe_names
+from filtertrack.snapshot import LayerInfo, Preprocessing, safe_names
 
 _log = logging.getLogger("filtertrack")
 
@@ -279,10 +280,33 @@ class TrackedLayers:
             for kernel, path in self._kernel_paths(owner)
         ]
         names = safe_names(path for _, _, path, _ in kernels)
+        parents = self._parents()
         return tuple(
-            _source(owner, kernel, name, member)
+            _source(owner, kernel, name, member, self._preprocessing(owner, kernel, parents))
             for name, (owner, member, _, kernel) in zip(names, kernels, strict=True)
         )
+
+    def _parents(self) -> dict[int, Any]:
+        """Return the layer that holds each layer, by the ``id`` of the held one."""
+        layers = dict(self._walk())
+        parents = {}
+        for path, layer in layers.items():
+            above = path
+            while above and (above == path or above not in layers):
+                above = above.rpartition("/")[0]
+            parents[id(layer)] = layers.get(above, self._model)
+        return parents
+
+    def _preprocessing(
+        self, owner: Candidate, kernel: Kernel, parents: Mapping[int, Any]
+    ) -> tuple[Preprocessing, ...] | None:
+        """Return the steps before a convolution; None unless they are known."""
+        is_first = kernel is self._kernels(owner)[0]
+        recurrent = kernel.attribute.startswith("cell.")
+        own = kernel.compute is not None or self._finder.overrides_call(owner.layer)
+        if not owner.convolution or not is_first or recurrent or own:
+            return None
+        return preprocessing_of(self._model, owner.layer, parents)
 
     def _kernel_paths(self, owner: Candidate) -> Iterator[tuple[Kernel, str]]:
         """Yield a layer's kernels, each with a path: the layer's own path if it has one kernel."""
@@ -340,7 +364,13 @@ def _last(attribute: str) -> str:
     return attribute.rpartition(".")[2]
 
 
-def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source:
+def _source(
+    owner: Candidate,
+    kernel: Kernel,
+    name: str,
+    member: str,
+    preprocessing: tuple[Preprocessing, ...] | None,
+) -> _Source:
     """Describe one kernel of a built layer."""
     layer, weight = owner.layer, kernel.of(owner.layer)
     kernel_shape = tuple(int(n) for n in weight.shape)
@@ -360,15 +390,23 @@ def _source(owner: Candidate, kernel: Kernel, name: str, member: str) -> _Source
         strides=per_axis(getattr(convolution, "strides", 1), len(kernel_shape) - 2),
         dilation=per_axis(getattr(convolution, "dilation_rate", 1), len(kernel_shape) - 2),
         data_format=getattr(owner.image or convolution, "data_format", None) or "channels_last",
-        padding=str(getattr(convolution, "padding", "")),
+        padding=_padding_of(convolution),
         groups=int(getattr(convolution, "groups", 1)),
         activation=_name_of(getattr(convolution, "activation", None)),
         trainable=bool(layer.trainable),
         image=owner.image[:3] if owner.image else (),
+        preprocessing=preprocessing,
     )
     same_name = (v for v in layer.variables if v.name == _last(kernel.attribute))
     variable = next((v for v in same_name if tuple(v.shape) == kernel_shape), None)
     return _Source(info, layer, kernel, variable)
+
+
+def _padding_of(convolution: Any) -> str:
+    """Return the padding of a convolution; empty if its output is padded as well."""
+    if getattr(convolution, "output_padding", None) is not None:
+        return ""
+    return str(getattr(convolution, "padding", ""))
 
 
 def _name_of(activation: Any) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
+from filtertrack.storage.layer_responses import activated, responses
 from filtertrack.storage.local_files import damaged_file, is_temporary
 from filtertrack.storage.npz import ArrayReader, write_arrays
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of, remove_files
@@ -236,6 +237,42 @@ class Run:
         """
         info = self.layer(layer)
         return self._read(step, [bias_of(info)])[info.bias] if info.bias else None
+
+    def responses(
+        self, layer: str, step: int, images: np.ndarray, *, activation: bool = False
+    ) -> np.ndarray:
+        """Return what a first convolution computes of images at one step: its feature maps.
+
+        It is the dot product of each filter with the images at each position, plus the bias. Only
+        numpy is needed. Dropout and random augmentation before the layer do nothing, as outside of
+        training.
+
+        Args:
+            layer: A key of ``layers``. Its input must be the model's input, or a known
+                preprocessing of it (``Rescaling``, ``Normalization``, ``ZeroPadding``).
+            step: One of ``steps``.
+            images: As the model takes them: an array of shape ``(images, height, width,
+                channels)``; without height for 1-D layers, with depth before it for 3-D ones, and
+                with channels in second place for a layer of ``channels_first``.
+            activation: Apply the layer's activation function as well.
+
+        Returns:
+            ``float32`` array of shape ``(images, height, width, filters)``.
+
+        Raises:
+            FiltertrackError: If there is no such layer or step, its input or its padding is not
+                known, the images do not fit it, or the file is damaged.
+
+        Example:
+            >>> run = Run("runs/demo")  # doctest: +SKIP
+            >>> run.responses("conv1", 0, photographs).shape  # doctest: +SKIP
+            (4, 64, 64, 48)
+        """
+        info = self.layer(layer)
+        arrays = self._read(step, weights_of([info]))
+        kernels = info.canonical(arrays[info.kernel])
+        outputs = responses(info, kernels, arrays[info.bias] if info.bias else None, images)
+        return activated(info, outputs) if activation else outputs
 
     def moment(self, step: int) -> Moment:
         """Return a snapshot's moment, with its metrics; no weights are read.

@@ -1,0 +1,161 @@
+"""Responses of a stored layer to images: from its kernel, its bias and its description."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from filtertrack.errors import FiltertrackError, listed
+from filtertrack.measures.activations import ACTIVATIONS, activate
+from filtertrack.measures.convolution import Pads, convolve, convolve_transposed, same_pads
+from filtertrack.snapshot import LayerInfo, Preprocessing
+
+_SPACES = {1: "width", 2: "height, width", 3: "depth, height, width"}
+
+
+def responses(
+    info: LayerInfo, kernels: np.ndarray, bias: np.ndarray | None, images: np.ndarray
+) -> np.ndarray:
+    """Return what a layer computes of images, before its activation function.
+
+    Args:
+        info: The layer; its input must be the model's, or a known preprocessing of that.
+        kernels: Its filters: ``(filters, height, width, channels)``.
+        bias: A number for each filter; None for none.
+        images: As the model takes them: ``(images, height, width, channels)``, with one or three
+            spatial axes for 1-D and 3-D kernels; in the layer's data format.
+
+    Returns:
+        ``float32`` array of shape ``(images, height, width, filters)``.
+
+    Raises:
+        FiltertrackError: If the layer's input is not known, or images do not fit.
+    """
+    if info.preprocessing is None:
+        raise FiltertrackError(
+            f"layer {info.name}: its input is not the model's input or a known preprocessing of "
+            f"it, so its responses do not follow from its kernel; choose the first convolution"
+        )
+    axes = len(info.kernel_shape) - 2
+    pixels = _channels_last(info, images, axes).astype(np.float32, copy=False)
+    for step in info.preprocessing:
+        pixels = _preprocessed(pixels, step)
+    filters = _with_space(info, kernels, axes)
+    _check_channels(info, filters, pixels)
+    try:
+        outputs = _outputs(info, filters, pixels)
+    except ValueError as error:
+        raise FiltertrackError(f"layer {info.name}: {error}") from error
+    return outputs if bias is None else outputs + np.asarray(bias, np.float32).reshape(-1)
+
+
+def activated(info: LayerInfo, outputs: np.ndarray) -> np.ndarray:
+    """Return outputs of a layer after its activation function.
+
+    Raises:
+        FiltertrackError: If the function is not known.
+    """
+    if info.activation not in ACTIVATIONS:
+        raise FiltertrackError(
+            f"layer {info.name}: its activation {info.activation or 'function'!r} is not known "
+            f"here; known are {listed(list(ACTIVATIONS), most=30)}"
+        )
+    return activate(outputs, info.activation)
+
+
+def _channels_last(info: LayerInfo, images: np.ndarray, axes: int) -> np.ndarray:
+    images = np.asarray(images)
+    first = info.data_format == "channels_first"
+    if images.ndim != axes + 2 or images.dtype.kind not in "buif":
+        layout = f"channels, {_SPACES[axes]}" if first else f"{_SPACES[axes]}, channels"
+        raise FiltertrackError(
+            f"images: expected numbers of shape (images, {layout}) for layer {info.name}, got "
+            f"{images.dtype} of shape {images.shape}"
+        )
+    last: np.ndarray = np.moveaxis(images, 1, -1) if first else images
+    return last
+
+
+def _preprocessed(images: np.ndarray, step: Preprocessing) -> np.ndarray:
+    if step.pads:
+        return np.pad(images, [(0, 0), *step.pads, (0, 0)])
+    scaled: np.ndarray = images.astype(np.float64) * np.array(step.scale) + np.array(step.offset)
+    return scaled.astype(np.float32)
+
+
+def _with_space(info: LayerInfo, kernels: np.ndarray, axes: int) -> np.ndarray:
+    """Return filters with all spatial axes: ``(filters, *space, channels)``."""
+    if axes == 1:
+        return kernels[:, 0]
+    if axes == 2:
+        return kernels
+    filters, height, width, channels = kernels.shape
+    apart = kernels.reshape(filters, height, info.slices, width // info.slices, channels)
+    return apart.transpose(0, 2, 1, 3, 4)
+
+
+def _check_channels(info: LayerInfo, filters: np.ndarray, pixels: np.ndarray) -> None:
+    of_group = filters.shape[-1]
+    expected = of_group * info.groups if not _is_depthwise(info) else None
+    if expected is not None and pixels.shape[-1] != expected:
+        raise FiltertrackError(
+            f"images: layer {info.name} takes {expected} channels, got {pixels.shape[-1]}"
+        )
+
+
+def _outputs(info: LayerInfo, filters: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    space, sides = pixels.shape[1:-1], filters.shape[1:-1]
+    strides, dilation = _per_axis(info.strides, space), _per_axis(info.dilation, space)
+    if _is_transposed(info):
+        crops = _crops(info, sides, strides, dilation)
+        return convolve_transposed(pixels, filters, strides=strides, dilation=dilation, crops=crops)
+    pads = _pads(info, space, sides, strides, dilation)
+    return convolve(pixels, filters, strides=strides, dilation=dilation, pads=pads)
+
+
+def _per_axis(numbers: Sequence[int], space: Sequence[int]) -> tuple[int, ...]:
+    return tuple(numbers) or (1,) * len(space)
+
+
+def _pads(
+    info: LayerInfo,
+    space: Sequence[int],
+    sides: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+) -> Pads:
+    if info.padding == "same":
+        return same_pads(space, sides, strides, dilation)
+    if info.padding == "causal":
+        return [(dilation[0] * (sides[0] - 1), 0)]
+    if info.padding == "valid":
+        return [(0, 0)] * len(space)
+    raise FiltertrackError(
+        f"layer {info.name}: its padding is not known, which the responses depend on"
+    )
+
+
+def _crops(
+    info: LayerInfo, sides: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+) -> Pads:
+    """Return what a transposed convolution leaves out: ``same`` gives stride times the pixels."""
+    crops = []
+    for side, stride, apart in zip(sides, strides, dilation, strict=True):
+        reach = (side - 1) * apart + 1
+        if info.padding == "valid":
+            crops.append((0, min(0, reach - stride)))
+        else:
+            before = max(0, reach - stride) // 2
+            crops.append((before, reach - stride - before))
+    return crops
+
+
+def _is_transposed(info: LayerInfo) -> bool:
+    """Whether the kernel of a layer of Keras has its filters before its channels."""
+    return info.axes[0] == len(info.axes) - 2 and not _is_depthwise(info)
+
+
+def _is_depthwise(info: LayerInfo) -> bool:
+    """Whether the first two axes, channels and filters per channel, make the filters."""
+    last = len(info.axes) - 1
+    return info.axes[:2] == (last - 1, last) and math.prod(info.kernel_shape[-2:]) == info.filters
