@@ -68,16 +68,18 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
     return "".join(_ASCII.get(character, "?") for character in missing), error.end
 
 
+_PACE = ("fps", "seconds", "time", "between", "hold", "loop", "columns", "size", "huge")
+
+
 def _animate(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.animation import animate  # noqa: PLC0415 - keeps --help fast
     from filtertrack.outputs.frame_sequence import FrameSequence  # noqa: PLC0415
 
-    pace = ("fps", "seconds", "time", "between", "hold", "loop")
     run = _open_run(arguments.run)
     compare = None if arguments.compare is None else _open_run(arguments.compare)
     options = {
         **_picture_options(arguments),
-        **_selected(arguments, (*pace, "columns", "size", "huge", "big", "one_scale", "match")),
+        **_selected(arguments, (*_PACE, "big", "one_scale", "match")),
         "compare": compare,
     }
     output = _output_file(arguments.output, run, "evolution.gif", animate, options)
@@ -86,6 +88,24 @@ def _animate(arguments: argparse.Namespace) -> int:
     print(printable(str(written)))
     if FrameSequence.of(written.path):
         print(f"{counted(written.frames, 'pictures')}, numbered from 0; for a video: -o FILE.mp4")
+    return 0
+
+
+def _responses(arguments: argparse.Namespace) -> int:
+    from filtertrack.outputs.animation import animate  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415
+    from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
+
+    run = _open_run(arguments.run)
+    options = {**_picture_options(arguments), **_selected(arguments, _PACE)}
+    layer = select_from_run(run, layers=arguments.layers, steps=run.steps[-1:]).layers[0]
+    pictures = read_pictures(
+        arguments.images, run.layer(layer), side=arguments.side, values=arguments.values
+    )
+    output = _output_file(arguments.output, run, "responses.gif", animate, options)
+    with _progress_bar("drawing") as progress:
+        written = animate(run, output, progress=progress, responses=pictures, **options)
+    print(printable(str(written)))
     return 0
 
 
@@ -316,6 +336,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "animate": _animate,
     "filmstrip": _filmstrip,
+    "responses": _responses,
     "measure": _measure,
     "view": _view,
     "info": _info,

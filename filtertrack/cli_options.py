@@ -65,6 +65,30 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_responses(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Animate what a first convolution's filters answer to: beside each picture the filters, "
+        "and the dot product of each with the picture at every position (blue is negative, red "
+        "positive), over training."
+    )
+    group = _add_picture_options(parser, "responses.gif", "dark")
+    group.add_argument(
+        "--images", nargs="+", required=True, metavar="FILE", help="pictures: PNG, JPEG and others"
+    )
+    group.add_argument(
+        "--side", type=int, default=128, metavar="PIXELS", help="longer side, at most (%(default)d)"
+    )
+    group.add_argument(
+        "--values",
+        type=two_numbers,
+        metavar="LOW,HIGH",
+        help="the values of black and white that the model takes (0,255 if it rescales them; "
+        "else 0,1)",
+    )
+    _add_sizes(group)
+    _add_pace(parser)
+
+
 def _add_animate(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Turn a run's snapshots into an animation: GIF, animated PNG, WebP, MP4 or WebM, as the "
@@ -84,6 +108,11 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the story of one filter (--filters 5 --big): its measures and label, over time",
     )
+    _add_sizes(group)
+    _add_pace(parser)
+
+
+def _add_sizes(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--columns", type=int, metavar="N", help="filters in a row")
     group.add_argument(
         "--size",
@@ -91,6 +120,10 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="longer side of all grids (640; for several up to 1280)",
     )
+
+
+def _add_pace(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how fast an animation goes."""
     from filtertrack.outputs.animation_pace import TIMES  # noqa: PLC0415 - for this command only
 
     pace = parser.add_argument_group("how fast it goes")
@@ -167,6 +200,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "animate": ("make an animation of a run's filters", _add_animate),
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
+    "responses": ("animate what filters answer to in pictures", _add_responses),
     "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
     "view": ("open TensorBoard with the filters in front", _add_view),
     "info": ("say what a run holds", _add_run),
@@ -280,7 +314,7 @@ def two_numbers(text: str) -> tuple[float, float]:
         first, second = map(float, text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected two numbers of seconds such as 1,2, got {text!r}"
+            f"expected two numbers such as 1,2, got {text!r}"
         ) from None
     return first, second
 

@@ -1,17 +1,21 @@
-"""Draw the pictures of README.md and docs/measures.md: ``make docs-pictures``.
+"""Draw the pictures of README.md, docs/measures.md and docs/responses.md: ``make docs-pictures``.
 
 They show the runs of ``demo.py`` and ``digits.py``; the numbers in the captions are measured from
 the demo's.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
+from skimage import data
 
 from filtertrack import Run, animate, filmstrip, measure, measures, plot_trajectories
 from filtertrack.outputs.matplotlib_figure import PaperFigure, figure_settings
@@ -42,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     evolution = options.docs / "evolution.gif"
     print(animate(run, evolution, layers="conv1", order="label", outline=True))
     print(animate(options.digits, options.docs / "digits.gif", layers="conv1"))
+    for file in responses_before_and_after(run, options.docs):
+        print(file)
     measured = measure(run)
     plot_trajectories(measured, options.docs / "trajectories.png")
     print(options.docs / "trajectories.png")
@@ -55,6 +61,25 @@ def filmstrip_of_some(run: Run, target: Path, count: int = 8) -> Path:
     chosen = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
     filmstrip(run, target, layers="conv1", filters=chosen, width="17cm", dpi=150)
     return target
+
+
+def responses_before_and_after(run: Run, folder: Path, count: int = 16) -> list[Path]:
+    """Draw what evenly spaced filters answer to in a photograph, before and after training."""
+    end = run.kernels("conv1", run.steps[-1])
+    ordered = arrange("label", end, end)
+    chosen = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
+    photograph = Image.fromarray(data.chelsea()).reduce(3).crop((30, 0, 130, 100))
+    pixels = np.asarray(photograph, np.float32)
+    standard = (pixels - pixels.mean(axis=(0, 1))) / pixels.std()
+    written = []
+    with TemporaryDirectory() as temporary:
+        frames = Path(temporary, "frames", "%04d.png")
+        ends = [run.steps[0], run.steps[-1]]
+        animate(run, frames, layers="conv1", steps=ends, filters=chosen, responses=[standard])
+        for number, name in [(0, "before"), (1, "after")]:
+            written.append(folder / f"responses-{name}.png")
+            shutil.copy(str(frames) % number, written[-1])
+    return written
 
 
 def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:

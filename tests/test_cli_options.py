@@ -135,7 +135,7 @@ def test_an_invalid_number_names_the_expected_form(capsys):
     """The message does not name a function of the package."""
     for option, value, expected in (
         ("--steps", "1..5", "expected numbers and ranges such as 0,1,5-20, got '1..5'"),
-        ("--hold", "1", "expected two numbers of seconds such as 1,2, got '1'"),
+        ("--hold", "1", "expected two numbers such as 1,2, got '1'"),
     ):
         with pytest.raises(SystemExit):
             main(["animate", "run", option, value])

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,21 @@ def test_animate_writes_into_the_run_by_default(run, capsys):
     assert not printed.err
     with Image.open(run.path / "evolution.gif") as gif:
         assert gif.n_frames == 3
+
+
+def test_responses_shows_pictures_beside_filters_and_maps(make_run, conv_info, tmp_path, capsys):
+    """Pictures may have different sizes; the file has a frame for each snapshot."""
+    info = replace(conv_info(kernel_shape=(5, 5, 3, 6)), preprocessing=(), padding="same")
+    run, files = make_run(info), [tmp_path / "a.png", tmp_path / "b.jpg"]
+    Image.new("RGB", (40, 30), "red").save(files[0])
+    Image.new("L", (300, 200)).save(files[1])
+    command = ["responses", str(run.path), "--images", *map(str, files), "--side", "64"]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"{run.path}/responses.gif\n"
+    with Image.open(run.path / "responses.gif") as gif:
+        assert gif.n_frames == 3
+    assert main([*command[:3], str(tmp_path / "none.png")]) == 2
+    assert "cannot read the picture" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.outputs.animation_pace import Pace, Time
 from filtertrack.outputs.frame_sequence import FrameSequence, FrameSequenceWriter
@@ -98,6 +100,7 @@ def animate(
     size: int | None = None,
     columns: int | None = None,
     big: bool = False,
+    responses: np.ndarray | Sequence[np.ndarray] | None = None,
     fps: float = 10.0,
     seconds: float | None = None,
     time: Time = "snapshot",
@@ -123,8 +126,8 @@ def animate(
             such as ``frames/%04d.png`` makes a PNG file for each frame, from ``0000.png`` on,
             without their durations; the folder is created, and all files are written or none. A
             file with a higher number is an error, as it would be taken for a frame. None for
-            ``evolution.gif`` in the run's folder, with the options that are not the defaults in its
-            name, such as ``evolution-conv2-delta.gif``.
+            ``evolution.gif`` (``responses.gif``) in the run's folder, with the options that are not
+            the defaults in its name, such as ``evolution-conv2-delta.gif``.
         layers: A layer, or several, each with its own grid. None for the first that has changed.
         compare: A second run, or its folder, drawn beside the first: the same layers at the same
             steps, each run on its own scale and in its own order.
@@ -168,6 +171,11 @@ def animate(
         columns: Filters in a row; None to choose.
         big: Tell the story of one filter, such as with ``filters=[5]``: its drift and roughness are
             in the caption, and ``outline`` is on, which tells its label.
+        responses: Images as the model takes them, an array of shape ``(images, height, width,
+            channels)`` or a list of images: for each one a row with the picture, the filters, and
+            what they answer: the dot product with the picture at each position, bias included,
+            before the activation function. For a first convolution: see ``Run.responses``. Large
+            responses are shrunk; each block shows its value of largest magnitude.
         fps: Snapshots a second, on average.
         seconds: Duration of the animation; ``fps`` is then ignored.
         time: Spacing of the snapshots: ``"snapshot"`` (equal), ``"epoch"`` (by the training between
@@ -198,7 +206,8 @@ def animate(
     compare = None if compare is None else open_run(compare)
     given = locals()
     if output is None:
-        output = default_output(run.path, "evolution.gif", animate, given)
+        name = "evolution.gif" if given.pop("responses") is None else "responses.gif"
+        output = default_output(run.path, name, animate, given)
     target = Path(output)
     sequence = FrameSequence.of(target)
     if sequence is None:
@@ -239,6 +248,7 @@ def animate(
             one_scale=one_scale,
             match=match,
             big=big,
+            responses=responses,
         )
         if size is not None and frames.side > size:
             raise FiltertrackError(

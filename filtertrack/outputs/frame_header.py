@@ -93,19 +93,27 @@ class FrameHeader:
         return np.concatenate([caption, self.legend.draw(counts)])
 
 
-def headline(selection: RunSelection, layers: Sequence[LayerCells], further: Sequence[str]) -> str:
-    """Name the layer or the run, what its only grid shows, and the scale; add further phrases."""
+def headline(
+    selection: RunSelection, first: LayerCells, further: Sequence[str], *, alone: bool
+) -> str:
+    """Name the layer or the run, what its only grid shows, and the scale; add further phrases.
+
+    Args:
+        selection: The layers and steps.
+        first: The first grid of filters.
+        further: Phrases to add.
+        alone: Whether it is the only grid.
+    """
     if len(selection.layers) == 1:
         words = [selection.layers[0]]
     else:
         runs = selection.runs
         words = ["two runs" if len(runs) > 1 else runs[0].path.absolute().name]
-    first = layers[0]
     if len(selection.layers) == 1:
         words += [f"filter {first.numbers[0]}"] if len(first.numbers) == 1 else []
         explained = first.explained if len(selection.runs) == 1 else None
         words += describe_cells(first.look, first.info, first.view, explained)
-    if len(layers) == 1 and (first.look.delta or first.view.kind == "curve"):
+    if alone and (first.look.delta or first.view.kind == "curve"):
         words.append(part_text(first))
     words += further
     return " · ".join(printable(cut(word, _LONGEST_NAME)) for word in words)
@@ -147,7 +155,7 @@ def grid_titles(selection: RunSelection, grids: Sequence[Grid]) -> list[GridTitl
     names = [""]
     if len(selection.runs) > 1:
         names = _short_names([run.path.absolute() for run in selection.runs])
-    both = len({grid.layer.look.delta for grid in grids}) > 1
+    both = len({(grid.layer.look.delta, grid.layer.name) for grid in grids}) > 1
     titles = []
     for layer, run in grids:
         several, told = len(selection.layers) > 1, both or bool(layer.look.delta)

@@ -17,10 +17,12 @@ from filtertrack.outputs.filter_story import check_single, story_of
 from filtertrack.outputs.frame_header import FrameHeader, Grid, grid_titles, headline
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
 from filtertrack.outputs.layer_cells import LayerCells, colours_of
-from filtertrack.outputs.picture_parts import parts_of
+from filtertrack.outputs.picture_parts import part_of, parts_of
+from filtertrack.outputs.response_cells import PictureCells, ResponseCells, check_images
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.cells import view_of
+from filtertrack.render.grid import Layout
 from filtertrack.render.layer_look import (
     bar_texts,
     check_look,
@@ -29,6 +31,7 @@ from filtertrack.render.layer_look import (
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
+    LEVELS,
     SEPARATOR,
     TEXT,
     chosen_levels,
@@ -42,6 +45,8 @@ from filtertrack.render.value_range import ValueRange
 
 _HEADER_HEIGHT = 150
 """Pixels of a caption in a wide frame, about: the size is checked before one is laid out."""
+_IN_RESPONSE_ROW = 3
+"""Grids in a row: the picture, the filters and their responses."""
 _SAMPLED_PIXELS, _SAMPLED_SNAPSHOTS = 12_000, 24
 """How much of an animation the colours of its palette are chosen from."""
 
@@ -66,6 +71,8 @@ class AnimationFrames:
         match: Whether each filter of a second run is drawn at the position of the most similar one
             of the first.
         big: Whether the measures of the only filter that is drawn are in the caption.
+        responses: Images as the model takes them, ``(images, height, width, channels)``: for each
+            a row of the image, the filters and their responses to it. None for the filters only.
 
     Attributes:
         timeline: Position and duration of each frame.
@@ -91,6 +98,7 @@ class AnimationFrames:
         one_scale: bool = False,
         match: bool = False,
         big: bool = False,
+        responses: np.ndarray | Sequence[np.ndarray] | None = None,
     ) -> None:
         self.timeline, self._look = timeline, look
         self._one_scale, self._match = one_scale, match
@@ -101,14 +109,20 @@ class AnimationFrames:
             check_single(selection, look)
         infos = [selection.runs[0].layer(name) for name in selection.layers]
         check_look(look, infos, [view_of(info, look.channels) for info in infos])
-        parts = parts_of(selection, look)
-        grids = _grids_of(selection, parts, match=match)
+        if responses is None:
+            parts = parts_of(selection, look)
+            grids = _grids_of(selection, parts, match=match)
+            beside = len(parts) * len(selection.runs)
+        else:
+            grids = _response_grids(selection, look, responses)
+            beside = _IN_RESPONSE_ROW
+            columns = columns or _columns_of(grids)  # a response lies where its filter lies
         self._layers = [grid.layer for grid in grids]
+        self._main = next(layer for layer in self._layers if not layer.name)
         self._runs = [grid.run for grid in grids]
         coloured = any(layer.view.coloured for layer in self._layers)
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
-        beside = len(parts) * len(selection.runs)
         self._title_lines = 1 if len(infos) == 1 else 2
         if columns and any(layer.view.columns for layer in self._layers):
             raise FiltertrackError("columns: with channels='all' a row is a filter; leave it out")
@@ -138,7 +152,7 @@ class AnimationFrames:
 
     def _make_header(self, selection: RunSelection, width: int, *, big: bool) -> FrameHeader:
         """Return the caption and legend; with ``big`` they have the measures of the only filter."""
-        first = self._layers[0]
+        first = self._main
         words = []
         if any(frame.position % 1 for frame in self.timeline.frames):
             words.append("interpolated over time")
@@ -153,7 +167,7 @@ class AnimationFrames:
             self._look,
             width,
             filters=first.view.filters if single else None,
-            title=headline(selection, self._layers, words),
+            title=headline(selection, first, words, alone=len(self._layers) == 1),
             story=story_of(selection, first.numbers[0]) if big else None,
         )
 
@@ -181,13 +195,14 @@ class AnimationFrames:
         background = self._background()
         fill = SEPARATOR if self._indexed else tuple(self._base_palette[SEPARATOR].tolist())
         labels: list[np.ndarray] = []
-        labelled, together = -1, self._layers[0].view.cells_per_filter
+        labelled, together = -1, self._main.view.cells_per_filter
+        main = self._layers.index(self._main)
         for position, frame_cells in zip(positions, cells, strict=True):
             if self._look.outline and math.floor(position) != labelled:
                 labelled = math.floor(position)
                 labels = self._labels(labelled)
             picture = background.copy()
-            names = labels[0][::together] if labels else None
+            names = labels[main][::together] if labels else None
             paste(picture, (0, 0), self._pixels(self._header.draw(position, names)))
             outlines = [self._pixels(outline_entries(each)) for each in labels]
             weights = self._weights(frame_cells)
@@ -200,8 +215,11 @@ class AnimationFrames:
 
     def _labels(self, position: int) -> list[np.ndarray]:
         """Return the labels of each grid; the parts of a layer show the same filters."""
-        known: dict[tuple[str, int], np.ndarray] = {}
-        keys = [(layer.info.name, run) for layer, run in zip(self._layers, self._runs, strict=True)]
+        known: dict[tuple[bool, str, int], np.ndarray] = {}
+        keys = [
+            (isinstance(layer, PictureCells), layer.info.name, run)
+            for layer, run in zip(self._layers, self._runs, strict=True)
+        ]
         for key, layer in zip(keys, self._layers, strict=True):
             if key not in known:
                 known[key] = layer.labels(position)
@@ -209,7 +227,10 @@ class AnimationFrames:
 
     def _background(self) -> np.ndarray:
         """Draw what is the same in every frame: the background, titles and scale bars."""
-        entries = np.full(self.shape, BACKGROUND, np.uint8)
+        entries = self._bar_entries()
+        if self._quantised:  # the entries of weights have other colours there
+            ramp = entries < LEVELS
+            entries[ramp] = to_entries(self._base_palette[entries[ramp]], self.palette)
         face = font(self._arranged.font)
         for grid, title in zip(self._arranged.grids, self._titles, strict=False):
             width = grid.layout.shape[1] - grid.layout.gap
@@ -219,14 +240,20 @@ class AnimationFrames:
             for number, text in enumerate(title.lines(face, width, self._title_lines)):
                 at = top + number * line_height(self._arranged.font), left
                 paste(entries, at, line(text, face, title.ramp, strength))
-        self._draw_bars(entries)
         return self._pixels(entries)
 
-    def _draw_bars(self, entries: np.ndarray) -> None:
-        """Draw below each grid its scale bar, and which weights share the scale."""
+    def _bar_entries(self) -> np.ndarray:
+        """Draw below each grid its scale bar, and which weights share the scale.
+
+        Returns:
+            Entries of the palette without quantisation: ``uint8`` array of the shape of a frame.
+        """
+        entries = np.full(self.shape, BACKGROUND, np.uint8)
         ranges = self._joined([layer.fixed_range for layer in self._layers])
         each = zip(self._arranged.grids, self._layers, self._levels, ranges, strict=True)
         for grid, layer, levels, values in each:
+            if isinstance(layer, PictureCells):
+                continue
             height, width = grid.layout.shape
             width -= 2 * grid.layout.gap
             bar = draw_scale_bar(
@@ -238,6 +265,7 @@ class AnimationFrames:
             )
             top = self._header.height + grid.top + height
             paste(entries, (top, grid.left + grid.layout.gap), bar)
+        return entries
 
     def _pixels(self, entries: np.ndarray) -> np.ndarray:
         """Return entries other than weights as a frame holds them: entries or colours."""
@@ -300,6 +328,31 @@ class AnimationFrames:
                 few = len(colours) <= most
                 samples.append(colours if few else rng.choice(colours, most, axis=0))
         return np.concatenate(samples)
+
+
+def _response_grids(
+    selection: RunSelection, look: Look, images: np.ndarray | Sequence[np.ndarray]
+) -> list[Grid]:
+    """Return the cells of each grid, image by image: the image, the filters, their responses."""
+    if look.delta:
+        raise FiltertrackError("responses: they are those of the filters; leave delta out")
+    part = part_of(replace(look, delta=False))
+    filters = LayerCells(selection.runs[0], selection.layers[0], selection.steps, part)
+    rows = []
+    for number, image in enumerate(check_images(selection, images), 1):
+        name = f"picture {number}" if len(images) > 1 else "picture"
+        rows += [
+            PictureCells(selection, part, image, name),
+            filters,
+            ResponseCells(selection, part, image),
+        ]
+    return [Grid(layer, 0) for layer in rows]
+
+
+def _columns_of(grids: Sequence[Grid]) -> int:
+    """Return the columns of the filters' grid, as they are chosen where it is alone."""
+    view = next(grid.layer.view for grid in grids if not grid.layer.name)
+    return Layout.fit(view.count, view.height, view.width, 1).columns
 
 
 def _grids_of(selection: RunSelection, parts: Sequence[Look], *, match: bool) -> list[Grid]:

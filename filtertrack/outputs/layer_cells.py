@@ -94,6 +94,11 @@ class LayerCells:
         self._kept: dict[int, np.ndarray] = {}
         self._kept_bytes = 0
 
+    @property
+    def name(self) -> str:
+        """What is drawn if it is not the filters or their difference; else empty."""
+        return ""
+
     # Cached properties read the run: by then its size has been checked.
 
     @cached_property
@@ -380,10 +385,14 @@ def _colormap_of(layer: LayerCells) -> str:
 
 def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
+    if layer.name:
+        return layer.name
     since = layer.since if layer.look.delta else ""
     return describe_part(layer.look, largest=layer.largest, since=since)
 
 
 def short_part_text(layer: LayerCells) -> str:
     """Describe a part of a picture in one or two words."""
+    if layer.name:
+        return layer.name.partition(",")[0]
     return describe_part(layer.look, largest=layer.largest).partition(" (")[0].partition(",")[0]

@@ -10,7 +10,14 @@ from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.cells import strongest_pattern
 from filtertrack.render.look import Look
-from filtertrack.render.palette import FIRST, SEPARATOR, TEXT, colormap_levels, theme_palette
+from filtertrack.render.palette import (
+    FIRST,
+    LEVELS,
+    SEPARATOR,
+    TEXT,
+    colormap_levels,
+    theme_palette,
+)
 from filtertrack.render.scale_bar import BarTexts, draw_scale_bar
 from filtertrack.render.text import PLAIN, QUIET, font, line
 
@@ -159,6 +166,22 @@ def test_a_single_grid_has_a_scale_bar(  # noqa: PLR0917 - fixtures
         drawn = draw_scale_bar(texts, bar.shape[1], drawing._arranged.font, note=note)
         np.testing.assert_array_equal(bar, drawing.palette[drawn])
         assert (bar == colormap_levels("viridis")[-1]).all(axis=-1).any()
+
+
+def test_the_scale_bar_of_a_grey_layer_is_grey_beside_a_coloured_one(
+    make_run, conv_info, tmp_path, pillow_frames, bar_in
+):
+    """Also in a GIF, whose palette is chosen from the colours of all weights."""
+    infos = conv_info("conv1", (7, 7, 3, 16)), conv_info("conv2", (7, 7, 8, 16))
+    run = make_run(*infos, steps=range(3))
+    path = animate(run, tmp_path / "a.gif", layers="*", delta=False).path
+    selection = select_from_run(run, layers="*")
+    drawing = AnimationFrames(selection, plan(selection.moments[0], Pace()), Look(delta=False))
+    bar = bar_in(drawing, pillow_frames(path)[-1], 1).astype(int)
+    entries = bar_in(drawing, drawing._bar_entries(), 1)
+    weights = entries < LEVELS
+    expected = entries[weights, np.newaxis].astype(int) * 255 / (LEVELS - 1)
+    assert np.abs(bar[weights] - expected).max() < 24
 
 
 @pytest.mark.parametrize("kernel_shape", [(3, 3, 1, 4), (3, 3, 3, 4), (3, 3, 8, 4)], ids=str)
