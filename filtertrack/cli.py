@@ -5,7 +5,7 @@ import codecs
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -17,7 +17,10 @@ from filtertrack.errors import FiltertrackError, counted, listed, printable
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from filtertrack.capture.checkpoint_import import Preview
+    from filtertrack.capture.checkpoint_search import FoundFiles
     from filtertrack.outputs.measurement import Measurement
+    from filtertrack.snapshot import Moment
     from filtertrack.storage.paths import StoragePath
     from filtertrack.storage.run import Run
 
@@ -313,11 +316,84 @@ def _verify(arguments: argparse.Namespace) -> int:
     return _DAMAGED if damaged else 0
 
 
+def _import(arguments: argparse.Namespace) -> int:
+    from filtertrack.capture.checkpoint_import import import_sources, preview  # noqa: PLC0415
+    from filtertrack.capture.checkpoint_search import find_files  # noqa: PLC0415
+    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
+
+    if not Run.is_free(arguments.output):
+        raise FiltertrackError(
+            f"{arguments.output!r} already holds a run; give another folder with -o"
+        )
+    found = find_files(arguments.sources, arguments.steps)
+    options = _selected(arguments, ("layers", "axes"))
+    if arguments.dry_run:
+        previews = list(preview(found.sources, **options))
+        _print_previews(previews)
+        unreadable = {each.source.name: each.problem for each in previews if each.problem}
+        what = "would be imported"
+    else:
+        with _progress_bar("importing") as progress:
+            imported = import_sources(arguments.output, found.sources, progress=progress, **options)
+        unreadable = dict(imported.unreadable)
+        what = f"imported into {arguments.output}, {counted(len(imported.run.layers), 'layers')}"
+        for remark in imported.remarks:
+            print(_one_line(remark))
+    read = [source.moment for source in found.sources if source.name not in unreadable]
+    print(_one_line(f"{counted(len(read), 'files')} {what} (step: {found.origin})"))
+    for sentence in _about_import(found, read, unreadable):
+        print(_one_line(sentence))
+    return _DAMAGED if unreadable else 0
+
+
+def _about_import(
+    found: "FoundFiles", read: Sequence["Moment"], unreadable: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield sentences about what the run of an import holds and lacks.
+
+    Args:
+        found: The files.
+        read: The moments of those that can be read.
+        unreadable: The others, to the reason.
+    """
+    from filtertrack.capture.checkpoint_search import about_gaps, about_start  # noqa: PLC0415
+
+    if read:
+        yield about_start(read[0])
+    if gaps := about_gaps([source.moment for source in found.sources]):
+        yield gaps
+    yield from found.remarks
+    for name, reason in found.left_out.items():
+        yield f"left out: {name} ({reason})"
+    for name, reason in unreadable.items():
+        yield f"left out, as it cannot be read: {name} ({reason})"
+
+
+def _print_previews(previews: Sequence["Preview"]) -> None:
+    """Print a table of the files to import."""
+    from rich.table import Table  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.snapshot import describe  # noqa: PLC0415
+
+    table = Table()
+    for name in ("file", "step", "snapshot", "metrics", "kernels", "shapes"):
+        table.add_column(name, overflow="fold")
+    for each in previews:
+        moment = each.source.moment
+        metrics = ", ".join(f"{name} {value:g}" for name, value in moment.metrics.items())
+        shapes = listed(["×".join(map(str, info.kernel_shape)) for info in each.infos], 3)
+        count = "cannot be read" if each.problem else str(len(each.infos))
+        words = (each.source.name, str(moment.step), describe(moment), metrics, count, shapes)
+        table.add_row(*map(_one_line, words))
+    _print_uncut([table])
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "animate": _animate,
     "filmstrip": _filmstrip,
     "measure": _measure,
     "view": _view,
+    "import": _import,
     "info": _info,
     "verify": _verify,
 }

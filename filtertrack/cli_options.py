@@ -35,7 +35,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         if not getattr(arguments, "layers", None) or any(word.startswith("-") for word in further):
             parser.error(f"unrecognized arguments: {' '.join(further)}")
         option = next(n for n, word in enumerate(words) if _is_layers(word))
-        if words.index(arguments.run) > option:  # argparse took the first name for the run
+        run = getattr(arguments, "run", None)
+        if run and words.index(run) > option:  # argparse took the first name for the run
             further = [arguments.run, *further]
             arguments.run = further.pop()
         arguments.layers += [name for word in further for name in names(word)]
@@ -160,6 +161,37 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make a run of checkpoint files: .keras, .weights.h5, .h5, .safetensors, and where torch "
+        "or tensorflow is installed .pt and TensorFlow checkpoints. No framework is needed for the "
+        "others. Steps and metrics come from the names of the files, as in "
+        "epoch_12-val_loss0.31.keras, or by a template in the syntax of ModelCheckpoint: "
+        "'ckpt-{epoch:03d}-{val_loss:.2f}.keras'. A damaged file is left out, and the exit code is "
+        "1 then."
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="FILES",
+        help="files, folders, or patterns such as 'checkpoints/**/*.keras'",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="RUN", required=True, help="the run's folder, which holds no run"
+    )
+    _add_layers(parser, "every convolution")
+    parser.add_argument(
+        "--axes",
+        metavar="HWIO",
+        help="the order of the kernels' axes, in files that do not tell it: O filters, I input "
+        "channels, H height, W width",
+    )
+    _add_steps(parser, "the step of each file, in the natural order of their names")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print a table of what would be imported"
+    )
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=_RUN)
 
@@ -169,6 +201,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
     "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
     "view": ("open TensorBoard with the filters in front", _add_view),
+    "import": ("make a run of checkpoint files", _add_import),
     "info": ("say what a run holds", _add_run),
     "verify": ("read a run whole and list what is damaged", _add_run),
 }

@@ -35,6 +35,7 @@ from filtertrack.render.look import GREY, MOST_FILTERS, Look
 from filtertrack.render.palette import ALL_LEVELS, colormap_levels, split_levels
 from filtertrack.render.signal_cells import curve_and_spectrum_cells, curve_cells
 from filtertrack.render.value_range import NO_RANGE, Span, ValueRange, range_of_cells
+from filtertrack.snapshot import start_text
 from filtertrack.storage.run import Run
 
 _MOST_KEPT = 16 << 20
@@ -151,7 +152,7 @@ class LayerCells:
     def since(self) -> str:
         """The start that differences are taken from, in words."""
         step = self._start_read[0]
-        return "the start" if step == self._run.steps[0] else f"step {step}"
+        return start_text(self._run.moment(step)) if step else "the start"
 
     @cached_property
     def _noticeable(self) -> np.ndarray:
