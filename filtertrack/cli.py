@@ -111,11 +111,23 @@ def _open_run(path: str) -> "Run":
     try:
         return Run(path)
     except FiltertrackError as error:
+        _check_no_checkpoint(path)
         below = [] if Run.exists(path) else list(LogDirectory.of_flags(path, None).find().runs)
         if not below:
             raise
         known = listed([f"{path.rstrip('/')}/{name}" for name in below])
         raise FiltertrackError(f"{error}; below it are the runs {known}") from error
+
+
+def _check_no_checkpoint(path: str) -> None:
+    """Raise an error for a checkpoint file, which is no run; it says what can be done with it."""
+    from filtertrack.capture.checkpoints.file_formats import is_checkpoint  # noqa: PLC0415
+
+    if Path(path).is_file() and is_checkpoint(Path(path)):
+        raise FiltertrackError(
+            f"{path!r} is a checkpoint file and no run: `filtertrack plot` draws its filters, and "
+            f"`filtertrack import` makes a run of several such files"
+        )
 
 
 def _output_file(
@@ -276,6 +288,7 @@ def _check_can_hold_run(folder: "StoragePath") -> None:
     """Raise an error for a path below which no run can be created."""
     existing = folder.blocking_file()
     if existing is not None:
+        _check_no_checkpoint(str(existing))
         raise FiltertrackError(
             f"{str(folder)!r} can hold no run, as {str(existing)!r} is not a folder: expected the "
             f"folder that FilterTracker was given or will be given, or one that holds such folders"

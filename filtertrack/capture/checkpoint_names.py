@@ -23,7 +23,8 @@ _ENDINGS = re.compile(
 _NUMBER = r"[0-9]+(?=\.[0-9]+\.[0-9])|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+(?![0-9A-Za-z]))?"
 """A number. In ``3.0.91`` the first is whole."""
 _NAMED_NUMBER = re.compile(
-    rf"(?:(?P<equated>[A-Za-z](?:[A-Za-z_]|top_?[0-9]+)*[0-9]?)=|(?P<word>[A-Za-z][A-Za-z_]*)?(?P<gap>[=_:. -]*?))"
+    r"(?:(?P<equated>[A-Za-z](?:[A-Za-z_]|top_?[0-9]+)*[0-9]?)="
+    r"|(?P<word>[A-Za-z][A-Za-z_]*)?(?P<gap>[=_:. -]*?))"
     rf"(?P<sign>-?)(?P<number>{_NUMBER})"
 )
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][^{}:!,]*)(?::([^{}]*))?\}")

@@ -1,6 +1,7 @@
 """Select what is drawn or measured: layers and steps of one run, or of two that are compared."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -89,8 +90,20 @@ class RunSelection:
 
 
 def open_run(run: RunLike) -> Run:
-    """Return a run that is given as itself or as its folder."""
-    return run if isinstance(run, Run) else Run(run)
+    """Return a run that is given as itself or as its folder.
+
+    Raises:
+        FiltertrackError: If there is no run, or something else was given, such as a model.
+    """
+    if isinstance(run, Run):
+        return run
+    if not isinstance(run, (str, os.PathLike)) and not hasattr(run, "fs"):
+        raise FiltertrackError(
+            f"expected a run or its folder, got {type(run).__name__}: plot_filters draws the "
+            f"filters of a model or array as they are now, and FilterTracker makes a run while a "
+            f"model trains"
+        )
+    return Run(run)
 
 
 def select_from_run(
