@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -27,14 +27,13 @@ from filtertrack.capture.existing_run_layers import match_layers
 from filtertrack.capture.layer_source import LayerSource, select_infos
 from filtertrack.capture.sources import open_source
 from filtertrack.errors import FiltertrackError, is_list, listed, whole
+from filtertrack.outputs.animation import Progress
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 from filtertrack.storage.run import FOLDER, Run
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
 _log = logging.getLogger("filtertrack")
-
-Progress = Callable[[int, int], None]
 
 
 class OtherKernelsError(FiltertrackError):
