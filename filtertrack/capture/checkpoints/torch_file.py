@@ -21,7 +21,7 @@ from filtertrack.snapshot import PLAIN_TYPES, stored_type
 _LARGEST_PICKLE = 1 << 26
 """Maximum bytes of the pickle in a file; the tensors' data is apart from it."""
 _DEEPEST = 16
-_GLOBAL = re.compile(r"GLOBAL (\S+)|[Uu]nsupported (?:class|operand|global):? ?(\S+)")
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
 class TorchFile(StateFile):
@@ -89,9 +89,9 @@ def _check_zip(path: Path) -> bool:
     Returns:
         Whether the file is a zip file; older versions of torch wrote a sequence of pickles.
     """
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RecursionError) as error:
@@ -114,7 +114,7 @@ def _reason(error: Exception) -> str:
     found = _GLOBAL.search(text)
     if "weights" in text.lower() and found:
         return (
-            f"it holds an object of Python, {(found[1] or found[2]):.100}, which is not loaded as "
+            f"it holds an object of Python, {found[1]:.100}, which is not loaded as "
             f"that could run code; save the model's state_dict() alone"
         )
     if "weights" in text.lower():
