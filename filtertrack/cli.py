@@ -353,7 +353,7 @@ def _import(arguments: argparse.Namespace) -> int:
         for remark in imported.remarks:
             print(_one_line(remark))
     read = [source.moment for source in found.sources if source.name not in unreadable]
-    print(_one_line(f"{counted(len(read), 'files')} {what} (step: {found.origin})"))
+    print(_one_line(f"{counted(len(read), 'files')} {what} (steps: {found.origin})"))
     for sentence in _about_import(found, read, unreadable):
         print(_one_line(sentence))
     return _DAMAGED if unreadable else 0

@@ -159,34 +159,19 @@ def tiny_model():
 
 
 @pytest.fixture
-def save(tmp_path, monkeypatch):
-    """Return a function that writes a checkpoint file of one convolution, full of one value."""
-    from filtertrack.capture import sources
-    from filtertrack.capture.array_layers import ArrayLayers
-    from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
-
-    class Fake(Checkpoint):
-        def __init__(self, path):
-            super().__init__(path)
-            try:
-                self.layers = ArrayLayers(dict(np.load(path)), "HWIO")
-            except Exception as error:
-                raise refused(path, error) from error
-            self.infos = self.layers.infos
-
-        def read(self, infos=None):
-            return self.layers.read(infos)
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(sources, "open_checkpoint", lambda path, axes=None: Fake(path))
+def save(tmp_path):
+    """Return a function that saves a model of one convolution, ``conv``, full of one value."""
+    import keras
 
     def save(name, value=0.0, shape=(3, 3, 1, 4)):
+        *size, channels, filters = shape
+        model = keras.Sequential(
+            [keras.Input((8, 8, channels)), keras.layers.Conv2D(filters, size, name="conv")]
+        )
+        model.layers[0].kernel.assign(np.full(shape, value))
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            np.savez(file, conv=np.full(shape, value, np.float32))
+        model.save(path)
         return path
 
     return save

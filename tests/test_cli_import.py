@@ -28,7 +28,7 @@ def test_the_command_makes_a_run(folder, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.splitlines() == [
-        f"3 files imported into {run}, 1 layer (step: epoch in the name)",
+        f"3 files imported into {run}, 1 layer (steps: epoch in the name)",
         f"{NO_STEP_0} epoch 1",
         "epoch 3 is missing (save_best_only?)",
         f"left out: {folder}/best.keras (no number in its name)",
@@ -53,7 +53,7 @@ def test_a_dry_run_prints_a_table_and_writes_nothing(folder, tmp_path, capsys):
         "1",
         "3×3×1×4",
     ]
-    assert "3 files would be imported (step: epoch in the name)" in printed
+    assert "3 files would be imported (steps: epoch in the name)" in printed
     assert "no step 0" in printed
     assert "best.keras (no number in its name)" in printed
     assert not run.exists()

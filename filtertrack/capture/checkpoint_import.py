@@ -34,6 +34,9 @@ from filtertrack.storage.run import FOLDER, Run
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
 _log = logging.getLogger("filtertrack")
+_DRAWN = 10
+"""Of n snapshots about ``_DRAWN * (1 + log(n / _DRAWN))`` are drawn for TensorBoard, which shows
+ten images of a tag: drawing takes longer than copying weights."""
 
 
 class OtherKernelsError(FiltertrackError):
@@ -371,7 +374,7 @@ class _RunMaker:
             _, layers = self._first or (source, ())
             software = {"filtertrack": __version__, "imported": _kind_of(source)}
             self._run = Run.create(self._folder, layers, software)
-            self._summaries = Summaries(self._run)
+            self._summaries = Summaries(self._run, keep=_DRAWN)
         self._run.append(snapshot)
         self._summaries.add(snapshot)
 

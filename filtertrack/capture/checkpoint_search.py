@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -19,11 +19,18 @@ from filtertrack.capture.checkpoint_names import (
     read_names,
 )
 from filtertrack.capture.checkpoints.file_formats import is_checkpoint
+from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES
 from filtertrack.errors import FiltertrackError, listed
 from filtertrack.snapshot import Moment, start_text
 
-_SHARD = re.compile(r"(.+)_[0-9]{5}\.weights\.h5")
-_TENSORFLOW_DATA = re.compile(r".+\.data-[0-9]{5}-of-[0-9]{5}")
+_PART = re.compile(
+    r"(?P<keras>.+)_[0-9]{5}\.weights\.h5"
+    r"|(?P<face>.+)-[0-9]{5}-of-[0-9]{5}\.(?P<ending>safetensors|bin)"
+    r"|.+\.data-[0-9]{5}-of-[0-9]{5}"
+)
+"""The name of a part of a checkpoint in several files: of Keras, Hugging Face or TensorFlow."""
+_INDEX = (".weights.json", *INDEX_SUFFIXES)
+"""Endings of the JSON files that are checkpoints."""
 
 
 class Source(NamedTuple):
@@ -121,7 +128,7 @@ def _is_template(text: str) -> bool:
 def _expanded(text: str, left_out: dict[str, str]) -> Iterator[str]:
     """Yield the checkpoint files of a file, folder or pattern; add others to ``left_out``."""
     path = Path(text)
-    if path.is_dir():
+    if path.is_dir() and not is_checkpoint(path):
         yield from _kept([str(each) for each in sorted(path.iterdir()) if _is_model(each)], {})
     elif path.exists() or not glob.has_magic(text):
         check_exists(path)
@@ -138,22 +145,31 @@ def check_exists(path: Path) -> None:
 
 
 def _is_model(path: Path) -> bool:
-    """Whether a file in a folder is a checkpoint, and not the description of one."""
-    is_description = path.suffix.lower() == ".json" and not path.name.endswith(".weights.json")
-    return path.is_file() and is_checkpoint(path) and not is_description
+    """Whether a path is a checkpoint, and not a description of one."""
+    is_description = path.suffix.lower() == ".json" and not path.name.endswith(_INDEX)
+    return is_checkpoint(path) and not is_description
 
 
 def _kept(files: Sequence[str], left_out: dict[str, str]) -> Iterator[str]:
-    """Yield the checkpoint files among files, without the parts that their index files name."""
+    """Yield the checkpoints among files, without the parts of those that are in several files."""
     present = set(files)
     for file in files:
-        shard = _SHARD.fullmatch(file)
-        if _TENSORFLOW_DATA.fullmatch(file) or (shard and f"{shard[1]}.weights.json" in present):
+        if _is_part(file, present):
             continue
         if _is_model(Path(file)):
             yield file
         elif not Path(file).is_dir():
             left_out[file] = "not named like a checkpoint file"
+
+
+def _is_part(file: str, present: Collection[str]) -> bool:
+    """Whether a file is a part of a checkpoint whose index is present."""
+    part = _PART.fullmatch(file)
+    if part is None:
+        return False
+    if part["keras"]:
+        return f"{part['keras']}.weights.json" in present
+    return not part["face"] or f"{part['face']}.{part['ending']}.index.json" in present
 
 
 def short_names(files: Sequence[str]) -> list[str]:

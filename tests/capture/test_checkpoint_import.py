@@ -252,16 +252,17 @@ def test_files_folders_and_patterns_are_expanded(save, tmp_path):
 
 
 def test_parts_of_checkpoints_are_no_checkpoints(tmp_path):
-    """Shards of Keras beside their index, and the data files of TensorFlow."""
+    """Shards beside their index, the data files of TensorFlow, and other JSON files."""
     names = ["m.weights.json", "m_00000.weights.h5", "m_00001.weights.h5", "x_00001.weights.h5"]
     names += ["ckpt-7.index", "ckpt-7.data-00000-of-00001"]
+    names += ["h.safetensors.index.json", "h-00001-of-00002.safetensors", "config.json"]
     for name in names:
         (tmp_path / name).touch()
-    for pattern in (tmp_path, tmp_path / "*"):
-        found = find_files([str(pattern)], [range(3)])
-        kept = [source.name.rpartition("/")[2] for source in found.sources]
-        assert kept == ["ckpt-7.index", "m.weights.json", "x_00001.weights.h5"]
-        assert not found.left_out
+    whole = ["ckpt-7.index", "h.safetensors.index.json", "m.weights.json", "x_00001.weights.h5"]
+    for pattern, left_out in ((tmp_path, 0), (tmp_path / "*", 1)):
+        found = find_files([str(pattern)], [range(4)])
+        assert [source.name.rpartition("/")[2] for source in found.sources] == whole
+        assert len(found.left_out) == left_out
     assert find_files([str(tmp_path / "ckpt-7")]).sources[0].moment.step == 7
 
 
@@ -298,7 +299,8 @@ def test_steps_that_are_given_replace_those_of_the_names(save, tmp_path):
 def test_a_damaged_file_is_left_out(save, tmp_path, caplog, damaged):
     """The first, one in the middle, or the last: with its reason; the others are imported."""
     files = [save(f"epoch_{epoch}.keras", epoch) for epoch in (1, 2, 3, 4)]
-    files[damaged - 1].write_bytes(b"damaged")
+    whole = files[damaged - 1].read_bytes()
+    files[damaged - 1].write_bytes(whole[: len(whole) // damaged - 1])  # cut off
     done = imported(tmp_path / "run", tmp_path / "*.keras")
     assert done.run.steps == [step for step in (1, 2, 3, 4) if step != damaged]
     assert list(done.unreadable) == [str(files[damaged - 1])]

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
+from filtertrack.capture.checkpoints.hdf5 import SIGNATURE, Hdf5File
+from filtertrack.capture.checkpoints.keras_archive import open_archive
+from filtertrack.capture.checkpoints.keras_weights import open_shards, read_weights
+from filtertrack.capture.checkpoints.legacy_h5 import is_legacy, read_legacy
 from filtertrack.capture.checkpoints.safetensors_file import SafetensorsFile
 from filtertrack.capture.checkpoints.state_checkpoint import StateCheckpoint, StateFile
 from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES, ShardedState
@@ -107,6 +111,29 @@ def _is_torch(path: Path, head: bytes) -> bool:
         return path.suffix.lower() in _TORCH_ENDINGS
 
 
+def _is_archive(path: Path, head: bytes) -> bool:
+    return head.startswith(_ZIP[:2]) and path.suffix.lower() == ".keras"
+
+
+def _is_hdf5(path: Path, head: bytes) -> bool:  # noqa: ARG001
+    return head.startswith(SIGNATURE)
+
+
+def _is_shards(path: Path, head: bytes) -> bool:
+    return path.suffix.lower() == ".json" and head.lstrip().startswith(b"{")
+
+
+def _open_hdf5(path: Path, axes: str | None) -> Checkpoint:  # noqa: ARG001
+    """Open a weights file of Keras 3, or a file in the format of Keras 2."""
+    file = Hdf5File(path)
+    try:
+        legacy = is_legacy(file)
+    except FiltertrackError:
+        file.close()
+        raise
+    return read_legacy(path, file) if legacy else read_weights(path, [file], None)
+
+
 def _open_sharded(path: Path, axes: str | None) -> Checkpoint:
     one = SafetensorsFile if path.name.endswith(INDEX_SUFFIXES[0]) else TorchFile
     return _open_state(path, ShardedState(path, one), axes)
@@ -122,6 +149,9 @@ _FORMATS = (
         _is_tensorflow,
         lambda p, axes: _open_state(p, TensorflowFile(tensorflow_prefix(p) or p), axes),
     ),
+    _Format(_is_archive, lambda p, _: open_archive(p)),
+    _Format(_is_hdf5, _open_hdf5),
+    _Format(_is_shards, lambda p, _: open_shards(p)),
     _Format(_is_safetensors, lambda p, axes: _open_state(p, SafetensorsFile(p), axes)),
     _Format(_is_torch, lambda p, axes: _open_state(p, TorchFile(p), axes)),
 )
