@@ -344,17 +344,16 @@ def _import(arguments: argparse.Namespace) -> int:
         previews = list(preview(found.sources, **options))
         _print_previews(previews)
         unreadable = {each.source.name: each.problem for each in previews if each.problem}
+        remarks = dict.fromkeys(remark for each in previews for remark in each.remarks)
         what = "would be imported"
     else:
         with _progress_bar("importing") as progress:
             imported = import_sources(arguments.output, found.sources, progress=progress, **options)
-        unreadable = dict(imported.unreadable)
+        unreadable, remarks = dict(imported.unreadable), dict.fromkeys(imported.remarks)
         what = f"imported into {arguments.output}, {counted(len(imported.run.layers), 'layers')}"
-        for remark in imported.remarks:
-            print(_one_line(remark))
     read = [source.moment for source in found.sources if source.name not in unreadable]
     print(_one_line(f"{counted(len(read), 'files')} {what} (steps: {found.origin})"))
-    for sentence in _about_import(found, read, unreadable):
+    for sentence in (*_about_import(found, read, unreadable), *remarks):
         print(_one_line(sentence))
     return _DAMAGED if unreadable else 0
 

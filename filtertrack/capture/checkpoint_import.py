@@ -1,4 +1,4 @@
-"""Makes a run of checkpoint files or models: finds the files, orders them, stores their kernels."""
+"""Makes a run of checkpoint files or models: checks that their kernels match, and stores them."""
 
 import logging
 import os
@@ -83,7 +83,10 @@ def import_models(
             )
         steps, sources = list(sources), list(sources.values())
     given = _with_moments(sources, steps, metrics)
-    return import_sources(path, given, layers=layers, axes=axes).run
+    imported = import_sources(path, given, layers=layers, axes=axes)
+    for remark in imported.remarks:
+        _log.warning("%s", remark)
+    return imported.run
 
 
 def _with_moments(sources: Iterable[Any], steps: Iterable[int] | None, metrics: Any) -> Any:
@@ -268,11 +271,13 @@ class Preview(NamedTuple):
         source: The source.
         infos: Its selected kernels; empty if it cannot be read.
         problem: Why it cannot be read; else empty.
+        remarks: Sentences about its other kernels.
     """
 
     source: Source
     infos: Sequence[LayerInfo]
     problem: str
+    remarks: Sequence[str] = ()
 
 
 def preview(
@@ -291,6 +296,7 @@ def preview(
         try:
             with open_source(source.source, axes=axes) as opened:
                 infos = selected(source, infos_of(opened), layers)
+                remarks = tuple(opened.remarks)
         except OtherKernelsError:
             raise
         except (FiltertrackError, OSError) as error:
@@ -298,7 +304,7 @@ def preview(
             continue
         first = first or (source, infos)
         matched(source, infos, *first)
-        yield Preview(source, infos, "")
+        yield Preview(source, infos, "", remarks)
 
 
 class _RunMaker:
