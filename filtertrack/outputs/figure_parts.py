@@ -22,6 +22,9 @@ from filtertrack.outputs.paper_size import (
 from filtertrack.render.look import ThemeName
 from filtertrack.render.palette import OUTLINED, THEMES
 
+LABEL_LINE = 1.05
+"""From one label of a filter to the next, in font sizes, at least."""
+
 _BAR_HEIGHT = 0.7
 """Height of a scale bar, in font sizes."""
 _PART_TITLE_WIDTH = 4.0
@@ -42,8 +45,14 @@ def new_figure(shape: tuple[int, int], dpi: int, theme: ThemeName) -> Figure:
 
 
 def draw_text(
-    figure: Figure, text: str, at: tuple[float, float], right: float, theme: ThemeName
-) -> Text:
+    figure: Figure,
+    text: str,
+    at: tuple[float, float],
+    right: float,
+    theme: ThemeName,
+    *,
+    weight: str = "normal",
+) -> None:
     """Draw a text, smaller where it would not end before ``right``.
 
     Args:
@@ -52,13 +61,13 @@ def draw_text(
         at: Its left and top, in pixels from the upper left corner.
         right: Pixels from the left edge of the figure.
         theme: The theme.
+        weight: ``"normal"`` or ``"bold"``.
     """
     width, height = _size_of(figure)
     left, top = at[0] / width, 1 - at[1] / height
     ink = colour(THEMES[theme].text)
-    drawn = figure.text(left, top, text, color=ink, fontsize=FONT, va="top")
+    drawn = figure.text(left, top, text, color=ink, fontsize=FONT, va="top", weight=weight)
     _shrink(drawn, right)
-    return drawn
 
 
 def add_image(figure: Figure, pixels: np.ndarray, at: tuple[int, int]) -> Axes:

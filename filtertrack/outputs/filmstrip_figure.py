@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.figure_parts import (
+    LABEL_LINE,
     add_image,
     draw_bar,
     draw_legend,
@@ -41,13 +42,13 @@ from filtertrack.outputs.run_selection import (
     select_from_run,
     skip_damaged,
 )
+from filtertrack.render.cells import view_of
+from filtertrack.render.layer_look import check_look
 from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.render.palette import THEMES
 from filtertrack.storage.local_files import check_target
 from filtertrack.storage.run import Run
 
-_LINE = 1.05
-"""From one label of a filter to the next, in font sizes, at least."""
 _ABOVE_TITLE = 0.3
 """Margin above and beside the title, in font sizes."""
 
@@ -157,6 +158,8 @@ def _few_steps(run: Run) -> list[int] | None:
 
 
 def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
+    info = selection.runs[0].layer(selection.layers[0])
+    check_look(look, [info], [view_of(info, look.channels)])
     picture = FilmstripPicture(selection, look)
     if not picture.rows:
         raise FiltertrackError(f"layer {selection.layers[0]} has no filters to draw")
@@ -195,7 +198,7 @@ def _draw_block(
     ink = colour(THEMES[theme].text)
     axes.tick_params(labelsize=layout.font, labelcolor=ink, length=0, pad=layout.font / 4)
     high, wide = grid.cell_shape
-    line = layout.font * POINT * figure.dpi * _LINE
+    line = layout.font * POINT * figure.dpi * LABEL_LINE
     columns = labelled_cells(picture.columns, wide + grid.gap, line if layout.upright else 0)
     axes.set_xticks(
         middles(grid.gap, columns, wide),

@@ -11,9 +11,9 @@ from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
 from filtertrack.outputs.paper_size import Bar
 from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
-from filtertrack.render.cells import View, view_of
+from filtertrack.render.cells import View
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import bar_texts, check_look, describe_cells, describe_scale
+from filtertrack.render.layer_look import bar_texts, describe_cells, describe_scale
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
@@ -87,13 +87,11 @@ class FilmstripPicture:
             matrix.
 
     Raises:
-        FiltertrackError: If the look does not fit the layer.
+        FiltertrackError: If the layer lacks a channel or filter of the look.
     """
 
     def __init__(self, selection: RunSelection, look: Look) -> None:
         (run,), (name,) = selection.runs, selection.layers
-        info = run.layer(name)
-        check_look(look, [info], [view_of(info, look.channels)])
         self.parts = [
             LayerCells(run, name, selection.steps, part, spectra=False)
             for part in parts_of(selection, look)

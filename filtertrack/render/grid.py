@@ -98,7 +98,7 @@ class Layout:
             outlined: Make the gaps wide enough for a line around each cell.
         """
         count = max(count, 1)  # a layer without filters is one empty position
-        columns = min(columns or _columns(count, height, width), count)
+        columns = min(columns or suitable_columns(count, height, width), count)
         rows = math.ceil(count / columns)
         unit = 2 if even else 1
         wide, high = side - columns * (slices - 1), high or side
@@ -199,7 +199,7 @@ class Layout:
         return picture
 
 
-def _columns(count: int, height: int, width: int) -> int:
+def suitable_columns(count: int, height: int, width: int) -> int:
     """Choose the number of columns: few empty positions, and a picture about as wide as high.
 
     A picture up to twice as wide as high is as good as a square one; a longer one, and each empty
