@@ -16,6 +16,7 @@ from filtertrack._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from filtertrack.capture.callback import FilterTracker
+    from filtertrack.capture.filter_plot import plot_filters
     from filtertrack.errors import FiltertrackError
     from filtertrack.outputs.animation import Animation, animate
     from filtertrack.outputs.curves import plot_trajectories
@@ -37,6 +38,7 @@ __all__ = [
     "animate",
     "filmstrip",
     "measure",
+    "plot_filters",
     "plot_trajectories",
     "to_xarray",
 ]
@@ -53,6 +55,7 @@ _MODULES = {
     "animate": "outputs.animation",
     "filmstrip": "outputs.filmstrip_figure",
     "measure": "outputs.measurement",
+    "plot_filters": "capture.filter_plot",
     "plot_trajectories": "outputs.curves",
     "to_xarray": "outputs.xarray_export",
 }

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from filtertrack.cli_options import parse_arguments
-from filtertrack.errors import FiltertrackError, counted, listed, printable
+from filtertrack.errors import FiltertrackError, counted, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,27 +103,44 @@ def _filmstrip(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open_run(path: str) -> "Run":
-    """Open a run; if there is none at the path, name the runs below it in the error."""
-    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.tensorboard_plugin.logdir import LogDirectory  # noqa: PLC0415
+def _plot(arguments: argparse.Namespace) -> int:
+    from filtertrack.capture.filter_plot import (  # noqa: PLC0415 - keeps --help fast
+        plot_filters,
+        run_of,
+    )
+    from filtertrack.outputs.output_names import default_output  # noqa: PLC0415
+    from filtertrack.storage.paths import path_of  # noqa: PLC0415
 
-    try:
-        return Run(path)
-    except FiltertrackError as error:
-        _check_no_checkpoint(path)
-        below = [] if Run.exists(path) else list(LogDirectory.of_flags(path, None).find().runs)
-        if not below:
-            raise
-        known = listed([f"{path.rstrip('/')}/{name}" for name in below])
-        raise FiltertrackError(f"{error}; below it are the runs {known}") from error
+    run = run_of(arguments.run)
+    names = ("layers", "step", "axes", "columns", "width", "height", "dpi")
+    options = {**_look_options(arguments), **_selected(arguments, names)}
+    if arguments.output:
+        output = Path(arguments.output)
+    elif run is None:
+        file = path_of(arguments.run)
+        output = default_output(file.parent, f"{file.name}-filters.png", plot_filters, options)
+    else:
+        output = default_output(run.path, "filters.png", plot_filters, options)
+    _check_writable(output, "-o")
+    plot_filters(run or arguments.run, output, **options)
+    print(printable(str(output)))
+    return 0
+
+
+def _open_run(path: str) -> "Run":
+    from filtertrack.tensorboard_plugin.logdir import run_at  # noqa: PLC0415 - keeps --help fast
+
+    _check_no_checkpoint(path)
+    return run_at(path)
 
 
 def _check_no_checkpoint(path: str) -> None:
     """Raise an error for a checkpoint file, which is no run; it says what can be done with it."""
+    if not Path(path).is_file():
+        return
     from filtertrack.capture.checkpoints.file_formats import is_checkpoint  # noqa: PLC0415
 
-    if Path(path).is_file() and is_checkpoint(Path(path)):
+    if is_checkpoint(Path(path)):
         raise FiltertrackError(
             f"{path!r} is a checkpoint file and no run: `filtertrack plot` draws its filters, and "
             f"`filtertrack import` makes a run of several such files"
@@ -161,9 +178,13 @@ def _check_writable(path: Path, option: str) -> None:
 
 def _picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that animations and filmstrips share."""
+    return {**_selected(arguments, ("layers", "steps")), **_look_options(arguments)}
+
+
+def _look_options(arguments: argparse.Namespace) -> dict[str, Any]:
     from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - keeps --help fast
 
-    return _selected(arguments, ("layers", "steps", *(option.name for option in LOOK_OPTIONS)))
+    return _selected(arguments, [option.name for option in LOOK_OPTIONS])
 
 
 def _selected(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -403,6 +424,7 @@ def _print_previews(previews: Sequence["Preview"]) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "animate": _animate,
     "filmstrip": _filmstrip,
+    "plot": _plot,
     "measure": _measure,
     "view": _view,
     "import": _import,

@@ -122,9 +122,34 @@ def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
         "step. PNG, PDF or SVG, as the output's ending says."
     )
     group = _add_picture_options(parser, "filmstrip.pdf", "light")
-    group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
-    group.add_argument("--height", help="at most so high (a third more than wide)")
-    group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+    _add_size(group, "at most so high (a third more than wide)")
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw the filters of a trained model's file, or of a run at one step, as a grid for each "
+        "layer. PNG, PDF or SVG, as the output's ending says. The file is read without its "
+        "framework where that is possible, and its model is not built."
+    )
+    parser.add_argument(
+        "run",
+        metavar="SOURCE",
+        help="a checkpoint (.keras, .weights.h5, .h5, .safetensors and others), a run's folder, or "
+        "its address such as s3://bucket/run",
+    )
+    _add_output(parser, "beside the file FILE-filters.png, of a run RUN/filters.png")
+    group = parser.add_argument_group("what is shown")
+    _add_layers(group, "the first")
+    group.add_argument("--step", type=int, metavar="N", help="of a run (the last)")
+    group.add_argument(
+        "--axes",
+        metavar="HWIO|OIHW",
+        help="what the axes of kernels are, for files that do not tell: O filters, I input "
+        "channels, D, H, W space, M filters per input channel",
+    )
+    _add_look(group, "light")
+    group.add_argument("--columns", type=int, metavar="N", help="filters in a row")
+    _add_size(group, "at most so high (a third more than wide, or what very many layers take)")
 
 
 def _add_measure(parser: argparse.ArgumentParser) -> None:
@@ -199,6 +224,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "animate": ("make an animation of a run's filters", _add_animate),
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
+    "plot": ("make a figure: the filters of a model's file or of a run", _add_plot),
     "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
     "view": ("open TensorBoard with the filters in front", _add_view),
     "import": ("make a run of checkpoint files", _add_import),
@@ -213,21 +239,32 @@ def _add_picture_options(
 ) -> "argparse._ArgumentGroup":
     """Add the options that animations and filmstrips share; return the group of the last ones."""
     _add_run(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help=f"what to write (RUN/{output}, the other options added to its name)",
-    )
-    from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - for these commands only
-
+    _add_output(parser, f"RUN/{output}")
     group = parser.add_argument_group("what is shown")
     _add_layers(group, "the first")
     _add_steps(group, "which snapshots")
+    _add_look(group, theme)
+    return group
+
+
+def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
+    text = f"what to write ({default}, the other options added to its name)"
+    parser.add_argument("-o", "--output", metavar="FILE", help=text)
+
+
+def _add_size(group: "argparse._ActionsContainer", height: str) -> None:
+    group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
+    group.add_argument("--height", help=height)
+    group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+
+
+def _add_look(group: "argparse._ActionsContainer", theme: str) -> None:
+    """Add an argument for each option of ``Look``."""
+    from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - for these commands only
+
     for option in LOOK_OPTIONS:
         _add_look_option(group, option)
-    parser.set_defaults(theme=theme)
-    return group
+    group.set_defaults(theme=theme)
 
 
 def _add_layers(parser: "argparse._ActionsContainer", default: str) -> None:

@@ -349,13 +349,13 @@ class LayerCells:
         """Return the numbers of all filters in the order of the look; None for that stored."""
         if self.look.order == "stored":
             return None
-        start, end = (
-            to_channels(
-                self._usual_view, read_kernels(self._run, self.info.name, self._steps[number])
-            )
-            for number in (0, -1)
-        )
-        return arrange(self.look.order, start, end, rgb=self._usual_view.coloured)
+        end = read_kernels(self._run, self.info.name, self._steps[-1])
+        if len(self._steps) > 1:
+            start = read_kernels(self._run, self.info.name, self._steps[0])
+        else:  # a step alone has drifted since the start of the run
+            start = read_start(self._run, self.info.name)[1]
+        kernels = (to_channels(self._usual_view, each) for each in (start, end))
+        return arrange(self.look.order, *kernels, rgb=self._usual_view.coloured)
 
 
 def colours_of(layers: Sequence[LayerCells]) -> tuple[list[range], np.ndarray]:
