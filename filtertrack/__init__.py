@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from filtertrack._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from filtertrack.capture.array_tracker import ArrayTracker
     from filtertrack.capture.callback import FilterTracker
+    from filtertrack.capture.torch_tracker import TorchTracker
     from filtertrack.errors import FiltertrackError
     from filtertrack.outputs.animation import Animation, animate
     from filtertrack.outputs.curves import plot_trajectories
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Animation",
+    "ArrayTracker",
     "FilterTracker",
     "FiltertrackError",
     "LayerInfo",
@@ -34,6 +37,7 @@ __all__ = [
     "Moment",
     "Run",
     "Snapshot",
+    "TorchTracker",
     "animate",
     "filmstrip",
     "measure",
@@ -43,6 +47,7 @@ __all__ = [
 
 _MODULES = {
     "Animation": "outputs.animation",
+    "ArrayTracker": "capture.array_tracker",
     "FilterTracker": "capture.callback",
     "FiltertrackError": "errors",
     "LayerInfo": "snapshot",
@@ -50,6 +55,7 @@ _MODULES = {
     "Moment": "snapshot",
     "Run": "storage.run",
     "Snapshot": "snapshot",
+    "TorchTracker": "capture.torch_tracker",
     "animate": "outputs.animation",
     "filmstrip": "outputs.filmstrip_figure",
     "measure": "outputs.measurement",
