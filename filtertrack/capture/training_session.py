@@ -325,7 +325,7 @@ def numbers_in(logs: Logs) -> dict[str, float]:
     """Return the values of Keras's logs that are single numbers."""
     kept = {}
     for name, value in (logs or {}).items():
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, RuntimeError):  # torch raises the last one
             kept[name] = float(value)
     return kept
 

@@ -354,6 +354,16 @@ def test_a_schedule_that_raises_does_not_stop_training(tmp_path, caplog):
     assert Run(tmp_path).steps[-1] == 4
 
 
+def test_only_single_numbers_become_metrics(tmp_path):
+    """Other values do not stop a snapshot."""
+    module, optimizer = make()
+    with TorchTracker(tmp_path, module) as tracker:
+        for loss in batches(module, optimizer, 1):
+            others = {"all": torch.ones(3), "name": "a", "imaginary": torch.tensor(1j)}
+            tracker.step({"loss": loss, "one": torch.ones(1), **others})
+    assert Run(tmp_path).moment(1).metrics == {"loss": pytest.approx(loss.item()), "one": 1.0}
+
+
 def test_the_graph_of_a_loss_is_not_kept(tmp_path):
     """Its memory is freed as without a tracker."""
     module, optimizer = make()
