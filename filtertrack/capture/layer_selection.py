@@ -1,4 +1,4 @@
-"""Chooses the tracked layers of a model, according to the option ``layers``."""
+"""Chooses the tracked layers of a model or module, according to the option ``layers``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ class Candidate:
         name: Its name, such as ``"conv1"``.
         path: Its position in the model, such as ``"encoder/conv1"``.
         convolution: Whether it is a convolution; otherwise it is another layer with a kernel.
-        keras_path: Its path in Keras, which may omit the models that contain it.
+        keras_path: Its path in Keras, which may omit the models that contain it; in torch its
+            name in ``named_modules``.
         image: The shape of its images if it is a Dense layer that the user has given one for; it is
             tracked whatever is selected.
     """

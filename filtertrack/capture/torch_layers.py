@@ -21,7 +21,6 @@ _WRAPPERS = {
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
 }
 """Classes that wrap a module and compute the same, and the attribute that holds it."""
-_FULLY_SHARDED = ("FullyShardedDataParallel", "FSDPModule")
 _CONVOLUTION = re.compile(r"Conv\w*[123]d")
 _KERNEL_AXES = {3, 4, 5}
 
@@ -77,8 +76,9 @@ class TorchLayers(TrainingSource):
         modules = list(_walk(module, "", set()))
         convolutions = [(path, each) for path, each in modules if self._is_convolution(each)]
         for path, each in modules:
-            _check_not_sharded(path, each)
+            _check_not_flattened(path, each, [conv for _, conv in convolutions])
         for path, each in convolutions:
+            _check_whole(path, each)
             _check_initialized(path, each)
         candidates = [
             Candidate(each, path.rpartition("/")[2], path, True, path.replace("/", "."))
@@ -177,7 +177,7 @@ class TorchLayers(TrainingSource):
         return LayerInfo(
             name=name,
             path=printable(candidate.keras_path),
-            class_name=type(module).__name__,
+            class_name=_class_name(module),
             kernel=f"{name}/weight",
             bias=f"{name}/bias" if biased else None,
             kernel_shape=kernel_shape,
@@ -245,20 +245,28 @@ def _unwrapped(module: Any) -> Any:
         module = getattr(module, attribute)
 
 
-def _check_not_sharded(path: str, module: Any) -> None:
-    """Refuse weights of which this process holds a part only."""
-    sharded = any(cls.__name__ in _FULLY_SHARDED for cls in type(module).__mro__)
-    for value in module.parameters(recurse=False):
+def _check_not_flattened(path: str, module: Any, convolutions: Sequence[Any]) -> None:
+    """Refuse convolutions in the first version of FSDP, which flattens weights into one array."""
+    flattens = any(cls.__name__ == "FullyShardedDataParallel" for cls in type(module).__mro__)
+    if flattens and any(each is conv for each in module.modules() for conv in convolutions):
+        raise _sharded(path)
+
+
+def _check_whole(path: str, module: Any) -> None:
+    """Refuse a convolution if this process holds a part of its weights only."""
+    for value in module.parameters():
         # Of DTensor, and of parameters that DeepSpeed's ZeRO 3 has distributed.
         placements = getattr(value, "placements", ())
-        sharded |= any(not placement.is_replicate() for placement in placements)
-        sharded |= hasattr(value, "ds_id")
-    if sharded:
-        raise FiltertrackError(
-            f"{path}: its weights are sharded over several processes (FSDP, DTensor or ZeRO 3), "
-            f"which TorchTracker cannot read: gather them in every process, such as by "
-            f"full_tensor, and give them to ArrayTracker in process 0"
-        )
+        if any(not each.is_replicate() for each in placements) or hasattr(value, "ds_id"):
+            raise _sharded(path)
+
+
+def _sharded(path: str) -> FiltertrackError:
+    return FiltertrackError(
+        f"{path}: its weights are sharded over several processes (FSDP, DTensor or ZeRO 3), "
+        f"which TorchTracker cannot read: gather them in every process, such as by full_tensor, "
+        f"and give them to ArrayTracker in process 0"
+    )
 
 
 def _check_initialized(path: str, module: Any) -> None:
@@ -290,6 +298,13 @@ def _padding(module: Any) -> str:
     sizes = zip(module.padding, module.dilation, module.kernel_size, strict=True)
     is_same = all(2 * each == dilation * (size - 1) for each, dilation, size in sizes)
     return "same" if is_same and set(module.stride) == {1} and not module.transposed else ""
+
+
+def _class_name(module: Any) -> str:
+    """Return the name of a module's class; a parametrization puts another one before it."""
+    cls = type(module)
+    own = cls.__mro__[1] if hasattr(module, "parametrizations") else cls
+    return str(own.__name__)
 
 
 def _type_name(tensor: Any) -> str:

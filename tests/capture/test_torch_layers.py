@@ -196,6 +196,7 @@ def test_a_computed_kernel_is_the_one_that_convolves(how):
         assert torch.equal(value, held[name]), name
     (info,) = layers.infos
     assert info.trainable
+    assert info.class_name == "Conv2d"
     patch = torch.randn(1, 3, 3, 3)
     module.eval()
     expected = conv(patch).detach().numpy()[0, :, 0, 0]

@@ -451,11 +451,16 @@ np.save(f"{rank}.npy", module.module[0].weight.detach().numpy())
 sharded = nn.Sequential(nn.Conv2d(4, 4, 3))
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.device_mesh import init_device_mesh
-fully_shard(sharded, mesh=init_device_mesh("cpu", (2,)))
+mesh = init_device_mesh("cpu", (2,))
+fully_shard(sharded, mesh=mesh)
 try:
     TorchTracker("sharded", sharded)
 except Exception as error:
     print(error)
+from torch.distributed.tensor import distribute_module
+whole = distribute_module(nn.Sequential(nn.Conv2d(4, 4, 3)), mesh)  # replicated
+with TorchTracker("whole", whole, existing="new") as tracker:
+    print("0 tracked")
 dist.destroy_process_group()
 """
 
@@ -484,6 +489,9 @@ def test_only_rank_0_writes_and_sharded_weights_are_refused(tmp_path):
     for rank in (0, 1):
         stored = run.snapshot(4).arrays["0/weight"]
         np.testing.assert_array_equal(stored, np.load(tmp_path / f"{rank}.npy"))
-        assert "its weights are sharded over several processes" in printed[rank][0]
+        lines = printed[rank][0].splitlines()
+        assert "0: its weights are sharded" in lines[0]
+        assert lines[1] == "0 tracked"
     assert not (tmp_path / "not there").exists()
     assert not (tmp_path / "sharded").exists()
+    assert Run(tmp_path / "whole").steps == [0]
