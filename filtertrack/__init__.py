@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from filtertrack._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from filtertrack.capture.array_tracker import ArrayTracker
     from filtertrack.capture.callback import FilterTracker
     from filtertrack.capture.filter_plot import plot_filters
+    from filtertrack.capture.torch_tracker import TorchTracker
     from filtertrack.errors import FiltertrackError
     from filtertrack.outputs.animation import Animation, animate
     from filtertrack.outputs.curves import plot_trajectories
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Animation",
+    "ArrayTracker",
     "FilterTracker",
     "FiltertrackError",
     "LayerInfo",
@@ -35,6 +38,7 @@ __all__ = [
     "Moment",
     "Run",
     "Snapshot",
+    "TorchTracker",
     "animate",
     "filmstrip",
     "measure",
@@ -45,6 +49,7 @@ __all__ = [
 
 _MODULES = {
     "Animation": "outputs.animation",
+    "ArrayTracker": "capture.array_tracker",
     "FilterTracker": "capture.callback",
     "FiltertrackError": "errors",
     "LayerInfo": "snapshot",
@@ -52,6 +57,7 @@ _MODULES = {
     "Moment": "snapshot",
     "Run": "storage.run",
     "Snapshot": "snapshot",
+    "TorchTracker": "capture.torch_tracker",
     "animate": "outputs.animation",
     "filmstrip": "outputs.filmstrip_figure",
     "measure": "outputs.measurement",

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from filtertrack.cli_options import parse_arguments
-from filtertrack.errors import FiltertrackError, counted, printable
+from filtertrack.errors import FiltertrackError, counted, listed, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
