@@ -139,7 +139,9 @@ def test_a_figure_grows_only_without_a_height():
 def test_a_layer_wider_than_the_figure_is_an_error_that_names_it():
     """At least one pixel a weight."""
     layers = layers_of([(3, 3, 1, 4), (1, 1, 4, 5000)])
-    with pytest.raises(FiltertrackError, match="one pixel a weight of layer conv1; choose a larger"):
+    with pytest.raises(
+        FiltertrackError, match="one pixel a weight of layer conv1; choose a larger"
+    ):
         PlotLayout.fit(layers, PaperSize.of("17cm", None, 300), above=0, below=0)
 
 
