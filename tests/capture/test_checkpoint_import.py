@@ -375,3 +375,14 @@ def test_steps_are_no_epochs_in_gaps(save, tmp_path):
     for step in (1, 2, 30):
         save(f"step_{step}.keras")
     assert about_gaps([source.moment for source in find_files([str(tmp_path)]).sources]) == ""
+
+
+def test_modules_of_torch_become_snapshots(tmp_path):
+    """With the names and weights of the module."""
+    torch = pytest.importorskip("torch")
+    modules = [torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)) for _ in range(2)]
+    run = Run.from_models(tmp_path / "run", modules)
+    assert run.steps == [1, 2]
+    for step, module in enumerate(modules, start=1):
+        (kernel,) = (run.snapshot(step).arrays[info.kernel] for info in run.layers.values())
+        np.testing.assert_array_equal(kernel, module[0].weight.detach().numpy())
