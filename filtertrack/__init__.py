@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 from filtertrack._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from filtertrack.capture.array_tracker import ArrayTracker
     from filtertrack.capture.callback import FilterTracker
+    from filtertrack.capture.filter_plot import plot_filters
+    from filtertrack.capture.torch_tracker import TorchTracker
     from filtertrack.errors import FiltertrackError
     from filtertrack.outputs.animation import Animation, animate
     from filtertrack.outputs.curves import plot_trajectories
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Animation",
+    "ArrayTracker",
     "FilterTracker",
     "FiltertrackError",
     "LayerInfo",
@@ -34,15 +38,18 @@ __all__ = [
     "Moment",
     "Run",
     "Snapshot",
+    "TorchTracker",
     "animate",
     "filmstrip",
     "measure",
+    "plot_filters",
     "plot_trajectories",
     "to_xarray",
 ]
 
 _MODULES = {
     "Animation": "outputs.animation",
+    "ArrayTracker": "capture.array_tracker",
     "FilterTracker": "capture.callback",
     "FiltertrackError": "errors",
     "LayerInfo": "snapshot",
@@ -50,9 +57,11 @@ _MODULES = {
     "Moment": "snapshot",
     "Run": "storage.run",
     "Snapshot": "snapshot",
+    "TorchTracker": "capture.torch_tracker",
     "animate": "outputs.animation",
     "filmstrip": "outputs.filmstrip_figure",
     "measure": "outputs.measurement",
+    "plot_filters": "capture.filter_plot",
     "plot_trajectories": "outputs.curves",
     "to_xarray": "outputs.xarray_export",
 }

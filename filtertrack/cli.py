@@ -5,7 +5,7 @@ import codecs
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -17,7 +17,10 @@ from filtertrack.errors import FiltertrackError, counted, listed, printable
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from filtertrack.capture.checkpoint_import import Preview
+    from filtertrack.capture.checkpoint_search import FoundFiles
     from filtertrack.outputs.measurement import Measurement
+    from filtertrack.snapshot import Moment
     from filtertrack.storage.paths import StoragePath
     from filtertrack.storage.run import Run
 
@@ -120,19 +123,48 @@ def _filmstrip(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open_run(path: str) -> "Run":
-    """Open a run; if there is none at the path, name the runs below it in the error."""
-    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.tensorboard_plugin.logdir import LogDirectory  # noqa: PLC0415
+def _plot(arguments: argparse.Namespace) -> int:
+    from filtertrack.capture.filter_plot import (  # noqa: PLC0415 - keeps --help fast
+        plot_filters,
+        run_of,
+    )
+    from filtertrack.outputs.output_names import default_output  # noqa: PLC0415
+    from filtertrack.storage.paths import path_of  # noqa: PLC0415
 
-    try:
-        return Run(path)
-    except FiltertrackError as error:
-        below = [] if Run.exists(path) else list(LogDirectory.of_flags(path, None).find().runs)
-        if not below:
-            raise
-        known = listed([f"{path.rstrip('/')}/{name}" for name in below])
-        raise FiltertrackError(f"{error}; below it are the runs {known}") from error
+    run = run_of(arguments.run)
+    names = ("layers", "step", "axes", "columns", "width", "height", "dpi")
+    options = {**_look_options(arguments), **_selected(arguments, names)}
+    if arguments.output:
+        output = Path(arguments.output)
+    elif run is None:
+        file = path_of(arguments.run)
+        output = default_output(file.parent, f"{file.name}-filters.png", plot_filters, options)
+    else:
+        output = default_output(run.path, "filters.png", plot_filters, options)
+    _check_writable(output, "-o")
+    plot_filters(run or arguments.run, output, **options)
+    print(printable(str(output)))
+    return 0
+
+
+def _open_run(path: str) -> "Run":
+    from filtertrack.tensorboard_plugin.logdir import run_at  # noqa: PLC0415 - keeps --help fast
+
+    _check_no_checkpoint(path)
+    return run_at(path)
+
+
+def _check_no_checkpoint(path: str) -> None:
+    """Raise an error for a checkpoint file, which is no run; it says what can be done with it."""
+    if not Path(path).is_file():
+        return
+    from filtertrack.capture.checkpoints.file_formats import is_checkpoint  # noqa: PLC0415
+
+    if is_checkpoint(Path(path)):
+        raise FiltertrackError(
+            f"{path!r} is a checkpoint file and no run: `filtertrack plot` draws its filters, and "
+            f"`filtertrack import` makes a run of several such files"
+        )
 
 
 def _output_file(
@@ -166,9 +198,13 @@ def _check_writable(path: Path, option: str) -> None:
 
 def _picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that animations and filmstrips share."""
+    return {**_selected(arguments, ("layers", "steps")), **_look_options(arguments)}
+
+
+def _look_options(arguments: argparse.Namespace) -> dict[str, Any]:
     from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - keeps --help fast
 
-    return _selected(arguments, ("layers", "steps", *(option.name for option in LOOK_OPTIONS)))
+    return _selected(arguments, [option.name for option in LOOK_OPTIONS])
 
 
 def _selected(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -293,6 +329,7 @@ def _check_can_hold_run(folder: "StoragePath") -> None:
     """Raise an error for a path below which no run can be created."""
     existing = folder.blocking_file()
     if existing is not None:
+        _check_no_checkpoint(str(existing))
         raise FiltertrackError(
             f"{str(folder)!r} can hold no run, as {str(existing)!r} is not a folder: expected the "
             f"folder that FilterTracker was given or will be given, or one that holds such folders"
@@ -333,12 +370,85 @@ def _verify(arguments: argparse.Namespace) -> int:
     return _DAMAGED if damaged else 0
 
 
+def _import(arguments: argparse.Namespace) -> int:
+    from filtertrack.capture.checkpoint_import import import_sources, preview  # noqa: PLC0415
+    from filtertrack.capture.checkpoint_search import find_files  # noqa: PLC0415
+    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
+
+    if not Run.is_free(arguments.output):
+        raise FiltertrackError(
+            f"{arguments.output!r} already holds a run; give another folder with -o"
+        )
+    found = find_files(arguments.sources, arguments.steps)
+    options = _selected(arguments, ("layers", "axes"))
+    if arguments.dry_run:
+        previews = list(preview(found.sources, **options))
+        _print_previews(previews)
+        unreadable = {each.source.name: each.problem for each in previews if each.problem}
+        remarks = dict.fromkeys(remark for each in previews for remark in each.remarks)
+        what = "would be imported"
+    else:
+        with _progress_bar("importing") as progress:
+            imported = import_sources(arguments.output, found.sources, progress=progress, **options)
+        unreadable, remarks = dict(imported.unreadable), dict.fromkeys(imported.remarks)
+        what = f"imported into {arguments.output}, {counted(len(imported.run.layers), 'layers')}"
+    read = [source.moment for source in found.sources if source.name not in unreadable]
+    print(_one_line(f"{counted(len(read), 'files')} {what} (steps: {found.origin})"))
+    for sentence in (*_about_import(found, read, unreadable), *remarks):
+        print(_one_line(sentence))
+    return _DAMAGED if unreadable else 0
+
+
+def _about_import(
+    found: "FoundFiles", read: Sequence["Moment"], unreadable: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield sentences about what the run of an import holds and lacks.
+
+    Args:
+        found: The files.
+        read: The moments of those that can be read.
+        unreadable: The others, to the reason.
+    """
+    from filtertrack.capture.checkpoint_search import about_gaps, about_start  # noqa: PLC0415
+
+    if read:
+        yield about_start(read[0])
+    if gaps := about_gaps([source.moment for source in found.sources]):
+        yield gaps
+    yield from found.remarks
+    for name, reason in found.left_out.items():
+        yield f"left out: {name} ({reason})"
+    for name, reason in unreadable.items():
+        yield f"left out, as it cannot be read: {name} ({reason})"
+
+
+def _print_previews(previews: Sequence["Preview"]) -> None:
+    """Print a table of the files to import."""
+    from rich.table import Table  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.snapshot import describe  # noqa: PLC0415
+
+    table = Table()
+    for name in ("file", "step", "snapshot", "metrics", "kernels", "shapes"):
+        table.add_column(name, overflow="fold")
+    for each in previews:
+        moment = each.source.moment
+        metrics = ", ".join(f"{name} {value:g}" for name, value in moment.metrics.items())
+        shapes = listed(["×".join(map(str, info.kernel_shape)) for info in each.infos], 3)
+        count = "cannot be read" if each.problem else str(len(each.infos))
+        words = (each.source.name, str(moment.step), describe(moment), metrics, count, shapes)
+        table.add_row(*map(_one_line, words))
+    _print_uncut([table])
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "animate": _animate,
     "filmstrip": _filmstrip,
+    "plot": _plot,
     "responses": _responses,
     "measure": _measure,
     "view": _view,
+    "import": _import,
     "info": _info,
     "verify": _verify,
 }

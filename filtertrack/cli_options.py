@@ -35,7 +35,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         if not getattr(arguments, "layers", None) or any(word.startswith("-") for word in further):
             parser.error(f"unrecognized arguments: {' '.join(further)}")
         option = next(n for n, word in enumerate(words) if _is_layers(word))
-        if words.index(arguments.run) > option:  # argparse took the first name for the run
+        run = getattr(arguments, "run", None)
+        if run and words.index(run) > option:  # argparse took the first name for the run
             further = [arguments.run, *further]
             arguments.run = further.pop()
         arguments.layers += [name for word in further for name in names(word)]
@@ -154,9 +155,34 @@ def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
         "step. PNG, PDF or SVG, as the output's ending says."
     )
     group = _add_picture_options(parser, "filmstrip.pdf", "light")
-    group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
-    group.add_argument("--height", help="at most so high (a third more than wide)")
-    group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+    _add_size(group, "at most so high (a third more than wide)")
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw the filters of a trained model's file, or of a run at one step, as a grid for each "
+        "layer. PNG, PDF or SVG, as the output's ending says. The file is read without its "
+        "framework where that is possible, and its model is not built."
+    )
+    parser.add_argument(
+        "run",
+        metavar="SOURCE",
+        help="a checkpoint (.keras, .weights.h5, .h5, .safetensors and others), a run's folder, or "
+        "its address such as s3://bucket/run",
+    )
+    _add_output(parser, "beside the file FILE-filters.png, of a run RUN/filters.png")
+    group = parser.add_argument_group("what is shown")
+    _add_layers(group, "the first")
+    group.add_argument("--step", type=int, metavar="N", help="of a run (the last)")
+    group.add_argument(
+        "--axes",
+        metavar="HWIO|OIHW",
+        help="what the axes of kernels are, for files that do not tell: O filters, I input "
+        "channels, D, H, W space, M filters per input channel",
+    )
+    _add_look(group, "light")
+    group.add_argument("--columns", type=int, metavar="N", help="filters in a row")
+    _add_size(group, "at most so high (a third more than wide, or what very many layers take)")
 
 
 def _add_measure(parser: argparse.ArgumentParser) -> None:
@@ -193,6 +219,37 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make a run of checkpoint files: .keras, .weights.h5, .h5, .safetensors, and where torch "
+        "or tensorflow is installed .pt and TensorFlow checkpoints. No framework is needed for the "
+        "others. Steps and metrics come from the names of the files, as in "
+        "epoch_12-val_loss0.31.keras, or by a template in the syntax of ModelCheckpoint: "
+        "'ckpt-{epoch:03d}-{val_loss:.2f}.keras'. A damaged file is left out, and the exit code is "
+        "1 then."
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="FILES",
+        help="files, folders, or patterns such as 'checkpoints/**/*.keras'",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="RUN", required=True, help="the run's folder, which holds no run"
+    )
+    _add_layers(parser, "every convolution")
+    parser.add_argument(
+        "--axes",
+        metavar="HWIO",
+        help="the order of the kernels' axes, in files that do not tell it: O filters, I input "
+        "channels, H height, W width",
+    )
+    _add_steps(parser, "the step of each file, in the natural order of their names")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print a table of what would be imported"
+    )
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=_RUN)
 
@@ -200,9 +257,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "animate": ("make an animation of a run's filters", _add_animate),
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
+    "plot": ("make a figure: the filters of a model's file or of a run", _add_plot),
     "responses": ("animate what filters answer to in pictures", _add_responses),
     "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
     "view": ("open TensorBoard with the filters in front", _add_view),
+    "import": ("make a run of checkpoint files", _add_import),
     "info": ("say what a run holds", _add_run),
     "verify": ("read a run whole and list what is damaged", _add_run),
 }
@@ -214,21 +273,32 @@ def _add_picture_options(
 ) -> "argparse._ArgumentGroup":
     """Add the options that animations and filmstrips share; return the group of the last ones."""
     _add_run(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help=f"what to write (RUN/{output}, the other options added to its name)",
-    )
-    from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - for these commands only
-
+    _add_output(parser, f"RUN/{output}")
     group = parser.add_argument_group("what is shown")
     _add_layers(group, "the first")
     _add_steps(group, "which snapshots")
+    _add_look(group, theme)
+    return group
+
+
+def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
+    text = f"what to write ({default}, the other options added to its name)"
+    parser.add_argument("-o", "--output", metavar="FILE", help=text)
+
+
+def _add_size(group: "argparse._ActionsContainer", height: str) -> None:
+    group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
+    group.add_argument("--height", help=height)
+    group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+
+
+def _add_look(group: "argparse._ActionsContainer", theme: str) -> None:
+    """Add an argument for each option of ``Look``."""
+    from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - for these commands only
+
     for option in LOOK_OPTIONS:
         _add_look_option(group, option)
-    parser.set_defaults(theme=theme)
-    return group
+    group.set_defaults(theme=theme)
 
 
 def _add_layers(parser: "argparse._ActionsContainer", default: str) -> None:

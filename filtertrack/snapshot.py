@@ -450,6 +450,20 @@ def describe(moment: Moment) -> str:
     return f"{_when(moment)} ({moment.note})"
 
 
+def start_text(first: Moment) -> str:
+    """Return what differences are taken from, in words: the first snapshot of a run.
+
+    Only a run that begins with step 0 has the start of training.
+
+    Example:
+        >>> start_text(Moment(0, 0)), start_text(Moment(1, 1)), start_text(Moment(300, 0))
+        ('the start', 'epoch 1', 'step 300')
+    """
+    if first.step == 0:
+        return "the start"
+    return f"epoch {first.epoch}" if first.counts_epochs else f"step {first.step}"
+
+
 def unit_of(moments: Sequence[Moment]) -> str:
     """Return the unit of the numbers on an axis of moments: epochs, batches or steps.
 
@@ -457,7 +471,8 @@ def unit_of(moments: Sequence[Moment]) -> str:
         >>> unit_of([Moment(0, 0), Moment(1, 1)]), unit_of([Moment(0, 0), Moment(300, 0)])
         ('epochs', 'steps')
     """
-    if all(moment.counts_epochs or moment.note for moment in moments):
+    counted = [moment for moment in moments if not moment.note]
+    if all(moment.counts_epochs for moment in counted or moments):
         return "epochs"
     return "steps" if any(moment.batch is None for moment in moments) else "batches"
 

@@ -159,6 +159,25 @@ def tiny_model():
 
 
 @pytest.fixture
+def save(tmp_path):
+    """Return a function that saves a model of one convolution, ``conv``, full of one value."""
+    import keras
+
+    def save(name, value=0.0, shape=(3, 3, 1, 4)):
+        *size, channels, filters = shape
+        model = keras.Sequential(
+            [keras.Input((8, 8, channels)), keras.layers.Conv2D(filters, size, name="conv")]
+        )
+        model.layers[0].kernel.assign(np.full(shape, value))
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture
 def data(rng):
     return rng.normal(size=(32, 8, 8, 3)).astype("float32"), np.zeros((32, 2), "float32")
 

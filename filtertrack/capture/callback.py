@@ -15,12 +15,13 @@ except ModuleNotFoundError as error:
 
 from filtertrack.capture.after_callbacks import after_all_callbacks
 from filtertrack.capture.dense_images import DenseImages, DenseShapes
-from filtertrack.capture.distributed import Processes, current_processes
+from filtertrack.capture.distributed import current_processes
 from filtertrack.capture.fault_reports import FaultReports
 from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.layer_kernels import EffectiveKernel
 from filtertrack.capture.layer_selection import Selection
 from filtertrack.capture.model_checks import check_model
+from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.tracked_layers import TrackedLayers
 from filtertrack.capture.training_progress import TrainingProgress
@@ -164,7 +165,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
     def _begin_fit(self, session: TrainingSession, epoch: int) -> None:
         again = self._seen_model() is self.model
         try:
-            session.begin_fit(epoch, again=again, run_dir=self._run_dir if again else None)
+            session.begin(epoch, again=again, run_dir=self._run_dir if again else None)
         except BaseException:
             self.close()
             raise
@@ -256,11 +257,13 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         metrics = numbers_in(metrics) if self._processes.writes else {}
         moment = Moment(step, epoch, batch, metrics, time.time())
         if session is None:
-            session = self._begin_by_hand(moment)
-        elif moment.step <= session.last_step:
-            raise FiltertrackError(f"step {step}: expected more than the last, {session.last_step}")
-        with self._faults.caught(TAKE):
-            session.take_at(moment)
+            session = self._session = self._new_session()
+        try:
+            session.snapshot(moment)
+        finally:
+            if not session.is_active:  # it could not begin
+                self.close()
+            self._run_dir = session.folder or self._run_dir
 
     def close(self) -> None:
         """Wait until every snapshot is on disk, and add pictures of the whole evolution.
@@ -272,20 +275,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             self._session.close()
         self._faults.report()
 
-    def _begin_by_hand(self, moment: Moment) -> TrainingSession:
-        self._session = session = self._new_session()
-        try:
-            session.begin_by_hand(moment)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            self._run_dir = session.folder or self._run_dir
-        return session
-
     def _new_session(self) -> TrainingSession:
         return TrainingSession(
-            self.model,
             TrackedLayers(self.model, self._select, self._kernel, self._dense),
             folders=self._folders,
             processes=self._processes,

@@ -1,4 +1,4 @@
-"""Training in several processes: which one writes, and how sharded kernels are gathered.
+"""Training of a Keras model in several processes: how sharded kernels are gathered.
 
 Only process 0 writes. If it holds every kernel, the other processes do nothing. If another process
 alone holds a part of a kernel, all processes take part in reading it.
@@ -18,7 +18,8 @@ import keras
 import numpy as np
 
 from filtertrack.capture.layer_kernels import copied
-from filtertrack.capture.tracked_layers import TrackedLayers
+from filtertrack.capture.processes import Processes, torch_processes
+from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError
 
 _BARRIER_TIMEOUT = 60.0
@@ -34,65 +35,6 @@ _CALL_SECONDS = 1.0
 
 _begun: Counter[str] = Counter()
 """Number of runs begun here, by their layers. It is equal in all processes and identifies a run."""
-
-
-class Processes:
-    """The processes that train one model; this class is for a single process.
-
-    Attributes:
-        writes: Whether this process claims the folder and writes the run.
-        takes_part: Whether this process does anything for tracking.
-        alone: Whether no other process takes part.
-    """
-
-    writes = True
-    takes_part = True
-    alone = True
-
-    def begin(self, tracked: TrackedLayers, start: Callable[[], int | None]) -> int | None:  # noqa: ARG002
-        """Begin a run in process 0, and return the result in every process.
-
-        Args:
-            tracked: The kernels of the run, which identify it together with its number.
-            start: Claims and opens the folder; returns the number of batches before, or None if it
-                is unknown. Only called in process 0.
-
-        Returns:
-            The return value of ``start``, in every process.
-
-        Raises:
-            FiltertrackError: In every process, if ``start`` failed, or has not returned after five
-                minutes.
-        """
-        return start()
-
-    def is_needed(self, tracked: TrackedLayers) -> bool:  # noqa: ARG002
-        """Whether this process must call ``read`` together with the others."""
-        return True
-
-    def read(self, tracked: TrackedLayers, step: int) -> dict[str, np.ndarray] | None:  # noqa: ARG002
-        """Copy every tracked weight to the host.
-
-        Args:
-            tracked: Kernels that are built.
-            step: The snapshot's step: every needed process must read the same one.
-
-        Returns:
-            Member name to a complete array that shares no memory with the model; None in a process
-            that does not write.
-
-        Raises:
-            FiltertrackError: If kernels are sharded over several processes, and the others did not
-                call ``read`` within a minute.
-        """
-        return tracked.read()
-
-
-class InactiveProcess(Processes):
-    """A process that is not needed: it writes, copies and communicates nothing."""
-
-    writes = False
-    takes_part = False
 
 
 class JaxProcesses(Processes):
@@ -112,9 +54,9 @@ class JaxProcesses(Processes):
         self._barriers: Counter[int] = Counter()
         self.writes = jax.process_index() == 0
 
-    def begin(self, tracked: TrackedLayers, start: Callable[[], int | None]) -> int | None:
+    def begin(self, source: TrainingSource, start: Callable[[], int | None]) -> int | None:
         """Begin a run in process 0, and send the result to the other processes."""
-        layers = ",".join(f"{info.kernel}{list(info.kernel_shape)}" for info in tracked.infos)
+        layers = ",".join(f"{info.kernel}{list(info.kernel_shape)}" for info in source.infos)
         _begun[layers] += 1
         self._name = f"filtertrack/{_begun[layers]}/{layers}"
         if not self.writes:
@@ -128,13 +70,13 @@ class JaxProcesses(Processes):
         self._send({"batches": batches})
         return batches
 
-    def is_needed(self, tracked: TrackedLayers) -> bool:
+    def is_needed(self, source: TrainingSource) -> bool:
         """Whether this process writes, or a kernel is sharded beyond process 0."""
-        return self.writes or any(map(_is_sharded, _arrays_of(tracked).values()))
+        return self.writes or any(map(_is_sharded, _arrays_of(source).values()))
 
-    def read(self, tracked: TrackedLayers, step: int) -> dict[str, np.ndarray] | None:
+    def read(self, source: TrainingSource, step: int) -> dict[str, np.ndarray] | None:
         """Copy every tracked weight to the host of process 0."""
-        weights = _arrays_of(tracked)
+        weights = _arrays_of(source)
         sharded = {member: value for member, value in weights.items() if _is_sharded(value)}
         if sharded:
             self._wait_at_barrier(step)
@@ -234,16 +176,15 @@ def current_processes() -> Processes:
 
         return JaxProcesses(jax) if jax.process_count() > 1 else Processes()
     if backend == "torch":
-        import torch.distributed as dist  # noqa: PLC0415 - only if it is the backend
+        import torch  # noqa: PLC0415 - only if it is the backend
 
-        several = dist.is_available() and dist.is_initialized()
-        return InactiveProcess() if several and dist.get_rank() > 0 else Processes()
+        return torch_processes(torch)
     return Processes()
 
 
-def _arrays_of(tracked: TrackedLayers) -> dict[str, Any]:
+def _arrays_of(source: TrainingSource) -> dict[str, Any]:
     """Return the jax arrays of the model. They are invalid after the next batch."""
-    return {member: getattr(held, "value", held) for member, held in tracked.weights().items()}
+    return {member: getattr(held, "value", held) for member, held in source.weights().items()}
 
 
 def _is_sharded(value: Any) -> bool:

@@ -20,7 +20,7 @@ from filtertrack.storage.run_format import same_weights
 _log = logging.getLogger("filtertrack")
 
 
-def check_or_delete_run(folder: StoragePath, *, replace: bool) -> None:
+def check_or_delete_run(folder: StoragePath, *, replace: bool, go_on: str) -> None:
     """Refuse or delete an existing run before a training that starts from the beginning.
 
     A run without any snapshot is continued: it is left by a training that ended before its first.
@@ -28,6 +28,7 @@ def check_or_delete_run(folder: StoragePath, *, replace: bool) -> None:
     Args:
         folder: The run's folder.
         replace: Delete an existing run; otherwise it is an error.
+        go_on: How to continue that run, for the message.
 
     Raises:
         FiltertrackError: If there is a run; the message says what to do.
@@ -40,9 +41,9 @@ def check_or_delete_run(folder: StoragePath, *, replace: bool) -> None:
             return
         raise FiltertrackError(
             f"{str(folder)!r} already holds a run, and training starts from the "
-            f"beginning. Give FilterTracker another folder, existing='new' for a new one "
+            f"beginning. Give the tracker another folder, existing='new' for a new one "
             f"beside it each time, or existing='replace' to delete that run; to go on with it, "
-            f"call fit with initial_epoch"
+            f"{go_on}"
         )
     Run.delete(folder)
 
@@ -70,7 +71,7 @@ def check_or_delete_from(folder: StoragePath, step: int, *, replace: bool) -> No
         raise FiltertrackError(
             f"{str(folder)!r} already holds a run, up to step {past[-1]}, and the first "
             f"snapshot is at step {step}. Go on from step {past[-1] + 1}, or give "
-            f"FilterTracker another folder, existing='new' for a new one beside it each time, "
+            f"the tracker another folder, existing='new' for a new one beside it each time, "
             f"or existing='replace' to delete what is there from step {step} on"
         )
     if past == steps:
@@ -111,7 +112,7 @@ def same_layers(
     raise FiltertrackError(
         f"{str(run.path)!r} holds a run of other layers ({'; '.join(differences)}), and the layers "
         f"of a run stay the same: choose them with layers= so that they are those of the whole "
-        f"training, or give FilterTracker another folder"
+        f"training, or give the tracker another folder"
     )
 
 

@@ -29,6 +29,7 @@ class FolderChoice:
         existing: What happens to an existing run: see ``FilterTracker``.
         keep: Number of snapshots that a run keeps; None for all.
         strict: Raise when something is lost, instead of logging a warning.
+        go_on: How to continue an existing run, for the message that refuses it.
 
     Raises:
         FiltertrackError: If ``existing`` or ``keep`` is invalid.
@@ -38,6 +39,7 @@ class FolderChoice:
     existing: Existing = "error"
     keep: int | None = None
     strict: bool = False
+    go_on: str = "call fit with initial_epoch"
 
     def __post_init__(self) -> None:
         """Validate the options."""
@@ -54,12 +56,14 @@ class FolderChoice:
         """Whether snapshots that training repeats are deleted, whatever their weights are."""
         return self.existing == "replace"
 
-    def for_fit(self, session: object, epoch: int, run_dir: StoragePath | None = None) -> RunWriter:
-        """Claim the folder of a ``fit``. If that starts from the beginning, it holds no run then.
+    def for_training(
+        self, session: object, *, from_start: bool, run_dir: StoragePath | None = None
+    ) -> RunWriter:
+        """Claim the folder of a training. If that starts from the beginning, it holds no run then.
 
         Args:
             session: Identifies the training.
-            epoch: The first epoch, counted from the training's beginning.
+            from_start: Whether training starts from the beginning.
             run_dir: The folder of the run to continue, if it is known.
 
         Raises:
@@ -67,13 +71,13 @@ class FolderChoice:
                 holds a run and training starts from the beginning.
             OSError: If a run to replace cannot be deleted.
         """
-        if run_dir is not None or epoch > 0:
+        if run_dir is not None or not from_start:
             return self.at(run_dir or self.latest(), session)
         if self.existing == "new":
             return self.new(session)
         run_writer = self.at(self.folder, session)
         with _closed_on_error(run_writer):
-            check_or_delete_run(self.folder, replace=self.replaces)
+            check_or_delete_run(self.folder, replace=self.replaces, go_on=self.go_on)
         return run_writer
 
     def by_hand(self, session: object, step: int) -> RunWriter:

@@ -1,13 +1,15 @@
-"""Chooses the tracked layers of a model, according to the option ``layers``."""
+"""Chooses the tracked layers of a model or module, according to the option ``layers``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from filtertrack.capture.dense_images import ImageShape
 from filtertrack.errors import FiltertrackError
+
+if TYPE_CHECKING:  # it imports Keras, and modules of torch are chosen here as well
+    from filtertrack.capture.dense_images import ImageShape
 
 Choice: TypeAlias = str | type
 Selection: TypeAlias = Choice | Sequence[Choice] | Callable[[Any], bool] | None
@@ -25,7 +27,8 @@ class Candidate:
         name: Its name, such as ``"conv1"``.
         path: Its position in the model, such as ``"encoder/conv1"``.
         convolution: Whether it is a convolution; otherwise it is another layer with a kernel.
-        keras_path: Its path in Keras, which may omit the models that contain it.
+        keras_path: Its path in Keras, which may omit the models that contain it; in torch its
+            name in ``named_modules``.
         image: The shape of its images if it is a Dense layer that the user has given one for; it is
             tracked whatever is selected.
     """
@@ -35,7 +38,7 @@ class Candidate:
     path: str
     convolution: bool
     keras_path: str = ""
-    image: ImageShape | None = None
+    image: "ImageShape | None" = None
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -48,7 +51,9 @@ def is_function(select: Selection) -> bool:
     return callable(select) and not isinstance(select, type)
 
 
-def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Candidate]:
+def choose_layers(
+    candidates: Sequence[Candidate], select: Selection, *, advice: str = _DENSE_HINT
+) -> list[Candidate]:
     """Choose layers, in the order of the candidates, each once.
 
     Args:
@@ -57,6 +62,7 @@ def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Ca
             function of the layer, or None for every convolution. Layers that are not convolutions
             of Keras are chosen by a function, or by a name, glob or class that matches no
             convolution.
+        advice: A sentence at the end of the message if no convolution matches.
 
     Returns:
         The chosen layers, and the Dense layers with an image shape: at least one.
@@ -83,18 +89,18 @@ def choose_layers(candidates: Sequence[Candidate], select: Selection) -> list[Ca
         hint = f" Choose {_paths(candidates)} by name, class or function." if candidates else ""
         raise FiltertrackError(
             f"the model has no convolution to track: none of its layers is a Conv, DepthwiseConv, "
-            f"SeparableConv or ConvLSTM.{hint} {_DENSE_HINT}"
+            f"SeparableConv or ConvLSTM.{hint} {advice}"
         )
     if select is None:
         return [candidate for candidate in candidates if candidate.convolution or candidate.image]
     choices = [select] if isinstance(select, (str, type)) else list(select)
     if not choices:
         raise FiltertrackError("layers: the list is empty; leave it out for every convolution")
-    chosen = [found for choice in choices for found in _matching(candidates, choice)]
+    chosen = [found for choice in choices for found in _matching(candidates, choice, advice)]
     return [candidate for candidate in candidates if candidate in (*chosen, *dense)]
 
 
-def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate]:
+def _matching(candidates: Sequence[Candidate], choice: Choice, advice: str) -> list[Candidate]:
     """Return the layers that match a name, a glob or a class: at least one.
 
     If convolutions match, only these; otherwise other layers with a kernel.
@@ -116,7 +122,7 @@ def _matching(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise FiltertrackError(
             f"layers: no convolution matches {what!r}.{hint} The model has: "
-            f"{_paths(convolutions)}. {_DENSE_HINT}"
+            f"{_paths(convolutions)}. {advice}".rstrip()
         )
     return found
 

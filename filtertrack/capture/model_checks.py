@@ -39,7 +39,7 @@ def check_model(model: Any) -> None:
         )
     if "torch" in kinds:
         raise FiltertrackError(
-            f"expected a model of Keras, got one of plain PyTorch ({name}), which cannot be "
-            f"tracked yet: make it of Keras layers, with KERAS_BACKEND=torch"
+            f"expected a model of Keras, got one of plain PyTorch ({name}): track it with "
+            f"TorchTracker"
         )
     raise FiltertrackError(f"expected a model of Keras 3, got {name}")

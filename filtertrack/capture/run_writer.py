@@ -107,11 +107,12 @@ class RunWriter:
         self._frozen = {info.kernel for layer, info in pairs if not layer.trainable}
         return held
 
-    def begin(self, *, by_hand: bool = False) -> None:
+    def begin(self, *, advice: str = "") -> None:
         """Start the background thread. Each snapshot must be at a later step than all in the run.
 
         Args:
-            by_hand: Whether a training loop of the user's own takes them.
+            advice: For a training loop of the user's own: what to check if no weight has changed at
+                the second snapshot.
 
         Raises:
             FiltertrackError: If this is closed.
@@ -120,7 +121,7 @@ class RunWriter:
         run = self._opened()
         run.truncate(_next_step(run))  # deletes unfinished files of a killed process
         kept = run if self._keep is None else RetainedRun(run, self._keep)
-        self._snapshot_writer = SnapshotWriter(kept, by_hand=by_hand)
+        self._snapshot_writer = SnapshotWriter(kept, advice=advice)
         summaries = self._summaries = Summaries(run, keep=self._keep)
         self._background_writer = BackgroundWriter(
             {"snapshots": self._snapshot_writer.store, _PICTURES: summaries.add},
@@ -185,13 +186,16 @@ class RunWriter:
                 partial(self._snapshot_writer.note, moment, arrays), counts=False
             )
 
-    def put_last(self, snapshot: Snapshot, *, after: int, averaged: bool) -> None:
+    def put_last(
+        self, snapshot: Snapshot, *, after: int, averaged: bool, seen: bool = True
+    ) -> None:
         """Write the final weights of a training in the background, if the run lacks them.
 
         Args:
             snapshot: The weights, with the moment at the end of training.
             after: The last step that was put.
             averaged: Whether the optimizer replaces weights by their averages at the end.
+            seen: Whether the weights of the last moment of training were put or noted.
 
         Raises:
             FiltertrackError: As ``put``.
@@ -200,7 +204,7 @@ class RunWriter:
             raise self._taken_over()
         last, refused = self._snapshot_writer.last, self._refused
         self._background_writer.put(
-            partial(last, snapshot, after=after, averaged=averaged, refused=refused)
+            partial(last, snapshot, after=after, averaged=averaged, seen=seen, refused=refused)
         )
 
     def close(self) -> None:
@@ -276,5 +280,5 @@ def _check_writable(folder: StoragePath) -> None:
 def _not_writable(folder: StoragePath, error: OSError) -> FiltertrackError:
     reason = error.strerror or error
     return FiltertrackError(
-        f"cannot write in {str(folder)!r}: {reason}. Give FilterTracker another folder"
+        f"cannot write in {str(folder)!r}: {reason}. Give the tracker another folder"
     )

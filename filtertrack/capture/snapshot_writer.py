@@ -20,17 +20,17 @@ class SnapshotWriter:
 
     Args:
         run: The run.
-        by_hand: Whether a training loop of the user's own takes them: then a warning is logged if
-            no weight has changed at the second snapshot.
+        advice: For a training loop of the user's own: what to check if no weight has changed at the
+            second snapshot, which is logged as a warning then. Empty for no such warning.
 
     Attributes:
         checksums: The checksums of all snapshots.
     """
 
-    def __init__(self, run: Run | RetainedRun, *, by_hand: bool) -> None:
+    def __init__(self, run: Run | RetainedRun, *, advice: str = "") -> None:
         self.checksums = WeightChecksums()
         self._run = run
-        self._by_hand = by_hand
+        self._advice = advice
         self._lost_last = False
 
     def store(self, snapshot: Snapshot) -> None:
@@ -41,13 +41,8 @@ class SnapshotWriter:
             OSError: If it cannot be written.
         """
         self.note(snapshot.moment, snapshot.arrays)
-        if self._by_hand and self.checksums.count == 2 and not self.checksums.changed:
-            _log.warning(
-                "no tracked weight has changed since the first snapshot. A loop that trains a copy "
-                "of the state, as with jax and model.stateless_call, must assign it back before "
-                "each snapshot: for variable, value in zip(model.trainable_variables, "
-                "trainable_variables): variable.assign(value)"
-            )
+        if self._advice and self.checksums.count == 2 and not self.checksums.changed:
+            _log.warning("no tracked weight has changed since the first snapshot. %s", self._advice)
         self._lost_last = True
         self._run.append(snapshot)
         self._lost_last = False
@@ -57,7 +52,13 @@ class SnapshotWriter:
         self.checksums.add(moment, arrays)
 
     def last(
-        self, snapshot: Snapshot, *, after: int, averaged: bool, refused: Snapshot | None = None
+        self,
+        snapshot: Snapshot,
+        *,
+        after: int,
+        averaged: bool,
+        seen: bool = True,
+        refused: Snapshot | None = None,
     ) -> Snapshot | None:
         """Return the snapshot to store at the end of a training; None if the run holds it.
 
@@ -65,6 +66,8 @@ class SnapshotWriter:
             snapshot: The final weights, with the moment at the end of training.
             after: The last step that was taken.
             averaged: Whether the optimizer replaces weights by their averages at the end.
+            seen: Whether the weights of the last moment of training were stored or noted; if not,
+                the final weights are taken for these, unless they are those of an earlier moment.
             refused: The last snapshot that was taken, if the queue was full.
 
         Returns:
@@ -81,8 +84,13 @@ class SnapshotWriter:
             return Snapshot(earlier or moment, arrays) if self._lost_last else None
         if earlier is not None:
             note, metrics = f"restored: {_short_when(earlier)}", earlier.metrics
+        elif averaged:
+            note, metrics = "averaged", {}
+        elif seen:
+            in_epoch = moment.batch is not None and moment.epoch_batch != 0
+            note, metrics = f"changed after the last {'batch' if in_epoch else 'epoch'}", {}
         else:
-            note, metrics = ("averaged" if averaged else "changed after the last epoch"), {}
+            note, metrics = "", moment.metrics
         step = max(moment.step, after + 1)
         return Snapshot(replace(moment, step=step, metrics=metrics, note=note), arrays)
 
@@ -90,4 +98,5 @@ class SnapshotWriter:
 def _short_when(moment: Moment) -> str:
     if not moment.step:
         return "before training"
-    return f"step {moment.step}" if moment.epoch_batch else f"epoch {moment.epoch}"
+    in_epoch = moment.epoch_batch or not moment.epoch
+    return f"step {moment.step}" if in_epoch else f"epoch {moment.epoch}"

@@ -70,7 +70,9 @@ def _keras_layers(model: Any) -> LayerSource:
 
 
 def _torch_layers(module: Any) -> LayerSource:
-    raise NotImplementedError
+    from filtertrack.capture.torch_layers import TorchLayers  # noqa: PLC0415 - rarely needed
+
+    return TorchLayers(module)
 
 
 def _array_layers(source: Any, axes: Axes | None) -> LayerSource:

@@ -25,6 +25,8 @@ from filtertrack.capture.layer_kernels import (
 )
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers, is_function
+from filtertrack.capture.model_checks import averages_weights, was_trained
+from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, Preprocessing, safe_names
 
@@ -48,7 +50,7 @@ class _Source:
     variable: Any
 
 
-class TrackedLayers:
+class TrackedLayers(TrainingSource):
     """The tracked layers of one model.
 
     Args:
@@ -72,6 +74,12 @@ class TrackedLayers:
         others: Descriptions of the kernels that are not tracked.
     """
 
+    advice_if_unchanged = (
+        "A loop that trains a copy of the state, as with jax and model.stateless_call, must assign "
+        "it back before each snapshot: for variable, value in zip(model.trainable_variables, "
+        "trainable_variables): variable.assign(value)"
+    )
+
     def __init__(
         self,
         model: Any,
@@ -88,8 +96,6 @@ class TrackedLayers:
         self._initial = InitialWeights(model, self._layers_with_kernels)
         self._sources: tuple[_Source, ...] = ()
         self._replaced: set[str] = set()
-        self.remarks: list[str] = []
-        self.others: list[LayerInfo] = []
         candidates = self._candidates()
         if self._may_grow(candidates):
             return  # layers made later are unknown
@@ -188,6 +194,26 @@ class TrackedLayers:
             if source.info.bias:
                 found[source.info.bias] = source.kernel.bias_of(source.layer)
         return found
+
+    def software(self) -> dict[str, str]:
+        """Return the versions of Keras and the name of its backend."""
+        return {"keras": keras.__version__, "backend": keras.backend.backend()}
+
+    def update(self) -> None:
+        """Copy the trained state of ``fit`` on jax into the model's variables."""
+        synchronize = getattr(self._model, "jax_state_sync", None)
+        if synchronize is not None and keras.backend.backend() == "jax":
+            synchronize()
+
+    @property
+    def was_trained(self) -> bool:
+        """Whether the model's optimizer has made steps before; False if it is unknown."""
+        return was_trained(self._model)
+
+    @property
+    def averages_weights(self) -> bool:
+        """Whether the optimizer replaces weights by their averages at the end of training."""
+        return averages_weights(self._model.optimizer)
 
     def _copied_kernel(self, source: _Source) -> np.ndarray:
         """Copy a kernel, or its variable if the attribute was replaced by a symbolic tensor."""

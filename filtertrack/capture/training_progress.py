@@ -1,4 +1,4 @@
-"""Counts the finished epochs and batches of a training, as Keras's hooks report them."""
+"""Counts the finished epochs and batches of a training, as hooks report them."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,8 @@ class TrainingProgress:
 
     Args:
         by_batch: Whether a step is a batch; otherwise it is an epoch.
+        has_epochs: Whether epochs are reported for certain; otherwise the batch of the epoch is
+            unknown until the first one has ended.
 
     Attributes:
         epochs: Finished epochs.
@@ -32,11 +34,12 @@ class TrainingProgress:
         (1, 1, 10)
     """
 
-    def __init__(self, *, by_batch: bool) -> None:
+    def __init__(self, *, by_batch: bool, has_epochs: bool = True) -> None:
         self.epochs = 0
         self.epochs_before_fit = 0
         self.offset = 0
         self._by_batch = by_batch
+        self._has_epochs = has_epochs
         self._planned: int | None = None
         self._seen = 0
         self._knows_batches = True
@@ -59,6 +62,11 @@ class TrainingProgress:
         """Batches seen since the start of training; None if unknown."""
         return self._seen if self._knows_batches else None
 
+    @property
+    def position(self) -> tuple[int, int | None]:
+        """The count and the batches: equal values mean that no training happened between."""
+        return self.count, self.batches
+
     def moment(self, metrics: Mapping[str, float]) -> Moment:
         """Return the present moment, with these metrics."""
         return Moment(
@@ -68,7 +76,7 @@ class TrainingProgress:
             metrics,
             time.time(),
             self._planned,
-            self._of_epoch,
+            self._of_epoch if self._has_epochs or self.epochs else None,
             self._steps,
         )
 

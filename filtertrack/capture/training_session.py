@@ -1,4 +1,4 @@
-"""One training of a model: opens its run, takes its snapshots, and stores the final weights."""
+"""One training: opens its run, takes its snapshots, and stores the final weights."""
 
 import logging
 import sys
@@ -8,19 +8,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from filtertrack._version import __version__
-from filtertrack.capture.distributed import Processes
 from filtertrack.capture.fault_reports import FaultReports
 from filtertrack.capture.folder_choice import FolderChoice
-from filtertrack.capture.model_checks import averages_weights, was_trained
+from filtertrack.capture.processes import Processes
 from filtertrack.capture.run_writer import RunWriter
 from filtertrack.capture.schedule import Schedule
 from filtertrack.capture.startup_log import announce
-from filtertrack.capture.tracked_layers import TrackedLayers
 from filtertrack.capture.training_progress import TrainingProgress, batches_before
+from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import Moment, Snapshot
 from filtertrack.storage.paths import StoragePath
@@ -35,23 +33,23 @@ _log = logging.getLogger("filtertrack")
 
 
 class TrainingSession:
-    """One call of ``fit``, or one training loop of the user's own.
+    """One call of ``fit``, or one training loop of the user's own, in any framework.
 
-    Making one changes nothing. ``begin_fit`` or ``begin_by_hand`` claims and opens the run; then
-    snapshots can be taken until ``close``.
+    Making one changes nothing. ``begin``, or the first ``snapshot`` of a user's own loop, claims
+    and opens the run; then snapshots can be taken until ``close``.
 
     Args:
-        model: The model.
-        tracked: Its tracked layers.
+        source: The tracked kernels.
         folders: Chooses and claims the run's folder.
         processes: The processes that train together.
         progress: Counts epochs and batches.
         schedule: When snapshots are taken.
-        params: Keras's ``params`` of the callbacks: how many epochs and steps are planned.
+        params: Keras's ``params`` of the callbacks: how many epochs and steps are planned, as far
+            as it is known. The object itself identifies the training.
         faults: Turns failures into warnings.
 
     Attributes:
-        start: The moment at which a ``fit`` started; None before ``begin_fit``.
+        start: The moment at which the training started; None before ``begin``.
         folder: The run's folder; None before it is chosen.
         is_active: Whether snapshots can be taken.
         last_step: The step of the last snapshot.
@@ -59,8 +57,7 @@ class TrainingSession:
 
     def __init__(
         self,
-        model: Any,
-        tracked: TrackedLayers,
+        source: TrainingSource,
         *,
         folders: FolderChoice,
         processes: Processes,
@@ -73,8 +70,7 @@ class TrainingSession:
         self.folder: StoragePath | None = None
         self.is_active = False
         self.last_step = -1
-        self._model = model
-        self._tracked = tracked
+        self._source = source
         self._folders = folders
         self._processes = processes
         self._progress = progress
@@ -83,17 +79,26 @@ class TrainingSession:
         self._faults = faults
         self._run_writer: RunWriter | None = None
         self._is_needed = True
+        self._last_read: tuple[int, int | None] | None = None
         self._initial: Mapping[str, np.ndarray] | None = None
         self._stop_watching: Callable[[], None] = lambda: None
         self._next_attempt = 0.0
 
     # Beginning.
 
-    def begin_fit(self, epoch: int, *, again: bool, run_dir: StoragePath | None) -> None:
+    def begin(
+        self,
+        epoch: int,
+        *,
+        batches: int | None = None,
+        again: bool = False,
+        run_dir: StoragePath | None = None,
+    ) -> None:
         """Claim the folder, and take the snapshot of the weights from which training starts.
 
         Args:
             epoch: The first epoch, as Keras counts.
+            batches: The batches before it; None for those that the epochs, or the run, tell.
             again: Whether the same tracker has seen the same model's training before.
             run_dir: The folder of that earlier training; None for the one that the options choose.
 
@@ -101,53 +106,50 @@ class TrainingSession:
             FiltertrackError: If the folder cannot be written or holds a run. ``close`` must be
                 called then.
         """
-        progress, tracked = self._progress, self._tracked
+        progress, source = self._progress, self._source
         continues = progress.start_fit(epoch, again=again, planned=self.planned("epochs"))
 
         def start() -> int | None:
             # Keras passes the same params to all callbacks of one fit.
-            writer = self._folders.for_fit(self._params, progress.epochs, run_dir)
+            writer = self._folders.for_training(
+                self._params, from_start=not (progress.epochs or batches), run_dir=run_dir
+            )
             self._run_writer, self.folder = writer, writer.folder
-            if not continues:
+            if batches is not None:
+                progress.start_from(batches)
+            elif not continues:
                 steps = self.planned("steps")
                 progress.start_from(batches_before(epoch, steps, writer.folder))
-            if tracked.ready:
+            if source.ready:
                 self._open(writer, progress.moment({}))
             return progress.batches
 
-        progress.start_from(self._processes.begin(tracked, start))
+        progress.start_from(self._processes.begin(source, start))
         self.start = self._first_moment()
         self.is_active = True
-        if tracked.ready:
-            self._is_needed = self._processes.is_needed(tracked)
+        if source.ready:
+            self._is_needed = self._processes.is_needed(source)
             with self._faults.caught(TAKE):
                 self._initial = self._read(progress.count)
                 self._begin_from(self.start)
         elif self._processes.writes:
-            self._stop_watching = tracked.watch_first_step()
+            self._stop_watching = source.watch_first_step()
 
-    def begin_by_hand(self, moment: Moment) -> None:
-        """Claim the folder and open the run for a training loop of the user's own.
-
-        Args:
-            moment: The moment of the first snapshot.
-
-        Raises:
-            FiltertrackError: If the model is not built, the folder cannot be written, or the run
-                there has later snapshots. ``close`` must be called then.
-        """
-        if not self._tracked.ready:
-            self._tracked.finish(whole=True)
+    def _begin_by_hand(self, moment: Moment) -> None:
+        """Claim the folder and open the run for a training loop of the user's own."""
+        source = self._source
+        if not source.ready:
+            source.finish(whole=True)
 
         def start() -> None:
             writer = self._folders.by_hand(self, moment.step)
             self._run_writer, self.folder = writer, writer.folder
             self._open(writer, moment)
-            writer.begin(by_hand=True)
+            writer.begin(advice=source.advice_if_unchanged)
 
-        self._processes.begin(self._tracked, start)
+        self._processes.begin(source, start)
         self.is_active = True
-        self._is_needed = self._processes.is_needed(self._tracked)
+        self._is_needed = self._processes.is_needed(source)
 
     def planned(self, what: str) -> int | None:
         """Return how many epochs, or steps an epoch, Keras plans; None if it is unknown."""
@@ -156,14 +158,15 @@ class TrainingSession:
 
     def _first_moment(self) -> Moment:
         moment = self._progress.moment({})
-        if moment.step == 0 and was_trained(self._model):
+        if moment.step == 0 and self._source.was_trained:
             return replace(moment, note="after earlier training")
         return moment
 
     def _open(self, writer: RunWriter, start: Moment) -> None:
-        tracked = self._tracked
-        tracked.rename(writer.open(tracked.infos, _software(), tracked.others))
-        announce(writer.folder, tracked.infos, tracked.remarks, self._planned_snapshots(start))
+        source = self._source
+        software = {**_own_software(), **source.software()}
+        source.rename(writer.open(source.infos, software, source.others))
+        announce(writer.folder, source.infos, source.remarks, self._planned_snapshots(start))
 
     def _planned_snapshots(self, start: Moment) -> int | None:
         epochs = self.planned("epochs")
@@ -190,20 +193,20 @@ class TrainingSession:
         """Whether training has begun without an open run."""
         if self._run_writer is not None:
             return not self._run_writer.is_open
-        return self.is_active and not self._tracked.ready
+        return self.is_active and not self._source.ready
 
     def _finish_layers(self) -> None:
         """Describe the layers of a model without a declared input, after they were built."""
-        tracked = self._tracked
-        if tracked.ready:
+        source = self._source
+        if source.ready:
             return
         with self._pause_after_failure():
             self._stop_watching()
-            tracked.finish()
-        self._is_needed = self._processes.is_needed(tracked)
+            source.finish()
+        self._is_needed = self._processes.is_needed(source)
         if not self._processes.writes:
             return
-        self._initial = tracked.initial_weights()
+        self._initial = source.initial_weights()
         if self._initial is None:
             _log.info(
                 "step 0 is missing, because layers were made while the model was already training: "
@@ -244,13 +247,26 @@ class TrainingSession:
             arrays = self._read(count)
         self._put(self._moment(logs), arrays)
 
-    def take_at(self, moment: Moment) -> None:
-        """Take a snapshot at a given moment, for a training loop of the user's own."""
-        self._put(moment, self._read(moment.step))
+    def snapshot(self, moment: Moment) -> None:
+        """Take a snapshot at a given moment, for a training loop of the user's own.
+
+        Raises:
+            FiltertrackError: If the step is not greater than the last. At the first call: if the
+                model is not built, the folder cannot be written, or the run there has later
+                snapshots. ``close`` must be called then.
+        """
+        if not self.is_active:
+            self._begin_by_hand(moment)
+        elif moment.step <= self.last_step:
+            raise FiltertrackError(
+                f"step {moment.step}: expected more than the last, {self.last_step}"
+            )
+        with self._faults.caught(TAKE):
+            self._put(moment, self._read(moment.step))
 
     def note(self, logs: Logs) -> None:
         """Remember the present weights without storing them, at the end of an epoch."""
-        if not self.is_active or not self._tracked.ready:
+        if not self.is_active or not self._source.ready:
             return
         arrays = self._read(self._progress.count)
         if arrays is not None and self._run_writer is not None:
@@ -263,12 +279,14 @@ class TrainingSession:
             return
         if not self.is_active:
             return
+        seen = self._last_read == self._progress.position
         arrays = self._read(self._progress.count)
         if arrays is not None and self._run_writer is not None:
             self._run_writer.put_last(
                 Snapshot(self._moment(logs), arrays),
                 after=self.last_step,
-                averaged=averages_weights(self._model.optimizer),
+                averaged=self._source.averages_weights,
+                seen=seen,
             )
 
     def close(self) -> None:
@@ -297,26 +315,24 @@ class TrainingSession:
         """
         if not self._is_needed:
             return None
-        synchronize = getattr(self._model, "jax_state_sync", None)
-        if synchronize is not None and keras.backend.backend() == "jax":
-            synchronize()  # copies the trained state into the model's variables
-        return self._processes.read(self._tracked, count)
+        self._source.update()
+        arrays = self._processes.read(self._source, count)
+        self._last_read = self._progress.position
+        return arrays
 
 
 def numbers_in(logs: Logs) -> dict[str, float]:
     """Return the values of Keras's logs that are single numbers."""
     kept = {}
     for name, value in (logs or {}).items():
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, RuntimeError):  # torch raises the last one
             kept[name] = float(value)
     return kept
 
 
-def _software() -> dict[str, str]:
+def _own_software() -> dict[str, str]:
     return {
         "filtertrack": __version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
         "numpy": np.__version__,
         "python": sys.version.split()[0],
     }

@@ -8,11 +8,12 @@ import numpy as np
 
 from filtertrack.errors import printable
 from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
+from filtertrack.outputs.paper_size import Bar
 from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import RunSelection
-from filtertrack.render.cells import View, view_of
+from filtertrack.render.cells import View
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import bar_texts, check_look, describe_cells, describe_scale
+from filtertrack.render.layer_look import bar_texts, describe_cells, describe_scale
 from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
@@ -21,7 +22,6 @@ from filtertrack.render.palette import (
     outline_entries,
     theme_palette,
 )
-from filtertrack.render.scale_bar import BarTexts
 from filtertrack.render.text import QUIET, cut, font, font_size, line, line_height, paste
 from filtertrack.render.value_range import ValueRange
 
@@ -87,13 +87,11 @@ class FilmstripPicture:
             matrix.
 
     Raises:
-        FiltertrackError: If the look does not fit the layer.
+        FiltertrackError: If the layer lacks a channel or filter of the look.
     """
 
     def __init__(self, selection: RunSelection, look: Look) -> None:
         (run,), (name,) = selection.runs, selection.layers
-        info = run.layer(name)
-        check_look(look, [info], [view_of(info, look.channels)])
         self.parts = [
             LayerCells(run, name, selection.steps, part, spectra=False)
             for part in parts_of(selection, look)
@@ -136,7 +134,7 @@ class FilmstripPicture:
         return colours
 
     @cached_property
-    def bars(self) -> list[tuple[BarTexts, np.ndarray]]:
+    def bars(self) -> list[Bar]:
         """The texts and the colours of each part's scale bar: ``(colours, 3)``."""
         bars = []
         for part, levels in zip(self.parts, self.levels, strict=True):
@@ -144,6 +142,11 @@ class FilmstripPicture:
             if texts is not None:
                 bars.append((texts, self.palette[levels.start : levels.stop]))
         return bars
+
+    @property
+    def part_titles(self) -> list[str]:
+        """The title of each part, in one word."""
+        return ["learned" if part.look.delta else "filters" for part in self.parts]
 
     @property
     def numbers(self) -> list[int]:

@@ -35,6 +35,7 @@ from filtertrack.render.look import GREY, MOST_FILTERS, Look
 from filtertrack.render.palette import ALL_LEVELS, colormap_levels, split_levels
 from filtertrack.render.signal_cells import curve_and_spectrum_cells, curve_cells
 from filtertrack.render.value_range import NO_RANGE, Span, ValueRange, range_of_cells
+from filtertrack.snapshot import start_text
 from filtertrack.storage.run import Run
 
 _MOST_KEPT = 16 << 20
@@ -156,7 +157,7 @@ class LayerCells:
     def since(self) -> str:
         """The start that differences are taken from, in words."""
         step = self._start_read[0]
-        return "the start" if step == self._run.steps[0] else f"step {step}"
+        return start_text(self._run.moment(step)) if step else "the start"
 
     @cached_property
     def _noticeable(self) -> np.ndarray:
@@ -353,13 +354,13 @@ class LayerCells:
         """Return the numbers of all filters in the order of the look; None for that stored."""
         if self.look.order == "stored":
             return None
-        start, end = (
-            to_channels(
-                self._usual_view, read_kernels(self._run, self.info.name, self._steps[number])
-            )
-            for number in (0, -1)
-        )
-        return arrange(self.look.order, start, end, rgb=self._usual_view.coloured)
+        end = read_kernels(self._run, self.info.name, self._steps[-1])
+        if len(self._steps) > 1:
+            start = read_kernels(self._run, self.info.name, self._steps[0])
+        else:  # a step alone has drifted since the start of the run
+            start = read_start(self._run, self.info.name)[1]
+        kernels = (to_channels(self._usual_view, each) for each in (start, end))
+        return arrange(self.look.order, *kernels, rgb=self._usual_view.coloured)
 
 
 def colours_of(layers: Sequence[LayerCells]) -> tuple[list[range], np.ndarray]:

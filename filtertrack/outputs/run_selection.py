@@ -1,6 +1,7 @@
 """Select what is drawn or measured: layers and steps of one run, or of two that are compared."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -89,8 +90,20 @@ class RunSelection:
 
 
 def open_run(run: RunLike) -> Run:
-    """Return a run that is given as itself or as its folder."""
-    return run if isinstance(run, Run) else Run(run)
+    """Return a run that is given as itself or as its folder.
+
+    Raises:
+        FiltertrackError: If there is no run, or something else was given, such as a model.
+    """
+    if isinstance(run, Run):
+        return run
+    if not isinstance(run, (str, os.PathLike)) and not hasattr(run, "fs"):
+        raise FiltertrackError(
+            f"expected a run or its folder, got {type(run).__name__}: plot_filters draws the "
+            f"filters of a model or array as they are now, and FilterTracker makes a run while a "
+            f"model trains"
+        )
+    return Run(run)
 
 
 def select_from_run(
@@ -128,7 +141,7 @@ def select_from_run(
         ('conv1', 'conv2')
     """
     runs = tuple(map(open_run, [run] if compare is None else [run, compare]))
-    names = _select_layers(runs[0], layers)
+    names = select_layers(runs[0], layers)
     for other in runs[1:]:
         _check_comparable(runs[0], other, names)
     common = _common_steps(runs, steps)
@@ -277,7 +290,7 @@ def _has_changed(run: Run, info: LayerInfo, first: int, last: int) -> bool:
     return not np.array_equal(kernels[0], kernels[1], equal_nan=True)
 
 
-def _select_layers(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
+def select_layers(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of the selected layers, in the order given, each once."""
     if layers is None:
         return (default_layer(run),)
@@ -335,13 +348,27 @@ def _common_steps(runs: Sequence[Run], steps: Steps | None) -> list[int]:
     return common
 
 
-def select_steps(run: Run, steps: Steps | None) -> list[int]:
+def select_step(run: Run, layers: tuple[str, ...], step: int) -> RunSelection:
+    """Select layers of a run, by their names, at a single step.
+
+    Raises:
+        DamagedSnapshotError: If its moment cannot be read.
+    """
+    try:
+        moment = run.moment(step)
+    except FiltertrackError as error:
+        raise DamagedSnapshotError(error, step) from error
+    return RunSelection((run,), layers, (step,), ((moment,),))
+
+
+def select_steps(run: Run, steps: Steps | None, option: str = "steps") -> list[int]:
     """Return the selected steps of a run, ascending, each once; no snapshot is read.
 
     Args:
         run: The run.
         steps: Numbers of snapshots, each of which must exist, and ranges, which select the
             snapshots inside them. None for all; a run may have none.
+        option: The name of the option, for messages.
 
     Raises:
         FiltertrackError: If a step does not exist, or none is selected.
@@ -354,21 +381,21 @@ def select_steps(run: Run, steps: Steps | None) -> list[int]:
     if steps is None:
         return existing
     if not is_list(steps):
-        raise FiltertrackError(f"steps: expected numbers and ranges in a list, got {steps!r}")
+        raise FiltertrackError(f"{option}: expected numbers and ranges in a list, got {steps!r}")
     parts = [steps] if isinstance(steps, range) else list(steps)
     ranges = [part for part in parts if isinstance(part, range)]
     single = {part for part in parts if not isinstance(part, range)}
     missing = single.difference(existing)
     if missing:
         raise FiltertrackError(
-            f"steps: {_name(run)} has no snapshot at step {min(missing)}; it has {_span(existing)}"
-            f"{_near(min(missing), existing)}"
+            f"{option}: {_name(run)} has no snapshot at step {min(missing)}; it has "
+            f"{_span(existing)}{_near(min(missing), existing)}"
         )
     selected = [step for step in existing if step in single or any(step in r for r in ranges)]
     if not selected:
         raise FiltertrackError(
-            f"steps: none of {_name(run)} are chosen; it has {_span(existing)}; leave it out for "
-            f"all"
+            f"{option}: none of {_name(run)} are chosen; it has {_span(existing)}; leave it out "
+            f"for all"
         )
     return selected
 

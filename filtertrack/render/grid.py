@@ -98,7 +98,7 @@ class Layout:
             outlined: Make the gaps wide enough for a line around each cell.
         """
         count = max(count, 1)  # a layer without filters is one empty position
-        columns = min(columns or _columns(count, height, width), count)
+        columns = min(columns or suitable_columns(count, height, width), count)
         rows = math.ceil(count / columns)
         unit = 2 if even else 1
         wide, high = side - columns * (slices - 1), high or side
@@ -128,11 +128,16 @@ class Layout:
         return math.ceil(self.count / self.columns)
 
     @property
+    def cell_shape(self) -> tuple[int, int]:
+        """Height and width of a cell, in pixels."""
+        return self.height * self.scale, self.width * self.scale + self.slices - 1
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the picture, in pixels."""
-        down = self.rows * self.height * self.scale + (self.rows + 1) * self.gap
-        cell = self.width * self.scale + self.slices - 1
-        return down, self.columns * cell + (self.columns + 1) * self.gap
+        high, wide = self.cell_shape
+        down = self.rows * high + (self.rows + 1) * self.gap
+        return down, self.columns * wide + (self.columns + 1) * self.gap
 
     @cached_property
     def _weight_rows(self) -> np.ndarray:
@@ -145,7 +150,7 @@ class Layout:
     @cached_property
     def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels of all outlines, by their numbers in the picture, and their cells."""
-        high, wide = self.height * self.scale, self.width * self.scale + self.slices - 1
+        high, wide = self.cell_shape
         outline = (self.gap - 1) // 2
         row = _cell_lines(self.rows, high, self.gap, outline)[:, np.newaxis]
         column = _cell_lines(self.columns, wide, self.gap, outline)[np.newaxis]
@@ -194,7 +199,7 @@ class Layout:
         return picture
 
 
-def _columns(count: int, height: int, width: int) -> int:
+def suitable_columns(count: int, height: int, width: int) -> int:
     """Choose the number of columns: few empty positions, and a picture about as wide as high.
 
     A picture up to twice as wide as high is as good as a square one; a longer one, and each empty

@@ -29,6 +29,11 @@ _SCALES: dict[Scale, str] = {
     "filter": "each filter has its own fixed scale",
     "layer": "all filters have one fixed scale",
 }
+_SCALES_OF_A_STEP: dict[Scale, str] = {
+    "frame": "each filter has its own scale",
+    "filter": "each filter has its own scale",
+    "layer": "all filters have one scale",
+}
 
 
 def is_smoothed(look: Look, info: LayerInfo) -> bool:
@@ -70,13 +75,19 @@ def check_look(look: Look, infos: Sequence[LayerInfo], views: Sequence[View]) ->
             )
 
 
-def describe_scale(look: Look, view: View) -> str:
+def describe_scale(look: Look, view: View, *, still: bool = False) -> str:
     """Describe which weights share a scale, and in colour what no change looks like.
 
     Empty for a matrix, which is alone, if it has nothing else to say.
+
+    Args:
+        look: How filters are drawn.
+        view: How the layer is drawn.
+        still: Whether a single step is drawn.
     """
     words = ["grey: no change"] if view.coloured and look.delta else []
-    words += [] if look.scale is None or view.kind == "matrix" else [_SCALES[look.scale]]
+    if look.scale is not None and view.kind != "matrix":
+        words.append((_SCALES_OF_A_STEP if still else _SCALES)[look.scale])
     return " · ".join(words)
 
 

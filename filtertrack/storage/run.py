@@ -143,6 +143,49 @@ class Run:
         return cls(path)
 
     @classmethod
+    def from_models(
+        cls,
+        path: PathOrAddress,
+        sources: Iterable[Any] | Mapping[int, Any],
+        *,
+        steps: Iterable[int] | None = None,
+        layers: str | Sequence[str] | None = None,
+        axes: str | Mapping[str, str] | None = None,
+        metrics: Sequence[Mapping[str, float]] | Mapping[int, Mapping[str, float]] | None = None,
+    ) -> "Run":
+        """Make a run of models, checkpoint files or arrays: of each the convolution kernels.
+
+        One source is read at a time. If one cannot be used, nothing is left of the run; only a
+        damaged file is left out, with a warning in the log.
+
+        Args:
+            path: The run's folder, which holds no run.
+            sources: Models or layers of Keras, modules of torch, checkpoint files, or dictionaries
+                of arrays by name; a list, an iterator, or step to source. All have the same
+                kernels.
+            steps: The step of each source. None for those in the names of files if all are files
+                (see ``filtertrack import``), else 1, 2, 3, …
+            layers: Names or patterns such as ``"block1/*"``; None for every convolution.
+            axes: The letters of the axes of arrays, such as ``"HWIO"``, or name to letters.
+            metrics: Name to number for each source, or step to these.
+
+        Returns:
+            The run, with images for TensorBoard as the tracker makes them.
+
+        Raises:
+            FiltertrackError: If the folder holds a run, or sources cannot be read or have different
+                kernels; the message names the source and the layers.
+            OSError: If the run cannot be written.
+
+        Example:
+            >>> Run.from_models("runs/finetuned", [pretrained, tuned])  # doctest: +SKIP
+            Run('runs/finetuned': 53 layers, 2 snapshots)
+        """
+        from filtertrack.capture.checkpoint_import import import_models  # noqa: PLC0415
+
+        return import_models(path, sources, steps=steps, layers=layers, axes=axes, metrics=metrics)
+
+    @classmethod
     def delete(cls, path: PathOrAddress) -> None:
         """Remove a run: its manifest, snapshots and TensorBoard events, and nothing else.
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from filtertrack.errors import FiltertrackError, UnreachableError
-from filtertrack.storage.paths import StoragePath, is_address, path_of
+from filtertrack.errors import FiltertrackError, UnreachableError, listed
+from filtertrack.storage.paths import PathOrAddress, StoragePath, is_address, path_of
 from filtertrack.storage.run import FOLDER, SNAPSHOTS, Run
 from filtertrack.storage.run_format import MANIFEST
 
@@ -190,6 +190,22 @@ def _root(folder: str) -> StoragePath:
         return path_of(folder)
     # Unlike Path.expanduser it accepts the names of unknown users.
     return path_of(os.path.expanduser(folder)).absolute()  # noqa: PTH111
+
+
+def run_at(path: PathOrAddress) -> Run:
+    """Open a run; if there is none at the path, name the runs below it in the error.
+
+    Raises:
+        FiltertrackError: If there is no run, or it cannot be read.
+    """
+    try:
+        return Run(path)
+    except FiltertrackError as error:
+        below = [] if Run.exists(path) else list(LogDirectory.of_flags(str(path), None).find().runs)
+        if not below:
+            raise
+        known = listed([f"{str(path).rstrip('/')}/{name}" for name in below])
+        raise FiltertrackError(f"{error}; below it are the runs {known}") from error
 
 
 def _parts(spec: str | None) -> list[str]:

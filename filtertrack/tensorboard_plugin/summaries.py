@@ -49,7 +49,7 @@ from filtertrack.render.palette import colormap_levels, theme_palette
 from filtertrack.render.scale_bar import draw_scale_bar
 from filtertrack.render.text import font_size
 from filtertrack.render.value_range import NO_RANGE, ValueRange, range_of_cells
-from filtertrack.snapshot import LayerInfo, Moment, Snapshot
+from filtertrack.snapshot import LayerInfo, Moment, Snapshot, start_text
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin.event_files import event_file_in
 
@@ -316,9 +316,10 @@ def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     with AnimatedPngWriter(file, frames.shape, frames.colours) as png:
         for frame, picture in zip(frames.timeline.frames, frames.pictures(), strict=True):
             png.add(picture, frame.seconds)
-    first = f"the first {PAGE} filters, " if view.count > PAGE else ""
+    filters = f"the first {PAGE} filters, " if view.count > PAGE else ""
     about = (
-        f"Animation of {len(selection.steps)} snapshots, {first}from the start of training. "
+        f"Animation of {len(selection.steps)} snapshots, {filters}from {_first_moment(selection)} "
+        f"on. "
         f"{explain(info, curves=True)} {explain_scale(view)}"
     )
     return _image(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
@@ -330,10 +331,15 @@ def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
     look = Look(filters=range(rows) if rows else None, delta=False)
     picture = FilmstripPicture(selection, look).card(_CARD)
     about = (
-        f"Filmstrip: filters from the first one down, steps from the start across. "
+        f"Filmstrip: filters from the first one down, steps from the first one across. "
         f"{explain(info)} {explain_scale(view)}"
     )
     return _image(f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about)
+
+
+def _first_moment(selection: RunSelection) -> str:
+    first = selection.moments[0][0]
+    return start_text(first) if first.step else "the start of training"
 
 
 def _spread(steps: Sequence[int], most: int) -> list[int]:

@@ -18,7 +18,7 @@ def test_step_0_of_a_trained_model_has_a_note(tiny_model, data, tmp_path):
     ("module", "advice"),
     [
         ("tf_keras.src.engine.training", "unset TF_USE_LEGACY_KERAS"),
-        ("torch.nn.modules.container", "plain PyTorch .*KERAS_BACKEND=torch"),
+        ("torch.nn.modules.container", "plain PyTorch .*with TorchTracker"),
         ("elsewhere", "expected a model of Keras 3, got elsewhere.Other"),
     ],
 )

@@ -17,7 +17,7 @@ def shot(conv_info):
 @pytest.fixture
 def writer(conv_info, shot, tmp_path):
     """A writer that has stored steps 0 to 2."""
-    made = SnapshotWriter(Run.create(tmp_path, [conv_info(bias=False)]), by_hand=False)
+    made = SnapshotWriter(Run.create(tmp_path, [conv_info(bias=False)]))
     for step in range(3):
         made.store(shot(step, step, metrics={"loss": step}))
     return made

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError
-from filtertrack.outputs.filmstrip_layout import POINT, FilmstripLayout, PaperSize
+from filtertrack.outputs.filmstrip_layout import FilmstripLayout
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture
+from filtertrack.outputs.paper_size import POINT, PaperSize
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.look import Look
 

@@ -39,7 +39,7 @@ def test_a_damaged_start_is_named(run):
     (run.folder / "snapshots" / "000000000000.npz").write_bytes(b"damaged")
     assert read_start(run, "conv1")[0] == 1
     layer = LayerCells(run, "conv1", [2, 4], part_of(Look(delta=True)))
-    assert part_text(layer) == "learned: difference from step 1, up to 3.000"
+    assert part_text(layer) == "learned: difference from epoch 1, up to 3.000"
 
 
 @pytest.mark.parametrize(

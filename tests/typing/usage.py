@@ -5,7 +5,16 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from filtertrack import Animation, FilterTracker, LayerInfo, Run, animate, filmstrip
+from filtertrack import (
+    Animation,
+    ArrayTracker,
+    FilterTracker,
+    LayerInfo,
+    Run,
+    TorchTracker,
+    animate,
+    filmstrip,
+)
 
 
 def track() -> FilterTracker:
@@ -18,6 +27,23 @@ def track() -> FilterTracker:
         layers=lambda layer: bool(layer.trainable),
         schedule=lambda epoch, batch: batch % 7 == epoch,
     )
+
+
+def track_in_a_loop(module: object, kernel: np.ndarray) -> None:
+    """Trackers for loops of torch and for arrays."""
+    with TorchTracker("runs/exp1", module, layers=["conv1"], schedule="log") as tracker:
+        tracker.step({"loss": 1.0})
+        tracker.step()
+        tracker.end_epoch(metrics={"val_loss": 0.5})
+    TorchTracker(Path("runs/exp1"), module, initial_step=100, keep=50, existing="new").close()
+    with ArrayTracker("runs/exp2", strict=True) as arrays:
+        arrays.snapshot(0, {"conv1": kernel}, axes="HWIO")
+        arrays.snapshot(
+            *(1, {"conv1": kernel}, {"conv1": "OIHW"}, {"conv1": kernel[0]}),
+            epoch=1,
+            batch=5,
+            metrics={"loss": 1.0},
+        )
 
 
 def read() -> np.ndarray:

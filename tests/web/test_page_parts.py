@@ -265,6 +265,23 @@ def test_small_changes_are_drawn_as_none(logs, open_tab, rng, conv_info, scale):
     assert tab.title(1) == "learned: difference from the start"
 
 
+@pytest.mark.parametrize("epoch", [3, 0], ids=["epochs", "steps"])
+def test_a_run_without_step_0_names_what_the_difference_is_from(
+    logs, open_tab, rng, conv_info, epoch
+):
+    """As a run of checkpoints, in the renderer's words."""
+    info = conv_info("conv1", (3, 3, 1, 6), bias=False)
+    name = f"z_late_{epoch}"
+    run = Run.create(logs.logdir / name, [info])
+    for step, kernel in enumerate(learning(info, rng), start=3):
+        run.append(Snapshot(Moment(step, step if epoch else 0), {info.kernel: kernel}))
+    logs.lists(name)
+    tab = open_tab().go(logs.address, runs=json.dumps([name])).drawn(LAST + 3).loaded()
+    layer = LayerCells(run, "conv1", run.steps, part_of(Look(delta=True)))
+    assert tab.title(1) == words_of(layer)
+    assert tab.title(1) == f"learned: difference from {'epoch' if epoch else 'step'} 3"
+
+
 @pytest.mark.parametrize("channels", [1, 8], ids=["plain", "patterns"])
 def test_a_run_in_which_nothing_was_learned_says_so(logs, open_tab, rng, conv_info, channels):
     """As soon as it is loaded, in the renderer's words; nothing is drawn as a change."""

@@ -12,7 +12,13 @@ const SCALES = {
 /** What a part of a layer shows. */
 export function describePart(part, {noticeable}) {
   if (!part.isLearned) return "filters";
-  return part.isUnchanged ? `learned: nothing (all changes are below ${(100 * noticeable).toFixed(1)}%)` : "learned: difference from the start";
+  return part.isUnchanged ? `learned: nothing (all changes are below ${(100 * noticeable).toFixed(1)}%)` : `learned: difference from ${describeStart(part.cache.start?.moment)}`;
+}
+
+/** What differences are taken from: only a run that begins with step 0 has the start of training. */
+function describeStart(moment) {
+  if (!moment?.step) return "the start";
+  return moment.step === moment.epoch ? `epoch ${moment.epoch}` : `step ${moment.step}`;
 }
 
 /** What a cell of a run's layer shows; empty for plain weights. */

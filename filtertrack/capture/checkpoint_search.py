@@ -1,0 +1,234 @@
+"""Finds checkpoint files by patterns, and their steps by their names."""
+
+import glob
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filtertrack.capture.checkpoint_names import (
+    NameReading,
+    Template,
+    given_moment,
+    missing_epochs,
+    natural_order,
+    read_by_template,
+    read_names,
+)
+from filtertrack.capture.checkpoints.file_formats import is_checkpoint
+from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES
+from filtertrack.errors import FiltertrackError, listed
+from filtertrack.snapshot import Moment, start_text
+
+_PART = re.compile(
+    r"(?P<keras>.+)_[0-9]{5}\.weights\.h5"
+    r"|(?P<face>.+)-[0-9]{5}-of-[0-9]{5}\.(?P<ending>safetensors|bin)"
+    r"|.+\.data-[0-9]{5}-of-[0-9]{5}"
+)
+"""The name of a part of a checkpoint in several files: of Keras, Hugging Face or TensorFlow."""
+_INDEX = (".weights.json", *INDEX_SUFFIXES)
+"""Endings of the JSON files that are checkpoints."""
+
+
+class Source(NamedTuple):
+    """A model or file to import.
+
+    Attributes:
+        source: The model, module, arrays or path: see ``sources.open_source``.
+        name: Its name, for messages.
+        moment: The moment of its snapshot; the time is set when it is read.
+    """
+
+    source: Any
+    name: str
+    moment: Moment
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a path."""
+        return is_path(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """The checkpoint files that patterns select.
+
+    Attributes:
+        sources: The files with their moments, by ascending steps.
+        origin: Where the steps come from, such as ``"epoch in the name"``.
+        left_out: Files that are not imported, to the reason.
+        remarks: Sentences about the steps.
+    """
+
+    sources: tuple[Source, ...]
+    origin: str
+    left_out: Mapping[str, str]
+    remarks: tuple[str, ...]
+
+
+def find_files(patterns: Sequence[str], steps: Sequence[int | range] | None = None) -> FoundFiles:
+    """Find checkpoint files and their steps.
+
+    Args:
+        patterns: Files, folders, patterns such as ``"checkpoints/**/*.keras"``, or a template such
+            as ``"ckpt-{epoch:03d}-{val_loss:.2f}.keras"``. Of a folder the files that end like
+            checkpoints.
+        steps: The step of each file, in the natural order of their names, as numbers and ranges;
+            None to read the names.
+
+    Raises:
+        FiltertrackError: If there is no such file, two have the same step, or the names do not tell
+            which number is the step.
+    """
+    template = next((Template(text) for text in patterns if _is_template(text)), None)
+    if template and len(patterns) > 1:
+        raise FiltertrackError(
+            f"a template, {template.text!r}, is used alone, got {len(patterns)} patterns"
+        )
+    left_out: dict[str, str] = {}
+    found = dict.fromkeys(
+        file
+        for text in ([template.pattern] if template else patterns)
+        for file in _expanded(text, left_out)
+    )
+    files = sorted(found, key=natural_order)
+    if not files:
+        reasons = f" ({'; '.join(f'{k}: {v}' for k, v in left_out.items())})" if left_out else ""
+        raise FiltertrackError(f"no checkpoint file in {listed(list(patterns))}{reasons:.300}")
+    if steps is not None:
+        each = [range(step, step + 1) if isinstance(step, int) else step for step in steps]
+        check_count(sum(map(len, each)), len(files), "steps", "files")
+        reading = NameReading(tuple(map(given_moment, chain(*each))), "given")
+    elif template:
+        reading = read_by_template([Path(file).as_posix() for file in files], template)
+    else:
+        reading = read_names(short_names(files))
+    for file, moment in zip(files, reading.moments, strict=True):
+        if moment is None:
+            left_out[file] = (
+                "its name does not fit the template" if template else "no number in its name"
+            )
+    sources = [
+        Source(file, file, moment)
+        for file, moment in zip(files, reading.moments, strict=True)
+        if moment is not None
+    ]
+    if not sources:
+        raise FiltertrackError(f"no name fits the template {template.text if template else ''!r}")
+    return FoundFiles(tuple(by_step(sources)), reading.origin, left_out, reading.remarks)
+
+
+def _is_template(text: str) -> bool:
+    return Template.is_one(text) and not Path(text).exists()
+
+
+def _expanded(text: str, left_out: dict[str, str]) -> Iterator[str]:
+    """Yield the checkpoint files of a file, folder or pattern; add others to ``left_out``."""
+    path = Path(text)
+    if path.is_dir() and not is_checkpoint(path):
+        yield from _kept([str(each) for each in sorted(path.iterdir()) if _is_model(each)], {})
+    elif path.exists() or not glob.has_magic(text):
+        check_exists(path)
+        yield text
+    else:
+        files = glob.glob(text, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        yield from _kept(sorted(files), left_out)
+
+
+def check_exists(path: Path) -> None:
+    """Raise ``FiltertrackError`` if there is no such file, nor a TensorFlow checkpoint of it."""
+    if not path.exists() and not path.with_name(f"{path.name}.index").exists():
+        raise FiltertrackError(f"no such file: {str(path)!r}")
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a path is a checkpoint, and not a description of one."""
+    is_description = path.suffix.lower() == ".json" and not path.name.endswith(_INDEX)
+    return is_checkpoint(path) and not is_description
+
+
+def _kept(files: Sequence[str], left_out: dict[str, str]) -> Iterator[str]:
+    """Yield the checkpoints among files, without the parts of those that are in several files."""
+    present = set(files)
+    for file in files:
+        if _is_part(file, present):
+            continue
+        if _is_model(Path(file)):
+            yield file
+        elif not Path(file).is_dir():
+            left_out[file] = "not named like a checkpoint file"
+
+
+def _is_part(file: str, present: Collection[str]) -> bool:
+    """Whether a file is a part of a checkpoint whose index is present."""
+    part = _PART.fullmatch(file)
+    if part is None:
+        return False
+    if part["keras"]:
+        return f"{part['keras']}.weights.json" in present
+    return not part["face"] or f"{part['face']}.{part['ending']}.index.json" in present
+
+
+def short_names(files: Sequence[str]) -> list[str]:
+    """Return the paths of files below the folder that holds all of them."""
+    absolute = [Path(file).absolute() for file in files]
+    folder = os.path.commonpath([file.parent for file in absolute])
+    return [file.relative_to(folder).as_posix() for file in absolute]
+
+
+def about_start(first: Moment) -> str:
+    """Return a sentence about the first snapshot of a run that is made of checkpoints."""
+    if first.step == 0:
+        return (
+            f"the first snapshot is {first.note}: whether it holds the weights before training is "
+            f"not known"
+        )
+    return (
+        f"no step 0: checkpoints do not hold the weights before training, so drift and "
+        f"differences are from {start_text(first)}"
+    )
+
+
+def about_gaps(moments: Sequence[Moment]) -> str:
+    """Return a sentence about missing epochs; empty if there are none, or no epochs are known.
+
+    Args:
+        moments: The moments of all files, by ascending steps.
+    """
+    if not all(moment.counts_epochs for moment in moments):
+        return ""
+    missing = missing_epochs([moment.epoch for moment in moments])
+    if not missing:
+        return ""
+    one = missing.isdecimal()
+    return f"epoch{'' if one else 's'} {missing} {'is' if one else 'are'} missing (save_best_only?)"
+
+
+def check_count(came: int, expected: int, what: str, of: str) -> None:
+    """Raise ``FiltertrackError`` unless as many values came as expected."""
+    if came != expected:
+        raise FiltertrackError(f"{what}: expected one for each of {expected} {of}, got {came}")
+
+
+def by_step(sources: Iterable[Source]) -> list[Source]:
+    """Sort sources by their steps.
+
+    Raises:
+        FiltertrackError: If two have the same step.
+    """
+    ordered = sorted(sources, key=lambda source: source.moment.step)
+    for one, other in pairwise(ordered):
+        if one.moment.step == other.moment.step:
+            raise FiltertrackError(
+                f"{one.name!r} and {other.name!r} have the same step, {one.moment.step}; each "
+                f"needs its own"
+            )
+    return ordered
+
+
+def is_path(source: Any) -> bool:
+    """Whether a source is the path of a file."""
+    return isinstance(source, (str, os.PathLike))

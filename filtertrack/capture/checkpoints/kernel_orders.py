@@ -1,0 +1,166 @@
+"""Decides the order of the axes of kernels whose framework does not store it."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS, KERAS, Candidate
+from filtertrack.capture.keras_kernels import AxisOrder
+from filtertrack.errors import counted, listed
+
+_TRANSPOSED_NAME = re.compile(r"transpose|deconv|convt|conv_t", re.IGNORECASE)
+_DEPTHWISE_NAME = re.compile(r"depthwise|(^|_)dw(_|$)|dwconv", re.IGNORECASE)
+
+
+class OrderedKernel(NamedTuple):
+    """A kernel with the order and the letters of its axes."""
+
+    candidate: Candidate
+    letters: str
+    order: AxisOrder
+
+
+class KernelOrders:
+    """Decides the order of the axes of kernels, one after another.
+
+    Args:
+        axes: The letters of the axes of every kernel that has as many; None for none.
+
+    Attributes:
+        kernels: The kernels with an order.
+    """
+
+    def __init__(self, axes: str | None) -> None:
+        self.kernels: list[OrderedKernel] = []
+        self._axes = axes
+        self._previous: dict[tuple[str, ...], OrderedKernel] = {}
+        self._by_name: list[str] = []
+        self._undecided: list[str] = []
+        self._grouped: list[str] = []
+
+    def add(self, candidate: Candidate) -> None:
+        """Add a kernel, if its order can be decided.
+
+        Args:
+            candidate: The kernel; those of a ``Sequential`` in the order of their numbers.
+        """
+        if self._axes is not None and len(self._axes) == len(candidate.array.shape):
+            self.kernels.append(OrderedKernel(candidate, self._axes, "convolution"))
+            return
+        sequence = candidate.module.parts[:-1]
+        order = _order_of(candidate, self._previous.get(sequence))
+        if order is None and _is_grouped_transposed(candidate):
+            self._grouped.append(candidate.name)
+            return
+        order = order or candidate.array.orders[0]  # a bias of another length
+        kernel = OrderedKernel(candidate, candidate.letters(order), order)
+        self.kernels.append(kernel)
+        self._note(candidate, order)
+        if candidate.module.last.isdecimal():
+            self._previous[sequence] = kernel
+
+    def _note(self, candidate: Candidate, order: AxisOrder) -> None:
+        """Remember kernels that may have another order."""
+        if order == _hint_of(candidate) == "transposed" and not _is_told(candidate):
+            self._by_name.append(candidate.name)
+        elif order == "convolution" and candidate.outputs is None and not _is_square(candidate):
+            self._undecided.append(candidate.name)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Sentences for the user about kernels that may have another order."""
+        remarks = []
+        if self._by_name:
+            remarks.append(
+                f"read as transposed convolutions because of their names: {listed(self._by_name)}; "
+                f"axes= reads all kernels in another order"
+            )
+        if self._undecided and any(each.order == "transposed" for each in self.kernels):
+            remarks.append(
+                f"{counted(len(self._undecided), 'kernels')} without a bias may be of transposed "
+                f"convolutions and are read as of others: {listed(self._undecided, 3)}; axes= "
+                f"reads all kernels in another order"
+            )
+        if self._grouped:
+            remarks.append(
+                f"left out, as transposed convolutions with groups: {listed(self._grouped)}"
+            )
+        return remarks
+
+
+def _hint_of(candidate: Candidate) -> AxisOrder | None:
+    """Return the order that a module's name suggests."""
+    if _TRANSPOSED_NAME.search(candidate.module.last):
+        return "transposed"
+    keras = candidate.convention is KERAS
+    return "depthwise" if keras and _DEPTHWISE_NAME.search(candidate.module.last) else None
+
+
+def _order_of(candidate: Candidate, before: OrderedKernel | None) -> AxisOrder | None:
+    """Return the first order of axes that agrees with the number of filters; None if none does.
+
+    Args:
+        candidate: The kernel.
+        before: The kernel before it in the same ``Sequential``, or None.
+    """
+    hint, outputs = _hint_of(candidate), candidate.outputs
+    possible = _possible_orders(candidate, hint)
+    if not possible:
+        return None
+    if outputs is None:
+        continues = hint is None and before is not None and _continues(candidate, before)
+        return "transposed" if continues else possible[0]
+    fitting = [order for order in possible if candidate.filters(order) == outputs]
+    if not fitting and candidate.bias is None:
+        return possible[0]  # the norm layer normalizes something else
+    return fitting[0] if fitting else None
+
+
+def _possible_orders(candidate: Candidate, hint: AxisOrder | None) -> list[AxisOrder]:
+    """Return the orders of axes that are possible for a kernel, the most probable first."""
+    orders: list[AxisOrder] = ["convolution", "transposed", "depthwise"]
+    if candidate.convention is KERAS and candidate.array.shape[-1] == 1:
+        orders = ["convolution", "depthwise", "transposed"]
+    if hint is not None:
+        orders.insert(0, hint)
+    allowed = set(candidate.array.orders) & set(candidate.convention.letters)
+    return [order for order in orders if order in allowed]
+
+
+def _continues(candidate: Candidate, before: OrderedKernel) -> bool:
+    """Whether a kernel takes the filters of a transposed convolution before it as its first axis.
+
+    As the last one of a generator that is a ``Sequential``: it has no bias and no norm after it.
+    """
+    first, second = _ends(candidate)
+    return (
+        before.order == "transposed"
+        and "transposed" in candidate.array.orders
+        and before.candidate.filters("transposed") == first != second
+    )
+
+
+def _is_square(candidate: Candidate) -> bool:
+    """Whether a kernel has as many filters as channels."""
+    first, second = _ends(candidate)
+    return first == second
+
+
+def _ends(candidate: Candidate) -> tuple[int, int]:
+    """Return the sizes of the axes of filters and channels, in the order of the file."""
+    shape, keras = candidate.array.shape, candidate.convention is KERAS
+    return (shape[-2], shape[-1]) if keras else (shape[0], shape[1])
+
+
+def _is_told(candidate: Candidate) -> bool:
+    """Whether the number of filters decides between a convolution and a transposed one."""
+    return candidate.outputs is not None and not _is_square(candidate)
+
+
+def _is_grouped_transposed(candidate: Candidate) -> bool:
+    """Whether the bias is that of a transposed convolution of torch with groups."""
+    if candidate.convention is not CONVENTIONS["torch"] or candidate.outputs is None:
+        return False
+    first, second = _ends(candidate)
+    groups, rest = divmod(candidate.outputs, second)
+    return rest == 0 and groups > 1 and first % groups == 0

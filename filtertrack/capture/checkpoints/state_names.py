@@ -1,0 +1,149 @@
+"""Names of the arrays in a state dict: the module of each, without wrappers and optimizers."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from filtertrack.errors import listed
+
+_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Parts of names that ``torch.compile``, FSDP and activation checkpointing insert anywhere."""
+_ROOT = re.compile(r"module|model|params|variables|(\w+_)?state_dict")
+"""First parts that hold a whole model: of DDP, of a checkpoint's dict, of flax, of Lightning."""
+_OPTIMIZER = re.compile(r"(\w+_)?(optim|optimizers?)(_\w+)?|opt_states?|callbacks|lr_schedulers?")
+_OPTIMIZER_ROOT = re.compile(r"opt|adam\w*|sgd|rmsprop|momentum|training", re.IGNORECASE)
+_AVERAGED = re.compile(r"(\w+_)?ema(_\w+)?|swa_model|averaged_model")
+_AVERAGED_SUFFIX = "ExponentialMovingAverage"
+_ARRAY_SUFFIX = re.compile(r":0$|[./]value$")
+"""What Keras 2 and flax's NNX append to the name of a variable."""
+_PARAMETRIZATIONS = "parametrizations"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleArrays:
+    """The arrays of one module.
+
+    Attributes:
+        parts: The parts of the module's path, such as ``("layer1", "0", "conv1")``.
+        names: Attribute, such as ``"weight"``, to the array's name in the file.
+    """
+
+    parts: tuple[str, ...]
+    names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def last(self) -> str:
+        """The last part of the path; empty for the model itself."""
+        return self.parts[-1] if self.parts else ""
+
+
+def modules_of(names: Iterable[str]) -> tuple[dict[tuple[str, ...], ModuleArrays], list[str]]:
+    """Group the arrays of a model by their modules, in the order of the names.
+
+    Arrays of optimizers are left out. Moving averages of the weights are left out if the weights
+    themselves are there.
+
+    Args:
+        names: The names in a state dict, or in nested ones joined with a dot.
+
+    Returns:
+        The parts of each module's path to its arrays, and remarks for the user.
+
+    Example:
+        >>> modules, _ = modules_of(["module.conv.weight", "module.conv.bias", "optim.conv.weight"])
+        >>> [(module.parts, sorted(module.names)) for module in modules.values()]
+        [(('module', 'conv'), ['bias', 'weight'])]
+    """
+    split = [(name, _parts(name)) for name in names]
+    model = [(name, parts) for name, parts in split if not _is_of_optimizer(parts)]
+    averages = [each for each in model if _is_average(each[1])]
+    remarks = []
+    if averages and len(averages) < len(model):
+        names = [name for name, _ in averages]
+        model = [each for each in model if not _is_average(each[1])]
+        remarks = [
+            f"left out, as moving averages of weights that are there as well: {listed(names, 1)}"
+        ]
+    elif averages:
+        remarks = ["the weights in the file are moving averages"]
+    return _grouped(model), remarks
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    plain = _ARRAY_SUFFIX.sub("", name)
+    # The slash separates parts in Keras, TensorFlow and flax, whose names may have dots; the dot in
+    # torch and MLX, whose names may have slashes.
+    parts = plain.split("/") if plain.rfind("/") > plain.rfind(".") else re.split("[./]", plain)
+    return tuple(part for part in parts if part and part not in _WRAPPERS)
+
+
+def _is_of_optimizer(parts: tuple[str, ...]) -> bool:
+    # Modules inside a model may have such names: only the outer parts count.
+    inside = any(map(_OPTIMIZER.fullmatch, parts[:2]))
+    return inside or (len(parts) > 2 and bool(_OPTIMIZER_ROOT.fullmatch(parts[0])))
+
+
+def _is_average(parts: tuple[str, ...]) -> bool:
+    return parts[-1:] == (_AVERAGED_SUFFIX,) or any(map(_AVERAGED.fullmatch, parts[:2]))
+
+
+def _grouped(
+    arrays: Iterable[tuple[str, tuple[str, ...]]],
+) -> dict[tuple[str, ...], ModuleArrays]:
+    modules: dict[tuple[str, ...], ModuleArrays] = {}
+    for name, parts in arrays:
+        at = parts.index(_PARAMETRIZATIONS) if _PARAMETRIZATIONS in parts else len(parts) - 1
+        path, attribute = parts[: max(0, at)], ".".join(parts[max(0, at) :])
+        modules.setdefault(path, ModuleArrays(path)).names.setdefault(attribute, name)
+    return modules
+
+
+def without_roots(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Remove the first parts of paths that hold the whole model, if all paths begin with them.
+
+    A part ``model`` stays before a number: the number alone would be a poor name.
+
+    Example:
+        >>> without_roots([("state_dict", "model", "conv1"), ("state_dict", "model", "conv2")])
+        [('conv1',), ('conv2',)]
+        >>> without_roots([("model", "0"), ("model", "2")])
+        [('model', '0'), ('model', '2')]
+    """
+    while paths and _can_be_removed(paths):
+        paths = [path[1:] for path in paths]
+    return list(paths)
+
+
+def _can_be_removed(paths: Sequence[tuple[str, ...]]) -> bool:
+    roots = {path[0] for path in paths if len(path) > 1}
+    if len(roots) != 1 or any(len(path) < 2 for path in paths):
+        return False
+    root = roots.pop()
+    numbered = root == "model" and any(path[1].isdigit() for path in paths)
+    return bool(_ROOT.fullmatch(root)) and not numbered
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names in natural order: ``conv2`` before ``conv10``.
+
+    Example:
+        >>> sorted(["conv10", "conv2"], key=natural_key)
+        ['conv2', 'conv10']
+    """
+    return list(_pieces(name))
+
+
+def _pieces(name: str) -> Iterator[tuple[int, str]]:
+    for piece in re.findall(r"[0-9]+|[^0-9]+", name):
+        # Compared by the number's digits: a name may hold a number of any length.
+        digits = piece.lstrip("0") if piece[0] in "0123456789" else ""
+        yield (len(digits) + 1, digits) if piece[0] in "0123456789" else (0, piece)
+
+
+def numbered_successor(
+    module: ModuleArrays, modules: Mapping[tuple[str, ...], ModuleArrays]
+) -> ModuleArrays | None:
+    """Return the module after one in a ``Sequential``, which numbers its modules; None if none."""
+    if not module.last.isdecimal() or len(module.last) > 9:
+        return None
+    return modules.get((*module.parts[:-1], str(int(module.last) + 1)))

@@ -1,0 +1,221 @@
+"""Reads TensorFlow checkpoints: of ``tf.train.Checkpoint``, of ``tf.compat.v1.train.Saver``.
+
+Only this module imports tensorflow, when a checkpoint is opened. Nothing in a checkpoint or a
+SavedModel is executed: only the file of variables is read.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from filtertrack.capture.checkpoints.checkpoint import refused
+from filtertrack.capture.checkpoints.kernel_candidates import StateArray
+from filtertrack.capture.checkpoints.state_checkpoint import StateFile
+from filtertrack.capture.keras_kernels import AxisOrder
+from filtertrack.errors import FiltertrackError
+from filtertrack.snapshot import stored_type
+
+_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_VALUE = "VARIABLE_VALUE"
+_INDEX = ".index"
+_ITERATIONS = {"_iterations", "iterations", "iter"}
+_RATES = {"_learning_rate", "learning_rate"}
+
+
+def tensorflow_prefix(path: Path) -> Path | None:
+    """Return the prefix of a checkpoint's files; None if there is no such checkpoint.
+
+    Args:
+        path: The prefix, the ``.index`` file, or the folder of a SavedModel.
+    """
+    if path.name.endswith(_INDEX):
+        return path.with_name(path.name.removesuffix(_INDEX)) if path.is_file() else None
+    for prefix in (path, path / "variables" / "variables"):
+        if prefix.with_name(prefix.name + _INDEX).is_file():
+            return prefix
+    return None
+
+
+class TensorflowFile(StateFile):
+    """An open TensorFlow checkpoint: see ``StateFile``.
+
+    Args:
+        path: Its prefix: the path of its files without ``.index`` or ``.data-…``.
+
+    Raises:
+        FiltertrackError: If tensorflow is not installed, or the checkpoint is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        tensorflow = _tensorflow(path)
+        try:
+            self._reader = tensorflow.train.load_checkpoint(str(path))
+            shapes = self._reader.get_variable_to_shape_map()
+            types = self._reader.get_variable_to_dtype_map()
+            variables = _variables(self._reader, shapes)
+        except Exception as error:  # tensorflow raises many kinds
+            raise refused(path, f"tensorflow cannot read it: {type(error).__name__}") from error
+        self.in_order = _GRAPH in shapes
+        known = {name: each for name, each in variables.items() if each.key in shapes}
+        self._keys = {name: each.key for name, each in known.items()}
+        self.arrays = {
+            name: StateArray(
+                tuple(map(int, shapes[each.key])), str(types[each.key].name), each.orders
+            )
+            for name, each in known.items()
+        }
+        self._largest = _size_of_data(path)
+
+    def read(self, name: str) -> np.ndarray:
+        """Read a variable: see ``StateFile``."""
+        shape, dtype, _ = self.arrays[name]
+        stored = stored_type(dtype)
+        # TensorFlow takes the memory for a shape before it looks at the data.
+        if math.prod(shape) > self._largest:
+            raise refused(self._path, f"{name} of shape {shape} is larger than the checkpoint")
+        try:
+            return np.asarray(self._reader.get_tensor(self._keys[name])).astype(stored)
+        except Exception as error:  # tensorflow raises many kinds
+            raise refused(self._path, f"{name}: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Release the reader, and with it the files."""
+        self._reader = None
+
+
+def _tensorflow(path: Path) -> Any:
+    try:
+        import tensorflow as tf  # noqa: PLC0415 - takes seconds
+    except ImportError as error:
+        raise FiltertrackError(
+            f"{str(path)!r} can be read where tensorflow is installed: "
+            f"pip install 'filtertrack[tensorflow]'"
+        ) from error
+    return tf
+
+
+def _size_of_data(path: Path) -> int:
+    """Return the bytes of the files that hold the values."""
+    begin = f"{path.name}.data-"
+    return sum(each.stat().st_size for each in path.parent.iterdir() if each.name.startswith(begin))
+
+
+class _Variable(NamedTuple):
+    """A variable in the checkpoint: its key there, and the orders of axes that are possible."""
+
+    key: str
+    orders: tuple[AxisOrder, ...]
+
+
+_ANY_ORDER: tuple[AxisOrder, ...] = ("convolution", "transposed", "depthwise")
+
+
+def _variables(reader: Any, shapes: Mapping[str, Any]) -> dict[str, _Variable]:
+    """Return the variables of the model by their names, such as ``conv1/kernel``."""
+    if _GRAPH not in shapes:
+        return {name: _Variable(name, _ANY_ORDER) for name in shapes}
+    from tensorflow.core.protobuf import trackable_object_graph_pb2  # noqa: PLC0415 - as above
+
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    graph.ParseFromString(reader.get_tensor(_GRAPH))
+    return _named(list(_edges(graph.nodes)))
+
+
+class _Edge(NamedTuple):
+    """A variable as an attribute of an object in the graph of a checkpoint.
+
+    Attributes:
+        path: The path of attributes to the object.
+        attribute: The object's attribute, such as ``_kernel``; a number in a list of variables.
+        key: The variable's key in the checkpoint.
+        name: The variable's own name, such as ``conv1/kernel``; empty if it has none.
+        siblings: All attributes of the object.
+    """
+
+    path: tuple[str, ...]
+    attribute: str
+    key: str
+    name: str
+    siblings: frozenset[str]
+
+
+def _edges(nodes: Any) -> Iterator[_Edge]:
+    """Yield the variables below the root, each once, without those of optimizers.
+
+    A variable that an optimizer holds as well may have its key below the optimizer: keys do not
+    tell whether a variable is one of the model.
+    """
+    seen: set[int] = set()
+    waiting: list[tuple[tuple[str, ...], int]] = [((), 0)]
+    while waiting:
+        path, number = waiting.pop()
+        if number in seen or number >= len(nodes):
+            continue
+        seen.add(number)
+        children = nodes[number].children
+        names = frozenset(child.local_name for child in children)
+        if nodes[number].slot_variables or (names & _ITERATIONS and names & _RATES):
+            continue
+        for child in children:
+            if child.node_id in seen or child.node_id >= len(nodes):
+                continue
+            values = [a for a in nodes[child.node_id].attributes if a.name == _VALUE]
+            if values:
+                seen.add(child.node_id)
+                key, name = values[0].checkpoint_key, values[0].full_name
+                yield _Edge(path, child.local_name, key, name.partition(":")[0], names)
+        waiting.extend(((*path, c.local_name), c.node_id) for c in reversed(children))
+
+
+def _named(edges: list[_Edge]) -> dict[str, _Variable]:
+    """Name variables by the paths of their layers.
+
+    The path is that in the variable's own name; if objects of several paths have the same, it is
+    the path of attributes. The name of the model, which Keras puts before every path, is left out.
+    """
+    owners = [edge.name.rpartition("/")[0] for edge in edges]
+    paths: dict[str, set[tuple[str, ...]]] = {}
+    for edge, owner in zip(edges, owners, strict=True):
+        if not edge.attribute.isdecimal():
+            paths.setdefault(owner, set()).add(edge.path)
+    shared = _shared_root(owners)
+    new_keras = any(edge.attribute == "_kernel" for edge in edges)
+    found: dict[str, _Variable] = {}
+    for edge, owner in zip(edges, owners, strict=True):
+        own = bool(owner) and len(paths.get(owner, ())) <= 1
+        module = owner.removeprefix(shared) if own else "/".join(_public(edge.path))
+        by_list = edge.attribute.isdecimal() and bool(edge.name)
+        last = edge.name.rpartition("/")[2] if by_list else edge.attribute.lstrip("_")
+        found.setdefault(f"{module}/{last}", _Variable(edge.key, _orders_of(edge, new_keras)))
+    return found
+
+
+def _shared_root(owners: list[str]) -> str:
+    """Return the first part of all paths with a slash; empty if they differ."""
+    counts = Counter(owner.partition("/")[0] for owner in owners if owner)
+    deep = sum("/" in owner for owner in owners)
+    root, count = next(iter(counts.items()), ("", 0))
+    return f"{root}/" if len(counts) == 1 and count == deep else ""
+
+
+def _public(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out the private attributes in which Keras keeps its layers."""
+    return tuple(part for part in path if not part.startswith("_")) or path
+
+
+def _orders_of(edge: _Edge, new_keras: bool) -> tuple[AxisOrder, ...]:  # noqa: FBT001
+    """Return the orders of axes that an attribute's name allows.
+
+    In Keras 3 the attribute of a convolution and of a Dense layer is ``_kernel``; ``kernel`` is
+    that of a transposed or depthwise convolution, or of a recurrent cell.
+    """
+    if edge.attribute == "_kernel":
+        return ("convolution",)
+    if new_keras and edge.attribute == "kernel" and "recurrent_kernel" not in edge.siblings:
+        return ("transposed", "depthwise")
+    return _ANY_ORDER

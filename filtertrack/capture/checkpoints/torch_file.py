@@ -1,0 +1,150 @@
+"""Reads files of ``torch.save`` that hold tensors: state dicts, and checkpoints with one inside.
+
+Only this module imports torch, when a file is opened. Files are loaded with ``weights_only=True``
+and never in another way: other pickles can run code.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filtertrack.capture.checkpoints.checkpoint import refused
+from filtertrack.capture.checkpoints.kernel_candidates import StateArray
+from filtertrack.capture.checkpoints.state_checkpoint import StateFile
+from filtertrack.errors import FiltertrackError, message_of
+from filtertrack.snapshot import PLAIN_TYPES, stored_type
+
+_LARGEST_PICKLE = 1 << 26
+"""Maximum bytes of the pickle in a file; the tensors' data is apart from it."""
+_DEEPEST = 16
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+
+
+class TorchFile(StateFile):
+    """An open file of ``torch.save``: see ``StateFile``.
+
+    Nested dicts and lists become one level, with names joined by dots.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FiltertrackError: If torch is not installed, or the file holds other objects than tensors
+            and plain values.
+    """
+
+    in_order = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        torch = _torch(path)
+        is_zip = _check_zip(path)
+        try:
+            # Tensors of a zip file are read when they are needed.
+            state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_zip)
+        except OSError:
+            raise
+        except Exception as error:  # torch raises many kinds
+            raise refused(path, _reason(error)) from error
+        self._tensors: dict[str, Any] = {}
+        for name, tensor in _tensors_in(state, torch.Tensor):
+            self._tensors.setdefault(name, tensor)
+        self.arrays = {
+            name: StateArray(tuple(map(int, tensor.shape)), _type_of(tensor))
+            for name, tensor in self._tensors.items()
+        }
+
+    def read(self, name: str) -> np.ndarray:
+        """Copy a tensor: see ``StateFile``."""
+        tensor = self._tensors[name].detach()
+        try:
+            if self.arrays[name].dtype not in PLAIN_TYPES:
+                tensor = tensor.float()  # exact: see ``stored_type``
+            return np.array(tensor.numpy())
+        except (RuntimeError, TypeError) as error:
+            raise refused(self._path, f"{name}: {error}") from error
+
+    def close(self) -> None:
+        """Release the tensors, and with them the file."""
+        self._tensors = {}
+
+
+def _torch(path: Path) -> Any:
+    try:
+        import torch  # noqa: PLC0415 - takes seconds
+    except ImportError as error:
+        raise FiltertrackError(
+            f"{str(path)!r} can be read where torch is installed: pip install 'filtertrack[torch]'"
+        ) from error
+    return torch
+
+
+def _check_zip(path: Path) -> bool:
+    """Check the sizes in a zip file, which torch would take as they are.
+
+    Returns:
+        Whether the file is a zip file; older versions of torch wrote a sequence of pickles.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, RecursionError) as error:
+        raise refused(path, f"its index of entries is damaged: {error}") from error
+    if any("/code/" in entry.filename for entry in entries):
+        raise refused(path, "a TorchScript archive; save the module's state_dict() with torch.save")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise refused(path, "it has compressed entries, which torch.save does not write")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise refused(path, "its entries claim more bytes than the file has")
+    pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
+    if any(entry.file_size > _LARGEST_PICKLE for entry in pickles):
+        raise refused(path, f"it holds a pickle of more than {_LARGEST_PICKLE} bytes")
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """Return a sentence about an error of torch, without its advice to load the file unsafely."""
+    text = str(error)
+    found = _GLOBAL.search(text)
+    if "weights" in text.lower() and found:
+        return (
+            f"it holds an object of Python, {found[1]:.100}, which is not loaded as "
+            f"that could run code; save the model's state_dict() alone"
+        )
+    if "weights" in text.lower():
+        return "it is damaged, or holds objects of Python; save the model's state_dict() alone"
+    return f"torch cannot load it: {type(error).__name__}: {message_of(text):.300}"
+
+
+def _tensors_in(state: Any, tensor: type) -> Iterator[tuple[str, Any]]:
+    """Yield the tensors in nested containers with their names, in order, each container once."""
+    seen: set[int] = set()
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), state)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, tensor):
+            yield ".".join(path), value
+        elif isinstance(value, (Mapping, list, tuple)) and len(path) < _DEEPEST:
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            pairs = list(value.items() if isinstance(value, Mapping) else enumerate(value))
+            waiting.extend(((*path, str(key)), each) for key, each in reversed(pairs))
+
+
+def _type_of(tensor: Any) -> str:
+    """Return the name of a tensor's type; one that cannot be stored if it is no plain array."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if stored_type(name) is None:
+        return name
+    if "strided" not in str(tensor.layout) or tensor.device.type != "cpu":
+        return f"{name}, {tensor.layout}, {tensor.device.type}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"{name}, repeated"
+    return name
