@@ -44,7 +44,7 @@ from filtertrack.outputs.plot_layout import (
     below_layers,
 )
 from filtertrack.outputs.run_selection import RunSelection
-from filtertrack.render.cells import view_of
+from filtertrack.render.cells import is_image, view_of
 from filtertrack.render.grid import Layout
 from filtertrack.render.layer_look import check_look, describe_cells, describe_scale
 from filtertrack.render.look import Look, ThemeName
@@ -54,7 +54,8 @@ from filtertrack.snapshot import LayerInfo
 
 _LONGEST_NAME = 80
 """Characters of a name in a title, at most."""
-_AXES_IN_1D = 3
+_BELOW_HEADING = 0.6
+"""Between the heading and the first layer, in font sizes."""
 
 
 def draw_plot(
@@ -104,7 +105,7 @@ def draw_plot(
     ]
     headings = [printable(cut(heading, _LONGEST_NAME))] if heading else []
     headings += [scale] if scale else []
-    heading_lines = ABOVE_TITLE + TITLE_LINE * len(headings) if headings else 0.0
+    heading_lines = _BELOW_HEADING + TITLE_LINE * len(headings) if headings else 0.0
     layout = PlotLayout.fit(
         layers,
         paper,
@@ -150,7 +151,7 @@ def describe_layer(info: LayerInfo, drawn: int) -> str:
     space = [height, width]
     if info.slices > 1:
         space = [info.slices, height, width // info.slices]
-    elif len(info.kernel_shape) == _AXES_IN_1D:
+    elif not is_image(info):
         space = [width]
     return f"{count} {noun} of {'×'.join(map(str, [*space, channels]))}"
 

@@ -35,7 +35,7 @@ _LEGIBLE_WEIGHT = 1 / 40
 _GAP, _OUTLINED_GAP, _LONGEST_SIDE = 0.06, 0.1, 9
 """Gap between cells as a share of their shorter side, which counts up to 9 weights; the second,
 where cells are outlined."""
-_UNUSED_WIDTH_COST = 0.5
+_UNUSED_WIDTH_COST = 0.3
 """Cost of width that a grid does not use, relative to that of empty positions in its last row."""
 
 # Multiples of the font size.

@@ -132,14 +132,16 @@ def test_a_figure_grows_only_without_a_height():
     grown = PlotLayout.fit(layers, paper, above=0, below=0, grows=True)
     assert grown.shape[0] > paper.shape[0]
     assert grown.layers[0].grid.scale >= 2
-    with pytest.raises(FiltertrackError, match="height: .* weight of 60 layers; choose fewer"):
+    with pytest.raises(FiltertrackError, match=r"height: .* weight of 60 layers; choose fewer"):
         PlotLayout.fit(layers, paper, above=0, below=0)
 
 
 def test_a_layer_wider_than_the_figure_is_an_error_that_names_it():
     """At least one pixel a weight."""
     layers = layers_of([(3, 3, 1, 4), (1, 1, 4, 5000)])
-    with pytest.raises(FiltertrackError, match="one pixel a weight of layer conv1; choose a larger"):
+    with pytest.raises(
+        FiltertrackError, match="one pixel a weight of layer conv1; choose a larger"
+    ):
         PlotLayout.fit(layers, PaperSize.of("17cm", None, 300), above=0, below=0)
 
 
