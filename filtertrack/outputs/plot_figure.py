@@ -31,7 +31,7 @@ from filtertrack.outputs.paper_size import (
     bar_length,
     bars_height,
     bars_in_line,
-    check_memory,
+    check_figure_memory,
     legend_height,
     title_lines,
 )
@@ -114,7 +114,9 @@ def draw_plot(
         columns=columns,
         grows=grows,
     )
-    check_memory(layout.shape, max((grid.grid.shape for grid in layout.layers), key=math.prod))
+    check_figure_memory(
+        layout.shape, max((grid.grid.shape for grid in layout.layers), key=math.prod)
+    )
     with figure_settings():
         figure = new_figure(layout.shape, paper.dpi, look.theme)
         drawing = _Drawing(figure, paper, look.theme)
