@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -48,8 +49,8 @@ from filtertrack.render.cells import is_image, view_of
 from filtertrack.render.grid import Layout
 from filtertrack.render.layer_look import check_look, describe_cells, describe_scale
 from filtertrack.render.look import Look, ThemeName
-from filtertrack.render.palette import THEMES
-from filtertrack.render.text import cut
+from filtertrack.render.palette import SEPARATOR, THEMES
+from filtertrack.render.text import cut, paste
 from filtertrack.snapshot import LayerInfo
 
 _LONGEST_NAME = 80
@@ -188,6 +189,21 @@ def _shared_bars(pictures: Sequence[FilmstripPicture]) -> list[Bar]:
     return drawn[0] if len(keys) == 1 else []
 
 
+def _image_of(picture: FilmstripPicture, cells: range, grid: Layout, part: int) -> np.ndarray:
+    """Draw cells of a picture; the rest of a matrix that is wider than the grid is below it."""
+    if picture.view.kind != "matrix" or grid.count == 1:
+        return picture.picture(cells, grid, part)
+    alone = replace(grid, count=1, width=picture.view.width, gap=0)
+    matrix = picture.picture(cells, alone, part)
+    image = np.empty((*grid.shape, 3), np.uint8)
+    image[:] = picture.palette[SEPARATOR]
+    high, wide = grid.cell_shape
+    for row in range(grid.count):
+        at = grid.gap + row * (high + grid.gap), grid.gap
+        paste(image, at, matrix[:, row * wide : (row + 1) * wide])
+    return image
+
+
 class _Drawing:
     """Draws the layers of a plot into a figure.
 
@@ -214,10 +230,11 @@ class _Drawing:
         picture, per_block = layer.picture, layout.grid.count
         for block in range(layout.blocks):
             cells = range(picture.rows)[block * per_block : (block + 1) * per_block]
-            grid = replace(layout.grid, count=len(cells))
+            wrapped = picture.view.kind == "matrix"
+            grid = layout.grid if wrapped else replace(layout.grid, count=len(cells))
             for part, title in enumerate(picture.part_titles):
                 left = layout.left + (part * layout.blocks + block) * layout.pitch
-                axes = add_image(self._figure, picture.picture(cells, grid, part), (left, top))
+                axes = add_image(self._figure, _image_of(picture, cells, grid, part), (left, top))
                 self._numbers(axes, layer, grid, cells)
                 if layout.parts > 1 and block == 0:
                     draw_part_title(self._figure, axes, title, 0, self._theme)

@@ -164,6 +164,16 @@ def test_a_matrix_has_channels_down_and_filters_across():
     assert (drawn[0, 0], drawn[-1, -1]) == (0, 255)
 
 
+def test_a_wide_matrix_continues_below():
+    """Every weight has its place: the second half of the filters is below the first."""
+    kernel = np.arange(2.0 * 500).reshape(1, 1, 2, 500)
+    (axes,) = grids_of(plot_of({"a": kernel}, paper=PaperSize.of("8cm", None, 100)))
+    image = pixels_of(axes)[..., 0].astype(int)
+    assert image.shape == (2 * 2 + 3, 250 + 2)
+    drawn = np.concatenate([image[1:3, 1:-1], image[4:6, 1:-1]], axis=1)
+    np.testing.assert_allclose(drawn, 255 * kernel[0, 0] / 999, atol=1.1)
+
+
 def test_slices_are_beside_each_other():
     """With a line between them."""
     kernel = np.arange(2 * 3 * 3 * 2.0).reshape(2, 3, 3, 1, 2)
