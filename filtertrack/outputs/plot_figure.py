@@ -144,7 +144,7 @@ def describe_layer(info: LayerInfo, drawn: int) -> str:
     Example:
         >>> from filtertrack.outputs.run_selection import open_run
         >>> describe_layer(open_run("tests/golden/run-v1").layer("conv1"), 4)
-        '4 filters of 3×3×3'
+        '4 filters of 3×3×1'
     """
     _, height, width, channels = info.shape
     count = f"{drawn} of {info.filters}" if drawn < info.filters else f"{drawn}"

@@ -1,4 +1,4 @@
-"""Layout of a plot on paper: the grids of some layers below each other, in whole pixels."""
+"""Layout of a plot on paper: a grid for each layer, below each other, in whole pixels."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,13 +27,13 @@ NUMBER_FONT = 6.0
 _MOST_PIXELS = (1 << 16) - 1
 """Height of a figure, at most: a limit of matplotlib."""
 _FEWEST_COLUMNS = 8
-"""Square cells that fit beside each other at least: fewer filters are not drawn larger."""
+"""Square cells that fit beside each other, at least, so that few filters are not too large."""
 _LARGEST_MATRIX_WEIGHT = 0.1
 """Inches of a weight of a matrix, at most."""
 _LEGIBLE_WEIGHT = 1 / 40
-"""Inches of a weight, for which a figure becomes higher than a page where no height is given."""
+"""Inches of a weight, at least, where no height is given: the figure becomes higher for that."""
 _GAP, _OUTLINED_GAP, _LONGEST_SIDE = 0.06, 0.1, 9
-"""Gap between cells as a share of their shorter side, which counts up to 9 weights; the second,
+"""Gap between cells as a share of their shorter side, of which at most 9 weights count; the second,
 where cells are outlined."""
 _UNUSED_WIDTH_COST = 0.3
 """Cost of width that a grid does not use, relative to that of empty positions in its last row."""
