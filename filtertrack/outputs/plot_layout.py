@@ -157,9 +157,9 @@ class PlotLayout:
                 top += grids[-1].height
             return cls((top + below, paper.shape[1]), tuple(grids))
 
-        page = paper.shape[0]
-        scale = _largest_that(lambda number: placed(number).shape[0] <= page, max(scales))
-        most, legible = (_MOST_PIXELS, _LEGIBLE_WEIGHT * paper.dpi) if grows else (page, 1)
+        highest = paper.shape[0]
+        scale = _largest_that(lambda number: placed(number).shape[0] <= highest, max(scales))
+        most, legible = (_MOST_PIXELS, _LEGIBLE_WEIGHT * paper.dpi) if grows else (highest, 1)
         layout = placed(scale, max(1, round(legible)))
         if layout.shape[0] > most:
             raise FiltertrackError(
