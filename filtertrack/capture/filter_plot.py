@@ -23,7 +23,7 @@ from filtertrack.outputs.run_selection import (
     select_steps,
 )
 from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
-from filtertrack.snapshot import LayerInfo, Moment, describe
+from filtertrack.snapshot import LayerInfo, Moment, describe, stored_type
 from filtertrack.storage.local_files import check_target
 from filtertrack.storage.memory_run import MemoryRun
 from filtertrack.storage.paths import path_of
@@ -69,30 +69,29 @@ def plot_filters(
 
     Each filter is a cell of a grid: in colour if it has three input channels, in grey if it has
     one, and otherwise its strongest pattern; each is normalised to its own range. The title says
-    what is drawn and how. Every weight is a square of whole pixels at the given resolution. Of a
-    model or a file only the layers that are drawn are read.
+    what is drawn and how. Every weight is a square of whole pixels at the given resolution. Only
+    the layers that are drawn are read from a model or a file.
 
     Args:
         source: A Keras model or layer, a ``torch.nn.Module``, the path of a checkpoint file, a run
             or its folder, or an array or arrays by name, with ``axes``.
         output: The file to write, or None. Its ending selects the format: ``.png``, ``.pdf`` or
             ``.svg``. It is written whole or not at all, and is the same for the same weights.
-        layers: Layers by name or pattern, such as ``"block1/*"``, a grid for each, below each
-            other; None for the first convolution with kernels larger than 1×1, of a run for the
-            first that has changed.
-        step: A step of a run; None for the last that can be read: each one that cannot is named in
-            the log.
+        layers: Names or patterns of layers, such as ``"block1/*"``; there is a grid for each. None
+            for the first convolution with kernels larger than 1×1; in a run, for the first one that
+            has changed.
+        step: A step of a run; None for the last one that can be read. The log names each later one.
         axes: The letters of an array's axes, such as ``"HWIO"`` (Keras) or ``"OIHW"`` (torch):
             ``O`` filters, ``I`` input channels, ``D``, ``H`` and ``W`` space, ``M`` filters per
             input channel of a depthwise kernel. For arrays with different axes, name to letters.
-            For files whose format does not tell the axes as well.
+            Also for files whose format does not tell the axes.
         filters: Numbers of the filters to draw, and ranges of them, in this order; None for all.
         order: The order of the filters; see ``animate``.
         scale: The weights that the range from dark to light spans: ``"layer"`` for all of a
             layer's, otherwise each filter's.
         zero_centred: Widen each range so that zero is in its middle.
         delta: Draw the difference from the first snapshot of a run, the filters (False), or both;
-            see ``animate``. What is no run has no start, and its filters are drawn.
+            see ``animate``. Only a run has a start; the filters are drawn of other sources.
         outline: Draw a line around each filter in the colour of its label; see ``animate``.
         channels: How input channels are drawn; see ``animate``.
         channel_names: The name of each input channel.
@@ -117,13 +116,16 @@ def plot_filters(
 
     Example:
         >>> figure = plot_filters("tests/golden/run-v1", step=2, layers="conv1", delta=False)
-        >>> print(*[text.get_text() for text in figure.texts])
-        run-v1, step 2 (epoch 2 of 2) conv1 · 4 filters of 3×3×3 · each filter has its own scale
+        >>> [text.get_text() for text in figure.texts[:2]]
+        ['run-v1, step 2 (epoch 2 · batch 20)',
+         'conv1 · 4 filters of 3×3×1 · each filter has its own scale']
     """
     target = None if output is None else Path(output)
     if target is not None:
         check_target(target, FIGURE_FORMATS)
     paper = PaperSize.of(width, height, dpi)
+    if step is not None and whole(step) is None:
+        raise FiltertrackError(f"step: expected a whole number, got {step!r}")
     if columns is not None and (whole(columns) or 0) < 1:
         raise FiltertrackError(f"columns: expected a whole number from 1 on, got {columns!r}")
     look = Look(
@@ -213,7 +215,7 @@ def _run_heading(run: Run, moment: Moment) -> str:
 def _draw_weights(
     source: Any, layers: _Layers, axes: Axes | None, look: Look, draw: _Draw
 ) -> Figure:
-    """Draw what is no run, as a run of one snapshot."""
+    """Draw a source that is not a run, as a run of one snapshot."""
     if option := _option_of_start(look):
         raise FiltertrackError(
             f"{option}: the difference from the start takes a run, which holds the start; leave it "
@@ -227,13 +229,19 @@ def _draw_weights(
     if framework is not None:
         heading = str(source.name) if framework == "keras" else type(source).__name__
     elif is_file:
-        heading = Path(source).name
+        source = Path(str(path_of(source)))
+        heading = source.name
     with open_source(source, axes=axes) as opened:
         if is_file:
             for remark in opened.remarks:
                 _log.warning("%s", remark)
         run = MemoryRun(heading or "the arrays", opened.infos, opened.read)
         names = select_layers(run, _first_spatial(opened.infos) if layers is None else layers)
+        for name in names:
+            if stored_type(run.layer(name).dtype) is None:
+                raise FiltertrackError(
+                    f"layer {name}: expected real numbers, got {run.layer(name).dtype}"
+                )
         # The name of a layer that is given alone is in the title of its grid.
         heading = "" if names == (heading,) else heading
         return draw(select_step(run, names, 0), heading=heading)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack import FiltertrackError
 from filtertrack.measures import label
 from filtertrack.outputs.filmstrip_picture import CLASSIC_EPOCHS, FilmstripPicture, spread_steps
 from filtertrack.outputs.run_selection import select_from_run
@@ -269,12 +268,6 @@ def test_a_block_with_fewer_rows_can_be_outlined(planted_run):
     picture = filmstrip.picture(range(3, 4), filmstrip.layout(2, 2, 3))
     one = filmstrip.picture(range(3, 4), filmstrip.layout(1, 2, 3))
     np.testing.assert_array_equal(picture[: len(one)], one)
-
-
-def test_outlines_around_a_matrix_are_an_error(filmstrip_of):
-    """The message says what to leave out."""
-    with pytest.raises(FiltertrackError, match="outline: 1x1 kernels"):
-        filmstrip_of(MATRIX, outline=True)
 
 
 @KINDS
