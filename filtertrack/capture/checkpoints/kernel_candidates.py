@@ -91,7 +91,7 @@ _KERAS_ATTRIBUTES: Mapping[str, tuple[AxisOrder, ...]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class KernelCandidate:
     """An array that may be a kernel.
 
     Attributes:
@@ -136,7 +136,7 @@ def candidates_of(
     arrays: Mapping[str, StateArray],
     convention: Convention,
     axes: str | None,
-) -> tuple[list[Candidate], list[str]]:
+) -> tuple[list[KernelCandidate], list[str]]:
     """Select the arrays that may be kernels: see ``state_kernels.kernels_of``.
 
     Returns:
@@ -153,7 +153,7 @@ def candidates_of(
                 continue
             bias = _bias_of(module, attribute)
             outputs = _outputs_of(module, formula, bias, modules, arrays)
-            candidate = Candidate(module, attribute, formula, array, by, outputs, bias)
+            candidate = KernelCandidate(module, attribute, formula, array, by, outputs, bias)
             if any(stored_type(arrays[module.names[n]].dtype) is None for n in formula.arrays):
                 types.append(f"{candidate.name} ({array.dtype})")
             elif (axes is not None and len(axes) == len(array.shape)) or _is_plausible(candidate):
@@ -203,7 +203,7 @@ def _is_kernel_shape(shape: tuple[int, ...]) -> bool:
     return len(shape) in (3, 4, 5) and 0 < math.prod(shape) <= _MOST_WEIGHTS
 
 
-def _is_plausible(candidate: Candidate) -> bool:
+def _is_plausible(candidate: KernelCandidate) -> bool:
     """Whether an array is a kernel by its name and the sizes of its spatial axes."""
     shape, name = candidate.array.shape, candidate.module.parts
     if not candidate.array.orders or _NO_CONVOLUTION.fullmatch(candidate.module.last):

@@ -90,7 +90,8 @@ def _described(kernels: Sequence[OrderedKernel]) -> list[StateKernel]:
     owners = [kernel.candidate.module.parts for kernel in kernels]
     counts = Counter(owners)
     paths = dict(zip(counts, without_roots(list(counts)), strict=True))
-    modules = safe_names("/".join(path) or "model" for path in paths.values())
+    classes = {owner: _class_of(kernel) for owner, kernel in zip(owners, kernels, strict=True)}
+    modules = safe_names("/".join(path) or classes[owner].lower() for owner, path in paths.items())
     members = dict(zip(counts, modules, strict=True))
     names = safe_names(
         members[owner] + (f"/{kernel.candidate.attribute}" if counts[owner] > 1 else "")
@@ -102,10 +103,15 @@ def _described(kernels: Sequence[OrderedKernel]) -> list[StateKernel]:
     ]
 
 
+def _class_of(kernel: OrderedKernel) -> str:
+    candidate = kernel.candidate
+    return candidate.convention.classes[kernel.order].format(candidate.space)
+
+
 def _described_kernel(
     kernel: OrderedKernel, name: str, member: str, path: tuple[str, ...]
 ) -> StateKernel:
-    candidate, letters, order = kernel
+    candidate, letters, _ = kernel
     kernel_shape, names = candidate.array.shape, candidate.module.names
     axes, shape = canonical_axes(letters, kernel_shape)
     bias = candidate.bias if candidate.outputs == shape[0] else None
@@ -114,7 +120,7 @@ def _described_kernel(
     info = LayerInfo(
         name=name,
         path=printable(("/" if keras else ".").join(path))[:1000],
-        class_name=candidate.convention.classes[order].format(candidate.space),
+        class_name=_class_of(kernel),
         kernel=f"{member}/{candidate.attribute}",
         bias=None if bias is None else f"{member}/{bias}",
         kernel_shape=kernel_shape,

@@ -5,7 +5,6 @@ SavedModel is executed: only the file of variables is read.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,6 +142,11 @@ class _Edge(NamedTuple):
     name: str
     siblings: frozenset[str]
 
+    @property
+    def owner(self) -> str:
+        """The path in the variable's own name."""
+        return self.name.rpartition("/")[0]
+
 
 def _edges(nodes: Any) -> Iterator[_Edge]:
     """Yield the variables below the root, each once, without those of optimizers.
@@ -175,40 +179,47 @@ def _edges(nodes: Any) -> Iterator[_Edge]:
 def _named(edges: list[_Edge]) -> dict[str, _Variable]:
     """Name variables by the paths of their layers.
 
-    The path is that in the variable's own name; if objects of several paths have the same, it is
-    the path of attributes. The name of the model, which Keras puts before every path, is left out.
+    The path is that in the variable's own name. If objects of several paths have the same, as in
+    subclassed models, it is the path of attributes. The name of the model, with which all paths
+    may begin, is left out.
     """
-    owners = [edge.name.rpartition("/")[0] for edge in edges]
-    paths: dict[str, set[tuple[str, ...]]] = {}
-    for edge, owner in zip(edges, owners, strict=True):
+    objects: dict[str, set[tuple[str, ...]]] = {}
+    for edge in edges:
         if not edge.attribute.isdecimal():
-            paths.setdefault(owner, set()).add(edge.path)
-    shared = _shared_root(owners)
+            objects.setdefault(edge.owner, set()).add(edge.path)
+    named = [bool(edge.owner) and len(objects.get(edge.owner, ())) <= 1 for edge in edges]
+    paths = [
+        edge.owner if own else _layer_path(edge) for edge, own in zip(edges, named, strict=True)
+    ]
+    roots = {
+        kind: _shared_root([p for p, own in zip(paths, named, strict=True) if own == kind])
+        for kind in (True, False)
+    }
     new_keras = any(edge.attribute == "_kernel" for edge in edges)
     found: dict[str, _Variable] = {}
-    for edge, owner in zip(edges, owners, strict=True):
-        own = bool(owner) and len(paths.get(owner, ())) <= 1
-        module = owner.removeprefix(shared) if own else "/".join(_public(edge.path))
-        by_list = edge.attribute.isdecimal() and bool(edge.name)
-        last = edge.name.rpartition("/")[2] if by_list else edge.attribute.lstrip("_")
-        found.setdefault(f"{module}/{last}", _Variable(edge.key, _orders_of(edge, new_keras)))
+    for edge, own, path in zip(edges, named, paths, strict=True):
+        # A list of variables numbers them.
+        numbered = edge.attribute.isdecimal() and edge.name
+        last = edge.name.rpartition("/")[2] if numbered else edge.attribute.lstrip("_")
+        variable = _Variable(edge.key, _orders_of(edge, new_keras=new_keras))
+        found.setdefault(f"{path.removeprefix(roots[own])}/{last}", variable)
     return found
 
 
-def _shared_root(owners: list[str]) -> str:
-    """Return the first part of all paths with a slash; empty if they differ."""
-    counts = Counter(owner.partition("/")[0] for owner in owners if owner)
-    deep = sum("/" in owner for owner in owners)
-    root, count = next(iter(counts.items()), ("", 0))
-    return f"{root}/" if len(counts) == 1 and count == deep else ""
+def _shared_root(paths: list[str]) -> str:
+    """Return the first part of all paths, with a slash; empty if they differ or have no other."""
+    roots = {path.partition("/")[0] for path in paths if path}
+    deep = all("/" in path for path in paths if path)
+    return f"{roots.pop()}/" if len(roots) == 1 and deep else ""
 
 
-def _public(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out the private attributes in which Keras keeps its layers."""
-    return tuple(part for part in path if not part.startswith("_")) or path
+def _layer_path(edge: _Edge) -> str:
+    """Return the path of attributes to a layer, without those in which Keras keeps its layers."""
+    path = edge.path[:-1] if edge.path[-1:] == ("cell",) else edge.path
+    return "/".join(tuple(part for part in path if not part.startswith("_")) or path)
 
 
-def _orders_of(edge: _Edge, new_keras: bool) -> tuple[AxisOrder, ...]:  # noqa: FBT001
+def _orders_of(edge: _Edge, *, new_keras: bool) -> tuple[AxisOrder, ...]:
     """Return the orders of axes that an attribute's name allows.
 
     In Keras 3 the attribute of a convolution and of a Dense layer is ``_kernel``; ``kernel`` is

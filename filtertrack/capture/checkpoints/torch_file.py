@@ -51,8 +51,12 @@ class TorchFile(StateFile):
         except Exception as error:  # torch raises many kinds
             raise refused(path, _reason(error)) from error
         self._tensors: dict[str, Any] = {}
+        seen = set()
         for name, tensor in _tensors_in(state, torch.Tensor):
-            self._tensors.setdefault(name, tensor)
+            place = _place_of(tensor)
+            if place is None or place not in seen:
+                self._tensors.setdefault(name, tensor)
+            seen.add(place)
         self.arrays = {
             name: StateArray(tuple(map(int, tensor.shape)), _type_of(tensor))
             for name, tensor in self._tensors.items()
@@ -136,6 +140,14 @@ def _tensors_in(state: Any, tensor: type) -> Iterator[tuple[str, Any]]:
             seen.add(id(value))
             pairs = list(value.items() if isinstance(value, Mapping) else enumerate(value))
             waiting.extend(((*path, str(key)), each) for key, each in reversed(pairs))
+
+
+def _place_of(tensor: Any) -> tuple[Any, ...] | None:
+    """Return the place of a tensor's values, to take shared kernels once; None if there is none."""
+    if "strided" not in str(tensor.layout) or len(tensor.shape) < 3 or not tensor.numel():
+        return None
+    start = tensor.untyped_storage().data_ptr()
+    return (start, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()) if start else None
 
 
 def _type_of(tensor: Any) -> str:

@@ -13,12 +13,12 @@ from torch.nn.utils import prune  # noqa: E402 - after the line above
 new, old = nn.utils.parametrizations, nn.utils
 
 METHODS = {
-    "old weight norm": lambda conv: old.weight_norm(conv),
+    "old weight norm": old.weight_norm,
     "old weight norm of all axes": lambda conv: old.weight_norm(conv, dim=None),
     "old weight norm of another axis": lambda conv: old.weight_norm(conv, dim=2),
-    "old spectral norm": lambda conv: old.spectral_norm(conv),
-    "weight norm": lambda conv: new.weight_norm(conv),
-    "spectral norm": lambda conv: new.spectral_norm(conv),
+    "old spectral norm": old.spectral_norm,
+    "weight norm": new.weight_norm,
+    "spectral norm": new.spectral_norm,
     "pruning": lambda conv: prune.random_unstructured(conv, "weight", 0.5),
 }
 
