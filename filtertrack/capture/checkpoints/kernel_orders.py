@@ -8,8 +8,8 @@ from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS, KERAS
 from filtertrack.capture.keras_kernels import AxisOrder
 from filtertrack.errors import counted, listed
 
-_TRANSPOSED_NAME = re.compile(r"transpose|deconv|convt|conv_t", re.IGNORECASE)
-_DEPTHWISE_NAME = re.compile(r"depthwise|(^|_)dw(_|$)|dwconv", re.IGNORECASE)
+_TRANSPOSED_NAME = re.compile(r"transpose|deconv|convt|conv_t")
+_DEPTHWISE_NAME = re.compile(r"depthwise|(^|_)dw(_|$)|dwconv")
 
 
 class OrderedKernel(NamedTuple):
@@ -90,10 +90,12 @@ class KernelOrders:
 
 def _hint_of(candidate: KernelCandidate) -> AxisOrder | None:
     """Return the order that a module's name suggests."""
-    if _TRANSPOSED_NAME.search(candidate.module.last):
-        return "transposed"
     keras = candidate.convention is KERAS
-    return "depthwise" if keras and _DEPTHWISE_NAME.search(candidate.module.last) else None
+    # ConvTranspose is a name in flax, which does not swap the axes.
+    name = candidate.module.last if keras else candidate.module.last.lower()
+    if _TRANSPOSED_NAME.search(name):
+        return "transposed"
+    return "depthwise" if keras and _DEPTHWISE_NAME.search(name) else None
 
 
 def _order_of(candidate: KernelCandidate, before: OrderedKernel | None) -> AxisOrder | None:

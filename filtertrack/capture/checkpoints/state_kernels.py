@@ -46,9 +46,8 @@ def kernels_of(
     """Find the convolution kernels in a state dict.
 
     Kernels are arrays named ``weight``, ``kernel`` or as the layers of Keras, TF-Slim and Sonnet
-    name them, with one to three spatial axes of at most 256 elements. An array with one spatial
-    axis is taken if that has at most 16 elements, if it has one channel, or if its name has "conv"
-    in it.
+    name them, with one to three spatial axes, if their path has "conv" in it. Others are taken if
+    their spatial axes have at most 256 elements; 16 if it is one axis, and several channels.
     A kernel is read as that of a transposed or depthwise convolution if its order of axes follows
     from the length of the bias, from the norm layer after it in a ``Sequential``, or from the name.
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +28,7 @@ def found(shapes, **options):
         ("deconv.kernel", (3, 5, 4, 1), 4, "Conv2DTranspose", (4, 3, 5, 1)),
         ("conv_dw_1.kernel", (3, 5, 4, 1), None, "DepthwiseConv2D", (4, 3, 5, 1)),
         ("up_transpose.kernel", (3, 5, 4, 2), None, "Conv2DTranspose", (4, 3, 5, 2)),
+        ("ConvTranspose_0.kernel", (3, 5, 2, 4), None, "Conv2D", (4, 3, 5, 2)),  # flax
         ("a.depthwise_kernel", (3, 5, 4, 2), None, "DepthwiseConv2D", (8, 3, 5, 1)),
         ("a.kernel", (7, 2, 4), 4, "Conv1D", (4, 1, 7, 2)),
         ("a.kernel", (2, 3, 5, 2, 4), 4, "Conv3D", (4, 3, 10, 2)),
@@ -98,9 +101,13 @@ def test_flat_kernels_of_one_channel_or_16_elements_are_taken(shape):
     assert len(found({"a.weight": shape})[0]) == 1
 
 
-def test_large_flat_kernels_are_taken_by_name():
-    """As that of wav2vec2."""
-    assert len(found({"pos_conv_embed.conv.weight": (768, 48, 128)})[0]) == 1
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("pos_conv_embed.conv.weight", (768, 48, 128)), ("conv1.weight", (1024, 1, 512, 1))],
+)
+def test_large_kernels_are_taken_by_name(name, shape):
+    """As those of wav2vec2 and CREPE."""
+    assert len(found({name: shape})[0]) == 1
 
 
 @given(
@@ -128,3 +135,17 @@ def test_any_names_and_shapes_give_consistent_descriptions(shapes, axes):
         members = [m for k in kernels for m in (k.info.kernel, k.info.bias) if m]
         assert len(members) == len(set(members))
         assert {name for k in kernels for name in k.arrays} <= arrays.keys()
+
+
+def test_many_hostile_names_take_seconds():
+    """20,000 kernels whose names become the same safe name, and long names of many parts."""
+    arrays = {
+        f"{chr(0x4E00 + n % 20000)}{chr(0x4E00 + n // 20000)}.weight": (1, 1, 1)
+        for n in range(20_000)
+    }
+    for part in ("module.", "pos" + "emb" * 1000 + "!.", "ema_", "optim_"):
+        arrays[part * 100_000 + "weight"] = (1, 1, 1)
+    began = time.perf_counter()
+    kernels, _ = found(arrays)
+    assert len(kernels) == 20_000
+    assert time.perf_counter() - began < 20

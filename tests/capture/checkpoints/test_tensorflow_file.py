@@ -110,6 +110,28 @@ def test_a_subclassed_model_with_a_convolution_lstm_gives_what_the_callback_take
         assert_same_as_tracked(tmp_path / str(number) / "ckpt-1", net)
 
 
+def test_kernels_that_only_the_optimizer_holds_are_named_in_a_remark(tmp_path, keras):
+    """Those of layers in a list: the objects of a checkpoint do not lead to them."""
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = keras.layers.Conv2D(4, 3)
+            self.blocks = [keras.layers.Conv2D(4, 3), keras.layers.Conv2D(4, 1)]
+            self.pool = keras.layers.GlobalAveragePooling2D()
+
+        def call(self, x):
+            return self.pool(self.blocks[1](self.blocks[0](self.first(x))))
+
+    net = Net()
+    net.compile("adam", "mse")
+    net.fit(np.zeros((4, 12, 12, 3), "float32"), np.zeros((4, 4), "float32"), verbose=0)
+    tf.train.Checkpoint(net=net, optimizer=net.optimizer).save(tmp_path / "ckpt")
+    with open_checkpoint(tmp_path / "ckpt-1") as checkpoint:
+        assert [info.name for info in checkpoint.infos] == ["first"]
+        assert checkpoint.remarks[0].startswith("left out: 2 kernels of layers in lists")
+
+
 def test_layers_of_one_name_in_several_blocks_are_all_there(tmp_path, keras):
     """With the paths of their attributes."""
     root = tf.train.Checkpoint()

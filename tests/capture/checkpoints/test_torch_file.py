@@ -454,6 +454,31 @@ def test_a_huge_pickle_is_refused(tmp_path):
         open_checkpoint(path)
 
 
+@pytest.mark.parametrize("elements", [2701, 1 << 20, 1 << 30, (1 << 31) - 1])
+@pytest.mark.parametrize("what", ["storage", "shape", "both"])
+def test_sizes_larger_than_the_data_are_refused(tmp_path, elements, what):
+    """Of a storage and of a tensor: nothing beyond the file's data is read."""
+    path = tmp_path / "model.pt"
+    torch.save({"conv.weight": torch.zeros(2700, 1, 1, 1)}, path)
+
+    def enlarge(entries):
+        name = next(name for name in entries if name.endswith("data.pkl"))
+        old, new = b"M\x8c\n", b"J" + struct.pack("<i", elements)  # 2700, and another number
+        before, middle, after = entries[name].split(old)
+        of_storage = old if what == "shape" else new
+        of_shape = old if what == "storage" else new
+        entries[name] = before + of_storage + middle + of_shape + after
+
+    rewritten(path, enlarge)
+    try:
+        with open_checkpoint(path) as checkpoint:
+            found = checkpoint.read()["conv/weight"]
+    except FiltertrackError:
+        return
+    assert what == "storage"
+    assert found.shape == (2700, 1, 1, 1)
+
+
 def test_containers_that_hold_themselves_end(tmp_path):
     """And deep ones."""
     state = {"conv.weight": torch.zeros(2, 1, 3, 3)}
