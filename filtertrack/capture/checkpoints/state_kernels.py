@@ -118,7 +118,7 @@ def _described_kernel(
     dtype = candidate.array.dtype
     info = LayerInfo(
         name=name,
-        path=printable(("/" if keras else ".").join(path))[:1000],
+        path=printable(("/" if keras else ".").join(path))[:1000] or member,
         class_name=_class_of(kernel),
         kernel=f"{member}/{candidate.attribute}",
         bias=None if bias is None else f"{member}/{bias}",
