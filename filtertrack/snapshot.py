@@ -74,14 +74,16 @@ def safe_names(paths: Iterable[str]) -> list[str]:
     """
     names: list[str] = []
     taken: set[str] = set()
+    counts: dict[str, int] = {}  # of equal names: a file may have thousands
     for path in paths:
         parts = [part for part in _UNSAFE.sub("_", path).split("/") if part]
         base = "/".join(part if part.strip(".") else "_" for part in parts)
         base = _shortened(base) or "_"
-        name, count = base, 1
+        name, count = base, counts.get(base.casefold(), 1)
         while name.casefold() in taken:
             count += 1
             name = f"{base}_{count}"
+        counts[base.casefold()] = count
         taken.add(name.casefold())
         names.append(name)
     return names

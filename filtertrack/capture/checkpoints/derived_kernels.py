@@ -27,6 +27,7 @@ def _weight_normed(magnitude: np.ndarray, direction: np.ndarray) -> np.ndarray:
 
     Source: Salimans and Kingma 2016, equation 2, as torch.nn.utils.weight_norm applies it.
     """
+    _check_shape(magnitude, direction)
     shared = tuple(
         axis
         for axis in range(direction.ndim)
@@ -49,7 +50,7 @@ def _spectral_normed(left: np.ndarray, right: np.ndarray, kernel: np.ndarray) ->
     norms = [
         float(left.astype(np.float64) @ np.moveaxis(kernel, axis, 0).reshape(left.size, -1) @ right)
         for axis in (0, 1)
-        if kernel.shape[axis] == left.size and kernel.size == left.size * right.size
+        if (kernel.shape[axis],) == left.shape and (kernel.size // left.size,) == right.shape
     ]
     if not norms:
         raise ValueError("the vectors of its spectral norm do not fit the kernel")
@@ -58,7 +59,14 @@ def _spectral_normed(left: np.ndarray, right: np.ndarray, kernel: np.ndarray) ->
 
 
 def _masked(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    _check_shape(mask, kernel)
     return np.asarray(kernel * mask, dtype=kernel.dtype)
+
+
+def _check_shape(factor: np.ndarray, kernel: np.ndarray) -> None:
+    """Refuse a factor that would make another array of the kernel, which may be a huge one."""
+    if np.broadcast_shapes(factor.shape, kernel.shape) != kernel.shape:
+        raise ValueError(f"a factor of shape {factor.shape} for a kernel of {kernel.shape}")
 
 
 _NORMED = "weight norm"

@@ -26,7 +26,6 @@ _ENDINGS = {
     ".keras",
     ".h5",
     ".hdf5",
-    ".json",
     ".safetensors",
     ".pt",
     ".pth",
@@ -54,7 +53,9 @@ class _Format(NamedTuple):
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a path looks like that of a checkpoint, by its ending or its files."""
-    return path.suffix.lower() in _ENDINGS or tensorflow_prefix(path) is not None
+    name = path.name.lower()
+    by_ending = path.suffix.lower() in _ENDINGS or name.endswith((".weights.json", *INDEX_SUFFIXES))
+    return by_ending or tensorflow_prefix(path) is not None
 
 
 def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:

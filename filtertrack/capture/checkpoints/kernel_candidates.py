@@ -15,10 +15,11 @@ from filtertrack.errors import listed
 from filtertrack.snapshot import stored_type
 
 _LARGEST_SIDE = 256
-"""Maximum size of a kernel along a spatial axis: larger arrays are tables, not kernels."""
+"""Maximum size of a kernel along a spatial axis, unless the name says that it is a convolution:
+larger arrays are tables, not kernels."""
 _LARGEST_SIDE_1D = 16
-"""The same for one axis, unless the name says that it is a convolution: stacked matrices, such as
-the weight of a bilinear layer, have three axes as well."""
+"""The same for kernels of one spatial axis and several channels: stacked matrices, such as the
+weight of a bilinear layer, have three axes as well."""
 _MOST_WEIGHTS = 1 << 40
 _CONVOLUTION_NAME = re.compile(r"conv", re.IGNORECASE)
 _NO_CONVOLUTION = re.compile(r"(\w+_)?(norm|layernorm|ln|bn)\d*|pos\w*emb\w*", re.IGNORECASE)
@@ -91,7 +92,7 @@ _KERAS_ATTRIBUTES: Mapping[str, tuple[AxisOrder, ...]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class KernelCandidate:
     """An array that may be a kernel.
 
     Attributes:
@@ -136,7 +137,7 @@ def candidates_of(
     arrays: Mapping[str, StateArray],
     convention: Convention,
     axes: str | None,
-) -> tuple[list[Candidate], list[str]]:
+) -> tuple[list[KernelCandidate], list[str]]:
     """Select the arrays that may be kernels: see ``state_kernels.kernels_of``.
 
     Returns:
@@ -144,6 +145,8 @@ def candidates_of(
     """
     found, tables, computed, types = [], [], [], []
     for module in modules.values():
+        if all(len(arrays[name].shape) < 3 for name in module.names.values()):
+            continue
         unknown = None if formula_of(module.names) else unknown_formula(module.names)
         if unknown and _is_kernel_shape(arrays[module.names[unknown]].shape):
             computed.append("/".join((*module.parts, unknown)))
@@ -153,7 +156,7 @@ def candidates_of(
                 continue
             bias = _bias_of(module, attribute)
             outputs = _outputs_of(module, formula, bias, modules, arrays)
-            candidate = Candidate(module, attribute, formula, array, by, outputs, bias)
+            candidate = KernelCandidate(module, attribute, formula, array, by, outputs, bias)
             if any(stored_type(arrays[module.names[n]].dtype) is None for n in formula.arrays):
                 types.append(f"{candidate.name} ({array.dtype})")
             elif (axes is not None and len(axes) == len(array.shape)) or _is_plausible(candidate):
@@ -203,7 +206,7 @@ def _is_kernel_shape(shape: tuple[int, ...]) -> bool:
     return len(shape) in (3, 4, 5) and 0 < math.prod(shape) <= _MOST_WEIGHTS
 
 
-def _is_plausible(candidate: Candidate) -> bool:
+def _is_plausible(candidate: KernelCandidate) -> bool:
     """Whether an array is a kernel by its name and the sizes of its spatial axes."""
     shape, name = candidate.array.shape, candidate.module.parts
     if not candidate.array.orders or _NO_CONVOLUTION.fullmatch(candidate.module.last):
@@ -211,13 +214,13 @@ def _is_plausible(candidate: Candidate) -> bool:
     flat = len(shape) == 3 and candidate.convention is KERAS
     if flat and candidate.module.last in _ATTENTION:
         return False
+    if any(map(_CONVOLUTION_NAME.search, name)):
+        return True
     letters = candidate.letters("convolution")
     sides = [size for size, letter in zip(shape, letters, strict=True) if letter in SPACES[3]]
-    if max(sides) > _LARGEST_SIDE:
-        return False
-    named = any(map(_CONVOLUTION_NAME.search, name))
     one_channel = shape[letters.index("I")] == 1
-    return len(sides) > 1 or named or one_channel or sides[0] <= _LARGEST_SIDE_1D
+    most = _LARGEST_SIDE if len(sides) > 1 or one_channel else _LARGEST_SIDE_1D
+    return max(sides) <= most
 
 
 def _bias_of(module: ModuleArrays, attribute: str) -> str | None:

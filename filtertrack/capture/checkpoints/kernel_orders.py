@@ -4,18 +4,18 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS, KERAS, Candidate
+from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS, KERAS, KernelCandidate
 from filtertrack.capture.keras_kernels import AxisOrder
 from filtertrack.errors import counted, listed
 
-_TRANSPOSED_NAME = re.compile(r"transpose|deconv|convt|conv_t", re.IGNORECASE)
-_DEPTHWISE_NAME = re.compile(r"depthwise|(^|_)dw(_|$)|dwconv", re.IGNORECASE)
+_TRANSPOSED_NAME = re.compile(r"transpose|deconv|convt|conv_t")
+_DEPTHWISE_NAME = re.compile(r"depthwise|(^|_)dw(_|$)|dwconv")
 
 
 class OrderedKernel(NamedTuple):
     """A kernel with the order and the letters of its axes."""
 
-    candidate: Candidate
+    candidate: KernelCandidate
     letters: str
     order: AxisOrder
 
@@ -38,7 +38,7 @@ class KernelOrders:
         self._undecided: list[str] = []
         self._grouped: list[str] = []
 
-    def add(self, candidate: Candidate) -> None:
+    def add(self, candidate: KernelCandidate) -> None:
         """Add a kernel, if its order can be decided.
 
         Args:
@@ -59,7 +59,7 @@ class KernelOrders:
         if candidate.module.last.isdecimal():
             self._previous[sequence] = kernel
 
-    def _note(self, candidate: Candidate, order: AxisOrder) -> None:
+    def _note(self, candidate: KernelCandidate, order: AxisOrder) -> None:
         """Remember kernels that may have another order."""
         if order == _hint_of(candidate) == "transposed" and not _is_told(candidate):
             self._by_name.append(candidate.name)
@@ -88,15 +88,17 @@ class KernelOrders:
         return remarks
 
 
-def _hint_of(candidate: Candidate) -> AxisOrder | None:
+def _hint_of(candidate: KernelCandidate) -> AxisOrder | None:
     """Return the order that a module's name suggests."""
-    if _TRANSPOSED_NAME.search(candidate.module.last):
-        return "transposed"
     keras = candidate.convention is KERAS
-    return "depthwise" if keras and _DEPTHWISE_NAME.search(candidate.module.last) else None
+    # ConvTranspose is a name in flax, which does not swap the axes.
+    name = candidate.module.last if keras else candidate.module.last.lower()
+    if _TRANSPOSED_NAME.search(name):
+        return "transposed"
+    return "depthwise" if keras and _DEPTHWISE_NAME.search(name) else None
 
 
-def _order_of(candidate: Candidate, before: OrderedKernel | None) -> AxisOrder | None:
+def _order_of(candidate: KernelCandidate, before: OrderedKernel | None) -> AxisOrder | None:
     """Return the first order of axes that agrees with the number of filters; None if none does.
 
     Args:
@@ -116,7 +118,7 @@ def _order_of(candidate: Candidate, before: OrderedKernel | None) -> AxisOrder |
     return fitting[0] if fitting else None
 
 
-def _possible_orders(candidate: Candidate, hint: AxisOrder | None) -> list[AxisOrder]:
+def _possible_orders(candidate: KernelCandidate, hint: AxisOrder | None) -> list[AxisOrder]:
     """Return the orders of axes that are possible for a kernel, the most probable first."""
     orders: list[AxisOrder] = ["convolution", "transposed", "depthwise"]
     if candidate.convention is KERAS and candidate.array.shape[-1] == 1:
@@ -127,7 +129,7 @@ def _possible_orders(candidate: Candidate, hint: AxisOrder | None) -> list[AxisO
     return [order for order in orders if order in allowed]
 
 
-def _continues(candidate: Candidate, before: OrderedKernel) -> bool:
+def _continues(candidate: KernelCandidate, before: OrderedKernel) -> bool:
     """Whether a kernel takes the filters of a transposed convolution before it as its first axis.
 
     As the last one of a generator that is a ``Sequential``: it has no bias and no norm after it.
@@ -140,24 +142,24 @@ def _continues(candidate: Candidate, before: OrderedKernel) -> bool:
     )
 
 
-def _is_square(candidate: Candidate) -> bool:
+def _is_square(candidate: KernelCandidate) -> bool:
     """Whether a kernel has as many filters as channels."""
     first, second = _ends(candidate)
     return first == second
 
 
-def _ends(candidate: Candidate) -> tuple[int, int]:
+def _ends(candidate: KernelCandidate) -> tuple[int, int]:
     """Return the sizes of the axes of filters and channels, in the order of the file."""
     shape, keras = candidate.array.shape, candidate.convention is KERAS
     return (shape[-2], shape[-1]) if keras else (shape[0], shape[1])
 
 
-def _is_told(candidate: Candidate) -> bool:
+def _is_told(candidate: KernelCandidate) -> bool:
     """Whether the number of filters decides between a convolution and a transposed one."""
     return candidate.outputs is not None and not _is_square(candidate)
 
 
-def _is_grouped_transposed(candidate: Candidate) -> bool:
+def _is_grouped_transposed(candidate: KernelCandidate) -> bool:
     """Whether the bias is that of a transposed convolution of torch with groups."""
     if candidate.convention is not CONVENTIONS["torch"] or candidate.outputs is None:
         return False

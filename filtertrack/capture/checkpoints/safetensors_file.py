@@ -18,7 +18,7 @@ from filtertrack.capture.checkpoints.narrow_types import widened
 from filtertrack.capture.checkpoints.state_checkpoint import StateFile
 
 _HEAD = 8
-_LONGEST_HEADER = 1 << 25
+_LONGEST_HEADER = 1 << 24
 """Maximum bytes of a header: those of the largest models take a few."""
 _TYPES = {
     "BOOL": ("bool", 8),

@@ -63,7 +63,7 @@ class StateCheckpoint(Checkpoint):
             file.close()
             more = "".join(f"; {remark}" for remark in remarks)
             raise refused(path, f"it holds no kernel of a convolution{more}")
-        self._kernels: dict[str, StateKernel] = {each.info.name: each for each in kernels}
+        self._kernels: dict[str, StateKernel] = {each.info.kernel: each for each in kernels}
         self.infos = tuple(each.info for each in kernels)
         self.remarks = (*file.remarks, *remarks)
 
@@ -71,7 +71,7 @@ class StateCheckpoint(Checkpoint):
         """Read kernels and biases: see ``Checkpoint``."""
         found = {}
         for info in self.infos if infos is None else infos:
-            kernel = self._kernels[info.name]
+            kernel = self._kernels[info.kernel]
             found[info.kernel] = self._kernel(kernel)
             if info.bias is not None and kernel.bias is not None:
                 found[info.bias] = self._file.read(kernel.bias)

@@ -46,9 +46,8 @@ def kernels_of(
     """Find the convolution kernels in a state dict.
 
     Kernels are arrays named ``weight``, ``kernel`` or as the layers of Keras, TF-Slim and Sonnet
-    name them, with one to three spatial axes of at most 256 elements. An array with one spatial
-    axis is taken if that has at most 16 elements, if it has one channel, or if its name has "conv"
-    in it.
+    name them, with one to three spatial axes, if their path has "conv" in it. Others are taken if
+    their spatial axes have at most 256 elements; 16 if it is one axis, and several channels.
     A kernel is read as that of a transposed or depthwise convolution if its order of axes follows
     from the length of the bias, from the norm layer after it in a ``Sequential``, or from the name.
 
@@ -90,7 +89,8 @@ def _described(kernels: Sequence[OrderedKernel]) -> list[StateKernel]:
     owners = [kernel.candidate.module.parts for kernel in kernels]
     counts = Counter(owners)
     paths = dict(zip(counts, without_roots(list(counts)), strict=True))
-    modules = safe_names("/".join(path) or "model" for path in paths.values())
+    classes = {owner: _class_of(kernel) for owner, kernel in zip(owners, kernels, strict=True)}
+    modules = safe_names("/".join(path) or classes[owner].lower() for owner, path in paths.items())
     members = dict(zip(counts, modules, strict=True))
     names = safe_names(
         members[owner] + (f"/{kernel.candidate.attribute}" if counts[owner] > 1 else "")
@@ -102,10 +102,15 @@ def _described(kernels: Sequence[OrderedKernel]) -> list[StateKernel]:
     ]
 
 
+def _class_of(kernel: OrderedKernel) -> str:
+    candidate = kernel.candidate
+    return candidate.convention.classes[kernel.order].format(candidate.space)
+
+
 def _described_kernel(
     kernel: OrderedKernel, name: str, member: str, path: tuple[str, ...]
 ) -> StateKernel:
-    candidate, letters, order = kernel
+    candidate, letters, _ = kernel
     kernel_shape, names = candidate.array.shape, candidate.module.names
     axes, shape = canonical_axes(letters, kernel_shape)
     bias = candidate.bias if candidate.outputs == shape[0] else None
@@ -113,8 +118,8 @@ def _described_kernel(
     dtype = candidate.array.dtype
     info = LayerInfo(
         name=name,
-        path=printable(("/" if keras else ".").join(path))[:1000],
-        class_name=candidate.convention.classes[order].format(candidate.space),
+        path=printable(("/" if keras else ".").join(path))[:1000] or member,
+        class_name=_class_of(kernel),
         kernel=f"{member}/{candidate.attribute}",
         bias=None if bias is None else f"{member}/{bias}",
         kernel_shape=kernel_shape,

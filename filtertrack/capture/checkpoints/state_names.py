@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from filtertrack.errors import listed
 
-_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-"""Parts of names that ``torch.compile``, FSDP and activation checkpointing insert anywhere."""
+_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "~"}
+"""Parts of names that ``torch.compile``, FSDP, activation checkpointing and Haiku insert."""
+_LONGEST_NAME = 1000
 _ROOT = re.compile(r"module|model|params|variables|(\w+_)?state_dict")
 """First parts that hold a whole model: of DDP, of a checkpoint's dict, of flax, of Lightning."""
 _OPTIMIZER = re.compile(r"(\w+_)?(optim|optimizers?)(_\w+)?|opt_states?|callbacks|lr_schedulers?")
@@ -40,8 +41,8 @@ class ModuleArrays:
 def modules_of(names: Iterable[str]) -> tuple[dict[tuple[str, ...], ModuleArrays], list[str]]:
     """Group the arrays of a model by their modules, in the order of the names.
 
-    Arrays of optimizers are left out. Moving averages of the weights are left out if the weights
-    themselves are there.
+    Arrays of optimizers, and those with names of more than 1,000 characters, are left out. Moving
+    averages of the weights are left out if the weights themselves are there.
 
     Args:
         names: The names in a state dict, or in nested ones joined with a dot.
@@ -54,7 +55,7 @@ def modules_of(names: Iterable[str]) -> tuple[dict[tuple[str, ...], ModuleArrays
         >>> [(module.parts, sorted(module.names)) for module in modules.values()]
         [(('module', 'conv'), ['bias', 'weight'])]
     """
-    split = [(name, _parts(name)) for name in names]
+    split = [(name, _parts(name)) for name in names if len(name) <= _LONGEST_NAME]
     model = [(name, parts) for name, parts in split if not _is_of_optimizer(parts)]
     averages = [each for each in model if _is_average(each[1])]
     remarks = []

@@ -5,8 +5,7 @@ SavedModel is executed: only the file of variables is read.
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +15,15 @@ from filtertrack.capture.checkpoints.checkpoint import refused
 from filtertrack.capture.checkpoints.kernel_candidates import StateArray
 from filtertrack.capture.checkpoints.state_checkpoint import StateFile
 from filtertrack.capture.keras_kernels import AxisOrder
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, counted
 from filtertrack.snapshot import stored_type
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "VARIABLE_VALUE"
 _INDEX = ".index"
 _ITERATIONS = {"_iterations", "iterations", "iter"}
+_LAYER = "layer"  # Keras 2: "layer-1", "layer_with_weights-0"
+_TRAINED = "_trainable_variables"
 _RATES = {"_learning_rate", "learning_rate"}
 
 
@@ -57,7 +58,7 @@ class TensorflowFile(StateFile):
             self._reader = tensorflow.train.load_checkpoint(str(path))
             shapes = self._reader.get_variable_to_shape_map()
             types = self._reader.get_variable_to_dtype_map()
-            variables = _variables(self._reader, shapes)
+            variables, self.remarks = _variables(self._reader, shapes)
         except Exception as error:  # tensorflow raises many kinds
             raise refused(path, f"tensorflow cannot read it: {type(error).__name__}") from error
         self.in_order = _GRAPH in shapes
@@ -115,15 +116,23 @@ class _Variable(NamedTuple):
 _ANY_ORDER: tuple[AxisOrder, ...] = ("convolution", "transposed", "depthwise")
 
 
-def _variables(reader: Any, shapes: Mapping[str, Any]) -> dict[str, _Variable]:
-    """Return the variables of the model by their names, such as ``conv1/kernel``."""
+def _variables(
+    reader: Any, shapes: Mapping[str, Any]
+) -> tuple[dict[str, _Variable], tuple[str, ...]]:
+    """Return the variables of the model by their names, such as ``conv1/kernel``, and remarks."""
     if _GRAPH not in shapes:
-        return {name: _Variable(name, _ANY_ORDER) for name in shapes}
+        return {name: _Variable(name, _ANY_ORDER) for name in shapes}, ()
     from tensorflow.core.protobuf import trackable_object_graph_pb2  # noqa: PLC0415 - as above
 
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     graph.ParseFromString(reader.get_tensor(_GRAPH))
-    return _named(list(_edges(graph.nodes)))
+    edges, apart = _edges(graph.nodes)
+    kernels = [shapes[key] for key in apart if len(shapes.get(key, ())) > 2]
+    remark = (
+        f"left out: {counted(len(kernels), 'kernels')} of layers in lists, which Keras does not "
+        f"store in a TensorFlow checkpoint other than as variables of the optimizer"
+    )
+    return _named(edges), (remark,) if kernels else ()
 
 
 class _Edge(NamedTuple):
@@ -143,13 +152,29 @@ class _Edge(NamedTuple):
     name: str
     siblings: frozenset[str]
 
+    @property
+    def owner(self) -> str:
+        """The path in the variable's own name."""
+        return self.name.rpartition("/")[0]
 
-def _edges(nodes: Any) -> Iterator[_Edge]:
-    """Yield the variables below the root, each once, without those of optimizers.
+    @property
+    def has_layer_name(self) -> bool:
+        """Whether the variable's own name has that of its layer, which a model may leave out."""
+        in_list = self.path[-1:] and (self.path[-1].isdecimal() or self.path[-1].startswith(_LAYER))
+        return "/" in self.owner or bool(self.owner and (in_list or self.attribute.isdecimal()))
+
+
+def _edges(nodes: Any) -> tuple[list[_Edge], list[str]]:
+    """Return the variables below the root, each once, without those of optimizers.
 
     A variable that an optimizer holds as well may have its key below the optimizer: keys do not
     tell whether a variable is one of the model.
+
+    Returns:
+        The variables, and the keys of trained ones that only an optimizer holds.
     """
+    edges: list[_Edge] = []
+    trained: list[int] = []
     seen: set[int] = set()
     waiting: list[tuple[tuple[str, ...], int]] = [((), 0)]
     while waiting:
@@ -157,58 +182,70 @@ def _edges(nodes: Any) -> Iterator[_Edge]:
         if number in seen or number >= len(nodes):
             continue
         seen.add(number)
-        children = nodes[number].children
-        names = frozenset(child.local_name for child in children)
-        if nodes[number].slot_variables or (names & _ITERATIONS and names & _RATES):
+        children = {
+            c.local_name: c.node_id for c in nodes[number].children if c.node_id < len(nodes)
+        }
+        if nodes[number].slot_variables or (
+            children.keys() & _ITERATIONS and children.keys() & _RATES
+        ):
+            if _TRAINED in children:
+                trained += [child.node_id for child in nodes[children[_TRAINED]].children]
             continue
-        for child in children:
-            if child.node_id in seen or child.node_id >= len(nodes):
-                continue
-            values = [a for a in nodes[child.node_id].attributes if a.name == _VALUE]
-            if values:
-                seen.add(child.node_id)
-                key, name = values[0].checkpoint_key, values[0].full_name
-                yield _Edge(path, child.local_name, key, name.partition(":")[0], names)
-        waiting.extend(((*path, c.local_name), c.node_id) for c in reversed(children))
+        for attribute, child in children.items():
+            values = [each for each in nodes[child].attributes if each.name == _VALUE]
+            if values and child not in seen:
+                seen.add(child)
+                key, name = values[0].checkpoint_key, values[0].full_name.partition(":")[0]
+                edges.append(_Edge(path, attribute, key, name, frozenset(children)))
+        waiting.extend(((*path, name), child) for name, child in reversed(children.items()))
+    apart = [nodes[n].attributes for n in trained if n < len(nodes) and n not in seen]
+    return edges, [each.checkpoint_key for found in apart for each in found if each.name == _VALUE]
 
 
 def _named(edges: list[_Edge]) -> dict[str, _Variable]:
     """Name variables by the paths of their layers.
 
-    The path is that in the variable's own name; if objects of several paths have the same, it is
-    the path of attributes. The name of the model, which Keras puts before every path, is left out.
+    The path is that in the variable's own name, unless that is only the model's name, or is the
+    same for several layers, as in subclassed models; then it is the path of attributes. The name of
+    the model, with which all paths may begin, is left out.
     """
-    owners = [edge.name.rpartition("/")[0] for edge in edges]
-    paths: dict[str, set[tuple[str, ...]]] = {}
-    for edge, owner in zip(edges, owners, strict=True):
+    objects: dict[str, set[tuple[str, ...]]] = {}
+    for edge in edges:
         if not edge.attribute.isdecimal():
-            paths.setdefault(owner, set()).add(edge.path)
-    shared = _shared_root(owners)
+            objects.setdefault(edge.owner, set()).add(edge.path)
+    named = [edge.has_layer_name and len(objects.get(edge.owner, ())) <= 1 for edge in edges]
+    paths = [
+        edge.owner if own else _layer_path(edge) for edge, own in zip(edges, named, strict=True)
+    ]
+    roots = {
+        kind: _shared_root([p for p, own in zip(paths, named, strict=True) if own == kind])
+        for kind in (True, False)
+    }
     new_keras = any(edge.attribute == "_kernel" for edge in edges)
     found: dict[str, _Variable] = {}
-    for edge, owner in zip(edges, owners, strict=True):
-        own = bool(owner) and len(paths.get(owner, ())) <= 1
-        module = owner.removeprefix(shared) if own else "/".join(_public(edge.path))
-        by_list = edge.attribute.isdecimal() and bool(edge.name)
-        last = edge.name.rpartition("/")[2] if by_list else edge.attribute.lstrip("_")
-        found.setdefault(f"{module}/{last}", _Variable(edge.key, _orders_of(edge, new_keras)))
+    for edge, own, path in zip(edges, named, paths, strict=True):
+        # A list of variables numbers them.
+        numbered = edge.attribute.isdecimal() and edge.name
+        last = edge.name.rpartition("/")[2] if numbered else edge.attribute.lstrip("_")
+        variable = _Variable(edge.key, _orders_of(edge, new_keras=new_keras))
+        found.setdefault(f"{path.removeprefix(roots[own])}/{last}", variable)
     return found
 
 
-def _shared_root(owners: list[str]) -> str:
-    """Return the first part of all paths with a slash; empty if they differ."""
-    counts = Counter(owner.partition("/")[0] for owner in owners if owner)
-    deep = sum("/" in owner for owner in owners)
-    root, count = next(iter(counts.items()), ("", 0))
-    return f"{root}/" if len(counts) == 1 and count == deep else ""
+def _shared_root(paths: list[str]) -> str:
+    """Return the first part of all paths, with a slash; empty if they differ or have no other."""
+    roots = {path.partition("/")[0] for path in paths if path}
+    deep = all("/" in path for path in paths if path)
+    return f"{roots.pop()}/" if len(roots) == 1 and deep else ""
 
 
-def _public(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out the private attributes in which Keras keeps its layers."""
-    return tuple(part for part in path if not part.startswith("_")) or path
+def _layer_path(edge: _Edge) -> str:
+    """Return the path of attributes to a layer, without those in which Keras keeps its layers."""
+    path = edge.path[:-1] if edge.path[-1:] == ("cell",) else edge.path
+    return "/".join(tuple(part for part in path if not part.startswith("_")) or path)
 
 
-def _orders_of(edge: _Edge, new_keras: bool) -> tuple[AxisOrder, ...]:  # noqa: FBT001
+def _orders_of(edge: _Edge, *, new_keras: bool) -> tuple[AxisOrder, ...]:
     """Return the orders of axes that an attribute's name allows.
 
     In Keras 3 the attribute of a convolution and of a Dense layer is ``_kernel``; ``kernel`` is

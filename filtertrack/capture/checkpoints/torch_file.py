@@ -6,7 +6,7 @@ and never in another way: other pickles can run code.
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,20 @@ class TorchFile(StateFile):
     def __init__(self, path: Path) -> None:
         self._path = path
         torch = _torch(path)
-        is_zip = _check_zip(path)
+        sizes = _sizes_in_zip(path)
         try:
             # Tensors of a zip file are read when they are needed.
-            state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_zip)
+            state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=bool(sizes))
         except OSError:
             raise
         except Exception as error:  # torch raises many kinds
             raise refused(path, _reason(error)) from error
-        self._tensors: dict[str, Any] = {}
-        for name, tensor in _tensors_in(state, torch.Tensor):
-            self._tensors.setdefault(name, tensor)
+        self._tensors = _distinct(_tensors_in(state, torch.Tensor))
+        allowed = {None, 0, *sizes}
+        for name, tensor in self._tensors.items():
+            # torch takes the bytes behind the data as values.
+            if sizes and _size_of_storage(tensor) not in allowed:
+                raise refused(path, f"{name}: its size differs from that of its data")
         self.arrays = {
             name: StateArray(tuple(map(int, tensor.shape)), _type_of(tensor))
             for name, tensor in self._tensors.items()
@@ -83,15 +86,16 @@ def _torch(path: Path) -> Any:
     return torch
 
 
-def _check_zip(path: Path) -> bool:
+def _sizes_in_zip(path: Path) -> set[int]:
     """Check the sizes in a zip file, which torch would take as they are.
 
     Returns:
-        Whether the file is a zip file; older versions of torch wrote a sequence of pickles.
+        The sizes of the entries; empty if the file is no zip file: older versions of torch wrote a
+        sequence of pickles.
     """
     try:
         if not zipfile.is_zipfile(path):
-            return False
+            return set()
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RecursionError) as error:
@@ -105,7 +109,7 @@ def _check_zip(path: Path) -> bool:
     pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
     if any(entry.file_size > _LARGEST_PICKLE for entry in pickles):
         raise refused(path, f"it holds a pickle of more than {_LARGEST_PICKLE} bytes")
-    return True
+    return {entry.file_size for entry in entries}
 
 
 def _reason(error: Exception) -> str:
@@ -136,6 +140,32 @@ def _tensors_in(state: Any, tensor: type) -> Iterator[tuple[str, Any]]:
             seen.add(id(value))
             pairs = list(value.items() if isinstance(value, Mapping) else enumerate(value))
             waiting.extend(((*path, str(key)), each) for key, each in reversed(pairs))
+
+
+def _distinct(tensors: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return tensors by name, each kernel once, though several modules share it."""
+    found: dict[str, Any] = {}
+    seen = set()
+    for name, tensor in tensors:
+        place = _place_of(tensor)
+        if place is None or place not in seen:
+            found.setdefault(name, tensor)
+        seen.add(place)
+    return found
+
+
+def _size_of_storage(tensor: Any) -> int | None:
+    """Return the bytes of a tensor's data; None if it has none of its own, as sparse ones."""
+    is_plain = "strided" in str(tensor.layout) and tensor.device.type == "cpu"
+    return int(tensor.untyped_storage().nbytes()) if is_plain else None
+
+
+def _place_of(tensor: Any) -> tuple[Any, ...] | None:
+    """Return the place of a kernel's values in memory; None for other tensors."""
+    if "strided" not in str(tensor.layout) or len(tensor.shape) < 3 or not tensor.numel():
+        return None
+    start = tensor.untyped_storage().data_ptr()
+    return (start, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()) if start else None
 
 
 def _type_of(tensor: Any) -> str:

@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
+from filtertrack import FiltertrackError
 from filtertrack.capture.checkpoints.derived_kernels import formula_of
 from filtertrack.capture.checkpoints.file_formats import open_checkpoint
 
@@ -13,12 +14,12 @@ from torch.nn.utils import prune  # noqa: E402 - after the line above
 new, old = nn.utils.parametrizations, nn.utils
 
 METHODS = {
-    "old weight norm": lambda conv: old.weight_norm(conv),
+    "old weight norm": old.weight_norm,
     "old weight norm of all axes": lambda conv: old.weight_norm(conv, dim=None),
     "old weight norm of another axis": lambda conv: old.weight_norm(conv, dim=2),
-    "old spectral norm": lambda conv: old.spectral_norm(conv),
-    "weight norm": lambda conv: new.weight_norm(conv),
-    "spectral norm": lambda conv: new.spectral_norm(conv),
+    "old spectral norm": old.spectral_norm,
+    "weight norm": new.weight_norm,
+    "spectral norm": new.spectral_norm,
     "pruning": lambda conv: prune.random_unstructured(conv, "weight", 0.5),
 }
 
@@ -84,3 +85,22 @@ def test_no_warning_about_a_kernel_of_zeros(tmp_path):
     with warnings.catch_warnings(), open_checkpoint(path) as checkpoint:
         warnings.simplefilter("error")
         assert np.isnan(checkpoint.read()["conv/weight"]).all()
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"weight_g": (1 << 14, 1, 1, 1), "weight_v": (1, 1 << 14, 3, 3)},
+        {"weight_g": (2,), "weight_v": (4, 3, 3, 3)},
+        {"weight_mask": (1 << 14, 1, 1, 1), "weight_orig": (1, 1 << 14, 3, 3)},
+        {"weight_u": (4,), "weight_v": (9, 3), "weight_orig": (4, 3, 3, 3)},
+        {"weight_u": (5,), "weight_v": (27,), "weight_orig": (4, 3, 3, 3)},
+        {"weight_u": (2, 2), "weight_v": (27,), "weight_orig": (4, 3, 3, 3)},
+    ],
+)
+def test_arrays_that_do_not_fit_the_kernel_are_an_error(tmp_path, shapes):
+    """Of any shape; none makes an array of another size than the kernel's."""
+    path = tmp_path / "model.pt"
+    torch.save({f"conv.{name}": torch.ones(shape) for name, shape in shapes.items()}, path)
+    with open_checkpoint(path) as checkpoint, pytest.raises(FiltertrackError, match="layer conv"):
+        checkpoint.read()

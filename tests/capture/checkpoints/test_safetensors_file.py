@@ -257,5 +257,5 @@ def test_names_that_are_no_paths_of_modules_get_safe_names(tmp_path):
     header = json.loads(path.read_bytes()[8:].split(b"}}")[0] + b"}}")
     assert "a\nb.weight" in header
     with open_checkpoint(path) as checkpoint:
-        assert {info.name for info in checkpoint.infos} == {"x", "a_b", "model"}
+        assert {info.name for info in checkpoint.infos} == {"x", "a_b", "conv2d"}
         assert len(checkpoint.read()) == 3

@@ -91,8 +91,8 @@ def test_a_saved_model_gives_the_kernels_of_its_variables(tmp_path, keras, model
             np.testing.assert_array_equal(array, arrays[name], strict=True)
 
 
-def test_a_subclassed_model_with_lists_and_a_convolution_lstm(tmp_path, keras):
-    """Each kernel once; the recurrent kernel has no bias."""
+def test_a_subclassed_model_with_a_convolution_lstm_gives_what_the_callback_takes(tmp_path, keras):
+    """Its variables have no names of their own; the recurrent kernel has no bias."""
 
     class Net(keras.Model):
         def __init__(self):
@@ -105,19 +105,31 @@ def test_a_subclassed_model_with_lists_and_a_convolution_lstm(tmp_path, keras):
 
     net = Net()
     net(np.zeros((1, 12, 12, 3), "float32"))
-    tf.train.Checkpoint(net=net).save(tmp_path / "ckpt")
+    for number, objects in enumerate([{"net": net}, {"model": net}, {"root": net}]):
+        tf.train.Checkpoint(**objects).save(tmp_path / str(number) / "ckpt")
+        assert_same_as_tracked(tmp_path / str(number) / "ckpt-1", net)
+
+
+def test_kernels_that_only_the_optimizer_holds_are_named_in_a_remark(tmp_path, keras):
+    """Those of layers in a list: the objects of a checkpoint do not lead to them."""
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = keras.layers.Conv2D(4, 3)
+            self.blocks = [keras.layers.Conv2D(4, 3), keras.layers.Conv2D(4, 1)]
+            self.pool = keras.layers.GlobalAveragePooling2D()
+
+        def call(self, x):
+            return self.pool(self.blocks[1](self.blocks[0](self.first(x))))
+
+    net = Net()
+    net.compile("adam", "mse")
+    net.fit(np.zeros((4, 12, 12, 3), "float32"), np.zeros((4, 4), "float32"), verbose=0)
+    tf.train.Checkpoint(net=net, optimizer=net.optimizer).save(tmp_path / "ckpt")
     with open_checkpoint(tmp_path / "ckpt-1") as checkpoint:
-        infos, arrays = checkpoint.infos, checkpoint.read()
-    assert [info.name.rpartition("/")[2] for info in infos] == [
-        "conv2d",
-        "kernel",
-        "recurrent_kernel",
-    ]
-    assert [info.class_name for info in infos] == ["Conv2D"] * 3
-    assert [info.bias is None for info in infos] == [False, False, True]
-    wanted = [net.first.kernel, net.lstm.cell.kernel, net.lstm.cell.recurrent_kernel]
-    for info, kernel in zip(infos, wanted, strict=True):
-        np.testing.assert_array_equal(arrays[info.kernel], kernel.numpy(), strict=True)
+        assert [info.name for info in checkpoint.infos] == ["first"]
+        assert checkpoint.remarks[0].startswith("left out: 2 kernels of layers in lists")
 
 
 def test_layers_of_one_name_in_several_blocks_are_all_there(tmp_path, keras):
@@ -200,12 +212,12 @@ def test_values_are_exact(tmp_path, dtype):
 
 
 def test_damaged_checkpoints_raise_no_other_error(tmp_path, slim):
-    """300 with flipped bits or cut off, in a process of its own: it must not end either."""
+    """150 with flipped bits or cut off, in a process of its own: it must not end either."""
     prefix, _ = slim
     chance = random.Random(0)
     ends = (".index", ".data-00000-of-00001")
     files = {end: prefix.with_name(prefix.name + end).read_bytes() for end in ends}
-    for number in range(300):
+    for number in range(150):
         for end, content in files.items():
             damaged = bytearray(content)
             if end == ".index" or number % 3 == 0:
@@ -219,7 +231,7 @@ from pathlib import Path
 from filtertrack import FiltertrackError
 from filtertrack.capture.checkpoints.file_formats import open_checkpoint
 refused = 0
-for number in range(300):
+for number in range(150):
     try:
         with open_checkpoint(Path({str(tmp_path)!r}, str(number))) as checkpoint:
             checkpoint.read()
@@ -231,7 +243,7 @@ print(refused)
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) > 100
+    assert int(done.stdout) > 50
 
 
 def test_without_tensorflow_the_error_names_the_extra(slim, monkeypatch):

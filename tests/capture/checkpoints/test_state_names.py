@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filtertrack.capture.checkpoints.state_names import modules_of, natural_key, without_roots
+
+
+def paths_of(names):
+    """The paths of the modules of a model's arrays, with slashes."""
+    return ["/".join(parts) for parts in modules_of(names)[0]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "optimizer.conv.weight",
+        "optimizer_state_dict.state.0.weight",
+        "optimizer_states.0.conv.weight",
+        "g_optimizer.conv.weight",
+        "optimizer_G.conv.weight",
+        "opt_state.0.mu.params.conv.kernel",
+        "Adam/m/conv/kernel",
+        "training/Adam/conv/kernel",
+        "callbacks.average.conv.weight",
+    ],
+)
+def test_arrays_of_optimizers_are_left_out(name):
+    """They have the shapes of kernels."""
+    assert paths_of([name, "conv.weight"]) == ["conv"]
+
+
+@pytest.mark.parametrize("name", ["layer1.optimal.weight", "layer1.0.ema.weight", "options.weight"])
+def test_modules_with_similar_names_are_kept(name):
+    """Such as an EMA attention block."""
+    assert paths_of([name, "conv.weight"]) == [
+        name.removesuffix(".weight").replace(".", "/"),
+        "conv",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ema.conv.weight", "model_ema.module.conv.weight", "state_dict.ema_model.conv.weight"],
+)
+def test_moving_averages_are_left_out_beside_the_weights(name):
+    """With a remark; alone they are taken."""
+    modules, remarks = modules_of([name, "conv.weight"])
+    assert list(modules) == [("conv",)]
+    assert name in remarks[0]
+    modules, remarks = modules_of([name])
+    assert len(modules) == 1
+    assert "are moving averages" in remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([("module", "a"), ("module", "b")], [("a",), ("b",)]),
+        ([("state_dict", "module", "model", "a")], [("a",)]),
+        ([("module", "a"), ("b",)], [("module", "a"), ("b",)]),
+        ([("model", "a"), ("module", "b")], [("model", "a"), ("module", "b")]),
+        ([("module",)], [("module",)]),
+        ([("module", "0")], [("0",)]),
+        ([("model", "0")], [("model", "0")]),
+        ([("encoder", "a"), ("encoder", "b")], [("encoder", "a"), ("encoder", "b")]),
+        ([], []),
+    ],
+)
+def test_roots_are_removed_if_all_paths_have_them(paths, expected):
+    """Names of a user's own modules stay."""
+    assert without_roots(paths) == expected
+
+
+def test_names_in_the_style_of_each_framework():
+    """The dot is a separator in torch, and a letter where slashes separate."""
+    names = ["a.0.weight", "net/conv1.2/weights", "conv1/kernel:0", "conv.kernel.value", "w"]
+    assert paths_of(names) == ["a/0", "net/conv1.2", "conv1", "conv", ""]
+
+
+@given(names=st.lists(st.text(alphabet="ab019٣²._/"), max_size=8))
+def test_any_names_can_be_sorted_and_grouped(names):
+    """Each array belongs to one module at most."""
+    ordered = sorted(names, key=natural_key)
+    assert sorted(ordered) == sorted(names)
+    modules, _ = modules_of(ordered)
+    grouped = [name for module in modules.values() for name in module.names.values()]
+    assert len(grouped) == len(set(grouped))
+
+
+def test_numbers_of_any_length_are_sorted_by_value():
+    """Python refuses to convert more than 4,300 digits."""
+    names = ["a" + "9" * 5000, "a10", "a2", "a002", "b1", "a"]
+    assert sorted(names, key=natural_key) == ["a", "a2", "a002", "a10", "a" + "9" * 5000, "b1"]
