@@ -13,7 +13,15 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from filtertrack import Run, animate, filmstrip, measure, measures, plot_trajectories
+from filtertrack import (
+    Run,
+    animate,
+    filmstrip,
+    measure,
+    measures,
+    plot_filters,
+    plot_trajectories,
+)
 from filtertrack.outputs.matplotlib_figure import PaperFigure, figure_settings
 from filtertrack.render.filter_order import arrange
 
@@ -39,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     filmstrip(run, folder / "labels.png", layers="conv1", outline=True, order="label", dpi=150)
     print(folder / "labels.png")
     print(filmstrip_of_some(run, options.docs / "filmstrip.png"))
+    still = options.docs / "plot.png"
+    plot_filters(run, still, layers="conv1", order="label", outline=True, dpi=110)
+    print(still)
     evolution = options.docs / "evolution.gif"
     print(animate(run, evolution, layers="conv1", order="label", outline=True))
     print(animate(options.digits, options.docs / "digits.gif", layers="conv1"))

@@ -23,7 +23,7 @@ from filtertrack.outputs.run_selection import (
     select_steps,
 )
 from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
-from filtertrack.snapshot import LayerInfo, Moment, describe
+from filtertrack.snapshot import LayerInfo, Moment, describe, stored_type
 from filtertrack.storage.local_files import check_target
 from filtertrack.storage.memory_run import MemoryRun
 from filtertrack.storage.paths import path_of
@@ -124,6 +124,8 @@ def plot_filters(
     if target is not None:
         check_target(target, FIGURE_FORMATS)
     paper = PaperSize.of(width, height, dpi)
+    if step is not None and whole(step) is None:
+        raise FiltertrackError(f"step: expected a whole number, got {step!r}")
     if columns is not None and (whole(columns) or 0) < 1:
         raise FiltertrackError(f"columns: expected a whole number from 1 on, got {columns!r}")
     look = Look(
@@ -234,6 +236,11 @@ def _draw_weights(
                 _log.warning("%s", remark)
         run = MemoryRun(heading or "the arrays", opened.infos, opened.read)
         names = select_layers(run, _first_spatial(opened.infos) if layers is None else layers)
+        for name in names:
+            if stored_type(run.layer(name).dtype) is None:
+                raise FiltertrackError(
+                    f"layer {name}: expected real numbers, got {run.layer(name).dtype}"
+                )
         # The name of a layer that is given alone is in the title of its grid.
         heading = "" if names == (heading,) else heading
         return draw(select_step(run, names, 0), heading=heading)

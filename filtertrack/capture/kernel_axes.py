@@ -76,6 +76,11 @@ def _check(letters: str, kernel_shape: tuple[int, ...]) -> None:
         raise FiltertrackError(
             f"axes: M stands beside I and without O, as in 'HWIM', got {letters!r}"
         )
+    if "D" in letters and len(letters) != len("DHWIO"):
+        raise FiltertrackError(
+            f"axes: D stands beside O, I, H and W, as in 'DHWIO', got {letters!r}; give the kernel "
+            f"an axis of size 1 for each that it lacks"
+        )
     if len(letters) != len(kernel_shape):
         raise FiltertrackError(
             f"axes: {letters!r} has {len(letters)} letters, and the kernel of shape "

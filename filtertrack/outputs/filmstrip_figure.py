@@ -30,7 +30,7 @@ from filtertrack.outputs.paper_size import (
     PaperSize,
     bar_length,
     bars_in_line,
-    check_memory,
+    check_figure_memory,
     legend_height,
     title_lines,
 )
@@ -164,7 +164,7 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
     if not picture.rows:
         raise FiltertrackError(f"layer {selection.layers[0]} has no filters to draw")
     layout = FilmstripLayout.fit(picture, paper)
-    check_memory(layout.shape, layout.grid.shape)
+    check_figure_memory(layout.shape, layout.grid.shape)
     with figure_settings():
         figure = new_figure(layout.shape, paper.dpi, look.theme)
         margin = paper.pixels(_ABOVE_TITLE * FONT)

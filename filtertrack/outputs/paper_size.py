@@ -148,7 +148,7 @@ def legend_height(paper: PaperSize) -> int:
     return math.ceil(paper.pixels((_LEGEND_LINE * lines + _BELOW_LEGEND) * FONT))
 
 
-def check_memory(shape: tuple[int, int], image: tuple[int, int]) -> None:
+def check_figure_memory(shape: tuple[int, int], image: tuple[int, int]) -> None:
     """Raise ``FiltertrackError`` for a figure that would take too much memory.
 
     Args:

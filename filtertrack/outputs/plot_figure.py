@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -31,7 +32,7 @@ from filtertrack.outputs.paper_size import (
     bar_length,
     bars_height,
     bars_in_line,
-    check_memory,
+    check_figure_memory,
     legend_height,
     title_lines,
 )
@@ -44,17 +45,18 @@ from filtertrack.outputs.plot_layout import (
     below_layers,
 )
 from filtertrack.outputs.run_selection import RunSelection
-from filtertrack.render.cells import view_of
+from filtertrack.render.cells import is_image, view_of
 from filtertrack.render.grid import Layout
 from filtertrack.render.layer_look import check_look, describe_cells, describe_scale
 from filtertrack.render.look import Look, ThemeName
-from filtertrack.render.palette import THEMES
-from filtertrack.render.text import cut
+from filtertrack.render.palette import SEPARATOR, THEMES
+from filtertrack.render.text import cut, paste
 from filtertrack.snapshot import LayerInfo
 
 _LONGEST_NAME = 80
 """Characters of a name in a title, at most."""
-_AXES_IN_1D = 3
+_BELOW_HEADING = 0.6
+"""Between the heading and the first layer, in font sizes."""
 
 
 def draw_plot(
@@ -104,7 +106,7 @@ def draw_plot(
     ]
     headings = [printable(cut(heading, _LONGEST_NAME))] if heading else []
     headings += [scale] if scale else []
-    heading_lines = ABOVE_TITLE + TITLE_LINE * len(headings) if headings else 0.0
+    heading_lines = _BELOW_HEADING + TITLE_LINE * len(headings) if headings else 0.0
     layout = PlotLayout.fit(
         layers,
         paper,
@@ -113,7 +115,9 @@ def draw_plot(
         columns=columns,
         grows=grows,
     )
-    check_memory(layout.shape, max((grid.grid.shape for grid in layout.layers), key=math.prod))
+    check_figure_memory(
+        layout.shape, max((grid.grid.shape for grid in layout.layers), key=math.prod)
+    )
     with figure_settings():
         figure = new_figure(layout.shape, paper.dpi, look.theme)
         drawing = _Drawing(figure, paper, look.theme)
@@ -150,7 +154,7 @@ def describe_layer(info: LayerInfo, drawn: int) -> str:
     space = [height, width]
     if info.slices > 1:
         space = [info.slices, height, width // info.slices]
-    elif len(info.kernel_shape) == _AXES_IN_1D:
+    elif not is_image(info):
         space = [width]
     return f"{count} {noun} of {'×'.join(map(str, [*space, channels]))}"
 
@@ -185,6 +189,21 @@ def _shared_bars(pictures: Sequence[FilmstripPicture]) -> list[Bar]:
     return drawn[0] if len(keys) == 1 else []
 
 
+def _image_of(picture: FilmstripPicture, cells: range, grid: Layout, part: int) -> np.ndarray:
+    """Draw cells of a picture; the rest of a matrix that is wider than the grid is below it."""
+    if picture.view.kind != "matrix" or grid.count == 1:
+        return picture.picture(cells, grid, part)
+    alone = replace(grid, count=1, width=picture.view.width, gap=0)
+    matrix = picture.picture(cells, alone, part)
+    image = np.empty((*grid.shape, 3), np.uint8)
+    image[:] = picture.palette[SEPARATOR]
+    high, wide = grid.cell_shape
+    for row in range(grid.count):
+        at = grid.gap + row * (high + grid.gap), grid.gap
+        paste(image, at, matrix[:, row * wide : (row + 1) * wide])
+    return image
+
+
 class _Drawing:
     """Draws the layers of a plot into a figure.
 
@@ -211,10 +230,11 @@ class _Drawing:
         picture, per_block = layer.picture, layout.grid.count
         for block in range(layout.blocks):
             cells = range(picture.rows)[block * per_block : (block + 1) * per_block]
-            grid = replace(layout.grid, count=len(cells))
+            wrapped = picture.view.kind == "matrix"
+            grid = layout.grid if wrapped else replace(layout.grid, count=len(cells))
             for part, title in enumerate(picture.part_titles):
                 left = layout.left + (part * layout.blocks + block) * layout.pitch
-                axes = add_image(self._figure, picture.picture(cells, grid, part), (left, top))
+                axes = add_image(self._figure, _image_of(picture, cells, grid, part), (left, top))
                 self._numbers(axes, layer, grid, cells)
                 if layout.parts > 1 and block == 0:
                     draw_part_title(self._figure, axes, title, 0, self._theme)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +35,7 @@ _LEGIBLE_WEIGHT = 1 / 40
 _GAP, _OUTLINED_GAP, _LONGEST_SIDE = 0.06, 0.1, 9
 """Gap between cells as a share of their shorter side, which counts up to 9 weights; the second,
 where cells are outlined."""
-_UNUSED_WIDTH_COST = 0.5
+_UNUSED_WIDTH_COST = 0.3
 """Cost of width that a grid does not use, relative to that of empty positions in its last row."""
 
 # Multiples of the font size.
@@ -132,7 +132,7 @@ class PlotLayout:
         """Choose the largest weights that fit, of the same size in all layers if that is possible.
 
         A grid is at least as wide as high. A layer that is too wide for the common size has smaller
-        weights.
+        weights. A matrix that is too wide for one pixel a weight continues below.
 
         Args:
             layers: The layers.
@@ -149,25 +149,25 @@ class PlotLayout:
         sizes = [_LayerSizes(layer, layers, paper, columns) for layer in layers]
         scales = [size.largest() for size in sizes]
 
-        def placed(scale: int) -> "PlotLayout":
+        def placed(scale: int, legible: int = 1) -> "PlotLayout":
             grids, top = [], above
-            for size, most in zip(sizes, scales, strict=True):
-                grids.append(size.at(min(scale, most), top))
+            for size, largest in zip(sizes, scales, strict=True):
+                least = 1 if size.is_matrix else legible
+                grids.append(size.at(min(max(scale, least), largest), top))
                 top += grids[-1].height
             return cls((top + below, paper.shape[1]), tuple(grids))
 
-        most = paper.shape[0]
-        scale = _largest_that(lambda number: placed(number).shape[0] <= most, max(scales))
-        if grows:
-            scale = max(scale, round(_LEGIBLE_WEIGHT * paper.dpi), 1)
-            most = _MOST_PIXELS
-        if not scale or placed(scale).shape[0] > most:
+        page = paper.shape[0]
+        scale = _largest_that(lambda number: placed(number).shape[0] <= page, max(scales))
+        most, legible = (_MOST_PIXELS, _LEGIBLE_WEIGHT * paper.dpi) if grows else (page, 1)
+        layout = placed(scale, max(1, round(legible)))
+        if layout.shape[0] > most:
             raise FiltertrackError(
                 f"height: {paper.width:.3g} x {most / paper.dpi:.3g} inches at {paper.dpi} dpi are "
                 f"too few for one pixel a weight of {counted(len(layers), 'layers')}; choose fewer "
                 f"layers or filters, or another width, height or dpi"
             )
-        return placed(scale)
+        return layout
 
 
 class _LayerSizes:
@@ -178,6 +178,9 @@ class _LayerSizes:
         layers: All layers, which have the same left margin.
         paper: The size of the figure.
         columns: Filters in a row; None to choose.
+
+    Attributes:
+        is_matrix: Whether the layer is drawn as a matrix.
     """
 
     def __init__(
@@ -185,10 +188,13 @@ class _LayerSizes:
     ) -> None:
         self._layer, self._paper, self._columns = layer, paper, columns
         self._view: View = layer.picture.view
+        self.is_matrix = self._view.kind == "matrix"
         self._parts = len(layer.picture.parts)
         self._left = math.ceil(paper.pixels(NUMBER_FONT) * max(map(_left_margin, layers)))
         margin = math.ceil(paper.dpi * MARGIN)
         self._wide = (paper.shape[1] - margin) // self._parts - self._left
+        if self.is_matrix:
+            self._view = _wrapped(self._view, self._wide - 2 * self._gap(1))
 
     def largest(self) -> int:
         """Return the largest size of a weight, in pixels, for which the layer is wide enough.
@@ -196,7 +202,7 @@ class _LayerSizes:
         Raises:
             FiltertrackError: If a weight has less than a pixel.
         """
-        least = min(self._filters, self._columns or 1)
+        least = 1 if self.is_matrix else min(self._filters, self._columns or 1)
         if self._most(1) < least:
             rows = f" and {least} columns" if least > 1 else ""
             raise FiltertrackError(
@@ -205,7 +211,7 @@ class _LayerSizes:
                 f"choose a larger width or dpi"
             )
         least = min(self._least, self._most(1))
-        most = self._paper.dpi * (_LARGEST_MATRIX_WEIGHT if self._view.kind == "matrix" else 1)
+        most = self._paper.dpi * (_LARGEST_MATRIX_WEIGHT if self.is_matrix else 1)
         scale = _largest_that(
             lambda scale: self._most(scale) >= least and self._is_moderate(scale), max(1, int(most))
         )
@@ -229,7 +235,7 @@ class _LayerSizes:
 
     def _is_moderate(self, scale: int) -> bool:
         """Whether eight square cells of the same area would fit beside each other."""
-        if self._view.kind == "matrix":
+        if self.is_matrix:
             return True
         side = math.sqrt(self._view.height * self._view.width) * scale
         gap = self._gap(scale)
@@ -242,6 +248,8 @@ class _LayerSizes:
     @property
     def _least(self) -> int:
         """The number of filters in a row, at least."""
+        if self.is_matrix:
+            return 1
         if self._columns is not None:
             return min(self._columns, self._filters)
         width = self._view.width * self._view.cells_per_filter
@@ -263,6 +271,8 @@ class _LayerSizes:
 
     def _chosen(self, most: int) -> int:
         """Return how many filters are in a row: few empty positions, and little unused width."""
+        if self.is_matrix:
+            return 1
         most = min(most, self._filters) if self._columns is None else most
         least = min(self._least, most)
         if self._columns is not None or most <= least:
@@ -278,6 +288,15 @@ def below_layers(bars: Sequence[Bar], paper: PaperSize, *, outlined: bool) -> in
     height = math.ceil(paper.dpi * MARGIN)
     height += bars_height(bars, paper) if bars else 0
     return height + (legend_height(paper) if outlined else 0)
+
+
+def _wrapped(view: View, most: int) -> View:
+    """Return the view of a matrix as several cells below each other, if it is wider than ``most``.
+
+    Each has the next of the filters.
+    """
+    rows = max(1, math.ceil(view.width / max(1, most)))
+    return replace(view, count=rows, width=math.ceil(view.width / rows))
 
 
 def _left_margin(layer: PlotLayer) -> float:

@@ -82,7 +82,7 @@ class View:
 
 def is_image(info: LayerInfo) -> bool:
     """Return whether a layer slides over images or volumes, so that three channels are colours."""
-    return len(info.kernel_shape) != _AXES_IN_1D
+    return bool(info.image) or info.shape[1] > 1 or len(info.kernel_shape) > _AXES_IN_1D
 
 
 def view_of(info: LayerInfo, channels: Channels = None, *, curves: bool = True) -> View:

@@ -57,7 +57,7 @@ def test_missing_letters_are_one_filter_and_one_channel():
     assert canonical_axes("HW", (3, 5)).shape == (1, 3, 5, 1)
 
 
-@pytest.mark.parametrize("letters", ["HWIX", "HHIO", "IO", "HWM", "HWIOM", "hwio", "", 3])
+@pytest.mark.parametrize("letters", ["HWIX", "HHIO", "IO", "HWM", "HWIOM", "DHWO", "hwio", "", 3])
 def test_other_letters_are_refused(letters):
     with pytest.raises(FiltertrackError, match="axes"):
         canonical_axes(letters, (3, 3, 8, 4))

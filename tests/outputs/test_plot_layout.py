@@ -72,9 +72,13 @@ def test_all_grids_fit_the_figure_and_hold_all_filters(kernels, paper, outline, 
     for layer, (grid, box) in zip(layers, placed(layout, paper), strict=True):
         cells = grid.grid
         assert cells.scale >= 1
-        assert cells.count == layer.picture.rows
+        view = layer.picture.view
+        if view.kind == "matrix":
+            assert cells.count * cells.width >= view.width > (cells.count - 1) * cells.width
+        else:
+            assert cells.count == view.count
+            assert columns is None or cells.columns == min(columns, cells.count)
         assert grid.top == bottom
-        assert columns is None or cells.columns == min(columns, cells.count)
         bottom = box[2] + grid.below
     assert bottom + 30 == layout.shape[0]
 
@@ -125,6 +129,16 @@ def test_a_wide_matrix_does_not_make_the_other_layers_small():
     assert (matrix, conv > 20) == (1, True)
 
 
+def test_a_matrix_wider_than_the_figure_continues_below():
+    """With all its filters, and a pixel a weight."""
+    (layer,) = layers_of([(1, 1, 20, 5000)])
+    layout = PlotLayout.fit([layer], PaperSize.of("17cm", None, 300), above=0, below=0)
+    grid = layout.layers[0].grid
+    assert (grid.count, grid.rows, grid.columns, grid.scale) == (3, 3, 1, 1)
+    assert grid.count * grid.width >= 5000 > (grid.count - 1) * grid.width
+    assert grid.shape[1] <= layout.shape[1]
+
+
 def test_a_figure_grows_only_without_a_height():
     """Weights stay visible; with a height it is an error where they have less than a pixel."""
     layers = layers_of([(3, 3, 1, 64)] * 60)
@@ -132,13 +146,13 @@ def test_a_figure_grows_only_without_a_height():
     grown = PlotLayout.fit(layers, paper, above=0, below=0, grows=True)
     assert grown.shape[0] > paper.shape[0]
     assert grown.layers[0].grid.scale >= 2
-    with pytest.raises(FiltertrackError, match="height: .* weight of 60 layers; choose fewer"):
+    with pytest.raises(FiltertrackError, match=r"height: .* weight of 60 layers; choose fewer"):
         PlotLayout.fit(layers, paper, above=0, below=0)
 
 
 def test_a_layer_wider_than_the_figure_is_an_error_that_names_it():
     """At least one pixel a weight."""
-    layers = layers_of([(3, 3, 1, 4), (1, 1, 4, 5000)])
+    layers = layers_of([(3, 3, 1, 4), (3, 2500, 1, 4)])
     with pytest.raises(
         FiltertrackError, match="one pixel a weight of layer conv1; choose a larger"
     ):

@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,26 @@ def test_view_of_a_1d_kernel(line_info, length, channels, view):
     info = line_info(length, channels)
     assert not is_image(info)
     assert view_of(info) == view
+
+
+@pytest.mark.parametrize(
+    ("kernel_shape", "axes", "shape", "kind"),
+    [
+        ((7, 7, 3), (0, 1, 2), (1, 7, 7, 3), "colour"),
+        ((8, 20, 20), (0, 1, 2), (8, 20, 20, 1), "grey"),
+        ((7, 5), (0, 1), (1, 7, 5, 1), "grey"),
+        ((20, 8), (1, 0), (8, 1, 20, 1), "curve"),
+        ((9, 3), (0, 1), (1, 1, 9, 3), "heat map"),
+    ],
+    ids=["HWI", "OHW", "HW", "WO", "WI"],
+)
+def test_kernels_without_an_axis_for_filters_or_channels(
+    conv_info, kernel_shape, axes, shape, kind
+):
+    """With a height they are images; without it they are 1-D."""
+    info = replace(conv_info(), kernel_shape=kernel_shape, axes=axes, shape=shape)
+    assert view_of(info).kind == kind
+    assert is_image(info) == (shape[1] > 1)
 
 
 def test_a_long_1d_kernel_without_curves_is_a_strip(line_info):

@@ -14,6 +14,7 @@ from filtertrack import (
     TorchTracker,
     animate,
     filmstrip,
+    plot_filters,
 )
 
 
@@ -74,6 +75,10 @@ def figure() -> Figure:
     filmstrip("runs/exp1", "strip.pdf", layers="conv1", steps=[0, 1, 5], width="8.5cm", height=3)
     filmstrip("runs/exp1", channels="bgr", delta=None, colormap=None)
     filmstrip("runs/exp1", channels=3, channel_names=list("ACGT"), smooth=True)
+    plot_filters("model.keras", "filters.png", layers=["conv1"], columns=8, order="label")
+    plot_filters(Run("runs/exp1"), step=30, channels="all", theme="dark")
+    plot_filters(object(), axes="HWIO").savefig("filters.svg")
+    plot_filters({"a": object()}, axes={"a": "OIHW"}, height=3)
     return filmstrip(Run("runs/exp1"))
 
 
@@ -81,5 +86,6 @@ def refused() -> None:
     """Calls that a type checker refuses."""
     FilterTracker("runs/exp1", existing="maybe")  # type: ignore[arg-type]
     animate("runs/exp1", scale="run")  # type: ignore[arg-type]
+    plot_filters("runs/exp1", order="size")  # type: ignore[arg-type]
     filmstrip("runs/exp1", theme="blue")  # type: ignore[arg-type]
     filmstrip("runs/exp1", channels=2.5)  # type: ignore[arg-type]
