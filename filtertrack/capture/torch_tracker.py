@@ -14,7 +14,7 @@ from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.sources import framework_of
 from filtertrack.capture.torch_layers import TorchLayers
 from filtertrack.capture.training_progress import TrainingProgress
-from filtertrack.capture.training_session import TAKE, TrainingSession
+from filtertrack.capture.training_session import TAKE, TrainingSession, check_metrics
 from filtertrack.errors import FiltertrackError, whole
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 
@@ -147,10 +147,10 @@ class TorchTracker:
         if self._session is None:
             return
         before, due = self._progress.count, self._schedule.due
+        self._progress.finish_batch(self._batches, None)
+        self._batches += 1
+        self._log(metrics)
         with self._faults.caught(TAKE):
-            self._log(metrics)
-            self._progress.finish_batch(self._batches, None)
-            self._batches += 1
             if due is not None and due(self._progress.epochs, before, self._progress.count):
                 self._session.take(self._metrics)
 
@@ -163,14 +163,16 @@ class TorchTracker:
         """
         if self._session is None:
             return
-        with self._faults.caught(TAKE):
+        self._progress.finish_epoch(self._progress.epochs, self._batches or None)
+        try:
             self._log(metrics, before=self._metrics)
-            self._progress.finish_epoch(self._progress.epochs, self._batches or None)
-            # At a step that has a snapshot already, it is replaced: the weights are the same.
-            if self._schedule.every_epoch:
-                self._session.take(self._metrics)
-            else:
-                self._session.note(self._metrics)
+            with self._faults.caught(TAKE):
+                # At a step that has a snapshot already, it is replaced: the weights are the same.
+                if self._schedule.every_epoch:
+                    self._session.take(self._metrics)
+                else:
+                    self._session.note(self._metrics)
+        finally:  # the next epoch is counted whatever happened
             self._progress.start_epoch()
             self._batches = 0
 
@@ -208,17 +210,16 @@ class TorchTracker:
     def _log(self, metrics: Metrics, before: Mapping[str, Any] | None = None) -> None:
         """Keep metrics for the next snapshot, without the graph of a loss, with those before."""
         self._metrics = before or {}
-        if self._session is None or not self._session.is_active:
-            raise FiltertrackError("the tracker is closed")
-        if not isinstance(metrics, (Mapping, type(None))):
-            raise FiltertrackError(
-                f"metrics: expected name to number, such as {{'loss': loss}}, got {metrics!r:.100}"
-            )
-        detached = {
-            name: value.detach() if hasattr(value, "detach") else value
-            for name, value in (metrics or {}).items()
-        }
-        self._metrics = {**self._metrics, **detached}
+        with self._faults.caught(TAKE):
+            if self._session is not None and not self._session.is_active:
+                raise FiltertrackError("the tracker is closed")
+        with self._faults.caught("use the metrics"):
+            check_metrics(metrics)
+            detached = {
+                name: value.detach() if hasattr(value, "detach") else value
+                for name, value in (metrics or {}).items()
+            }
+            self._metrics = {**self._metrics, **detached}
 
 
 def _finished(value: object, what: str) -> int:

@@ -321,8 +321,25 @@ class TrainingSession:
         return arrays
 
 
+def check_metrics(metrics: object) -> None:
+    """Check that metrics are given by name.
+
+    Raises:
+        FiltertrackError: If they are something else than a mapping or None.
+    """
+    if metrics is not None and not hasattr(metrics, "items"):
+        raise FiltertrackError(
+            f"metrics: expected name to number, such as {{'loss': 0.5}}, got {metrics!r:.100}"
+        )
+
+
 def numbers_in(logs: Logs) -> dict[str, float]:
-    """Return the values of Keras's logs that are single numbers."""
+    """Return the values of logs or metrics that are single numbers.
+
+    Raises:
+        FiltertrackError: If they are not given by name.
+    """
+    check_metrics(logs)
     kept = {}
     for name, value in (logs or {}).items():
         with suppress(TypeError, ValueError, RuntimeError):  # torch raises the last one

@@ -99,6 +99,13 @@ def test_a_step_must_be_greater_than_the_last(kernels, tmp_path):
             tracker.snapshot(3, kernels, "HWIO")
 
 
+def test_metrics_are_given_by_name(kernels, tmp_path):
+    """Otherwise it is an error, before anything is written."""
+    with pytest.raises(FiltertrackError, match="metrics: expected name to number"):
+        ArrayTracker(tmp_path).snapshot(0, kernels, "HWIO", metrics=0.5)
+    assert not Run.exists(tmp_path)
+
+
 def test_a_run_that_ends_before_the_step_is_continued(kernels, tmp_path):
     """By another tracker, or by the same one after ``close``; otherwise ``existing`` applies."""
     for step in (0, 1):

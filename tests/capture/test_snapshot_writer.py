@@ -54,6 +54,21 @@ def test_other_weights_are_stored_with_a_note(writer, shot, value, averaged, exp
     assert (moment.step, moment.note, moment.metrics) == expected
 
 
+def test_weights_after_the_last_moment_that_was_seen_have_no_note(writer, shot):
+    """They are those of the final moment, with its metrics; averages still have a note."""
+    end = shot(4, 9, metrics={"loss": 4})
+    moment = last(writer, end, seen=False).moment
+    assert (moment.step, moment.note, moment.metrics) == (4, "", {"loss": 4.0})
+    assert last(writer, end, seen=False, averaged=True).moment.note == "averaged"
+    assert last(writer, shot(4, 1), seen=False).moment.note == "restored: epoch 1"
+
+
+def test_the_note_of_weights_changed_within_an_epoch_names_the_batch(writer, shot):
+    """Where batches are known."""
+    moment = last(writer, shot(2, 9, batch=20, epoch_batch=5)).moment
+    assert moment.note == "changed after the last batch"
+
+
 def test_a_lost_snapshot_is_returned_again(writer, shot, tmp_path):
     """With its moment, however often it failed."""
     (tmp_path / "filters" / "snapshots").rename(tmp_path / "away")

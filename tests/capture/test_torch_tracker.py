@@ -344,6 +344,42 @@ def test_a_wrong_call_does_not_stop_training(tmp_path, caplog, wrong, message):
         tracker.close()
 
 
+def test_snapshots_are_taken_and_counted_whatever_the_metrics_are(tmp_path):
+    """Wrong metrics are left out."""
+    module, optimizer = make()
+    with TorchTracker(tmp_path, module, schedule="log") as tracker:
+        for _ in range(2):
+            for loss in batches(module, optimizer, 3):
+                tracker.step(loss)
+            tracker.end_epoch(loss)
+    run = Run(tmp_path)
+    assert run.steps == [0, 1, 2, 3, 4, 5, 6]
+    assert [describe(run.moment(step)) for step in (3, 4, 6)] == [
+        "epoch 1",
+        "epoch 2, batch 1",
+        "epoch 2",
+    ]
+    assert not run.moment(6).metrics
+
+
+def test_epochs_are_counted_if_a_snapshot_fails(tmp_path, caplog):
+    """Such as one whose weights cannot be copied."""
+    module, optimizer = make()
+    with TorchTracker(tmp_path, module, schedule="epoch") as tracker:
+        for epoch in range(3):
+            for _ in batches(module, optimizer, 3):
+                tracker.step()
+            weight = module[0].weight
+            if epoch == 1:
+                module[0].weight = None
+            tracker.end_epoch()
+            module[0].weight = weight
+    assert "could not take a snapshot, training goes on" in caplog.text
+    run = Run(tmp_path)
+    assert run.steps == [0, 1, 3]
+    assert (run.moment(3).batch, describe(run.moment(3))) == (9, "epoch 3")
+
+
 def test_a_schedule_that_raises_does_not_stop_training(tmp_path, caplog):
     """The rest of the training is tracked."""
     module, optimizer = make()
@@ -433,65 +469,3 @@ def test_a_model_of_keras_is_refused(tmp_path):
         TorchTracker("run", model)
         """
     assert "give FilterTracker to its fit" in run_program(program, tmp_path).stderr
-
-
-DISTRIBUTED = """
-import torch.distributed as dist
-rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method=sys.argv[2], rank=rank, world_size=2)
-torch.manual_seed(rank)
-module = nn.parallel.DistributedDataParallel(
-    nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-optimizer = torch.optim.SGD(module.parameters(), 0.1)
-with TorchTracker("run" if not rank else "not there", module, schedule=2) as tracker:
-    for loss in batches(module, optimizer, 4):
-        tracker.step({"loss": loss})
-    tracker.end_epoch()
-np.save(f"{rank}.npy", module.module[0].weight.detach().numpy())
-sharded = nn.Sequential(nn.Conv2d(4, 4, 3))
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.device_mesh import init_device_mesh
-mesh = init_device_mesh("cpu", (2,))
-fully_shard(sharded, mesh=mesh)
-try:
-    TorchTracker("sharded", sharded)
-except Exception as error:
-    print(error)
-from torch.distributed.tensor import distribute_module
-whole = distribute_module(nn.Sequential(nn.Conv2d(4, 4, 3)), mesh)  # replicated
-with TorchTracker("whole", whole, existing="new") as tracker:
-    print("0 tracked")
-dist.destroy_process_group()
-"""
-
-
-def test_only_rank_0_writes_and_sharded_weights_are_refused(tmp_path):
-    """Two processes of gloo, with the same calls."""
-    programs = [
-        subprocess.Popen(
-            [sys.executable, "-c", LOOP + DISTRIBUTED, str(rank), f"file://{tmp_path}/meeting"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        printed = [program.communicate(timeout=120) for program in programs]
-    finally:
-        for program in programs:
-            program.kill()
-    assert [program.returncode for program in programs] == [0, 0], printed
-    run = Run(tmp_path / "run")
-    assert run.steps == [0, 2, 4]
-    assert list(run.layers) == ["0"]
-    for rank in (0, 1):
-        stored = run.snapshot(4).arrays["0/weight"]
-        np.testing.assert_array_equal(stored, np.load(tmp_path / f"{rank}.npy"))
-        lines = printed[rank][0].splitlines()
-        assert "0: its weights are sharded" in lines[0]
-        assert lines[1] == "0 tracked"
-    assert not (tmp_path / "not there").exists()
-    assert not (tmp_path / "sharded").exists()
-    assert Run(tmp_path / "whole").steps == [0]

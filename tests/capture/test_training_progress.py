@@ -121,3 +121,17 @@ def test_a_fit_after_an_interrupted_epoch_continues_or_repeats_it(first, expecte
     assert (moment.batch, moment.epoch, moment.epoch_batch) == expected
     position.start_epoch()
     assert position.moment({}).epoch_batch == 0
+
+
+def test_the_batch_of_an_epoch_is_unknown_until_an_epoch_was_reported():
+    """A loop that may have no epochs counts batches only."""
+    progress = TrainingProgress(by_batch=True, has_epochs=False)
+    progress.start_fit(0, again=False)
+    progress.start_epoch()
+    progress.finish_batch(0, None)
+    assert (progress.moment({}).batch, progress.moment({}).epoch_batch) == (1, None)
+    progress.finish_epoch(0, 1)
+    assert (progress.moment({}).batch, progress.moment({}).epoch_batch) == (1, 0)
+    progress.start_epoch()
+    progress.finish_batch(0, None)
+    assert (progress.moment({}).batch, progress.moment({}).epoch_batch) == (2, 1)
