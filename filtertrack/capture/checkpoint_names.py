@@ -166,7 +166,7 @@ class _Field(NamedTuple):
     @property
     def is_count(self) -> bool:
         """Whether it may be a step."""
-        return self.text.isdecimal() and self.sign != "-" and int(self.text) < _MOST
+        return self.text.isdecimal() and self.sign != "-" and float(self.text) < _MOST
 
     def value(self, *, negative: bool) -> float:
         """Return the number.
@@ -244,7 +244,7 @@ def read_by_template(names: Sequence[str], template: Template) -> NameReading:
     Raises:
         FiltertrackError: If two files have the same step.
     """
-    values = [template.values(name) for name in names]
+    values = [_storable(template.values(name)) for name in names]
     fitting = [n for n, found in enumerate(values) if found is not None]
     counts = [
         {
@@ -262,6 +262,13 @@ def read_by_template(names: Sequence[str], template: Template) -> NameReading:
     return NameReading(tuple(moments), f"{counter.origin if counter else 'step'}, by the template")
 
 
+def _storable(values: dict[str, float] | None) -> dict[str, float] | None:
+    """Return the values of a name; None if there are none, or a step is too large."""
+    if values is None or any(values[key] >= _MOST for key in values.keys() & (_EPOCH | _STEP)):
+        return None
+    return values
+
+
 def given_moment(step: int, metrics: Mapping[str, float] | None = None) -> Moment:
     """Return the moment of a step that the user gives.
 
@@ -274,7 +281,7 @@ def given_moment(step: int, metrics: Mapping[str, float] | None = None) -> Momen
     return Moment(step, 0, metrics=metrics or {}, note="" if step else "step 0")
 
 
-def natural_order(name: str) -> tuple[tuple[str, int, str], ...]:
+def natural_order(name: str) -> tuple[tuple[str, int, str, str], ...]:
     """Return a key that sorts names so that 2 comes before 10.
 
     Example:
@@ -282,7 +289,11 @@ def natural_order(name: str) -> tuple[tuple[str, int, str], ...]:
         ['A1', 'a2', 'a10']
     """
     parts = re.findall(r"([^0-9]*)([0-9]*)", name)
-    return tuple((text.casefold(), int(digits or -1), text + digits) for text, digits in parts)
+    numbers = ((text, digits, digits.lstrip("0")) for text, digits in parts)
+    return tuple(
+        (text.casefold(), len(number) if digits else -1, number, text + digits)
+        for text, digits, number in numbers
+    )
 
 
 def missing_epochs(epochs: Sequence[int]) -> str:

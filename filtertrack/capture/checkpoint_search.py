@@ -20,7 +20,7 @@ from filtertrack.capture.checkpoint_names import (
 )
 from filtertrack.capture.checkpoints.file_formats import is_checkpoint
 from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES
-from filtertrack.errors import FiltertrackError, listed
+from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.snapshot import Moment, start_text
 
 _PART = re.compile(
@@ -89,36 +89,48 @@ def find_files(patterns: Sequence[str], steps: Sequence[int | range] | None = No
             f"a template, {template.text!r}, is used alone, got {len(patterns)} patterns"
         )
     left_out: dict[str, str] = {}
-    found = dict.fromkeys(
-        file
-        for text in ([template.pattern] if template else patterns)
-        for file in _expanded(text, left_out)
-    )
-    files = sorted(found, key=natural_order)
-    if not files:
+    files = _files_of([template.pattern] if template else patterns, left_out)
+    reading = _read_steps(files, template, steps)
+    reason = "its name does not fit the template" if template else "no number in its name"
+    pairs = list(zip(files, reading.moments, strict=True))
+    left_out.update({file: reason for file, moment in pairs if moment is None})
+    sources = by_step(Source(file, file, moment) for file, moment in pairs if moment is not None)
+    if not sources:
+        raise FiltertrackError(f"no name of {counted(len(files), 'files')} fits the template")
+    return FoundFiles(tuple(sources), reading.origin, left_out, reading.remarks)
+
+
+def _files_of(patterns: Sequence[str], left_out: dict[str, str]) -> list[str]:
+    """Return the checkpoint files that patterns select, each once, in natural order.
+
+    Args:
+        patterns: Files, folders and patterns.
+        left_out: Files of patterns that are not checkpoints are added, with the reason.
+
+    Raises:
+        FiltertrackError: If there is no file.
+    """
+    found: dict[Path, str] = {}
+    for text in patterns:
+        for file in _expanded(text, left_out):
+            found.setdefault(Path(file).absolute(), file)
+    if not found:
         reasons = f" ({'; '.join(f'{k}: {v}' for k, v in left_out.items())})" if left_out else ""
         raise FiltertrackError(f"no checkpoint file in {listed(list(patterns))}{reasons:.300}")
+    return sorted(found.values(), key=natural_order)
+
+
+def _read_steps(
+    files: Sequence[str], template: Template | None, steps: Sequence[int | range] | None
+) -> NameReading:
+    """Return the moments of files: with the given steps, by the template, or by their names."""
     if steps is not None:
-        each = [range(step, step + 1) if isinstance(step, int) else step for step in steps]
-        check_count(sum(map(len, each)), len(files), "steps", "files")
-        reading = NameReading(tuple(map(given_moment, chain(*each))), "given")
-    elif template:
-        reading = read_by_template([Path(file).as_posix() for file in files], template)
-    else:
-        reading = read_names(short_names(files))
-    for file, moment in zip(files, reading.moments, strict=True):
-        if moment is None:
-            left_out[file] = (
-                "its name does not fit the template" if template else "no number in its name"
-            )
-    sources = [
-        Source(file, file, moment)
-        for file, moment in zip(files, reading.moments, strict=True)
-        if moment is not None
-    ]
-    if not sources:
-        raise FiltertrackError(f"no name fits the template {template.text if template else ''!r}")
-    return FoundFiles(tuple(by_step(sources)), reading.origin, left_out, reading.remarks)
+        ranges = [step if isinstance(step, range) else range(step, step + 1) for step in steps]
+        check_count(sum(map(len, ranges)), len(files), "steps", "files")
+        return NameReading(tuple(map(given_moment, chain(*ranges))), "given")
+    if template is not None:
+        return read_by_template([Path(file).as_posix() for file in files], template)
+    return read_names(short_names(files))
 
 
 def _is_template(text: str) -> bool:

@@ -233,12 +233,13 @@ def test_from_models_reads_files_as_the_command_does(save, tmp_path):
         Run.from_models(tmp_path / "no", [*files, save("best.keras")])
 
 
-def test_files_folders_and_patterns_are_expanded(save, tmp_path):
+def test_files_folders_and_patterns_are_expanded(save, tmp_path, monkeypatch):
     """Each file once; other files of a pattern are named, those of a folder are not."""
+    monkeypatch.chdir(tmp_path)
     files = [save(f"a/{n}/m.keras", n) for n in (1, 2)]
     (tmp_path / "a" / "notes.txt").write_text("not a checkpoint")
     (tmp_path / "a" / "1" / "config.json").write_text("{}")
-    found = find_files([str(tmp_path / "a" / "**" / "*"), str(files[0])])
+    found = find_files([str(tmp_path / "a" / "**" / "*"), str(files[0]), "a/1/m.keras"])
     assert [source.name for source in found.sources] == list(map(str, files))
     assert [source.moment.step for source in found.sources] == [1, 2]
     assert set(found.left_out) == {str(tmp_path / "a/notes.txt"), str(tmp_path / "a/1/config.json")}

@@ -255,6 +255,13 @@ def test_templates_of_batches_and_steps():
     assert describe(moment) == "step 7"
 
 
+def test_numbers_that_are_too_large_are_no_steps():
+    """Such as a hash of digits; a template does not fit them."""
+    for digits in ("9" * 12 + "0", "9" * 400, "9" * 5000):
+        assert read_names([f"m{digits}.pt", f"m1{digits}.pt"]).origin == "order of the names"
+        assert read_by_template([f"m{digits}.pt"], Template("m{epoch}.pt")).moments == (None,)
+
+
 def test_a_template_without_a_step_is_refused():
     """The message names the placeholders."""
     with pytest.raises(FiltertrackError, match=r"\{epoch\}, \{step\} or \{batch\}"):
