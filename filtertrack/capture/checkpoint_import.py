@@ -333,9 +333,9 @@ class _RunMaker:
         with suppress(OSError):
             Run.delete(self._folder)
         for folder in (self._folder / FOLDER, self._folder):
-            if isinstance(folder, Path):
+            if not folder.is_remote:
                 with suppress(OSError):  # not empty, as the user's own files are in it
-                    folder.rmdir()
+                    Path(str(folder)).rmdir()
 
     def add(self, source: Source) -> None:
         """Store the kernels of a source, or note that it cannot be read."""

@@ -201,7 +201,7 @@ def read_names(names: Sequence[str], *, keep_order: bool = False) -> NameReading
     """Read the moments of checkpoint files from their names.
 
     The step is a number after a word such as ``epoch`` or ``step``, else the only whole number that
-    differs between the names. Where there is none, the files are counted from 1 in the natural
+    differs between the names; beside a metric such as ``val_loss`` it is an epoch. Where there is none, the files are counted from 1 in the natural
     order of their names, in which 2 comes before 10. Other numbers after a word are metrics.
 
     Args:
@@ -393,7 +393,9 @@ def _counter_of(names: Sequence[str], fields: Sequence[Fields]) -> _Counter | No
             f"({texts}), and each may be the step; {ADVICE}"
         )
     if distinct and not varying:
-        return _single(columns, distinct[0], "number")
+        # Keras validates after epochs only.
+        validated = any(_metric_name(key[0]).startswith("val_") for key in fields[0])
+        return _single(columns, distinct[0], "epoch" if validated else "number")
     if repeated := [*varying, *others]:
         _refuse_repeated(names, columns[repeated[0]])
     return None

@@ -163,7 +163,7 @@ def test_kernels_are_matched_without_the_numbers_of_keras(tmp_path, small):
         ([1], {"metrics": [3]}, "metrics: expected name to number for each source"),
         ([1], {}, "got int"),
     ],
-    ids=str,
+    ids=range(11),
 )
 def test_wrong_arguments_are_refused(tmp_path, sources, options, message):
     """The message says what is expected; nothing is written."""

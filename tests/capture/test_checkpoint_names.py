@@ -297,3 +297,14 @@ def test_reading_returns_moments():
     """Without a time, which is that of the file."""
     (moment,) = read_names(["epoch_3-loss0.5.keras"]).moments
     assert moment == Moment(3, 3, metrics={"loss": 0.5})
+
+
+def test_a_number_beside_a_validation_metric_is_an_epoch():
+    """Keras validates after epochs only; a number alone is a step."""
+    names = [f"digits-{n:02d}-val_loss0.{n}.keras" for n in (1, 2, 5)]
+    reading = read_names(names)
+    assert [moment.epoch for moment in reading.moments] == [1, 2, 5]
+    assert all(moment.counts_epochs for moment in reading.moments)
+    assert reading.origin == "epoch in the name"
+    plain = read_names([f"digits-{n:02d}.keras" for n in (1, 2, 5)])
+    assert not any(moment.counts_epochs for moment in plain.moments)
