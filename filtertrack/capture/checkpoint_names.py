@@ -201,8 +201,9 @@ def read_names(names: Sequence[str], *, keep_order: bool = False) -> NameReading
     """Read the moments of checkpoint files from their names.
 
     The step is a number after a word such as ``epoch`` or ``step``, else the only whole number that
-    differs between the names; beside a metric such as ``val_loss`` it is an epoch. Where there is none, the files are counted from 1 in the natural
-    order of their names, in which 2 comes before 10. Other numbers after a word are metrics.
+    differs between the names; beside a metric such as ``val_loss`` it is an epoch. Where there is
+    none, the files are counted from 1 in the natural order of their names, in which 2 comes before
+    10. Other numbers after a word are metrics.
 
     Args:
         names: The names, which may have folders; each once.
