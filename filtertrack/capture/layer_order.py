@@ -4,13 +4,12 @@ A path names a layer's position in the model. It does not depend on whether the 
 saved and loaded, or how many models the program has made before.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 
-from filtertrack.snapshot import name_parts
+from filtertrack.capture.layer_names import child_names, snake_case
 
 _NOT_ATTRIBUTES = ("_layers", "_modules", "_self_")
 """Attributes in which Keras, torch and TensorFlow list all sublayers of a layer."""
@@ -78,37 +77,15 @@ def _first_build(layer: Any, first_builds: FirstBuilds) -> int | None:
 
 
 def _named_children(layer: Any) -> list[tuple[str, Any]]:
-    """Return the direct sublayers of a layer, in order, each with a name.
-
-    The name is the one the user gave. A layer that Keras named gets the name of the attribute that
-    holds it, or a number among the layers of its class in this parent: Keras numbers names through
-    the whole program, so that they change when a model is made or loaded again.
-    """
+    """Return the direct sublayers of a layer, in order, each with a name: see ``child_names``."""
     children = _children(layer)
     attributes = _attributes(layer)
-    numbered = _numbered(children)
-    given = [str(child.name) for child in children]
-    names = []
-    for name, child in zip(given, children, strict=True):
-        by_keras = numbered.get(id(child))
-        unclear = by_keras is not None or given.count(name) > 1
-        held = attributes.get(id(child)) if unclear else None
-        names.append(held or by_keras or name)
+    names = child_names(
+        [str(child.name) for child in children],
+        [snake_case(type(child).__name__) for child in children],
+        [attributes.get(id(child)) for child in children],
+    )
     return list(zip(names, children, strict=True))
-
-
-def _numbered(children: list[Any]) -> dict[int, str]:
-    """Return the names Keras would give to the layers it named if they were the first it made."""
-    by_stem: dict[str, list[tuple[int, int]]] = {}
-    for child in children:
-        stem, number = name_parts(str(child.name))
-        if stem == _stem_of(child):
-            by_stem.setdefault(stem, []).append((number, id(child)))
-    return {
-        layer: f"{stem}_{index}" if index else stem
-        for stem, layers in by_stem.items()
-        for index, (_, layer) in enumerate(sorted(layers))
-    }
 
 
 def _children(layer: Any) -> list[Any]:
@@ -149,10 +126,3 @@ def _add_layers(value: Any, name: str, found: dict[int, str]) -> None:
     elif isinstance(value, (list, tuple)):
         for number, each in enumerate(value):
             _add_layers(each, f"{name}/{number}", found)
-
-
-def _stem_of(layer: Any) -> str:
-    """Return Keras's name of the first layer of a class, as keras.src.utils.naming makes it."""
-    name = re.sub(r"\W+", "", type(layer).__name__)
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from filtertrack.capture.layer_order import name_parts, walk
+from filtertrack.capture.layer_order import walk
+from filtertrack.snapshot import name_parts
 
 
 def conv_paths(keras, model, **options):

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
+from filtertrack.capture.checkpoints.hdf5 import SIGNATURE, Hdf5File
+from filtertrack.capture.checkpoints.keras_archive import open_archive
+from filtertrack.capture.checkpoints.keras_weights import open_shards, read_weights
+from filtertrack.capture.checkpoints.legacy_h5 import is_legacy, read_legacy
 from filtertrack.capture.checkpoints.safetensors_file import SafetensorsFile
-from filtertrack.capture.checkpoints.state_checkpoint import StateCheckpoint, StateFile
+from filtertrack.capture.checkpoints.state_checkpoint import StateCheckpoint
 from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES, ShardedState
 from filtertrack.capture.checkpoints.tensorflow_file import TensorflowFile, tensorflow_prefix
 from filtertrack.capture.checkpoints.torch_file import TorchFile
@@ -18,40 +22,22 @@ FORMATS = (
     ".index.json"
 )
 """The endings of files that can be opened, for messages."""
-_ENDINGS = {
+_TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt")
+_ENDINGS = (
     ".keras",
     ".h5",
     ".hdf5",
+    ".weights.json",
     ".safetensors",
-    ".pt",
-    ".pth",
-    ".bin",
-    ".ckpt",
     ".index",
-}
-_TORCH_ENDINGS = {".pt", ".pth", ".bin", ".ckpt"}
-_PICKLE = b"\x80"
-_ZIP = b"PK\x03\x04"
-_HEAD = 16
-
-
-class _Format(NamedTuple):
-    """A format of files.
-
-    Attributes:
-        recognises: Whether a path, and the first bytes of the file, are of this format.
-        open: Opens the file, with the letters of the kernels' axes or None.
-    """
-
-    recognises: Callable[[Path, bytes], bool]
-    open: Callable[[Path, str | None], Checkpoint]
+    *_TORCH_ENDINGS,
+    *INDEX_SUFFIXES,
+)
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a path looks like that of a checkpoint, by its ending or its files."""
-    name = path.name.lower()
-    by_ending = path.suffix.lower() in _ENDINGS or name.endswith((".weights.json", *INDEX_SUFFIXES))
-    return by_ending or tensorflow_prefix(path) is not None
+    """Whether a path looks like that of a checkpoint, by its ending or the files beside it."""
+    return path.name.lower().endswith(_ENDINGS) or tensorflow_prefix(path) is not None
 
 
 def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:
@@ -69,7 +55,7 @@ def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:
     """
     head = _first_bytes(path)
     for format_ in _FORMATS:
-        if format_.recognises(path, head):
+        if format_.recognises(head, path):
             return format_.open(path, axes)
     if not path.exists():
         raise FiltertrackError(f"no such file: {str(path)!r}")
@@ -77,52 +63,102 @@ def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:
 
 
 def _first_bytes(path: Path) -> bytes:
-    """Return the first bytes of a regular file; empty for anything else."""
+    """Return the bytes that identify the format of a regular file; empty for anything else."""
     if not path.is_file():
         return b""
     with path.open("rb") as file:
         return file.read(_HEAD)
 
 
-def _is_index(path: Path, head: bytes) -> bool:
-    return bool(head) and path.name.endswith(INDEX_SUFFIXES)
+_HEAD = 64
 
 
-def _is_tensorflow(path: Path, head: bytes) -> bool:  # noqa: ARG001
+# Whether a path is of a format.
+
+
+def _is_tensorflow(_: bytes, path: Path) -> bool:
     return tensorflow_prefix(path) is not None
 
 
-def _is_safetensors(path: Path, head: bytes) -> bool:
-    return bool(head) and (path.suffix.lower() == ".safetensors" or head[8:9] == b"{")
+def _is_index(head: bytes, path: Path) -> bool:
+    return bool(head) and path.name.endswith(INDEX_SUFFIXES)
 
 
-def _is_torch(path: Path, head: bytes) -> bool:
-    if head.startswith(_PICKLE):
-        return path.suffix.lower() in _TORCH_ENDINGS
+def _is_keras_archive(head: bytes, path: Path) -> bool:
+    return head.startswith(_ZIP) and path.suffix == ".keras"
+
+
+def _is_hdf5(head: bytes, _: Path) -> bool:
+    return head.startswith(SIGNATURE)
+
+
+def _is_safetensors(head: bytes, path: Path) -> bool:
+    if path.suffix.lower() == ".safetensors":
+        return bool(head)
+    length = int.from_bytes(head[:8], "little")
+    return head[8:9] == b"{" and length <= path.stat().st_size
+
+
+def _is_torch(head: bytes, path: Path) -> bool:
+    by_ending = path.suffix.lower() in _TORCH_ENDINGS
     if not head.startswith(_ZIP):
-        return False
+        return by_ending and head.startswith(_PICKLE)
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return path.suffix.lower() in _TORCH_ENDINGS
+        return by_ending
 
 
-def _open_sharded(path: Path, axes: str | None) -> Checkpoint:
+def _is_keras_index(head: bytes, _: Path) -> bool:
+    return head.lstrip().startswith(b"{")
+
+
+_ZIP = b"PK"
+_PICKLE = b"\x80"
+
+
+# How a file of a format is opened.
+
+
+def _open_tensorflow(path: Path, axes: str | None) -> Checkpoint:
+    return StateCheckpoint(path, TensorflowFile(tensorflow_prefix(path) or path), axes)
+
+
+def _open_sharded_state(path: Path, axes: str | None) -> Checkpoint:
     one = SafetensorsFile if path.name.endswith(INDEX_SUFFIXES[0]) else TorchFile
-    return _open_state(path, ShardedState(path, one), axes)
+    return StateCheckpoint(path, ShardedState(path, one), axes)
 
 
-def _open_state(path: Path, file: StateFile, axes: str | None) -> Checkpoint:
-    return StateCheckpoint(path, file, axes)
+def _open_hdf5(path: Path, _: str | None) -> Checkpoint:
+    """Open a weights file of Keras 3, or a file in the format of Keras 2."""
+    file = Hdf5File(path)
+    try:
+        legacy = is_legacy(file)
+    except FiltertrackError:
+        file.close()
+        raise
+    return read_legacy(path, file) if legacy else read_weights(path, [file], None)
+
+
+class _Format(NamedTuple):
+    """A format of files.
+
+    Attributes:
+        recognises: Whether the first bytes of a file, and its path, are of this format.
+        open: Opens the file, with the letters of the kernels' axes or None.
+    """
+
+    recognises: Callable[[bytes, Path], bool]
+    open: Callable[[Path, str | None], Checkpoint]
 
 
 _FORMATS = (
-    _Format(_is_index, _open_sharded),
-    _Format(
-        _is_tensorflow,
-        lambda p, axes: _open_state(p, TensorflowFile(tensorflow_prefix(p) or p), axes),
-    ),
-    _Format(_is_safetensors, lambda p, axes: _open_state(p, SafetensorsFile(p), axes)),
-    _Format(_is_torch, lambda p, axes: _open_state(p, TorchFile(p), axes)),
+    _Format(_is_tensorflow, _open_tensorflow),
+    _Format(_is_index, _open_sharded_state),
+    _Format(_is_keras_archive, lambda path, _: open_archive(path)),
+    _Format(_is_hdf5, _open_hdf5),
+    _Format(_is_safetensors, lambda path, axes: StateCheckpoint(path, SafetensorsFile(path), axes)),
+    _Format(_is_torch, lambda path, axes: StateCheckpoint(path, TorchFile(path), axes)),
+    _Format(_is_keras_index, lambda path, _: open_shards(path)),
 )

@@ -138,7 +138,7 @@ def candidates_of(
     convention: Convention,
     axes: str | None,
 ) -> tuple[list[KernelCandidate], list[str]]:
-    """Select the arrays that may be kernels: see ``state_kernels.kernels_of``.
+    """Select the arrays that may be kernels: see ``state_kernels.kernels_in_state``.
 
     Returns:
         The kernels, and remarks about arrays that are left out.

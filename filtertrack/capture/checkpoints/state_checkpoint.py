@@ -8,7 +8,7 @@ import numpy as np
 
 from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
 from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS, StateArray
-from filtertrack.capture.checkpoints.state_kernels import StateKernel, kernels_of
+from filtertrack.capture.checkpoints.state_kernels import StateKernel, kernels_in_state
 from filtertrack.snapshot import LayerInfo
 
 
@@ -53,7 +53,7 @@ class StateCheckpoint(Checkpoint):
         super().__init__(path)
         self._file = file
         try:
-            kernels, remarks = kernels_of(
+            kernels, remarks = kernels_in_state(
                 file.arrays, CONVENTIONS[file.convention], axes=axes, in_order=file.in_order
             )
         except BaseException:

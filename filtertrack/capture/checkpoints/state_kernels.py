@@ -36,7 +36,7 @@ class StateKernel:
     bias: str | None
 
 
-def kernels_of(
+def kernels_in_state(
     arrays: Mapping[str, StateArray],
     convention: Convention,
     *,
@@ -67,7 +67,7 @@ def kernels_of(
     Example:
         >>> from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS
         >>> state = {"conv1.weight": StateArray((64, 3, 7, 7), "float32")}
-        >>> kernels, _ = kernels_of(state, CONVENTIONS["torch"])
+        >>> kernels, _ = kernels_in_state(state, CONVENTIONS["torch"])
         >>> kernels[0].info.name, kernels[0].info.shape
         ('conv1', (64, 7, 7, 3))
     """

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS, StateArray
-from filtertrack.capture.checkpoints.state_kernels import kernels_of
+from filtertrack.capture.checkpoints.state_kernels import kernels_in_state
 
 
 def found(shapes, **options):
     """Return the kernels of arrays of some shapes by name, and the remarks."""
     arrays = {name: StateArray(shape, "float32") for name, shape in shapes.items()}
-    kernels, remarks = kernels_of(arrays, CONVENTIONS["torch"], **options)
+    kernels, remarks = kernels_in_state(arrays, CONVENTIONS["torch"], **options)
     return {kernel.info.name: kernel.info for kernel in kernels}, remarks
 
 
@@ -128,7 +128,7 @@ def test_any_names_and_shapes_give_consistent_descriptions(shapes, axes):
     arrays = {name: StateArray(shape, "float32") for name, shape in shapes.items()}
     for convention in CONVENTIONS.values():
         try:
-            kernels, _ = kernels_of(arrays, convention, axes=axes)
+            kernels, _ = kernels_in_state(arrays, convention, axes=axes)
         except FiltertrackError as error:
             assert "axes" in str(error)  # noqa: PT017 - an error is allowed, not expected
             continue
