@@ -3,10 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from filtertrack.snapshot import name_parts
 
 
+@lru_cache(maxsize=4096)
 def snake_case(class_name: str) -> str:
     """Return Keras's name of the first layer of a class, as keras.src.utils.naming makes it.
 

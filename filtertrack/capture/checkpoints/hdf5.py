@@ -6,9 +6,11 @@ itself: a file that is damaged on purpose may crash or hang it, and then this pr
 """
 
 import io
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +34,16 @@ _MOST_TEXTS = 4096
 _MOST_TEXT = 1 << 24
 """Maximum number of bytes of an attribute of fixed size, and of characters of a text."""
 _SMALL = 1 << 24
+_MOST_STRUCTURE = 1 << 16
+"""Larger reads are values of arrays: HDF5 reads the first 4096 bytes of a heap alone."""
+_HEAP = b"GCOL\1"
+"""The signature of a heap of texts, with its version."""
+_HEAP_HEADER, _ENTRY = 16, struct.Struct("<HHLQ")
+"""Bytes before the first entry of a heap, and an entry's number, references, and size."""
 _MOST_EXPANSION = 100
 """A compressed array larger than 16 MiB may have this many times its bytes in the file."""
+_MOST_TEXT_MEMORY = 1 << 28
+"""Maximum number of bytes of the texts of an attribute, if all are as long as the longest one."""
 _BFLOAT16 = np.dtype("V2")
 """How h5py stores bfloat16: two bytes without a meaning."""
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -77,33 +87,141 @@ def import_h5py() -> ModuleType:
     return module
 
 
+class FilePart(io.RawIOBase):
+    """A part of a file as a file of its own, to read with h5py.
+
+    HDF5 reads texts of variable length from heaps. These are checked as they are read: HDF5 1.14
+    reads a heap with an entry of no size for ever, and a list of texts may name a long one many
+    times. A heap that must not be read is replaced by zeros, which HDF5 reports as damage.
+
+    Args:
+        path: The file.
+        start: Position of the part in bytes.
+        size: Size of the part in bytes; None for the rest of the file.
+
+    Attributes:
+        size: Size of the part in bytes.
+        texts: The number of texts that are about to be read.
+    """
+
+    def __init__(self, path: Path, start: int = 0, size: int | None = None) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._start, self._at = start, 0
+        self.size = self._file.seek(0, io.SEEK_END) - start if size is None else size
+        self.texts = 1
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it has positions."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer, up to the end of the part."""
+        at = self._at
+        view = memoryview(buffer).cast("B")
+        done = self._read_at(at, view)
+        self._at += done
+        if done <= _MOST_STRUCTURE:
+            data = view[:done].tobytes()
+            found = data.find(_HEAP)
+            while found >= 0:
+                if not self._is_allowed(at + found):
+                    view[found:done] = bytes(done - found)
+                    break
+                found = data.find(_HEAP, found + 1)
+        return done
+
+    def _read_at(self, at: int, view: memoryview) -> int:
+        view = view[: max(0, self.size - at)]
+        self._file.seek(self._start + at)
+        done = 0
+        while done < len(view) and (count := self._file.readinto(view[done:])):
+            done += count
+        return done
+
+    def _is_allowed(self, at: int) -> bool:
+        """Whether the heap at a position can be read, in bounded time and memory."""
+        head = bytearray(_HEAP_HEADER)
+        self._read_at(at, memoryview(head))
+        size = int.from_bytes(head[8:], "little")
+        if size > min(_MOST_TEXT_MEMORY, self.size - at):
+            return False
+        heap = bytearray(size)
+        self._read_at(at, memoryview(heap))
+        largest = _largest_entry(heap)
+        return largest is not None and largest * self.texts <= _MOST_TEXT_MEMORY
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def _largest_entry(heap: bytearray) -> int | None:
+    """Return the size of the largest text in a heap; None if sizes do not fit.
+
+    Source: the HDF5 file format specification, III.E, with lengths of 8 bytes.
+    """
+    at, largest = _HEAP_HEADER, 0
+    while at + _ENTRY.size <= len(heap):
+        number, _, _, size = _ENTRY.unpack_from(heap, at)
+        taken = _ENTRY.size + (size + 7) // 8 * 8 if number else size
+        if not taken or at + taken > len(heap):
+            return None
+        largest = max(largest, size if number else 0)
+        at += taken
+    return largest
+
+
 class Hdf5File:
     """An open HDF5 file.
 
     Args:
-        path: The file, for messages and to open.
-        stream: The content, if it is a part of the file.
-        size: Size of the content in bytes; None for the whole file.
+        path: The file, for messages.
+        content: The file, or a part of it; it is closed with this object, and on an error.
 
     Raises:
         FiltertrackError: If it cannot be opened.
 
     Attributes:
         path: The file.
-        size: Size of the content in bytes.
+        content: The file, or the part of it.
     """
 
-    def __init__(
-        self, path: Path, stream: io.RawIOBase | None = None, size: int | None = None
-    ) -> None:
+    def __init__(self, path: Path, content: FilePart | None = None) -> None:
         self.path = path
         self.h5 = import_h5py()
         self._opened = 0
         with damage_named(path):
-            self.size = path.stat().st_size if size is None else size
-            # Without a lock: a training may be writing other files in the folder, and some network
-            # file systems have no locks.
-            self._file = self.h5.File(path if stream is None else stream, "r", locking=False)
+            self.content = FilePart(path) if content is None else content
+            try:
+                self._check_start()
+                self._file = self.h5.File(self.content, "r")
+            except BaseException:
+                self.content.close()
+                raise
+
+    def _check_start(self) -> None:
+        """Refuse a file that is no HDF5 file, or in which sizes do not have 8 bytes."""
+        start = bytearray(16)
+        self.content.seek(0)
+        self.content.readinto(start)
+        at = 13 if start[8] < 2 else 9  # the version
+        if start[:8] != SIGNATURE or start[at : at + 2] != b"\x08\x08":
+            raise refused(self.path, "its weights are no HDF5 file, or are damaged")
 
     def root(self) -> "Hdf5Group":
         """Return the file's root group."""
@@ -119,6 +237,7 @@ class Hdf5File:
         """Close the file."""
         with damage_named(self.path):
             self._file.close()
+            self.content.close()
 
 
 class Hdf5Group:
@@ -151,6 +270,14 @@ class Hdf5Group:
                     raise refused(file.path, f"{self.path!r} has more than {_MOST_NAMES} members")
                 found.update(dict.fromkeys(name.decode() for name in group))
         return list(found)
+
+    def count(self) -> int:
+        """Return the number of groups and arrays in the group, in all files."""
+        total = 0
+        for file, group in self.parts:
+            with damage_named(file.path):
+                total += int(group.get_num_objs())
+        return total
 
     def group(self, path: str) -> "Hdf5Group | None":
         """Return a group below this one; None if there is none.
@@ -252,20 +379,22 @@ class Hdf5Array:
 
 def _member(file: Hdf5File, group: Any, path: str) -> Any:
     """Open a member of a group, without following links; None if there is none."""
-    *parents, last = path.split("/")
-    for name in (*parents, last):
-        if name in ("", "."):
-            continue
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    for name in names:
         key = name.encode()
-        if not group.links.exists(key):
+        if not _is_group(file, group) or not group.links.exists(key):
             return None
         if group.links.get_info(key).type != file.h5.h5l.TYPE_HARD:
             raise refused(file.path, f"{path!r} is a link, which could lead to other files")
         file.count_opened()
         group = file.h5.h5o.open(group, key)
-        if name is not last and not _is_group(file, group):
-            return None
-    return group
+    return group if names else None
+
+
+@lru_cache(maxsize=64)
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type, which numpy makes anew at each access."""
+    return str(dtype.name)
 
 
 def _is_group(file: Hdf5File, found: Any) -> bool:
@@ -291,10 +420,11 @@ def _checked(file: Hdf5File, path: str, dataset: Any) -> Hdf5Array:
         raise refused(file.path, f"{path!r} has no shape")
     shape = tuple(map(int, space.get_simple_extent_dims()))
     stored = _BFLOAT16 if narrow else kind.dtype.newbyteorder("=")
-    if not narrow and stored.name not in PLAIN_TYPES:
-        raise refused(file.path, f"{path!r} holds numbers of the type {stored.name}")
+    name = _name_of(stored)
+    if not narrow and name not in PLAIN_TYPES:
+        raise refused(file.path, f"{path!r} holds numbers of the type {name}")
     _check_size(file, path, dataset, plist, prod(shape) * kind.get_size())
-    dtype = "bfloat16" if narrow or marked == ["bfloat16"] else stored.name
+    dtype = "bfloat16" if narrow or marked == ["bfloat16"] else name
     return Hdf5Array(file, path, shape, dtype, stored, dataset)
 
 
@@ -303,7 +433,7 @@ def _check_size(file: Hdf5File, path: str, dataset: Any, plist: Any, declared: i
     inside = dataset.get_storage_size()
     chunked = plist.get_layout() == file.h5.h5d.CHUNKED
     most = max(_SMALL, _MOST_EXPANSION * inside) if chunked else inside
-    if inside > file.size or declared > most:
+    if inside > file.content.size or declared > most:
         raise refused(
             file.path,
             f"{path!r} claims {size_text(declared)} and the file holds {size_text(inside)} of it",
@@ -334,6 +464,7 @@ def _texts_of(file: Hdf5File, owner: Any, name: str, *, single: bool) -> list[st
         return None
     if count > _MOST_TEXTS or attribute.get_storage_size() > _MOST_TEXT:
         raise refused(file.path, f"its attribute {name!r} has more than {_MOST_TEXTS} texts")
+    file.content.texts = count
     values = np.empty(attribute.shape, attribute.dtype)
     attribute.read(values)
     texts = [value.decode() if isinstance(value, bytes) else str(value) for value in values.flat]

@@ -7,10 +7,9 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
-from filtertrack.capture.checkpoints.hdf5 import Hdf5File
+from filtertrack.capture.checkpoints.hdf5 import FilePart, Hdf5File
 from filtertrack.capture.checkpoints.keras_config import LONGEST_CONFIG, parse_config
 from filtertrack.capture.checkpoints.keras_weights import read_weights
 from filtertrack.errors import FiltertrackError, size_text
@@ -50,12 +49,7 @@ def open_archive(path: Path) -> Checkpoint:
         model = parse_config(text)
     except FiltertrackError as error:
         raise refused(path, error) from error
-    stream = _Window(path, start, weights.file_size)
-    try:
-        file = Hdf5File(path, stream, weights.file_size)
-    except FiltertrackError:
-        stream.close()
-        raise
+    file = Hdf5File(path, FilePart(path, start, weights.file_size))
     return read_weights(path, [file], model)
 
 
@@ -108,42 +102,3 @@ def _content(path: Path, entry: zipfile.ZipInfo) -> int:
     if entry.file_size != entry.compress_size or start + entry.file_size > size:
         raise refused(path, f"its {entry.filename} claims {size_text(entry.file_size)}")
     return start
-
-
-class _Window(io.RawIOBase):
-    """A part of a file as a file of its own, to read."""
-
-    def __init__(self, path: Path, start: int, size: int) -> None:
-        self._file = path.open("rb", buffering=0)
-        self._start, self._size, self._at = start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer, up to the end of the part."""
-        view = memoryview(buffer).cast("B")[: max(0, self._size - self._at)]
-        self._file.seek(self._start + self._at)
-        done = 0
-        while done < len(view) and (count := self._file.readinto(view[done:])):
-            done += count
-        self._at += done
-        return done
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()

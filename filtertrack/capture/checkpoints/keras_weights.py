@@ -17,6 +17,7 @@ from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
 from filtertrack.capture.checkpoints.hdf5 import Hdf5Array, Hdf5File, Hdf5Group
 from filtertrack.capture.checkpoints.keras_config import ConfigLayer, kernels_of
 from filtertrack.capture.checkpoints.stored_layers import (
+    KERNEL_AXES,
     KerasFile,
     StoredKernels,
     StoredLayer,
@@ -29,6 +30,32 @@ from filtertrack.snapshot import name_parts
 _GRAPHS = ("layers", "_layer_checkpoint_dependencies")
 """The groups that hold the layers of a functional or sequential model; the second in Keras 2.13."""
 _NOT_LAYERS = {"vars", "optimizer", "_functional", "_metrics", "metrics", "_compile_metrics"}
+_LEAVES = {
+    "activation",
+    "add",
+    "average",
+    "average_pooling2d",
+    "batch_normalization",
+    "concatenate",
+    "dense",
+    "dropout",
+    "flatten",
+    "global_average_pooling2d",
+    "global_max_pooling2d",
+    "input_layer",
+    "layer_normalization",
+    "leaky_re_lu",
+    "max_pooling2d",
+    "multiply",
+    "normalization",
+    "re_lu",
+    "rescaling",
+    "reshape",
+    "softmax",
+    "up_sampling2d",
+    "zero_padding2d",
+}
+"""Keras's usual layers that neither convolve nor hold others: their groups are not opened."""
 _MOST_DEPTH = 64
 _MOST_MAP = 1 << 24
 """Maximum number of bytes of the list of shards."""
@@ -99,6 +126,7 @@ def read_weights(path: Path, files: Sequence[Hdf5File], config: ConfigLayer | No
         reader = _Reader()
         root = reader.layer(Hdf5Group.union([file.root() for file in files]), config)
         kernels = StoredKernels(root)
+        kernels.check(path)
         told = {_WITHOUT_NAMES: reader.nameless, _SUBCLASSED: reader.by_attribute}
         remarks = [text for text, applies in told.items() if applies and kernels.infos]
         return KerasFile(path, files, kernels, remarks)
@@ -141,12 +169,12 @@ class _Reader:
         if depth > _MOST_DEPTH:
             raise FiltertrackError(f"its groups have more than {_MOST_DEPTH} levels")
         if config is None:
-            found = StoredLayer("", name_parts(key)[0], held)
+            found = StoredLayer(key, name_parts(key)[0], held)
         else:
             found = StoredLayer(config.name, snake_case(config.class_name), held, config)
         if group is None:
             return found
-        convolves = bool(kernels_of(found.config))
+        convolves = bool(kernels_of(found.config)) or (bool(key) and is_convolution(found.stem))
         if convolves or not found.config.of_keras:
             convolves |= self._add_variables(found, group, key)
         if not convolves:
@@ -162,7 +190,7 @@ class _Reader:
             Whether they are those of the cell of a ConvLSTM.
         """
         own = group.group("vars")
-        if not layer.name:
+        if not layer.config.name:
             stored = own.text("name") if own else None
             self.nameless |= own is not None and stored is None and bool(key)
             layer.name = stored or key or (layer.held or "").rpartition("/")[2]
@@ -223,13 +251,12 @@ class _Reader:
         if depth > _MOST_DEPTH:
             raise FiltertrackError(f"its groups have more than {_MOST_DEPTH} levels")
         for key in sorted(inside, key=_natural):
-            each = group.group(key)
+            known = name_parts(key)[0] in _LEAVES
+            each = None if known else group.group(key)
             held = None if name in _GRAPHS else f"{name}/{key}"
-            if each is None:
-                continue
-            if {"vars", *_GRAPHS}.isdisjoint(each.names()) and held:
+            if held and each and {"vars", *_GRAPHS}.isdisjoint(each.names()):
                 yield from self._attribute(each, held, depth + 1)
-            else:
+            elif each or known:
                 yield self.layer(each, None, key=key, held=held, depth=depth)
 
 
@@ -252,12 +279,16 @@ def _guessed_stem(layer: StoredLayer) -> str:
 
 
 def _numbered(group: Hdf5Group) -> Iterator[tuple[str, Hdf5Array]]:
-    """Yield the first variables of a layer, at most as many as a convolution has."""
-    for number in map(str, range(_MOST_VARIABLES)):
-        array = group.array(number)
-        if array is None or array.shape == ():  # the step of an optimizer
+    """Yield the first variables of a layer, at most as many as a convolution has.
+
+    The first variable of a convolution is a kernel. That of an optimizer is its step, and others
+    have the shapes of kernels.
+    """
+    for number in range(min(_MOST_VARIABLES, group.count())):
+        array = group.array(str(number))
+        if array is None or (number == 0 and len(array.shape) not in KERNEL_AXES):
             return
-        yield number, array
+        yield str(number), array
 
 
 def _keys(layers: Sequence[ConfigLayer]) -> list[str]:

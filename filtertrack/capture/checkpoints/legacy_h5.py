@@ -68,7 +68,9 @@ def read_legacy(path: Path, file: Hdf5File) -> Checkpoint:
         else:
             names = weights.texts(_LAYERS) or []
             model.children = [_named(weights, name) for name in names]
-        return KerasFile(path, [file], StoredKernels(model))
+        kernels = StoredKernels(model)
+        kernels.check(path)
+        return KerasFile(path, [file], kernels)
     except FiltertrackError as error:
         file.close()
         raise error if str(path) in str(error) else refused(path, error) from error

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from filtertrack.capture.checkpoints.checkpoint import Checkpoint
+from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
 from filtertrack.capture.checkpoints.hdf5 import Hdf5File
 from filtertrack.capture.checkpoints.keras_config import (
     ConfigLayer,
@@ -22,7 +22,8 @@ from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, name_parts, safe_names
 from filtertrack.storage.memory_limit import check_memory
 
-_KERNEL_AXES = (3, 4, 5)
+KERNEL_AXES = (3, 4, 5)
+"""The numbers of axes that a kernel may have."""
 _CLASS_OF_STEM = {snake_case(name): name for name in KERNELS_OF_CLASS}
 _NO_CONVOLUTIONS = {
     *("query", "key", "value", "attention_output", "einsum_dense"),
@@ -109,7 +110,7 @@ def class_of(stem: str, variables: Mapping[str, StoredArray]) -> str:
         return _CLASS_OF_STEM[stem]
     named = next((name for name in _CLASS_OF_KERNEL if name in variables), None)
     kernel = variables.get(named or "kernel", variables.get("0"))
-    if kernel is None or len(kernel.shape) not in _KERNEL_AXES or stem in _NO_CONVOLUTIONS:
+    if kernel is None or len(kernel.shape) not in KERNEL_AXES or stem in _NO_CONVOLUTIONS:
         return ""
     rank = len(kernel.shape) - 2
     if named:
@@ -228,6 +229,15 @@ class StoredKernels:
                 self.arrays[info.bias] = kernel.bias
         self.remarks = list(self._sentences())
 
+    def check(self, path: Path) -> None:
+        """Refuse a file without kernels.
+
+        Raises:
+            FiltertrackError: If there is none.
+        """
+        if not self.infos:
+            raise refused(path, "; ".join(["it holds no convolution", *self.remarks]))
+
     def _owners(self, root: StoredLayer) -> Iterator[Iterator[_Kernel]]:
         for path, keras_path, layer in _walk(root, "", ""):
             yield self._kernels(path or layer.name, keras_path or layer.name, layer)
@@ -289,7 +299,7 @@ def _matched(
         bias = None
     for name, attribute in zip(names, attributes, strict=True):
         kernel = found.get(name)
-        if kernel is None or len(kernel.shape) not in _KERNEL_AXES:
+        if kernel is None or len(kernel.shape) not in KERNEL_AXES:
             return
         a, b = (found.get(f"lora_{name}_{each}") for each in "ab")
         if a is not None and b is not None:
@@ -304,8 +314,7 @@ def _may_convolve(layer: StoredLayer) -> bool:
         not layer.config.of_keras
         and (layer.stem or name_parts(layer.name)[0]) not in _NO_CONVOLUTIONS
         and bool(shapes)
-        and shapes[0] != ()  # the count of an optimizer, whose state has the shapes of kernels
-        and any(len(shape) in _KERNEL_AXES for shape in shapes)
+        and any(len(shape) in KERNEL_AXES for shape in shapes)
     )
 
 
