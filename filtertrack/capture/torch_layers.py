@@ -143,7 +143,7 @@ class TorchLayers(TrainingSource):
         if grouped:
             yield (
                 f"not tracked: {listed(grouped)}: the filters of a transposed convolution in "
-                f"several groups are no slices of its weight along one axis."
+                f"several groups are not slices of its weight along one axis."
             )
         others = [path for path, each in convolutions if path not in kept and path not in grouped]
         known = {path for path, _ in convolutions}
@@ -153,13 +153,13 @@ class TorchLayers(TrainingSource):
         if others:
             yield (
                 f"not tracked: {listed(others)}: no convolution of torch.nn with plain numbers "
-                f"(it may be quantized, or of a class of its own); ArrayTracker stores any array."
+                f"(such as a quantized one, or a class of your own); ArrayTracker stores any array."
             )
         own = [each.path for each in candidates if _has_own_forward(each.layer)]
         if own:
             yield (
                 f"{listed(own)}: a class of its own computes the output; its weight is stored, "
-                f"which may not be the array that it convolves with."
+                f"and it may convolve with another array."
             )
 
     def _sources_of(self, candidates: Sequence[Candidate]) -> list[_TorchSource]:

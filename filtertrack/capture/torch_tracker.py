@@ -30,8 +30,8 @@ class TorchTracker:
     Making one stores step 0, the untrained module. Call ``step`` after each ``optimizer.step()``,
     and ``end_epoch`` after each epoch if there are epochs. The training thread only copies
     weights; no mode, gradient or random state changes. No fault of the tracker stops training,
-    unless ``strict`` is set. If the weights are others than those of the last snapshot when the
-    tracker is closed, they are stored as well.
+    unless ``strict`` is set. If the weights differ from those of the last snapshot when the tracker
+    is closed, they are stored as well.
 
     Under ``torch.distributed`` each process makes a tracker, with the same calls; rank 0 writes,
     the others do nothing. Weights that are sharded over processes (FSDP) are refused.
@@ -92,10 +92,8 @@ class TorchTracker:
         self._schedule = make_schedule(schedule)
         go_on = "give initial_step or initial_epoch"
         folders = FolderChoice(self.log_dir, existing, keep, strict, go_on)
-        steps, epochs = (
-            _finished(initial_step, "initial_step"),
-            _finished(initial_epoch, "initial_epoch"),
-        )
+        steps = _finished(initial_step, "initial_step")
+        epochs = _finished(initial_epoch, "initial_epoch")
         if steps and not epochs and not self._schedule.counts_batches:
             raise FiltertrackError(
                 "schedule='epoch' counts epochs, and initial_step counts batches: give "
@@ -105,7 +103,7 @@ class TorchTracker:
             raise FiltertrackError(
                 "TorchTracker: the module is a model of Keras; give FilterTracker to its fit"
             )
-        source = TorchLayers(module, layers)  # in every process: all refuse what one refuses
+        source = TorchLayers(module, layers)  # in each process, so that all raise the same error
         self._faults = FaultReports(strict=strict)
         self._progress = TrainingProgress(by_batch=self._schedule.counts_batches, has_epochs=False)
         self._metrics: Mapping[str, Any] = {}

@@ -40,13 +40,14 @@ def test_the_loop_in_plain_pytorch(data, tmp_path, monkeypatch):
         "module": module,
         "loader": torch.utils.data.DataLoader(data, 8),
         "epochs": 2,
+        "validate": lambda module: 0.5,
         "loss_of": torch.nn.functional.mse_loss,
         "optimizer": torch.optim.SGD(module.parameters(), 0.1),
     }
     exec(code_of("A loop in plain PyTorch"), names)  # noqa: S102 - the page's own code
     run = Run("runs/exp1")
     assert run.steps == LOG_STEPS
-    assert run.moment(4).metrics.keys() == {"loss", "epoch_loss"}
+    assert run.moment(4).metrics.keys() == {"loss", "val_loss"}
     np.testing.assert_array_equal(
         run.snapshot(8).arrays["0/weight"], module[0].weight.detach().numpy()
     )
