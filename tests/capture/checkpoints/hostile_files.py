@@ -22,7 +22,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-sys.modules.setdefault("tensorflow", None)  # it takes more address space than is allowed here
+if __name__ == "__main__":  # not where pytest looks for doctests
+    # It takes more address space than is allowed here.
+    sys.modules.setdefault("tensorflow", None)
 from filtertrack import FiltertrackError  # noqa: E402 - after the line above
 from filtertrack.capture.checkpoints.file_formats import open_checkpoint  # noqa: E402
 
