@@ -25,7 +25,7 @@ import numpy as np
 if __name__ == "__main__":  # not where pytest looks for doctests
     # It takes more address space than is allowed here.
     sys.modules.setdefault("tensorflow", None)
-from filtertrack import (  # noqa: E402 - after the line above
+from filtertrack import (
     FiltertrackError,
     Moment,
     Run,

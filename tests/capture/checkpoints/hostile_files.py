@@ -25,8 +25,8 @@ import numpy as np
 if __name__ == "__main__":  # not where pytest looks for doctests
     # It takes more address space than is allowed here.
     sys.modules.setdefault("tensorflow", None)
-from filtertrack import FiltertrackError  # noqa: E402 - after the line above
-from filtertrack.capture.checkpoints.file_formats import open_checkpoint  # noqa: E402
+from filtertrack import FiltertrackError
+from filtertrack.capture.checkpoints.file_formats import open_checkpoint
 
 MEMORY = 2 << 30
 KERNEL = np.arange(3 * 3 * 2 * 4, dtype=np.float32).reshape(3, 3, 2, 4)
