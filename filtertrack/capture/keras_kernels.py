@@ -52,6 +52,28 @@ KERNELS_OF_CLASS: Mapping[str, tuple[KernelAttribute, ...]] = MappingProxyType(
 """Name of a class in ``keras.layers`` to its kernels, in the order of its variables."""
 
 
+def activation_of(attribute: str, bias: str | None, activation: str) -> str:
+    """Return the activation function that a layer applies to the outputs of one of its kernels.
+
+    A separable layer applies its own after the last one only. What a recurrent layer does with
+    those of its kernels has no name.
+
+    Args:
+        attribute: The attribute that holds the kernel.
+        bias: The attribute of the bias that is added to its outputs; None for a kernel before the
+            last one.
+        activation: The layer's activation function; empty if it is not known.
+
+    Example:
+        >>> depthwise, pointwise = KERNELS_OF_CLASS["SeparableConv2D"]
+        >>> [activation_of(each.attribute, each.bias, "relu") for each in (depthwise, pointwise)]
+        ['linear', 'relu']
+    """
+    if attribute.startswith("cell.") or not activation:
+        return ""
+    return "linear" if bias is None else activation
+
+
 def axes_letters(order: AxisOrder, axes: int) -> str:
     """Return the letters of a convolution's kernel in Keras: see ``kernel_axes.canonical_axes``.
 

@@ -59,7 +59,9 @@ def _layers_before(model: Any, layer: Any, parents: Mapping[int, Any]) -> Iterat
     Raises:
         LookupError: If the graph does not lead from the layer to the model's input.
     """
-    tensor = layer.input  # fails for a layer that is called in several places
+    tensor = layer.input
+    if _calls(layer, parents.get(id(layer), model)) != 1:
+        raise LookupError("the layer is called in several places")
     while True:
         operation = tensor._keras_history.operation  # noqa: SLF001 - Keras has no public name
         holder = parents.get(id(layer), model)
@@ -76,6 +78,13 @@ def _layers_before(model: Any, layer: Any, parents: Mapping[int, Any]) -> Iterat
                 raise LookupError("the model has several inputs")
             return
         layer, tensor = holder, _input_in(holder, parents.get(id(holder), model))
+
+
+def _calls(layer: Any, holder: Any) -> int:
+    """Return how often a layer is called in the graph of the model that holds it."""
+    graph = getattr(holder, "_functional", holder)  # that of a sequential model
+    nodes = {id(node) for nodes in graph._nodes_by_depth.values() for node in nodes}  # noqa: SLF001
+    return sum(id(node) in nodes for node in layer._inbound_nodes)  # noqa: SLF001
 
 
 def _input_in(inner: Any, outer: Any) -> Any:

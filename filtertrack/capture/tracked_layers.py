@@ -10,7 +10,7 @@ import numpy as np
 
 from filtertrack.capture.dense_images import DenseImages, check_inputs
 from filtertrack.capture.initial_weights import InitialWeights
-from filtertrack.capture.keras_kernels import axes_letters, per_axis
+from filtertrack.capture.keras_kernels import activation_of, axes_letters, per_axis
 from filtertrack.capture.kernel_axes import CanonicalAxes, canonical_axes
 from filtertrack.capture.layer_inputs import preprocessing_of
 from filtertrack.capture.layer_kernels import (
@@ -418,7 +418,9 @@ def _source(
         data_format=getattr(owner.image or convolution, "data_format", None) or "channels_last",
         padding=_padding_of(convolution),
         groups=int(getattr(convolution, "groups", 1)),
-        activation=_name_of(getattr(convolution, "activation", None)),
+        activation=activation_of(
+            kernel.attribute, kernel.bias, _name_of(getattr(convolution, "activation", None))
+        ),
         trainable=bool(layer.trainable),
         image=owner.image[:3] if owner.image else (),
         preprocessing=preprocessing,

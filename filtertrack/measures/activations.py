@@ -61,6 +61,12 @@ def _softmax(x: np.ndarray) -> np.ndarray:
     return shares
 
 
+def _log_softmax(x: np.ndarray) -> np.ndarray:
+    below = x - x.max(axis=-1, keepdims=True)
+    logarithms: np.ndarray = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+    return logarithms
+
+
 def _hard_sigmoid(x: np.ndarray) -> np.ndarray:
     return np.clip(x / 6 + 0.5, 0, 1)
 
@@ -90,6 +96,7 @@ ACTIVATIONS: Mapping[str, Function] = MappingProxyType(
         "softsign": lambda x: x / (1 + np.abs(x)),
         "exponential": np.exp,
         "softmax": _softmax,
+        "log_softmax": _log_softmax,
     }
 )
 """The activation functions that are known, by name."""

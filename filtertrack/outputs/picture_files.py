@@ -1,7 +1,7 @@
 """Read picture files as a model takes them: with its channels, values and a fitting size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +50,23 @@ def read_pictures(
         raise FiltertrackError(f"side: expected a whole number from 1 on, got {side}")
     low, high = _values_of(info) if values is None else values
     pictures = []
-    for file in files:
+    for file in _expanded(files):
         picture = _shrunk(_read(Path(file)), side).convert("L" if channels == 1 else "RGB")
         pixels = np.asarray(picture, np.float32).reshape(picture.height, picture.width, channels)
         pictures.append(low + pixels / 255 * (high - low))
     return pictures
+
+
+def _expanded(files: Sequence[str | Path]) -> Iterator[Path]:
+    """Yield the files, those that match a pattern in the order of their names."""
+    for file in files:
+        path = Path(file)
+        matching = [] if path.exists() else sorted(path.parent.glob(path.name))
+        if path.is_dir():
+            raise FiltertrackError(
+                f"{str(file)!r} is a folder; give its pictures, such as {str(path / '*.png')!r}"
+            )
+        yield from matching or [path]
 
 
 def _values_of(info: LayerInfo) -> tuple[float, float]:
@@ -72,7 +84,8 @@ def _read(file: Path) -> Image.Image:
     try:
         pixels = np.asarray(iio.imread(file, index=0))
     except Exception as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        known = isinstance(error, OSError) and error.strerror
+        reason = known or "it is no picture in a format that imageio reads, or damaged"
         raise FiltertrackError(f"cannot read the picture {str(file)!r}: {reason}") from error
     if pixels.ndim not in {2, 3} or not 0 < math.prod(pixels.shape[:2]) <= _MOST_PIXELS:
         raise FiltertrackError(

@@ -1,5 +1,6 @@
 """Cells of an animation that shows what filters answer to: the picture, and their responses."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -41,8 +42,10 @@ class ResponseCells(LayerCells):
 
     @property
     def name(self) -> str:
-        """What is drawn, with the largest response over the run."""
-        return f"responses, up to {number_text(self.largest)}"
+        """What is drawn, and the largest response where all maps have one scale."""
+        if self.look.scale == "layer":
+            return f"responses, up to {number_text(self.largest)}"
+        return "responses, each on its own scale"
 
     def _kernels(self, number: int) -> np.ndarray:
         """Return the responses of the filters at a snapshot: ``(filters, height, width, 1)``."""
@@ -92,6 +95,15 @@ def check_images(
     Raises:
         FiltertrackError: If they are no images, or too many, or there are several layers or runs.
     """
+    if isinstance(images, str | os.PathLike):
+        raise FiltertrackError(
+            f"responses: expected arrays, got the text {str(images)!r:.100}; "
+            f"`filtertrack responses --images` reads files"
+        )
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        raise FiltertrackError(
+            f"responses: expected several images, got one of shape {images.shape}; give [image]"
+        )
     pictures = [np.asarray(image) for image in images]
     if not 0 < len(pictures) <= _MOST_IMAGES or not all(map(_is_image, pictures)):
         shapes = ", ".join(str(picture.shape) for picture in pictures[:3]) or "none"

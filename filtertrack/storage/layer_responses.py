@@ -1,6 +1,7 @@
 """Responses of a stored layer to images: from its kernel, its bias and its description."""
 
 import math
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,8 +34,9 @@ def responses(
     """
     if info.preprocessing is None:
         raise FiltertrackError(
-            f"layer {info.name}: its input is not the model's input or a known preprocessing of "
-            f"it, so its responses do not follow from its kernel; choose the first convolution"
+            f"layer {info.name}: the run does not say how its input follows from the model's "
+            f"input (it lies behind other layers, or the model's graph or file does not tell), so "
+            f"its responses do not follow from its kernel"
         )
     axes = len(info.kernel_shape) - 2
     pixels = _channels_last(info, images, axes).astype(np.float32, copy=False)
@@ -57,13 +59,18 @@ def activated(info: LayerInfo, outputs: np.ndarray) -> np.ndarray:
     """
     if info.activation not in ACTIVATIONS:
         raise FiltertrackError(
-            f"layer {info.name}: its activation {info.activation or 'function'!r} is not known "
-            f"here; known are {listed(list(ACTIVATIONS), most=30)}"
+            f"layer {info.name}: its activation {info.activation or 'function'!r} is not one of "
+            f"the functions of Keras without parameters: {listed(list(ACTIVATIONS), most=30)}"
         )
     return activate(outputs, info.activation)
 
 
 def _channels_last(info: LayerInfo, images: np.ndarray, axes: int) -> np.ndarray:
+    if isinstance(images, str | os.PathLike):
+        raise FiltertrackError(
+            f"images: expected an array, got the text {str(images)!r:.100}; `filtertrack responses "
+            f"--images` reads files"
+        )
     images = np.asarray(images)
     first = info.data_format == "channels_first"
     if images.ndim != axes + 2 or images.dtype.kind not in "buif":

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, listed
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.layer_responses import activated, responses
 from filtertrack.storage.local_files import damaged_file, is_temporary
@@ -312,6 +312,12 @@ class Run:
             (4, 64, 64, 48)
         """
         info = self.layer(layer)
+        known = [each.name for each in self.layers.values() if each.preprocessing is not None]
+        if info.preprocessing is None and known:
+            raise FiltertrackError(
+                f"layer {layer}: its input is the output of other layers; responses follow from "
+                f"the kernel alone for {listed(known)}"
+            )
         arrays = self._read(step, weights_of([info]))
         kernels = info.canonical(arrays[info.kernel])
         outputs = responses(info, kernels, arrays[info.bias] if info.bias else None, images)

@@ -113,7 +113,7 @@ def test_a_function_of_the_users_own_is_named_in_the_error():
     layer = layers.Conv2D(2, 3, activation=lambda x: x * 2)
     run = run_of(keras.Sequential([keras.Input((8, 8, 1)), layer]))
     assert run.responses("conv2d", 0, noise(1, 8, 8, 1)).shape == (1, 6, 6, 2)
-    with pytest.raises(FiltertrackError, match="activation '<lambda>' is not known"):
+    with pytest.raises(FiltertrackError, match="activation '<lambda>' is not one of"):
         run.responses("conv2d", 0, noise(1, 8, 8, 1), activation=True)
 
 
@@ -168,26 +168,48 @@ def _deep():
     ],
 )
 def test_a_layer_behind_others_is_refused(made):
-    with pytest.raises(FiltertrackError, match="asked: its input is not the model's input"):
+    with pytest.raises(
+        FiltertrackError, match=r"asked: (its input is the output of|the run does not say)"
+    ):
         run_of(made()).responses("asked", 0, noise(1, 8, 8, 3))
 
 
 def test_a_model_with_two_inputs_is_refused():
     one, two = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
     both = layers.Add()([layers.Conv2D(4, 3, name="asked")(one), layers.Conv2D(4, 3)(two)])
-    with pytest.raises(FiltertrackError, match="its input is not"):
+    with pytest.raises(
+        FiltertrackError, match=r"its input is the output of other layers|the run does not say"
+    ):
         run_of(keras.Model([one, two], both)).responses("asked", 0, noise(1, 8, 8, 3))
 
 
+def test_a_layer_that_is_called_twice_is_refused():
+    """Which of the two is asked for is not known."""
+    shared, image = layers.Conv2D(3, 3, padding="same", name="asked"), keras.Input((8, 8, 3))
+    model = keras.Model(image, shared(shared(image)))
+    with pytest.raises(FiltertrackError, match="the run does not say"):
+        run_of(model).responses("asked", 0, noise(1, 8, 8, 3))
+
+
+def test_the_error_names_layers_whose_input_is_known():
+    model = keras.Sequential([keras.Input((8, 8, 3)), *_deep()])
+    with pytest.raises(FiltertrackError, match="follow from the kernel alone for conv2d"):
+        run_of(model).responses("asked", 0, noise(1, 8, 8, 3))
+
+
 def test_only_the_first_kernel_of_a_separable_layer_sees_the_input():
-    layer = layers.SeparableConv2D(4, 3, padding="same", depth_multiplier=2)
+    layer = layers.SeparableConv2D(4, 3, padding="same", depth_multiplier=2, activation="relu")
     model = keras.Sequential([keras.Input((8, 8, 3)), layer])
     run, images = run_of(model), noise(1, 8, 8, 3)
     depthwise, pointwise = run.layers
     first = run.responses(depthwise, 0, images)
+    np.testing.assert_array_equal(run.responses(depthwise, 0, images, activation=True), first)
     whole = first @ run.kernels(pointwise, 0)[:, 0, 0].T + run.bias(pointwise, 0)
-    assert_close(whole, output_of(model, layer, images))
-    with pytest.raises(FiltertrackError, match="its input is not"):
+    assert run.layer(pointwise).activation == "relu"
+    assert_close(np.maximum(whole, 0), output_of(model, layer, images))
+    with pytest.raises(
+        FiltertrackError, match=r"its input is the output of other layers|the run does not say"
+    ):
         run.responses(pointwise, 0, images)
 
 
@@ -197,6 +219,8 @@ def test_images_of_another_shape_are_refused():
         run.responses("conv2d", 0, noise(8, 8, 3))
     with pytest.raises(FiltertrackError, match="takes 3 channels, got 1"):
         run.responses("conv2d", 0, noise(1, 8, 8, 1))
+    with pytest.raises(FiltertrackError, match=r"expected an array, got the text 'cat.png'"):
+        run.responses("conv2d", 0, "cat.png")
     with pytest.raises(FiltertrackError, match="expected numbers"):
         run.responses("conv2d", 0, np.array([[[["a"]]]]))
 

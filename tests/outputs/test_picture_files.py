@@ -74,10 +74,22 @@ def test_sixteen_bits_become_eight(tmp_path, conv_info, rng):
 
 def test_files_that_are_no_pictures_are_named(tmp_path, conv_info):
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(FiltertrackError, match=r"cannot read the picture '.*a\.png'"):
+    with pytest.raises(
+        FiltertrackError, match=r"cannot read the picture '.*a\.png': it is no picture"
+    ):
         read_pictures([tmp_path / "a.png"], layer(conv_info))
     with pytest.raises(FiltertrackError, match=r"missing\.jpg'.*[Nn]o such file"):
         read_pictures([tmp_path / "missing.jpg"], layer(conv_info))
+
+
+def test_patterns_are_expanded_and_folders_refused(write_picture, conv_info, tmp_path):
+    """In the order of the names."""
+    for name, value in (("b.png", 255), ("a.png", 0)):
+        write_picture(name, np.full((4, 4), value))
+    dark, light = read_pictures([tmp_path / "*.png"], layer(conv_info, 1))
+    assert (dark.max(), light.max()) == (0, 1)
+    with pytest.raises(FiltertrackError, match=r"is a folder; give its pictures, such as .*\*"):
+        read_pictures([tmp_path], layer(conv_info))
 
 
 def test_other_channels_than_one_and_three_are_refused(write_picture, conv_info):

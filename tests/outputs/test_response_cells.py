@@ -9,6 +9,7 @@ from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_cells import PictureCells, ResponseCells, shrunk
 from filtertrack.outputs.run_selection import select_from_run
+from filtertrack.render.caption import number_text
 from filtertrack.render.look import Look
 from filtertrack.render.palette import colormap_levels
 
@@ -89,6 +90,15 @@ def test_each_image_has_a_row_of_picture_filters_and_responses(
     assert any((cell == colour).all(axis=1).any() for colour in strongest)
 
 
+def test_the_title_says_which_maps_share_a_scale(first_run, images):
+    """The largest response is told only where all maps have one scale."""
+    selection = select_from_run(first_run)
+    own = ResponseCells(selection, part_of(Look()), images[0])
+    assert own.name == "responses, each on its own scale"
+    one = ResponseCells(selection, part_of(Look(scale="layer")), images[0])
+    assert one.name == f"responses, up to {number_text(one.largest)}"
+
+
 def test_the_default_file_is_named_for_responses(first_run, images):
     written = animate(first_run, responses=images, order="drift")
     assert written.path.name == "responses-order-drift.gif"
@@ -104,13 +114,15 @@ def test_outlines_are_those_of_the_filters(first_run, images, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"responses": np.zeros((9, 24, 3))}, r"expected 1 to 16 images.*got 9: \(24, 3\)"),
+        ({"responses": np.zeros((9, 24, 3))}, r"got one of shape \(9, 24, 3\); give \[image\]"),
+        ({"responses": [np.zeros((24, 3))]}, r"expected 1 to 16 images.*got 1: \(24, 3\)"),
+        ({"responses": "cat.png"}, "expected arrays, got the text 'cat.png'"),
         ({"responses": np.zeros((0, 20, 24, 3))}, "expected 1 to 16 images"),
         ({"responses": np.zeros((17, 20, 24, 3))}, "expected 1 to 16 images"),
         ({"responses": np.zeros((1, 20, 24, 1))}, "takes 3 channels, got 1"),
         ({"responses": np.zeros((1, 20, 24, 3)), "delta": True}, "leave delta out"),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_other_images_are_refused(first_run, tmp_path, options, message):
     with pytest.raises(FiltertrackError, match=message):
@@ -121,7 +133,7 @@ def test_other_images_are_refused(first_run, tmp_path, options, message):
 def test_layers_whose_input_is_unknown_are_refused(make_run, images, tmp_path):
     """And several layers, and two runs."""
     run = make_run()
-    with pytest.raises(FiltertrackError, match="its input is not the model's input"):
+    with pytest.raises(FiltertrackError, match="the run does not say"):
         animate(run, tmp_path / "a.gif", responses=images[..., :1])
     with pytest.raises(FiltertrackError, match="one layer of one run"):
         animate(run, tmp_path / "a.gif", responses=images, layers="*")

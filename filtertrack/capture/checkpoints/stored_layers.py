@@ -15,7 +15,12 @@ from filtertrack.capture.checkpoints.keras_config import (
     option,
     text_option,
 )
-from filtertrack.capture.keras_kernels import KERNELS_OF_CLASS, KernelAttribute, axes_letters
+from filtertrack.capture.keras_kernels import (
+    KERNELS_OF_CLASS,
+    KernelAttribute,
+    activation_of,
+    axes_letters,
+)
 from filtertrack.capture.kernel_axes import canonical_axes
 from filtertrack.capture.layer_names import child_names, snake_case
 from filtertrack.errors import FiltertrackError, listed, printable
@@ -343,7 +348,9 @@ def _info_of(name: str, member: str, kernel: _Kernel) -> LayerInfo:
         trainable=bool(config.options.get("trainable", True)),
         padding=text_option(config, "padding"),
         groups=groups if type(groups) is int else 1,
-        activation=text_option(config, "activation"),
+        activation=activation_of(
+            attribute.attribute, attribute.bias, text_option(config, "activation")
+        ),
     )
 
 
