@@ -23,6 +23,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.animations import animations, memory
+from benchmarks.checkpoints import checkpoints
 from benchmarks.comparison import FULL, QUICK, Row, Scale, number
 from benchmarks.drawing import drawing
 from benchmarks.events import events
@@ -39,13 +40,24 @@ GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
     "events": events,
     "tab": tab,
     "storing": storing,
+    "checkpoints": checkpoints,
     "starting": starting,
     "growth": growth,
     "animations": animations,
     "memory": memory,
 }
 _LIBRARIES = (
-    *("numpy", "pillow", "matplotlib", "imageio", "av", "keras", "tensorflow-cpu", "tensorflow"),
+    *(
+        "numpy",
+        "pillow",
+        "matplotlib",
+        "imageio",
+        "h5py",
+        "av",
+        "keras",
+        "tensorflow-cpu",
+        "tensorflow",
+    ),
     *("tensorboard", "torch", "torchvision", "zlib-ng", "google-crc32c", "imageio-ffmpeg"),
     "playwright",
 )

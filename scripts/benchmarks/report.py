@@ -21,6 +21,7 @@ _TITLES = {
     "events": "What is written for TensorBoard",
     "tab": "The tab in TensorBoard",
     "storing": "On disk",
+    "checkpoints": "Checkpoint files, and responses",
     "starting": "Starting a command",
     "growth": "Growth",
     "animations": "Animations",
