@@ -113,6 +113,53 @@ def test_several_numbers_that_differ_are_refused():
         read_names(["run_2024-01-05_3.keras", "run_2024-01-06_4.keras"])
 
 
+def test_the_only_distinct_number_of_several_is_not_taken():
+    """Which of several numbers that differ is the step cannot be told from their values."""
+    for names in (
+        ["v1_3.keras", "v1_7.keras", "v2_5.keras"],
+        ["1-1-30.keras", "1-2-10.keras", "2-1-20.keras"],
+        ["05.01.2024.keras", "06.01.2024.keras", "01.02.2024.keras"],
+    ):
+        with pytest.raises(FiltertrackError, match=r"[23] numbers of .*each may be the step"):
+            read_names(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["2024-01-05_12-30.keras", "2024-01-05_13-30.keras", "2024-01-06_11-00.keras"],
+        ["2024-01-05_run.keras", "2024-02-05_run.keras"],
+        ["2024-01-05_run.keras", "2025-01-05_run.keras"],
+        ["m20240131.keras", "m20240201.keras"],
+        ["m_20240131-235959.keras", "m_20240201-000001.keras"],
+        ["202401312359.keras", "202402010001.keras"],
+        ["2024-01-05/12-30-45/m.keras", "2024-01-06/11-30-45/m.keras"],
+        ["2024-01-05T12:30:00.keras", "2024-01-05T13:30:00.keras"],
+        ["2024.01.05.keras", "2024.01.06.keras"],
+        ["m-2024_9_30.keras", "m-2024_10_1.keras"],
+        ["05-01-2024_run.keras", "05-02-2024_run.keras"],
+    ],
+    ids=str,
+)
+def test_dates_are_in_the_order_of_the_names(names):
+    """No part of a date or time is a step, also in a single name."""
+    reading = read_names(names)
+    assert [moment.step for moment in reading.moments] == list(range(1, len(names) + 1))
+    assert reading.origin.startswith("order of the names")
+    assert all(not moment.metrics and moment.note for moment in reading.moments)
+    assert not reading.remarks
+    assert steps(*names[::-1]) == steps(*names)[::-1]
+    assert steps(*names, "best.keras")[-1] is None
+    assert read_names(names[:1]).origin == "order of the names"
+
+
+def test_a_step_beside_a_date_is_the_step():
+    """If it is named, or if the date is the same in all names."""
+    assert steps("2024-01-05_epoch_3.keras", "2024-01-06_epoch_4.keras") == [3, 4]
+    assert steps("2024-01-05_run_300.keras", "2024-01-05_run_400.keras") == [300, 400]
+    assert steps("model_20000000.pt", "model_20000500.pt") == [20000000, 20000500]
+
+
 def test_epochs_and_batches_give_the_order():
     """As ModelCheckpoint names files that are saved within epochs, both counted from 1."""
     names = [f"epoch_{epoch}_batch_{batch}.keras" for epoch in (1, 2) for batch in (100, 50)]
