@@ -20,8 +20,13 @@ ADVICE = "give the steps (--steps), or a template such as 'ckpt-{epoch:03d}-{val
 _ENDINGS = re.compile(
     r"(\.(keras|weights|h5|hdf5|json|safetensors|pt|pth|bin|ckpt|index))+$", re.IGNORECASE
 )
-_NUMBER = r"[0-9]+(?=\.[0-9]+\.[0-9])|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+(?![0-9A-Za-z]))?"
-"""A number. In ``3.0.91`` the first is whole."""
+_NUMBER = (
+    r"[0-9]+(?=\.[0-9]+\.[0-9])"
+    r"|[0-9]+(?:\.[0-9]+)?(?:(?:[eE][-+]?[0-9]+|[kKM])(?![0-9A-Za-z]))?"
+)
+"""A number, as in ``500``, ``0.31``, ``1e-05`` or ``10k``. In ``3.0.91`` the first is whole."""
+_ZEROS = {"k": 3, "K": 3, "M": 6}
+"""The powers of ten that letters after a number stand for."""
 _NAMED_NUMBER = re.compile(
     r"(?:(?P<equated>[A-Za-z](?:[A-Za-z_]|top_?[0-9]+)*[0-9]?)="
     r"|(?P<word>[A-Za-z][A-Za-z_]*)?(?P<gap>[=_:. -]*?))"
@@ -359,8 +364,24 @@ def _fields_of(name: str) -> dict[Key, _Field]:
         occurrence = sum(key == word for key, _ in found)
         date = next((each for each in dates if each.start() <= match.end() <= each.end()), None)
         order = "" if date is None else _YEAR_FIRST if date["year_first"] else _YEAR_LAST
-        found[word, occurrence] = _Field(match["number"], sign, order)
+        found[word, occurrence] = _Field(_plain(match["number"]), sign, order)
     return found
+
+
+def _plain(number: str) -> str:
+    """Return a number without the letter for thousands or millions.
+
+    Example:
+        >>> _plain("10k"), _plain("1.5M"), _plain("0.31")
+        ('10000', '1500000', '0.31')
+    """
+    zeros = _ZEROS.get(number[-1])
+    if zeros is None:
+        return number
+    whole, _, fraction = number[:-1].partition(".")
+    digits = fraction.rstrip("0").ljust(zeros, "0")
+    rest = digits[zeros:]
+    return f"{whole}{digits[:zeros]}" + (f".{rest}" if rest else "")
 
 
 def _last_word(key: str) -> str:
