@@ -58,6 +58,7 @@ _METRIC = re.compile(
 _MOST = 10**12
 """Steps are smaller: see ``Moment``."""
 _LONGEST_NOTE = 100
+_BY_NAME = "order of the names"
 
 Key = tuple[str, int]
 """The word before a number, and which of the numbers after this word it is."""
@@ -252,6 +253,11 @@ def read_names(names: Sequence[str], *, keep_order: bool = False) -> NameReading
         numbered = list(range(len(names)))
         counter = _in_order(names, keep_order=keep_order)
     metrics, remarks = _metrics_of([fields[n] for n in numbered], counter.keys)
+    if counter.origin == _BY_NAME and len(names) > 1 and any(metrics):
+        remarks.append(
+            f"files are in the order of their names, which may be that of the metrics in them: "
+            f"{ADVICE}"
+        )
     moments: list[Moment | None] = [None] * len(names)
     for number, steps, values in zip(numbered, counter.steps, metrics, strict=True):
         moments[number] = replace(counter.moment(steps), metrics=values)
@@ -509,6 +515,7 @@ def _metrics_of(
     """Return the metrics of each file, and remarks about numbers without a name."""
     metrics: list[dict[str, float]] = [{} for _ in fields]
     remarks = []
+    # Without a step, a number after an unknown word may be a version, as in net1.5.
     for key in dict.fromkeys(key for each in fields for key in each if key not in used):
         column = [None if key in each and each[key].date else each.get(key) for each in fields]
         known = [each for each in column if each is not None]
@@ -548,5 +555,5 @@ def _in_order(names: Sequence[str], *, keep_order: bool, why: str = "") -> _Coun
         (step,) = row
         return Moment(step, 0, note=printable(_stem(ordered[step - 1]))[:_LONGEST_NOTE])
 
-    origin = "order given" if keep_order else f"order of the names{why}"
+    origin = "order given" if keep_order else f"{_BY_NAME}{why}"
     return _Counter(origin, (), [(steps[name],) for name in names], moment)

@@ -201,6 +201,26 @@ def test_metrics_are_the_numbers_after_words(names, found):
     assert metrics(*names) == found
 
 
+def test_metrics_are_kept_where_names_have_no_step():
+    """A remark says that the metrics may give the order; the numbers of versions are no metrics."""
+    names = ["acc0.8-loss2e-3.keras", "acc0.9-loss1e-3.keras"]
+    reading = read_names(names)
+    assert metrics(*names) == [{"acc": 0.8, "loss": 0.002}, {"acc": 0.9, "loss": 0.001}]
+    (remark,) = reading.remarks
+    assert "which may be that of the metrics" in remark
+    assert "--steps" in remark
+    (single,) = read_names(["best-val_loss0.25.keras"]).moments
+    assert single.metrics == {"val_loss": 0.25}
+    assert not read_names(["best-val_loss0.25.keras"]).remarks
+    dated = read_names(["2024-01-05_loss0.5.keras", "2024-01-06_loss0.4.keras"])
+    assert [moment.metrics for moment in dated.moments] == [{"loss": 0.5}, {"loss": 0.4}]
+    assert not dated.remarks
+    given = read_names(names[::-1], keep_order=True)
+    assert [moment.metrics["acc"] for moment in given.moments] == [0.9, 0.8]
+    assert not given.remarks
+    assert metrics("net1.5.keras", "net2.5.keras") == [{}, {}]
+
+
 def test_a_number_without_a_word_is_not_kept():
     """A remark says how to name it."""
     reading = read_names(["weights.05-0.31.keras", "weights.06-0.30.keras"])
