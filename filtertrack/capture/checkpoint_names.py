@@ -309,19 +309,20 @@ def given_moment(step: int, metrics: Mapping[str, float] | None = None) -> Momen
     return Moment(step, 0, metrics=metrics or {}, note="" if step else "step 0")
 
 
-def natural_order(name: str) -> tuple[tuple[str, int, str, str], ...]:
-    """Return a key that sorts names so that 2 comes before 10.
+def natural_order(name: str) -> tuple[tuple[tuple[str, int, str], ...], str]:
+    """Return a key that sorts names so that 2 comes before 10; ``-``, ``_`` and space are alike.
 
     Example:
-        >>> sorted(["a10", "a2", "A1"], key=natural_order)
-        ['A1', 'a2', 'a10']
+        >>> sorted(["a_10", "a 2", "A-1"], key=natural_order)
+        ['A-1', 'a 2', 'a_10']
     """
     parts = re.findall(r"([^0-9]*)([0-9]*)", name)
     numbers = ((text, digits, digits.lstrip("0")) for text, digits in parts)
-    return tuple(
-        (text.casefold(), len(number) if digits else -1, number, text + digits)
+    alike = tuple(
+        (re.sub("[-_]", " ", text.casefold()), len(number) if digits else -1, number)
         for text, digits, number in numbers
     )
+    return alike, name
 
 
 def missing_epochs(epochs: Sequence[int]) -> str:
@@ -367,6 +368,8 @@ def _fields_of(name: str) -> dict[Key, _Field]:
             sign = "?"
         elif sign and before.isdecimal():
             sign = ""
+        if _last_word(word) in _EPOCH | _STEP and not _is_metric(word):
+            word = _last_word(word)
         occurrence = sum(key == word for key, _ in found)
         date = next((each for each in dates if each.start() <= match.end() <= each.end()), None)
         order = "" if date is None else _YEAR_FIRST if date["year_first"] else _YEAR_LAST

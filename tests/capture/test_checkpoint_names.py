@@ -48,6 +48,9 @@ def metrics(*names):
         (["checkpoint-500/model.pt", "checkpoint-1000/model.pt"], ["step 500", "step 1000"]),
         (["e3/model.weights.h5", "e4/model.weights.h5"], ["epoch 3", "epoch 4"]),
         (["epoch_7.keras"], ["epoch 7"]),
+        (["net e10 b32.keras", "net_e1_b32.keras"], ["epoch 10", "epoch 1"]),
+        (["net-Epoch-10.keras", "net_epoch_2.keras"], ["epoch 10", "epoch 2"]),
+        (["my global_step 10.pt", "my_global-step_2.pt"], ["step 10", "step 2"]),
         (["ckpt-7.keras"], ["step 7"]),
     ],
     ids=str,
@@ -364,6 +367,12 @@ def test_natural_order_compares_numbers():
     """2 before 10, also in folders."""
     names = ["e10/a", "e2/b", "e2/a10", "e2/a9"]
     assert sorted(names, key=natural_order) == ["e2/a9", "e2/a10", "e2/b", "e10/a"]
+
+
+def test_natural_order_treats_separators_alike():
+    """The numbers after them decide."""
+    names = ["net a10 b1", "net_a1-b2", "net-a1_b10", "net a2"]
+    assert sorted(names, key=natural_order) == ["net_a1-b2", "net-a1_b10", "net a2", "net a10 b1"]
 
 
 def test_reading_returns_moments():
