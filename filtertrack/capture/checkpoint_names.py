@@ -6,7 +6,7 @@ constant numbers, as in ``resnet50-epoch_3.keras``, are not taken for it.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -32,15 +32,18 @@ _NAMED_NUMBER = re.compile(
     r"|(?P<word>[A-Za-z][A-Za-z_]*)?(?P<gap>[=_:. -]*?))"
     rf"(?P<sign>-?)(?P<number>{_NUMBER})"
 )
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*[-_ .]?"
 _DATE = re.compile(
     r"(?<![0-9])(?:(?P<year_first>(?:19|20)[0-9]{2}"
     r"(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
     r"|(?P<mark>[-_. ])(?:1[0-2]|0?[1-9])(?P=mark)(?:[12][0-9]|3[01]|0?[1-9])))"
-    r"|[0-3][0-9](?P<other_mark>[-.])[0-3][0-9](?P=other_mark)(?:19|20)[0-9]{2})"
+    r"|[0-3][0-9](?P<other_mark>[-.])[0-3][0-9](?P=other_mark)(?:19|20)[0-9]{2}"
+    rf"|[0-3]?[0-9][-_ .]?{_MONTH}(?:19|20)[0-9]{{2}}"
+    rf"|{_MONTH}[0-3]?[0-9](?=[_ -][0-2][0-9][-_:.][0-5][0-9]))"
     r"(?:[T_ /.@-]*(?:[01][0-9]|2[0-3])[-_:.h]?[0-5][0-9](?:[-_:.m]?[0-5][0-9])?)?(?![0-9])"
 )
-"""A date, with the time of day if it follows: ``2024-01-05_12-30``, ``20240105``, ``05.01.2024``.
-"""
+"""A date, with the time of day if it follows: ``2024-01-05_12-30``, ``20240105``, ``05.01.2024``,
+``5Jan2024``, ``Jan05_12-30``."""
 _YEAR_FIRST, _YEAR_LAST = "year first", "year last"
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][^{}:!,]*)(?::([^{}]*))?\}")
 _WILDCARD = re.compile(r"(\*\*/|\*+|\?|\[[^\]]+\])")
@@ -175,7 +178,7 @@ class _Field(NamedTuple):
         sign: ``"-"`` for a minus sign, ``"?"`` for a hyphen after a word, which may be a minus
             sign or separate the two; else empty.
         date: For a part of a date, or of the time of day after it, ``"year first"`` if natural
-            order is the order of time, or ``"year last"``; else empty.
+            order is the order of time, else ``"year last"``; empty for other numbers.
     """
 
     text: str
@@ -442,7 +445,8 @@ def _counter_of(
         others = [key for key in others if not fields[0][key].date][-1:]
     if others and not varying:
         dates = {each[key].date for key in others for each in fields}
-        if dates == {_YEAR_FIRST} or (dates == {_YEAR_LAST} and len(others) == 1):
+        if "" not in dates:
+            _check_dates(names, dates, len(others))
             return _in_order(names, keep_order=keep_order, why=", which differ in dates")
         _refuse_several(names[0], [fields[0][key].text for key in others])
         if _is_distinct(columns, others):
@@ -489,6 +493,25 @@ def _pair_of(columns: Mapping[Key, Sequence[int]], keys: Sequence[Key]) -> _Coun
         return Moment(rank[row], epoch - first, epoch_batch=batch)
 
     return _Counter("epoch and batch in the name", tuple(keys), rows, moment)
+
+
+def _check_dates(names: Sequence[str], dates: Collection[str], differing: int) -> None:
+    """Check that the natural order of names that differ in dates is the order of time.
+
+    Args:
+        names: The names.
+        dates: The kinds of their dates.
+        differing: How many of their numbers differ.
+
+    Raises:
+        FiltertrackError: If it may be another one.
+    """
+    texts = {re.sub("[0-9]+", "", name) for name in names}  # with the names of months
+    if set(dates) != {_YEAR_FIRST} and (differing > 1 or len(texts) > 1):
+        raise FiltertrackError(
+            f"{names[0]!r} and the other names differ in dates, of which several numbers may give "
+            f"the order; {ADVICE}"
+        )
 
 
 def _refuse_several(name: str, numbers: Sequence[str]) -> None:

@@ -127,7 +127,6 @@ def test_the_only_distinct_number_of_several_is_not_taken():
     for names in (
         ["v1_3.keras", "v1_7.keras", "v2_5.keras"],
         ["1-1-30.keras", "1-2-10.keras", "2-1-20.keras"],
-        ["05.01.2024.keras", "06.01.2024.keras", "01.02.2024.keras"],
     ):
         with pytest.raises(FiltertrackError, match=r"[23] numbers of .*each may be the step"):
             read_names(names)
@@ -147,6 +146,7 @@ def test_the_only_distinct_number_of_several_is_not_taken():
         ["2024.01.05.keras", "2024.01.06.keras"],
         ["m-2024_9_30.keras", "m-2024_10_1.keras"],
         ["05-01-2024_run.keras", "05-02-2024_run.keras"],
+        ["Jan05_12-30-45.keras", "Jan05_13-30-45.keras"],
     ],
     ids=str,
 )
@@ -160,6 +160,22 @@ def test_dates_are_in_the_order_of_the_names(names):
     assert steps(*names[::-1]) == steps(*names)[::-1]
     assert steps(*names, "best.keras")[-1] is None
     assert read_names(names[:1]).origin == "order of the names"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["05.01.2024.keras", "06.01.2024.keras", "01.02.2024.keras"],
+        ["Jan05_12-30-45_m.keras", "Feb05_13-30-45_m.keras"],
+        ["5Jan2024.keras", "4February2024.keras"],
+        ["m_01-31-2024.keras", "m_02-01-2024.keras"],
+    ],
+    ids=str,
+)
+def test_dates_that_names_do_not_sort_are_refused(names):
+    """The message says to give the steps."""
+    with pytest.raises(FiltertrackError, match=r"differ in dates, of which several.*--steps"):
+        read_names(names)
 
 
 def test_a_step_beside_a_date_is_the_step():
