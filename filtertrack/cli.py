@@ -371,14 +371,14 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from filtertrack.capture.checkpoint_import import import_sources, preview  # noqa: PLC0415
+    from filtertrack.capture.checkpoint_import import (  # noqa: PLC0415 - keeps --help fast
+        check_free,
+        import_sources,
+        preview,
+    )
     from filtertrack.capture.checkpoint_search import find_files  # noqa: PLC0415
-    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
 
-    if not Run.is_free(arguments.output):
-        raise FiltertrackError(
-            f"{arguments.output!r} already holds a run; give another folder with -o"
-        )
+    check_free(arguments.output)
     found = find_files(arguments.sources, arguments.steps)
     options = _selected(arguments, ("layers", "axes"))
     if arguments.dry_run:
@@ -407,7 +407,7 @@ def _about_import(
     Args:
         found: The files.
         read: The moments of those that can be read.
-        unreadable: The others, to the reason.
+        unreadable: The others, to the reason. Steps that count the files count these, too.
     """
     from filtertrack.capture.checkpoint_search import about_gaps, about_start  # noqa: PLC0415
 
@@ -418,8 +418,9 @@ def _about_import(
     yield from found.remarks
     for name, reason in found.left_out.items():
         yield f"left out: {name} ({reason})"
+    steps = {source.name: source.moment.step for source in found.sources}
     for name, reason in unreadable.items():
-        yield f"left out, as it cannot be read: {name} ({reason})"
+        yield f"left out: {name}, step {steps[name]} ({reason})"
 
 
 def _print_previews(previews: Sequence["Preview"]) -> None:
@@ -435,7 +436,7 @@ def _print_previews(previews: Sequence["Preview"]) -> None:
         moment = each.source.moment
         metrics = ", ".join(f"{name} {value:g}" for name, value in moment.metrics.items())
         shapes = listed(["×".join(map(str, info.kernel_shape)) for info in each.infos], 3)
-        count = "cannot be read" if each.problem else str(len(each.infos))
+        count = "left out" if each.problem else str(len(each.infos))
         words = (each.source.name, str(moment.step), describe(moment), metrics, count, shapes)
         table.add_row(*map(_one_line, words))
     _print_uncut([table])

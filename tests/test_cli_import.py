@@ -66,7 +66,8 @@ def test_a_damaged_file_gives_exit_code_1(folder, tmp_path, capsys):
     for more in (["--dry-run"], []):
         assert main([*words, *more]) == 1
         printed = capsys.readouterr().out
-        assert "left out, as it cannot be read:" in printed
+        assert f"left out: {folder}/epoch_2-val_loss0.50.keras, step 2 (" in printed
+        assert "cannot read" not in printed
         assert "2 files " in printed
     assert Run(tmp_path / "run").steps == [1, 4]
 
@@ -93,7 +94,54 @@ def test_an_existing_run_is_refused(folder, run, capsys):
     """Before any file is read, also by a dry run."""
     for more in ([], ["--dry-run"]):
         assert main(["import", str(folder), "-o", str(run.path), *more]) == 2
-        assert "already holds a run; give another folder with -o" in capsys.readouterr().err
+        assert "already holds a run; give another folder" in capsys.readouterr().err
+
+
+def test_an_output_that_is_no_folder_is_refused(folder, tmp_path, capsys):
+    """Before any file is read, also by a dry run: a file, and a path below one."""
+    (tmp_path / "file").write_text("the user's own file")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "filters").write_text("the user's own file")
+    for output in ("file", "file/run", "run"):
+        for more in ([], ["--dry-run"]):
+            assert main(["import", str(folder), "-o", str(tmp_path / output), *more]) == 2
+            printed = capsys.readouterr()
+            assert printed.out == ""
+            assert printed.err.count("is no folder; give another folder") == 1
+
+
+@pytest.fixture
+def dense(tmp_path):
+    """A model without a convolution, in the current folder."""
+    import keras
+
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
+
+
+def test_a_file_without_a_convolution_is_left_out(save, dense, tmp_path, capfd, monkeypatch):
+    """The reason is printed once, with the step that was counted for the file."""
+    save("model.keras")
+    monkeypatch.chdir(tmp_path)
+    for more in (["--dry-run"], []):
+        assert main(["import", "model.keras", "./dense.keras", "-o", "run", *more]) == 1
+        printed = capfd.readouterr()
+        assert printed.err == ""
+        assert printed.out.count("it holds no convolution") == 1
+        assert "left out: ./dense.keras, step 1 (it holds no convolution)\n" in printed.out
+        assert "cannot" not in printed.out
+    assert Run("run").steps == [2]
+
+
+def test_nothing_to_import_is_one_line(dense, tmp_path, capfd, monkeypatch):
+    """It names each file once, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", "dense.keras", "-o", "run"]) == 2
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == (
+        "",
+        "filtertrack: dense.keras: it holds no convolution\n",
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_same_step_twice_is_refused(folder, save, tmp_path, capsys):

@@ -49,7 +49,8 @@ class Imported:
 
     Attributes:
         run: The run.
-        unreadable: Files that could not be read, to the reason. The run lacks them.
+        unreadable: Files that could not be read or have no convolution, to the reason. The run
+            lacks them.
         remarks: Sentences about kernels that are left out or may be read in another way.
     """
 
@@ -84,6 +85,8 @@ def import_models(
         steps, sources = list(sources), list(sources.values())
     given = _with_moments(sources, steps, metrics)
     imported = import_sources(path, given, layers=layers, axes=axes)
+    for name, reason in imported.unreadable.items():
+        _log.warning("%s is left out: %s", name, reason)
     for remark in imported.remarks:
         _log.warning("%s", remark)
     return imported.run
@@ -175,6 +178,32 @@ def infos_of(opened: LayerSource) -> Sequence[LayerInfo]:
     return opened.infos
 
 
+def check_free(path: PathOrAddress) -> None:
+    """Check that a run can be created in a folder, before sources are read.
+
+    Raises:
+        FiltertrackError: If it holds a run, or is a file or lies below one.
+    """
+    folder = path_of(path)
+    if not Run.is_free(folder):
+        raise FiltertrackError(f"{str(folder)!r} already holds a run; give another folder")
+    if folder.is_remote:
+        return
+    target = Path(str(folder)) / FOLDER
+    existing = next((each for each in (target, *target.parents) if os.path.lexists(each)), None)
+    if existing is not None and not existing.is_dir():
+        raise FiltertrackError(
+            f"cannot make a run in {str(folder)!r}: {str(existing)!r} is no folder; give another "
+            f"folder"
+        )
+
+
+def _reason(source: Source, error: Exception) -> str:
+    """Return why a source cannot be imported, without its name."""
+    path = str(Path(source.source)) if source.is_file else source.name
+    return str(error).removeprefix(f"cannot read {path!r}: ")
+
+
 def import_sources(
     path: PathOrAddress,
     sources: Iterable[Source],
@@ -185,7 +214,7 @@ def import_sources(
 ) -> Imported:
     """Store the kernels of sources as a run, one source in memory at a time.
 
-    A file that cannot be read is left out, with a warning in the log. Other errors and Ctrl-C leave
+    A file that cannot be read is left out. Other errors and Ctrl-C leave
     nothing: what was written is deleted. A process that is killed leaves a run of the first ones.
 
     Args:
@@ -196,13 +225,12 @@ def import_sources(
         progress: Called after each source with the number done and of all.
 
     Raises:
-        FiltertrackError: If the folder holds a run, no source can be read, or sources have other
-            kernels than the first.
+        FiltertrackError: If the folder cannot take a new run, no source can be read, or sources
+            have other kernels than the first.
         OSError: If the run cannot be written.
     """
     folder = path_of(path)
-    if not Run.is_free(folder):
-        raise FiltertrackError(f"{str(folder)!r} already holds a run; give another folder")
+    check_free(folder)
     total = len(sources) if isinstance(sources, Sequence) else 0
     with _RunMaker(folder, layers, axes) as maker:
         for done, source in enumerate(sources, start=1):
@@ -270,7 +298,7 @@ class Preview(NamedTuple):
     Attributes:
         source: The source.
         infos: Its selected kernels; empty if it cannot be read.
-        problem: Why it cannot be read; else empty.
+        problem: Why it is left out, as it cannot be read or has no convolution; else empty.
         remarks: Sentences about its other kernels.
     """
 
@@ -300,7 +328,7 @@ def preview(
         except OtherKernelsError:
             raise
         except (FiltertrackError, OSError) as error:
-            yield Preview(source, (), str(error))
+            yield Preview(source, (), _reason(source, error))
             continue
         first = first or (source, infos)
         matched(source, infos, *first)
@@ -352,8 +380,7 @@ class _RunMaker:
         except (FiltertrackError, OSError) as error:
             if not source.is_file:
                 raise FiltertrackError(f"{source.name}: {error}") from error
-            self._unreadable[source.name] = str(error)
-            _log.warning("%s is left out: %s", source.name, error)
+            self._unreadable[source.name] = _reason(source, error)
             return
         self._store(Snapshot(replace(source.moment, wall_time=_time_of(source)), arrays), source)
 
@@ -387,11 +414,11 @@ class _RunMaker:
     def finish(self) -> Imported:
         """Draw the evolution for TensorBoard, and return the run."""
         if self._run is None or self._summaries is None:
-            reasons = list(self._unreadable.values())
+            reasons = [f"{name}: {reason}" for name, reason in self._unreadable.items()]
             if not reasons:
                 raise FiltertrackError("sources: there are none; give at least one model or file")
-            among = f"none of {len(reasons)} files can be read: " if len(reasons) > 1 else ""
-            raise FiltertrackError(f"{among}{reasons[0]}")
+            among = f"none of {len(reasons)} files can be imported: " if len(reasons) > 1 else ""
+            raise FiltertrackError(f"{among}{listed(reasons, 3)}")
         self._summaries.add_evolution(self._run)
         self._summaries.finish()
         return Imported(self._run, self._unreadable, tuple(self._remarks))

@@ -6,7 +6,7 @@ constant numbers, as in ``resnet50-epoch_3.keras``, are not taken for it.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -20,13 +20,31 @@ ADVICE = "give the steps (--steps), or a template such as 'ckpt-{epoch:03d}-{val
 _ENDINGS = re.compile(
     r"(\.(keras|weights|h5|hdf5|json|safetensors|pt|pth|bin|ckpt|index))+$", re.IGNORECASE
 )
-_NUMBER = r"[0-9]+(?=\.[0-9]+\.[0-9])|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+(?![0-9A-Za-z]))?"
-"""A number. In ``3.0.91`` the first is whole."""
+_NUMBER = (
+    r"[0-9]+(?=\.[0-9]+\.[0-9])"
+    r"|[0-9]+(?:\.[0-9]+)?(?:(?:[eE][-+]?[0-9]+|[kKM])(?![0-9A-Za-z]))?"
+)
+"""A number, as in ``500``, ``0.31``, ``1e-05`` or ``10k``. In ``3.0.91`` the first is whole."""
+_ZEROS = {"k": 3, "K": 3, "M": 6}
+"""The powers of ten that letters after a number stand for."""
 _NAMED_NUMBER = re.compile(
     r"(?:(?P<equated>[A-Za-z](?:[A-Za-z_]|top_?[0-9]+)*[0-9]?)="
     r"|(?P<word>[A-Za-z][A-Za-z_]*)?(?P<gap>[=_:. -]*?))"
     rf"(?P<sign>-?)(?P<number>{_NUMBER})"
 )
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*[-_ .]?"
+_DATE = re.compile(
+    r"(?<![0-9])(?:(?P<year_first>(?:19|20)[0-9]{2}"
+    r"(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?P<mark>[-_. ])(?:1[0-2]|0?[1-9])(?P=mark)(?:[12][0-9]|3[01]|0?[1-9])))"
+    r"|[0-3][0-9](?P<other_mark>[-.])[0-3][0-9](?P=other_mark)(?:19|20)[0-9]{2}"
+    rf"|[0-3]?[0-9][-_ .]?{_MONTH}(?:19|20)[0-9]{{2}}"
+    rf"|{_MONTH}[0-3]?[0-9](?=[_ -][0-2][0-9][-_:.][0-5][0-9]))"
+    r"(?:[T_ /.@-]*(?:[01][0-9]|2[0-3])[-_:.h]?[0-5][0-9](?:[-_:.m]?[0-5][0-9])?)?(?![0-9])"
+)
+"""A date, with the time of day if it follows: ``2024-01-05_12-30``, ``20240105``, ``05.01.2024``,
+``5Jan2024``, ``Jan05_12-30``."""
+_YEAR_FIRST, _YEAR_LAST = "year first", "year last"
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][^{}:!,]*)(?::([^{}]*))?\}")
 _WILDCARD = re.compile(r"(\*\*/|\*+|\?|\[[^\]]+\])")
 _WITHOUT_NUMBER = re.compile(r"(?<![a-z])(best|last|latest|final)(?![a-z])", re.IGNORECASE)
@@ -43,6 +61,7 @@ _METRIC = re.compile(
 _MOST = 10**12
 """Steps are smaller: see ``Moment``."""
 _LONGEST_NOTE = 100
+_BY_NAME = "order of the names"
 
 Key = tuple[str, int]
 """The word before a number, and which of the numbers after this word it is."""
@@ -158,10 +177,13 @@ class _Field(NamedTuple):
         text: Its digits.
         sign: ``"-"`` for a minus sign, ``"?"`` for a hyphen after a word, which may be a minus
             sign or separate the two; else empty.
+        date: For a part of a date, or of the time of day after it, ``"year first"`` if natural
+            order is the order of time, else ``"year last"``; empty for other numbers.
     """
 
     text: str
     sign: str = ""
+    date: str = ""
 
     @property
     def is_count(self) -> bool:
@@ -202,8 +224,8 @@ def read_names(names: Sequence[str], *, keep_order: bool = False) -> NameReading
 
     The step is a number after a word such as ``epoch`` or ``step``, else the only whole number that
     differs between the names; beside a metric such as ``val_loss`` it is an epoch. Where there is
-    none, the files are counted from 1 in the natural order of their names, in which 2 comes before
-    10. Other numbers after a word are metrics.
+    none, or only dates and times differ, the files are counted from 1 in the natural order of their
+    names, in which 2 comes before 10. Other numbers after a word are metrics.
 
     Args:
         names: The names, which may have folders; each once.
@@ -223,14 +245,22 @@ def read_names(names: Sequence[str], *, keep_order: bool = False) -> NameReading
     """
     fields = [_fields_of(name) for name in names]
     numbered = list(range(len(names)))
-    counter = _counter_of(names, fields)
+    counter = _counter_of(names, fields, keep_order=keep_order)
     if counter is None:
         numbered = [n for n in numbered if not _WITHOUT_NUMBER.search(_stem(names[n]))]
         if 0 < len(numbered) < len(names):
-            counter = _counter_of([names[n] for n in numbered], [fields[n] for n in numbered])
+            counter = _counter_of(
+                [names[n] for n in numbered], [fields[n] for n in numbered], keep_order=keep_order
+            )
     if counter is None:
-        return _in_order(names, keep_order=keep_order)
+        numbered = list(range(len(names)))
+        counter = _in_order(names, keep_order=keep_order)
     metrics, remarks = _metrics_of([fields[n] for n in numbered], counter.keys)
+    if counter.origin == _BY_NAME and len(names) > 1 and any(metrics):
+        remarks.append(
+            f"files are in the order of their names, which may be that of the metrics in them: "
+            f"{ADVICE}"
+        )
     moments: list[Moment | None] = [None] * len(names)
     for number, steps, values in zip(numbered, counter.steps, metrics, strict=True):
         moments[number] = replace(counter.moment(steps), metrics=values)
@@ -282,19 +312,20 @@ def given_moment(step: int, metrics: Mapping[str, float] | None = None) -> Momen
     return Moment(step, 0, metrics=metrics or {}, note="" if step else "step 0")
 
 
-def natural_order(name: str) -> tuple[tuple[str, int, str, str], ...]:
-    """Return a key that sorts names so that 2 comes before 10.
+def natural_order(name: str) -> tuple[tuple[tuple[str, int, str], ...], str]:
+    """Return a key that sorts names so that 2 comes before 10; ``-``, ``_`` and space are alike.
 
     Example:
-        >>> sorted(["a10", "a2", "A1"], key=natural_order)
-        ['A1', 'a2', 'a10']
+        >>> sorted(["a_10", "a 2", "A-1"], key=natural_order)
+        ['A-1', 'a 2', 'a_10']
     """
     parts = re.findall(r"([^0-9]*)([0-9]*)", name)
     numbers = ((text, digits, digits.lstrip("0")) for text, digits in parts)
-    return tuple(
-        (text.casefold(), len(number) if digits else -1, number, text + digits)
+    alike = tuple(
+        (re.sub("[-_]", " ", text.casefold()), len(number) if digits else -1, number)
         for text, digits, number in numbers
     )
+    return alike, name
 
 
 def missing_epochs(epochs: Sequence[int]) -> str:
@@ -329,7 +360,9 @@ def _stem(name: str) -> str:
 def _fields_of(name: str) -> dict[Key, _Field]:
     """Return the numbers in a name by the words before them."""
     found: dict[Key, _Field] = {}
-    stem = _stem(name)
+    # Without dots, the numbers of a date are whole.
+    stem = _DATE.sub(lambda date: date[0].replace(".", "-"), _stem(name))
+    dates = list(_DATE.finditer(stem))
     for match in _NAMED_NUMBER.finditer(stem):
         word = (match["equated"] or match["word"] or "").strip("_")
         before = stem[match.start("sign") - 1 : match.start("sign")]
@@ -338,9 +371,29 @@ def _fields_of(name: str) -> dict[Key, _Field]:
             sign = "?"
         elif sign and before.isdecimal():
             sign = ""
+        if _last_word(word) in _EPOCH | _STEP and not _is_metric(word):
+            word = _last_word(word)
         occurrence = sum(key == word for key, _ in found)
-        found[word, occurrence] = _Field(match["number"], sign)
+        date = next((each for each in dates if each.start() <= match.end() <= each.end()), None)
+        order = "" if date is None else _YEAR_FIRST if date["year_first"] else _YEAR_LAST
+        found[word, occurrence] = _Field(_plain(match["number"]), sign, order)
     return found
+
+
+def _plain(number: str) -> str:
+    """Return a number without the letter for thousands or millions.
+
+    Example:
+        >>> _plain("10k"), _plain("1.5M"), _plain("0.31")
+        ('10000', '1500000', '0.31')
+    """
+    zeros = _ZEROS.get(number[-1])
+    if zeros is None:
+        return number
+    whole, _, fraction = number[:-1].partition(".")
+    digits = fraction.rstrip("0").ljust(zeros, "0")
+    rest = digits[zeros:]
+    return f"{whole}{digits[:zeros]}" + (f".{rest}" if rest else "")
 
 
 def _last_word(key: str) -> str:
@@ -351,8 +404,15 @@ def _is_metric(key: str) -> bool:
     return "val_" in key or bool(_METRIC.fullmatch(_last_word(key)))
 
 
-def _counter_of(names: Sequence[str], fields: Sequence[Fields]) -> _Counter | None:
+def _counter_of(
+    names: Sequence[str], fields: Sequence[Fields], *, keep_order: bool = False
+) -> _Counter | None:
     """Choose the numbers that give the steps; None if there are none.
+
+    Args:
+        names: The names.
+        fields: Their numbers.
+        keep_order: Whether files whose names differ in dates only are counted in the order given.
 
     Raises:
         FiltertrackError: If two files have the same step, or several numbers may be the step.
@@ -363,10 +423,7 @@ def _counter_of(names: Sequence[str], fields: Sequence[Fields]) -> _Counter | No
         if all(key in each and each[key].is_count for each in fields) and not _is_metric(key[0])
     ]
     columns = {key: [int(each[key].text) for each in fields] for key in counts}
-    epochs = [key for key in counts if _last_word(key[0]) in _EPOCH]
-    if not epochs and any(key[0] == "" and "." in fields[0][key].text for key in fields[0]):
-        # As in ModelCheckpoint's documentation: weights.{epoch:02d}-{val_loss:.2f}.
-        epochs = [key for key in counts if key[0].lower() == _WEIGHTS]
+    epochs = _epochs_among(counts, fields[0])
     steps = [key for key in counts if _last_word(key[0]) in _STEP]
     alone = len(fields) == 1
     others = [
@@ -384,22 +441,30 @@ def _counter_of(names: Sequence[str], fields: Sequence[Fields]) -> _Counter | No
     if pair and _is_distinct(columns, pair):
         return _pair_of(columns, pair)
     varying = [key for key in (*epochs, *steps) if len(set(columns[key])) > 1]
-    distinct = [key for key in others if _is_distinct(columns, [key])]
     if alone:
-        distinct = distinct[-1:]
-    if len(distinct) > 1 and not varying:
-        texts = listed([fields[0][key].text for key in distinct])
-        raise FiltertrackError(
-            f"{counted(len(distinct), 'numbers')} of {names[0]!r} differ between the files "
-            f"({texts}), and each may be the step; {ADVICE}"
-        )
-    if distinct and not varying:
-        # Keras validates after epochs only.
-        validated = any(_metric_name(key[0]).startswith("val_") for key in fields[0])
-        return _single(columns, distinct[0], "epoch" if validated else "number")
+        others = [key for key in others if not fields[0][key].date][-1:]
+    if others and not varying:
+        dates = {each[key].date for key in others for each in fields}
+        if "" not in dates:
+            _check_dates(names, dates, len(others))
+            return _in_order(names, keep_order=keep_order, why=", which differ in dates")
+        _refuse_several(names[0], [fields[0][key].text for key in others])
+        if _is_distinct(columns, others):
+            # Keras validates after epochs only.
+            validated = any(_metric_name(key[0]).startswith("val_") for key in fields[0])
+            return _single(columns, others[0], "epoch" if validated else "number")
     if repeated := [*varying, *others]:
         _refuse_repeated(names, columns[repeated[0]])
     return None
+
+
+def _epochs_among(counts: Sequence[Key], first: Fields) -> list[Key]:
+    """Return the keys of epochs among those of whole numbers."""
+    epochs = [key for key in counts if _last_word(key[0]) in _EPOCH]
+    if not epochs and any(key[0] == "" and "." in first[key].text for key in first):
+        # As in ModelCheckpoint's documentation: weights.{epoch:02d}-{val_loss:.2f}.
+        epochs = [key for key in counts if key[0].lower() == _WEIGHTS]
+    return epochs
 
 
 def _is_distinct(columns: Mapping[Key, Sequence[int]], keys: Sequence[Key]) -> bool:
@@ -430,6 +495,34 @@ def _pair_of(columns: Mapping[Key, Sequence[int]], keys: Sequence[Key]) -> _Coun
     return _Counter("epoch and batch in the name", tuple(keys), rows, moment)
 
 
+def _check_dates(names: Sequence[str], dates: Collection[str], differing: int) -> None:
+    """Check that the natural order of names that differ in dates is the order of time.
+
+    Args:
+        names: The names.
+        dates: The kinds of their dates.
+        differing: How many of their numbers differ.
+
+    Raises:
+        FiltertrackError: If it may be another one.
+    """
+    texts = {re.sub("[0-9]+", "", name) for name in names}  # with the names of months
+    if set(dates) != {_YEAR_FIRST} and (differing > 1 or len(texts) > 1):
+        raise FiltertrackError(
+            f"{names[0]!r} and the other names differ in dates, of which several numbers may give "
+            f"the order; {ADVICE}"
+        )
+
+
+def _refuse_several(name: str, numbers: Sequence[str]) -> None:
+    """Raise the error for several numbers that may be the step."""
+    if len(numbers) > 1:
+        raise FiltertrackError(
+            f"{counted(len(numbers), 'numbers')} of {name!r} differ between the files "
+            f"({listed(list(numbers))}), and each may be the step; {ADVICE}"
+        )
+
+
 def _refuse_repeated(names: Sequence[str], steps: Sequence[int]) -> None:
     """Raise the error for two files of the same step."""
     seen: dict[int, str] = {}
@@ -448,18 +541,19 @@ def _metrics_of(
     """Return the metrics of each file, and remarks about numbers without a name."""
     metrics: list[dict[str, float]] = [{} for _ in fields]
     remarks = []
+    # Without a step, a number after an unknown word may be a version, as in net1.5.
     for key in dict.fromkeys(key for each in fields for key in each if key not in used):
-        column = [each.get(key) for each in fields]
+        column = [None if key in each and each[key].date else each.get(key) for each in fields]
         known = [each for each in column if each is not None]
         decimal = any(not each.text.isdecimal() for each in known)
         varies = len({(each.text, each.sign) for each in known}) > 1
-        if not key[0]:
+        if not (known and key[0]):
             if decimal and (varies or len(fields) == 1):
                 remarks.append(
                     f"{known[0].text} in a name stands after no word and is not kept as a metric: "
                     f"a template such as 'weights.{{epoch:02d}}-{{val_loss:.2f}}.keras' names it"
                 )
-        elif _is_metric(key[0]) or (decimal and varies):
+        elif _is_metric(key[0]) or (used and decimal and varies):
             negative = len({each.sign == "?" for each in known}) > 1
             for values, each in zip(metrics, column, strict=True):
                 if each is not None:
@@ -472,12 +566,20 @@ def _metric_name(key: str) -> str:
     return key[max(key.find("val_"), 0) :]
 
 
-def _in_order(names: Sequence[str], *, keep_order: bool) -> NameReading:
-    """Count the files, each with its name as the note."""
+def _in_order(names: Sequence[str], *, keep_order: bool, why: str = "") -> _Counter:
+    """Count the files from 1, each with its name as the note.
+
+    Args:
+        names: The names.
+        keep_order: Whether to count in the order given; else in the natural order of the names.
+        why: What to say about the names.
+    """
     ordered = list(names) if keep_order else sorted(names, key=natural_order)
     steps = {name: number for number, name in enumerate(ordered, start=1)}
-    moments = [
-        Moment(steps[name], 0, note=printable(_stem(name))[:_LONGEST_NOTE]) for name in names
-    ]
-    origin = "order given" if keep_order else "order of the names"
-    return NameReading(tuple(moments), origin)
+
+    def moment(row: tuple[int, ...]) -> Moment:
+        (step,) = row
+        return Moment(step, 0, note=printable(_stem(ordered[step - 1]))[:_LONGEST_NOTE])
+
+    origin = "order given" if keep_order else f"{_BY_NAME}{why}"
+    return _Counter(origin, (), [(steps[name],) for name in names], moment)

@@ -37,11 +37,20 @@ def metrics(*names):
         (["step_2000.pt", "step_100.pt"], ["step 2000", "step 100"]),
         (["iter10.pt", "iter20.pt"], ["step 10", "step 20"]),
         (["ckpt-7.index", "ckpt-8.index"], ["step 7", "step 8"]),
+        (["model_500.pt", "model_1k.pt", "model_10K.pt"], ["step 500", "step 1000", "step 10000"]),
+        (["step1.5M.pt", "step_0.25M_ema.pt"], ["step 1500000", "step 250000"]),
+        (["step_1.50k-loss0.3.pt", "step_2M.pt"], ["step 1500", "step 2000000"]),
+        (["model_10k.pt"], ["step 10000"]),
+        (["net1kx_3.pt", "net1kx_4.pt"], ["step 3", "step 4"]),
+        (["in1k_5.pt", "in1k_6m.pt"], ["step 5", "step 6"]),
         (["model_0010.h5", "model_0002.h5"], ["step 10", "step 2"]),
         (["resnet50_3.h5", "resnet50_4.h5"], ["step 3", "step 4"]),
         (["checkpoint-500/model.pt", "checkpoint-1000/model.pt"], ["step 500", "step 1000"]),
         (["e3/model.weights.h5", "e4/model.weights.h5"], ["epoch 3", "epoch 4"]),
         (["epoch_7.keras"], ["epoch 7"]),
+        (["net e10 b32.keras", "net_e1_b32.keras"], ["epoch 10", "epoch 1"]),
+        (["net-Epoch-10.keras", "net_epoch_2.keras"], ["epoch 10", "epoch 2"]),
+        (["my global_step 10.pt", "my_global-step_2.pt"], ["step 10", "step 2"]),
         (["ckpt-7.keras"], ["step 7"]),
     ],
     ids=str,
@@ -113,6 +122,69 @@ def test_several_numbers_that_differ_are_refused():
         read_names(["run_2024-01-05_3.keras", "run_2024-01-06_4.keras"])
 
 
+def test_the_only_distinct_number_of_several_is_not_taken():
+    """Which of several numbers that differ is the step cannot be told from their values."""
+    for names in (
+        ["v1_3.keras", "v1_7.keras", "v2_5.keras"],
+        ["1-1-30.keras", "1-2-10.keras", "2-1-20.keras"],
+    ):
+        with pytest.raises(FiltertrackError, match=r"[23] numbers of .*each may be the step"):
+            read_names(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["2024-01-05_12-30.keras", "2024-01-05_13-30.keras", "2024-01-06_11-00.keras"],
+        ["2024-01-05_run.keras", "2024-02-05_run.keras"],
+        ["2024-01-05_run.keras", "2025-01-05_run.keras"],
+        ["m20240131.keras", "m20240201.keras"],
+        ["m_20240131-235959.keras", "m_20240201-000001.keras"],
+        ["202401312359.keras", "202402010001.keras"],
+        ["2024-01-05/12-30-45/m.keras", "2024-01-06/11-30-45/m.keras"],
+        ["2024-01-05T12:30:00.keras", "2024-01-05T13:30:00.keras"],
+        ["2024.01.05.keras", "2024.01.06.keras"],
+        ["m-2024_9_30.keras", "m-2024_10_1.keras"],
+        ["05-01-2024_run.keras", "05-02-2024_run.keras"],
+        ["Jan05_12-30-45.keras", "Jan05_13-30-45.keras"],
+    ],
+    ids=str,
+)
+def test_dates_are_in_the_order_of_the_names(names):
+    """No part of a date or time is a step, also in a single name."""
+    reading = read_names(names)
+    assert [moment.step for moment in reading.moments] == list(range(1, len(names) + 1))
+    assert reading.origin.startswith("order of the names")
+    assert all(not moment.metrics and moment.note for moment in reading.moments)
+    assert not reading.remarks
+    assert steps(*names[::-1]) == steps(*names)[::-1]
+    assert steps(*names, "best.keras")[-1] is None
+    assert read_names(names[:1]).origin == "order of the names"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["05.01.2024.keras", "06.01.2024.keras", "01.02.2024.keras"],
+        ["Jan05_12-30-45_m.keras", "Feb05_13-30-45_m.keras"],
+        ["5Jan2024.keras", "4February2024.keras"],
+        ["m_01-31-2024.keras", "m_02-01-2024.keras"],
+    ],
+    ids=str,
+)
+def test_dates_that_names_do_not_sort_are_refused(names):
+    """The message says to give the steps."""
+    with pytest.raises(FiltertrackError, match=r"differ in dates, of which several.*--steps"):
+        read_names(names)
+
+
+def test_a_step_beside_a_date_is_the_step():
+    """If it is named, or if the date is the same in all names."""
+    assert steps("2024-01-05_epoch_3.keras", "2024-01-06_epoch_4.keras") == [3, 4]
+    assert steps("2024-01-05_run_300.keras", "2024-01-05_run_400.keras") == [300, 400]
+    assert steps("model_20000000.pt", "model_20000500.pt") == [20000000, 20000500]
+
+
 def test_epochs_and_batches_give_the_order():
     """As ModelCheckpoint names files that are saved within epochs, both counted from 1."""
     names = [f"epoch_{epoch}_batch_{batch}.keras" for epoch in (1, 2) for batch in (100, 50)]
@@ -146,6 +218,26 @@ def test_epochs_and_batches_give_the_order():
 def test_metrics_are_the_numbers_after_words(names, found):
     """Under the words of the names; a hyphen is a sign where only some names have it."""
     assert metrics(*names) == found
+
+
+def test_metrics_are_kept_where_names_have_no_step():
+    """A remark says that the metrics may give the order; the numbers of versions are no metrics."""
+    names = ["acc0.8-loss2e-3.keras", "acc0.9-loss1e-3.keras"]
+    reading = read_names(names)
+    assert metrics(*names) == [{"acc": 0.8, "loss": 0.002}, {"acc": 0.9, "loss": 0.001}]
+    (remark,) = reading.remarks
+    assert "which may be that of the metrics" in remark
+    assert "--steps" in remark
+    (single,) = read_names(["best-val_loss0.25.keras"]).moments
+    assert single.metrics == {"val_loss": 0.25}
+    assert not read_names(["best-val_loss0.25.keras"]).remarks
+    dated = read_names(["2024-01-05_loss0.5.keras", "2024-01-06_loss0.4.keras"])
+    assert [moment.metrics for moment in dated.moments] == [{"loss": 0.5}, {"loss": 0.4}]
+    assert not dated.remarks
+    given = read_names(names[::-1], keep_order=True)
+    assert [moment.metrics["acc"] for moment in given.moments] == [0.9, 0.8]
+    assert not given.remarks
+    assert metrics("net1.5.keras", "net2.5.keras") == [{}, {}]
 
 
 def test_a_number_without_a_word_is_not_kept():
@@ -291,6 +383,12 @@ def test_natural_order_compares_numbers():
     """2 before 10, also in folders."""
     names = ["e10/a", "e2/b", "e2/a10", "e2/a9"]
     assert sorted(names, key=natural_order) == ["e2/a9", "e2/a10", "e2/b", "e10/a"]
+
+
+def test_natural_order_treats_separators_alike():
+    """The numbers after them decide."""
+    names = ["net a10 b1", "net_a1-b2", "net-a1_b10", "net a2"]
+    assert sorted(names, key=natural_order) == ["net_a1-b2", "net-a1_b10", "net a2", "net a10 b1"]
 
 
 def test_reading_returns_moments():
