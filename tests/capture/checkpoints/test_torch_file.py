@@ -271,6 +271,27 @@ def test_undecided_kernels_are_named(tmp_path):
         ]
 
 
+@pytest.mark.parametrize(
+    ("layer", "reported"),
+    [
+        (nn.ConvTranspose2d(16, 4, 3, bias=False), True),
+        (nn.ConvTranspose2d(16, 4, 3), False),
+        (nn.ConvTranspose1d(16, 4, 3, bias=False), True),
+        (nn.Sequential(nn.ConvTranspose2d(16, 4, 3, bias=False), nn.BatchNorm2d(4)), False),
+        (nn.ModuleDict({"generator": nn.ConvTranspose2d(8, 8, 3)}), True),
+        (nn.ModuleDict({"a": nn.ConvTranspose2d(4, 8, 3), "b": nn.ConvTranspose2d(8, 8, 3)}), True),
+    ],
+)
+def test_transposed_kernels_are_not_read_as_others_without_a_remark(tmp_path, layer, reported):
+    """The remark says which axes= reads them."""
+    path = tmp_path / "model.pt"
+    torch.save(layer.state_dict(), path)
+    with open_checkpoint(path) as checkpoint:
+        assert any("axes=IO" in remark for remark in checkpoint.remarks) == reported
+        if not reported:
+            assert {info.class_name[:13] for info in checkpoint.infos} == {"ConvTranspose"}
+
+
 def test_transposed_convolutions_with_groups_are_left_out_with_a_remark(tmp_path):
     """Their filters are spread over two axes."""
     path = tmp_path / "model.pt"
