@@ -1,7 +1,7 @@
 """Finds the convolution kernels in a state dict, and describes their layers."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,7 @@ def kernels_in_state(
     *,
     axes: str | None = None,
     in_order: bool = False,
+    containers: Collection[str] = (),
 ) -> tuple[list[StateKernel], list[str]]:
     """Find the convolution kernels in a state dict.
 
@@ -57,6 +58,7 @@ def kernels_in_state(
         axes: The letters of the axes of every kernel that has as many; None to decide by names.
         in_order: Whether the order of ``arrays`` is that of the model's modules; otherwise kernels
             are in natural order of their names.
+        containers: The first parts of names that are keys of dicts around a state dict.
 
     Returns:
         The kernels, and remarks for the user.
@@ -81,14 +83,14 @@ def kernels_in_state(
     orders = KernelOrders(axes)
     for candidate in candidates:
         orders.add(candidate)
-    return _described(orders.kernels), [*remarks, *left_out, *orders.remarks]
+    return _described(orders.kernels, containers), [*remarks, *left_out, *orders.remarks]
 
 
-def _described(kernels: Sequence[OrderedKernel]) -> list[StateKernel]:
+def _described(kernels: Sequence[OrderedKernel], containers: Collection[str]) -> list[StateKernel]:
     """Describe kernels, each with a unique name: that of its module if it has one kernel."""
     owners = [kernel.candidate.module.parts for kernel in kernels]
     counts = Counter(owners)
-    paths = dict(zip(counts, without_roots(list(counts)), strict=True))
+    paths = dict(zip(counts, without_roots(list(counts), containers), strict=True))
     classes = {owner: _class_of(kernel) for owner, kernel in zip(owners, kernels, strict=True)}
     modules = safe_names("/".join(path) or classes[owner].lower() for owner, path in paths.items())
     members = dict(zip(counts, modules, strict=True))

@@ -1,16 +1,17 @@
 """Names of the arrays in a state dict: the module of each, without wrappers and optimizers."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from filtertrack.capture.torch_wrappers import INSERTED_PARTS, PARALLEL_PART
 from filtertrack.errors import listed
 
-_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "~"}
-"""Parts of names that ``torch.compile``, FSDP, activation checkpointing and Haiku insert."""
+_INSERTED = {*INSERTED_PARTS, "~"}
+"""Parts of names that wrappers of torch and Haiku insert."""
 _LONGEST_NAME = 1000
-_ROOT = re.compile(r"module|model|params|variables|(\w+_)?state_dict")
-"""First parts that hold a whole model: of DDP, of a checkpoint's dict, of flax, of Lightning."""
+_ROOT = re.compile(rf"{PARALLEL_PART}|params|variables|(\w+_)?state_dict")
+"""First parts that hold a whole model: of DDP, of flax, of a checkpoint's dict."""
 _OPTIMIZER = re.compile(r"(\w+_)?(optim|optimizers?)(_\w+)?|opt_states?|callbacks|lr_schedulers?")
 _OPTIMIZER_ROOT = re.compile(r"opt|adam\w*|sgd|rmsprop|momentum|training", re.IGNORECASE)
 _AVERAGED = re.compile(r"(\w+_)?ema(_\w+)?|swa_model|averaged_model")
@@ -75,7 +76,7 @@ def _parts(name: str) -> tuple[str, ...]:
     # The slash separates parts in Keras, TensorFlow and flax, whose names may have dots; the dot in
     # torch and MLX, whose names may have slashes.
     parts = plain.split("/") if plain.rfind("/") > plain.rfind(".") else re.split("[./]", plain)
-    return tuple(part for part in parts if part and part not in _WRAPPERS)
+    return tuple(part for part in parts if part and part not in _INSERTED)
 
 
 def _is_of_optimizer(parts: tuple[str, ...]) -> bool:
@@ -99,29 +100,35 @@ def _grouped(
     return modules
 
 
-def without_roots(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def without_roots(
+    paths: Sequence[tuple[str, ...]], containers: Collection[str] = ()
+) -> list[tuple[str, ...]]:
     """Remove the first parts of paths that hold the whole model, if all paths begin with them.
 
-    A part ``model`` stays before a number: the number alone would be a poor name.
+    Args:
+        paths: The parts of each module's path.
+        containers: The first parts that are keys of dicts around a state dict.
 
     Example:
         >>> without_roots([("state_dict", "model", "conv1"), ("state_dict", "model", "conv2")])
+        [('model', 'conv1'), ('model', 'conv2')]
+        >>> without_roots([("model", "conv1"), ("model", "conv2")], containers=["model"])
         [('conv1',), ('conv2',)]
-        >>> without_roots([("model", "0"), ("model", "2")])
-        [('model', '0'), ('model', '2')]
     """
-    while paths and _can_be_removed(paths):
-        paths = [path[1:] for path in paths]
-    return list(paths)
+    kept = list(paths)
+    removable = set(containers)
+    while kept and (root := _common_root(kept)):
+        if root not in removable and not _ROOT.fullmatch(root):
+            break
+        removable.discard(root)  # the next part of this name is in the state dict
+        kept = [path[1:] for path in kept]
+    return kept
 
 
-def _can_be_removed(paths: Sequence[tuple[str, ...]]) -> bool:
-    roots = {path[0] for path in paths if len(path) > 1}
-    if len(roots) != 1 or any(len(path) < 2 for path in paths):
-        return False
-    root = roots.pop()
-    numbered = root == "model" and any(path[1].isdigit() for path in paths)
-    return bool(_ROOT.fullmatch(root)) and not numbered
+def _common_root(paths: Sequence[tuple[str, ...]]) -> str | None:
+    """Return the first part of all paths; None if there is none, or nothing after it."""
+    roots = {path[0] if len(path) > 1 else None for path in paths}
+    return roots.pop() if len(roots) == 1 else None
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

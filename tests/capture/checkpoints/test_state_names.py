@@ -56,7 +56,7 @@ def test_moving_averages_are_left_out_beside_the_weights(name):
     ("paths", "expected"),
     [
         ([("module", "a"), ("module", "b")], [("a",), ("b",)]),
-        ([("state_dict", "module", "model", "a")], [("a",)]),
+        ([("state_dict", "module", "model", "a")], [("model", "a")]),
         ([("module", "a"), ("b",)], [("module", "a"), ("b",)]),
         ([("model", "a"), ("module", "b")], [("model", "a"), ("module", "b")]),
         ([("module",)], [("module",)]),
@@ -69,6 +69,21 @@ def test_moving_averages_are_left_out_beside_the_weights(name):
 def test_roots_are_removed_if_all_paths_have_them(paths, expected):
     """Names of a user's own modules stay."""
     assert without_roots(paths) == expected
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([("model", "a"), ("model", "b")], [("a",), ("b",)]),
+        ([("net", "module", "0")], [("0",)]),
+        ([("model", "model", "a")], [("model", "a")]),  # the second is an attribute
+        ([("model", "a"), ("net", "a")], [("model", "a"), ("net", "a")]),
+        ([("model",)], [("model",)]),
+    ],
+)
+def test_keys_around_a_state_dict_are_removed_if_all_paths_have_them(paths, expected):
+    """Whatever their names are."""
+    assert without_roots(paths, ["model", "net"]) == expected
 
 
 def test_names_in_the_style_of_each_framework():

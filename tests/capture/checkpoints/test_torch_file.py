@@ -13,8 +13,12 @@ import pytest
 
 from filtertrack import FiltertrackError
 from filtertrack.capture.checkpoints.file_formats import is_checkpoint, open_checkpoint
+from filtertrack.capture.torch_layers import TorchLayers
 
 torch = pytest.importorskip("torch")
+checkpoint_wrapper = pytest.importorskip(
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper"
+).checkpoint_wrapper
 nn = torch.nn
 
 
@@ -133,7 +137,54 @@ def test_wrappers_and_optimizers_are_left_out(tmp_path, kind):
     expected = convolutions(net)
     if kind == "a list":
         expected = {f"0/model/{name}": kernel for name, kernel in expected.items()}
+    if kind == "Lightning":  # its module has the net as an attribute
+        expected = {f"model/{name}": kernel for name, kernel in expected.items()}
     assert not assert_kernels(path, expected)
+
+
+class Holder(nn.Module):
+    """A module that holds another one as an attribute."""
+
+    def __init__(self, **modules):
+        super().__init__()
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+
+TRACKED = {
+    "plain": lambda net: net,
+    "Lightning": lambda net: Holder(model=net),
+    "self.net": lambda net: Holder(net=net, head=nn.Linear(2, 2)),
+    "self.module": lambda net: Holder(module=net),
+    "self.module and another": lambda net: Holder(module=net, head=nn.Conv2d(2, 2, 1)),
+    "DDP": nn.DataParallel,
+    "DDP of self.model": lambda net: nn.DataParallel(Holder(model=net)),
+    "torch.compile": torch.compile,
+    "compiled attribute": lambda net: Holder(model=torch.compile(net)),
+    "DDP of a compiled module": lambda net: nn.DataParallel(torch.compile(net)),
+    "Sequential": lambda net: nn.Sequential(net, nn.Conv2d(2, 2, 1)),
+    "model of a Sequential": lambda net: Holder(model=nn.Sequential(net)),
+    "checkpointed": lambda net: nn.Sequential(checkpoint_wrapper(net)),
+}
+CONTAINERS = {
+    "no": lambda state: state,
+    "model_state_dict": lambda state: {"model_state_dict": state, "epoch": 1},
+    "state_dict": lambda state: {"state_dict": state},
+    "model": lambda state: {"model": state},
+    "net": lambda state: {"checkpoint": {"net": state}},
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", TRACKED)
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_names_are_those_of_the_tracker(tmp_path, net, kind, container):
+    """Of a module in any wrapper, and of its state dict under any key."""
+    module = TRACKED[kind](net)
+    path = tmp_path / "checkpoint.pt"
+    torch.save(CONTAINERS[container](module.state_dict()), path)
+    with open_checkpoint(path) as checkpoint:
+        assert [i.name for i in checkpoint.infos] == [i.name for i in TorchLayers(module).infos]
 
 
 def test_the_weights_are_taken_and_not_their_moving_averages(tmp_path, net):
