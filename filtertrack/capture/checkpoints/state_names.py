@@ -3,10 +3,13 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from filtertrack.capture.torch_wrappers import INSERTED_PARTS, PARALLEL_PART
 from filtertrack.errors import listed
 
+_NamedParts: TypeAlias = tuple[str, tuple[str, ...]]
+"""The name of an array, and its parts."""
 _INSERTED = {*INSERTED_PARTS, "~"}
 """Parts of names that wrappers of torch and Haiku insert."""
 _LONGEST_NAME = 1000
@@ -14,6 +17,14 @@ _ROOT = re.compile(rf"{PARALLEL_PART}|params|variables|(\w+_)?state_dict")
 """First parts that hold a whole model: of DDP, of flax, of a checkpoint's dict."""
 _OPTIMIZER = re.compile(r"(\w+_)?(optim|optimizers?)(_\w+)?|opt_states?|callbacks|lr_schedulers?")
 _OPTIMIZER_ROOT = re.compile(r"opt|adam\w*|sgd|rmsprop|momentum|training", re.IGNORECASE)
+_OPTIMIZER_KEY = re.compile(
+    r"state|param_groups|exp_avg\w*|mu|nu|m|v|momentums?(_\w+)?|velocity|velocities|trace|variables"
+    r"|_variables|adam\w*|sgd|rmsprop",
+    re.IGNORECASE,
+)
+"""Parts of names that optimizers of torch, optax and Keras give to their arrays."""
+_WEIGHTS = re.compile(r"weights?(_\w+)?|w|\w*kernel|original[0-9]*")
+_OUTER = re.compile(rf"{_ROOT.pattern}|model")
 _AVERAGED = re.compile(r"(\w+_)?ema(_\w+)?|swa_model|averaged_model")
 _AVERAGED_SUFFIX = "ExponentialMovingAverage"
 _ARRAY_SUFFIX = re.compile(r":0$|[./]value$")
@@ -42,7 +53,8 @@ class ModuleArrays:
 def modules_of(names: Iterable[str]) -> tuple[dict[tuple[str, ...], ModuleArrays], list[str]]:
     """Group the arrays of a model by their modules, in the order of the names.
 
-    Arrays of optimizers, and those with names of more than 1,000 characters, are left out. Moving
+    Arrays with names of more than 1,000 characters are left out. Those under a name of an optimizer
+    are left out if they have an optimizer's keys, or the names of the model's own arrays. Moving
     averages of the weights are left out if the weights themselves are there.
 
     Args:
@@ -52,23 +64,81 @@ def modules_of(names: Iterable[str]) -> tuple[dict[tuple[str, ...], ModuleArrays
         The parts of each module's path to its arrays, and remarks for the user.
 
     Example:
-        >>> modules, _ = modules_of(["module.conv.weight", "module.conv.bias", "optim.conv.weight"])
+        >>> names = ["module.conv.weight", "module.conv.bias", "optim.conv.weight"]
+        >>> modules, remarks = modules_of(names)
         >>> [(module.parts, sorted(module.names)) for module in modules.values()]
         [(('module', 'conv'), ['bias', 'weight'])]
+        >>> remarks
+        ['left out, as of an optimizer: optim.conv.weight']
     """
     split = [(name, _parts(name)) for name in names if len(name) <= _LONGEST_NAME]
-    model = [(name, parts) for name, parts in split if not _is_of_optimizer(parts)]
+    model, slots = _without_optimizers(split)
+    remarks = [f"left out, as of an optimizer: {listed(slots, 1)}"] if slots else []
     averages = [each for each in model if _is_average(each[1])]
-    remarks = []
     if averages and len(averages) < len(model):
-        names = [name for name, _ in averages]
+        averaged = [name for name, _ in averages]
         model = [each for each in model if not _is_average(each[1])]
-        remarks = [
-            f"left out, as moving averages of weights that are there as well: {listed(names, 1)}"
-        ]
+        remarks.append(
+            f"left out, as moving averages of weights that are there as well: {listed(averaged, 1)}"
+        )
     elif averages:
-        remarks = ["the weights in the file are moving averages"]
+        remarks.append("the weights in the file are moving averages")
     return _grouped(model), remarks
+
+
+def _without_optimizers(arrays: Sequence[_NamedParts]) -> tuple[list[_NamedParts], list[str]]:
+    """Remove the arrays of optimizers.
+
+    Returns:
+        The other arrays, and the names of those removed that could be weights of a module.
+    """
+    groups: dict[tuple[str, ...], list[_NamedParts]] = {}
+    for each in arrays:
+        groups.setdefault(_optimizer_root(each[1]), []).append(each)
+    own = {_without_outer(parts) for _, parts in groups.get((), [])}
+    removed = {
+        root
+        for root, members in groups.items()
+        if root and _is_of_optimizer([parts[len(root) :] for _, parts in members], own)
+    }
+    kept, slots = [], []
+    for name, parts in arrays:
+        if _optimizer_root(parts) not in removed:
+            kept.append((name, parts))
+        elif _WEIGHTS.fullmatch(parts[-1]):
+            slots.append(name)
+    return kept, slots
+
+
+def _optimizer_root(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first parts of a path up to one that is a name of an optimizer; empty if none."""
+    # Modules inside a model may have such names: only the outer parts count.
+    for count, part in enumerate(parts[:2], start=1):
+        if _OPTIMIZER.fullmatch(part):
+            return parts[:count]
+    return parts[:1] if len(parts) > 2 and _OPTIMIZER_ROOT.fullmatch(parts[0]) else ()
+
+
+def _is_of_optimizer(tails: Iterable[tuple[str, ...]], own: Collection[tuple[str, ...]]) -> bool:
+    """Whether arrays are an optimizer's.
+
+    Args:
+        tails: Their paths after the name of the optimizer.
+        own: The paths of the model's own arrays, without outer parts.
+    """
+    tails = list(tails)
+    if any(_OPTIMIZER_KEY.fullmatch(part) for tail in tails for part in tail[:2]):
+        return True
+    weights = [tail for tail in tails if tail and _WEIGHTS.fullmatch(tail[-1])]
+    return all(_without_outer(tail) in own or _without_outer(tail[1:]) in own for tail in weights)
+
+
+def _without_outer(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a path without first parts that are numbers or hold the whole model."""
+    outer = 0
+    while outer < len(parts) - 2 and (parts[outer].isdecimal() or _OUTER.fullmatch(parts[outer])):
+        outer += 1
+    return parts[outer:]
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -77,12 +147,6 @@ def _parts(name: str) -> tuple[str, ...]:
     # torch and MLX, whose names may have slashes.
     parts = plain.split("/") if plain.rfind("/") > plain.rfind(".") else re.split("[./]", plain)
     return tuple(part for part in parts if part and part not in _INSERTED)
-
-
-def _is_of_optimizer(parts: tuple[str, ...]) -> bool:
-    # Modules inside a model may have such names: only the outer parts count.
-    inside = any(map(_OPTIMIZER.fullmatch, parts[:2]))
-    return inside or (len(parts) > 2 and bool(_OPTIMIZER_ROOT.fullmatch(parts[0])))
 
 
 def _is_average(parts: tuple[str, ...]) -> bool:

@@ -26,7 +26,47 @@ def paths_of(names):
 )
 def test_arrays_of_optimizers_are_left_out(name):
     """They have the shapes of kernels."""
-    assert paths_of([name, "conv.weight"]) == ["conv"]
+    modules, remarks = modules_of([name, "conv.weight"])
+    assert list(modules) == [("conv",)]
+    assert [name in remark and "as of an optimizer" in remark for remark in remarks] == [True]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["optimizer.state.0.exp_avg", "state_dict.conv.weight"],
+        ["optimizers.0.state.0.exp_avg", "state_dict.optimizers.conv.weight"],
+        ["optimizer/_variables/3", "conv/kernel"],
+    ],
+)
+def test_slots_that_no_module_can_have_are_left_out_without_a_remark(names):
+    """Every checkpoint of a training has them."""
+    modules, remarks = modules_of(names)
+    assert [parts[-1] for parts in modules] == ["conv"]
+    assert not remarks
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["opt", "optim", "optimizer", "callbacks", "adam_net", "sgd", "momentum", "training"],
+)
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        ["fc.weight"],
+        ["sar.conv1.weight", "sar.conv2.weight"],  # a twin of it
+        ["conv1.weight", "conv1.bias"],  # some of its names
+    ],
+)
+def test_modules_named_as_optimizers_are_kept(root, others):
+    """As the encoder of optical images: neither keys nor all names are those of an optimizer."""
+    names = [f"{root}.conv1.weight", f"{root}.conv2.weight"]
+    modules, remarks = modules_of([*names, *others])
+    assert {(root, "conv1"), (root, "conv2")} <= modules.keys()
+    assert not remarks
+    normed = [f"{root}.conv.weight_g", f"{root}.conv.weight_v", f"{root}.conv.bias"]
+    assert (root, "conv") in modules_of([*normed, *others])[0]
 
 
 @pytest.mark.parametrize("name", ["layer1.optimal.weight", "layer1.0.ema.weight", "options.weight"])

@@ -201,6 +201,17 @@ def test_the_weights_are_taken_and_not_their_moving_averages(tmp_path, net):
     np.testing.assert_array_equal(kernel, averages["stem.weight"].numpy())
 
 
+@pytest.mark.parametrize("name", ["opt", "optim", "callbacks", "adam1", "momentum"])
+def test_a_module_with_the_name_of_an_optimizer_is_read(tmp_path, name):
+    """Its convolutions are in the file only once."""
+    module = nn.ModuleDict({name: nn.Sequential(nn.Conv2d(2, 3, 3)), "head": nn.Linear(2, 2)})
+    path = tmp_path / "model.pt"
+    torch.save(module.state_dict(), path)
+    with open_checkpoint(path) as checkpoint:
+        assert [info.name for info in checkpoint.infos] == [f"{name}/0"]
+        assert not checkpoint.remarks
+
+
 def test_two_models_in_a_file_are_both_there(tmp_path, net):
     """With the name of each."""
     path = tmp_path / "gan.pt"
