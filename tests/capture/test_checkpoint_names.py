@@ -293,6 +293,18 @@ def test_natural_order_compares_numbers():
     assert sorted(names, key=natural_order) == ["e2/a9", "e2/a10", "e2/b", "e10/a"]
 
 
+@given(names=st.lists(st.text(alphabet="ab019٣²._/"), max_size=8))
+def test_any_names_have_a_natural_order(names):
+    """Also with digits of other scripts."""
+    assert sorted(sorted(names, key=natural_order)) == sorted(names)
+
+
+def test_natural_order_compares_numbers_of_any_length():
+    """Python refuses to convert more than 4,300 digits."""
+    names = ["a" + "9" * 5000, "a10", "a2", "b1", "a"]
+    assert sorted(names, key=natural_order) == ["a", "a2", "a10", "a" + "9" * 5000, "b1"]
+
+
 def test_reading_returns_moments():
     """Without a time, which is that of the file."""
     (moment,) = read_names(["epoch_3-loss0.5.keras"]).moments

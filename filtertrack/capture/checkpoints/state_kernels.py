@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from filtertrack.capture.checkpoint_names import natural_order
 from filtertrack.capture.checkpoints.kernel_candidates import (
     KERAS,
     Convention,
@@ -13,7 +14,7 @@ from filtertrack.capture.checkpoints.kernel_candidates import (
     candidates_of,
 )
 from filtertrack.capture.checkpoints.kernel_orders import KernelOrders, OrderedKernel
-from filtertrack.capture.checkpoints.state_names import modules_of, natural_key, without_roots
+from filtertrack.capture.checkpoints.state_names import modules_of, without_roots
 from filtertrack.capture.kernel_axes import canonical_axes
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.snapshot import LayerInfo, safe_names, stored_type
@@ -73,7 +74,7 @@ def kernels_in_state(
         >>> kernels[0].info.name, kernels[0].info.shape
         ('conv1', (64, 7, 7, 3))
     """
-    names = list(arrays) if in_order else sorted(arrays, key=natural_key)
+    names = list(arrays) if in_order else sorted(arrays, key=natural_order)
     modules, remarks = modules_of(names)
     candidates, left_out = candidates_of(modules, arrays, convention, axes)
     if axes is not None and not any(len(c.array.shape) == len(axes) for c in candidates):

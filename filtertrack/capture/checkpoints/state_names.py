@@ -1,7 +1,7 @@
 """Names of the arrays in a state dict: the module of each, without wrappers and optimizers."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -193,23 +193,6 @@ def _common_root(paths: Sequence[tuple[str, ...]]) -> str | None:
     """Return the first part of all paths; None if there is none, or nothing after it."""
     roots = {path[0] if len(path) > 1 else None for path in paths}
     return roots.pop() if len(roots) == 1 else None
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts names in natural order: ``conv2`` before ``conv10``.
-
-    Example:
-        >>> sorted(["conv10", "conv2"], key=natural_key)
-        ['conv2', 'conv10']
-    """
-    return list(_pieces(name))
-
-
-def _pieces(name: str) -> Iterator[tuple[int, str]]:
-    for piece in re.findall(r"[0-9]+|[^0-9]+", name):
-        # Compared by the number's digits: a name may hold a number of any length.
-        digits = piece.lstrip("0") if piece[0] in "0123456789" else ""
-        yield (len(digits) + 1, digits) if piece[0] in "0123456789" else (0, piece)
 
 
 def numbered_successor(
