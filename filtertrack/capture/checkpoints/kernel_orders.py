@@ -85,7 +85,7 @@ class KernelOrders:
         if undecided:
             letters = undecided[0].letters("transposed")
             remarks.append(
-                f"{counted(len(undecided), 'kernels')} may be of transposed convolutions and are "
+                f"{counted(len(undecided), 'kernels')} that may be of transposed convolutions, "
                 f"read as of others: {listed([each.name for each in undecided], 3)}; "
                 f"axes={letters} reads all kernels with {len(letters)} axes as transposed ones"
             )

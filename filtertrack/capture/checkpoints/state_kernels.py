@@ -49,7 +49,8 @@ def kernels_in_state(
 
     Kernels are arrays named ``weight``, ``kernel`` or as the layers of Keras, TF-Slim and Sonnet
     name them, with one to three spatial axes, if their path has "conv" in it. Others are taken if
-    their spatial axes have at most 256 elements; 16 if it is one axis, and several channels.
+    their spatial axes have at most 256 elements; 16 if it is one axis, and several channels, or if
+    the module is named as a norm layer or an embedding, of which one axis is never a kernel's.
     A kernel is read as that of a transposed or depthwise convolution if its order of axes follows
     from the length of the bias, from the norm layer after it in a ``Sequential``, or from the name.
 
