@@ -9,18 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from filtertrack.capture.checkpoints.state_names import without_roots
 from filtertrack.capture.kernel_axes import SPACES, canonical_axes
 from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers
+from filtertrack.capture.torch_wrappers import WRAPPERS
 from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, safe_names, stored_type
 
-_WRAPPERS = {
-    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
-    "torch.nn.parallel.data_parallel.DataParallel": "module",
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-}
-"""Classes that wrap a module and compute the same, and the attribute that holds it."""
 _CONVOLUTION = re.compile(r"Conv\w*[123]d")
 _KERNEL_AXES = {3, 4, 5}
 
@@ -44,7 +40,7 @@ class TorchLayers(TrainingSource):
 
     Args:
         module: The module, which may be wrapped by ``DistributedDataParallel``, ``DataParallel`` or
-            ``torch.compile``.
+            ``torch.compile``. Without a wrapper, too, names have no first part ``module``.
         select: The convolutions to track: a name, glob or class, several of these, ``"first"``, a
             function of the module, or None for all. A name is that of ``named_modules``, with ``.``
             or ``/`` between the parts.
@@ -91,6 +87,10 @@ class TorchLayers(TrainingSource):
             reason = " ".join(["none of its modules is a", expected, *self.remarks])
             raise FiltertrackError(f"the module has no convolution to track: {reason}")
         chosen = choose_layers(candidates, select, advice="")
+        # As in files, where a first part "module" may be that of a wrapper.
+        paths = [candidate.path for candidate in candidates]
+        kept = without_roots([tuple(path.split("/")) for path in paths])
+        self._names = dict(zip(paths, map("/".join, kept), strict=True))
         self._sources = self._sources_of(chosen)
         self.others = [
             source.info for source in self._sources_of([c for c in candidates if c not in chosen])
@@ -163,7 +163,7 @@ class TorchLayers(TrainingSource):
             )
 
     def _sources_of(self, candidates: Sequence[Candidate]) -> list[_TorchSource]:
-        names = safe_names(candidate.path for candidate in candidates)
+        names = safe_names(self._names[candidate.path] for candidate in candidates)
         return [
             _TorchSource(self._info_of(name, candidate), candidate.layer)
             for name, candidate in zip(names, candidates, strict=True)
@@ -239,7 +239,7 @@ def _walk(module: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
 def _unwrapped(module: Any) -> Any:
     while True:
         names = (f"{cls.__module__}.{cls.__name__}" for cls in type(module).__mro__)
-        attribute = next((_WRAPPERS[name] for name in names if name in _WRAPPERS), None)
+        attribute = next((WRAPPERS[name] for name in names if name in WRAPPERS), None)
         if attribute is None:
             return module
         module = getattr(module, attribute)

@@ -391,6 +391,20 @@ def test_natural_order_treats_separators_alike():
     assert sorted(names, key=natural_order) == ["net_a1-b2", "net-a1_b10", "net a2", "net a10 b1"]
 
 
+@given(names=st.lists(st.text(alphabet="ab019٣²._/"), max_size=8))
+def test_any_names_have_a_natural_order(names):
+    """It does not depend on the order given; also with digits of other scripts."""
+    ordered = sorted(names, key=natural_order)
+    assert ordered == sorted(names[::-1], key=natural_order)
+    assert sorted(ordered) == sorted(names)
+
+
+def test_natural_order_compares_numbers_of_any_length():
+    """Python refuses to convert more than 4,300 digits."""
+    names = ["a" + "9" * 5000, "a10", "a2", "b1", "a"]
+    assert sorted(names, key=natural_order) == ["a", "a2", "a10", "a" + "9" * 5000, "b1"]
+
+
 def test_reading_returns_moments():
     """Without a time, which is that of the file."""
     (moment,) = read_names(["epoch_3-loss0.5.keras"]).moments

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,14 +17,15 @@ from filtertrack.snapshot import stored_type
 _LARGEST_SIDE = 256
 """Maximum size of a kernel along a spatial axis, unless the name says that it is a convolution:
 larger arrays are tables, not kernels."""
-_LARGEST_SIDE_1D = 16
+_LARGEST_SMALL_SIDE = 16
 """The same for kernels of one spatial axis and several channels: stacked matrices, such as the
-weight of a bilinear layer, have three axes as well."""
+weight of a bilinear layer, have three axes as well. And for those named as a norm or a table."""
 _MOST_WEIGHTS = 1 << 40
 _CONVOLUTION_NAME = re.compile(r"conv", re.IGNORECASE)
 _NO_CONVOLUTION = re.compile(r"(\w+_)?(norm|layernorm|ln|bn)\d*|pos\w*emb\w*", re.IGNORECASE)
 _ATTENTION = {"query", "key", "value", "out"}
 """The modules of attention in flax, whose kernels have the axes (inputs, heads, outputs)."""
+_STORE_COMPUTED = "remove_parametrizations before state_dict() stores them"
 _BIASES = ("bias", "biases", "b")
 _ORDERS: tuple[AxisOrder, ...] = ("convolution", "transposed", "depthwise")
 
@@ -103,6 +104,7 @@ class KernelCandidate:
         convention: The framework's order of axes.
         outputs: The number of filters that the bias, or the norm layer after it, tells; or None.
         bias: The attribute of the bias, or None.
+        norms: The numbers of elements of the weights with one axis in modules beside its module.
     """
 
     module: ModuleArrays
@@ -112,6 +114,7 @@ class KernelCandidate:
     convention: Convention
     outputs: int | None
     bias: str | None
+    norms: Collection[int]
 
     @property
     def name(self) -> str:
@@ -144,6 +147,7 @@ def candidates_of(
         The kernels, and remarks about arrays that are left out.
     """
     found, tables, computed, types = [], [], [], []
+    norms = _norms(modules, arrays)
     for module in modules.values():
         if all(len(arrays[name].shape) < 3 for name in module.names.values()):
             continue
@@ -156,7 +160,10 @@ def candidates_of(
                 continue
             bias = _bias_of(module, attribute)
             outputs = _outputs_of(module, formula, bias, modules, arrays)
-            candidate = KernelCandidate(module, attribute, formula, array, by, outputs, bias)
+            beside = norms.get(module.parts[:-1], ())
+            candidate = KernelCandidate(
+                module, attribute, formula, array, by, outputs, bias, beside
+            )
             if any(stored_type(arrays[module.names[n]].dtype) is None for n in formula.arrays):
                 types.append(f"{candidate.name} ({array.dtype})")
             elif (axes is not None and len(axes) == len(array.shape)) or _is_plausible(candidate):
@@ -167,15 +174,33 @@ def candidates_of(
         f"{what}: {listed(names)}"
         for what, names in (
             ("left out, as probably no convolutions (axes= takes them)", tables),
-            ("left out, as it is not known how they are computed", computed),
+            (f"left out, as it is not known how they are computed ({_STORE_COMPUTED})", computed),
             ("left out, as values of their type cannot be stored", types),
         )
         if names
     ]
+    flat = [c.name for c in found if len(c.array.shape) == 3 and not _is_named_convolution(c)]
+    if flat:
+        remarks.append(
+            f"read as kernels of one spatial axis, though their names have no 'conv': "
+            f"{listed(flat)}"
+        )
     derived = sorted({c.formula.what for c in found if c.formula.what})
     if derived:
         remarks.append(f"computed as torch does it: the kernels with {' and '.join(derived)}")
     return found, remarks
+
+
+def _norms(
+    modules: Mapping[tuple[str, ...], ModuleArrays], arrays: Mapping[str, StateArray]
+) -> dict[tuple[str, ...], set[int]]:
+    """Return the sizes of weights with one axis, by the path of the module that holds theirs."""
+    sizes: dict[tuple[str, ...], set[int]] = {}
+    for module in modules.values():
+        shape = arrays[module.names["weight"]].shape if "weight" in module.names else ()
+        if len(shape) == 1:
+            sizes.setdefault(module.parts[:-1], set()).add(shape[0])
+    return sizes
 
 
 def _formulas(
@@ -208,19 +233,26 @@ def _is_kernel_shape(shape: tuple[int, ...]) -> bool:
 
 def _is_plausible(candidate: KernelCandidate) -> bool:
     """Whether an array is a kernel by its name and the sizes of its spatial axes."""
-    shape, name = candidate.array.shape, candidate.module.parts
-    if not candidate.array.orders or _NO_CONVOLUTION.fullmatch(candidate.module.last):
+    shape = candidate.array.shape
+    if not candidate.array.orders:
         return False
     flat = len(shape) == 3 and candidate.convention is KERAS
     if flat and candidate.module.last in _ATTENTION:
         return False
-    if any(map(_CONVOLUTION_NAME.search, name)):
-        return True
     letters = candidate.letters("convolution")
     sides = [size for size, letter in zip(shape, letters, strict=True) if letter in SPACES[3]]
+    if _NO_CONVOLUTION.fullmatch(candidate.module.last):
+        several = shape[letters.index("O")] > 1  # a table of positions is one "filter"
+        return len(sides) > 1 and several and max(sides) <= _LARGEST_SMALL_SIDE
+    if _is_named_convolution(candidate):
+        return True
     one_channel = shape[letters.index("I")] == 1
-    most = _LARGEST_SIDE if len(sides) > 1 or one_channel else _LARGEST_SIDE_1D
+    most = _LARGEST_SIDE if len(sides) > 1 or one_channel else _LARGEST_SMALL_SIDE
     return max(sides) <= most
+
+
+def _is_named_convolution(candidate: KernelCandidate) -> bool:
+    return any(map(_CONVOLUTION_NAME.search, candidate.module.parts))
 
 
 def _bias_of(module: ModuleArrays, attribute: str) -> str | None:

@@ -9,6 +9,10 @@ from filtertrack.capture.keras_kernels import AxisOrder
 from filtertrack.errors import counted, listed
 
 _TRANSPOSED_NAME = re.compile(r"transpose|deconv|convt|conv_t")
+_TRANSPOSED_PATH = re.compile(
+    r"(^|_)ups?(\d|_|$)|upconv|upsampl|transpose|deconv|convt|conv_t|decoder|generator"
+)
+"""Parts of paths under which transposed convolutions are common."""
 _DEPTHWISE_NAME = re.compile(r"depthwise|(^|_)dw(_|$)|dwconv")
 
 
@@ -35,7 +39,7 @@ class KernelOrders:
         self._axes = axes
         self._previous: dict[tuple[str, ...], OrderedKernel] = {}
         self._by_name: list[str] = []
-        self._undecided: list[str] = []
+        self._undecided: list[KernelCandidate] = []
         self._grouped: list[str] = []
 
     def add(self, candidate: KernelCandidate) -> None:
@@ -61,10 +65,12 @@ class KernelOrders:
 
     def _note(self, candidate: KernelCandidate, order: AxisOrder) -> None:
         """Remember kernels that may have another order."""
-        if order == _hint_of(candidate) == "transposed" and not _is_told(candidate):
+        if candidate.filters(order) == candidate.outputs and not _is_square(candidate):
+            return
+        if order == _hint_of(candidate) == "transposed":
             self._by_name.append(candidate.name)
-        elif order == "convolution" and candidate.outputs is None and not _is_square(candidate):
-            self._undecided.append(candidate.name)
+        elif order == "convolution" and _can_be_transposed(candidate):
+            self._undecided.append(candidate)
 
     @property
     def remarks(self) -> Sequence[str]:
@@ -75,17 +81,34 @@ class KernelOrders:
                 f"read as transposed convolutions because of their names: {listed(self._by_name)}; "
                 f"axes= reads all kernels in another order"
             )
-        if self._undecided and any(each.order == "transposed" for each in self.kernels):
+        undecided = self._reported()
+        if undecided:
+            letters = undecided[0].letters("transposed")
             remarks.append(
-                f"{counted(len(self._undecided), 'kernels')} without a bias may be of transposed "
-                f"convolutions and are read as of others: {listed(self._undecided, 3)}; axes= "
-                f"reads all kernels in another order"
+                f"{counted(len(undecided), 'kernels')} that may be of transposed convolutions, "
+                f"read as of others: {listed([each.name for each in undecided], 3)}; "
+                f"axes={letters} reads all kernels with {len(letters)} axes as transposed ones"
             )
         if self._grouped:
             remarks.append(
                 f"left out, as transposed convolutions with groups: {listed(self._grouped)}"
             )
         return remarks
+
+    def _reported(self) -> list[KernelCandidate]:
+        """Return the undecided kernels to report.
+
+        Kernels that are most probably not transposed are reported only in a file with transposed
+        ones, or if their path is that of a decoder or generator.
+        """
+        if self._grouped or any(each.order == "transposed" for each in self.kernels):
+            return self._undecided
+        return [
+            each
+            for each in self._undecided
+            if not _is_probably_convolution(each)
+            or any(_TRANSPOSED_PATH.search(part.lower()) for part in each.module.parts)
+        ]
 
 
 def _hint_of(candidate: KernelCandidate) -> AxisOrder | None:
@@ -154,9 +177,22 @@ def _ends(candidate: KernelCandidate) -> tuple[int, int]:
     return (shape[-2], shape[-1]) if keras else (shape[0], shape[1])
 
 
-def _is_told(candidate: KernelCandidate) -> bool:
-    """Whether the number of filters decides between a convolution and a transposed one."""
-    return candidate.outputs is not None and not _is_square(candidate)
+def _can_be_transposed(candidate: KernelCandidate) -> bool:
+    """Whether a kernel can be of a transposed convolution, with other axes than of a plain one."""
+    letters = candidate.convention.letters
+    possible = "transposed" in candidate.array.orders and "transposed" in letters
+    return possible and letters["transposed"] != letters["convolution"]
+
+
+def _is_probably_convolution(candidate: KernelCandidate) -> bool:
+    """Whether an undecided kernel is more probably of a convolution than of a transposed one.
+
+    Square kernels are common in residual networks; a norm layer beside a kernel that has as many
+    elements as a convolution would have filters is probably the one after it. Keras and flax name
+    transposed layers so, or do not swap the axes.
+    """
+    is_normed = candidate.filters("convolution") in candidate.norms
+    return candidate.convention is KERAS or _is_square(candidate) or is_normed
 
 
 def _is_grouped_transposed(candidate: KernelCandidate) -> bool:

@@ -18,6 +18,7 @@ class StateFile(ABC):
     Attributes:
         arrays: Name to shape and type, in the order of the file.
         convention: The key in ``CONVENTIONS`` of the order of axes in a ``weight``.
+        containers: The first parts of names that are keys of dicts around the model's state dict.
         in_order: Whether ``arrays`` are in the order in which the model's modules were made;
             otherwise kernels are in natural order of their names.
         remarks: Sentences for the user.
@@ -25,6 +26,7 @@ class StateFile(ABC):
 
     arrays: Mapping[str, StateArray]
     convention: str = "torch"
+    containers: Collection[str] = ()
     in_order: bool = False
     remarks: tuple[str, ...] = ()
 
@@ -54,7 +56,11 @@ class StateCheckpoint(Checkpoint):
         self._file = file
         try:
             kernels, remarks = kernels_in_state(
-                file.arrays, CONVENTIONS[file.convention], axes=axes, in_order=file.in_order
+                file.arrays,
+                CONVENTIONS[file.convention],
+                axes=axes,
+                in_order=file.in_order,
+                containers=file.containers,
             )
         except BaseException:
             file.close()

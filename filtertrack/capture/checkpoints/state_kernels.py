@@ -1,11 +1,12 @@
 """Finds the convolution kernels in a state dict, and describes their layers."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from filtertrack.capture.checkpoint_names import natural_order
 from filtertrack.capture.checkpoints.kernel_candidates import (
     KERAS,
     Convention,
@@ -13,7 +14,7 @@ from filtertrack.capture.checkpoints.kernel_candidates import (
     candidates_of,
 )
 from filtertrack.capture.checkpoints.kernel_orders import KernelOrders, OrderedKernel
-from filtertrack.capture.checkpoints.state_names import modules_of, natural_key, without_roots
+from filtertrack.capture.checkpoints.state_names import modules_of, without_roots
 from filtertrack.capture.kernel_axes import canonical_axes
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.snapshot import LayerInfo, safe_names, stored_type
@@ -42,12 +43,14 @@ def kernels_in_state(
     *,
     axes: str | None = None,
     in_order: bool = False,
+    containers: Collection[str] = (),
 ) -> tuple[list[StateKernel], list[str]]:
     """Find the convolution kernels in a state dict.
 
     Kernels are arrays named ``weight``, ``kernel`` or as the layers of Keras, TF-Slim and Sonnet
     name them, with one to three spatial axes, if their path has "conv" in it. Others are taken if
-    their spatial axes have at most 256 elements; 16 if it is one axis, and several channels.
+    their spatial axes have at most 256 elements; 16 if it is one axis, and several channels, or if
+    the module is named as a norm layer or an embedding, of which one axis is never a kernel's.
     A kernel is read as that of a transposed or depthwise convolution if its order of axes follows
     from the length of the bias, from the norm layer after it in a ``Sequential``, or from the name.
 
@@ -57,6 +60,7 @@ def kernels_in_state(
         axes: The letters of the axes of every kernel that has as many; None to decide by names.
         in_order: Whether the order of ``arrays`` is that of the model's modules; otherwise kernels
             are in natural order of their names.
+        containers: The first parts of names that are keys of dicts around a state dict.
 
     Returns:
         The kernels, and remarks for the user.
@@ -71,7 +75,7 @@ def kernels_in_state(
         >>> kernels[0].info.name, kernels[0].info.shape
         ('conv1', (64, 7, 7, 3))
     """
-    names = list(arrays) if in_order else sorted(arrays, key=natural_key)
+    names = list(arrays) if in_order else sorted(arrays, key=natural_order)
     modules, remarks = modules_of(names)
     candidates, left_out = candidates_of(modules, arrays, convention, axes)
     if axes is not None and not any(len(c.array.shape) == len(axes) for c in candidates):
@@ -81,14 +85,14 @@ def kernels_in_state(
     orders = KernelOrders(axes)
     for candidate in candidates:
         orders.add(candidate)
-    return _described(orders.kernels), [*remarks, *left_out, *orders.remarks]
+    return _described(orders.kernels, containers), [*remarks, *left_out, *orders.remarks]
 
 
-def _described(kernels: Sequence[OrderedKernel]) -> list[StateKernel]:
+def _described(kernels: Sequence[OrderedKernel], containers: Collection[str]) -> list[StateKernel]:
     """Describe kernels, each with a unique name: that of its module if it has one kernel."""
     owners = [kernel.candidate.module.parts for kernel in kernels]
     counts = Counter(owners)
-    paths = dict(zip(counts, without_roots(list(counts)), strict=True))
+    paths = dict(zip(counts, without_roots(list(counts), containers), strict=True))
     classes = {owner: _class_of(kernel) for owner, kernel in zip(owners, kernels, strict=True)}
     modules = safe_names("/".join(path) or classes[owner].lower() for owner, path in paths.items())
     members = dict(zip(counts, modules, strict=True))

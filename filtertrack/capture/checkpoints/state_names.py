@@ -1,18 +1,30 @@
 """Names of the arrays in a state dict: the module of each, without wrappers and optimizers."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from filtertrack.capture.torch_wrappers import INSERTED_PARTS, PARALLEL_PART
 from filtertrack.errors import listed
 
-_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "~"}
-"""Parts of names that ``torch.compile``, FSDP, activation checkpointing and Haiku insert."""
+_NamedParts: TypeAlias = tuple[str, tuple[str, ...]]
+"""The name of an array, and its parts."""
+_INSERTED = {*INSERTED_PARTS, "~"}
+"""Parts of names that wrappers of torch and Haiku insert."""
 _LONGEST_NAME = 1000
-_ROOT = re.compile(r"module|model|params|variables|(\w+_)?state_dict")
-"""First parts that hold a whole model: of DDP, of a checkpoint's dict, of flax, of Lightning."""
+_ROOT = re.compile(rf"{PARALLEL_PART}|params|variables|(\w+_)?state_dict")
+"""First parts that hold a whole model: of DDP, of flax, of a checkpoint's dict."""
 _OPTIMIZER = re.compile(r"(\w+_)?(optim|optimizers?)(_\w+)?|opt_states?|callbacks|lr_schedulers?")
 _OPTIMIZER_ROOT = re.compile(r"opt|adam\w*|sgd|rmsprop|momentum|training", re.IGNORECASE)
+_OPTIMIZER_KEY = re.compile(
+    r"state|param_groups|exp_avg\w*|mu|nu|m|v|momentums?(_\w+)?|velocity|velocities|trace|variables"
+    r"|_variables|adam\w*|sgd|rmsprop",
+    re.IGNORECASE,
+)
+"""Parts of names that optimizers of torch, optax and Keras give to their arrays."""
+_WEIGHTS = re.compile(r"weights?(_\w+)?|w|\w*kernel|original[0-9]*")
+_OUTER = re.compile(rf"{_ROOT.pattern}|model")
 _AVERAGED = re.compile(r"(\w+_)?ema(_\w+)?|swa_model|averaged_model")
 _AVERAGED_SUFFIX = "ExponentialMovingAverage"
 _ARRAY_SUFFIX = re.compile(r":0$|[./]value$")
@@ -41,7 +53,8 @@ class ModuleArrays:
 def modules_of(names: Iterable[str]) -> tuple[dict[tuple[str, ...], ModuleArrays], list[str]]:
     """Group the arrays of a model by their modules, in the order of the names.
 
-    Arrays of optimizers, and those with names of more than 1,000 characters, are left out. Moving
+    Arrays with names of more than 1,000 characters are left out. Those under a name of an optimizer
+    are left out if they have an optimizer's keys, or the names of the model's own arrays. Moving
     averages of the weights are left out if the weights themselves are there.
 
     Args:
@@ -51,23 +64,81 @@ def modules_of(names: Iterable[str]) -> tuple[dict[tuple[str, ...], ModuleArrays
         The parts of each module's path to its arrays, and remarks for the user.
 
     Example:
-        >>> modules, _ = modules_of(["module.conv.weight", "module.conv.bias", "optim.conv.weight"])
+        >>> names = ["module.conv.weight", "module.conv.bias", "optim.conv.weight"]
+        >>> modules, remarks = modules_of(names)
         >>> [(module.parts, sorted(module.names)) for module in modules.values()]
         [(('module', 'conv'), ['bias', 'weight'])]
+        >>> remarks
+        ['left out, as of an optimizer: optim.conv.weight']
     """
     split = [(name, _parts(name)) for name in names if len(name) <= _LONGEST_NAME]
-    model = [(name, parts) for name, parts in split if not _is_of_optimizer(parts)]
+    model, slots = _without_optimizers(split)
+    remarks = [f"left out, as of an optimizer: {listed(slots, 1)}"] if slots else []
     averages = [each for each in model if _is_average(each[1])]
-    remarks = []
     if averages and len(averages) < len(model):
-        names = [name for name, _ in averages]
+        averaged = [name for name, _ in averages]
         model = [each for each in model if not _is_average(each[1])]
-        remarks = [
-            f"left out, as moving averages of weights that are there as well: {listed(names, 1)}"
-        ]
+        remarks.append(
+            f"left out, as moving averages of weights that are there as well: {listed(averaged, 1)}"
+        )
     elif averages:
-        remarks = ["the weights in the file are moving averages"]
+        remarks.append("the weights in the file are moving averages")
     return _grouped(model), remarks
+
+
+def _without_optimizers(arrays: Sequence[_NamedParts]) -> tuple[list[_NamedParts], list[str]]:
+    """Remove the arrays of optimizers.
+
+    Returns:
+        The other arrays, and the names of those removed that could be weights of a module.
+    """
+    groups: dict[tuple[str, ...], list[_NamedParts]] = {}
+    for each in arrays:
+        groups.setdefault(_optimizer_root(each[1]), []).append(each)
+    own = {_without_outer(parts) for _, parts in groups.get((), [])}
+    removed = {
+        root
+        for root, members in groups.items()
+        if root and _is_of_optimizer([parts[len(root) :] for _, parts in members], own)
+    }
+    kept, slots = [], []
+    for name, parts in arrays:
+        if _optimizer_root(parts) not in removed:
+            kept.append((name, parts))
+        elif _WEIGHTS.fullmatch(parts[-1]):
+            slots.append(name)
+    return kept, slots
+
+
+def _optimizer_root(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first parts of a path up to one that is a name of an optimizer; empty if none."""
+    # Modules inside a model may have such names: only the outer parts count.
+    for count, part in enumerate(parts[:2], start=1):
+        if _OPTIMIZER.fullmatch(part):
+            return parts[:count]
+    return parts[:1] if len(parts) > 2 and _OPTIMIZER_ROOT.fullmatch(parts[0]) else ()
+
+
+def _is_of_optimizer(tails: Iterable[tuple[str, ...]], own: Collection[tuple[str, ...]]) -> bool:
+    """Whether arrays are an optimizer's.
+
+    Args:
+        tails: Their paths after the name of the optimizer.
+        own: The paths of the model's own arrays, without outer parts.
+    """
+    tails = list(tails)
+    if any(_OPTIMIZER_KEY.fullmatch(part) for tail in tails for part in tail[:2]):
+        return True
+    weights = [tail for tail in tails if tail and _WEIGHTS.fullmatch(tail[-1])]
+    return all(_without_outer(tail) in own or _without_outer(tail[1:]) in own for tail in weights)
+
+
+def _without_outer(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a path without first parts that are numbers or hold the whole model."""
+    outer = 0
+    while outer < len(parts) - 2 and (parts[outer].isdecimal() or _OUTER.fullmatch(parts[outer])):
+        outer += 1
+    return parts[outer:]
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -75,13 +146,7 @@ def _parts(name: str) -> tuple[str, ...]:
     # The slash separates parts in Keras, TensorFlow and flax, whose names may have dots; the dot in
     # torch and MLX, whose names may have slashes.
     parts = plain.split("/") if plain.rfind("/") > plain.rfind(".") else re.split("[./]", plain)
-    return tuple(part for part in parts if part and part not in _WRAPPERS)
-
-
-def _is_of_optimizer(parts: tuple[str, ...]) -> bool:
-    # Modules inside a model may have such names: only the outer parts count.
-    inside = any(map(_OPTIMIZER.fullmatch, parts[:2]))
-    return inside or (len(parts) > 2 and bool(_OPTIMIZER_ROOT.fullmatch(parts[0])))
+    return tuple(part for part in parts if part and part not in _INSERTED)
 
 
 def _is_average(parts: tuple[str, ...]) -> bool:
@@ -99,46 +164,35 @@ def _grouped(
     return modules
 
 
-def without_roots(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def without_roots(
+    paths: Sequence[tuple[str, ...]], containers: Collection[str] = ()
+) -> list[tuple[str, ...]]:
     """Remove the first parts of paths that hold the whole model, if all paths begin with them.
 
-    A part ``model`` stays before a number: the number alone would be a poor name.
+    Args:
+        paths: The parts of each module's path.
+        containers: The first parts that are keys of dicts around a state dict.
 
     Example:
         >>> without_roots([("state_dict", "model", "conv1"), ("state_dict", "model", "conv2")])
+        [('model', 'conv1'), ('model', 'conv2')]
+        >>> without_roots([("model", "conv1"), ("model", "conv2")], containers=["model"])
         [('conv1',), ('conv2',)]
-        >>> without_roots([("model", "0"), ("model", "2")])
-        [('model', '0'), ('model', '2')]
     """
-    while paths and _can_be_removed(paths):
-        paths = [path[1:] for path in paths]
-    return list(paths)
+    kept = list(paths)
+    removable = set(containers)
+    while kept and (root := _common_root(kept)):
+        if root not in removable and not _ROOT.fullmatch(root):
+            break
+        removable.discard(root)  # the next part of this name is in the state dict
+        kept = [path[1:] for path in kept]
+    return kept
 
 
-def _can_be_removed(paths: Sequence[tuple[str, ...]]) -> bool:
-    roots = {path[0] for path in paths if len(path) > 1}
-    if len(roots) != 1 or any(len(path) < 2 for path in paths):
-        return False
-    root = roots.pop()
-    numbered = root == "model" and any(path[1].isdigit() for path in paths)
-    return bool(_ROOT.fullmatch(root)) and not numbered
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts names in natural order: ``conv2`` before ``conv10``.
-
-    Example:
-        >>> sorted(["conv10", "conv2"], key=natural_key)
-        ['conv2', 'conv10']
-    """
-    return list(_pieces(name))
-
-
-def _pieces(name: str) -> Iterator[tuple[int, str]]:
-    for piece in re.findall(r"[0-9]+|[^0-9]+", name):
-        # Compared by the number's digits: a name may hold a number of any length.
-        digits = piece.lstrip("0") if piece[0] in "0123456789" else ""
-        yield (len(digits) + 1, digits) if piece[0] in "0123456789" else (0, piece)
+def _common_root(paths: Sequence[tuple[str, ...]]) -> str | None:
+    """Return the first part of all paths; None if there is none, or nothing after it."""
+    roots = {path[0] if len(path) > 1 else None for path in paths}
+    return roots.pop() if len(roots) == 1 else None
 
 
 def numbered_successor(

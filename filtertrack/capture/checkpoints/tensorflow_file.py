@@ -51,6 +51,8 @@ class TensorflowFile(StateFile):
         FiltertrackError: If tensorflow is not installed, or the checkpoint is damaged.
     """
 
+    containers = ("model", "module")  # attributes of a tf.train.Checkpoint
+
     def __init__(self, path: Path) -> None:
         self._path = path
         tensorflow = _tensorflow(path)

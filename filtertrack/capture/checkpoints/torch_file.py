@@ -21,6 +21,8 @@ from filtertrack.snapshot import PLAIN_TYPES, stored_type
 _LARGEST_PICKLE = 1 << 26
 """Maximum bytes of the pickle in a file; the tensors' data is apart from it."""
 _DEEPEST = 16
+_CONTAINERS = 3
+"""Levels of dicts around a state dict."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
@@ -50,6 +52,7 @@ class TorchFile(StateFile):
             raise
         except Exception as error:  # torch raises many kinds
             raise refused(path, _reason(error)) from error
+        self.containers = _containers_in(state)
         self._tensors = _distinct(_tensors_in(state, torch.Tensor))
         allowed = {None, 0, *sizes}
         for name, tensor in self._tensors.items():
@@ -140,6 +143,21 @@ def _tensors_in(state: Any, tensor: type) -> Iterator[tuple[str, Any]]:
             seen.add(id(value))
             pairs = list(value.items() if isinstance(value, Mapping) else enumerate(value))
             waiting.extend(((*path, str(key)), each) for key, each in reversed(pairs))
+
+
+def _containers_in(state: Any) -> set[str]:
+    """Return the keys of the outer dicts whose values are dicts."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    waiting = [(0, state)]
+    while waiting:
+        depth, value = waiting.pop()
+        if depth == _CONTAINERS or id(value) in seen or not isinstance(value, Mapping):
+            continue
+        seen.add(id(value))
+        found.update(str(key) for key, each in value.items() if isinstance(each, Mapping))
+        waiting.extend((depth + 1, each) for each in value.values())
+    return found
 
 
 def _distinct(tensors: Iterable[tuple[str, Any]]) -> dict[str, Any]:

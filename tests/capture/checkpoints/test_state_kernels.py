@@ -57,6 +57,61 @@ def test_a_bias_of_another_length_is_not_that_of_the_filters():
     assert kernels["a"].bias is None
 
 
+@pytest.mark.parametrize(
+    ("shapes", "reported"),
+    [
+        ({"0.weight": (16, 4, 3, 3)}, ["0"]),
+        ({"0.weight": (16, 4, 3, 3), "0.bias": (4,)}, []),
+        ({"0.weight": (16, 4, 3, 3), "1.weight": (16,)}, []),
+        ({"0.weight": (16, 4, 3, 3), "1.weight": (5,)}, ["0"]),  # norms something else
+        ({"a.weight": (16, 4, 3)}, ["a"]),
+        ({"conv1.weight": (16, 4, 3, 3), "bn1.weight": (16,)}, []),
+        ({"conv1.weight": (16, 4, 3, 3), "bn1.weight": (4,)}, ["conv1"]),
+        ({"b.conv3.weight": (16, 4, 1, 1), "b.bn2.weight": (4,), "b.bn3.weight": (16,)}, []),
+        ({"a.weight": (8, 8, 3, 3), "a.bias": (8,)}, []),
+        ({"decoder.a.weight": (8, 8, 3, 3), "decoder.a.bias": (8,)}, ["decoder/a"]),
+        ({"up1.weight": (8, 8, 3, 3)}, ["up1"]),
+        ({"upper.weight": (8, 8, 3, 3)}, []),
+        ({"a.weight": (8, 8, 3, 3), "b.weight": (8, 4, 3, 3), "b.bias": (4,)}, ["a"]),
+        ({"a.weight": (8, 8, 3, 3), "b.weight": (8, 6, 3, 3), "b.bias": (12,)}, ["a"]),
+        ({"a.kernel": (3, 3, 16, 4)}, []),
+        ({"a.kernel": (3, 3, 8, 8), "b.kernel": (3, 3, 4, 8), "b.bias": (4,)}, ["a"]),
+        ({"a.w": (3, 3, 8, 8), "b.kernel": (3, 3, 4, 8), "b.bias": (4,)}, []),
+    ],
+)
+def test_kernels_that_may_be_transposed_are_reported(shapes, reported):
+    """If neither bias nor norm decides; probable convolutions only beside transposed ones."""
+    _, remarks = found(shapes)
+    sentences = [each for each in remarks if "may be of transposed" in each]
+    assert len(sentences) == bool(reported)
+    for name in reported:
+        (owner,) = [array for array in shapes if array.startswith(f"{name}.".replace("/", "."))][:1]
+        letters = "HWOI" if owner.endswith("kernel") else "IO" + "HW"[4 - len(shapes[owner]) :]
+        assert f"others: {owner.replace('.', '/')}; axes={letters} " in sentences[0]
+
+
+def test_mlx_stores_transposed_kernels_as_others():
+    """There is nothing to decide."""
+    arrays = {"a.weight": StateArray((16, 3, 3, 4), "float32")}
+    assert not kernels_in_state(arrays, CONVENTIONS["mlx"])[1]
+
+
+@pytest.mark.parametrize("name", ["pos_embedding", "patch_norm", "ln1"])
+def test_kernels_of_several_spatial_axes_are_taken_in_spite_of_the_name(name):
+    """If their sides are those of a kernel."""
+    kernels, remarks = found({f"{name}.weight": (16, 3, 3, 3), f"{name}.bias": (16,)})
+    assert list(kernels) == [name]
+    assert not remarks
+
+
+def test_kernels_of_one_axis_without_conv_in_the_name_are_reported():
+    """The weight of a bilinear layer has three axes as well."""
+    shapes = {"pair.weight": (7, 5, 6), "pair.bias": (7,), "conv.weight": (4, 2, 3)}
+    shapes["conv.bias"] = (4,)
+    _, (remark,) = found(shapes)
+    assert "have no 'conv': pair/weight" in remark
+
+
 def test_kernels_of_a_separable_layer_have_names_of_their_own():
     """The bias belongs to the second one."""
     shapes = {

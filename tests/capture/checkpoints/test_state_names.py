@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack.capture.checkpoints.state_names import modules_of, natural_key, without_roots
+from filtertrack.capture.checkpoints.state_names import modules_of, without_roots
 
 
 def paths_of(names):
@@ -26,7 +26,47 @@ def paths_of(names):
 )
 def test_arrays_of_optimizers_are_left_out(name):
     """They have the shapes of kernels."""
-    assert paths_of([name, "conv.weight"]) == ["conv"]
+    modules, remarks = modules_of([name, "conv.weight"])
+    assert list(modules) == [("conv",)]
+    assert [name in remark and "as of an optimizer" in remark for remark in remarks] == [True]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["optimizer.state.0.exp_avg", "state_dict.conv.weight"],
+        ["optimizers.0.state.0.exp_avg", "state_dict.optimizers.conv.weight"],
+        ["optimizer/_variables/3", "conv/kernel"],
+    ],
+)
+def test_slots_that_no_module_can_have_are_left_out_without_a_remark(names):
+    """Every checkpoint of a training has them."""
+    modules, remarks = modules_of(names)
+    assert [parts[-1] for parts in modules] == ["conv"]
+    assert not remarks
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["opt", "optim", "optimizer", "callbacks", "adam_net", "sgd", "momentum", "training"],
+)
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        ["fc.weight"],
+        ["sar.conv1.weight", "sar.conv2.weight"],  # a twin of it
+        ["conv1.weight", "conv1.bias"],  # some of its names
+    ],
+)
+def test_modules_named_as_optimizers_are_kept(root, others):
+    """As the encoder of optical images: neither keys nor all names are those of an optimizer."""
+    names = [f"{root}.conv1.weight", f"{root}.conv2.weight"]
+    modules, remarks = modules_of([*names, *others])
+    assert {(root, "conv1"), (root, "conv2")} <= modules.keys()
+    assert not remarks
+    normed = [f"{root}.conv.weight_g", f"{root}.conv.weight_v", f"{root}.conv.bias"]
+    assert (root, "conv") in modules_of([*normed, *others])[0]
 
 
 @pytest.mark.parametrize("name", ["layer1.optimal.weight", "layer1.0.ema.weight", "options.weight"])
@@ -56,7 +96,7 @@ def test_moving_averages_are_left_out_beside_the_weights(name):
     ("paths", "expected"),
     [
         ([("module", "a"), ("module", "b")], [("a",), ("b",)]),
-        ([("state_dict", "module", "model", "a")], [("a",)]),
+        ([("state_dict", "module", "model", "a")], [("model", "a")]),
         ([("module", "a"), ("b",)], [("module", "a"), ("b",)]),
         ([("model", "a"), ("module", "b")], [("model", "a"), ("module", "b")]),
         ([("module",)], [("module",)]),
@@ -71,6 +111,21 @@ def test_roots_are_removed_if_all_paths_have_them(paths, expected):
     assert without_roots(paths) == expected
 
 
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([("model", "a"), ("model", "b")], [("a",), ("b",)]),
+        ([("net", "module", "0")], [("0",)]),
+        ([("model", "model", "a")], [("model", "a")]),  # the second is an attribute
+        ([("model", "a"), ("net", "a")], [("model", "a"), ("net", "a")]),
+        ([("model",)], [("model",)]),
+    ],
+)
+def test_keys_around_a_state_dict_are_removed_if_all_paths_have_them(paths, expected):
+    """Whatever their names are."""
+    assert without_roots(paths, ["model", "net"]) == expected
+
+
 def test_names_in_the_style_of_each_framework():
     """The dot is a separator in torch, and a letter where slashes separate."""
     names = ["a.0.weight", "net/conv1.2/weights", "conv1/kernel:0", "conv.kernel.value", "w"]
@@ -78,16 +133,8 @@ def test_names_in_the_style_of_each_framework():
 
 
 @given(names=st.lists(st.text(alphabet="ab019٣²._/"), max_size=8))
-def test_any_names_can_be_sorted_and_grouped(names):
+def test_any_names_can_be_grouped(names):
     """Each array belongs to one module at most."""
-    ordered = sorted(names, key=natural_key)
-    assert sorted(ordered) == sorted(names)
-    modules, _ = modules_of(ordered)
+    modules, _ = modules_of(names)
     grouped = [name for module in modules.values() for name in module.names.values()]
     assert len(grouped) == len(set(grouped))
-
-
-def test_numbers_of_any_length_are_sorted_by_value():
-    """Python refuses to convert more than 4,300 digits."""
-    names = ["a" + "9" * 5000, "a10", "a2", "a002", "b1", "a"]
-    assert sorted(names, key=natural_key) == ["a", "a2", "a002", "a10", "a" + "9" * 5000, "b1"]

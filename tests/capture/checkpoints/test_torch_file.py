@@ -13,8 +13,12 @@ import pytest
 
 from filtertrack import FiltertrackError
 from filtertrack.capture.checkpoints.file_formats import is_checkpoint, open_checkpoint
+from filtertrack.capture.torch_layers import TorchLayers
 
 torch = pytest.importorskip("torch")
+checkpoint_wrapper = pytest.importorskip(
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper"
+).checkpoint_wrapper
 nn = torch.nn
 
 
@@ -133,7 +137,54 @@ def test_wrappers_and_optimizers_are_left_out(tmp_path, kind):
     expected = convolutions(net)
     if kind == "a list":
         expected = {f"0/model/{name}": kernel for name, kernel in expected.items()}
+    if kind == "Lightning":  # its module has the net as an attribute
+        expected = {f"model/{name}": kernel for name, kernel in expected.items()}
     assert not assert_kernels(path, expected)
+
+
+class Holder(nn.Module):
+    """A module that holds another one as an attribute."""
+
+    def __init__(self, **modules):
+        super().__init__()
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+
+TRACKED = {
+    "plain": lambda net: net,
+    "Lightning": lambda net: Holder(model=net),
+    "self.net": lambda net: Holder(net=net, head=nn.Linear(2, 2)),
+    "self.module": lambda net: Holder(module=net),
+    "self.module and another": lambda net: Holder(module=net, head=nn.Conv2d(2, 2, 1)),
+    "DDP": nn.DataParallel,
+    "DDP of self.model": lambda net: nn.DataParallel(Holder(model=net)),
+    "torch.compile": torch.compile,
+    "compiled attribute": lambda net: Holder(model=torch.compile(net)),
+    "DDP of a compiled module": lambda net: nn.DataParallel(torch.compile(net)),
+    "Sequential": lambda net: nn.Sequential(net, nn.Conv2d(2, 2, 1)),
+    "model of a Sequential": lambda net: Holder(model=nn.Sequential(net)),
+    "checkpointed": lambda net: nn.Sequential(checkpoint_wrapper(net)),
+}
+CONTAINERS = {
+    "no": lambda state: state,
+    "model_state_dict": lambda state: {"model_state_dict": state, "epoch": 1},
+    "state_dict": lambda state: {"state_dict": state},
+    "model": lambda state: {"model": state},
+    "net": lambda state: {"checkpoint": {"net": state}},
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", TRACKED)
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_names_are_those_of_the_tracker(tmp_path, net, kind, container):
+    """Of a module in any wrapper, and of its state dict under any key."""
+    module = TRACKED[kind](net)
+    path = tmp_path / "checkpoint.pt"
+    torch.save(CONTAINERS[container](module.state_dict()), path)
+    with open_checkpoint(path) as checkpoint:
+        assert [i.name for i in checkpoint.infos] == [i.name for i in TorchLayers(module).infos]
 
 
 def test_the_weights_are_taken_and_not_their_moving_averages(tmp_path, net):
@@ -148,6 +199,17 @@ def test_the_weights_are_taken_and_not_their_moving_averages(tmp_path, net):
         assert checkpoint.remarks == ("the weights in the file are moving averages",)
         kernel = checkpoint.read()[checkpoint.infos[0].kernel]
     np.testing.assert_array_equal(kernel, averages["stem.weight"].numpy())
+
+
+@pytest.mark.parametrize("name", ["opt", "optim", "callbacks", "adam1", "momentum"])
+def test_a_module_with_the_name_of_an_optimizer_is_read(tmp_path, name):
+    """Its convolutions are in the file only once."""
+    module = nn.ModuleDict({name: nn.Sequential(nn.Conv2d(2, 3, 3)), "head": nn.Linear(2, 2)})
+    path = tmp_path / "model.pt"
+    torch.save(module.state_dict(), path)
+    with open_checkpoint(path) as checkpoint:
+        assert [info.name for info in checkpoint.infos] == [f"{name}/0"]
+        assert not checkpoint.remarks
 
 
 def test_two_models_in_a_file_are_both_there(tmp_path, net):
@@ -269,6 +331,27 @@ def test_undecided_kernels_are_named(tmp_path):
             "ConvTranspose2d",
             "Conv2d",
         ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "reported"),
+    [
+        (nn.ConvTranspose2d(16, 4, 3, bias=False), True),
+        (nn.ConvTranspose2d(16, 4, 3), False),
+        (nn.ConvTranspose1d(16, 4, 3, bias=False), True),
+        (nn.Sequential(nn.ConvTranspose2d(16, 4, 3, bias=False), nn.BatchNorm2d(4)), False),
+        (nn.ModuleDict({"generator": nn.ConvTranspose2d(8, 8, 3)}), True),
+        (nn.ModuleDict({"a": nn.ConvTranspose2d(4, 8, 3), "b": nn.ConvTranspose2d(8, 8, 3)}), True),
+    ],
+)
+def test_transposed_kernels_are_not_read_as_others_without_a_remark(tmp_path, layer, reported):
+    """The remark says which axes= reads them."""
+    path = tmp_path / "model.pt"
+    torch.save(layer.state_dict(), path)
+    with open_checkpoint(path) as checkpoint:
+        assert any("axes=IO" in remark for remark in checkpoint.remarks) == reported
+        if not reported:
+            assert {info.class_name[:13] for info in checkpoint.infos} == {"ConvTranspose"}
 
 
 def test_transposed_convolutions_with_groups_are_left_out_with_a_remark(tmp_path):
