@@ -10,8 +10,9 @@ import numpy as np
 
 from filtertrack.capture.array_layers import ArrayLayers, Axes
 from filtertrack.capture.checkpoints.file_formats import open_checkpoint
+from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.layer_source import LayerSource
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, counted
 
 EXPECTED = (
     "a Keras model or layer, a torch module, a checkpoint file, a run or its folder, or an array "
@@ -26,7 +27,7 @@ def open_source(source: Any, *, axes: Axes | None = None) -> Iterator[LayerSourc
 
     Args:
         source: A Keras model or layer, a ``torch.nn.Module``, the path of a checkpoint file, an
-            array, or several arrays by name.
+            array or nested lists of numbers, or several arrays by name.
         axes: The letters of the axes of arrays, and of kernels in files that do not tell.
 
     Raises:
@@ -42,7 +43,7 @@ def open_source(source: Any, *, axes: Axes | None = None) -> Iterator[LayerSourc
             Path(source), axes=axes if isinstance(axes, str) else None
         ) as checkpoint:
             yield checkpoint
-    elif isinstance(source, Mapping) or hasattr(source, "__array__"):
+    elif isinstance(source, (Mapping, list, tuple)) or hasattr(source, "__array__"):
         yield _array_layers(source, axes)
     else:
         raise FiltertrackError(f"expected {EXPECTED}, got {type(source).__name__}")
@@ -76,10 +77,35 @@ def _torch_layers(module: Any) -> LayerSource:
 
 
 def _array_layers(source: Any, axes: Axes | None) -> LayerSource:
+    arrays = source if isinstance(source, Mapping) else {"kernel": _as_array(source)}
+    if not arrays:
+        raise FiltertrackError("the dictionary has no arrays; expected name to array")
     if axes is None:
-        shape = "" if isinstance(source, Mapping) else f" of shape {np.shape(source)}"
+        named = isinstance(source, Mapping)
+        shape = "" if named else f" of shape {np.shape(arrays['kernel'])}"
+        raise axes_missing(f"the array{shape}")
+    return ArrayLayers(arrays, axes)
+
+
+def _as_array(source: Any) -> Any:
+    """Return an array, or nested lists of numbers as an array.
+
+    Raises:
+        FiltertrackError: If it is a list of arrays, as ``get_weights`` returns, or of something
+            else than numbers.
+    """
+    if not isinstance(source, (list, tuple)):
+        return source
+    if any(hasattr(each, "__array__") and np.ndim(each) for each in source):
         raise FiltertrackError(
-            f"axes: say which axis of the array{shape} is which, such as axes='HWIO' (Keras) or "
-            f"'OIHW' (torch)"
+            f"expected one array, got a {type(source).__name__} of {counted(len(source), 'arrays')}"
+            f": give one of them, such as get_weights()[0], or several by name, such as "
+            f"{{'conv1': array}}"
         )
-    return ArrayLayers(source if isinstance(source, Mapping) else {"kernel": source}, axes)
+    try:
+        array = np.asarray(source)
+    except ValueError:  # of unequal lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufc" or not array.size:
+        raise FiltertrackError(f"expected {EXPECTED}, got {type(source).__name__}")
+    return array

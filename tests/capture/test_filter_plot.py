@@ -135,8 +135,10 @@ def test_drawing_a_model_changes_nothing_of_it(tiny_model, data):
         (np.zeros((5, 5), np.int8), "HW", "kernel · 1 filter of 5×5×1"),
         (np.zeros((16, 7, 7), bool), "OHW", "kernel · 16 filters of 7×7×1"),
         ({"a": np.zeros((3, 3, 1, 4), np.float16)}, "HWIO", "a · 4 filters of 3×3×1"),
+        ([[1, 0, -1], [2, 0, -2]], "HW", "kernel · 1 filter of 2×3×1"),
+        (np.zeros((7, 7, 3, 16)), "hwio", "kernel · 16 filters of 7×7×3"),
     ],
-    ids=["HWIO", "OIHW", "HWI", "HW", "OHW", "by name"],
+    ids=["HWIO", "OIHW", "HWI", "HW", "OHW", "by name", "nested lists", "hwio"],
 )
 def test_arrays_with_axes(array, axes, title):
     """Any order of axes, any real type, one or by name."""
@@ -172,7 +174,15 @@ def test_a_variable_of_keras_is_an_array(tiny_model):
             "width: expected a size such as '17cm'",
         ),
         (np.zeros((3, 3, 3, 4)), {**HWIO, "output": "a.gif"}, "expected a name that ends in .png,"),
-        ([1, 2], {}, "expected a Keras model or layer, .* got list"),
+        (["a"], {}, "expected a Keras model or layer, .* got list"),
+        ([], HWIO, "expected a Keras model or layer, .* got list"),
+        ([[1, 2], [3]], {"axes": "HW"}, "expected a Keras model or layer, .* got list"),
+        ([[1, 2]], {}, r"axes: say which axis of the array of shape \(1, 2\)"),
+        ([np.zeros((3, 3, 3, 4)), np.zeros(4)], HWIO, r"list of 2 arrays: .*get_weights\(\)\[0\]"),
+        ((np.zeros((3, 3, 3, 4)),), HWIO, r"tuple of 1 array: .*get_weights\(\)\[0\]"),
+        ({}, {}, "has no arrays"),
+        ({}, HWIO, "has no arrays"),
+        (np.zeros((3, 3, 3, 4)), {"axes": "OI"}, "has 2 letters, and the kernel .* has 4 axes"),
         (None, {}, "got NoneType"),
         ("missing.keras", {}, "no such file: 'missing.keras'"),
     ],
