@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 
 from filtertrack.capture.array_layers import ArrayLayers, Axes
-from filtertrack.capture.checkpoints.file_formats import open_checkpoint
+from filtertrack.capture.checkpoints.file_formats import (
+    ARRAY_ENDINGS,
+    is_checkpoint,
+    is_checkpoint_name,
+    is_saved_model,
+    open_checkpoint,
+)
 from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.layer_source import LayerSource
 from filtertrack.errors import FiltertrackError, counted
+from filtertrack.storage.paths import PathOrAddress, path_of
+from filtertrack.storage.run import Run
+from filtertrack.tensorboard_plugin.logdir import run_at
 
 EXPECTED = (
     "a Keras model or layer, a torch module, a checkpoint file, a run or its folder, or an array "
@@ -47,6 +56,48 @@ def open_source(source: Any, *, axes: Axes | None = None) -> Iterator[LayerSourc
         yield _array_layers(source, axes)
     else:
         raise FiltertrackError(f"expected {EXPECTED}, got {type(source).__name__}")
+
+
+def open_run_at(path: PathOrAddress) -> Run:
+    """Open a run; for a checkpoint, or a folder of some, say in the error what can be done with it.
+
+    Raises:
+        FiltertrackError: If there is no run at the path or address, or it cannot be read; the
+            message names runs below it.
+    """
+    check_no_checkpoint(path)
+    try:
+        return run_at(path)
+    except FiltertrackError as error:
+        local = Path(str(path_of(path)))
+        is_folder = local.is_dir() and not Run.exists(path)
+        files = sorted(filter(is_checkpoint, local.iterdir())) if is_folder else []
+        if not files:
+            raise
+        raise FiltertrackError(
+            f"{error}; it holds {counted(len(files), 'checkpoints')}: `filtertrack plot "
+            f"{files[0]}` draws the filters of one, and `filtertrack import {local} -o RUN` makes "
+            f"a run of them"
+        ) from error
+
+
+def check_no_checkpoint(path: PathOrAddress) -> None:
+    """Raise ``FiltertrackError`` for a checkpoint where a run is expected; it says what to do."""
+    where = path_of(path)
+    text, local = str(where), Path(str(where))
+    name = text.partition("?")[0].lower() if where.is_remote else local.name.lower()
+    by_name = is_checkpoint_name(name) or name.endswith(ARRAY_ENDINGS)
+    if where.is_remote and by_name:
+        raise FiltertrackError(
+            f"{text!r} is the address of a checkpoint file and no run: download it first, and give "
+            f"the path of the file"
+        )
+    if (by_name and local.is_file()) or (is_saved_model(local) and not Run.exists(path)):
+        kind = "file" if local.is_file() else "folder"
+        raise FiltertrackError(
+            f"{text!r} is a checkpoint {kind} and no run: `filtertrack plot` draws its filters, "
+            f"and `filtertrack import` makes a run of several"
+        )
 
 
 def framework_of(source: Any) -> str | None:

@@ -13,6 +13,7 @@ from PIL import Image
 from filtertrack import FiltertrackError, animate, filmstrip, plot_filters
 from filtertrack.capture import tracked_layers
 from filtertrack.capture.checkpoints import file_formats
+from filtertrack.capture.sources import open_run_at
 from filtertrack.render.look import LOOK_OPTIONS
 
 HWIO = {"axes": "HWIO", "dpi": 100}
@@ -261,6 +262,41 @@ def test_a_run_without_a_readable_step_is_an_error(run):
 def test_a_folder_without_a_run_names_the_runs_below_it(run):
     with pytest.raises(FiltertrackError, match=r"no run in .*; below it are the runs .*/run"):
         plot_filters(str(run.path.parent))
+
+
+def test_a_folder_of_checkpoints_names_both_commands(tiny_model, tmp_path):
+    """One for a file, one for all of them."""
+    for name in ("m2.keras", "m1.keras"):
+        tiny_model.save(tmp_path / name)
+    with pytest.raises(FiltertrackError, match=r"no run in .*; it holds 2 checkpoints") as error:
+        plot_filters(tmp_path)
+    assert f"`filtertrack plot {tmp_path / 'm1.keras'}`" in str(error.value)
+    assert f"`filtertrack import {tmp_path} -o RUN`" in str(error.value)
+    assert texts_of(plot_filters(tmp_path / "m1.keras", dpi=100))[0] == "m1.keras"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tensorflow writes these")
+def test_the_folder_of_a_saved_model_is_drawn(tiny_model, tmp_path):
+    """A command that takes a run says what the folder is."""
+    tiny_model.export(tmp_path / "saved", verbose=False)
+    figure = plot_filters(tmp_path / "saved", dpi=100)
+    assert texts_of(figure)[0] == "saved"
+    np.testing.assert_array_equal(image_of(figure), image_of(plot_filters(tiny_model, dpi=100)))
+    with pytest.raises(FiltertrackError, match=r"saved' is a checkpoint folder and no run: .*plot"):
+        open_run_at(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("end", ["model.keras", "w.safetensors", "a.npy", "m.h5?download=true"])
+def test_an_address_of_a_checkpoint_must_be_downloaded(end):
+    with pytest.raises(FiltertrackError, match=r"address of a checkpoint file .*: download it"):
+        plot_filters(f"https://localhost:1/files/{end}")
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.npy", "a.safetensors"])
+def test_a_file_where_a_run_is_expected_is_named_as_a_checkpoint(name, tmp_path):
+    (tmp_path / name).write_bytes(b"any")
+    with pytest.raises(FiltertrackError, match="is a checkpoint file and no run: `filtertrack pl"):
+        open_run_at(tmp_path / name)
 
 
 def test_a_checkpoint_file_has_its_name_in_the_title(tiny_model, tmp_path):

@@ -23,17 +23,7 @@ FORMATS = (
     ".index, .index.json, .npy or .npz"
 )
 """The endings of files that can be opened, for messages."""
-_ENDINGS = {
-    ".keras",
-    ".h5",
-    ".hdf5",
-    ".safetensors",
-    ".pt",
-    ".pth",
-    ".bin",
-    ".ckpt",
-    ".index",
-}
+_ENDINGS = (".keras", ".h5", ".hdf5", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".index")
 _CONTENTS = {
     ".keras": "Keras archive",
     ".h5": "HDF5 file",
@@ -69,9 +59,17 @@ def is_checkpoint(path: Path) -> bool:
 
     Files of numpy do not: they may as well hold data or metrics.
     """
-    name = path.name.lower()
-    by_ending = path.suffix.lower() in _ENDINGS or name.endswith((".weights.json", *INDEX_SUFFIXES))
-    return by_ending or tensorflow_prefix(path) is not None
+    return is_checkpoint_name(path.name) or tensorflow_prefix(path) is not None
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Whether a name, or an address, ends like that of a checkpoint."""
+    return name.lower().endswith((*_ENDINGS, ".weights.json", *INDEX_SUFFIXES))
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether a path is the folder of a SavedModel."""
+    return path.is_dir() and tensorflow_prefix(path) is not None
 
 
 def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:
