@@ -17,6 +17,7 @@ from filtertrack.capture.checkpoints.file_formats import (
     open_checkpoint,
 )
 from filtertrack.capture.kernel_axes import axes_missing
+from filtertrack.capture.layer_selection import NoConvolutionError
 from filtertrack.capture.layer_source import LayerSource
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.storage.paths import PathOrAddress, path_of
@@ -115,16 +116,34 @@ def framework_of(source: Any) -> str | None:
 def _keras_layers(model: Any) -> LayerSource:
     from filtertrack.capture.tracked_layers import TrackedLayers  # noqa: PLC0415 - imports Keras
 
-    tracked = TrackedLayers(model)
-    if not tracked.ready:
-        tracked.finish()
+    try:
+        tracked = TrackedLayers(model)
+        if not tracked.ready:
+            tracked.finish()
+    except NoConvolutionError as error:
+        raise _no_convolution(model) from error
     return tracked
 
 
 def _torch_layers(module: Any) -> LayerSource:
     from filtertrack.capture.torch_layers import TorchLayers  # noqa: PLC0415 - rarely needed
 
-    return TorchLayers(module)
+    try:
+        return TorchLayers(module)
+    except NoConvolutionError as error:
+        raise _no_convolution(module, str(error)) from error
+
+
+def _no_convolution(source: Any, reason: str = "") -> FiltertrackError:
+    name = type(source).__name__
+    reason = reason or (
+        f"the {name} {source.name!r} has no convolution: neither it nor a layer in it is a Conv, "
+        f"DepthwiseConv, SeparableConv or ConvLSTM"
+    )
+    return FiltertrackError(
+        f"{reason}; give the weights of another layer as an array with axes=, those of a dense "
+        f"layer on images as weights.reshape(height, width, channels, -1) with axes='HWIO'"
+    )
 
 
 def _array_layers(source: Any, axes: Axes | None) -> LayerSource:

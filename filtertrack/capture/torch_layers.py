@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from filtertrack.capture.kernel_axes import SPACES, canonical_axes
-from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers
+from filtertrack.capture.layer_selection import (
+    Candidate,
+    NoConvolutionError,
+    Selection,
+    choose_layers,
+)
 from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, safe_names, stored_type
@@ -89,7 +94,7 @@ class TorchLayers(TrainingSource):
         if not candidates:
             expected = "torch.nn.Conv1d, Conv2d, Conv3d or a transposed one, with plain numbers"
             reason = " ".join(["none of its modules is a", expected, *self.remarks])
-            raise FiltertrackError(f"the module has no convolution to track: {reason}")
+            raise NoConvolutionError(f"the module has no convolution to track: {reason}")
         chosen = choose_layers(candidates, select, advice="")
         self._sources = self._sources_of(chosen)
         self.others = [
