@@ -101,7 +101,8 @@ class ArrayTracker:
 
         Raises:
             FiltertrackError: If the axes are missing or do not fit, the kernels differ from those
-                of the first call, the step is not greater than the last, or the run cannot be opened.
+                of the first call, the step is not greater than the last, or the run cannot be
+                opened.
         """
         if axes is None:
             raise axes_missing("the kernels")
