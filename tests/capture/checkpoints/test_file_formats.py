@@ -1,11 +1,18 @@
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.checkpoints.file_formats import FORMATS, open_checkpoint
+from filtertrack.capture.checkpoints.file_formats import (
+    FORMATS,
+    is_checkpoint,
+    is_saved_model,
+    open_checkpoint,
+)
+from filtertrack.capture.sources import open_run_at
 
 ENDINGS = [".keras", ".h5", ".weights.h5", ".hdf5", ".pt", ".pth", ".bin", ".ckpt", ".npy", ".npz"]
 
@@ -40,6 +47,15 @@ def test_an_unknown_ending_lists_those_that_are_read(tmp_path):
 def test_a_folder_without_a_checkpoint_is_said_to_be_a_folder(tmp_path):
     with pytest.raises(FiltertrackError, match="it is a folder, and no SavedModel"):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", ""])
+def test_a_folder_without_a_name_is_no_checkpoint(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not is_checkpoint(Path(path))
+    assert not is_saved_model(Path(path))
+    with pytest.raises(FiltertrackError, match="no run in"):
+        open_run_at(".")
 
 
 @pytest.mark.parametrize("name", ["model", "model.zip", "model.bin"])
