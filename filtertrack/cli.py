@@ -148,23 +148,9 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _open_run(path: str) -> "Run":
-    from filtertrack.tensorboard_plugin.logdir import run_at  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.capture.sources import open_run_at  # noqa: PLC0415 - keeps --help fast
 
-    _check_no_checkpoint(path)
-    return run_at(path)
-
-
-def _check_no_checkpoint(path: str) -> None:
-    """Raise an error for a checkpoint file, which is no run; it says what can be done with it."""
-    if not Path(path).is_file():
-        return
-    from filtertrack.capture.checkpoints.file_formats import is_checkpoint  # noqa: PLC0415
-
-    if is_checkpoint(Path(path)):
-        raise FiltertrackError(
-            f"{path!r} is a checkpoint file and no run: `filtertrack plot` draws its filters, and "
-            f"`filtertrack import` makes a run of several such files"
-        )
+    return open_run_at(path)
 
 
 def _output_file(
@@ -327,9 +313,11 @@ def _view(arguments: argparse.Namespace) -> int:
 
 def _check_can_hold_run(folder: "StoragePath") -> None:
     """Raise an error for a path below which no run can be created."""
+    from filtertrack.capture.sources import check_no_checkpoint  # noqa: PLC0415 - keeps --help fast
+
     existing = folder.blocking_file()
     if existing is not None:
-        _check_no_checkpoint(str(existing))
+        check_no_checkpoint(existing)
         raise FiltertrackError(
             f"{str(folder)!r} can hold no run, as {str(existing)!r} is not a folder: expected the "
             f"folder that FilterTracker was given or will be given, or one that holds such folders"

@@ -554,6 +554,15 @@ def _whole(value: object, what: str) -> int:
     return number
 
 
+def layer_of(info: LayerInfo) -> str:
+    """Return the name of a kernel's layer, which several kernels may have in common.
+
+    For ``"sep/depthwise_kernel"`` of a separable convolution it is ``"sep"``.
+    """
+    layer = info.kernel.rpartition("/")[0]
+    return layer if info.name.startswith(f"{layer}/") else info.name
+
+
 def total_bytes(layers: Sequence[LayerInfo]) -> int:
     """Return the size of one snapshot's kernels in bytes, without the much smaller biases.
 

@@ -10,6 +10,7 @@ import numpy as np
 from filtertrack.capture.array_layers import ArrayLayers, Axes
 from filtertrack.capture.fault_reports import FaultReports
 from filtertrack.capture.folder_choice import Existing, FolderChoice
+from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import make_schedule
 from filtertrack.capture.training_progress import TrainingProgress
@@ -72,7 +73,7 @@ class ArrayTracker:
         self,
         step: int,
         kernels: Mapping[str, object],
-        axes: Axes,
+        axes: Axes | None = None,
         biases: Mapping[str, object] | None = None,
         *,
         epoch: int = 0,
@@ -82,7 +83,7 @@ class ArrayTracker:
         """Take a snapshot. The arrays are copied before this returns.
 
         The first call opens the run; later ones must give kernels of the same names, shapes and
-        axes.
+        axes. A call after ``close`` continues the run, as that of another tracker would.
 
         Args:
             step: The number of the snapshot in the run, such as the batches seen. Take step 0
@@ -99,9 +100,12 @@ class ArrayTracker:
             metrics: Name to number, shown in the animation.
 
         Raises:
-            FiltertrackError: If the axes do not fit, the kernels differ from those of the first
-                call, the step is not greater than the last, or the run cannot be opened.
+            FiltertrackError: If the axes are missing or do not fit, the kernels differ from those
+                of the first call, the step is not greater than the last, or the run cannot be
+                opened.
         """
+        if axes is None:
+            raise axes_missing("the kernels")
         given = ArrayLayers(kernels, axes, biases)
         check_storable(given.infos)
         moment = Moment(step, epoch, batch, numbers_in(metrics), time.time())
@@ -121,7 +125,8 @@ class ArrayTracker:
     def close(self) -> None:
         """Wait until every snapshot is on disk, and add pictures of the whole evolution.
 
-        Without it the snapshots are still written before the program ends.
+        Without it the snapshots are still written before the program ends. A later ``snapshot``
+        continues the run; its pictures are added by another ``close``.
         """
         if self._session is not None:
             self._session.close()

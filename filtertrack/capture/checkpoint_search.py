@@ -18,7 +18,7 @@ from filtertrack.capture.checkpoint_names import (
     read_by_template,
     read_names,
 )
-from filtertrack.capture.checkpoints.file_formats import is_checkpoint
+from filtertrack.capture.checkpoints.file_formats import ARRAY_ENDINGS, is_checkpoint
 from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES
 from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.snapshot import Moment, start_text
@@ -147,7 +147,8 @@ def _expanded(text: str, left_out: dict[str, str]) -> Iterator[str]:
         yield text
     else:
         files = glob.glob(text, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        yield from _kept(sorted(files), left_out)
+        is_of_arrays = path.suffix.lower() in ARRAY_ENDINGS
+        yield from sorted(files) if is_of_arrays else _kept(sorted(files), left_out)
 
 
 def check_exists(path: Path) -> None:

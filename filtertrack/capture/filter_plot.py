@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from matplotlib.figure import Figure
 
 from filtertrack.capture.array_layers import Axes
-from filtertrack.capture.sources import framework_of, open_source
+from filtertrack.capture.checkpoints.file_formats import is_saved_model
+from filtertrack.capture.sources import framework_of, open_run_at, open_source
 from filtertrack.errors import FiltertrackError, whole
 from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS, save
 from filtertrack.outputs.paper_size import PaperSize
@@ -28,7 +29,6 @@ from filtertrack.storage.local_files import check_target
 from filtertrack.storage.memory_run import MemoryRun
 from filtertrack.storage.paths import path_of
 from filtertrack.storage.run import Run
-from filtertrack.tensorboard_plugin.logdir import run_at
 
 _log = logging.getLogger("filtertrack")
 
@@ -159,6 +159,8 @@ def plot_filters(
 def run_of(source: Any) -> Run | None:
     """Return the run that is given as itself, its folder or its address; None for other sources.
 
+    A file, and the folder of a SavedModel, are other sources.
+
     Raises:
         FiltertrackError: If a folder or an address holds no run; the message names runs below it.
     """
@@ -166,7 +168,10 @@ def run_of(source: Any) -> Run | None:
         return source
     if isinstance(source, (str, os.PathLike)):
         path = path_of(source)
-        return run_at(path) if path.is_remote or Path(str(path)).is_dir() else None
+        local = Path(str(path))
+        if not path.is_remote and (is_saved_model(local) and not Run.exists(path)):
+            return None
+        return open_run_at(path) if path.is_remote or local.is_dir() else None
     return None
 
 

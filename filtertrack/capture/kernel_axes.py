@@ -15,6 +15,13 @@ SPACES = {1: "W", 2: "HW", 3: "DHW"}
 """The letters of the spatial axes, by their number."""
 
 
+def axes_missing(what: str) -> FiltertrackError:
+    """Return the error for arrays that are given without the letters of their axes."""
+    return FiltertrackError(
+        f"axes: say which axis of {what} is which, such as axes='HWIO' (Keras) or 'OIHW' (torch)"
+    )
+
+
 class CanonicalAxes(NamedTuple):
     """How a kernel becomes an array of the axis order ``(filters, height, width, channels)``.
 
@@ -35,8 +42,9 @@ def canonical_axes(letters: str, kernel_shape: tuple[int, ...]) -> CanonicalAxes
     depthwise kernel (``M``) have one channel each, in the order of the layer's output.
 
     Args:
-        letters: A letter for each axis, each at most once: ``O`` filters, ``I`` input channels,
-            ``D``, ``H`` and ``W`` depth, height and width, ``M`` filters per input channel.
+        letters: A letter for each axis, upper or lower case, each at most once: ``O`` filters,
+            ``I`` input channels, ``D``, ``H`` and ``W`` depth, height and width, ``M`` filters per
+            input channel.
         kernel_shape: The kernel's shape.
 
     Raises:
@@ -48,6 +56,8 @@ def canonical_axes(letters: str, kernel_shape: tuple[int, ...]) -> CanonicalAxes
         >>> canonical_axes("HWIM", (3, 3, 8, 2)).shape
         (16, 3, 3, 1)
     """
+    if isinstance(letters, str):
+        letters = letters.upper()
     _check(letters, kernel_shape)
     depthwise = _PER_CHANNEL in letters
     groups = (
@@ -68,6 +78,11 @@ def _check(letters: str, kernel_shape: tuple[int, ...]) -> None:
         raise FiltertrackError(
             f"axes: expected letters such as 'HWIO' or 'OIHW' ({_MEANINGS}), got {letters!r:.100}"
         )
+    if len(letters) != len(kernel_shape):
+        raise FiltertrackError(
+            f"axes: {letters!r} has {len(letters)} letters, and the kernel of shape "
+            f"{kernel_shape} has {len(kernel_shape)} axes; give a letter for each"
+        )
     if len(set(letters)) != len(letters) or "W" not in letters:
         raise FiltertrackError(
             f"axes: expected each letter once, W among them ({_MEANINGS}), got {letters!r}"
@@ -80,9 +95,4 @@ def _check(letters: str, kernel_shape: tuple[int, ...]) -> None:
         raise FiltertrackError(
             f"axes: D stands beside O, I, H and W, as in 'DHWIO', got {letters!r}; give the kernel "
             f"an axis of size 1 for each that it lacks"
-        )
-    if len(letters) != len(kernel_shape):
-        raise FiltertrackError(
-            f"axes: {letters!r} has {len(letters)} letters, and the kernel of shape "
-            f"{kernel_shape} has {len(kernel_shape)} axes; give a letter for each"
         )

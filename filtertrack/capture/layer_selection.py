@@ -18,6 +18,10 @@ _FIRST = "first"
 _DENSE_HINT = "A Dense layer on flattened images: dense={'its name': (height, width)}"
 
 
+class NoConvolutionError(FiltertrackError):
+    """A model or module has no convolution, and no other layer of it was chosen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A layer that may be tracked.
@@ -68,6 +72,7 @@ def choose_layers(
         The chosen layers, and the Dense layers with an image shape: at least one.
 
     Raises:
+        NoConvolutionError: If there is no convolution, and nothing is selected.
         FiltertrackError: If nothing matches; the message lists the layers.
 
     Example:
@@ -87,7 +92,7 @@ def choose_layers(
     dense = [candidate for candidate in candidates if candidate.image]
     if not convolutions and not dense and (select is None or not candidates):
         hint = f" Choose {_paths(candidates)} by name, class or function." if candidates else ""
-        raise FiltertrackError(
+        raise NoConvolutionError(
             f"the model has no convolution to track: none of its layers is a Conv, DepthwiseConv, "
             f"SeparableConv or ConvLSTM.{hint} {advice}"
         )

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, listed
-from filtertrack.snapshot import LayerInfo
+from filtertrack.snapshot import LayerInfo, layer_of
 
 
 class LayerSource(Protocol):
@@ -34,6 +34,8 @@ def select_infos(
 ) -> tuple[LayerInfo, ...]:
     """Select kernels by the names and paths of their layers, in the order of ``infos``.
 
+    The name of a layer with several kernels, such as a separable convolution, selects all of them.
+
     Args:
         infos: The kernels to select from.
         layers: A name, a path, the last part of one, or a pattern such as ``"block1/*"``, or
@@ -48,12 +50,15 @@ def select_infos(
     for pattern in patterns:
         if not any(_matches(info, pattern) for info in infos):
             known = listed([info.name for info in infos])
+            advice = "; '*' matches all" if pattern == "all" else ""
             raise FiltertrackError(
-                f"layers: no convolution matches {pattern!r}; there are: {known}"
+                f"layers: no convolution matches {pattern!r}; there are: {known}{advice}"
             )
     return tuple(info for info in infos if any(_matches(info, pattern) for pattern in patterns))
 
 
 def _matches(info: LayerInfo, pattern: str) -> bool:
-    names = {info.name, info.path, info.name.rpartition("/")[2], info.path.rpartition("/")[2]}
-    return any(fnmatchcase(name, pattern) for name in names)
+    names = (info.name, info.path, layer_of(info))
+    return any(
+        fnmatchcase(each, pattern) for name in names for each in (name, name.rpartition("/")[2])
+    )

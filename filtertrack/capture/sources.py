@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 
 from filtertrack.capture.array_layers import ArrayLayers, Axes
-from filtertrack.capture.checkpoints.file_formats import open_checkpoint
+from filtertrack.capture.checkpoints.file_formats import (
+    ARRAY_ENDINGS,
+    is_checkpoint,
+    is_checkpoint_name,
+    is_saved_model,
+    open_checkpoint,
+)
+from filtertrack.capture.kernel_axes import axes_missing
+from filtertrack.capture.layer_selection import NoConvolutionError
 from filtertrack.capture.layer_source import LayerSource
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, counted
+from filtertrack.storage.paths import PathOrAddress, path_of
+from filtertrack.storage.run import Run
+from filtertrack.tensorboard_plugin.logdir import run_at
 
 EXPECTED = (
     "a Keras model or layer, a torch module, a checkpoint file, a run or its folder, or an array "
@@ -26,7 +37,7 @@ def open_source(source: Any, *, axes: Axes | None = None) -> Iterator[LayerSourc
 
     Args:
         source: A Keras model or layer, a ``torch.nn.Module``, the path of a checkpoint file, an
-            array, or several arrays by name.
+            array or nested lists of numbers, or several arrays by name.
         axes: The letters of the axes of arrays, and of kernels in files that do not tell.
 
     Raises:
@@ -42,10 +53,52 @@ def open_source(source: Any, *, axes: Axes | None = None) -> Iterator[LayerSourc
             Path(source), axes=axes if isinstance(axes, str) else None
         ) as checkpoint:
             yield checkpoint
-    elif isinstance(source, Mapping) or hasattr(source, "__array__"):
+    elif isinstance(source, (Mapping, list, tuple)) or hasattr(source, "__array__"):
         yield _array_layers(source, axes)
     else:
         raise FiltertrackError(f"expected {EXPECTED}, got {type(source).__name__}")
+
+
+def open_run_at(path: PathOrAddress) -> Run:
+    """Open a run; for a checkpoint, or a folder of some, say in the error what can be done with it.
+
+    Raises:
+        FiltertrackError: If there is no run at the path or address, or it cannot be read; the
+            message names runs below it.
+    """
+    check_no_checkpoint(path)
+    try:
+        return run_at(path)
+    except FiltertrackError as error:
+        local = Path(str(path_of(path)))
+        is_folder = local.is_dir() and not Run.exists(path)
+        files = sorted(filter(is_checkpoint, local.iterdir())) if is_folder else []
+        if not files:
+            raise
+        raise FiltertrackError(
+            f"{error}; it holds {counted(len(files), 'checkpoints')}: `filtertrack plot "
+            f"{files[0]}` draws the filters of one, and `filtertrack import {local} -o RUN` makes "
+            f"a run of them"
+        ) from error
+
+
+def check_no_checkpoint(path: PathOrAddress) -> None:
+    """Raise ``FiltertrackError`` for a checkpoint where a run is expected; it says what to do."""
+    where = path_of(path)
+    text, local = str(where), Path(str(where))
+    name = text.partition("?")[0].lower() if where.is_remote else local.name.lower()
+    by_name = is_checkpoint_name(name) or name.endswith(ARRAY_ENDINGS)
+    if where.is_remote and by_name:
+        raise FiltertrackError(
+            f"{text!r} is the address of a checkpoint file and no run: download it first, and give "
+            f"the path of the file"
+        )
+    if (by_name and local.is_file()) or (is_saved_model(local) and not Run.exists(path)):
+        kind = "file" if local.is_file() else "folder"
+        raise FiltertrackError(
+            f"{text!r} is a checkpoint {kind} and no run: `filtertrack plot` draws its filters, "
+            f"and `filtertrack import` makes a run of several"
+        )
 
 
 def framework_of(source: Any) -> str | None:
@@ -63,23 +116,66 @@ def framework_of(source: Any) -> str | None:
 def _keras_layers(model: Any) -> LayerSource:
     from filtertrack.capture.tracked_layers import TrackedLayers  # noqa: PLC0415 - imports Keras
 
-    tracked = TrackedLayers(model)
-    if not tracked.ready:
-        tracked.finish()
+    try:
+        tracked = TrackedLayers(model)
+        if not tracked.ready:
+            tracked.finish()
+    except NoConvolutionError as error:
+        raise _no_convolution(model) from error
     return tracked
 
 
 def _torch_layers(module: Any) -> LayerSource:
     from filtertrack.capture.torch_layers import TorchLayers  # noqa: PLC0415 - rarely needed
 
-    return TorchLayers(module)
+    try:
+        return TorchLayers(module)
+    except NoConvolutionError as error:
+        raise _no_convolution(module, str(error)) from error
+
+
+def _no_convolution(source: Any, reason: str = "") -> FiltertrackError:
+    name = type(source).__name__
+    reason = reason or (
+        f"the {name} {source.name!r} has no convolution: neither it nor a layer in it is a Conv, "
+        f"DepthwiseConv, SeparableConv or ConvLSTM"
+    )
+    return FiltertrackError(
+        f"{reason}; give the weights of another layer as an array with axes=, those of a dense "
+        f"layer on images as weights.reshape(height, width, channels, -1) with axes='HWIO'"
+    )
 
 
 def _array_layers(source: Any, axes: Axes | None) -> LayerSource:
+    arrays = source if isinstance(source, Mapping) else {"kernel": _as_array(source)}
+    if not arrays:
+        raise FiltertrackError("the dictionary has no arrays; expected name to array")
     if axes is None:
-        shape = "" if isinstance(source, Mapping) else f" of shape {np.shape(source)}"
+        named = isinstance(source, Mapping)
+        shape = "" if named else f" of shape {np.shape(arrays['kernel'])}"
+        raise axes_missing(f"the array{shape}")
+    return ArrayLayers(arrays, axes)
+
+
+def _as_array(source: Any) -> Any:
+    """Return an array, or nested lists of numbers as an array.
+
+    Raises:
+        FiltertrackError: If it is a list of arrays, as ``get_weights`` returns, or of something
+            else than numbers.
+    """
+    if not isinstance(source, (list, tuple)):
+        return source
+    if any(hasattr(each, "__array__") and np.ndim(each) for each in source):
         raise FiltertrackError(
-            f"axes: say which axis of the array{shape} is which, such as axes='HWIO' (Keras) or "
-            f"'OIHW' (torch)"
+            f"expected one array, got a {type(source).__name__} of {counted(len(source), 'arrays')}"
+            f": give one of them, such as get_weights()[0], or several by name, such as "
+            f"{{'conv1': array}}"
         )
-    return ArrayLayers(source if isinstance(source, Mapping) else {"kernel": source}, axes)
+    try:
+        array = np.asarray(source)
+    except ValueError:  # of unequal lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufc" or not array.size:
+        raise FiltertrackError(f"expected {EXPECTED}, got {type(source).__name__}")
+    return array

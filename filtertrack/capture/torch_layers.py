@@ -11,7 +11,12 @@ import numpy as np
 
 from filtertrack.capture.checkpoints.state_names import without_roots
 from filtertrack.capture.kernel_axes import SPACES, canonical_axes
-from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers
+from filtertrack.capture.layer_selection import (
+    Candidate,
+    NoConvolutionError,
+    Selection,
+    choose_layers,
+)
 from filtertrack.capture.torch_wrappers import WRAPPERS
 from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError, listed, printable
@@ -85,7 +90,7 @@ class TorchLayers(TrainingSource):
         if not candidates:
             expected = "torch.nn.Conv1d, Conv2d, Conv3d or a transposed one, with plain numbers"
             reason = " ".join(["none of its modules is a", expected, *self.remarks])
-            raise FiltertrackError(f"the module has no convolution to track: {reason}")
+            raise NoConvolutionError(f"the module has no convolution to track: {reason}")
         chosen = choose_layers(candidates, select, advice="")
         # As in files, where a first part "module" may be that of a wrapper.
         paths = [candidate.path for candidate in candidates]

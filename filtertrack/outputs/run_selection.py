@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, counted, is_list
-from filtertrack.snapshot import LayerInfo, Moment, mark_of, total_bytes, unit_of
+from filtertrack.snapshot import LayerInfo, Moment, layer_of, mark_of, total_bytes, unit_of
 from filtertrack.storage.paths import PathOrAddress
 from filtertrack.storage.run import Run
 
@@ -291,7 +291,10 @@ def _has_changed(run: Run, info: LayerInfo, first: int, last: int) -> bool:
 
 
 def select_layers(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of the selected layers, in the order given, each once."""
+    """Return the names of the selected layers, in the order given, each once.
+
+    The name of a layer with several kernels, such as a separable convolution, selects all of them.
+    """
     if layers is None:
         return (default_layer(run),)
     if not isinstance(layers, str) and not is_list(layers):
@@ -301,7 +304,11 @@ def select_layers(run: Run, layers: str | Sequence[str] | None) -> tuple[str, ..
         raise FiltertrackError("layers: none are chosen; give a name or a pattern, or leave it out")
     names: dict[str, None] = {}
     for pattern in patterns:
-        found = [name for name in run.layers if fnmatchcase(name, pattern)]
+        found = [
+            name
+            for name, info in run.layers.items()
+            if fnmatchcase(name, pattern) or fnmatchcase(layer_of(info), pattern)
+        ]
         names.update(dict.fromkeys(found or [_layer_name(run, pattern)]))
     return tuple(names)
 
@@ -311,6 +318,8 @@ def _layer_name(run: Run, name: str) -> str:
     try:
         return run.layer(name).name
     except FiltertrackError as error:
+        if name == "all":
+            raise FiltertrackError(f"{error}; '*' matches all") from error
         near = [f"{name}*", f"*{name}*", f"*/{name}"]
         patterns = (p for p in near if any(fnmatchcase(layer, p) for layer in run.layers))
         pattern = next(patterns, None)

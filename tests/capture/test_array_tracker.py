@@ -1,5 +1,7 @@
 import logging
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,3 +186,39 @@ def test_arrays_of_jax_are_stored_exactly(tmp_path):
         tracker.snapshot(0, {"conv": half}, axes="HWIO")
     stored = Run(tmp_path / "bf16").snapshot(0).arrays["conv/kernel"]
     np.testing.assert_array_equal(stored, np.asarray(half.astype("float32")))
+
+
+def test_missing_axes_are_asked_for(kernels, tmp_path):
+    """Nothing is written."""
+    with pytest.raises(FiltertrackError, match=r"axes: say which axis of the kernels is which"):
+        ArrayTracker(tmp_path / "run").snapshot(0, kernels)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_snapshot_after_close_continues_the_run(kernels, tmp_path):
+    """It is stored by the next close; a step that the run has is refused."""
+    tracker = ArrayTracker(tmp_path)
+    tracker.snapshot(0, kernels, "HWIO")
+    tracker.close()
+    tracker.snapshot(1, {name: kernel + 1 for name, kernel in kernels.items()}, "HWIO")
+    tracker.close()
+    run = Run(tmp_path)
+    assert run.steps == [0, 1]
+    np.testing.assert_array_equal(run.snapshot(1).arrays["conv2/kernel"], kernels["conv2"] + 1)
+    with pytest.raises(FiltertrackError):
+        tracker.snapshot(1, kernels, "HWIO")
+
+
+def test_a_snapshot_after_close_is_stored_when_the_program_ends(tmp_path):
+    """Without another close."""
+    code = (
+        "import numpy as np\n"
+        "from filtertrack import ArrayTracker\n"
+        f"with ArrayTracker({str(tmp_path)!r}) as tracker:\n"
+        "    tracker.snapshot(0, {'a': np.zeros((3, 3, 1, 2))}, 'HWIO')\n"
+        "tracker.snapshot(1, {'a': np.ones((3, 3, 1, 2))}, 'HWIO')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    run = Run(tmp_path)
+    assert run.steps == [0, 1]
+    assert np.all(run.kernels("a", 1) == 1)

@@ -13,6 +13,7 @@ from PIL import Image
 from filtertrack import FiltertrackError, animate, filmstrip, plot_filters
 from filtertrack.capture import tracked_layers
 from filtertrack.capture.checkpoints import file_formats
+from filtertrack.capture.sources import open_run_at
 from filtertrack.render.look import LOOK_OPTIONS
 
 HWIO = {"axes": "HWIO", "dpi": 100}
@@ -111,10 +112,24 @@ def test_a_layer_without_weights_says_to_call_the_model():
         plot_filters(model)
 
 
-@pytest.mark.parametrize("layer", [keras.layers.ReLU(), keras.layers.Dense(3)], ids=["relu", "fc"])
-def test_a_layer_that_is_no_convolution_is_an_error(layer):
-    with pytest.raises(FiltertrackError, match="no convolution"):
-        plot_filters(layer)
+NO_CONVOLUTION = {
+    "relu": keras.layers.ReLU,
+    "dense": lambda: keras.layers.Dense(3),
+    "built dense": lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).layers[0],
+    "model": lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
+    "without weights": lambda: keras.Sequential([keras.Input((4,)), keras.layers.ReLU()]),
+}
+
+
+@pytest.mark.parametrize("make", NO_CONVOLUTION.values(), ids=NO_CONVOLUTION)
+def test_a_model_or_layer_without_convolution_is_an_error(make):
+    """The advice is to give an array; options of FilterTracker are not named."""
+    with pytest.raises(
+        FiltertrackError, match=r"has no convolution: .*as an array with ax"
+    ) as error:
+        plot_filters(make())
+    assert "dense=" not in str(error.value)
+    assert "name, class or function" not in str(error.value)
 
 
 def test_drawing_a_model_changes_nothing_of_it(tiny_model, data):
@@ -135,8 +150,10 @@ def test_drawing_a_model_changes_nothing_of_it(tiny_model, data):
         (np.zeros((5, 5), np.int8), "HW", "kernel · 1 filter of 5×5×1"),
         (np.zeros((16, 7, 7), bool), "OHW", "kernel · 16 filters of 7×7×1"),
         ({"a": np.zeros((3, 3, 1, 4), np.float16)}, "HWIO", "a · 4 filters of 3×3×1"),
+        ([[1, 0, -1], [2, 0, -2]], "HW", "kernel · 1 filter of 2×3×1"),
+        (np.zeros((7, 7, 3, 16)), "hwio", "kernel · 16 filters of 7×7×3"),
     ],
-    ids=["HWIO", "OIHW", "HWI", "HW", "OHW", "by name"],
+    ids=["HWIO", "OIHW", "HWI", "HW", "OHW", "by name", "nested lists", "hwio"],
 )
 def test_arrays_with_axes(array, axes, title):
     """Any order of axes, any real type, one or by name."""
@@ -172,7 +189,15 @@ def test_a_variable_of_keras_is_an_array(tiny_model):
             "width: expected a size such as '17cm'",
         ),
         (np.zeros((3, 3, 3, 4)), {**HWIO, "output": "a.gif"}, "expected a name that ends in .png,"),
-        ([1, 2], {}, "expected a Keras model or layer, .* got list"),
+        (["a"], {}, "expected a Keras model or layer, .* got list"),
+        ([], HWIO, "expected a Keras model or layer, .* got list"),
+        ([[1, 2], [3]], {"axes": "HW"}, "expected a Keras model or layer, .* got list"),
+        ([[1, 2]], {}, r"axes: say which axis of the array of shape \(1, 2\)"),
+        ([np.zeros((3, 3, 3, 4)), np.zeros(4)], HWIO, r"list of 2 arrays: .*get_weights\(\)\[0\]"),
+        ((np.zeros((3, 3, 3, 4)),), HWIO, r"tuple of 1 array: .*get_weights\(\)\[0\]"),
+        ({}, {}, "has no arrays"),
+        ({}, HWIO, "has no arrays"),
+        (np.zeros((3, 3, 3, 4)), {"axes": "OI"}, "has 2 letters, and the kernel .* has 4 axes"),
         (None, {}, "got NoneType"),
         ("missing.keras", {}, "no such file: 'missing.keras'"),
     ],
@@ -251,6 +276,41 @@ def test_a_run_without_a_readable_step_is_an_error(run):
 def test_a_folder_without_a_run_names_the_runs_below_it(run):
     with pytest.raises(FiltertrackError, match=r"no run in .*; below it are the runs .*/run"):
         plot_filters(str(run.path.parent))
+
+
+def test_a_folder_of_checkpoints_names_both_commands(tiny_model, tmp_path):
+    """One for a file, one for all of them."""
+    for name in ("m2.keras", "m1.keras"):
+        tiny_model.save(tmp_path / name)
+    with pytest.raises(FiltertrackError, match=r"no run in .*; it holds 2 checkpoints") as error:
+        plot_filters(tmp_path)
+    assert f"`filtertrack plot {tmp_path / 'm1.keras'}`" in str(error.value)
+    assert f"`filtertrack import {tmp_path} -o RUN`" in str(error.value)
+    assert texts_of(plot_filters(tmp_path / "m1.keras", dpi=100))[0] == "m1.keras"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tensorflow writes these")
+def test_the_folder_of_a_saved_model_is_drawn(tiny_model, tmp_path):
+    """A command that takes a run says what the folder is."""
+    tiny_model.export(tmp_path / "saved", verbose=False)
+    figure = plot_filters(tmp_path / "saved", dpi=100)
+    assert texts_of(figure)[0] == "saved"
+    np.testing.assert_array_equal(image_of(figure), image_of(plot_filters(tiny_model, dpi=100)))
+    with pytest.raises(FiltertrackError, match=r"saved' is a checkpoint folder and no run: .*plot"):
+        open_run_at(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("end", ["model.keras", "w.safetensors", "a.npy", "m.h5?download=true"])
+def test_an_address_of_a_checkpoint_must_be_downloaded(end):
+    with pytest.raises(FiltertrackError, match=r"address of a checkpoint file .*: download it"):
+        plot_filters(f"https://localhost:1/files/{end}")
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.npy", "a.safetensors"])
+def test_a_file_where_a_run_is_expected_is_named_as_a_checkpoint(name, tmp_path):
+    (tmp_path / name).write_bytes(b"any")
+    with pytest.raises(FiltertrackError, match="is a checkpoint file and no run: `filtertrack pl"):
+        open_run_at(tmp_path / name)
 
 
 def test_a_checkpoint_file_has_its_name_in_the_title(tiny_model, tmp_path):

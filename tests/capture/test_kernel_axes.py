@@ -57,15 +57,23 @@ def test_missing_letters_are_one_filter_and_one_channel():
     assert canonical_axes("HW", (3, 5)).shape == (1, 3, 5, 1)
 
 
-@pytest.mark.parametrize("letters", ["HWIX", "HHIO", "IO", "HWM", "HWIOM", "DHWO", "hwio", "", 3])
+@pytest.mark.parametrize("letters", ["HWIX", "HHIO", "IO", "HWM", "HWIOM", "DHWO", "", 3])
 def test_other_letters_are_refused(letters):
     with pytest.raises(FiltertrackError, match="axes"):
         canonical_axes(letters, (3, 3, 8, 4))
 
 
+def test_letters_may_be_of_lower_case():
+    assert canonical_axes("hwio", (3, 5, 2, 4)) == canonical_axes("HWIO", (3, 5, 2, 4))
+    assert canonical_axes("Oihw", (4, 2, 3, 5)) == canonical_axes("OIHW", (4, 2, 3, 5))
+
+
 def test_letters_must_be_as_many_as_axes():
+    """This comes before what else is wrong with the letters."""
     with pytest.raises(FiltertrackError, match=r"4 letters.*3 axes"):
         canonical_axes("HWIO", (3, 3, 8))
+    with pytest.raises(FiltertrackError, match=r"2 letters.*4 axes"):
+        canonical_axes("OI", (4, 2, 3, 3))
 
 
 def test_letters_of_keras():

@@ -341,3 +341,12 @@ def test_reading_runs_nothing_of_the_module():
     assert module[0].weight.grad is None
     assert module[1].training
     assert (random_state(), random.getstate()) == before
+
+
+@pytest.mark.parametrize("module", [nn.Linear(3, 4), nn.Sequential(nn.ReLU())])
+def test_a_module_without_convolution_to_draw_is_advised_to_be_given_as_arrays(module):
+    with (
+        pytest.raises(FiltertrackError, match=r"no convolution.*as an array with axes="),
+        open_source(module),
+    ):
+        pass

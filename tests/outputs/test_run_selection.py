@@ -272,3 +272,18 @@ def test_restored_weights_are_labelled_as_restored(run):
         "epochs",
         ("0", "1", "2", "restored"),
     )
+
+
+def test_the_name_of_a_layer_with_several_kernels_selects_all_of_them(make_run, conv_info):
+    """As that of a separable convolution; names that begin alike are not selected."""
+    names = ["sep/depthwise_kernel", "sep/pointwise_kernel"]
+    infos = [replace(conv_info(name), kernel=name, bias=None) for name in names]
+    run = make_run(*infos, conv_info("separate"))
+    assert select_from_run(run, layers="sep").layers == tuple(names)
+    assert select_from_run(run, layers=["separate", "s?p"]).layers == ("separate", *names)
+    assert select_from_run(run, layers=names[1]).layers == (names[1],)
+
+
+def test_all_is_answered_with_a_star(blocks):
+    with pytest.raises(FiltertrackError, match=r"no layer 'all' .*; '\*' matches all"):
+        select_from_run(blocks, layers="all")

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
 from filtertrack.capture.checkpoints.hdf5 import SIGNATURE, Hdf5File
-from filtertrack.capture.checkpoints.keras_archive import open_archive
+from filtertrack.capture.checkpoints.keras_archive import CONFIG, WEIGHTS, open_archive
 from filtertrack.capture.checkpoints.keras_weights import open_shards, read_weights
 from filtertrack.capture.checkpoints.legacy_h5 import is_legacy, read_legacy
+from filtertrack.capture.checkpoints.numpy_file import MAGIC, NumpyFile
 from filtertrack.capture.checkpoints.safetensors_file import SafetensorsFile
 from filtertrack.capture.checkpoints.state_checkpoint import StateCheckpoint, StateFile
 from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES, ShardedState
@@ -18,21 +19,23 @@ from filtertrack.capture.checkpoints.torch_file import TorchFile
 from filtertrack.errors import FiltertrackError
 
 FORMATS = (
-    ".keras, .weights.h5, .weights.json, .h5, .safetensors, .pt, .pth, .bin, .ckpt, .index or "
-    ".index.json"
+    ".keras, .weights.h5, .weights.json, .h5, .hdf5, .safetensors, .pt, .pth, .bin, .ckpt, "
+    ".index, .index.json, .npy or .npz"
 )
 """The endings of files that can be opened, for messages."""
-_ENDINGS = {
-    ".keras",
-    ".h5",
-    ".hdf5",
-    ".safetensors",
-    ".pt",
-    ".pth",
-    ".bin",
-    ".ckpt",
-    ".index",
+_ENDINGS = (".keras", ".h5", ".hdf5", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".index")
+_CONTENTS = {
+    ".keras": "Keras archive",
+    ".h5": "HDF5 file",
+    ".hdf5": "HDF5 file",
+    ".json": "JSON file",
+    ".npy": "array of numpy",
+    ".npz": "archive of numpy",
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), "file of torch.save"),
 }
+"""What a file with an ending should be, for messages."""
+ARRAY_ENDINGS = (".npy", ".npz")
+"""The endings of files of arrays, which may hold anything: see ``is_checkpoint``."""
 _TORCH_ENDINGS = {".pt", ".pth", ".bin", ".ckpt"}
 _PICKLE = b"\x80"
 _ZIP = b"PK\x03\x04"
@@ -52,10 +55,21 @@ class _Format(NamedTuple):
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a path looks like that of a checkpoint, by its ending or its files."""
-    name = path.name.lower()
-    by_ending = path.suffix.lower() in _ENDINGS or name.endswith((".weights.json", *INDEX_SUFFIXES))
-    return by_ending or tensorflow_prefix(path) is not None
+    """Whether a path looks like that of a checkpoint, by its ending or its files.
+
+    Files of numpy do not: they may as well hold data or metrics.
+    """
+    return is_checkpoint_name(path.name) or tensorflow_prefix(path) is not None
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Whether a name, or an address, ends like that of a checkpoint."""
+    return name.lower().endswith((*_ENDINGS, ".weights.json", *INDEX_SUFFIXES))
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether a path is the folder of a SavedModel."""
+    return path.is_dir() and tensorflow_prefix(path) is not None
 
 
 def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:
@@ -71,12 +85,19 @@ def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:
         FiltertrackError: If there is no such file, its format is not known, it is damaged, or a
             package that reads it is missing; the message says what to do.
     """
+    if path.is_file() and not path.stat().st_size:
+        raise refused(path, "it is empty")
     head = _first_bytes(path)
     for format_ in _FORMATS:
         if format_.recognises(path, head):
             return format_.open(path, axes)
     if not path.exists():
         raise FiltertrackError(f"no such file: {str(path)!r}")
+    if path.is_dir():
+        raise refused(path, "it is a folder, and no SavedModel; expected a file in it")
+    content = _CONTENTS.get(path.suffix.lower())
+    if content is not None:
+        raise refused(path, f"it is no {content}, though its name says so")
     raise refused(path, f"its format is not known; expected a file that ends with {FORMATS}")
 
 
@@ -103,17 +124,33 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
 def _is_torch(path: Path, head: bytes) -> bool:
     if head.startswith(_PICKLE):
         return path.suffix.lower() in _TORCH_ENDINGS
-    if not head.startswith(_ZIP):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return path.suffix.lower() in _TORCH_ENDINGS
+    names = _entries(path, head)
+    if names is None:
+        return head.startswith(_ZIP) and path.suffix.lower() in _TORCH_ENDINGS
+    return any(name.endswith("/data.pkl") for name in names)
 
 
 def _is_archive(path: Path, head: bytes) -> bool:
-    return head.startswith(_ZIP[:2]) and path.suffix.lower() == ".keras"
+    if path.suffix.lower() == ".keras":
+        return head.startswith(_ZIP[:2])
+    return {CONFIG, WEIGHTS} <= set(_entries(path, head) or ())
+
+
+def _is_numpy(path: Path, head: bytes) -> bool:
+    if path.suffix.lower() == ".npz":
+        return head.startswith(_ZIP[:2])
+    return head.startswith(MAGIC) or any(n.endswith(".npy") for n in _entries(path, head) or ())
+
+
+def _entries(path: Path, head: bytes) -> list[str] | None:
+    """Return the names in a zip file; None for other files, and for a damaged one."""
+    if not head.startswith(_ZIP):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return None
 
 
 def _is_hdf5(path: Path, head: bytes) -> bool:  # noqa: ARG001
@@ -155,4 +192,5 @@ _FORMATS = (
     _Format(_is_shards, lambda p, _: open_shards(p)),
     _Format(_is_safetensors, lambda p, axes: _open_state(p, SafetensorsFile(p), axes)),
     _Format(_is_torch, lambda p, axes: _open_state(p, TorchFile(p), axes)),
+    _Format(_is_numpy, NumpyFile),
 )

@@ -36,7 +36,7 @@ def tensorflow_prefix(path: Path) -> Path | None:
     if path.name.endswith(_INDEX):
         return path.with_name(path.name.removesuffix(_INDEX)) if path.is_file() else None
     for prefix in (path, path / "variables" / "variables"):
-        if prefix.with_name(prefix.name + _INDEX).is_file():
+        if prefix.name and prefix.with_name(prefix.name + _INDEX).is_file():
             return prefix
     return None
 

@@ -136,7 +136,7 @@ def _tensors_in(state: Any, tensor: type) -> Iterator[tuple[str, Any]]:
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, tensor):
-            yield ".".join(path), value
+            yield ".".join(path) or "weight", value  # a tensor alone has no name
         elif isinstance(value, (Mapping, list, tuple)) and len(path) < _DEEPEST:
             if id(value) in seen:
                 continue

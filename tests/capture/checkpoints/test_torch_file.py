@@ -647,3 +647,14 @@ def test_arrays_stay_after_the_file_is_closed_and_removed(tmp_path):
     os.truncate(path, 0)
     assert found.flags.writeable
     assert found.sum() == 4 * 27
+
+
+def test_a_tensor_alone_is_read_as_a_weight(tmp_path, rng):
+    """With the axes of torch or with given ones."""
+    kernel = torch.from_numpy(rng.normal(size=(4, 3, 5, 5)))
+    torch.save(kernel, tmp_path / "kernel.pt")
+    for axes in (None, "OIHW"):
+        with open_checkpoint(tmp_path / "kernel.pt", axes=axes) as checkpoint:
+            (info,) = checkpoint.infos
+            assert info.shape == (4, 5, 5, 3)
+            np.testing.assert_array_equal(checkpoint.read()[info.kernel], kernel.numpy())
