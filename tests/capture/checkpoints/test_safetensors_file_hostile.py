@@ -30,7 +30,7 @@ def kernel(**changes):
 
 
 HOSTILE = {
-    "an empty file": (b"", "not known"),
+    "an empty file": (b"", "it is empty"),
     "only a length": (b"\x10", "claims a header"),
     "a header of 2**64 - 1 bytes": (file_of({}, length=(1 << 64) - 1), "claims a header"),
     "a header longer than the file": (file_of(kernel(), length=500), "claims a header"),
