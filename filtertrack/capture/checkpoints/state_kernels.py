@@ -16,7 +16,7 @@ from filtertrack.capture.checkpoints.kernel_candidates import (
 from filtertrack.capture.checkpoints.kernel_orders import KernelOrders, OrderedKernel
 from filtertrack.capture.checkpoints.state_names import modules_of, without_roots
 from filtertrack.capture.kernel_axes import canonical_axes
-from filtertrack.errors import FiltertrackError, printable
+from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, safe_names, stored_type
 
 
@@ -79,8 +79,13 @@ def kernels_in_state(
     modules, remarks = modules_of(names)
     candidates, left_out = candidates_of(modules, arrays, convention, axes)
     if axes is not None and not any(len(c.array.shape) == len(axes) for c in candidates):
+        others = [name for name, array in arrays.items() if len(array.shape) == len(axes)]
+        advice = (
+            f": no array named weight or kernel, but {listed(others)}; give these as arrays by name"
+        )
         raise FiltertrackError(
             f"axes: {axes!r} has {len(axes)} letters; the file has no kernel of as many axes"
+            f"{advice if others else ''}"
         )
     orders = KernelOrders(axes)
     for candidate in candidates:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from filtertrack.capture.checkpoints.kernel_candidates import CONVENTIONS, StateArray
 from filtertrack.capture.checkpoints.state_kernels import kernels_in_state
+from filtertrack.errors import FiltertrackError
 
 
 def found(shapes, **options):
@@ -204,3 +205,13 @@ def test_many_hostile_names_take_seconds():
     kernels, _ = found(arrays)
     assert len(kernels) == 20_000
     assert time.perf_counter() - began < 20
+
+
+def test_arrays_of_other_names_with_the_given_number_of_axes_are_named():
+    """The file has such arrays, but none is known to be a kernel."""
+    state = {"conv1": StateArray((4, 3, 3, 3), "float32"), "b": StateArray((4,), "float32")}
+    message = r"no kernel of as many axes: no array named weight or kernel, but conv1; give these"
+    with pytest.raises(FiltertrackError, match=message):
+        kernels_in_state(state, CONVENTIONS["torch"], axes="OIHW")
+    with pytest.raises(FiltertrackError, match=r"no kernel of as many axes$"):
+        kernels_in_state(state, CONVENTIONS["torch"], axes="OIW")
