@@ -1,5 +1,6 @@
 """Reads arrays of numpy as kernels: ``.npy`` and ``.npz`` files, without pickles."""
 
+import errno
 import math
 import os
 import tokenize
@@ -157,7 +158,9 @@ class NumpyFile(Checkpoint):
             yield
         except FiltertrackError:
             raise
-        except _DAMAGE as error:
+        except (OSError, *_DAMAGE) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise  # zipfile seeks to a position before the file
             reason = f"it is damaged: {str(error) or type(error).__name__:.300}"
             raise refused(self.path, reason) from error
 

@@ -1,5 +1,8 @@
 import io
+import warnings
 import zipfile
+from contextlib import suppress
+from random import Random
 
 import numpy as np
 import pytest
@@ -91,6 +94,28 @@ def test_a_damaged_archive_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(FiltertrackError, match=r"cannot read .*a\.npz"):
         open_checkpoint(path, axes="HWIO")
+
+
+@pytest.mark.parametrize("write", [np.save, np.savez, np.savez_compressed])
+def test_changed_bytes_are_read_or_refused(write, tmp_path):
+    """No other error is raised."""
+    random, path = Random(1), tmp_path / ("a.npy" if write is np.save else "a.npz")
+    write(path, np.zeros((3, 3, 1, 2), "f4"))
+    content = path.read_bytes()
+    head = 140 if write is np.save else len(content)
+    for _ in range(500):
+        changed = bytearray(content)
+        for _ in range(random.choice([1, 2, 5])):
+            changed[random.randrange(head)] = random.choice(
+                [0, 255, *b"('9", random.randrange(256)]
+            )
+        path.write_bytes(changed)
+        with (
+            warnings.catch_warnings(action="ignore"),  # of numpy, about files of Python 2
+            suppress(FiltertrackError),
+            open_checkpoint(path, axes="HWIO") as checkpoint,
+        ):
+            checkpoint.read()
 
 
 def test_a_compression_bomb_is_refused(tmp_path):
