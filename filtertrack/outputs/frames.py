@@ -28,7 +28,7 @@ from filtertrack.render.layer_look import (
     check_look,
     describe_scale,
 )
-from filtertrack.render.look import Look
+from filtertrack.render.look import ALL, Look
 from filtertrack.render.palette import (
     BACKGROUND,
     LEVELS,
@@ -336,6 +336,8 @@ def _response_grids(
     """Return the cells of each grid, image by image: the image, the filters, their responses."""
     if look.delta:
         raise FiltertrackError("responses: they are those of the filters; leave delta out")
+    if look.channels == ALL:
+        raise FiltertrackError("responses: a filter has one, not one a channel; leave channels out")
     part = part_of(replace(look, delta=False))
     filters = LayerCells(selection.runs[0], selection.layers[0], selection.steps, part)
     rows = []
@@ -349,9 +351,14 @@ def _response_grids(
     return [Grid(layer, 0) for layer in rows]
 
 
-def _columns_of(grids: Sequence[Grid]) -> int:
-    """Return the columns of the filters' grid, as they are chosen where it is alone."""
+def _columns_of(grids: Sequence[Grid]) -> int | None:
+    """Return the columns of the filters' grid, as they are chosen where it is alone.
+
+    None for a matrix, whose columns are the filters.
+    """
     view = next(grid.layer.view for grid in grids if not grid.layer.name)
+    if view.kind == "matrix":
+        return None
     return Layout.fit(view.count, view.height, view.width, 1).columns
 
 

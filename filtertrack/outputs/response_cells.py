@@ -38,7 +38,7 @@ class ResponseCells(LayerCells):
         first = self.info.data_format == "channels_first"
         self._image = (np.moveaxis(image, -1, 0) if first else image)[np.newaxis]
         _, height, width, _ = self._kernels(0).shape
-        self.view = View("grey", self.view.filters, height, width)
+        self.view = View("grey", len(self.numbers), height, width)
 
     @property
     def name(self) -> str:
@@ -95,6 +95,11 @@ def check_images(
     Raises:
         FiltertrackError: If they are no images, or too many, or there are several layers or runs.
     """
+    if len(selection.runs) > 1 or len(selection.layers) > 1:
+        raise FiltertrackError("responses: they are drawn of one layer of one run; choose one")
+    info = selection.runs[0].layer(selection.layers[0])
+    if len(info.kernel_shape) != _KERNEL_AXES:
+        raise FiltertrackError(f"responses: layer {info.name} does not slide over images")
     if isinstance(images, str | os.PathLike):
         raise FiltertrackError(
             f"responses: expected arrays, got the text {str(images)!r:.100}; "
@@ -111,11 +116,6 @@ def check_images(
             f"responses: expected 1 to {_MOST_IMAGES} images of shape (height, width, channels), "
             f"as the model takes them, got {len(pictures)}: {shapes}"
         )
-    if len(selection.runs) > 1 or len(selection.layers) > 1:
-        raise FiltertrackError("responses: they are drawn of one layer of one run; choose one")
-    info = selection.runs[0].layer(selection.layers[0])
-    if len(info.kernel_shape) != _KERNEL_AXES:
-        raise FiltertrackError(f"responses: layer {info.name} does not slide over images")
     if info.data_format == "channels_first":
         pictures = [np.moveaxis(picture, 0, -1) for picture in pictures]
     return pictures

@@ -116,18 +116,36 @@ def test_outlines_are_those_of_the_filters(first_run, images, tmp_path):
     [
         ({"responses": np.zeros((9, 24, 3))}, r"got one of shape \(9, 24, 3\); give \[image\]"),
         ({"responses": [np.zeros((24, 3))]}, r"expected 1 to 16 images.*got 1: \(24, 3\)"),
+        ({"responses": np.zeros((1, 20, 24, 3)), "channels": "all"}, "leave channels out"),
         ({"responses": "cat.png"}, "expected arrays, got the text 'cat.png'"),
         ({"responses": np.zeros((0, 20, 24, 3))}, "expected 1 to 16 images"),
         ({"responses": np.zeros((17, 20, 24, 3))}, "expected 1 to 16 images"),
         ({"responses": np.zeros((1, 20, 24, 1))}, "takes 3 channels, got 1"),
         ({"responses": np.zeros((1, 20, 24, 3)), "delta": True}, "leave delta out"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_other_images_are_refused(first_run, tmp_path, options, message):
     with pytest.raises(FiltertrackError, match=message):
         animate(first_run, tmp_path / "a.gif", **options)
     assert not list(tmp_path.glob("*.gif"))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_each_filter_of_a_1x1_kernel_has_a_response(make_run, conv_info, rng, frames_of, channels):
+    """Beside the matrix that shows the kernel."""
+    info = replace(conv_info(kernel_shape=(1, 1, channels, 6)), preprocessing=(), padding="same")
+    drawing = frames_of(make_run(info), 900, responses=[rng.normal(size=(9, 9, channels))])
+    picture, matrix, responses = (grid.layout for grid in drawing._arranged.grids)
+    assert (picture.count, matrix.count, responses.count) == (1, 1, 6)
+    assert len(list(drawing.pictures())) == 3
+
+
+def test_layers_without_images_are_refused(make_run, conv_info, rng, tmp_path):
+    axes = {"kernel_shape": (5, 3, 6), "axes": (2, 0, 1), "shape": (6, 1, 5, 3)}
+    info = replace(conv_info(), **axes, preprocessing=(), padding="same")
+    with pytest.raises(FiltertrackError, match="does not slide over images"):
+        animate(make_run(info), tmp_path / "a.gif", responses=rng.normal(size=(1, 9, 3)))
 
 
 def test_layers_whose_input_is_unknown_are_refused(make_run, images, tmp_path):
