@@ -81,34 +81,38 @@ class FilmstripLayout:
             FiltertrackError: If no number of blocks leaves a pixel for each weight.
         """
         most = min(picture.rows, math.ceil(paper.width / _NARROWEST_BLOCK))
-        layouts = (cls._of(picture, paper, blocks) for blocks in range(1, most + 1))
-        best = max(filter(None, layouts), key=lambda layout: layout.grid.scale, default=None)
-        if best is None:
-            raise FiltertrackError(
-                f"width: {paper.width:.3g} x {paper.height:.3g} inches at {paper.dpi} dpi are too "
-                f"few for one pixel a weight of {counted(picture.rows, 'filters')} at "
-                f"{counted(picture.columns, 'steps')}; "
-                f"choose fewer filters or steps, or a larger width, height or dpi"
-            )
-        return best
+        for share in (None, 0.0):  # narrow gaps only where a weight has no pixel otherwise
+            layouts = (cls._of(picture, paper, blocks, share) for blocks in range(1, most + 1))
+            best = max(filter(None, layouts), key=lambda layout: layout.grid.scale, default=None)
+            if best is not None:
+                return best
+        raise FiltertrackError(
+            f"width: {paper.width:.3g} x {paper.height:.3g} inches at {paper.dpi} dpi are too "
+            f"few for one pixel a weight of {counted(picture.rows, 'filters')} at "
+            f"{counted(picture.columns, 'steps')}; "
+            f"choose fewer filters or steps, or a larger width, height or dpi"
+        )
 
     @classmethod
-    def _of(cls, picture: FilmstripPicture, paper: PaperSize, blocks: int) -> Self | None:
+    def _of(
+        cls, picture: FilmstripPicture, paper: PaperSize, blocks: int, share: float | None
+    ) -> Self | None:
         """Return the layout in so many blocks; None where a weight has less than a pixel.
 
-        The labels of the steps are turned where they are wider than their columns.
+        The labels of the steps are turned where they are wider than their columns. ``share`` is
+        that of the gaps in the width; None for what looks well.
         """
         label = DIGIT * max(map(len, picture.marks))
         across = blocks * len(picture.parts)
         font = _LABELLED_WIDTH * paper.width / across / picture.columns / POINT / label
         font = min(FONT, max(_SMALLEST_FONT, font))
-        level = cls._with_font(picture, paper, blocks, font, 1.0)
+        level = cls._with_font(picture, paper, blocks, font, 1.0, share=share)
         if level is None:
             return None
         column = (level.grid.shape[1] - level.grid.gap) / picture.columns
         if paper.pixels(label * font) <= _LABEL_OF_COLUMN * column:
             return level
-        return cls._with_font(picture, paper, blocks, font, label, upright=True)
+        return cls._with_font(picture, paper, blocks, font, label, share=share, upright=True)
 
     @classmethod
     def _with_font(
@@ -119,6 +123,7 @@ class FilmstripLayout:
         font: float,
         label: float,
         *,
+        share: float | None,
         upright: bool = False,
     ) -> Self | None:
         """Return the layout with a font; ``label``: height of the steps' labels in font sizes."""
@@ -135,7 +140,8 @@ class FilmstripLayout:
         margin = math.ceil(paper.dpi * MARGIN)
         below = margin + bars_height(picture.bars, paper)
         below += legend_height(paper) if picture.outlined else 0
-        least, share = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, _GAP)
+        least, usual = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, _GAP)
+        share = usual if share is None else share
         gap = max(least, round(paper.dpi * paper.width / blocks / parts / columns * share))
         height, width = paper.shape
         lines = columns * (view.slices - 1)

@@ -94,6 +94,14 @@ def test_all_blocks_and_labels_fit_the_paper(many, count, steps, paper, delta):
     assert layout.top >= (longest if layout.upright else pixels) + 8 * POINT * paper.dpi
 
 
+def test_gaps_are_narrow_on_paper_that_is_wide_and_low(selection):
+    """They take no more than what the weights leave."""
+    picture = FilmstripPicture(selection(11, 11).at([0]), Look(filters=range(1)))
+    assert FilmstripLayout.fit(picture, PaperSize.of(10, 2, 72)).grid.scale >= 1
+    usual = FilmstripLayout.fit(picture, PaperSize.of(10, 4, 72)).grid
+    assert usual.gap > 1
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 150),
