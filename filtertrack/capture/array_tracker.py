@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from filtertrack.capture.array_layers import ArrayLayers, Axes
+from filtertrack.capture.closing import ClosedAtExit
 from filtertrack.capture.fault_reports import FaultReports
 from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.kernel_axes import axes_missing
@@ -22,7 +22,7 @@ from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 from filtertrack.storage.run_format import check_storable
 
 
-class ArrayTracker:
+class ArrayTracker(ClosedAtExit):
     """Stores kernels that are given as arrays, from any framework or program.
 
     The run is like that of ``FilterTracker``: a snapshot a file under ``log_dir/filters``, drawn
@@ -131,19 +131,6 @@ class ArrayTracker:
         if self._session is not None:
             self._session.close()
         self._faults.report()
-
-    def __enter__(self) -> Self:
-        """Return the tracker."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the run."""
-        self.close()
 
     def _new_session(self, arrays: "_GivenArrays") -> TrainingSession:
         return TrainingSession(

@@ -3,9 +3,9 @@
 import logging
 import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from filtertrack.capture.closing import ClosedAtExit
 from filtertrack.capture.fault_reports import FaultReports
 from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.layer_selection import Selection
@@ -24,7 +24,7 @@ Metrics = Mapping[str, Any] | None
 """Name to number, or to a tensor of one number."""
 
 
-class TorchTracker:
+class TorchTracker(ClosedAtExit):
     """Stores the convolution kernels of a PyTorch module while a loop trains it.
 
     Making one stores step 0, the untrained module. Call ``step`` after each ``optimizer.step()``,
@@ -191,19 +191,6 @@ class TorchTracker:
                 )
             self._session.close()
         self._faults.report()
-
-    def __enter__(self) -> Self:
-        """Return the tracker."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the run."""
-        self.close()
 
     def _log(self, metrics: Metrics, before: Mapping[str, Any] | None = None) -> None:
         """Keep metrics for the next snapshot, without the graph of a loss, with those before."""

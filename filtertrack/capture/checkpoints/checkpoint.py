@@ -1,18 +1,17 @@
 """``Checkpoint``: the convolution kernels that one checkpoint file holds."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from filtertrack.capture.closing import ClosedAtExit
 from filtertrack.errors import FiltertrackError
 from filtertrack.snapshot import LayerInfo
 
 
-class Checkpoint(ABC):
+class Checkpoint(ClosedAtExit):
     """An open checkpoint file: a ``LayerSource`` to close after use.
 
     Nothing in the file is executed, and no model is built. Opening reads names and shapes only;
@@ -48,19 +47,6 @@ class Checkpoint(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the file."""
-
-    def __enter__(self) -> Self:
-        """Return the checkpoint."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def refused(path: Path, reason: object) -> FiltertrackError:
