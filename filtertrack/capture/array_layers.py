@@ -59,7 +59,9 @@ class ArrayLayers:
             bias = f"{name}/bias" if key in given else None
             if bias:
                 self._arrays[bias] = np.asarray(given[key])
-            infos.append(_info_of(name, str(key), arrays[name], _letters(axes, key), bias))
+            shape, dtype = arrays[name].shape, arrays[name].dtype.name
+            letters = _letters(axes, key)
+            infos.append(describe_array(name, str(key), shape, dtype, letters=letters, bias=bias))
         self.infos = tuple(infos)
 
     def read(self, infos: Collection[LayerInfo] | None = None) -> dict[str, np.ndarray]:
@@ -84,16 +86,37 @@ def _letters(axes: Axes, name: object) -> str:
         ) from None
 
 
-def _info_of(name: str, path: str, kernel: np.ndarray, letters: str, bias: str | None) -> LayerInfo:
-    axes, shape = canonical_axes(letters, kernel.shape)
+def describe_array(
+    name: str,
+    path: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    letters: str,
+    bias: str | None = None,
+) -> LayerInfo:
+    """Describe a kernel that is an array of no layer.
+
+    Args:
+        name: Its unique and safe name.
+        path: The name that the user knows it by.
+        shape: Its shape.
+        dtype: The name of its type.
+        letters: The letters of its axes: see ``canonical_axes``.
+        bias: The name of its bias in a snapshot file, or None.
+
+    Raises:
+        FiltertrackError: If the letters do not fit the shape.
+    """
+    axes, canonical_shape = canonical_axes(letters, shape)
     return LayerInfo(
         name=name,
         path=path,
         class_name="array",
         kernel=f"{name}/kernel",
         bias=bias,
-        kernel_shape=kernel.shape,
+        kernel_shape=shape,
         axes=axes,
-        shape=shape,
-        dtype=kernel.dtype.name,
+        shape=canonical_shape,
+        dtype=dtype,
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.layer_cells import LayerCells
-from filtertrack.outputs.run_selection import RunSelection
+from filtertrack.outputs.run_selection import DamagedSnapshotError, RunSelection
 from filtertrack.render.caption import number_text
 from filtertrack.render.cells import View
 from filtertrack.render.look import DIVERGING, Look
@@ -37,7 +37,8 @@ class ResponseCells(LayerCells):
         super().__init__(run, name, selection.steps, signed)
         first = self.info.data_format == "channels_first"
         self._image = (np.moveaxis(image, -1, 0) if first else image)[np.newaxis]
-        _, height, width, _ = self._kernels(0).shape
+        self._read(self._steps[0])  # tells a damaged snapshot from an image that does not fit
+        height, width = self._maps(0).shape[1:]
         self.view = View("grey", len(self.numbers), height, width)
 
     @property
@@ -49,10 +50,14 @@ class ResponseCells(LayerCells):
 
     def _kernels(self, number: int) -> np.ndarray:
         """Return the responses of the filters at a snapshot: ``(filters, height, width, 1)``."""
-        step = self._steps[number]
-        self._read(step)  # raises DamagedSnapshotError
-        maps = self._run.responses(self.info.name, step, self._image)[0]
-        return self._drawn(shrunk(np.moveaxis(maps, -1, 0)))[..., np.newaxis]
+        try:
+            return self._maps(number)[..., np.newaxis]
+        except FiltertrackError as error:  # the image has fitted before
+            raise DamagedSnapshotError(error, self._steps[number]) from error
+
+    def _maps(self, number: int) -> np.ndarray:
+        maps = self._run.responses(self.info.name, self._steps[number], self._image)[0]
+        return self._drawn(shrunk(np.moveaxis(maps, -1, 0)))
 
 
 class PictureCells(LayerCells):

@@ -167,3 +167,12 @@ def test_each_response_lies_where_its_filter_lies(make_run, conv_info, rng, fram
     picture, filters, responses = (grid.layout for grid in drawing._arranged.grids)
     assert (filters.columns, filters.rows) == (responses.columns, responses.rows)
     assert (picture.columns, picture.rows) == (1, 1)
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_damaged_snapshot_is_left_out(first_run, images, tmp_path, caplog, step):
+    """Also the first one."""
+    file = first_run.file(step)
+    file.write_bytes(file.read_bytes()[:-500])
+    assert animate(first_run, tmp_path / "a.gif", responses=images).frames == 3
+    assert f"left out step {step}" in caplog.text

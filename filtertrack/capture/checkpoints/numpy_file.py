@@ -14,8 +14,9 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy_format
 
+from filtertrack.capture.array_layers import describe_array
 from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
-from filtertrack.capture.kernel_axes import axes_missing, canonical_axes
+from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.errors import FiltertrackError, listed, printable
 from filtertrack.snapshot import LayerInfo, safe_names, stored_type
 
@@ -99,7 +100,9 @@ class NumpyFile(Checkpoint):
         names = safe_names(key.removesuffix(_KERNEL) for key in found)
         self._keys = {f"{n}{_KERNEL}": key for n, key in zip(names, found, strict=True)}
         self.infos = [
-            _info(name, key, head, axes)
+            describe_array(
+                name, printable(key)[:1000] or name, head.shape, head.dtype.name, letters=axes
+            )
             for name, (key, head) in zip(names, found.items(), strict=True)
         ]
         if left_out:
@@ -184,18 +187,3 @@ def _read_head(stream: IO[bytes], most: int) -> _Head:
     if not head.dtype.hasobject and head.size > most:
         raise ValueError(f"an array claims {head.size} bytes, more than there are")
     return head
-
-
-def _info(name: str, key: str, head: _Head, letters: str) -> LayerInfo:
-    axes, shape = canonical_axes(letters, head.shape)
-    return LayerInfo(
-        name=name,
-        path=printable(key)[:1000] or name,
-        class_name="array",
-        kernel=f"{name}{_KERNEL}",
-        bias=None,
-        kernel_shape=head.shape,
-        axes=axes,
-        shape=shape,
-        dtype=head.dtype.name,
-    )
