@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from filtertrack.capture.array_tracker import ArrayTracker
     from filtertrack.capture.callback import FilterTracker
     from filtertrack.capture.filter_plot import plot_filters
+    from filtertrack.capture.probes import Probes
     from filtertrack.capture.torch_tracker import TorchTracker
     from filtertrack.errors import FiltertrackError
     from filtertrack.outputs.animation import Animation, animate
@@ -36,6 +37,7 @@ __all__ = [
     "LayerInfo",
     "Measurement",
     "Moment",
+    "Probes",
     "Run",
     "Snapshot",
     "TorchTracker",
@@ -55,6 +57,7 @@ _MODULES = {
     "LayerInfo": "snapshot",
     "Measurement": "outputs.measurement",
     "Moment": "snapshot",
+    "Probes": "capture.probes",
     "Run": "storage.run",
     "Snapshot": "snapshot",
     "TorchTracker": "capture.torch_tracker",

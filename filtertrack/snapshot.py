@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, printable, whole
+from filtertrack.response import LayerResponse
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-/]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
@@ -382,6 +383,7 @@ class Moment:
         epoch_batches: Batches per epoch, or None if not known.
         note: A description of weights that are not the result of the training until then, such as
             ``"restored: epoch 2"`` or ``"averaged"``; else empty.
+        probed: Whether the snapshot holds responses to the run's probes.
 
     Raises:
         FiltertrackError: If a number is negative, not a number, or 10**12 or more.
@@ -396,6 +398,7 @@ class Moment:
     epoch_batch: int | None = None
     epoch_batches: int | None = None
     note: str = ""
+    probed: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers and freeze the metrics."""
@@ -420,6 +423,7 @@ class Moment:
         object.__setattr__(self, "metrics", MappingProxyType(metrics))
         object.__setattr__(self, "wall_time", wall_time)
         object.__setattr__(self, "note", printable(self.note))
+        object.__setattr__(self, "probed", bool(self.probed))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the plain values: the frozen metrics cannot be pickled."""
@@ -533,10 +537,13 @@ class Snapshot:
     Attributes:
         moment: The moment.
         arrays: Member name (such as ``"conv1/kernel"``) to array, as in Keras.
+        responses: What the filters of each layer answered to the run's probes, by the layer's
+            name. It may be computed when it is first read; empty if there are none.
     """
 
     moment: Moment
     arrays: Mapping[str, np.ndarray]
+    responses: Mapping[str, LayerResponse] = field(default_factory=dict)
 
     @property
     def step(self) -> int:

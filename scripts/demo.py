@@ -91,7 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batch_size=BATCH,
         epochs=options.epochs,
         verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[FilterTracker(options.run, schedule="log", existing="replace")],
+        callbacks=[
+            FilterTracker(
+                options.run, schedule="log", existing="replace", probes=make_probes(*held_out)
+            )
+        ],
     )
     accuracy = model.evaluate(*held_out, verbose=0, return_dict=True)["accuracy"]
     gif = animate(options.run, options.run / "evolution.gif", layers="conv1")
@@ -128,6 +132,16 @@ def make_patches(
     balance /= (seen[::10] @ balance).std()
     seen, unseen = seen @ balance, unseen @ balance
     return (seen, seen_labels), (unseen, unseen_labels)
+
+
+def make_probes(patches: np.ndarray, labels: np.ndarray, each: int = 4) -> Any:
+    """Return some held-out patches of every photograph, with the photographs as labels."""
+    from filtertrack import Probes  # noqa: PLC0415 - with the package, in main
+
+    photographs = labels // TURNS
+    places = [np.flatnonzero(photographs == n)[:each] for n in range(len(PHOTOGRAPHS))]
+    chosen = np.stack(places, axis=1).ravel()  # of each photograph one, then the second of each
+    return Probes(patches[chosen], labels=photographs[chosen], maps=len(PHOTOGRAPHS))
 
 
 def make_model(classes: int, batches: int) -> Any:

@@ -1,5 +1,6 @@
 """Shared fixtures: small runs, a tiny model, golden pictures, decoders, TensorBoard, a browser."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -19,6 +20,9 @@ from hypothesis import settings
 from PIL import Image
 
 from filtertrack import LayerInfo, Moment, Run, Snapshot
+from filtertrack.capture.response_reduction import ResponseReduction
+from filtertrack.response import ProbedLayer, ReceptiveField, StoredProbes
+from filtertrack.storage.probe_format import write_probes
 
 # A program started in the background of a shell ignores Ctrl-C, and so would its child processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -119,6 +123,50 @@ def make_run(tmp_path, rng):
         return run
 
     return make
+
+
+@pytest.fixture
+def make_probed_run(make_run, rng):
+    """Write a run with probes, without training: random feature maps, at each step others.
+
+    Five probes of 12x12 with labels, of which three have maps of 5x5. The maps of conv1 were shrunk
+    from 10x10, are never negative, and filter 1 answers to nothing at the last step; those of
+    conv2 are signed.
+    """
+
+    def make(**options):
+        run = make_run(**options)
+        layers = [
+            ProbedLayer("conv1", "the output of relu1, after conv1", True, (10, 10), (5, 5), 2,
+                        "images", ReceptiveField((3, 3), (1, 1), (0, 0))),
+            ProbedLayer("conv2", "the layer's output, without an activation", False, (5, 5), (5, 5),
+                        1, "images"),
+        ]  # fmt: skip
+        images = rng.uniform(size=(5, 12, 12, 1)).astype(np.float32)
+        probes = StoredProbes(
+            {"images": images}, {each.name: each for each in layers}, 3, np.array([0, 1, 0, 1, 2])
+        )
+        write_probes(run.folder, probes)
+        for step in run.steps:
+            responses = {}
+            for layer in layers:
+                outputs = rng.normal(size=(5, *layer.shape, run.layer(layer.name).filters))
+                if layer.rectified:
+                    outputs = np.maximum(outputs, 0)
+                    if step == run.steps[-1]:
+                        outputs[..., 1] = 0
+                reduction = ResponseReduction(layer, probes.maps)
+                reduction.add(outputs)
+                responses[layer.name] = reduction.result()
+            run.append(dataclasses.replace(run.snapshot(step), responses=responses))
+        return run
+
+    return make
+
+
+@pytest.fixture
+def probed_run(make_probed_run):
+    return make_probed_run()
 
 
 @pytest.fixture

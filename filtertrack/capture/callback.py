@@ -21,6 +21,7 @@ from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.layer_kernels import EffectiveKernel
 from filtertrack.capture.layer_selection import Selection
 from filtertrack.capture.model_checks import check_model
+from filtertrack.capture.probes import as_probes
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.tracked_layers import TrackedLayers
@@ -68,6 +69,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         keep: A bound on what the run keeps, for a training of months: this many newest snapshots,
             and as many older ones, spaced by the logarithm of their step, so that the beginning
             stays dense. The first and the last snapshot always stay. None keeps all.
+        probes: Images that the model is shown at each snapshot, to record what its filters answer
+            to: an array as the model takes it, such as ``x_val[:8]``, or ``Probes`` for more.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
@@ -89,6 +92,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         schedule: ScheduleLike = "epoch",
         existing: Existing = "error",
         keep: int | None = None,
+        probes: Any = None,
         strict: bool = False,
     ) -> None:
         super().__init__()
@@ -96,6 +100,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._select = layers
         self._kernel = kernel
         self._dense = DenseImages(dense)
+        self._probes = as_probes(probes)
         self._schedule_option = schedule
         self._strict = strict
         self._folders = FolderChoice(self.log_dir, existing, keep, strict)
@@ -277,7 +282,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     def _new_session(self) -> TrainingSession:
         return TrainingSession(
-            TrackedLayers(self.model, self._select, self._kernel, self._dense),
+            TrackedLayers(self.model, self._select, self._kernel, self._dense, self._probes),
             folders=self._folders,
             processes=self._processes,
             progress=self._progress,

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from filtertrack.capture.background_writer import BackgroundWriter, queue_capaci
 from filtertrack.capture.existing_run import delete_retrained, same_layers
 from filtertrack.capture.snapshot_writer import SnapshotWriter
 from filtertrack.errors import FiltertrackError, counted, listed
+from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
 from filtertrack.storage.folder_lock import FolderLock
 from filtertrack.storage.paths import StoragePath, path_of
+from filtertrack.storage.probe_format import write_probes
 from filtertrack.storage.retention import RetainedRun
 from filtertrack.storage.run import FOLDER, Run
 from filtertrack.tensorboard_plugin.summaries import Summaries
@@ -107,6 +110,15 @@ class RunWriter:
         self._frozen = {info.kernel for layer, info in pairs if not layer.trainable}
         return held
 
+    def store_probes(self, probes: StoredProbes) -> None:
+        """Store the probes of an open run, before its first snapshot with responses.
+
+        Raises:
+            FiltertrackError: If the run holds others.
+            OSError: If they cannot be written.
+        """
+        write_probes(self._opened().folder, probes)
+
     def begin(self, *, advice: str = "") -> None:
         """Start the background thread. Each snapshot must be at a later step than all in the run.
 
@@ -132,7 +144,12 @@ class RunWriter:
         )
 
     def begin_from(
-        self, start: Moment, weights: Mapping[str, np.ndarray] | None, *, redo: bool = False
+        self,
+        start: Moment,
+        weights: Mapping[str, np.ndarray] | None,
+        responses: Mapping[str, LayerResponse] = MappingProxyType({}),
+        *,
+        redo: bool = False,
     ) -> Moment:
         """Start the background thread, and store the initial weights unless the run holds them.
 
@@ -143,6 +160,7 @@ class RunWriter:
         Args:
             start: The moment at which training starts, with the step that follows from it.
             weights: The weights from which it starts; None if they are unknown.
+            responses: What the filters of these weights answer to the run's probes.
             redo: Delete the snapshots after the start whatever the weights are.
 
         Returns:
@@ -163,7 +181,7 @@ class RunWriter:
         if moment.step != start.step and not start.note:  # the run has other weights of this moment
             moment = replace(moment, note="changed between two trainings")
         if weights is not None:
-            self.put(Snapshot(moment, weights))
+            self.put(Snapshot(moment, weights, responses))
         return moment
 
     def put(self, snapshot: Snapshot) -> None:

@@ -81,7 +81,7 @@ class SnapshotWriter:
         if self.checksums.is_last(arrays):
             if moment.step > after:
                 return snapshot
-            return Snapshot(earlier or moment, arrays) if self._lost_last else None
+            return replace(snapshot, moment=earlier or moment) if self._lost_last else None
         if earlier is not None:
             note, metrics = f"restored: {_short_when(earlier)}", earlier.metrics
         elif averaged:
@@ -92,7 +92,8 @@ class SnapshotWriter:
         else:
             note, metrics = "", moment.metrics
         step = max(moment.step, after + 1)
-        return Snapshot(replace(moment, step=step, metrics=metrics, note=note), arrays)
+        noted = replace(moment, step=step, metrics=metrics, note=note)
+        return replace(snapshot, moment=noted)
 
 
 def _short_when(moment: Moment) -> str:

@@ -25,9 +25,13 @@ from filtertrack.capture.layer_kernels import (
 )
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.layer_selection import Candidate, Selection, choose_layers, is_function
+from filtertrack.capture.layer_source import select_infos
 from filtertrack.capture.model_checks import averages_weights, was_trained
+from filtertrack.capture.probe_pass import ProbePass
+from filtertrack.capture.probes import Probes
 from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError, listed, printable
+from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Preprocessing, safe_names
 
 _log = logging.getLogger("filtertrack")
@@ -62,6 +66,7 @@ class TrackedLayers(TrainingSource):
         effective: Function that returns the array a layer convolves with, if that is not its
             variable.
         dense: The Dense layers to track whatever is selected, with the shape of their images.
+        probes: The images that the model is shown at each snapshot.
 
     Raises:
         FiltertrackError: If nothing matches, or the model has no convolution. For a model that may
@@ -86,8 +91,11 @@ class TrackedLayers(TrainingSource):
         select: Selection = None,
         effective: EffectiveKernel | None = None,
         dense: DenseImages | None = None,
+        probes: Probes | None = None,
     ) -> None:
         self._model = model
+        self._probes = probes
+        self._pass: ProbePass | None = None
         self._dense = dense or DenseImages()
         self._select = select
         self._finder = KernelFinder(effective)
@@ -204,6 +212,20 @@ class TrackedLayers(TrainingSource):
         synchronize = getattr(self._model, "jax_state_sync", None)
         if synchronize is not None and keras.backend.backend() == "jax":
             synchronize()
+
+    def show_probes(self) -> StoredProbes | None:
+        """Compile the forward pass of the probes; return None if there are none."""
+        if self._probes is None:
+            return None
+        self.update()
+        chosen = select_infos(self.infos, self._probes.layers)
+        layers = [(source.layer, source.info) for source in self._sources if source.info in chosen]
+        self._pass = ProbePass(self._model, self._probes, layers)
+        return self._pass.stored
+
+    def responses(self) -> Mapping[str, LayerResponse]:
+        """Show the model the probes; empty if there are none."""
+        return {} if self._pass is None else self._pass.responses()
 
     @property
     def was_trained(self) -> bool:

@@ -20,6 +20,7 @@ from filtertrack.capture.startup_log import announce
 from filtertrack.capture.training_progress import TrainingProgress, batches_before
 from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError
+from filtertrack.response import LayerResponse
 from filtertrack.snapshot import Moment, Snapshot
 from filtertrack.storage.paths import StoragePath
 
@@ -81,6 +82,7 @@ class TrainingSession:
         self._is_needed = True
         self._last_read: tuple[int, int | None] | None = None
         self._initial: Mapping[str, np.ndarray] | None = None
+        self._initial_responses: Mapping[str, LayerResponse] = {}
         self._stop_watching: Callable[[], None] = lambda: None
         self._next_attempt = 0.0
 
@@ -131,6 +133,8 @@ class TrainingSession:
             self._is_needed = self._processes.is_needed(source)
             with self._faults.caught(TAKE):
                 self._initial = self._read(progress.count)
+                self._prepare_probes()
+                self._initial_responses = self._responses()
                 self._begin_from(self.start)
         elif self._processes.writes:
             self._stop_watching = source.watch_first_step()
@@ -181,10 +185,11 @@ class TrainingSession:
         self.last_step = start.step
         if self._run_writer is not None:
             redo = self._folders.replaces
-            stored = self._run_writer.begin_from(start, self._initial, redo=redo)
+            responses = self._initial_responses
+            stored = self._run_writer.begin_from(start, self._initial, responses, redo=redo)
             self._progress.continue_from(start, stored, alone=self._processes.alone)
             self.last_step = stored.step
-        self._initial = None
+        self._initial, self._initial_responses = None, {}
 
     # Opening the run during training, if that was impossible before.
 
@@ -283,7 +288,7 @@ class TrainingSession:
         arrays = self._read(self._progress.count)
         if arrays is not None and self._run_writer is not None:
             self._run_writer.put_last(
-                Snapshot(self._moment(logs), arrays),
+                Snapshot(self._moment(logs), arrays, self._responses()),
                 after=self.last_step,
                 averaged=self._source.averages_weights,
                 seen=seen,
@@ -305,7 +310,20 @@ class TrainingSession:
     def _put(self, moment: Moment, arrays: Mapping[str, np.ndarray] | None) -> None:
         self.last_step = moment.step
         if arrays is not None and self._run_writer is not None:
-            self._run_writer.put(Snapshot(moment, arrays))
+            self._run_writer.put(Snapshot(moment, arrays, self._responses()))
+
+    def _prepare_probes(self) -> None:
+        """Prepare the probes and store them in the run; without them training is as usual."""
+        with self._faults.caught("show the probes to the model"):
+            probes = self._source.show_probes()
+            if probes is not None and self._run_writer is not None:
+                self._run_writer.store_probes(probes)
+
+    def _responses(self) -> Mapping[str, LayerResponse]:
+        responses: Mapping[str, LayerResponse] = {}
+        with self._faults.caught("show the probes to the model"):
+            responses = self._source.responses()
+        return responses  # noqa: RET504 - the block may have failed
 
     def _read(self, count: int) -> dict[str, np.ndarray] | None:
         """Copy the weights; return None if this process has nothing to write.

@@ -1,11 +1,12 @@
 """``TrainingSource``: the kernels of a model that is being trained."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo
 
 
@@ -80,6 +81,21 @@ class TrainingSource(ABC):
 
     def update(self) -> None:  # noqa: B027 - nothing to do by default
         """Update the model from the state of its training, before its weights are read."""
+
+    def show_probes(self) -> StoredProbes | None:
+        """Prepare the probes, for the first snapshot; return None if there are none.
+
+        Raises:
+            FiltertrackError: If the model does not take them.
+        """
+        return None
+
+    def responses(self) -> Mapping[str, LayerResponse]:
+        """Show the model the probes; empty if there are none or they have failed before.
+
+        The result may be computed when it is first read, on another thread.
+        """
+        return {}
 
     @property
     def was_trained(self) -> bool:

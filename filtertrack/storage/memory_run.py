@@ -6,6 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from filtertrack.errors import FiltertrackError
+from filtertrack.response import StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.paths import StoragePath, path_of
 from filtertrack.storage.run import Run
@@ -54,6 +55,11 @@ class MemoryRun(Run):
     def steps(self) -> list[int]:
         """The only step, 0."""
         return [0]
+
+    @property
+    def probes(self) -> StoredProbes | None:
+        """None: a model or file holds no probes."""
+        return None
 
     def file(self, step: int) -> StoragePath:
         """Refuse: there is no file."""

@@ -15,6 +15,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
@@ -22,12 +23,20 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, listed
+from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.layer_responses import activated, responses
 from filtertrack.storage.local_files import damaged_file, is_temporary
 from filtertrack.storage.npz import ArrayReader, write_arrays
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of, remove_files
 from filtertrack.storage.prefetch import Prefetcher, Read
+from filtertrack.storage.probe_format import (
+    PROBES,
+    read_probes,
+    response_arrays,
+    response_members,
+    response_of,
+)
 from filtertrack.storage.run_format import (
     MANIFEST,
     MOMENT,
@@ -76,6 +85,7 @@ class Run:
         self._snapshots = self.folder / SNAPSHOTS
         self._listing = _Listing()
         self.within = within
+        self._probes: StoredProbes | None = None
         self._load = _loader(self._snapshots, within, self._listing)
         layers, software = read_manifest(self.folder, within)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
@@ -195,6 +205,7 @@ class Run:
         folder = path_of(path) / FOLDER
         (folder / SNAPSHOTS).remove_tree()
         remove_files(folder, lambda name: name.startswith(_EVENTS) or is_temporary(name))
+        (folder / PROBES).unlink(missing_ok=True)
         # Last: if anything fails before, the rest is still a run and is not mistaken for a new one.
         (folder / MANIFEST).unlink(missing_ok=True)
 
@@ -323,6 +334,50 @@ class Run:
         outputs = responses(info, kernels, arrays[info.bias] if info.bias else None, images)
         return activated(info, outputs) if activation else outputs
 
+    @property
+    def probes(self) -> StoredProbes | None:
+        """The probes that the model was shown at each snapshot; None if there were none.
+
+        Raises:
+            FiltertrackError: If their file is damaged.
+        """
+        if self._probes is None:
+            self._probes = read_probes(self.folder, self.within)
+        return self._probes
+
+    def probe_responses(self, layer: str, step: int) -> LayerResponse:
+        """Return what a layer's filters answered to the run's probes at one step.
+
+        Args:
+            layer: A key of ``probes.layers``.
+            step: One of ``steps``.
+
+        Raises:
+            FiltertrackError: If the run has no probes, or none of the layer or at the step, or the
+                file is damaged.
+
+        Example:
+            >>> run = Run("runs/demo")  # doctest: +SKIP
+            >>> run.probe_responses("conv2", 12).values(probe=0).shape  # doctest: +SKIP
+            (48, 32, 32)
+        """
+        info, probes = self.layer(layer), self.probes
+        if probes is None:
+            raise FiltertrackError(
+                f"{str(self.path)!r} has no probes; train with FilterTracker(probes=images) to "
+                f"record what filters answer to"
+            )
+        members = response_members(info, probes)
+        if not self.moment(step).probed:
+            raise FiltertrackError(
+                f"step {step} of {str(self.path)!r} holds no responses to the probes"
+            )
+        arrays = self._read(step, members)
+        try:
+            return response_of(arrays[member.name] for member in members)
+        except FiltertrackError as error:
+            raise damaged_file(self.file(step), error) from error
+
     def moment(self, step: int) -> Moment:
         """Return a snapshot's moment, with its metrics; no weights are read.
 
@@ -372,7 +427,9 @@ class Run:
             if info.kernel not in snapshot.arrays:
                 raise FiltertrackError(f"the snapshot holds no {info.kernel!r}")
             info.canonical(snapshot.arrays[info.kernel])
-        members = members_of(snapshot)
+        responses = response_arrays(snapshot.responses)
+        moment = replace(snapshot.moment, probed=bool(responses))
+        members = members_of(replace(snapshot, moment=moment), responses)
         self.file(snapshot.step).write_whole(lambda file: write_arrays(file, members))
 
     def remove(self, step: int) -> None:

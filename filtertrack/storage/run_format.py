@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -179,6 +180,11 @@ class Member(NamedTuple):
         return None
 
 
+def text_member(name: str, most: int) -> Member:
+    """Return the description of an array that is a text of at most this many characters."""
+    return Member(name, None, 4 * most + _LARGEST_HEAD, is_text=True)
+
+
 MOMENT = Member("meta", (), 4 * _MOST_CHARACTERS + _LARGEST_HEAD, is_text=True)
 """The snapshot's moment as a JSON text."""
 
@@ -205,13 +211,20 @@ def weights_of(infos: Iterable[LayerInfo]) -> list[Member]:
     ]
 
 
-def members_of(snapshot: Snapshot) -> dict[str, np.ndarray]:
+def members_of(
+    snapshot: Snapshot, responses: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> dict[str, np.ndarray]:
     """Return the arrays of a snapshot's file.
+
+    Args:
+        snapshot: The snapshot.
+        responses: The arrays that hold its responses, by their names.
 
     Raises:
         FiltertrackError: If an array cannot be stored, or the metrics are too long.
     """
     members = {name: _storable(name, array) for name, array in snapshot.arrays.items()}
+    members.update(responses)
     # Last, as its length differs: the other arrays have the same positions in each file then.
     members[MOMENT.name] = np.array(_text_of(snapshot.moment))
     return members
@@ -285,9 +298,9 @@ def _text_of(moment: Moment) -> str:
         "metrics": {k: v if math.isfinite(v) else str(v) for k, v in moment.metrics.items()},
         "wall_time": moment.wall_time,
     }
-    optional = ("epochs", "epoch_batch", "epoch_batches", "note")
+    optional = ("epochs", "epoch_batch", "epoch_batches", "note", "probed")
     values = {name: getattr(moment, name) for name in optional}
-    meta.update({name: value for name, value in values.items() if value not in {None, ""}})
+    meta.update({k: v for k, v in values.items() if v is not None and v is not False and v != ""})
     text = json.dumps(meta, allow_nan=False)
     if len(text) > _MOST_CHARACTERS:
         raise FiltertrackError(f"the metrics of step {moment.step} take {len(text)} characters")
