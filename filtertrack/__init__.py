@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from filtertrack.errors import FiltertrackError
     from filtertrack.outputs.animation import Animation, animate
     from filtertrack.outputs.curves import plot_trajectories
+    from filtertrack.outputs.dot_product_figure import plot_dot_product
     from filtertrack.outputs.filmstrip_figure import filmstrip
     from filtertrack.outputs.measurement import Measurement, measure
+    from filtertrack.outputs.strongest_patches_figure import plot_strongest_patches
     from filtertrack.outputs.xarray_export import to_xarray
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.storage.run import Run
@@ -44,7 +46,9 @@ __all__ = [
     "animate",
     "filmstrip",
     "measure",
+    "plot_dot_product",
     "plot_filters",
+    "plot_strongest_patches",
     "plot_trajectories",
     "to_xarray",
 ]
@@ -64,7 +68,9 @@ _MODULES = {
     "animate": "outputs.animation",
     "filmstrip": "outputs.filmstrip_figure",
     "measure": "outputs.measurement",
+    "plot_dot_product": "outputs.dot_product_figure",
     "plot_filters": "capture.filter_plot",
+    "plot_strongest_patches": "outputs.strongest_patches_figure",
     "plot_trajectories": "outputs.curves",
     "to_xarray": "outputs.xarray_export",
 }

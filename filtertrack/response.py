@@ -176,6 +176,25 @@ class StoredProbes:
         """Return the images of an input, as the model takes them; empty for the first input."""
         return self.inputs.get(input_name, next(iter(self.inputs.values())))
 
+    def image(self, number: int, layer: str = "") -> np.ndarray:
+        """Return one probe, as the model takes it.
+
+        Args:
+            number: The number of the probe, from 0 on.
+            layer: The layer whose input is meant, for models with several inputs.
+
+        Raises:
+            FiltertrackError: If there is no such probe.
+        """
+        if not 0 <= number < self.count:
+            raise FiltertrackError(
+                f"image: expected an array, or the number of a probe from 0 to {self.count - 1}, "
+                f"got {number}"
+            )
+        name = self.layers[layer].input if layer in self.layers else ""
+        image: np.ndarray = self.input_of(name)[number]
+        return image
+
     def pictures(self, input_name: str = "") -> np.ndarray | None:
         """Return the images of an input with their channels last; None if they are no images.
 

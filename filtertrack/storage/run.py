@@ -364,7 +364,11 @@ class Run:
             ((9, 9, 3), True)
         """
         info = self._first_layer(layer)
-        pixels = np.asarray(image) if whole(image) is None else self._probe(layer, int(image))
+        pixels = (
+            np.asarray(image)
+            if whole(image) is None
+            else recorded_probes(self).image(int(image), layer)
+        )
         weights = self._weights(info, step)
         return dot_product_at(info, *weights, pixels, filter_number=filter_number, at=at)
 
@@ -387,18 +391,6 @@ class Run:
         """Return a layer's filters and its bias."""
         arrays = self._read(step, weights_of([info]))
         return info.canonical(arrays[info.kernel]), arrays[info.bias] if info.bias else None
-
-    def _probe(self, layer: str, number: int) -> np.ndarray:
-        """Return one of the run's probes, as a layer's model takes it."""
-        probes = self._known_probes()
-        if not 0 <= number < probes.count:
-            raise FiltertrackError(
-                f"image: expected an array, or the number of a probe from 0 to "
-                f"{probes.count - 1}, got {number}"
-            )
-        name = probes.layers[layer].input if layer in probes.layers else ""
-        image: np.ndarray = probes.input_of(name)[number]
-        return image
 
     @property
     def probes(self) -> StoredProbes | None:
@@ -427,7 +419,7 @@ class Run:
             >>> run.probe_responses("conv2", 12).values(probe=0).shape  # doctest: +SKIP
             (48, 32, 32)
         """
-        info, probes = self.layer(layer), self._known_probes()
+        info, probes = self.layer(layer), recorded_probes(self)
         members = response_members(info, probes)
         try:
             arrays = self._read(step, members)
@@ -465,16 +457,7 @@ class Run:
             (48, 9, 21, 21, 3)
         """
         response = self.probe_responses(layer, step)
-        return cut_patches(self.layer(layer), self._known_probes(), response.places, filters)
-
-    def _known_probes(self) -> StoredProbes:
-        probes = self.probes
-        if probes is None:
-            raise FiltertrackError(
-                f"{str(self.path)!r} has no probes; train with FilterTracker(probes=images) to "
-                f"record what filters answer to"
-            )
-        return probes
+        return cut_patches(self.layer(layer), recorded_probes(self), response.places, filters)
 
     def moment(self, step: int) -> Moment:
         """Return a snapshot's moment, with its metrics; no weights are read.
@@ -638,6 +621,21 @@ class Run:
             fault = member.fault_of(arrays[member.name])
             if fault:
                 raise damaged_file(self.file(step), fault)
+
+
+def recorded_probes(run: Run) -> StoredProbes:
+    """Return the probes of a run.
+
+    Raises:
+        FiltertrackError: If it has none, with the advice how to record responses.
+    """
+    probes = run.probes
+    if probes is None:
+        raise FiltertrackError(
+            f"{str(run.path)!r} has no probes; train with FilterTracker(probes=images) to record "
+            f"what filters answer to"
+        )
+    return probes
 
 
 class _Listing:

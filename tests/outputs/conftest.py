@@ -1,5 +1,7 @@
 """Runs and helpers that the tests of several outputs share."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
@@ -14,6 +16,8 @@ from filtertrack.outputs.timeline import plan
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
 from filtertrack.render.palette import theme_palette
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -116,3 +120,25 @@ def write_run(tmp_path):
         return run
 
     return write
+
+
+@pytest.fixture
+def golden_figure(request):
+    """Compare a matplotlib figure with the golden picture of a name; a missing one fails.
+
+    Letters differ slightly between versions of matplotlib, so the mean difference may be 2 of 255.
+    """
+
+    def compare(name, figure):
+        path = GOLDEN / name
+        figure.canvas.draw()
+        drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+        if request.config.getoption("--update-golden"):
+            Image.fromarray(drawn).save(path)
+        assert path.exists(), f"no golden picture {name}: --update-golden makes it, then look at it"
+        with Image.open(path) as image:
+            expected = np.asarray(image.convert("RGB"))
+        assert drawn.shape == expected.shape
+        assert np.abs(drawn.astype(int) - expected).mean() < 2
+
+    return compare

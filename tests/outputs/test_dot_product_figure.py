@@ -1,0 +1,241 @@
+"""The figure of one dot product."""
+
+import numpy as np
+import pytest
+
+from filtertrack import FiltertrackError, Moment, Run, Snapshot, plot_dot_product
+from filtertrack.outputs.value_pictures import MINUS, image_rgb, range_of, signed_rgb
+from filtertrack.response import ProbedLayer, StoredProbes
+from filtertrack.snapshot import Preprocessing
+
+FIRST = {"preprocessing": (), "padding": "same", "activation": "relu"}
+
+
+@pytest.fixture
+def first_run(tmp_path, conv_info):
+    """Return a function that writes a run of one first layer, at steps 0 and 1."""
+
+    def make(kernel_shape=(3, 3, 1, 4), *, bias=True, **options):
+        info = conv_info("conv1", kernel_shape, bias=bias, **{**FIRST, **options})
+        run = Run.create(tmp_path / "first", [info])
+        rng = np.random.default_rng(5)
+        for step in (0, 1):
+            arrays = {info.kernel: rng.normal(size=kernel_shape).astype("f4")}
+            if bias:
+                arrays[info.bias] = rng.normal(size=kernel_shape[-1]).astype("f4")
+            run.append(Snapshot(Moment(step, step), arrays))
+        return run
+
+    return make
+
+
+def shape_of(channels=1):
+    """Return an image of 9x11 with a bright diagonal."""
+    image = np.zeros((9, 11, channels), np.float32)
+    for n in range(9):
+        image[n, n : n + 2] = np.linspace(1, 0.5, channels)
+    return image
+
+
+def panels_of(figure):
+    """Return the axes by their titles."""
+    return {axes.get_title(): axes for axes in figure.axes}
+
+
+def numbers_in(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def words_of(figure):
+    return " | ".join(text.get_text() for text in figure.texts)
+
+
+def test_the_panels_show_image_patch_filter_product_and_map(first_run):
+    """Each in the colours of its values."""
+    run, image = first_run(), shape_of()
+    figure = plot_dot_product(run, image, step=1, filter_number=2, at=(4, 5))
+    value = run.dot_product("conv1", 1, image, 2, (4, 5))
+    panels = panels_of(figure)
+    assert list(panels) == ["image", "feature map", "patch", "filter 2", "product"]
+    ends = range_of(image)
+    drawn = {name: axes.images[0].get_array() for name, axes in panels.items()}
+    np.testing.assert_array_equal(drawn["image"], image_rgb(image, *ends))
+    np.testing.assert_array_equal(drawn["patch"], image_rgb(value.patch, *ends))
+    np.testing.assert_array_equal(drawn["filter 2"], signed_rgb(value.kernel[..., 0]))
+    np.testing.assert_array_equal(drawn["product"], signed_rgb(value.product[..., 0]))
+    outputs = run.responses("conv1", 1, image[np.newaxis])[0, ..., 2]
+    np.testing.assert_array_equal(drawn["feature map"], signed_rgb(outputs))
+
+
+def test_the_numbers_in_the_cells_are_the_values(first_run):
+    """Rounded to two digits of the largest."""
+    run, image = first_run(), shape_of()
+    panels = panels_of(plot_dot_product(run, image, filter_number=2, at=(4, 5)))
+    value = run.dot_product("conv1", 1, image, 2, (4, 5))
+    for name, values in (
+        ("patch", value.patch),
+        ("filter 2", value.kernel),
+        ("product", value.product),
+    ):
+        printed = [float(text.replace(MINUS, "-")) for text in numbers_in(panels[name])]
+        np.testing.assert_allclose(printed, values.ravel(), atol=0.051)
+
+
+def test_the_sum_and_the_value_are_written_below(first_run):
+    """With the bias, the place, and the value after the activation function."""
+    run, image = first_run(), shape_of()
+    value = run.dot_product("conv1", 1, image, 2, (4, 5))
+    words = words_of(plot_dot_product(run, image, filter_number=2, at=(4, 5))).replace(MINUS, "-")
+    assert (
+        f"sum of the products {value.sum:#.3g} + bias {value.bias:#.3g} = {value.output:#.3g}"
+        in words
+    )
+    assert "row 4, column 5" in words
+    assert f"after relu: {value.activated:#.3g}" in words
+    assert "first, conv1 · filter 2 · epoch 1" in words
+
+
+def test_without_bias_and_activation_neither_is_written(first_run):
+    run = first_run(bias=False, activation="linear")
+    words = words_of(plot_dot_product(run, shape_of()))
+    assert "bias" not in words
+    assert "after" not in words
+
+
+def test_the_highest_value_is_the_default_place(first_run):
+    """At the last step."""
+    run, image = first_run(), shape_of()
+    outputs = run.responses("conv1", 1, image[np.newaxis])[0, ..., 0]
+    row, column = np.unravel_index(outputs.argmax(), outputs.shape)
+    assert f"row {row}, column {column}" in words_of(plot_dot_product(run, image))
+
+
+def test_the_patch_is_outlined_where_it_lies(first_run):
+    """Also one that reaches over the edge, and of a strided layer."""
+    run = first_run(strides=(2, 2))
+    for at, left, top in (((0, 0), -1, -1), ((2, 3), 5, 3)):
+        found = run.dot_product("conv1", 1, shape_of(), 0, at).region
+        panels = panels_of(plot_dot_product(run, shape_of(), at=at))
+        for axes, place in (
+            (panels["image"], (found[1].start - 0.5, found[0].start - 0.5)),
+            (panels["feature map"], (at[1] - 0.5, at[0] - 0.5)),
+        ):
+            assert {patch.get_xy() for patch in axes.patches} == {place}
+        assert found[1].start == left
+        assert found[0].start == top
+
+
+def test_three_channels_are_in_colour(first_run):
+    """The product is added over the channels, and its numbers are printed."""
+    run, image = first_run((3, 3, 3, 4)), shape_of(3)
+    value = run.dot_product("conv1", 1, image, 0, (4, 5))
+    panels = panels_of(plot_dot_product(run, image, at=(4, 5)))
+    assert numbers_in(panels["patch"]) == numbers_in(panels["filter 0"]) == []
+    product = panels["product, three channels added"]
+    printed = [float(text.replace(MINUS, "-")) for text in numbers_in(product)]
+    np.testing.assert_allclose(printed, value.product.sum(axis=-1).ravel(), atol=0.051)
+
+
+def test_of_other_numbers_of_channels_the_strongest_is_shown(first_run):
+    """And the sums of the others are written."""
+    run, image = first_run((3, 3, 5, 4)), shape_of(5)
+    value = run.dot_product("conv1", 1, image, 0, (4, 5))
+    sums = value.product.sum(axis=(0, 1))
+    strongest = int(np.abs(sums).argmax())
+    figure = plot_dot_product(run, image, at=(4, 5))
+    assert f"patch, channel {strongest}" in panels_of(figure)
+    words = words_of(figure).replace(MINUS, "-")
+    assert f"those of the other channels {value.sum - sums[strongest]:#.3g}" in words
+
+
+def test_large_kernels_have_no_numbers(first_run):
+    figure = plot_dot_product(first_run((8, 8, 1, 4)), shape_of())
+    assert not any(numbers_in(axes) for axes in figure.axes)
+
+
+def test_a_patch_has_the_colours_of_the_image_after_preprocessing(first_run):
+    """A rescaling changes the numbers only."""
+    run = first_run(preprocessing=(Preprocessing((-2.0,), (7.0,)),))
+    image = shape_of()
+    panels = panels_of(plot_dot_product(run, image, at=(4, 5)))
+    drawn = panels["patch"].images[0].get_array()
+    np.testing.assert_array_equal(drawn, panels["image"].images[0].get_array()[3:6, 4:7])
+    assert numbers_in(panels["patch"])[1] != "0"
+
+
+def test_channels_first(conv_info, first_run):
+    run = first_run((3, 3, 3, 4), data_format="channels_first")
+    figure = plot_dot_product(run, np.moveaxis(shape_of(3), -1, 0))
+    assert panels_of(figure)["image"].images[0].get_array().shape == (9, 11, 3)
+
+
+def test_a_probe_is_given_by_its_number(first_run):
+    run = first_run()
+    read = ProbedLayer("conv1", "its output", True, (9, 11), (9, 11))
+    run.store_probes(StoredProbes({"x": shape_of()[np.newaxis]}, {"conv1": read}, 0))
+    drawn = panels_of(plot_dot_product(run, 0))["image"].images[0].get_array()
+    np.testing.assert_array_equal(drawn, image_rgb(shape_of(), *range_of(shape_of())))
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_files_of_each_format_are_written(first_run, tmp_path, ending, theme):
+    """The same for the same run."""
+    run, paths = first_run(), [tmp_path / f"{n}.{ending}" for n in (1, 2)]
+    for path in paths:
+        plot_dot_product(run, shape_of(), path, theme=theme, dpi=60)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].stat().st_size > 1000
+
+
+@pytest.mark.parametrize("width", ["3cm", "8cm", "17cm", "40cm"])
+def test_texts_stay_in_the_figure(first_run, width):
+    """Of any width; where they are too small to read they are left out."""
+    figure = plot_dot_product(first_run((3, 3, 5, 4)), shape_of(5), width=width, dpi=150)
+    edge = figure.get_window_extent()
+    for text in [*figure.texts, *(axes.title for axes in figure.axes)]:
+        if text.get_visible():
+            box = text.get_window_extent()
+            assert box.x0 >= edge.x0 - 1, text
+            assert box.x1 <= edge.x1 + 1, text
+            assert box.y0 >= edge.y0 - 1, text
+
+
+def test_what_is_not_finite_is_drawn(first_run):
+    """Of a model that has diverged."""
+    run = first_run()
+    arrays = dict(run.snapshot(1).arrays)
+    arrays["conv1/kernel"] = np.full_like(arrays["conv1/kernel"], np.nan)
+    run.append(Snapshot(Moment(2, 2), arrays))
+    assert "nan" in words_of(plot_dot_product(run, shape_of()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filter_number": 4}, "filter: expected"),
+        ({"at": (9, 0)}, "at: expected"),
+        ({"at": 3}, "at: expected"),
+        ({"step": 5}, "no snapshot at step 5"),
+        ({"layer": "other"}, "no layer 'other'"),
+        ({"theme": "blue"}, "theme: expected"),
+        ({"width": "0cm"}, "width: expected"),
+        ({"output": "a.gif"}, "expected a name that ends in"),
+        ({"image": 0}, "has no probes"),
+        ({"image": np.zeros((9, 9, 3))}, "takes 1 channels"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_an_error(first_run, options, message):
+    with pytest.raises(FiltertrackError, match=message):
+        plot_dot_product(first_run(), **{"image": shape_of(), **options})
+
+
+def test_a_run_without_a_known_input_is_an_error(run):
+    with pytest.raises(FiltertrackError, match="does not say how the input of any layer"):
+        plot_dot_product(run, shape_of())
+
+
+def test_the_figure_looks_as_before(first_run, golden_figure):
+    """Look at a new golden picture before it is committed."""
+    golden_figure("dot_product.png", plot_dot_product(first_run(), shape_of(), dpi=60))
