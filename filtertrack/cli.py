@@ -329,17 +329,27 @@ def _info(arguments: argparse.Namespace) -> int:
     from rich.table import Table  # noqa: PLC0415
 
     run = _open_run(arguments.run)
+    probes, about_probes = None, ""
+    try:
+        probes = run.probes
+        about_probes = probes.describe() if probes else ""
+    except FiltertrackError as error:  # the layers are readable
+        about_probes = _one_line(error)
     table = Table()
-    for name in ("layer", "class", "kernel", "filters", "channels", "type"):
+    names = ("layer", "class", "kernel", "filters", "channels", "type")
+    for name in (*names, "responses") if probes else names:
         table.add_column(name, overflow="fold")
     for info in run.layers.values():
         shape = "×".join(map(str, info.kernel_shape))
         counts = (str(info.filters), str(info.shape[3]))
-        table.add_row(info.name, _one_line(info.class_name), shape, *counts, info.dtype)
+        row = (info.name, _one_line(info.class_name), shape, *counts, info.dtype)
+        table.add_row(*row, *([probes.text_of(info.name)] if probes else []))
     steps = run.steps
     span = f", step {steps[0]}" if steps else ""
     span += f" to {steps[-1]}" if len(steps) > 1 else ""
     print(f"{_one_line(run.path)}: {counted(len(steps), 'snapshots')}{span}")
+    if about_probes:
+        print(about_probes)
     console = Console(highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         console.print(table)
@@ -352,7 +362,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     run = _open_run(arguments.run)
     with _progress_bar("reading") as progress:
         damaged = run.verify(progress)
-    for reason in damaged.values():
+    for reason in dict.fromkeys(damaged.values()):
         print(_one_line(reason))
     print(f"{counted(len(run.steps), 'snapshots')}, {len(damaged) or 'none'} damaged")
     return _DAMAGED if damaged else 0

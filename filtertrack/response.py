@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, printable
+from filtertrack.errors import FiltertrackError, counted, printable
 
 PLACES = 9
 """Strongest places that are kept of each filter."""
@@ -158,6 +158,31 @@ class StoredProbes:
     def count(self) -> int:
         """The number of probes."""
         return len(next(iter(self.inputs.values())))
+
+    def describe(self) -> str:
+        """Return the number of the probes, their shapes and their classes in words.
+
+        Example:
+            >>> StoredProbes({"input": np.zeros((4, 32, 32, 3))}, {}, 2, np.arange(4)).describe()
+            '4 probes of 32×32×3 in 4 classes, maps of the first 2'
+        """
+        shapes = " and ".join(
+            "×".join(map(str, images.shape[1:])) or "one number" for images in self.inputs.values()
+        )
+        count = None if self.labels is None else len(np.unique(self.labels))
+        classes = f" in {count} {'class' if count == 1 else 'classes'}" if count else ""
+        maps = "no maps" if not self.maps else f"maps of the first {self.maps}"
+        return f"{counted(self.count, 'probes')} of {shapes}{classes}, {maps}"
+
+    def text_of(self, name: str) -> str:
+        """Return in words what is read of a layer: its output, the size of its maps, its field."""
+        if name not in self.layers:
+            return "not recorded"
+        layer = self.layers[name]
+        maps = "×".join(map(str, layer.map_shape))
+        shrunk = f" of {'×'.join(map(str, layer.shape))}" if layer.block > 1 else ""
+        field = "unknown" if layer.field is None else "×".join(map(str, layer.field.size))
+        return f"{layer.read}; maps {maps}{shrunk}; receptive field {field}"
 
     def layer(self, name: str) -> ProbedLayer:
         """Return what is read of a layer.

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -95,6 +96,40 @@ def test_info_prints_snapshots_and_layers(run, capsys):
     assert main(["info", str(run.path)]) == 0
     printed = capsys.readouterr().out
     assert "3 snapshots, step 0 to 2" in printed
+    assert "3×3×4×6" in printed
+
+
+def test_info_prints_what_is_read_of_each_layer(probed_run, capsys):
+    """Of a run with probes: their number and shape, and the output that was read."""
+    run = probed_run
+    assert main(["info", str(run.path)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "5 probes of 12×12×1 in 3 classes, maps of the first 3" in printed
+    assert "the output of relu1, after conv1; maps 5×5 of 10×10; receptive field 3×3" in printed
+    assert "without an activation; maps 5×5; receptive field unknown" in printed
+    probes = run.probes
+    run.store_probes(dataclasses.replace(probes, layers={"conv1": probes.layers["conv1"]}))
+    assert main(["info", str(run.path)]) == 0
+    assert "not recorded" in capsys.readouterr().out
+
+
+def test_verify_names_damaged_probes_once(probed_run, capsys):
+    """Not for each snapshot that refers to them."""
+    file = probed_run.folder / "probes.npz"
+    file.write_bytes(file.read_bytes()[:-5])
+    assert main(["verify", str(probed_run.path)]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("probes.npz") == 1
+    assert "3 snapshots, 3 damaged" in printed
+
+
+def test_info_of_damaged_probes_prints_the_layers(probed_run, capsys):
+    """And names the damaged file."""
+    file = probed_run.folder / "probes.npz"
+    file.write_bytes(file.read_bytes()[:-5])
+    assert main(["info", str(probed_run.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "damaged file" in printed
     assert "3×3×4×6" in printed
 
 
