@@ -149,6 +149,8 @@ class Run:
                     f"{str(folder)!r} holds snapshots of a run whose manifest is gone; give "
                     f"another folder, or remove this one"
                 )
+            if (folder / PROBES).exists():  # of a run whose other files are gone
+                (folder / PROBES).unlink(missing_ok=True)
             write_manifest(folder, layers, software or {})
         except OSError as error:
             file = error.filename or folder / MANIFEST

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -62,6 +63,40 @@ def test_responses_are_read_as_they_were_recorded(probed_run):
     assert not response.values()[:, 1].any()
     assert probed_run.probe_responses("conv2", 2).values().min() < 0
     assert probed_run.verify() == {}
+
+
+def test_a_run_of_this_version_stays_readable():
+    """``tests/golden/probed-run-v1``: every later version must read it."""
+    run = Run(Path(__file__).parents[1] / "golden" / "probed-run-v1")
+    probes = run.probes
+    assert probes.labels.tolist() == [4, 0, 4]
+    assert probes.maps == 2
+    assert probes.pictures()[2, 7, 7].tolist() == [(191 % 17) / 16]
+    assert probes.layers == {
+        "conv1": ProbedLayer(
+            "conv1", "the layer's output, after relu", True, (6, 6), (3, 3), 2, "image",
+            ReceptiveField((3, 3), (1, 1), (0, 0)),
+        ),
+        "conv2": ProbedLayer(
+            "conv2", "the layer's output, after relu", True, (4, 4), (4, 4), 1, "image"
+        ),
+    }  # fmt: skip
+    for name, maps, statistics, places in (("conv1", 5378, 84, 52), ("conv2", 13803, 118, 131)):
+        response = run.probe_responses(name, 1)
+        assert response.maps.dtype == np.uint8
+        assert response.maps.sum() == maps
+        assert response.statistics.sum() == statistics
+        assert np.nansum(response.places) == places
+    assert run.strongest_patches("conv1", 0).pixels.shape == (2, 9, 3, 3, 1)
+    assert run.verify() == {}
+
+
+def test_probes_without_a_run_are_removed_when_one_is_created(probed_run):
+    """They would be taken for those of the new run."""
+    (probed_run.folder / "manifest.json").unlink()
+    for step in probed_run.steps:
+        probed_run.remove(step)
+    assert Run.create(probed_run.path, list(probed_run.layers.values())).probes is None
 
 
 def test_numpy_reads_the_files(probed_run):
