@@ -82,6 +82,7 @@ def _history(folder: Path, scale: Scale) -> list[Row]:
     shapes = resnet50_shapes(narrower=8)
     wide = make_wide_run(folder / "wide", shapes, scale.history)
     narrow = make_wide_run(folder / "narrow", {"conv1": shapes["conv1"]}, scale.history)
+    probed = make_wide_run(folder / "probed", shapes, scale.history, probes=4)
     big = max(shapes, key=lambda name: np.prod(shapes[name]))
     rows = _reading(wide, "conv1", scale)
     wide_ranges, narrow_ranges = _byte_ranges(wide, "conv1"), _byte_ranges(narrow, "conv1")
@@ -96,6 +97,10 @@ def _history(folder: Path, scale: Scale) -> list[Row]:
     what = "the same layer: times a run of it alone"
     row = times_the_cost(what, took["wide"], took["narrow"], 1.1)
     rows.append(replace(row, note=f"{row.note}; reading those bytes alone: {raw:.3g} x"))
+    sides = {"with": lambda: _read(probed, "conv1"), "without": lambda: _read(wide, "conv1")}
+    took = in_turn(sides, scale.rounds)
+    what = "the same layer, in files with responses to probes: times without them"
+    rows.append(times_the_cost(what, took["with"], took["without"], 1.2))
     return rows + _reading(wide, big, scale)
 
 

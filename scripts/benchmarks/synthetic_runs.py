@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from filtertrack import LayerInfo, Moment, Run, Snapshot
+from filtertrack.response import PLACES, LayerResponse, ProbedLayer, StoredProbes
 
 KERNELS = {"colour": (7, 7, 3, 64), "one channel": (3, 3, 1, 32)}
 """``(height, width, channels, filters)``: the first layer of ResNet, and a small grey layer."""
@@ -55,13 +56,16 @@ def make_run(folder: Path, shape: tuple[int, ...], frames: int) -> Run:
     return run
 
 
-def make_wide_run(folder: Path, shapes: Mapping[str, tuple[int, ...]], count: int) -> Run:
+def make_wide_run(
+    folder: Path, shapes: Mapping[str, tuple[int, ...]], count: int, *, probes: int = 0
+) -> Run:
     """Write a run of several layers of noise.
 
     Args:
         folder: The run's folder.
         shapes: Layer name to the kernel's shape, ``(height, width, channels, filters)``.
         count: Number of snapshots.
+        probes: Number of probes, to each of which every layer has responses of 8x8; 0 for none.
 
     Returns:
         The run.
@@ -72,6 +76,20 @@ def make_wide_run(folder: Path, shapes: Mapping[str, tuple[int, ...]], count: in
         f"{name}/kernel": rng.normal(size=shape).astype(np.float32)
         for name, shape in shapes.items()
     }
+    responses = {}
+    if probes:
+        layers = {name: ProbedLayer(name, "its output", True, (8, 8), (8, 8)) for name in shapes}
+        images = rng.uniform(size=(probes, 32, 32, 3)).astype(np.float32)
+        run.store_probes(StoredProbes({"images": images}, layers, probes))
+        responses = {name: _response(probes, shape[-1]) for name, shape in shapes.items()}
     for step in range(count):
-        run.append(Snapshot(Moment(step, step), arrays))
+        run.append(Snapshot(Moment(step, step), arrays, responses))
     return run
+
+
+def _response(probes: int, filters: int) -> LayerResponse:
+    return LayerResponse(
+        np.full((probes, filters, 8, 8), 255, np.uint8),
+        np.ones((3, probes, filters), np.float32),
+        np.zeros((filters, PLACES, 4), np.float32),
+    )
