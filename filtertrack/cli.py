@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,8 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
     return "".join(_ASCII.get(character, "?") for character in missing), error.end
 
 
+_MOST_NUMBERS = 1000
+"""Numbers that ranges on the command line are expanded to, at most."""
 _PACE = ("fps", "seconds", "time", "between", "hold", "loop", "columns", "size", "huge")
 
 
@@ -145,6 +148,50 @@ def _plot(arguments: argparse.Namespace) -> int:
     plot_filters(run or arguments.run, output, **options)
     print(printable(str(output)))
     return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from filtertrack.outputs.dot_product_figure import (  # noqa: PLC0415 - keeps --help fast
+        first_layer,
+        plot_dot_product,
+    )
+    from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415
+
+    run = _open_run(arguments.run)
+    info = run.layer(arguments.layer or first_layer(run))
+    image, name = arguments.probe, f"dot_product-probe-{arguments.probe}.png"
+    if arguments.image is not None:
+        (image,) = read_pictures(
+            [arguments.image], info, side=arguments.side, values=arguments.values
+        )
+        image = image.transpose(2, 0, 1) if info.data_format == "channels_first" else image
+        name = f"dot_product-{Path(arguments.image).stem}.png"
+    names = ("layer", "step", "filter_number", "at", "theme", "width", "dpi")
+    options = _selected(arguments, names)
+    output = _output_file(arguments.output, run, name, plot_dot_product, options)
+    plot_dot_product(run, image, output, **options)
+    print(printable(str(output)))
+    return 0
+
+
+def _patches(arguments: argparse.Namespace) -> int:
+    from filtertrack.outputs.run_selection import select_steps  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.strongest_patches_figure import plot_strongest_patches  # noqa: PLC0415
+
+    run = _open_run(arguments.run)
+    options = _selected(arguments, ("layer", "theme", "width", "dpi"))
+    options["steps"] = arguments.steps and select_steps(run, arguments.steps)
+    options["filters"] = arguments.filters and _expanded(arguments.filters)
+    output = _output_file(arguments.output, run, "patches.png", plot_strongest_patches, options)
+    plot_strongest_patches(run, output, **options)
+    print(printable(str(output)))
+    return 0
+
+
+def _expanded(numbers: Sequence[int | range]) -> list[int]:
+    """Return numbers with ranges expanded: the first ones, as a range may be endless."""
+    parts = (part if isinstance(part, range) else [part] for part in numbers)
+    return list(islice(chain.from_iterable(parts), _MOST_NUMBERS))
 
 
 def _open_run(path: str) -> "Run":
@@ -445,6 +492,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "filmstrip": _filmstrip,
     "plot": _plot,
     "responses": _responses,
+    "explain": _explain,
+    "patches": _patches,
     "measure": _measure,
     "view": _view,
     "import": _import,

@@ -185,6 +185,55 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
     _add_size(group, "at most so high (a third more than wide, or what very many layers take)")
 
 
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw how one value of a first convolution's feature map follows from a picture: the patch "
+        "below the filter, the filter, their product, and its sum. PNG, PDF or SVG, as the "
+        "output's ending says."
+    )
+    _add_run(parser)
+    _add_output(parser, "RUN/dot_product-IMAGE.png")
+    group = parser.add_argument_group("what is shown")
+    image = group.add_mutually_exclusive_group(required=True)
+    image.add_argument("--image", metavar="FILE", help="a picture: PNG, JPEG and others")
+    image.add_argument("--probe", type=int, metavar="N", help="one of the run's probes, from 0 on")
+    group.add_argument("--side", type=int, default=128, metavar="PIXELS", help=_SIDE)
+    group.add_argument("--values", type=two_numbers, metavar="LOW,HIGH", help=_VALUES)
+    group.add_argument("--layer", metavar="NAME", help="of a first convolution (the first)")
+    group.add_argument("--step", type=int, metavar="N", help="a snapshot (the last)")
+    group.add_argument(
+        "--filter", type=int, default=0, metavar="N", dest="filter_number", help="(%(default)d)"
+    )
+    group.add_argument(
+        "--at", type=place, metavar="ROW,COLUMN", help="in the feature map (its highest value)"
+    )
+    _add_figure(group)
+
+
+def _add_patches(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw filters, and beside each the nine patches of the run's probes that excite it most. "
+        "PNG, PDF or SVG, as the output's ending says."
+    )
+    _add_run(parser)
+    _add_output(parser, "RUN/patches.png")
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--layer", metavar="NAME", help="(the first with responses)")
+    group.add_argument(
+        "--steps", type=numbers, action="extend", metavar="0,30", help="up to four (the last)"
+    )
+    group.add_argument(
+        "--filters", type=numbers, action="extend", metavar="0-15,20", help="(the first twelve)"
+    )
+    _add_figure(group)
+
+
+def _add_figure(group: "argparse._ActionsContainer") -> None:
+    group.add_argument("--theme", choices=("dark", "light"), default="light", help="(%(default)s)")
+    group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
+    group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+
+
 def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Measure a run's filters: for each layer a sentence and numbers: the labels of its filters "
@@ -259,6 +308,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
     "plot": ("make a figure: the filters of a model's file or of a run", _add_plot),
     "responses": ("animate what filters answer to in pictures", _add_responses),
+    "explain": ("make a figure: one value of a feature map as a dot product", _add_explain),
+    "patches": ("make a figure: what excites filters most", _add_patches),
     "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
     "view": ("open TensorBoard with the filters in front", _add_view),
     "import": ("make a run of checkpoint files", _add_import),
@@ -378,6 +429,22 @@ def channels(text: str) -> "Channels":
     return parts[0] if len(parts) == 1 else parts
 
 
+def place(text: str) -> tuple[int, int]:
+    """Read ``10,12`` as a row and a column.
+
+    Example:
+        >>> place("10,12")
+        (10, 12)
+    """
+    try:
+        row, column = map(int, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a row and a column such as 10,12, got {text!r}"
+        ) from None
+    return row, column
+
+
 def two_numbers(text: str) -> tuple[float, float]:
     """Read ``1,2`` as two numbers."""
     try:
@@ -388,6 +455,9 @@ def two_numbers(text: str) -> tuple[float, float]:
         ) from None
     return first, second
 
+
+_SIDE = "longer side of the picture, at most (%(default)d)"
+_VALUES = "the values of black and white that the model takes (0,255 if it rescales them; else 0,1)"
 
 _LOOK_READERS: dict[str, dict[str, Any]] = {
     "filters": {"type": numbers, "action": "extend", "metavar": "0-15,20"},

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, counted, printable
+from filtertrack.errors import FiltertrackError, counted, printable, whole
 
 PLACES = 9
 """Strongest places that are kept of each filter."""
@@ -41,9 +41,9 @@ class ReceptiveField:
 
     def __post_init__(self) -> None:
         """Check all fields, which may come from a file."""
-        _check_pair("size of a receptive field", self.size, 1)
-        _check_pair("strides of a receptive field", self.strides, 0)
-        _check_pair("offsets of a receptive field", self.offsets, -_MOST_PIXELS)
+        for name, least in (("size", 1), ("strides", 0), ("offsets", -_MOST_PIXELS)):
+            pair = _pair(f"{name} of a receptive field", getattr(self, name), least)
+            object.__setattr__(self, name, pair)
 
     def at(self, y: int, x: int) -> tuple[slice, slice]:
         """Return the rows and columns of the field of the value at a place.
@@ -94,10 +94,12 @@ class ProbedLayer:
         if type(self.rectified) is not bool:
             raise FiltertrackError(f"layer {self.name}: rectified: got {self.rectified!r:.100}")
         for what in ("shape", "map_shape"):
-            _check_pair(f"{what} of layer {self.name}", getattr(self, what), 1)
-        block = self.block
-        if type(block) is not int or not 1 <= block <= _MOST_PIXELS:
-            raise FiltertrackError(f"layer {self.name}: block: got {block!r:.100}")
+            pair = _pair(f"{what} of layer {self.name}", getattr(self, what), 1)
+            object.__setattr__(self, what, pair)
+        block = whole(self.block)
+        if block is None or not 1 <= block <= _MOST_PIXELS:
+            raise FiltertrackError(f"layer {self.name}: block: got {self.block!r:.100}")
+        object.__setattr__(self, "block", block)
         if self.map_shape != tuple(math.ceil(n / block) for n in self.shape):
             raise FiltertrackError(
                 f"layer {self.name}: feature maps of {self.shape} in blocks of {block} do not give "
@@ -145,12 +147,14 @@ class StoredProbes:
         counts = {len(images) for images in self.inputs.values()}
         if len(counts) != 1:
             raise FiltertrackError(f"probes: the inputs have different numbers of images: {counts}")
-        if type(self.maps) is not int or not 0 <= self.maps <= min(counts):
+        maps = whole(self.maps)
+        if maps is None or not 0 <= maps <= min(counts):
             raise FiltertrackError(
                 f"probes: maps: expected 0 to {min(counts)}, got {self.maps!r:.100}"
             )
         if type(self.channels_first) is not bool:
             raise FiltertrackError(f"probes: channels_first: got {self.channels_first!r:.100}")
+        object.__setattr__(self, "maps", maps)
         object.__setattr__(self, "inputs", dict(zip(names, self.inputs.values(), strict=True)))
         object.__setattr__(self, "labels", _class_numbers(self.labels, min(counts)))
 
@@ -287,7 +291,8 @@ class LayerResponse:
         peaks = np.maximum(self.highest, -self.lowest)[:kept, :, np.newaxis, np.newaxis]
         chosen = slice(None) if probe is None else probe
         unit = np.float32(np.iinfo(self.maps.dtype).max)
-        values: np.ndarray = self.maps[chosen] / unit * peaks[chosen]
+        with np.errstate(invalid="ignore"):  # an infinite peak
+            values: np.ndarray = self.maps[chosen] / unit * peaks[chosen]
         return values
 
 
@@ -373,13 +378,13 @@ def map_shape(shape: tuple[int, int], side: int) -> tuple[int, tuple[int, int]]:
     return block, (math.ceil(shape[0] / block), math.ceil(shape[1] / block))
 
 
-def _check_pair(what: str, values: Any, least: int) -> None:
-    if (
-        type(values) is not tuple
-        or len(values) != 2
-        or not all(type(n) is int and least <= n <= _MOST_PIXELS for n in values)
-    ):
+def _pair(what: str, values: Any, least: int) -> tuple[int, int]:
+    """Return two whole numbers of any type as ``int``, and check their range."""
+    numbers = [whole(n) for n in values] if isinstance(values, tuple) else []
+    known = [n for n in numbers if n is not None and least <= n <= _MOST_PIXELS]
+    if len(known) != 2 or len(numbers) != 2:
         raise FiltertrackError(f"{what}: expected two whole numbers, got {values!r:.100}")
+    return known[0], known[1]
 
 
 def _text(what: str, text: Any, most: int = _LONGEST_TEXT) -> str:
@@ -394,10 +399,10 @@ def _class_numbers(labels: Any, count: int) -> np.ndarray | None:
     if labels is None:
         return None
     numbers = np.asarray(labels)
-    whole = numbers.dtype.kind in "biu"
+    are_whole = numbers.dtype.kind in "biu"
     if numbers.dtype.kind == "f" and (np.abs(numbers) < 1 << 53).all():
-        whole = bool((numbers == np.rint(numbers)).all())
-    if numbers.shape != (count,) or not whole:
+        are_whole = bool((numbers == np.rint(numbers)).all())
+    if numbers.shape != (count,) or not are_whole:
         raise FiltertrackError(
             f"labels: expected a whole number for each of {count} probes, got {numbers.dtype} of "
             f"shape {numbers.shape}"

@@ -143,7 +143,7 @@ def plot_dot_product(
         raise FiltertrackError(f"theme: expected one of {', '.join(THEMES)}, got {theme!r}")
     paper = PaperSize.of(width, None, dpi)
     run = open_run(run)
-    info = run.layer(_first_layer(run) if layer is None else layer)
+    info = run.layer(first_layer(run) if layer is None else layer)
     chosen = max(run.steps, default=0) if step is None else step
     explained = _explained(run, info, chosen, image, (filter_number, at))
     panels = _Panels.of(paper)
@@ -225,7 +225,12 @@ def _explained(
     )
 
 
-def _first_layer(run: Run) -> str:
+def first_layer(run: Run) -> str:
+    """Return the name of the first layer whose responses to any image follow from its kernel.
+
+    Raises:
+        FiltertrackError: If there is none.
+    """
     known = [info.name for info in run.layers.values() if info.preprocessing is not None]
     if not known:
         raise FiltertrackError(

@@ -32,6 +32,7 @@ from filtertrack import (
     animate,
     filmstrip,
     measure,
+    plot_strongest_patches,
     to_xarray,
 )
 
@@ -726,6 +727,7 @@ QUICK = {
 }
 SLOW = {
     "animate": lambda run: animate(run, run.path / "evolution.gif", size=100),
+    "patches": lambda run: plot_strongest_patches(run, width="6cm", dpi=100),
     "filmstrip": lambda run: filmstrip(run, run.path / "filmstrip.png", width="8cm"),
     "measure": measure,
     "page": page,

@@ -271,6 +271,31 @@ def test_invalid_characters_of_the_description_are_damage(probed_run):
             _ = Run(probed_run.path).probes
 
 
+def test_whole_numbers_of_numpy_are_those_of_python():
+    """In every field that counts something."""
+    one, two = np.int64(1), np.int32(2)
+    field = ReceptiveField((two, two), (one, one), (-one, one))
+    layer = ProbedLayer("conv1", "its output", True, (two, two), (one, one), two, "", field)
+    probes = StoredProbes({"x": np.zeros((3, 4, 4, 1))}, {"conv1": layer}, two)
+    assert json.dumps(dataclasses.asdict(layer)) == json.dumps(
+        dataclasses.asdict(
+            ProbedLayer("conv1", "its output", True, (2, 2), (1, 1), 2, "",
+                        ReceptiveField((2, 2), (1, 1), (-1, 1)))
+        )
+    )  # fmt: skip
+    assert type(probes.maps) is int
+
+
+def test_an_infinite_peak_is_read_without_a_warning(probed_run):
+    """The map of that filter is NaN or infinite."""
+    response = probed_run.probe_responses("conv1", 0)
+    statistics = response.statistics.copy()
+    statistics[0, 0, 0] = np.inf
+    values = dataclasses.replace(response, statistics=statistics).values()
+    assert not np.isfinite(values[0, 0]).any()
+    assert np.isfinite(values[1:]).all()
+
+
 def test_labels_that_are_whole_floats_are_whole_numbers(probed_run):
     """As data sets of TensorFlow hold them."""
     forge(probed_run.folder / "probes.npz", labels=np.array([0.0, 1, 0, 1, 2], np.float32))

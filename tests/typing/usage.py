@@ -14,7 +14,9 @@ from filtertrack import (
     TorchTracker,
     animate,
     filmstrip,
+    plot_dot_product,
     plot_filters,
+    plot_strongest_patches,
 )
 
 
@@ -79,6 +81,8 @@ def figure() -> Figure:
     plot_filters(Run("runs/exp1"), step=30, channels="all", theme="dark")
     plot_filters(object(), axes="HWIO").savefig("filters.svg")
     plot_filters({"a": object()}, axes={"a": "OIHW"}, height=3)
+    plot_dot_product("runs/exp1", 0, "dot.svg", layer="conv1", filter_number=3, at=(10, 12))
+    plot_strongest_patches(Run("runs/exp1"), "patches.pdf", steps=[0, 30], filters=[1, 2])
     return filmstrip(Run("runs/exp1"))
 
 
