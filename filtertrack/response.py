@@ -12,8 +12,9 @@ from filtertrack.errors import FiltertrackError, counted, printable, whole
 PLACES = 9
 """Strongest places that are kept of each filter."""
 
-_MOST_PIXELS = 1 << 20
-"""Pixels of a side of a feature map, and of a receptive field with its strides and offsets."""
+_MOST_PIXELS = 1 << 24
+"""Pixels of a side of a feature map and of a receptive field, its strides and offsets, at most:
+places are stored as float32, which holds no larger whole numbers exactly."""
 _MOST_INPUTS = 1000
 _LONGEST_NAME, _LONGEST_TEXT = 255, 4096
 """Maximum numbers of characters of the name of a layer or input, and of other texts."""
@@ -326,9 +327,9 @@ class DotProduct:
     Spatial axes are those of the layer: width; height and width; or depth, height and width.
 
     Attributes:
-        patch: What the kernel meets, after preprocessing, with zeros for padding: ``float32`` array
-            of shape ``(height, width, channels)``. Of a grouped or depthwise convolution only the
-            channels of the filter's group.
+        patch: The pixels below the kernel, after preprocessing, with zeros for padding:
+            ``float32`` array of shape ``(height, width, channels)``. Of a grouped or depthwise
+            convolution only the channels of the filter's group.
         kernel: The filter's weights, of the same shape.
         bias: The filter's bias; 0 if the layer has none.
         activated: The layer's output, after its activation function; None if the function is not

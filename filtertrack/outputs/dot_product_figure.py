@@ -53,7 +53,7 @@ _MOST_ZEROS = 3
 _LUMINANCE, _MIDDLE = np.array([0.299, 0.587, 0.114]), 128
 """Weights of red, green and blue, and the luminance below which a text is white."""
 
-_STORY = (
+_EXPLANATION = (
     "The filter slides over the image.\nAt each position every weight is\nmultiplied with the "
     "pixel below it,\nand the products are added.\nAll these sums are the feature map.\n\n"
     "Red is positive, blue negative,\nwhite zero."
@@ -271,10 +271,12 @@ class _Drawing:
         self._outline(picture, explained.value.region)
         half = self._panels.side / 2
         middle = self._panels.lefts[1] + half, self._panels.tops[0] + half
-        story = self._text(*middle, _STORY, FONT - 0.5, linespacing=1.5)
-        _shrink(story, 2 * (self._panels.lefts[1] - self._panels.lefts[0]) - self._panels.side)
-        if float(story.get_fontsize()) < _SMALLEST_DIGITS:
-            story.set_visible(False)
+        explanation = self._text(*middle, _EXPLANATION, FONT - 0.5, linespacing=1.5)
+        _shrink(
+            explanation, 2 * (self._panels.lefts[1] - self._panels.lefts[0]) - self._panels.side
+        )
+        if float(explanation.get_fontsize()) < _SMALLEST_DIGITS:
+            explanation.set_visible(False)
         feature_map = self._add_panel((0, 2), signed_rgb(explained.feature_map), "feature map")
         self._outline(feature_map, [slice(n, n + 1) for n in explained.at])
         patch, shown = self._draw_product(low, high)

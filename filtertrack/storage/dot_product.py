@@ -57,10 +57,10 @@ def dot_product_at(
     pads = pads_of(info, pixels.shape[1:-1], sides)
     padded = np.pad(pixels[0], [*pads, (0, 0)])
     starts = _starts(info, padded.shape[:-1], reach, strides, at)
-    met = padded[tuple(slice(n, n + length) for n, length in zip(starts, reach, strict=True))]
+    below = padded[tuple(slice(n, n + length) for n, length in zip(starts, reach, strict=True))]
     try:
         outputs = convolve(
-            met[np.newaxis],
+            below[np.newaxis],
             filters,
             strides=[1] * len(sides),
             dilation=dilation,
@@ -74,7 +74,7 @@ def dot_product_at(
     channels = _channels_of(number, filters, pixels.shape[-1])
     every = tuple(slice(None, None, apart) for apart in dilation)
     return DotProduct(
-        patch=met[every][..., channels],
+        patch=below[every][..., channels],
         kernel=filters[number].astype(np.float32),
         bias=float(biases.reshape(-1)[number]),
         activated=float(activated(info, outputs).reshape(-1)[number]) if known else None,

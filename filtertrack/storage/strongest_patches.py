@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, is_list, repeatable, whole
-from filtertrack.response import PLACES, ProbedLayer, ReceptiveField, StoredProbes, StrongestPatches
+from filtertrack.response import PLACES, ProbedLayer, StoredProbes, StrongestPatches
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.memory_limit import check_memory
 
@@ -32,8 +32,8 @@ def cut_patches(
     layer = probes.layer(info.name)
     pictures = _pictures(info, probes, layer)
     height, width, channels = pictures.shape[1:]
-    field = layer.field or ReceptiveField((height, width), (0, 0), (0, 0))
-    sizes = [min(n, whole) for n, whole in zip(field.size, (height, width), strict=True)]
+    field = layer.field
+    sizes = (height, width) if field is None else map(min, field.size, (height, width))
     shape = (len(numbers), PLACES, *sizes, channels)
     check_memory(
         4 * math.prod(shape), f"layer {info.name}: the patches of {len(numbers)} filters take"
@@ -43,11 +43,9 @@ def cut_patches(
     for patches, of_filter in zip(pixels, chosen, strict=True):
         for patch, (probe, y, x, _) in zip(patches, of_filter, strict=True):
             if probe >= 0:
-                rows, columns = (
-                    _part(part, size)
-                    for part, size in zip(field.at(int(y), int(x)), (height, width), strict=True)
-                )
-                _fill(patch, pictures[int(probe)], rows, columns)
+                rows, columns = (None, None) if field is None else field.at(int(y), int(x))
+                picture = pictures[int(probe)]
+                _fill(patch, picture, _part(rows, height), _part(columns, width))
     return StrongestPatches(pixels, chosen, numbers)
 
 
@@ -78,9 +76,9 @@ def _pictures(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer) -> np.n
     return images
 
 
-def _part(part: slice, size: int) -> slice:
-    """Return a part along one axis, or the whole axis if the part is larger."""
-    return slice(0, size) if part.stop - part.start >= size else part
+def _part(part: slice | None, size: int) -> slice:
+    """Return a part along one axis, or the whole axis if the part is not known or larger."""
+    return slice(0, size) if part is None or part.stop - part.start >= size else part
 
 
 def _fill(patch: np.ndarray, picture: np.ndarray, rows: slice, columns: slice) -> None:
