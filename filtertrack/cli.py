@@ -72,8 +72,6 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
     return "".join(_ASCII.get(character, "?") for character in missing), error.end
 
 
-_MOST_NUMBERS = 1000
-"""Numbers that ranges on the command line are expanded to, at most."""
 _PACE = ("fps", "seconds", "time", "between", "hold", "loop", "columns", "size", "huge")
 
 
@@ -191,7 +189,11 @@ def _patches(arguments: argparse.Namespace) -> int:
 def _expanded(numbers: Sequence[int | range]) -> list[int]:
     """Return numbers with ranges expanded: the first ones, as a range may be endless."""
     parts = (part if isinstance(part, range) else [part] for part in numbers)
-    return list(islice(chain.from_iterable(parts), _MOST_NUMBERS))
+    return list(islice(chain.from_iterable(parts), _MOST_FILTERS))
+
+
+_MOST_FILTERS = 1000
+"""Numbers of filters that ranges are expanded to, at most."""
 
 
 def _open_run(path: str) -> "Run":
@@ -492,9 +494,9 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "filmstrip": _filmstrip,
     "plot": _plot,
     "responses": _responses,
+    "measure": _measure,
     "explain": _explain,
     "patches": _patches,
-    "measure": _measure,
     "view": _view,
     "import": _import,
     "info": _info,
