@@ -31,6 +31,7 @@ from filtertrack.render.text import cut
 from filtertrack.response import DotProduct
 from filtertrack.snapshot import LayerInfo, describe
 from filtertrack.storage.local_files import check_target
+from filtertrack.storage.memory_limit import check_memory
 from filtertrack.storage.run import Run, recorded_probes
 
 _COLOURS = 3
@@ -208,6 +209,8 @@ def _explained(
         if whole(image) is None
         else recorded_probes(run).image(int(image), info.name)
     )
+    size = 4 * info.filters * pixels.size // math.prod(info.strides or (1,))
+    check_memory(size, "the feature maps of the image take")
     outputs = run.responses(info.name, step, pixels[np.newaxis])[0, ..., number]
     if at is None:
         highest = np.nanargmax(outputs) if np.isfinite(outputs).any() else 0

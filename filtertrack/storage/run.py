@@ -470,7 +470,7 @@ class Run:
         return self._moment(step, self._read(step, [MOMENT])[MOMENT.name])
 
     def snapshot(self, step: int, layers: Iterable[str] | None = None) -> Snapshot:
-        """Return one snapshot, of all or some layers.
+        """Return one snapshot, of all or some layers, without its responses to the probes.
 
         Args:
             step: One of ``steps``.

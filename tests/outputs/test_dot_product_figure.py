@@ -7,6 +7,7 @@ from filtertrack import FiltertrackError, Moment, Run, Snapshot, plot_dot_produc
 from filtertrack.outputs.value_pictures import MINUS, image_rgb, range_of, signed_rgb
 from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.snapshot import Preprocessing
+from filtertrack.storage import memory_limit
 
 FIRST = {"preprocessing": (), "padding": "same", "activation": "relu"}
 
@@ -229,6 +230,14 @@ def test_what_is_not_finite_is_drawn(first_run):
 def test_what_does_not_fit_is_an_error(first_run, options, message):
     with pytest.raises(FiltertrackError, match=message):
         plot_dot_product(first_run(), **{"image": shape_of(), **options})
+
+
+def test_an_image_with_feature_maps_larger_than_memory_is_refused(first_run, monkeypatch):
+    """Before they are computed."""
+    monkeypatch.setattr(memory_limit, "machine_memory", lambda: 1 << 28)
+    image = np.zeros((2500, 2500, 1), np.float32)
+    with pytest.raises(FiltertrackError, match="the feature maps of the image take"):
+        plot_dot_product(first_run(), image)
 
 
 def test_a_run_without_a_known_input_is_an_error(run):

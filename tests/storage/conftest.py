@@ -14,6 +14,7 @@ import pytest
 
 from filtertrack import FilterTracker, Run
 from filtertrack.storage import retry
+from filtertrack.storage.npz import write_arrays
 
 BUCKET = "bucket"
 
@@ -191,3 +192,26 @@ def fit(tiny_model, data):
         return tracker
 
     return fit
+
+
+def _stored_arrays(file):
+    with np.load(file) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+@pytest.fixture
+def stored_arrays():
+    """Return all arrays of an ``.npz`` file, as numpy reads them."""
+    return _stored_arrays
+
+
+@pytest.fixture
+def forge():
+    """Replace arrays of an ``.npz`` file, or leave out those that are None; checksums are right."""
+
+    def forge(file, **changes):
+        arrays = {**_stored_arrays(file), **changes}
+        with file.open("wb") as opened:
+            write_arrays(opened, {name: a for name, a in arrays.items() if a is not None})
+
+    return forge
