@@ -209,8 +209,8 @@ def _explained(
         if whole(image) is None
         else recorded_probes(run).image(int(image), info.name)
     )
-    size = 4 * info.filters * pixels.size // math.prod(info.strides or (1,))
-    check_memory(size, "the feature maps of the image take")
+    places = pixels.size // (info.shape[3] * info.groups) // math.prod(info.strides or (1,))
+    check_memory(4 * info.filters * places, "the feature maps of the image take")
     outputs = run.responses(info.name, step, pixels[np.newaxis])[0, ..., number]
     if at is None:
         highest = np.nanargmax(outputs) if np.isfinite(outputs).any() else 0

@@ -146,9 +146,19 @@ def _outputs(info: LayerInfo, filters: np.ndarray, pixels: np.ndarray) -> np.nda
 
 
 def steps_of(info: LayerInfo) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the strides and the dilation of a layer along each spatial axis."""
+    """Return the strides and the dilation of a layer along each spatial axis.
+
+    Raises:
+        FiltertrackError: If they are not from 1 on, or of another number.
+    """
     ones = (1,) * (len(info.kernel_shape) - 2)
-    return tuple(info.strides) or ones, tuple(info.dilation) or ones
+    steps = tuple(info.strides) or ones, tuple(info.dilation) or ones
+    if any(len(each) != len(ones) or min(each) < 1 for each in steps):
+        raise FiltertrackError(
+            f"layer {info.name}: strides {info.strides} and dilation {info.dilation} do not fit a "
+            f"kernel of {info.kernel_shape}"
+        )
+    return steps
 
 
 def pads_of(info: LayerInfo, space: Sequence[int], sides: Sequence[int]) -> Pads:

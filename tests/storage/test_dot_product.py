@@ -220,3 +220,16 @@ def test_an_activation_that_is_not_known_has_no_value():
     )
     assert found.activated is None
     assert found.output == found.sum
+
+
+@pytest.mark.parametrize(
+    "options", [{"strides": (0, 1)}, {"dilation": (0, 0)}, {"strides": (1, 1, 1)}], ids=str
+)
+def test_strides_that_do_not_fit_are_an_error(options):
+    """As a damaged manifest may hold them."""
+    info = layer((3, 3), 1, 4, **options)
+    image, kernels = noise(8, 8, 1), noise(4, 3, 3, 1)
+    with pytest.raises(FiltertrackError, match="do not fit a kernel"):
+        dot_product_at(info, kernels, None, image, filter_number=0, at=(0, 0))
+    with pytest.raises(FiltertrackError, match="do not fit a kernel"):
+        responses(info, kernels, None, image[np.newaxis])
