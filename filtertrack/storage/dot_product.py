@@ -14,6 +14,7 @@ from filtertrack.storage.layer_responses import (
     activated,
     is_transposed,
     layer_input,
+    padded,
     pads_of,
     steps_of,
 )
@@ -55,9 +56,11 @@ def dot_product_at(
     sides = filters.shape[1:-1]
     reach = [(side - 1) * apart + 1 for side, apart in zip(sides, dilation, strict=True)]
     pads = pads_of(info, pixels.shape[1:-1], sides)
-    padded = np.pad(pixels[0], [*pads, (0, 0)])
-    starts = _starts(info, padded.shape[:-1], reach, strides, at)
-    below = padded[tuple(slice(n, n + length) for n, length in zip(starts, reach, strict=True))]
+    (whole_image,) = padded(info, pixels, pads)
+    starts = _starts(info, whole_image.shape[:-1], reach, strides, at)
+    below = whole_image[
+        tuple(slice(n, n + length) for n, length in zip(starts, reach, strict=True))
+    ]
     try:
         outputs = convolve(
             below[np.newaxis],

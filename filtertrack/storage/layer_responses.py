@@ -10,6 +10,7 @@ from filtertrack.errors import FiltertrackError, listed
 from filtertrack.measures.activations import ACTIVATIONS, activate
 from filtertrack.measures.convolution import Pads, convolve, convolve_transposed, same_pads
 from filtertrack.snapshot import LayerInfo, Preprocessing
+from filtertrack.storage.memory_limit import check_memory
 
 _SPACES = {1: "width", 2: "height, width", 3: "depth, height, width"}
 
@@ -60,9 +61,11 @@ def layer_input(
     if info.preprocessing is None:
         raise FiltertrackError(unknown_input(info))
     axes = len(info.kernel_shape) - 2
+    if axes not in _SPACES:
+        raise FiltertrackError(f"layer {info.name}: it does not slide over images")
     pixels = _channels_last(info, images, axes).astype(np.float32, copy=False)
     for step in info.preprocessing:
-        pixels = _preprocessed(pixels, step)
+        pixels = _preprocessed(info, pixels, step)
     filters = _with_space(info, kernels, axes)
     _check_channels(info, filters, pixels)
     return pixels, filters
@@ -109,11 +112,42 @@ def _channels_last(info: LayerInfo, images: np.ndarray, axes: int) -> np.ndarray
     return last
 
 
-def _preprocessed(images: np.ndarray, step: Preprocessing) -> np.ndarray:
+def _preprocessed(info: LayerInfo, images: np.ndarray, step: Preprocessing) -> np.ndarray:
     if step.pads:
-        return np.pad(images, [(0, 0), *step.pads, (0, 0)])
+        return padded(info, images, step.pads)
+    if not {len(step.scale), len(step.offset)} <= {1, images.shape[-1]}:
+        raise FiltertrackError(
+            f"images: layer {info.name} takes {max(len(step.scale), len(step.offset))} channels, "
+            f"got {images.shape[-1]}"
+        )
     scaled: np.ndarray = images.astype(np.float64) * np.array(step.scale) + np.array(step.offset)
     return scaled.astype(np.float32)
+
+
+def padded(info: LayerInfo, images: np.ndarray, pads: Pads) -> np.ndarray:
+    """Return images with zeros around them along each spatial axis.
+
+    Raises:
+        FiltertrackError: If the padding has another number of axes, or takes too much memory.
+    """
+    _check_padding(info, images.shape, pads)
+    return np.pad(images, [(0, 0), *pads, (0, 0)])
+
+
+def _check_padding(info: LayerInfo, shape: tuple[int, ...], pads: Pads) -> None:
+    count, *space, channels = shape
+    if len(pads) != len(space):
+        raise FiltertrackError(
+            f"layer {info.name}: its padding of {len(pads)} axes does not fit images of "
+            f"{len(space)}"
+        )
+    sides = [n + sum(zeros) for n, zeros in zip(space, pads, strict=True)]
+    _check_size(info, (count, *sides, channels))
+
+
+def _check_size(info: LayerInfo, shape: Sequence[int]) -> None:
+    # As much as there is: strides, dilation and padding may come from a damaged file.
+    check_memory(4 * math.prod(shape), f"layer {info.name}: responses take", share=1)
 
 
 def _with_space(info: LayerInfo, kernels: np.ndarray, axes: int) -> np.ndarray:
@@ -139,9 +173,13 @@ def _check_channels(info: LayerInfo, filters: np.ndarray, pixels: np.ndarray) ->
 def _outputs(info: LayerInfo, filters: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     strides, dilation = steps_of(info)
     if is_transposed(info):
+        sides = zip(pixels.shape[1:-1], strides, filters.shape[1:-1], dilation, strict=True)
+        shape = [(n - 1) * stride + (side - 1) * apart + 1 for n, stride, side, apart in sides]
+        _check_size(info, (len(pixels), *shape, len(filters)))
         crops = _crops(info, filters.shape[1:-1], strides, dilation)
         return convolve_transposed(pixels, filters, strides=strides, dilation=dilation, crops=crops)
     pads = pads_of(info, pixels.shape[1:-1], filters.shape[1:-1])
+    _check_padding(info, pixels.shape, pads)
     return convolve(pixels, filters, strides=strides, dilation=dilation, pads=pads)
 
 

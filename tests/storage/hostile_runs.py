@@ -32,6 +32,7 @@ from filtertrack import (
     animate,
     filmstrip,
     measure,
+    plot_dot_product,
     plot_strongest_patches,
     to_xarray,
 )
@@ -146,6 +147,36 @@ def snapshot(folder, step=1):
 
 
 # Manifests.
+
+
+@variant(
+    {},
+    {"strides": [0, 0]},
+    {"strides": [1 << 40, 1 << 40]},
+    {"strides": [1]},
+    {"dilation": [1 << 40, 1 << 40]},
+    {"dilation": [1 << 16, 1 << 16]},
+    {"groups": 0},
+    {"groups": 1 << 40},
+    {"padding": "same\u202e"},
+    {"padding": "causal"},
+    {"activation": "softmax"},
+    {"axes": [2, 0, 1, 3], "kernel_shape": [3, 3, 4, 1]},
+    {"axes": [2, 3, 0, 1]},
+    {"axes": [2, 0, 1, 3], "kernel_shape": [3, 3, 4, 1], "strides": [1 << 40, 1 << 40]},
+    {"axes": [2, 0, 1, 3], "kernel_shape": [3, 3, 4, 1], "dilation": [1 << 16, 1 << 16]},
+    {"preprocessing": [{"pads": [[1 << 16, 1 << 16]] * 2}] * 64},
+    {"preprocessing": [{"pads": [[1, 1]]}]},
+    {"preprocessing": [{"pads": [[1, 1]] * 3}]},
+    {"preprocessing": [{"scale": [1.0] * 4096, "offset": [0.0, 1.0]}]},
+    {"kernel_shape": [4, 4], "axes": [1, 0], "shape": [4, 4, 1, 1]},
+    {"kernel_shape": [4], "axes": [0], "shape": [4, 1, 1, 1]},
+    {"kernel_shape": [3, 3, 0, 4], "shape": [4, 3, 3, 0]},
+    {"kernel_shape": [3, 3, 1, 0], "shape": [0, 3, 3, 1]},
+    {"bias": "meta"},
+)
+def a_first_layer_with(folder, change):
+    write_run(folder, [{**LAYER, "preprocessing": [], "padding": "same", **change}])
 
 
 @variant(
@@ -658,6 +689,17 @@ def answers_to_probes(run):
             run.strongest_patches(name, step)
 
 
+def responses(run):
+    """Compute what the first layers answer to an image, and one value of it."""
+    image = np.ones((8, 8, 1), np.float32)
+    for name in [info.name for info in run.layers.values() if info.preprocessing is not None]:
+        with contextlib.suppress(FiltertrackError):
+            run.responses(name, 0, image[np.newaxis], activation=True)
+        with contextlib.suppress(FiltertrackError):
+            run.dot_product(name, 0, image, 1, (4, 4))
+    plot_dot_product(run, image, dpi=60)
+
+
 def labelled(run):
     """Read the first layer as an xarray array."""
     to_xarray(run, next(iter(run.layers))).compute()
@@ -722,6 +764,7 @@ QUICK = {
     "verify": lambda run: run.verify(),
     "arrays": arrays,
     "probes": answers_to_probes,
+    "responses": responses,
     "to_xarray": labelled,
     "verify by command": command("verify"),
 }
