@@ -139,7 +139,7 @@ def make_patches(
 def make_picture(name: str = "chelsea") -> np.ndarray:
     """Return a whole photograph with the mean and contrast of the patches, for the animation."""
     photograph = _photograph(name)
-    return (photograph - photograph.mean(axis=(0, 1))) / photograph.std()
+    return np.asarray((photograph - photograph.mean(axis=(0, 1))) / photograph.std())
 
 
 def make_probes(patches: np.ndarray, labels: np.ndarray, each: int = 4) -> Any:

@@ -11,6 +11,7 @@ A snapshot is an uncompressed ``.npz`` file: each tracked kernel and bias under 
 cost of adding a snapshot does not grow with their number.
 """
 
+import logging
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,8 @@ from filtertrack.storage.run_format import (
     weights_of,
     write_manifest,
 )
+
+_log = logging.getLogger("filtertrack")
 
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
@@ -94,6 +97,16 @@ class Run:
     def __repr__(self) -> str:
         """Return the folder and the numbers of layers and snapshots."""
         return f"Run({str(self.path)!r}: {len(self.layers)} layers, {len(self.steps)} snapshots)"
+
+    def _repr_html_(self) -> str | None:
+        """Return the interactive page for a notebook; None if nothing can be shown."""
+        from filtertrack.web.notebook import run_html  # noqa: PLC0415
+
+        try:
+            return run_html(self)
+        except (FiltertrackError, OSError) as error:
+            _log.warning("the page cannot be shown: %s", error)
+            return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the path only: a copy reads the run again."""
