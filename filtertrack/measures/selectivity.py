@@ -14,13 +14,13 @@ class ClassSelectivity(NamedTuple):
     """How much each filter prefers one class, and which.
 
     Attributes:
-        index: ``(filters,)``, in [0, 1]: 0 if all classes have the same mean response, 1 if only
-            one has any; NaN where it is not defined.
+        selectivity: ``(filters,)``, in [0, 1]: 0 if all classes have the same mean response, 1 if
+            only one has any; NaN where it is not defined.
         preferred: ``(filters,)``: the class with the highest mean response, the lowest of several;
-            NaN where ``index`` is.
+            NaN where ``selectivity`` is.
     """
 
-    index: np.ndarray
+    selectivity: np.ndarray
     preferred: np.ndarray
 
 
@@ -70,10 +70,9 @@ def lifetime_sparsity(means: np.ndarray) -> np.ndarray:
     if count < 2:
         return np.full(means.shape[1], np.nan)
     shares = _shares(means)
-    sparsity = (1 - np.square(shares.mean(axis=0)) / np.square(shares).mean(axis=0)) / (
-        1 - 1 / count
-    )
-    return sparsity.clip(0.0, 1.0)
+    alike = np.square(shares.mean(axis=0)) / np.square(shares).mean(axis=0)
+    sparsity: np.ndarray = ((1 - alike) / (1 - 1 / count)).clip(0.0, 1.0)
+    return sparsity
 
 
 def class_selectivity(means: np.ndarray, labels: np.ndarray) -> ClassSelectivity:
@@ -90,12 +89,12 @@ def class_selectivity(means: np.ndarray, labels: np.ndarray) -> ClassSelectivity
         labels: Array of shape ``(probes,)``: the class of each probe, a number.
 
     Returns:
-        The index and the preferred class of each filter. NaN for silent filters, fewer than two
-        classes, and filters with a response that is negative or not finite.
+        The selectivity and the preferred class of each filter. NaN for silent filters, fewer than
+        two classes, and filters with a response that is negative or not finite.
 
     Example:
         >>> means = np.array([[0.0, 1.0], [0.0, 1.0], [2.0, 1.0]])
-        >>> class_selectivity(means, np.array([4, 4, 7])).index.tolist()
+        >>> class_selectivity(means, np.array([4, 4, 7])).selectivity.tolist()
         [1.0, 0.0]
     """
     classes, numbers = np.unique(labels, return_inverse=True)
@@ -103,12 +102,13 @@ def class_selectivity(means: np.ndarray, labels: np.ndarray) -> ClassSelectivity
         nothing = np.full(means.shape[1], np.nan)
         return ClassSelectivity(nothing, nothing)
     shares = _shares(means)
-    of_class = np.stack([shares[numbers == number].mean(axis=0) for number in range(len(classes))])
+    members = numbers == np.arange(len(classes))[:, np.newaxis]
+    of_class = members @ shares / members.sum(axis=1, keepdims=True)
     highest = of_class.max(axis=0)
     others = (of_class.sum(axis=0) - highest) / (len(classes) - 1)
-    index = ((highest - others) / (highest + others)).clip(0.0, 1.0)
-    preferred = np.where(np.isnan(index), np.nan, classes[of_class.argmax(axis=0)])
-    return ClassSelectivity(index, preferred)
+    selectivity = ((highest - others) / (highest + others)).clip(0.0, 1.0)
+    preferred = np.where(np.isnan(selectivity), np.nan, classes[of_class.argmax(axis=0)])
+    return ClassSelectivity(selectivity, preferred)
 
 
 def _shares(means: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def response_columns(
     if labels is not None:
         selectivity = measures.class_selectivity(response.mean, labels)
         columns |= {
-            "class_selectivity": selectivity.index,
+            "class_selectivity": selectivity.selectivity,
             "preferred_class": selectivity.preferred,
         }
     return columns

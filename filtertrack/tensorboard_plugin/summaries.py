@@ -25,6 +25,13 @@ from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, card_rows, spread_steps
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.picture_parts import part_of
+from filtertrack.outputs.response_card import (
+    CARD_FILTERS,
+    CARD_PROBES,
+    CARD_SIDE,
+    draw_response_card,
+)
+from filtertrack.outputs.response_columns import response_columns, response_means
 from filtertrack.outputs.run_selection import RunSelection, select_from_run, skip_damaged
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.cells import (
@@ -36,7 +43,7 @@ from filtertrack.render.cells import (
     to_channels,
     view_of,
 )
-from filtertrack.render.encoders.png import AnimatedPngWriter, to_png
+from filtertrack.render.encoders.png import AnimatedPngWriter, encode, to_png
 from filtertrack.render.grid import PAGE, draw_pages
 from filtertrack.render.layer_look import (
     bar_texts,
@@ -49,6 +56,7 @@ from filtertrack.render.palette import colormap_levels, theme_palette
 from filtertrack.render.scale_bar import draw_scale_bar
 from filtertrack.render.text import font_size
 from filtertrack.render.value_range import NO_RANGE, ValueRange, range_of_cells
+from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, start_text
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin.event_files import event_file_in
@@ -78,10 +86,30 @@ _DISTRIBUTIONS = {
     "drift": "How far each filter has turned away from its start: 1 - cos(w, w0).",
     "roughness": "How rough each filter is: 1 is noise, edges and blobs are well below 1.",
 }
+_RESPONSE_MEASURES = {
+    "silent_share": (
+        "Share of the filters that are silent: no response to any of the probes is above zero. 0 "
+        "is none, 1 all. It holds for these probes only."
+    ),
+    "lifetime_sparsity": (
+        "Mean over filters, without silent ones, of the lifetime sparsity (Vinje and Gallant 2000) "
+        "of a filter's mean response to each probe: 0 if it responds alike to all, 1 if to one "
+        "only."
+    ),
+    "class_selectivity": (
+        "Mean over filters, without silent ones, of the class selectivity (Morcos et al. 2018): 0 "
+        "if a filter has the same mean response to all classes, 1 if it responds to one only. "
+        "Random filters are above 0 as well."
+    ),
+}
 _BUCKETS = 30
 
 _BYTES_PER_LAYER, _BYTES_PER_PAGE, _BYTES_PER_VALUE = 3000, 2000, 1.2
 """Size of a snapshot's events, measured on random kernels of 3x3x3x32 to 16x16x3x768."""
+_BYTES_PER_CARD, _BYTES_PER_CARD_VALUE = 4500, 1.3
+"""The same of the responses of a layer, measured on maps of random values of 7x7 to 32x32."""
+_CARD_LEVEL = 3
+"""zlib's level for cards of responses, whose cells are not all magnified."""
 _ROUNDING = 1e-9
 """Largest relative difference of values that are considered equal."""
 
@@ -98,6 +126,7 @@ class Summaries:
     """
 
     def __init__(self, run: Run, keep: int | None = None) -> None:
+        self._run = run
         self._layers = list(run.layers.values())
         self._events = event_file_in(run.folder)
         self._keep = keep
@@ -119,7 +148,8 @@ class Summaries:
     def add(self, snapshot: Snapshot) -> None:
         """Write one snapshot's images and measures to the event file.
 
-        A snapshot at or before the last step is ignored: TensorBoard would show both.
+        A snapshot at or before the last step is ignored: TensorBoard would show both. Responses are
+        drawn last: an error in drawing those of a layer is raised when all the others are written.
 
         Raises:
             OSError: If the file cannot be written.
@@ -151,6 +181,28 @@ class Summaries:
         moment = snapshot.moment
         self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
         self._last = moment
+        self._draw_responses(snapshot)
+
+    def _draw_responses(self, snapshot: Snapshot) -> None:
+        """Write the images and measures of the responses of a snapshot, if it has some."""
+        probes = self._run.probes if snapshot.responses else None
+        if probes is None:
+            return
+        values: list[Summary.Value] = []
+        faults: list[Exception] = []
+        for info in self._layers:
+            if info.name in probes.layers and info.name in snapshot.responses:
+                try:
+                    kernels = info.canonical(snapshot.arrays[info.kernel])
+                    response = snapshot.responses[info.name]
+                    values += _response_values(info, probes, kernels, response)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    faults.append(error)
+        moment = snapshot.moment
+        summary = Summary(value=values)
+        self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
+        if faults:
+            raise faults[0]
 
     def add_evolution(self, run: Run) -> None:
         """Write an animation and a filmstrip of the whole run for each layer.
@@ -246,6 +298,55 @@ def _learned_image(
     return _image(f"filters_learned/{info.name}", files, shape, about)
 
 
+def _response_values(
+    info: LayerInfo, probes: StoredProbes, kernels: np.ndarray, response: LayerResponse
+) -> Iterator[Summary.Value]:
+    """Yield the image and the measures of a layer's responses."""
+    layer, view = probes.layer(info.name), view_of(info, curves=False)
+    for name, mean in response_means(response_columns(response, layer, probes.labels)).items():
+        if math.isfinite(mean):
+            tag = f"response_measures/{info.name}/{name}"
+            yield _scalar(tag, mean, f"{_RESPONSE_MEASURES[name]} Read: {layer.read}.")
+    if not probes.maps:
+        return
+    cells = to_cells(view, kernels if view.kind == "matrix" else kernels[:CARD_FILTERS])
+    drawn = LayerResponse(  # of all maps only those on the card are decoded
+        response.maps[:CARD_PROBES, :CARD_FILTERS],
+        response.statistics[:, :, :CARD_FILTERS],
+        response.places[:CARD_FILTERS],
+    )
+    picture, palette = draw_response_card(
+        probes.pictures(layer.input), view, cells, drawn.values(), rectified=layer.rectified
+    )
+    file = encode(picture, palette, None if palette is None else _CARD_LEVEL)
+    about = _explain_responses(info, probes, layer)
+    yield _image(f"responses/{info.name}", [file], picture.shape[:2], about)
+
+
+def _explain_responses(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer) -> str:
+    """Describe the image of a layer's responses; the text is the same for every snapshot."""
+    filters, shown = min(info.filters, CARD_FILTERS), min(probes.maps, CARD_PROBES)
+    scale = (
+        "from 0 (black) to the highest value of these maps (white), so a black row is a filter "
+        "that responds to none of them"
+        if layer.rectified
+        else "up to the largest magnitude in these maps: red is positive, blue negative, white 0"
+    )
+    shrunk = (
+        f" The maps are shrunk from {'x'.join(map(str, layer.shape))} to "
+        f"{'x'.join(map(str, layer.map_shape))}: each value is the one of largest magnitude in "
+        f"{layer.block}x{layer.block}."
+        if layer.block > 1
+        else ""
+    )
+    return (
+        f"What filters respond to. Read: {layer.read}. Each row: one of the first {filters} of "
+        f"{info.filters} filters, in their order down the first block and then down the next, and "
+        f"its feature maps for the first {shown} of {probes.count} probes, which are drawn above. "
+        f"Each row has its own scale, {scale}.{shrunk} {explain(info)}"
+    )
+
+
 def _cards(
     view: View, cells: np.ndarray, values: ValueRange, look: Look
 ) -> tuple[list[bytes], tuple[int, ...]]:
@@ -260,8 +361,12 @@ def _cards(
     return [to_png(card, palette) for card in cards], cards[0].shape
 
 
-def event_bytes(layers: Sequence[LayerInfo]) -> int:
+def event_bytes(layers: Sequence[LayerInfo], probes: StoredProbes | None = None) -> int:
     """Estimate the size of one snapshot's events in bytes, within a factor of two.
+
+    Args:
+        layers: The layers of the run.
+        probes: Its probes; None if it has none. Sparse responses take less than estimated.
 
     Example:
         >>> event_bytes([])
@@ -273,7 +378,20 @@ def event_bytes(layers: Sequence[LayerInfo]) -> int:
         pages, images = math.ceil(view.count / PAGE), 1 if view.kind == "matrix" else 2
         image = _BYTES_PER_PAGE * pages + _BYTES_PER_VALUE * values
         size += _BYTES_PER_LAYER + images * image
+    if probes is not None:
+        size += sum(_card_bytes(info, probes) for info in layers if info.name in probes.layers)
     return round(size)
+
+
+def _card_bytes(info: LayerInfo, probes: StoredProbes) -> float:
+    """Estimate the size of the events of a layer's responses to one snapshot."""
+    view, layer = view_of(info, curves=False), probes.layer(info.name)
+    filters, shown = min(info.filters, CARD_FILTERS), min(probes.maps, CARD_PROBES)
+    colours = 3 if view.coloured else 1
+    pictures = probes.pictures(layer.input)
+    pixels = 0 if pictures is None else min(math.prod(pictures.shape[1:3]), CARD_SIDE**2)
+    values = filters * (shown * math.prod(layer.map_shape) + view.height * view.width * colours)
+    return _BYTES_PER_CARD + _BYTES_PER_CARD_VALUE * (values + shown * pixels * colours)
 
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:

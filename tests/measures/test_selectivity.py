@@ -106,7 +106,7 @@ def test_lifetime_sparsity_depends_on_neither_scale_nor_order(means, scale, rand
 )
 def test_class_selectivity_of_known_responses(responses, labels, expected, preferred):
     found = class_selectivity(np.array(responses, np.float64)[:, np.newaxis], np.array(labels))
-    np.testing.assert_allclose(found.index, [expected], rtol=1e-12)
+    np.testing.assert_allclose(found.selectivity, [expected], rtol=1e-12)
     np.testing.assert_array_equal(found.preferred, [preferred])
 
 
@@ -116,10 +116,10 @@ def test_class_selectivity_equals_the_formula(means, data):
     found = class_selectivity(means, np.array(labels))
     for number, responses in enumerate(means.T.tolist()):
         if len(set(labels)) < 2 or not any(responses):
-            assert np.isnan(found.index[number])
+            assert np.isnan(found.selectivity[number])
             continue
         expected, _ = selectivity_of(responses, labels)
-        assert found.index[number] == pytest.approx(expected, abs=1e-9)
+        assert found.selectivity[number] == pytest.approx(expected, abs=1e-9)
 
 
 @given(MEANS, st.floats(1e-6, 1e6), st.randoms(), st.data())
@@ -127,7 +127,7 @@ def test_class_selectivity_depends_on_neither_scale_nor_order(means, scale, rand
     labels = data.draw(st.lists(st.integers(0, 3), min_size=len(means), max_size=len(means)))
     order = list(range(len(means)))
     random.shuffle(order)
-    found = class_selectivity(means, np.array(labels)).index
+    found = class_selectivity(means, np.array(labels)).selectivity
     assert ((found >= 0) & (found <= 1) | np.isnan(found)).all()
-    other = class_selectivity(scale * means[order], np.array(labels)[order]).index
+    other = class_selectivity(scale * means[order], np.array(labels)[order]).selectivity
     np.testing.assert_allclose(other, found, atol=1e-9)

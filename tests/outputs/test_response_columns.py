@@ -48,7 +48,7 @@ def test_columns_are_the_measures_of_the_stored_statistics(probed_run, measured)
         expected = {
             "silent": measures.silent(response.highest),
             "lifetime_sparsity": measures.lifetime_sparsity(response.mean),
-            "class_selectivity": selectivity.index,
+            "class_selectivity": selectivity.selectivity,
             "preferred_class": selectivity.preferred,
         }
         assert tuple(expected) == RESPONSE_COLUMNS
