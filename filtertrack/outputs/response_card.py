@@ -22,11 +22,17 @@ from filtertrack.render.palette import (
 from filtertrack.render.scale_bar import BarTexts, draw_scale_bar
 from filtertrack.render.text import font_size
 from filtertrack.render.value_range import ValueRange, range_of_cells
+from filtertrack.response import ProbedLayer
 
 CARD_FILTERS, CARD_PROBES = 16, 3
 """Filters and probes on a card, at most: the first ones."""
 CARD_SIDE = 64
 """Height and width of a cell of a card in pixels, at most."""
+_SMALLEST_SIDE = 48
+"""The same, at least: filters and probes are drawn in cells of the size of maps."""
+_LARGEST_MAP = CARD_SIDE // 2
+"""Height and width of a map, at most. TensorBoard shows a card about 350 pixels wide and leaves out
+pixels of a wider one: a value of two pixels stays visible."""
 _GAP, _BLOCK_GAP = 2, 12
 """Pixels between cells, and between blocks of rows."""
 _RECTIFIED = BarTexts("0", "", "highest of the filter's maps")
@@ -63,9 +69,10 @@ def draw_response_card(
         3)``. If filters are in colour: colours of shape ``(height, width, 3)``, and None.
     """
     drawn = _drawn_maps(maps[:CARD_PROBES, :CARD_FILTERS], rectified=rectified)
-    count, probes, *size = drawn.shape
-    first = 0 if view.kind == "matrix" else 1
-    grid = _Grid.fit(count, first + probes, (size[0], size[1]))
+    count, probes, *sides = drawn.shape
+    down, across = (max(side, _SMALLEST_SIDE) for side in sides)
+    size, first = (down, across), 0 if view.kind == "matrix" else 1
+    grid = _Grid.fit(count, first + probes, size)
     picture = np.concatenate([grid.empty(), _bar(grid.shape[1], rectified=rectified)])
     for number, row in enumerate(drawn):
         for column, cell in enumerate(row, first):
@@ -87,6 +94,11 @@ def draw_response_card(
         for number, cell in enumerate(cells):
             grid.paste(picture, number, 0, _magnified(cell, size))
     return picture, None if view.coloured else palette
+
+
+def is_shrunk(layer: ProbedLayer) -> bool:
+    """Return whether a card shows fewer values than the layer's feature maps have."""
+    return layer.block > 1 or max(layer.map_shape) > _LARGEST_MAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +164,7 @@ class _Grid:
 def _drawn_maps(maps: np.ndarray, *, rectified: bool) -> np.ndarray:
     """Return magnified maps as palette entries: ``(filters, probes, height, width)``."""
     probes, filters, height, width = maps.shape
-    small = shrunk(maps.swapaxes(0, 1).reshape(-1, height, width), CARD_SIDE)
+    small = shrunk(maps.swapaxes(0, 1).reshape(-1, height, width), _LARGEST_MAP)
     cells = small[..., np.newaxis]
     values = range_of_cells(cells, together=probes).zero_centred()
     if rectified:  # black also for a filter without a response, whose range would be empty

@@ -30,6 +30,7 @@ from filtertrack.outputs.response_card import (
     CARD_PROBES,
     CARD_SIDE,
     draw_response_card,
+    is_shrunk,
 )
 from filtertrack.outputs.response_columns import response_columns, response_means
 from filtertrack.outputs.run_selection import RunSelection, select_from_run, skip_damaged
@@ -307,7 +308,7 @@ def _response_values(
         if math.isfinite(mean):
             tag = f"response_measures/{info.name}/{name}"
             yield _scalar(tag, mean, f"{_RESPONSE_MEASURES[name]} Read: {layer.read}.")
-    if not probes.maps:
+    if not probes.maps or not info.filters:
         return
     cells = to_cells(view, kernels if view.kind == "matrix" else kernels[:CARD_FILTERS])
     drawn = LayerResponse(  # of all maps only those on the card are decoded
@@ -333,10 +334,9 @@ def _explain_responses(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer
         else "up to the largest magnitude in these maps: red is positive, blue negative, white 0"
     )
     shrunk = (
-        f" The maps are shrunk from {'x'.join(map(str, layer.shape))} to "
-        f"{'x'.join(map(str, layer.map_shape))}: each value is the one of largest magnitude in "
-        f"{layer.block}x{layer.block}."
-        if layer.block > 1
+        f" The maps are shrunk from {'x'.join(map(str, layer.shape))}: each value is the one of "
+        f"largest magnitude in a square."
+        if is_shrunk(layer)
         else ""
     )
     return (
