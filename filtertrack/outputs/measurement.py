@@ -12,7 +12,7 @@ from filtertrack import measures
 from filtertrack.errors import FiltertrackError, counted, size_text
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
-from filtertrack.outputs.response_columns import (
+from filtertrack.outputs.response_measures import (
     probes_of,
     read_response_columns,
     response_means,

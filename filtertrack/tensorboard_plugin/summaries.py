@@ -32,7 +32,7 @@ from filtertrack.outputs.response_card import (
     draw_response_card,
     is_shrunk,
 )
-from filtertrack.outputs.response_columns import response_columns, response_means
+from filtertrack.outputs.response_measures import response_columns, response_means
 from filtertrack.outputs.run_selection import RunSelection, select_from_run, skip_damaged
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.cells import (

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from filtertrack import FiltertrackError, Run, measure, measures
-from filtertrack.outputs.response_columns import RESPONSE_COLUMNS, response_columns
+from filtertrack.outputs.response_measures import RESPONSE_COLUMNS, response_columns
 from filtertrack.outputs.tables import (
     overview,
     responses_of_filters,
