@@ -13,8 +13,8 @@ from filtertrack.errors import FiltertrackError, counted, size_text
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
 from filtertrack.outputs.response_measures import (
-    probes_of,
     read_response_columns,
+    readable_probes,
     response_means,
 )
 from filtertrack.outputs.run_selection import (
@@ -202,7 +202,7 @@ def measure_selection(
     selection: RunSelection, progress: Callable[[int, int], None] | None = None
 ) -> Measurement:
     """Measure the layers and steps of a selection: see ``measure``."""
-    probes = probes_of(selection.runs[0])
+    probes = readable_probes(selection.runs[0])
     _check_size(selection, _ROW_BYTES + (_RESPONSE_BYTES if probes else 0))
     return skip_damaged(selection, lambda readable: _measured(readable, probes, progress))
 

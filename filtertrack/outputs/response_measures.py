@@ -19,7 +19,7 @@ RESPONSE_COLUMNS = ("silent", "lifetime_sparsity", "class_selectivity", "preferr
 """The measures of each filter."""
 
 
-def probes_of(run: Run) -> StoredProbes | None:
+def readable_probes(run: Run) -> StoredProbes | None:
     """Return the probes of a run; None, with a warning in the log, if they cannot be read."""
     try:
         return run.probes
