@@ -33,6 +33,8 @@ _SMALLEST_SIDE = 48
 _LARGEST_MAP = CARD_SIDE // 2
 """Height and width of a map, at most. TensorBoard shows a card about 350 pixels wide and leaves out
 pixels of a wider one: a value of two pixels stays visible."""
+_THINNEST_MAP = 16
+"""Pixels of a map's shorter side, at least: that of a 1-D layer has one row of values."""
 _GAP, _BLOCK_GAP = 2, 12
 """Pixels between cells, and between blocks of rows."""
 _RECTIFIED = BarTexts("0", "", "highest of the filter's maps")
@@ -169,8 +171,9 @@ def _drawn_maps(maps: np.ndarray, *, rectified: bool) -> np.ndarray:
     values = range_of_cells(cells, together=probes).zero_centred()
     if rectified:  # black also for a filter without a response, whose range would be empty
         values = ValueRange(np.zeros_like(values.low), np.where(values.high > 0, values.high, 1.0))
-    scale = max(1, CARD_SIDE // max(cells.shape[1:3]))
-    magnified = to_levels(cells, values, _MAPS).repeat(scale, axis=1).repeat(scale, axis=2)
+    scale = CARD_SIDE // max(small.shape[1:])
+    down, across = (max(scale, _THINNEST_MAP // side) for side in small.shape[1:])
+    magnified = to_levels(cells, values, _MAPS).repeat(down, axis=1).repeat(across, axis=2)
     return magnified.reshape(filters, probes, *magnified.shape[1:])
 
 

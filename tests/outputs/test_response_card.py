@@ -183,6 +183,16 @@ def test_cards_of_all_shapes_are_about_square(rng, shape, probes, filters):
             assert 0.2 < height / width < 4
 
 
+def test_the_single_row_of_a_1d_layer_is_visible(rng):
+    """In the middle of its cell, 16 pixels high."""
+    maps = np.zeros((1, 1, 1, 32))
+    maps[..., 5] = 1
+    card = drawn(None, grey_view(1), rng.normal(size=(1, 1, 5, 1)), maps)
+    white = (card[50:98, 68:] == WHITE).all(axis=-1)
+    assert white.sum() == 16 * 2
+    assert white.any(axis=1).nonzero()[0].tolist() == list(range(18, 34))
+
+
 def test_a_large_map_keeps_its_strongest_value(rng):
     maps = np.zeros((1, 1, 100, 100))
     maps[0, 0, 57, 31] = 1
