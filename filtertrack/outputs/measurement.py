@@ -107,10 +107,11 @@ class Measurement:
         run: The run.
         moments: The moment of each snapshot.
         layers: The measures of each layer, by its name.
-        probes: The number of the run's probes; 0 if it has none. With probes, there are measures of
-            what filters answered to: ``silent``, ``lifetime_sparsity``, ``class_selectivity`` and
-            ``preferred_class`` of each filter, ``silent_share`` and means of each layer. They are
-            NaN at a snapshot without responses, and where responses may be negative.
+        probe_count: The number of the run's probes; 0 if it has none. With probes, there are
+            measures of what filters answered to: ``silent``, ``lifetime_sparsity``,
+            ``class_selectivity`` and ``preferred_class`` of each filter, ``silent_share`` and means
+            of each layer. They are NaN at a snapshot without responses, and where responses may be
+            negative.
 
     Example:
         >>> measured = measure("tests/golden/run-v1")
@@ -124,7 +125,7 @@ class Measurement:
     run: Run
     moments: tuple[Moment, ...]
     layers: Mapping[str, MeasuredLayer]
-    probes: int = 0
+    probe_count: int = 0
 
     def filters(self, step: int | None = None) -> Table:
         """Return a row a filter, at one step.

@@ -30,7 +30,7 @@ CARD_SIDE = 64
 """Height and width of a cell of a card in pixels, at most."""
 _SMALLEST_SIDE = 48
 """The same, at least: filters and probes are drawn in cells of the size of maps."""
-_LARGEST_MAP = CARD_SIDE // 2
+CARD_MAP_SIDE = CARD_SIDE // 2
 """Height and width of a map, at most. TensorBoard shows a card about 350 pixels wide and leaves out
 pixels of a wider one: a value of two pixels stays visible."""
 _THINNEST_MAP = 16
@@ -100,7 +100,7 @@ def draw_response_card(
 
 def is_shrunk(layer: ProbedLayer) -> bool:
     """Return whether a card shows fewer values than the layer's feature maps have."""
-    return layer.block > 1 or max(layer.map_shape) > _LARGEST_MAP
+    return layer.block > 1 or max(layer.map_shape) > CARD_MAP_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class _Grid:
 def _drawn_maps(maps: np.ndarray, *, rectified: bool) -> np.ndarray:
     """Return magnified maps as palette entries: ``(filters, probes, height, width)``."""
     probes, filters, height, width = maps.shape
-    small = shrunk(maps.swapaxes(0, 1).reshape(-1, height, width), _LARGEST_MAP)
+    small = shrunk(maps.swapaxes(0, 1).reshape(-1, height, width), CARD_MAP_SIDE)
     cells = small[..., np.newaxis]
     values = range_of_cells(cells, together=probes).zero_centred()
     if rectified:  # black also for a filter without a response, whose range would be empty

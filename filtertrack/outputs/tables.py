@@ -71,7 +71,7 @@ def sentences(measured: Measurement, step: int | None = None) -> list[str]:
         index = layer.place(step)
         clauses = [
             *_clauses(layer, measured.moments, index),
-            *_answers(layer, measured.probes, index),
+            *_answers(layer, measured.probe_count, index),
         ]
         texts.append(f"{name}: {'; '.join(clauses)}.")
     return texts
@@ -158,15 +158,21 @@ def _answers(layer: MeasuredLayer, probes: int, index: int) -> Iterator[str]:
     """Yield how many filters answered to none of the probes, and what was read of the layer."""
     if layer.probed is None:
         return
-    of_probes = f"of {counted(probes, 'probes')}"
+    read, of_probes = f"(read: {layer.probed.read})", f"of {counted(probes, 'probes')}"
     if not layer.probed.rectified:
-        yield f"responses to probes may be negative (read: {layer.probed.read})"
-    elif math.isfinite(silent := _silent(layer, index)):
-        count = int(silent)
-        answered = f"{counted(count, 'filters')} silent, with no response to any {of_probes}"
-        if not count:
-            answered = f"each filter responds to some {of_probes}"
-        yield f"{answered} (read: {layer.probed.read})"
+        yield f"responses to probes may be negative {read}"
+        return
+    silent = _silent(layer, index)
+    if not math.isfinite(silent):
+        return
+    unknown = int(np.isnan(layer.filters["silent"][index]).sum())
+    if silent:
+        filters = counted(int(silent), "filters")
+        yield f"{filters} silent, with no response to any {of_probes} {read}"
+    elif not unknown:
+        yield f"each filter responds to some {of_probes} {read}"
+    if unknown:
+        yield f"responses of {counted(unknown, 'filters')} are not finite"
 
 
 def _silent(layer: MeasuredLayer, index: int) -> float:
@@ -210,8 +216,8 @@ def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
         _text_table(f"The layers as a whole: {when}", _WHOLE, rows),
     ]
     tables[-1].caption = _too_large(measured) or None
-    if measured.probes:
-        probes = counted(measured.probes, "probes")
+    if measured.probe_count:
+        probes = counted(measured.probe_count, "probes")
         title = f"What the filters respond to: {when}; {probes}"
         tables.append(_text_table(title, _RESPONSES, rows, optional=("class selectivity",)))
     return tables
@@ -319,7 +325,9 @@ def write_json(measured: Measurement, path: Path, step: int | None = None) -> No
         OSError: If the file cannot be written.
     """
     layers = {name: _layer(layer, step) for name, layer in measured.layers.items()}
-    whole = {"run": str(measured.run.path), "layers": layers}
+    whole: dict[str, Any] = {"run": str(measured.run.path), "layers": layers}
+    if measured.probe_count:
+        whole["probes"] = measured.probe_count
     text = json.dumps(whole, allow_nan=False).encode()
     write_whole(path, lambda file: file.write(text))
 

@@ -27,6 +27,7 @@ from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_card import (
     CARD_FILTERS,
+    CARD_MAP_SIDE,
     CARD_PROBES,
     CARD_SIDE,
     draw_response_card,
@@ -390,8 +391,10 @@ def _card_bytes(info: LayerInfo, probes: StoredProbes) -> float:
     colours = 3 if view.coloured else 1
     pictures = probes.pictures(layer.input)
     pixels = 0 if pictures is None else min(math.prod(pictures.shape[1:3]), CARD_SIDE**2)
-    values = filters * (shown * math.prod(layer.map_shape) + view.height * view.width * colours)
-    return _BYTES_PER_CARD + _BYTES_PER_CARD_VALUE * (values + shown * pixels * colours)
+    weights = min(view.height * view.width, CARD_SIDE**2)
+    of_map = min(math.prod(layer.map_shape), CARD_MAP_SIDE**2)
+    values = filters * (shown * of_map + weights * colours) + shown * pixels * colours
+    return _BYTES_PER_CARD + _BYTES_PER_CARD_VALUE * values
 
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -164,6 +164,21 @@ def test_a_sentence_of_a_step_without_responses_says_nothing_of_them(probed_run)
     assert "probes" not in sentences(measure(probed_run))[0]
 
 
+def test_a_sentence_counts_filters_with_responses_that_are_not_finite(probed_run):
+    """Whether these are silent is not known."""
+    measured = measure(probed_run)
+    silent = measured.layers["conv1"].filters["silent"]
+    silent[-1, 3] = np.nan
+    silent[0, 3] = np.nan
+    assert sentences(measured)[0].endswith(
+        "; 1 filter silent, with no response to any of 5 probes (read: the output of relu1, after "
+        "conv1); responses of 1 filter are not finite."
+    )
+    last = sentences(measured, 0)[0]
+    assert last.endswith("; responses of 1 filter are not finite.")
+    assert "each filter" not in last
+
+
 def test_the_overview_counts_silent_filters(measured):
     table = overview(measured)[-1]
     assert table.title == "What the filters respond to: step 2, epoch 2 · batch 20; 5 probes"
@@ -200,7 +215,7 @@ def test_tables_of_responses_fit_into_80_columns(measured):
     name = "conv2_block1_2_conv"
     info = dataclasses.replace(layer.info, name=name)
     named = dataclasses.replace(
-        measured, layers={name: dataclasses.replace(layer, info=info)}, probes=123456
+        measured, layers={name: dataclasses.replace(layer, info=info)}, probe_count=123456
     )
     for table in (overview(named)[-1], responses_of_filters(named, name)):
         table.title = None
@@ -221,7 +236,9 @@ def test_csv_has_the_columns(measured, tmp_path):
 
 def test_json_has_the_measures_and_what_was_read(measured, tmp_path):
     write_json(measured, tmp_path / "a.json")
-    layers = json.loads((tmp_path / "a.json").read_text())["layers"]
+    whole = json.loads((tmp_path / "a.json").read_text())
+    layers = whole["layers"]
+    assert whole["probes"] == 5
     assert layers["conv1"]["layer"]["silent_share"] == [0, 0, 0.25]
     assert layers["conv2"]["layer"]["silent_share"] == [None, None, None]
     assert layers["conv1"]["filters"]["silent"][-1] == [0, 1, 0, 0]
