@@ -458,7 +458,7 @@ _FILTER_RESPONSES: Columns = {
     "silent": _of("silent", _finite(lambda value: "silent" if value else NOTHING)),
     "lifetime sparsity": _of("lifetime_sparsity", _number),
     "class selectivity": _of("class_selectivity", _number),
-    "preferred class": _of("preferred_class", _finite("{:g}".format)),
+    "preferred class": _of("preferred_class", _step),
 }
 
 _FILTER: Columns = {
