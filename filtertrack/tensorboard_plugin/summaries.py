@@ -340,10 +340,12 @@ def _explain_responses(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer
         if is_shrunk(layer)
         else ""
     )
+    images = probes.pictures(layer.input) is not None
+    above = "which are drawn above" if images else "which are no images and not drawn"
     return (
         f"What filters respond to. Read: {layer.read}. Each row: one of the first {filters} of "
         f"{info.filters} filters, in their order down the first block and then down the next, and "
-        f"its feature maps for the first {shown} of {probes.count} probes, which are drawn above. "
+        f"its feature maps for the first {shown} of {probes.count} probes, {above}. "
         f"Each row has its own scale, {scale}.{shrunk} {explain(info)}"
     )
 

@@ -94,7 +94,7 @@ def test_descriptions_say_what_was_read_and_how_it_is_drawn(found):
     first = found["responses/conv1"][0].metadata.summary_description
     assert "Read: the output of relu1, after conv1." in first
     assert "the first 4 of 4 filters" in first
-    assert "first 3 of 5 probes" in first
+    assert "first 3 of 5 probes, which are drawn above." in first
     assert "from 0 (black) to the highest value of these maps (white)" in first
     assert "The maps are shrunk from 10x10" in first
     second = found["responses/conv2"][0].metadata.summary_description
@@ -102,6 +102,16 @@ def test_descriptions_say_what_was_read_and_how_it_is_drawn(found):
     assert "shrunk" not in second
     silent = found["response_measures/conv1/silent_share"][0].metadata.summary_description
     assert silent.endswith("Read: the output of relu1, after conv1.")
+
+
+def test_probes_that_are_no_images_are_described_so(probed_run, read_events):
+    rows = {"images": np.ones((5, 12), np.float32)}
+    write_probes(probed_run.folder, dataclasses.replace(probed_run.probes, inputs=rows))
+    run = Run(probed_run.path)
+    Summaries(run).add(snapshot_of(run, 0))
+    image = tags_of(read_events(run.folder))["responses/conv1"][0]
+    assert "5 probes, which are no images and not drawn." in image.metadata.summary_description
+    assert image_of(image).shape[2] == 3
 
 
 def test_a_snapshot_without_responses_has_no_such_tags(probed_run, read_events):
