@@ -74,7 +74,7 @@ def draw_response_card(
     count, probes, *sides = drawn.shape
     down, across = (max(side, _SMALLEST_SIDE) for side in sides)
     size, first = (down, across), 0 if view.kind == "matrix" else 1
-    grid = _Grid.fit(count, first + probes, size)
+    grid = _Grid.fit(count, first + probes, size, heads=0 if pictures is None else 1)
     picture = np.concatenate([grid.empty(), _bar(grid.shape[1], rectified=rectified)])
     for number, row in enumerate(drawn):
         for column, cell in enumerate(row, first):
@@ -109,31 +109,32 @@ class _Grid:
 
     Attributes:
         blocks: Number of blocks side by side.
-        rows: Number of rows in a block, without the one of the probes.
+        rows: Number of rows of filters in a block.
         columns: Number of cells in a row.
         size: Height and width of a cell in pixels.
+        heads: Number of rows of probes above those of a block: 1, or 0 if they are not drawn.
     """
 
     blocks: int
     rows: int
     columns: int
     size: tuple[int, int]
+    heads: int
 
     @classmethod
-    def fit(cls, count: int, columns: int, size: tuple[int, int]) -> Self:
-        """Choose the blocks with which a card is about as many cells wide as high."""
-        blocks = min(
-            range(1, count + 1),
-            key=lambda blocks: abs(blocks * columns - math.ceil(count / blocks) - 1),
-        )
-        return cls(blocks, math.ceil(count / blocks), columns, size)
+    def fit(cls, count: int, columns: int, size: tuple[int, int], *, heads: int) -> Self:
+        """Choose the rows with which a card is about as many cells wide as high."""
+        even = (math.ceil(count / blocks) for blocks in range(1, count + 1))
+        rows = min(even, key=lambda rows: abs(math.ceil(count / rows) * columns - rows - heads))
+        return cls(math.ceil(count / rows), rows, columns, size, heads)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the card in pixels."""
         down, across = (side + _GAP for side in self.size)
         block = self.columns * across + _GAP
-        return (1 + self.rows) * down + _GAP, self.blocks * (block + _BLOCK_GAP) - _BLOCK_GAP
+        high = (self.heads + self.rows) * down + _GAP
+        return high, self.blocks * (block + _BLOCK_GAP) - _BLOCK_GAP
 
     def empty(self) -> np.ndarray:
         """Return a card without cells: separators, and a space between blocks."""
@@ -148,7 +149,7 @@ class _Grid:
     def paste(self, card: np.ndarray, number: int, column: int, cell: np.ndarray) -> None:
         """Draw a cell of a row into the middle of its position."""
         block, row = divmod(number, self.rows)
-        self._draw(card, block, 1 + row, column, cell)
+        self._draw(card, block, self.heads + row, column, cell)
 
     def paste_above(self, card: np.ndarray, column: int, cell: np.ndarray) -> None:
         """Draw a cell above a column of each block."""

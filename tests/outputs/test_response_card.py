@@ -158,10 +158,20 @@ def test_a_layer_of_1x1_kernels_has_no_filters_on_the_card(rng):
     np.testing.assert_allclose(shown, maps[0, 0] / maps[:, 0].max() * 255, atol=3)
 
 
-def test_probes_that_are_no_images_are_left_out(rng):
-    maps = rng.uniform(size=(3, 2, 8, 8))
-    card = drawn(None, grey_view(2), rng.normal(size=(2, 5, 5, 1)), maps)
-    assert colours(card[2:64, 2:-2]) == {SEPARATOR_RGB}
+def test_without_images_there_is_no_row_above_the_maps(rng):
+    maps, filters = rng.uniform(size=(3, 16, 8, 8)), rng.normal(size=(16, 5, 5, 1))
+    with_images = drawn(rng.uniform(size=(3, 9, 9, 3)), grey_view(16), filters, maps)
+    card = drawn(None, grey_view(16), filters, maps)
+    np.testing.assert_array_equal(card, with_images[66:])
+
+
+@pytest.mark.parametrize("count", range(1, 17))
+@pytest.mark.parametrize("probes", [1, 2, 3])
+def test_each_block_has_a_filter(rng, probes, count):
+    """Also of 1x1 kernels, whose rows are one cell shorter."""
+    maps = rng.uniform(1, 2, size=(probes, count, 8, 8))
+    card = drawn(None, View("matrix", 1, 4, count), rng.normal(size=(1, 4, count, 1)), maps)
+    assert colours(card[2:66, -66:-2]) != {SEPARATOR_RGB}
 
 
 @pytest.mark.parametrize("filters", [1, 2, 5, 16, 17])
@@ -188,7 +198,7 @@ def test_the_single_row_of_a_1d_layer_is_visible(rng):
     maps = np.zeros((1, 1, 1, 32))
     maps[..., 5] = 1
     card = drawn(None, grey_view(1), rng.normal(size=(1, 1, 5, 1)), maps)
-    white = (card[50:98, 68:] == WHITE).all(axis=-1)
+    white = (card[:50, 68:] == WHITE).all(axis=-1)
     assert white.sum() == 16 * 2
     assert white.any(axis=1).nonzero()[0].tolist() == list(range(18, 34))
 
