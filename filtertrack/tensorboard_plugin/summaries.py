@@ -10,14 +10,7 @@ from functools import partial
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_STRING
-from tensorboard.plugins.histogram.metadata import create_summary_metadata as histogram_metadata
-from tensorboard.plugins.image.metadata import create_summary_metadata as image_metadata
-from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
-from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from filtertrack import measures
 from filtertrack.errors import FiltertrackError
@@ -25,15 +18,6 @@ from filtertrack.outputs.animation_pace import Pace
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, card_rows, spread_steps
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.picture_parts import part_of
-from filtertrack.outputs.response_card import (
-    CARD_FILTERS,
-    CARD_MAP_SIDE,
-    CARD_PROBES,
-    CARD_SIDE,
-    draw_response_card,
-    is_shrunk,
-)
-from filtertrack.outputs.response_measures import response_columns, response_means
 from filtertrack.outputs.run_selection import RunSelection, select_from_run, skip_damaged
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.cells import (
@@ -45,7 +29,7 @@ from filtertrack.render.cells import (
     to_channels,
     view_of,
 )
-from filtertrack.render.encoders.png import AnimatedPngWriter, encode, to_png
+from filtertrack.render.encoders.png import AnimatedPngWriter, to_png
 from filtertrack.render.grid import PAGE, draw_pages
 from filtertrack.render.layer_look import (
     bar_texts,
@@ -58,10 +42,17 @@ from filtertrack.render.palette import colormap_levels, theme_palette
 from filtertrack.render.scale_bar import draw_scale_bar
 from filtertrack.render.text import font_size
 from filtertrack.render.value_range import NO_RANGE, ValueRange, range_of_cells
-from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes
+from filtertrack.response import StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, start_text
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin.event_files import event_file_in
+from filtertrack.tensorboard_plugin.response_summaries import card_bytes, response_values
+from filtertrack.tensorboard_plugin.summary_values import (
+    histogram_value,
+    image_value,
+    scalar_value,
+    text_value,
+)
 
 _log = logging.getLogger("filtertrack")
 
@@ -88,32 +79,8 @@ _DISTRIBUTIONS = {
     "drift": "How far each filter has turned away from its start: 1 - cos(w, w0).",
     "roughness": "How rough each filter is: 1 is noise, edges and blobs are well below 1.",
 }
-_RESPONSE_MEASURES = {
-    "silent_share": (
-        "Share of the filters that are silent: no response to any of the probes is above zero. 0 "
-        "is none, 1 all. It holds for these probes only."
-    ),
-    "lifetime_sparsity": (
-        "Mean over filters, without silent ones, of the lifetime sparsity (Vinje and Gallant 2000) "
-        "of a filter's mean response to each probe: 0 if it responds alike to all, 1 if to one "
-        "only."
-    ),
-    "class_selectivity": (
-        "Mean over filters, without silent ones, of the class selectivity (Morcos et al. 2018): 0 "
-        "if a filter has the same mean response to all classes, 1 if it responds to one only. "
-        "Random filters are above 0 as well."
-    ),
-}
-_BUCKETS = 30
-
 _BYTES_PER_LAYER, _BYTES_PER_PAGE, _BYTES_PER_VALUE = 3000, 2000, 1.2
 """Size of a snapshot's events, measured on random kernels of 3x3x3x32 to 16x16x3x768."""
-_BYTES_PER_CARD, _BYTES_PER_CARD_VALUE = 4500, 1.3
-"""The same of the responses of a layer, measured on maps of random values of 7x7 to 32x32."""
-_CARD_LEVEL = 3
-"""zlib's level for cards of responses, whose cells are not all magnified."""
-_ROUNDING = 1e-9
-"""Largest relative difference of values that are considered equal."""
 
 
 class Summaries:
@@ -178,7 +145,9 @@ class Summaries:
         if not self._events.started:
             self._events.start(snapshot.step)
         if self._last is None:
-            values.insert(0, _text("filters_layers", _table(self._layers)))
+            values.insert(
+                0, text_value("filters_layers", _table(self._layers), "The tracked layers.")
+            )
         summary = Summary(value=values)
         moment = snapshot.moment
         self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
@@ -197,7 +166,7 @@ class Summaries:
                 try:
                     kernels = info.canonical(snapshot.arrays[info.kernel])
                     response = snapshot.responses[info.name]
-                    values += _response_values(info, probes, kernels, response)
+                    values += response_values(info, probes, kernels, response)
                 except Exception as error:  # noqa: BLE001 - raised below
                     faults.append(error)
         moment = snapshot.moment
@@ -269,11 +238,11 @@ class Summaries:
         for name, about in _MEASURES.items():
             mean = measures.finite_mean(values[name])
             if math.isfinite(mean):
-                yield _scalar(f"filter_measures/{info.name}/{name}", mean, about)
+                yield scalar_value(f"filter_measures/{info.name}/{name}", mean, about)
         for name, about in _DISTRIBUTIONS.items():
             finite = values[name][np.isfinite(values[name])]
             if len(finite):
-                yield _histogram(f"filter_distributions/{info.name}/{name}", finite, about)
+                yield histogram_value(f"filter_distributions/{info.name}/{name}", finite, about)
 
 
 def _filters_image(info: LayerInfo, view: View, kernels: np.ndarray) -> Summary.Value:
@@ -281,7 +250,7 @@ def _filters_image(info: LayerInfo, view: View, kernels: np.ndarray) -> Summary.
     cells = to_cells(view, kernels)
     files, shape = _cards(view, cells, range_of_cells(cells), part_of(Look()))
     about = f"{explain(info)} {explain_scale(view)}"
-    return _image(f"filters/{info.name}", files, shape, about)
+    return image_value(f"filters/{info.name}", files, shape, about)
 
 
 def _learned_image(
@@ -297,57 +266,7 @@ def _learned_image(
         f"What training has added: the difference of each weight from the run's first snapshot. "
         f"{explain(info)} {explain_change(view)}"
     )
-    return _image(f"filters_learned/{info.name}", files, shape, about)
-
-
-def _response_values(
-    info: LayerInfo, probes: StoredProbes, kernels: np.ndarray, response: LayerResponse
-) -> Iterator[Summary.Value]:
-    """Yield the image and the measures of a layer's responses."""
-    layer, view = probes.layer(info.name), view_of(info, curves=False)
-    for name, mean in response_means(response_columns(response, layer, probes.labels)).items():
-        if math.isfinite(mean):
-            tag = f"response_measures/{info.name}/{name}"
-            yield _scalar(tag, mean, f"{_RESPONSE_MEASURES[name]} Read: {layer.read}.")
-    if not probes.maps or not info.filters:
-        return
-    cells = to_cells(view, kernels if view.kind == "matrix" else kernels[:CARD_FILTERS])
-    drawn = LayerResponse(  # of all maps only those on the card are decoded
-        response.maps[:CARD_PROBES, :CARD_FILTERS],
-        response.statistics[:, :, :CARD_FILTERS],
-        response.places[:CARD_FILTERS],
-    )
-    picture, palette = draw_response_card(
-        probes.pictures(layer.input), view, cells, drawn.values(), rectified=layer.rectified
-    )
-    file = encode(picture, palette, None if palette is None else _CARD_LEVEL)
-    about = _explain_responses(info, probes, layer)
-    yield _image(f"responses/{info.name}", [file], picture.shape[:2], about)
-
-
-def _explain_responses(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer) -> str:
-    """Describe the image of a layer's responses; the text is the same for every snapshot."""
-    filters, shown = min(info.filters, CARD_FILTERS), min(probes.maps, CARD_PROBES)
-    scale = (
-        "from 0 (black) to the highest value of these maps (white), so a black row is a filter "
-        "that responds to none of them"
-        if layer.rectified
-        else "up to the largest magnitude in these maps: red is positive, blue negative, white 0"
-    )
-    shrunk = (
-        f" The maps are shrunk from {'x'.join(map(str, layer.shape))}: each value is the one of "
-        f"largest magnitude in a square."
-        if is_shrunk(layer)
-        else ""
-    )
-    images = probes.pictures(layer.input) is not None
-    above = "which are drawn above" if images else "which are no images and not drawn"
-    return (
-        f"What filters respond to. Read: {layer.read}. Each row: one of the first {filters} of "
-        f"{info.filters} filters, in their order down the first block and then down the next, and "
-        f"its feature maps for the first {shown} of {probes.count} probes, {above}. "
-        f"Each row has its own scale, {scale}.{shrunk} {explain(info)}"
-    )
+    return image_value(f"filters_learned/{info.name}", files, shape, about)
 
 
 def _cards(
@@ -382,21 +301,8 @@ def event_bytes(layers: Sequence[LayerInfo], probes: StoredProbes | None = None)
         image = _BYTES_PER_PAGE * pages + _BYTES_PER_VALUE * values
         size += _BYTES_PER_LAYER + images * image
     if probes is not None:
-        size += sum(_card_bytes(info, probes) for info in layers if info.name in probes.layers)
+        size += sum(card_bytes(info, probes) for info in layers if info.name in probes.layers)
     return round(size)
-
-
-def _card_bytes(info: LayerInfo, probes: StoredProbes) -> float:
-    """Estimate the size of the events of a layer's responses to one snapshot."""
-    view, layer = view_of(info, curves=False), probes.layer(info.name)
-    filters, shown = min(info.filters, CARD_FILTERS), min(probes.maps, CARD_PROBES)
-    colours = 3 if view.coloured else 1
-    pictures = probes.pictures(layer.input)
-    pixels = 0 if pictures is None else min(math.prod(pictures.shape[1:3]), CARD_SIDE**2)
-    weights = min(view.height * view.width, CARD_SIDE**2)
-    of_map = min(math.prod(layer.map_shape), CARD_MAP_SIDE**2)
-    values = filters * (shown * of_map + weights * colours) + shown * pixels * colours
-    return _BYTES_PER_CARD + _BYTES_PER_CARD_VALUE * values
 
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -445,7 +351,7 @@ def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
         f"on. "
         f"{explain(info, curves=True)} {explain_scale(view)}"
     )
-    return _image(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
+    return image_value(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
 
 
 def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
@@ -457,7 +363,9 @@ def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
         f"Filmstrip: filters from the first one down, steps from the first one across. "
         f"{explain(info)} {explain_scale(view)}"
     )
-    return _image(f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about)
+    return image_value(
+        f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about
+    )
 
 
 def _first_moment(selection: RunSelection) -> str:
@@ -470,53 +378,6 @@ def _spread(steps: Sequence[int], most: int) -> list[int]:
     if len(steps) <= most:
         return list(steps)
     return [steps[round(n * (len(steps) - 1) / (most - 1))] for n in range(most)]
-
-
-def _image(
-    tag: str, files: Iterator[bytes] | Sequence[bytes], shape: tuple[int, ...], description: str
-) -> Summary.Value:
-    height, width = shape
-    texts = [str(width).encode(), str(height).encode(), *files]
-    metadata = image_metadata(None, description, converted_to_tensor=True)
-    return _value(
-        tag,
-        TensorProto(dtype=DT_STRING, string_val=texts, tensor_shape=_shape(len(texts))),
-        metadata,
-    )
-
-
-def _scalar(tag: str, value: float, description: str) -> Summary.Value:
-    tensor = TensorProto(dtype=DT_FLOAT, float_val=[value], tensor_shape=TensorShapeProto())
-    return _value(tag, tensor, scalar_metadata(None, description))
-
-
-def _histogram(tag: str, values: np.ndarray, description: str) -> Summary.Value:
-    low, high = float(values.min()), float(values.max())
-    edges = np.full(_BUCKETS + 1, low)
-    if high - low > _ROUNDING * max(abs(low), abs(high)):
-        edges = np.linspace(low, high, _BUCKETS + 1)
-        counts, _ = np.histogram(values, edges)
-    else:  # all values are equal, like the drift at the start: a bucket of width 0
-        counts = np.eye(_BUCKETS, dtype=np.int64)[-1] * len(values)
-    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in buckets.shape])
-    tensor = TensorProto(dtype=DT_DOUBLE, double_val=buckets.ravel().tolist(), tensor_shape=shape)
-    return _value(tag, tensor, histogram_metadata(None, description))
-
-
-def _text(tag: str, text: str) -> Summary.Value:
-    tensor = TensorProto(
-        dtype=DT_STRING, string_val=[text.encode()], tensor_shape=TensorShapeProto()
-    )
-    return _value(tag, tensor, text_metadata(None, "The tracked layers."))
-
-
-def _value(tag: str, tensor: TensorProto, metadata: SummaryMetadata) -> Summary.Value:
-    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
-
-
-def _shape(length: int) -> TensorShapeProto:
-    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=length)])
 
 
 def _table(layers: Sequence[LayerInfo]) -> str:
