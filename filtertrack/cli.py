@@ -251,6 +251,7 @@ def _print_tables(measured: "Measurement", at: int | None, *, folded: bool) -> N
     from filtertrack.outputs.tables import (  # noqa: PLC0415 - keeps --help fast
         each_filter,
         overview,
+        responses_of_filters,
         sentences,
         with_pattern,
     )
@@ -266,7 +267,10 @@ def _print_tables(measured: "Measurement", at: int | None, *, folded: bool) -> N
     print()
     tables = overview(shown, at)
     if len(measured.layers) == 1:
-        tables += [each_filter(measured, name, at) for name in measured.layers]
+        name = next(iter(measured.layers))
+        tables += filter(
+            None, [each_filter(measured, name, at), responses_of_filters(measured, name, at)]
+        )
     _print_uncut(tables)
     if len(measured.layers) > 1:
         print("Each filter of a layer: --layers NAME")

@@ -189,8 +189,10 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Measure a run's filters: for each layer a sentence and numbers: the labels of its filters "
         "(edge, blob, colour blob, fine grating, other structure, unstructured), when they formed, "
-        "which hardly moved and which repeat each other; for a single layer, also a row for each "
-        "filter. Layers of 1x1 kernels are only counted unless they are selected."
+        "which hardly moved and which repeat each other; of a run with probes, which filters are "
+        "silent (no response to any probe), and how selective the others are; for a single layer, "
+        "also a row for each filter. Layers of 1x1 kernels are only counted unless they are "
+        "selected."
     )
     _add_run(parser)
     _add_layers(parser, "all")
