@@ -21,8 +21,8 @@ from filtertrack.render.grid import OUTLINED_GAP, Layout
 
 _SMALLEST_FONT = 5.0
 _NARROWEST_BLOCK = 0.3
-_GAP, _OUTLINED_GAP = 0.07, 1.6 * 0.07
-"""Gap between cells as a share of a column; the second, where cells are outlined."""
+_OUTLINED_GAP = 1.6
+"""Gap between outlined cells as a multiple of the usual one."""
 _LABELLED_WIDTH = 0.8
 """Share of the width that columns take: an estimate, for the font size."""
 _LABEL_OF_COLUMN = 0.95
@@ -149,8 +149,8 @@ class FilmstripLayout:
         margin = math.ceil(paper.dpi * MARGIN)
         below = margin + bars_height(picture.bars, paper)
         below += legend_height(paper) if picture.outlined else 0
-        least, usual = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, _GAP)
-        share = usual if share is None else share
+        least, factor = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, 1.0)
+        share = factor * picture.usual_gap if share is None else share
         gap = max(least, round(paper.dpi * paper.width / blocks / parts / columns * share))
         height, width = paper.shape
         lines = columns * (view.slices - 1)

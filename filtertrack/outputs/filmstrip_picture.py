@@ -106,6 +106,8 @@ class FilmstripPicture:
 
     images: Sequence[ProbeImage] = ()
     """Images above the rows; see ``filmstrip_responses``."""
+    usual_gap = 0.07
+    """Gap between cells as a share of a column, where it is not narrower."""
 
     def __init__(
         self, selection: RunSelection, look: Look, parts: Sequence[LayerCells] | None = None

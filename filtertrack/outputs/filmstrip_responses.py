@@ -57,6 +57,8 @@ class ResponseFilmstrip(FilmstripPicture):
         side: Height and width of a map in values, at most.
     """
 
+    usual_gap = 0.045
+
     def __init__(
         self,
         selection: RunSelection,
