@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache, partial, reduce
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -55,6 +56,7 @@ class ResponseFilmstrip(FilmstripPicture):
         maps: The feature maps for each image.
         numbers: The numbers of the filters in the order drawn, instead of those of the look.
         side: Height and width of a map in values, at most.
+        fine: Whether the space between maps may be a fraction of a value, which takes more pixels.
     """
 
     usual_gap = 0.045
@@ -67,6 +69,7 @@ class ResponseFilmstrip(FilmstripPicture):
         numbers: np.ndarray | None = None,
         *,
         side: int = MAP_SIDE,
+        fine: bool = True,
     ) -> None:
         part, (run,), (name,) = response_look(look), selection.runs, selection.layers
         filters = LayerCells(run, name, selection.steps, part, numbers, spectra=False)
@@ -75,10 +78,15 @@ class ResponseFilmstrip(FilmstripPicture):
         super().__init__(selection, look, [*drawn, *self._maps])
         self.images = [_probe_image(PictureCells(selection, part, each)) for each in maps]
         views = [layer.view for layer in self.parts]
-        self._height = max(view.height for view in views)
+        highest = max(view.height for view in views)
+        unit = math.ceil(_HEIGHTS_IN_SPACE / highest) if fine else 1
+        self._height = highest * unit
         self._widths = [
             # Of a wide map not wider than it would be at the same scale as the highest one.
-            min(math.ceil(self._height * view.width / view.height), max(self._height, view.width))
+            min(
+                math.ceil(self._height * view.width / view.height),
+                max(self._height, unit * view.width),
+            )
             for view in views
         ]
         self._space = max(1, self._height // _HEIGHTS_IN_SPACE)
@@ -108,7 +116,7 @@ class ResponseFilmstrip(FilmstripPicture):
             fitted = cls._finest(selection, look, maps, every[:count], paper)
             if fitted is not None and (count == counts[-1] or fitted[0].is_legible(fitted[1])):
                 return fitted
-        picture = cls(selection, look, maps, every[: counts[-1]], side=_SIDES[-1])
+        picture = cls(selection, look, maps, every[: counts[-1]], side=_SIDES[-1], fine=False)
         return picture, FilmstripLayout.fit(picture, paper)  # tells that the paper is too small
 
     @classmethod
@@ -122,8 +130,8 @@ class ResponseFilmstrip(FilmstripPicture):
     ) -> tuple["ResponseFilmstrip", FilmstripLayout] | None:
         """Return the filmstrip whose maps are shrunk least, of those that are about the largest."""
         fitted = []
-        for side in _SIDES:
-            picture = cls(selection, look, maps, numbers, side=side)
+        for side, fine in product(_SIDES, (True, False)):
+            picture = cls(selection, look, maps, numbers, side=side, fine=fine)
             with suppress(FiltertrackError):  # the paper is too small for maps of this side
                 fitted.append((picture, FilmstripLayout.fit(picture, paper)))
         largest = max((layout.grid.cell_shape[0] for _, layout in fitted), default=0)

@@ -80,10 +80,8 @@ class ResponseCells(LayerCells):
         words = [f"responses: {self.maps.read}"]
         block = self.maps.block * self._block
         if block > 1:
-            words.append(
-                f"each of their {'values' if self._is_signal else 'pixels'} is the largest "
-                f"magnitude of {block if self._is_signal else f'{block}x{block}'}"
-            )
+            size = f"{block} values" if self._is_signal else f"{block}x{block}"
+            words.append(f"shrunk: the largest magnitude of each {size}")
         return words
 
     def bar_texts(self, values: ValueRange) -> BarTexts | None:
@@ -185,7 +183,7 @@ class PictureCells(LayerCells):
         length, channels = signal.shape
         block = map_shape((1, length), _LONGEST_SIGNAL)[0]
         if block > 1:
-            self._words.append(f"largest magnitude of {block} samples")
+            self._words.append(f"the largest magnitude of each {block} samples")
         if channels > _MOST_CHANNELS:
             self._words.append(f"mean of {channels} channels")
             signal = signal.mean(axis=1, keepdims=True)

@@ -17,6 +17,7 @@ from filtertrack.outputs.run_selection import (
     read_kernels,
     select_from_run,
 )
+from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.storage.run import Run, shorten
 
 Responses: TypeAlias = "bool | int | Sequence[int] | np.ndarray | Sequence[np.ndarray] | None"
@@ -185,12 +186,7 @@ def _stored(run: Run, layer: str, number: int) -> ResponseMaps:
             f"probe {number}: maps were recorded of the probes 0 to {probes.maps - 1} of "
             f"{probes.count}"
         )
-    inputs = probes.inputs.get(described.input, next(iter(probes.inputs.values())))
-    image = inputs[number]
-    if image.ndim < 2:
-        raise FiltertrackError(
-            f"probe {number}: expected an image or a signal to draw, got shape {image.shape}"
-        )
+    image, note = _image_of(probes, described, number)
     label = "" if probes.labels is None else f", class {probes.labels[number]}"
 
     def at(step: int) -> np.ndarray:
@@ -200,14 +196,34 @@ def _stored(run: Run, layer: str, number: int) -> ResponseMaps:
             raise DamagedSnapshotError(error, step) from error
 
     return ResponseMaps(
-        np.moveaxis(image, 0, -1) if probes.channels_first else image,
-        f"probe {number}{label}",
+        image,
+        f"probe {number}{label}{note}",
         described.read,
         described.rectified,
         described.block,
         described.map_shape,
         at,
     )
+
+
+def _image_of(probes: StoredProbes, layer: ProbedLayer, number: int) -> tuple[np.ndarray, str]:
+    """Return a probe as an image or a signal with its channels last, and what the title adds.
+
+    Of several inputs it is the one that the layer's receptive field lies in, of a volume the slice
+    in the middle. Numbers without an order in space are a signal of one channel.
+    """
+    name = layer.input if layer.input in probes.inputs else next(iter(probes.inputs))
+    image = probes.inputs[name][number]
+    note = f", input {name}" if len(probes.inputs) > 1 else ""
+    if image.ndim < 2:
+        return image.reshape(-1, 1), note
+    if probes.channels_first:
+        image = np.moveaxis(image, 0, -1)
+    while image.ndim > 3:
+        middle = len(image) // 2
+        image, note = image[middle], f"{note}, slice {middle}"
+    without_channels = image.ndim == 2 and layer.shape[0] > 1
+    return (image[..., np.newaxis] if without_channels else image), note
 
 
 def _computed(run: Run, layer: str, first: int, image: np.ndarray, name: str) -> ResponseMaps:

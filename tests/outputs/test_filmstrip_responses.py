@@ -80,7 +80,7 @@ def test_the_title_says_what_is_read(probed_run):
         "conv1",
         "2 of 4 filters",
         "responses: the output of relu1, after conv1",
-        "each of their pixels is the largest magnitude of 2x2",
+        "shrunk: the largest magnitude of each 2x2",
         "each filter and each map has its own scale at each step",
         "columns: epochs",
     ]

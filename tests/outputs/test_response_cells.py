@@ -172,7 +172,7 @@ def test_the_maps_of_a_signal_are_strips(make_run, conv_info, rng):
     drawn = cells.last_cells()[..., 0]
     assert (cells.view.height, cells.view.width) == drawn.shape[1:] == (8, 90)
     np.testing.assert_array_equal(drawn, expected.repeat(8, axis=1))
-    assert cells.explanation[-1] == "each of their values is the largest magnitude of 2"
+    assert cells.explanation[-1] == "shrunk: the largest magnitude of each 2 values"
 
 
 @pytest.mark.parametrize(("channels", "kind"), [(1, "curve"), (3, "heat map")])
@@ -284,11 +284,11 @@ def test_the_caption_says_what_is_read_and_how_maps_were_shrunk(probed_run):
     cells = cells_of(probed_run, 0)
     assert cells.explanation == [
         "responses: the output of relu1, after conv1",
-        "each of their pixels is the largest magnitude of 2x2",
+        "shrunk: the largest magnitude of each 2x2",
     ]
     (maps,) = maps_of(select_from_run(probed_run), 0)
     small = ResponseCells(select_from_run(probed_run), part_of(Look()), maps, side=3)
-    assert small.explanation[-1].endswith("of 4x4")
+    assert small.explanation[-1].endswith("of each 4x4")
     assert small.last_cells().shape == (4, 3, 3, 1)
     assert len(cells_of(probed_run, 0, layers="conv2").explanation) == 1
 

@@ -64,6 +64,41 @@ def test_channels_first_probes_have_their_channels_last(probed_run):
     assert maps.name == "probe 1"
 
 
+@pytest.mark.parametrize(
+    ("shape", "drawn", "name"),
+    [
+        ((8, 8), (8, 8, 1), "probe 1"),
+        ((5, 8, 8, 3), (8, 8, 3), "probe 1, slice 2"),
+        ((7,), (7, 1), "probe 1"),
+    ],
+    ids=str,
+)
+def test_probes_of_other_shapes_are_drawn(probed_run, rng, shape, drawn, name):
+    """An image without channels, a slice of a volume, and numbers as a curve."""
+    probes = probed_run.probes
+    images = rng.uniform(size=(5, *shape)).astype(np.float32)
+    write_probes(probed_run.folder, StoredProbes({"images": images}, probes.layers, probes.maps))
+    (maps,) = maps_of(select_responses(type(probed_run)(probed_run.path), 1), 1)
+    assert (maps.image.shape, maps.name) == (drawn, name)
+    expected = images[1, 2] if len(shape) == 4 else images[1]
+    np.testing.assert_array_equal(maps.image.ravel(), expected.ravel())
+
+
+def test_of_several_inputs_that_of_the_layer_is_drawn(probed_run, rng, tmp_path):
+    """Its name is in the title; the first input where the layer's is not known."""
+    probes = probed_run.probes
+    inputs = {"left": rng.uniform(size=(5, 6, 6, 1)), **probes.inputs}
+    layers = {**probes.layers, "conv2": replace(probes.layers["conv2"], input="")}
+    write_probes(probed_run.folder, StoredProbes(inputs, layers, probes.maps))
+    run = type(probed_run)(probed_run.path)
+    (maps,) = maps_of(select_responses(run, 1), 1)
+    assert maps.name == "probe 1, input images"
+    np.testing.assert_array_equal(maps.image, probes.inputs["images"][1])
+    (maps,) = maps_of(select_responses(run, 1, layers="conv2"), 1)
+    assert maps.name == "probe 1, input left"
+    assert animate(run, tmp_path / "a.gif", responses=1).frames == 3
+
+
 def without_responses(run, step):
     """Write a snapshot of a run again, without its responses."""
     run.append(replace(run.snapshot(step), responses={}))
