@@ -247,7 +247,7 @@ class ResponseFilmstrip(FilmstripPicture):
 
 
 def _probe_image(cells: PictureCells) -> ProbeImage:
-    lines = [cells.name, *cells.scale_text.split(" · ")]
+    lines = [cells.name, cells.scale_text, *cells.explanation]
     return ProbeImage("\n".join(lines), lru_cache(partial(_draw_image, cells)))
 
 

@@ -159,8 +159,8 @@ class AnimationFrames:
             one = self._one_scale
             words.append("both runs on one scale" if one else "each run on its own scale")
             words += ["filters matched"] if self._match else []
-        maps = [layer for layer in self._layers if isinstance(layer, ResponseCells)]
-        words += dict.fromkeys(word for layer in maps for word in layer.explanation)
+        cells = [each for each in self._layers if isinstance(each, (PictureCells, ResponseCells))]
+        words += dict.fromkeys(word for each in cells for word in each.explanation)
         single = len(selection.runs) == len(selection.layers) == 1
         return FrameHeader(
             selection,

@@ -10,7 +10,7 @@ from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_maps import ResponseMaps
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.caption import number_text
-from filtertrack.render.cells import CURVE_HEIGHT, CURVE_WIDTH, View, strip_rows
+from filtertrack.render.cells import CURVE_HEIGHT, CURVE_WIDTH, View
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import ALL, DIVERGING, GREY, Look
 from filtertrack.render.palette import ALL_LEVELS
@@ -20,8 +20,10 @@ from filtertrack.response import map_shape
 
 MAP_SIDE = 48
 """Height and width of a drawn feature map, at most, where no other is chosen."""
-_LONGEST_MAP, _LONGEST_SIGNAL = 96, 512
-"""Values of the drawn feature map of a signal, and of a drawn signal, at most."""
+_LONGEST_MAP, _LONGEST_CURVE = 96, 512
+"""Values of the drawn feature map of a signal, and of a signal drawn as a curve, at most."""
+_STRIP = 4
+"""Width of a strip in heights, about: its rows are repeated."""
 _MOST_CHANNELS = 64
 """Channels of a signal that are drawn as rows of a heat map, at most."""
 _COLOURS = 3
@@ -40,7 +42,7 @@ class ResponseCells(LayerCells):
         look: How filters are drawn; ``delta`` and ``scale`` are chosen.
         maps: The feature maps.
         numbers: The numbers of the filters in the order drawn, instead of those of the look.
-        side: Height and width of a drawn map, at most.
+        side: Height and width of a drawn map, at most; half the length of that of a signal.
 
     Attributes:
         maps: The feature maps.
@@ -61,9 +63,9 @@ class ResponseCells(LayerCells):
         super().__init__(selection.runs[0], selection.layers[0], selection.steps, look, numbers)
         self.maps = maps
         self._is_signal = maps.shape[0] == 1
-        self._side = _LONGEST_MAP if self._is_signal else side
+        self._side = min(_LONGEST_MAP, 2 * side) if self._is_signal else side
         self._block, (height, width) = map_shape(maps.shape, self._side)
-        rows = strip_rows(width) if self._is_signal else 1
+        rows = _strip_rows(width, 1) if self._is_signal else 1
         filters = self.info.filters if self._given is None else len(self._given)
         self.view = View("grey", filters, height * rows, width, repeated=rows)
 
@@ -126,6 +128,9 @@ class PictureCells(LayerCells):
         selection: One layer, and the steps.
         look: How filters are drawn.
         maps: The feature maps, which have the image.
+
+    Attributes:
+        explanation: What is drawn of the image where it is not all of it: a phrase each.
     """
 
     def __init__(self, selection: RunSelection, look: Look, maps: ResponseMaps) -> None:
@@ -133,7 +138,8 @@ class PictureCells(LayerCells):
         plain = replace(plain, scale="layer", zero_centred=False, colormap=None)
         run, layer = selection.runs[0], selection.layers[0]
         super().__init__(run, layer, selection.steps, plain, np.zeros(1, np.intp), spectra=False)
-        self._name, self._words = maps.name, list[str]()
+        self._name = maps.name
+        self.explanation = list[str]()
         image = maps.image.astype(np.float64)
         self._values = picture_range(image)
         if image.ndim == 2:
@@ -141,11 +147,9 @@ class PictureCells(LayerCells):
         else:
             grey = image.shape[-1] != _COLOURS
             if grey and image.shape[-1] > 1:
-                self._words.append(f"mean of {image.shape[-1]} channels")
+                self.explanation.append(f"picture: mean of {image.shape[-1]} channels")
             self._picture = image.mean(axis=-1, keepdims=True) if grey else image
             self.view = View("grey" if grey else "colour", 1, *image.shape[:2])
-            if grey and image.shape[-1] > 1:
-                self._values = picture_range(self._picture)
 
     @property
     def name(self) -> str:
@@ -167,9 +171,9 @@ class PictureCells(LayerCells):
 
     @property
     def scale_text(self) -> str:
-        """The range of the values, and what the picture shows of its channels."""
+        """The range of the values."""
         low, high = (float(each[0]) for each in (self._values.low, self._values.high))
-        return " · ".join([f"values {low:.4g} to {high:.4g}", *self._words])
+        return f"values {low:.4g} to {high:.4g}"
 
     def labels(self, position: float) -> np.ndarray:  # noqa: ARG002 - the same at every snapshot
         """Return the label of a picture, which has none."""
@@ -179,19 +183,20 @@ class PictureCells(LayerCells):
         return self._picture[np.newaxis]
 
     def _signal(self, signal: np.ndarray) -> tuple[np.ndarray, View]:
-        """Return a signal as the kernel of a 1-D layer, ``(1, length, channels)``, and its view."""
+        """Return a signal of shape ``(length, channels)`` as pixels, and how it is drawn."""
         length, channels = signal.shape
-        block = map_shape((1, length), _LONGEST_SIGNAL)[0]
-        if block > 1:
-            self._words.append(f"the largest magnitude of each {block} samples")
         if channels > _MOST_CHANNELS:
-            self._words.append(f"mean of {channels} channels")
-            signal = signal.mean(axis=1, keepdims=True)
-        kernel = shrunk(signal.T[:, np.newaxis], _LONGEST_SIGNAL)[:, 0].T[np.newaxis]
-        _, length, channels = kernel.shape
+            self.explanation.append(f"picture: mean of {channels} channels")
+            signal, channels = signal.mean(axis=1, keepdims=True), 1
+        most = _LONGEST_CURVE if channels == 1 else _LONGEST_MAP
+        block = map_shape((1, length), most)[0]
+        if block > 1:
+            self.explanation.append(f"picture: the largest magnitude of each {block} samples")
+        rows = shrunk(signal.T[:, np.newaxis], most)[:, 0]
         if channels == 1:
-            return kernel, View("curve", 1, CURVE_HEIGHT, CURVE_WIDTH)
-        return kernel, View("heat map", 1, channels, length)
+            return rows[..., np.newaxis], View("curve", 1, CURVE_HEIGHT, CURVE_WIDTH)
+        rows = rows.repeat(_strip_rows(rows.shape[1], channels), axis=0)
+        return rows[..., np.newaxis], View("grey", 1, *rows.shape)
 
 
 def response_look(look: Look) -> Look:
@@ -227,6 +232,11 @@ def picture_range(picture: np.ndarray) -> ValueRange:
     if low >= 0 and high <= _LARGEST_BYTE and np.array_equal(picture, np.rint(picture)):
         return ValueRange(np.zeros(1), np.full(1, float(_LARGEST_BYTE)))
     return values
+
+
+def _strip_rows(length: int, channels: int) -> int:
+    """Return how often each row of a strip is repeated, so that it is not too narrow."""
+    return max(1, round(length / channels / _STRIP))
 
 
 def shrunk(maps: np.ndarray, side: int = MAP_SIDE) -> np.ndarray:

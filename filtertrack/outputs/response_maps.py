@@ -187,7 +187,8 @@ def _stored(run: Run, layer: str, number: int) -> ResponseMaps:
             f"{probes.count}"
         )
     image, note = _image_of(probes, described, number)
-    label = "" if probes.labels is None else f", class {probes.labels[number]}"
+    labels = probes.labels
+    label = "" if labels is None or labels.ndim != 1 else f", class {labels[number]}"
 
     def at(step: int) -> np.ndarray:
         try:

@@ -144,17 +144,12 @@ def _strip(kind: Kind, info: LayerInfo) -> View:
     filters, height, width, _ = info.shape
     repeated = 1
     if min(height, width) == 1 and info.slices == 1:
-        repeated = strip_rows(max(height, width))
+        repeated = max(1, round(max(height, width) / _LONGEST_STRIP))
     if height == 1:
         height = repeated
     elif width == 1:
         width = repeated
     return View(kind, filters, height, width, info.slices, repeated=repeated)
-
-
-def strip_rows(length: int) -> int:
-    """Return how often the only row of a strip is repeated, so that it is not too narrow."""
-    return max(1, round(length / _LONGEST_STRIP))
 
 
 def to_cells(view: View, kernels: np.ndarray) -> np.ndarray:

@@ -70,6 +70,7 @@ def test_a_picture_with_other_channels_is_drawn_as_their_mean(make_run, conv_inf
     cells = cells_of(make_run(info), image, kind=PictureCells)
     np.testing.assert_allclose(cells.last_cells()[0, :, :, 0], image.mean(axis=-1))
     assert cells.labels(0).tolist() == ["unknown"]
+    assert cells.explanation == ["picture: mean of 4 channels"]
 
 
 def test_each_image_has_a_row_of_picture_filters_and_responses(
@@ -170,22 +171,29 @@ def test_the_maps_of_a_signal_are_strips(make_run, conv_info, rng):
     cells = cells_of(run, signal)
     expected = shrunk(run.responses("conv1", 2, signal[np.newaxis])[0].T[:, np.newaxis], 96)
     drawn = cells.last_cells()[..., 0]
-    assert (cells.view.height, cells.view.width) == drawn.shape[1:] == (8, 90)
-    np.testing.assert_array_equal(drawn, expected.repeat(8, axis=1))
+    assert (cells.view.height, cells.view.width) == drawn.shape[1:] == (22, 90)
+    np.testing.assert_array_equal(drawn, expected.repeat(22, axis=1))
     assert cells.explanation[-1] == "shrunk: the largest magnitude of each 2 values"
 
 
-@pytest.mark.parametrize(("channels", "kind"), [(1, "curve"), (3, "heat map")])
-def test_a_signal_is_a_curve_or_a_heat_map(make_run, conv_info, rng, channels, kind):
-    """Not in colour, with the values of the signal."""
-    run, signal = make_run(signal_info(conv_info, channels)), rng.normal(size=(180, channels))
+def test_a_signal_of_one_channel_is_a_curve(make_run, conv_info, rng):
+    run, signal = make_run(signal_info(conv_info)), rng.normal(size=(180, 1))
     cells = cells_of(run, signal, kind=PictureCells)
     drawn = cells.last_cells()
-    assert cells.view.kind == kind
-    assert drawn.shape == (1, channels, 180, 1)
-    np.testing.assert_array_equal(drawn[0, :, :, 0], signal.T)
+    assert cells.view.kind == "curve"
+    np.testing.assert_array_equal(drawn[0, 0, :, 0], signal[:, 0])
     values = cells.values(drawn)
     assert (values.low[0], values.high[0]) == (signal.min(), signal.max())
+
+
+def test_a_signal_of_three_channels_is_a_heat_map(make_run, conv_info, rng):
+    """Not in colour: a few rows of pixels a channel, shrunk where it is long."""
+    run, signal = make_run(signal_info(conv_info, 3)), rng.normal(size=(180, 3))
+    cells = cells_of(run, signal, kind=PictureCells)
+    expected = shrunk(signal.T[:, np.newaxis], 96)[:, 0].repeat(8, axis=0)
+    assert (cells.view.kind, expected.shape) == ("grey", (24, 90))
+    np.testing.assert_array_equal(cells.last_cells()[0, :, :, 0], expected)
+    assert cells.explanation == ["picture: the largest magnitude of each 2 samples"]
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (1, 20), (3, 5), (70, 5)])
