@@ -339,28 +339,37 @@ def _response_grids(
     """Return the cells of each grid, and the number of cells in a row of each.
 
     For each image there are the image, the filters and their responses; each response lies where
-    its filter lies. Maps are shrunk where they would not fit.
+    its filter lies. Images and maps are shrunk where they would not fit.
     """
     part = response_look(look)
     filters = LayerCells(selection.runs[0], selection.layers[0], selection.steps, part)
     columns = columns or _columns_of(filters.view)
     every = maps_of(selection, responses)
     count = filters.view.width if filters.view.kind == "matrix" else filters.view.filters
-    most = _map_side(count, columns, len(every), side)
+    available = side or default_side(len(_RESPONSE_SHARES), len(every))
+    most = _map_side(count, columns, available, len(every) if side else None)
+    largest = max(1, int(0.97 * _RESPONSE_SHARES[0] * available) - 2)
     grids = []
     for maps in every:
         cells = ResponseCells(selection, part, maps, side=most)
-        grids += [PictureCells(selection, part, maps), filters, cells]
+        grids += [PictureCells(selection, part, maps, side=largest), filters, cells]
     return [Grid(layer, 0) for layer in grids], columns
 
 
-def _map_side(count: int, columns: int | None, images: int, side: int | None) -> int:
-    """Return the height and width of a map that fit its grid; the height only for a given side."""
+def _map_side(count: int, columns: int | None, side: int, rows: int | None) -> int:
+    """Return the height and width of a map that fits into its grid.
+
+    Args:
+        count: Number of maps.
+        columns: Maps in a row of the grid; None to choose.
+        side: The longer side of all grids together, in pixels.
+        rows: Grids above each other within ``side``; None where they may be higher.
+    """
     columns = columns or Layout.fit(count, 1, 1, 1).columns
-    most = int((side or default_side(len(_RESPONSE_SHARES), images)) * _RESPONSE_SHARES[-1])
-    if side:
-        most = min(most, side // images // math.ceil(count / columns) * columns)
-    return max(_SMALLEST_MAP, min(_LARGEST_MAP, int(0.97 * most) // columns - 2))
+    most = side * _RESPONSE_SHARES[-1] / columns
+    if rows:
+        most = min(most, side / rows / math.ceil(count / columns))
+    return max(_SMALLEST_MAP, min(_LARGEST_MAP, int(0.97 * most) - 2))
 
 
 def _columns_of(view: View) -> int | None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 
 from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.layer_cells import LayerCells
@@ -128,12 +129,15 @@ class PictureCells(LayerCells):
         selection: One layer, and the steps.
         look: How filters are drawn.
         maps: The feature maps, which have the image.
+        side: Height and width in pixels, at most: a larger image is shrunk by area. None for any.
 
     Attributes:
         explanation: What is drawn of the image where it is not all of it: a phrase each.
     """
 
-    def __init__(self, selection: RunSelection, look: Look, maps: ResponseMaps) -> None:
+    def __init__(
+        self, selection: RunSelection, look: Look, maps: ResponseMaps, *, side: int | None = None
+    ) -> None:
         plain = replace(look, channels=None, filters=None, order="stored", smooth=False)
         plain = replace(plain, scale="layer", zero_centred=False, colormap=None)
         run, layer = selection.runs[0], selection.layers[0]
@@ -148,8 +152,9 @@ class PictureCells(LayerCells):
             grey = image.shape[-1] != _COLOURS
             if grey and image.shape[-1] > 1:
                 self.explanation.append(f"picture: mean of {image.shape[-1]} channels")
-            self._picture = image.mean(axis=-1, keepdims=True) if grey else image
-            self.view = View("grey" if grey else "colour", 1, *image.shape[:2])
+            image = image.mean(axis=-1, keepdims=True) if grey else image
+            self._picture = image if side is None else _resized(image, side)
+            self.view = View("grey" if grey else "colour", 1, *self._picture.shape[:2])
 
     @property
     def name(self) -> str:
@@ -232,6 +237,19 @@ def picture_range(picture: np.ndarray) -> ValueRange:
     if low >= 0 and high <= _LARGEST_BYTE and np.array_equal(picture, np.rint(picture)):
         return ValueRange(np.zeros(1), np.full(1, float(_LARGEST_BYTE)))
     return values
+
+
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    """Return an image of at most so many pixels a side: each is the mean of what it covers."""
+    share = side / max(image.shape[:2])
+    if share >= 1:
+        return image
+    height, width = (max(1, round(share * size)) for size in image.shape[:2])
+    channels = [
+        Image.fromarray(channel.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+        for channel in np.moveaxis(image, -1, 0)
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
 
 
 def _strip_rows(length: int, channels: int) -> int:

@@ -225,6 +225,20 @@ def test_each_response_lies_where_its_filter_lies(make_run, conv_info, rng, fram
     assert (picture.columns, picture.rows) == (1, 1)
 
 
+@pytest.mark.parametrize("side", [500, 900])
+def test_large_images_and_their_maps_are_shrunk_to_fit(make_run, conv_info, rng, frames_of, side):
+    """By area the image, by whole factors the maps; the animation is not larger than asked for."""
+    info = replace(conv_info(kernel_shape=(5, 5, 3, 30)), preprocessing=(), padding="same")
+    image = rng.uniform(size=(600, 800, 3))
+    drawing = frames_of(make_run(info), side, responses=[image, image])
+    assert drawing.side <= side
+    picture, maps = drawing._layers[0], drawing._layers[2]
+    assert 0.15 * side < picture.view.width <= 0.215 * side
+    assert picture.view.height == round(picture.view.width * 3 / 4)
+    assert abs(picture.last_cells().mean() - image.mean()) < 0.01
+    assert maps.view.width >= 20
+
+
 @pytest.mark.parametrize("step", [0, 2])
 def test_a_damaged_snapshot_is_left_out(first_run, images, tmp_path, caplog, step):
     """Also the first one."""
