@@ -56,7 +56,6 @@ class FilmstripLayout:
         left: Width to the left of each block, for the numbers of its filters.
         top: Height above the blocks, for the title, images and the labels of the steps.
         band: Height of the images that filters answer to, and of the space below them; 0 for none.
-        dpi: Pixels an inch.
         part_title: Height of the labels of the steps, above which a part has its title.
     """
 
@@ -72,7 +71,6 @@ class FilmstripLayout:
     top: int
     part_title: int
     band: int
-    dpi: int
 
     @classmethod
     def fit(cls, picture: FilmstripPicture, paper: PaperSize) -> Self:
@@ -175,7 +173,6 @@ class FilmstripLayout:
             top,
             labels,
             band,
-            paper.dpi,
         )
 
 

@@ -104,8 +104,6 @@ class FilmstripPicture:
         FiltertrackError: If the layer lacks a channel or filter of the look.
     """
 
-    images: Sequence[ProbeImage] = ()
-    """Images above the rows; see ``filmstrip_responses``."""
     usual_gap = 0.07
     """Gap between cells as a share of a column, where it is not narrower."""
 
@@ -163,6 +161,11 @@ class FilmstripPicture:
             if texts is not None:
                 bars.append((texts, self.palette[levels.start : levels.stop]))
         return bars
+
+    @cached_property
+    def images(self) -> Sequence[ProbeImage]:
+        """Images above the rows: those that the filters of ``ResponseFilmstrip`` answer to."""
+        return ()
 
     @property
     def beside(self) -> int:

@@ -1,10 +1,11 @@
 """Draw the cells of a filmstrip with responses: in each cell a filter and its feature maps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache, partial, reduce
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -44,6 +45,28 @@ _LONGEST_PHRASE = 120
 """Characters of a phrase in the title, which may hold names of layers, at most."""
 
 
+class _Options(NamedTuple):
+    """Which filters a filmstrip has, and how maps are shrunk: see ``ResponseFilmstrip``."""
+
+    numbers: np.ndarray
+    side: int
+    fine: bool
+
+
+class _Fitted(NamedTuple):
+    """A filmstrip that fits its paper.
+
+    Attributes:
+        options: Its options.
+        high: Height of a cell, in pixels.
+        is_legible: Whether maps are large enough, and each is nearer to its filter than to others.
+    """
+
+    options: _Options
+    high: int
+    is_legible: bool
+
+
 class ResponseFilmstrip(FilmstripPicture):
     """One layer of a run: in each cell a filter and beside it its feature map for each image.
 
@@ -57,6 +80,9 @@ class ResponseFilmstrip(FilmstripPicture):
         numbers: The numbers of the filters in the order drawn, instead of those of the look.
         side: Height and width of a map in values, at most.
         fine: Whether the space between maps may be a fraction of a value, which takes more pixels.
+
+    Attributes:
+        space: The space between a filter and its map, in units of ``view``.
     """
 
     usual_gap = 0.045
@@ -76,7 +102,7 @@ class ResponseFilmstrip(FilmstripPicture):
         self._maps = [ResponseCells(selection, part, each, numbers, side=side) for each in maps]
         drawn = [] if filters.view.kind == "matrix" else [filters]
         super().__init__(selection, look, [*drawn, *self._maps])
-        self.images = [_probe_image(PictureCells(selection, part, each)) for each in maps]
+        self._pictures = [partial(PictureCells, selection, part, each) for each in maps]
         views = [layer.view for layer in self.parts]
         highest = max(view.height for view in views)
         unit = math.ceil(_HEIGHTS_IN_SPACE / highest) if fine else 1
@@ -89,8 +115,8 @@ class ResponseFilmstrip(FilmstripPicture):
             )
             for view in views
         ]
-        self._space = max(1, self._height // _HEIGHTS_IN_SPACE)
-        width = sum(self._widths) + self._space * (len(views) - 1)
+        self.space = max(1, self._height // _HEIGHTS_IN_SPACE)
+        width = sum(self._widths) + self.space * (len(views) - 1)
         self.view = View("grey", self._maps[0].view.count, self._height, width)
 
     @classmethod
@@ -108,42 +134,55 @@ class ResponseFilmstrip(FilmstripPicture):
         Raises:
             FiltertrackError: If the paper is too small.
         """
-        every = np.array(cls(selection, look, maps).parts[0].numbers, np.intp)
+        whole = cls(selection, look, maps)
+        make = partial(cls, selection, look, maps)
+        every = np.array(whole.parts[0].numbers, np.intp)
         counts = [len(every)]
         if look.filters is None:
             counts += [few for few in _FILTERS if few < len(every)]
+        options = _Options(every[: counts[-1]], side=_SIDES[-1], fine=False)
         for count in counts:
-            fitted = cls._finest(selection, look, maps, every[:count], paper)
-            if fitted is not None and (count == counts[-1] or fitted[0].is_legible(fitted[1])):
-                return fitted
-        picture = cls(selection, look, maps, every[: counts[-1]], side=_SIDES[-1], fine=False)
-        return picture, FilmstripLayout.fit(picture, paper)  # tells that the paper is too small
+            fitted = whole._finest(make, every[:count], paper)
+            if fitted is not None and (fitted.is_legible or count == counts[-1]):
+                options = fitted.options
+                break
+        picture = make(**options._asdict())
+        return picture, FilmstripLayout.fit(picture, paper)
 
-    @classmethod
     def _finest(
-        cls,
-        selection: RunSelection,
-        look: Look,
-        maps: Sequence[ResponseMaps],
-        numbers: np.ndarray,
-        paper: PaperSize,
-    ) -> tuple["ResponseFilmstrip", FilmstripLayout] | None:
-        """Return the filmstrip whose maps are shrunk least, of those that are about the largest."""
+        self, make: Callable[..., "ResponseFilmstrip"], numbers: np.ndarray, paper: PaperSize
+    ) -> "_Fitted | None":
+        """Return how maps are shrunk least and still about as large as is possible.
+
+        The layouts are those of filmstrips with the texts and images of this one, so that the
+        run is not read for each.
+        """
         fitted = []
         for side, fine in product(_SIDES, (True, False)):
-            picture = cls(selection, look, maps, numbers, side=side, fine=fine)
+            options = _Options(numbers, side, fine)
+            picture = make(**options._asdict())
+            picture.images, picture.bars, picture.explained = (
+                self.images,
+                self.bars,
+                self.explained,
+            )
             with suppress(FiltertrackError):  # the paper is too small for maps of this side
-                fitted.append((picture, FilmstripLayout.fit(picture, paper)))
-        largest = max((layout.grid.cell_shape[0] for _, layout in fitted), default=0)
-        return next(
-            (each for each in fitted if each[1].grid.cell_shape[0] >= _ABOUT_LARGEST * largest),
-            None,
-        )
+                grid = FilmstripLayout.fit(picture, paper).grid
+                high, space = grid.cell_shape[0], grid.scale * picture.space
+                is_legible = high >= _LEGIBLE * paper.dpi and grid.gap > space
+                fitted.append(_Fitted(options, high, is_legible))
+        largest = max((each.high for each in fitted), default=0)
+        return next((each for each in fitted if each.high >= _ABOUT_LARGEST * largest), None)
 
-    def is_legible(self, layout: FilmstripLayout) -> bool:
-        """Return whether maps are large enough, and each is nearer to its filter than to others."""
-        high = layout.grid.cell_shape[0] >= _LEGIBLE * layout.dpi
-        return high and layout.grid.gap > layout.grid.scale * self._space
+    @cached_property
+    def images(self) -> Sequence[ProbeImage]:
+        """The images, which are drawn above the rows."""
+        return [_probe_image(make()) for make in self._pictures]
+
+    @cached_property
+    def explained(self) -> float | None:
+        """Mean share of the filters that their strongest patterns explain; None for no patterns."""
+        return self.parts[0].explained
 
     @property
     def beside(self) -> int:
@@ -163,7 +202,7 @@ class ResponseFilmstrip(FilmstripPicture):
         if len(first.numbers) < info.filters:
             words.append(f"{len(first.numbers)} of {info.filters} filters")
         if not isinstance(first, ResponseCells):
-            words += describe_cells(first.look, info, first.view, first.explained)
+            words += describe_cells(first.look, info, first.view, self.explained)
         words += self._maps[0].explanation
         words.append(self._scale_text)
         words.append(f"columns: {self._unit}")
@@ -213,7 +252,7 @@ class ResponseFilmstrip(FilmstripPicture):
     def picture(self, rows: range, layout: Layout, part: int = 0) -> np.ndarray:  # noqa: ARG002
         """Draw some of the rows: see ``FilmstripPicture.picture``; there is one part."""
         high = layout.scale * self._height
-        space = np.empty((len(rows), self.columns, high, layout.scale * self._space, 3), np.uint8)
+        space = np.empty((len(rows), self.columns, high, layout.scale * self.space, 3), np.uint8)
         space[:] = self.palette[SEPARATOR]
         pieces = [self._piece(rows, layout, 0)]
         for number in range(1, len(self.parts)):

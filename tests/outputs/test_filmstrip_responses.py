@@ -29,7 +29,7 @@ def cell_of(picture, layout, row, column, part):
     high, wide = layout.grid.cell_shape
     gap, scale = layout.grid.gap, layout.grid.scale
     top, left = gap + row * (high + gap), gap + column * (wide + gap)
-    space = picture._space * scale
+    space = picture.space * scale
     left += sum(width * scale + space for width in picture._widths[:part])
     return pixels[top : top + high, left : left + picture._widths[part] * scale]
 
