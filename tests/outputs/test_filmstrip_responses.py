@@ -171,3 +171,21 @@ def test_images_with_a_wrong_shape_are_refused(probed_run):
         filmstrip(probed_run, responses=1.5)
     with pytest.raises(FiltertrackError, match="leave delta out"):
         filmstrip(probed_run, responses=True, delta=True)
+
+
+def test_the_layout_reads_the_run_once(probed_run):
+    """However many numbers of filters and sizes of maps are tried, also on one scale."""
+    selection = select_responses(probed_run, True)
+    (maps,) = maps_of(selection, True)
+    read = []
+
+    def at(step):
+        read.append(step)
+        return maps.at(step)
+
+    paper = PaperSize.of("4cm", "5cm", 150)  # too small for all filters
+    counted = [replace(maps, at=at)]
+    picture, layout = ResponseFilmstrip.fit(selection, Look(scale="layer"), counted, paper)
+    picture.picture(range(picture.rows), picture.layout(picture.rows, layout.grid.scale, 2))
+    assert picture.rows < 4
+    assert len(read) <= 2 * 3

@@ -12,7 +12,7 @@ from filtertrack.outputs.response_maps import maps_of
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.caption import number_text
 from filtertrack.render.look import Look
-from filtertrack.render.palette import colormap_levels
+from filtertrack.render.palette import NOT_FINITE_RGB, colormap_levels
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_each_response_lies_where_its_filter_lies(make_run, conv_info, rng, fram
 def test_large_images_and_their_maps_are_shrunk_to_fit(make_run, conv_info, rng, frames_of, side):
     """By area the image, by whole factors the maps; the animation is not larger than asked for."""
     info = replace(conv_info(kernel_shape=(5, 5, 3, 30)), preprocessing=(), padding="same")
-    image = rng.uniform(size=(600, 800, 3))
+    image = rng.uniform(size=(300, 400, 3))
     drawing = frames_of(make_run(info), side, responses=[image, image])
     assert drawing.side <= side
     picture, maps = drawing._layers[0], drawing._layers[2]
@@ -354,3 +354,20 @@ def test_the_range_of_a_picture(picture, expected):
     """The usual ones where it fits, else its own; a picture is not made lighter than it is."""
     values = picture_range(np.array(picture, np.float64))
     assert (values.low[0], values.high[0]) == expected
+
+
+def test_maps_that_are_not_finite_are_magenta(probed_run, painted):
+    """The maps of other filters are drawn as usual."""
+    (maps,) = maps_of(select_from_run(probed_run), 0)
+
+    def at(step):
+        values = maps.at(step).copy()
+        values[2] = np.nan
+        return values
+
+    for scale in ("frame", "filter", "layer"):
+        look = part_of(Look(scale=scale))
+        cells = ResponseCells(select_from_run(probed_run), look, replace(maps, at=at))
+        drawn = painted(cells, cells.last_cells())
+        assert (drawn[2] == NOT_FINITE_RGB).all()
+        assert (drawn[[0, 1, 3]] != NOT_FINITE_RGB).any(axis=-1).all()
