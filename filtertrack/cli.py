@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from filtertrack.cli_options import parse_arguments
 from filtertrack.errors import FiltertrackError, counted, listed, printable, size_text
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.table import Table
 
     from filtertrack.capture.checkpoint_import import Preview
@@ -71,6 +73,8 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
     return "".join(_ASCII.get(character, "?") for character in missing), error.end
 
 
+_MOST_PROBES = 1000
+"""Numbers of probes that a range on the command line is expanded to, at most."""
 _PACE = ("fps", "seconds", "time", "between", "hold", "loop", "columns", "size", "huge")
 
 
@@ -84,6 +88,7 @@ def _animate(arguments: argparse.Namespace) -> int:
         **_picture_options(arguments),
         **_selected(arguments, (*_PACE, "big", "one_scale", "match")),
         "compare": compare,
+        "responses": _probes(arguments),
     }
     output = _output_file(arguments.output, run, "evolution.gif", animate, options)
     with _progress_bar("drawing") as progress:
@@ -96,15 +101,15 @@ def _animate(arguments: argparse.Namespace) -> int:
 
 def _responses(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.animation import animate  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415
-    from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
+    from filtertrack.outputs.frame_sequence import FrameSequence  # noqa: PLC0415
+    from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
 
+    path = Path(arguments.output or "responses.gif")
+    if path.suffix.lower() in FIGURE_FORMATS and FrameSequence.of(path) is None:
+        return _still_responses(arguments)
     run = _open_run(arguments.run)
     options = {**_picture_options(arguments), **_selected(arguments, _PACE)}
-    layer = select_from_run(run, layers=arguments.layers, steps=run.steps[-1:]).layers[0]
-    pictures = read_pictures(
-        arguments.images, run.layer(layer), side=arguments.side, values=arguments.values
-    )
+    pictures = _pictures(arguments, run)
     output = _output_file(arguments.output, run, "responses.gif", animate, options)
     with _progress_bar("drawing") as progress:
         written = animate(run, output, progress=progress, responses=pictures, **options)
@@ -112,12 +117,63 @@ def _responses(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _still_responses(arguments: argparse.Namespace) -> int:
+    """Draw responses at the first and the last step, or those chosen, as a figure."""
+    from inspect import signature  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.outputs.animation import animate  # noqa: PLC0415
+    from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415
+
+    defaults = signature(animate).parameters
+    for name, value in _selected(arguments, _PACE).items():
+        if value != defaults[name].default:
+            raise FiltertrackError(
+                f"{name}: it is an option of animations, and {arguments.output!r} is a figure; "
+                f"leave it out, or choose a name that ends in .gif, .apng, .webp or .mp4"
+            )
+    run, output = _open_run(arguments.run), Path(arguments.output)
+    _check_writable(output, "-o")
+    options = _picture_options(arguments)
+    options["steps"] = arguments.steps or sorted({*run.steps[:1], *run.steps[-1:]})
+    filmstrip(run, output, responses=_pictures(arguments, run), **options)
+    print(printable(str(output)))
+    return 0
+
+
+def _pictures(arguments: argparse.Namespace, run: "Run") -> "list[np.ndarray]":
+    """Read the picture files of ``--images`` as the chosen layer takes them."""
+    from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415 - as above
+    from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
+
+    layer = select_from_run(run, layers=arguments.layers, steps=run.steps[-1:]).layers[0]
+    return read_pictures(
+        arguments.images, run.layer(layer), side=arguments.side, values=arguments.values
+    )
+
+
+def _probes(arguments: argparse.Namespace) -> bool | list[int] | None:
+    """Return the probes that responses are drawn for: True for the first; None for no responses."""
+    if arguments.probe is None:
+        return arguments.responses or None
+    parts = (part if isinstance(part, range) else [part] for part in arguments.probe)
+    return list(islice(chain.from_iterable(parts), _MOST_PROBES))
+
+
 def _filmstrip(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415 - keeps --help fast
 
     run = _open_run(arguments.run)
     options = {**_picture_options(arguments), **_selected(arguments, ("width", "height", "dpi"))}
-    output = _output_file(arguments.output, run, "filmstrip.pdf", filmstrip, options)
+    responses = _probes(arguments)
+    if arguments.images is None:
+        name, options = "filmstrip.pdf", {**options, "responses": responses}
+    elif responses:
+        raise FiltertrackError("images: choose them or the probes of the run, not both")
+    else:
+        name = "responses.pdf"
+    output = _output_file(arguments.output, run, name, filmstrip, options)
+    if arguments.images is not None:
+        options["responses"] = _pictures(arguments, run)
     filmstrip(run, output, **options)
     print(printable(str(output)))
     return 0
