@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from filtertrack.outputs.xarray_export import to_xarray
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.storage.run import Run
+    from filtertrack.web.html_file import to_html
 
 __all__ = [
     "Animation",
@@ -50,6 +51,7 @@ __all__ = [
     "plot_filters",
     "plot_strongest_patches",
     "plot_trajectories",
+    "to_html",
     "to_xarray",
 ]
 
@@ -72,6 +74,7 @@ _MODULES = {
     "plot_filters": "capture.filter_plot",
     "plot_strongest_patches": "outputs.strongest_patches_figure",
     "plot_trajectories": "outputs.curves",
+    "to_html": "web.html_file",
     "to_xarray": "outputs.xarray_export",
 }
 

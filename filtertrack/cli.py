@@ -13,9 +13,10 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from filtertrack.cli_options import parse_arguments
-from filtertrack.errors import FiltertrackError, counted, listed, printable
+from filtertrack.errors import FiltertrackError, counted, listed, printable, size_text
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.table import Table
 
     from filtertrack.capture.checkpoint_import import Preview
@@ -72,6 +73,8 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
     return "".join(_ASCII.get(character, "?") for character in missing), error.end
 
 
+_MOST_NUMBERS = 1000
+"""Numbers that ranges on the command line are expanded to, at most."""
 _PACE = ("fps", "seconds", "time", "between", "hold", "loop", "columns", "size", "huge")
 
 
@@ -85,6 +88,7 @@ def _animate(arguments: argparse.Namespace) -> int:
         **_picture_options(arguments),
         **_selected(arguments, (*_PACE, "big", "one_scale", "match")),
         "compare": compare,
+        "responses": _probes(arguments),
     }
     output = _output_file(arguments.output, run, "evolution.gif", animate, options)
     with _progress_bar("drawing") as progress:
@@ -97,15 +101,15 @@ def _animate(arguments: argparse.Namespace) -> int:
 
 def _responses(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.animation import animate  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415
-    from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
+    from filtertrack.outputs.frame_sequence import FrameSequence  # noqa: PLC0415
+    from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
 
+    path = Path(arguments.output or "responses.gif")
+    if path.suffix.lower() in FIGURE_FORMATS and FrameSequence.of(path) is None:
+        return _still_responses(arguments)
     run = _open_run(arguments.run)
     options = {**_picture_options(arguments), **_selected(arguments, _PACE)}
-    layer = select_from_run(run, layers=arguments.layers, steps=run.steps[-1:]).layers[0]
-    pictures = read_pictures(
-        arguments.images, run.layer(layer), side=arguments.side, values=arguments.values
-    )
+    pictures = _pictures(arguments, run)
     output = _output_file(arguments.output, run, "responses.gif", animate, options)
     with _progress_bar("drawing") as progress:
         written = animate(run, output, progress=progress, responses=pictures, **options)
@@ -113,12 +117,62 @@ def _responses(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _still_responses(arguments: argparse.Namespace) -> int:
+    """Draw responses at the first and the last step, or those chosen, as a figure."""
+    from inspect import signature  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.outputs.animation import animate  # noqa: PLC0415
+    from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415
+
+    defaults = signature(animate).parameters
+    for name, value in _selected(arguments, _PACE).items():
+        if value != defaults[name].default:
+            raise FiltertrackError(
+                f"{name}: it is an option of animations, and {arguments.output!r} is a figure; "
+                f"leave it out, or choose a name that ends in .gif, .apng, .webp or .mp4"
+            )
+    run, output = _open_run(arguments.run), Path(arguments.output)
+    _check_writable(output, "-o")
+    options = _picture_options(arguments)
+    options["steps"] = arguments.steps or sorted({*run.steps[:1], *run.steps[-1:]})
+    filmstrip(run, output, responses=_pictures(arguments, run), **options)
+    print(printable(str(output)))
+    return 0
+
+
+def _pictures(arguments: argparse.Namespace, run: "Run") -> "list[np.ndarray]":
+    """Read the picture files of ``--images`` as the chosen layer takes them."""
+    from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415 - as above
+    from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
+
+    layer = select_from_run(run, layers=arguments.layers, steps=run.steps[-1:]).layers[0]
+    return read_pictures(
+        arguments.images, run.layer(layer), side=arguments.side, values=arguments.values
+    )
+
+
+def _probes(arguments: argparse.Namespace) -> bool | list[int] | None:
+    """Return the probes that responses are drawn for: True for the first; None for no responses."""
+    if arguments.probe is None:
+        return arguments.responses or None
+    return _expanded(arguments.probe)
+
+
 def _filmstrip(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415 - keeps --help fast
 
     run = _open_run(arguments.run)
     options = {**_picture_options(arguments), **_selected(arguments, ("width", "height", "dpi"))}
-    output = _output_file(arguments.output, run, "filmstrip.pdf", filmstrip, options)
+    responses = _probes(arguments)
+    if arguments.images is None:
+        name, options = "filmstrip.pdf", {**options, "responses": responses}
+    elif responses:
+        raise FiltertrackError("images: choose them or the probes of the run, not both")
+    else:
+        name = "responses.pdf"
+    output = _output_file(arguments.output, run, name, filmstrip, options)
+    if arguments.images is not None:
+        options["responses"] = _pictures(arguments, run)
     filmstrip(run, output, **options)
     print(printable(str(output)))
     return 0
@@ -189,11 +243,7 @@ def _patches(arguments: argparse.Namespace) -> int:
 def _expanded(numbers: Sequence[int | range]) -> list[int]:
     """Return numbers with ranges expanded: the first ones, as a range may be endless."""
     parts = (part if isinstance(part, range) else [part] for part in numbers)
-    return list(islice(chain.from_iterable(parts), _MOST_FILTERS))
-
-
-_MOST_FILTERS = 1000
-"""Numbers of filters that ranges are expanded to, at most."""
+    return list(islice(chain.from_iterable(parts), _MOST_NUMBERS))
 
 
 def _open_run(path: str) -> "Run":
@@ -247,8 +297,6 @@ def _selected(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, 
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from filtertrack.outputs.curves import check_trajectories, plot_trajectories  # noqa: PLC0415
-    from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
     from filtertrack.outputs.measurement import measure_selection  # noqa: PLC0415
     from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
     from filtertrack.outputs.tables import write_csv, write_json  # noqa: PLC0415
@@ -258,8 +306,15 @@ def _measure(arguments: argparse.Namespace) -> int:
     files: list[tuple[str, Sequence[str], Callable[[Measurement, Path], object]]] = [
         ("csv", [".csv"], lambda measured, path: write_csv(measured, path, at)),
         ("json", [".json"], lambda measured, path: write_json(measured, path, at)),
-        ("plot", list(FIGURE_FORMATS), plot_trajectories),
     ]
+    if arguments.plot:  # matplotlib takes half a second to load
+        from filtertrack.outputs.curves import (  # noqa: PLC0415
+            check_trajectories,
+            plot_trajectories,
+        )
+        from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
+
+        files.append(("plot", list(FIGURE_FORMATS), plot_trajectories))
     wanted = []
     for option, endings, write in files:  # checked before minutes of measuring
         if name := getattr(arguments, option):
@@ -295,6 +350,7 @@ def _print_tables(measured: "Measurement", at: int | None, *, folded: bool) -> N
     from filtertrack.outputs.tables import (  # noqa: PLC0415 - keeps --help fast
         each_filter,
         overview,
+        responses_of_filters,
         sentences,
         with_pattern,
     )
@@ -310,7 +366,10 @@ def _print_tables(measured: "Measurement", at: int | None, *, folded: bool) -> N
     print()
     tables = overview(shown, at)
     if len(measured.layers) == 1:
-        tables += [each_filter(measured, name, at) for name in measured.layers]
+        name = next(iter(measured.layers))
+        tables += filter(
+            None, [each_filter(measured, name, at), responses_of_filters(measured, name, at)]
+        )
     _print_uncut(tables)
     if len(measured.layers) > 1:
         print("Each filter of a layer: --layers NAME")
@@ -330,6 +389,22 @@ def _print_uncut(tables: Sequence["Table"]) -> None:
             table.title = None  # it would be wrapped to the width of the table
         console.print(table)
         console.print()
+
+
+def _html(arguments: argparse.Namespace) -> int:
+    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.web.html_file import MAX_SIZE, to_html  # noqa: PLC0415
+
+    runs = [Run(path) for path in (arguments.run, *arguments.compare)]
+    output = Path(arguments.output) if arguments.output else None
+    if output:
+        _check_writable(output, "-o")
+    size = arguments.max_size or MAX_SIZE
+    written = to_html(runs, output, **_selected(arguments, ("layers", "steps")), max_size=size)
+    print(printable(str(written.path)))
+    if written.thinned:
+        print(f"to stay below {size_text(size)}: {written.thinned} (--max-size, --layers, --steps)")
+    return 0
 
 
 def _view(arguments: argparse.Namespace) -> int:
@@ -497,6 +572,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "measure": _measure,
     "explain": _explain,
     "patches": _patches,
+    "html": _html,
     "view": _view,
     "import": _import,
     "info": _info,

@@ -70,14 +70,31 @@ def _add_responses(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Animate what a first convolution's filters answer to: beside each picture the filters, "
         "and the dot product of each with the picture at every position (blue is negative, red "
-        "positive), over training."
+        "positive), over training. GIF, animated PNG (.apng), WebP, MP4 or WebM. An output that "
+        "ends in .png, .pdf or .svg is a figure of the first and the last step (others: --steps); "
+        "`filtertrack filmstrip --images` draws more steps. What deeper layers answered to the "
+        "probes of a run: `filtertrack animate --responses`."
     )
     group = _add_picture_options(parser, "responses.gif", "dark")
+    _add_images(group, required=True)
+    _add_sizes(group)
+    _add_pace(parser)
+
+
+def _add_images(group: "argparse._ActionsContainer", *, required: bool = False) -> None:
     group.add_argument(
-        "--images", nargs="+", required=True, metavar="FILE", help="pictures: PNG, JPEG and others"
+        "--images",
+        nargs="+",
+        required=required,
+        metavar="FILE",
+        help="pictures that a first convolution answers to: PNG, JPEG and others",
     )
     group.add_argument(
-        "--side", type=int, default=128, metavar="PIXELS", help="longer side, at most (%(default)d)"
+        "--side",
+        type=int,
+        default=128,
+        metavar="PIXELS",
+        help="longer side of a picture, at most (%(default)d)",
     )
     group.add_argument(
         "--values",
@@ -86,8 +103,22 @@ def _add_responses(parser: argparse.ArgumentParser) -> None:
         help="the values of black and white that the model takes (0,255 if it rescales them; "
         "else 0,1)",
     )
-    _add_sizes(group)
-    _add_pace(parser)
+
+
+def _add_probes(group: "argparse._ActionsContainer") -> None:
+    group.add_argument(
+        "--responses",
+        action="store_true",
+        help="beside the filters what they answered to a probe of the run (of "
+        "FilterTracker(probes=images))",
+    )
+    group.add_argument(
+        "--probe",
+        type=numbers,
+        action="extend",
+        metavar="0,5",
+        help="responses to these probes (the first)",
+    )
 
 
 def _add_animate(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +140,7 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the story of one filter (--filters 5 --big): its measures and label, over time",
     )
+    _add_probes(group)
     _add_sizes(group)
     _add_pace(parser)
 
@@ -155,6 +187,8 @@ def _add_filmstrip(parser: argparse.ArgumentParser) -> None:
         "step. PNG, PDF or SVG, as the output's ending says."
     )
     group = _add_picture_options(parser, "filmstrip.pdf", "light")
+    _add_probes(group)
+    _add_images(group)
     _add_size(group, "at most so high (a third more than wide)")
 
 
@@ -238,8 +272,10 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Measure a run's filters: for each layer a sentence and numbers: the labels of its filters "
         "(edge, blob, colour blob, fine grating, other structure, unstructured), when they formed, "
-        "which hardly moved and which repeat each other; for a single layer, also a row for each "
-        "filter. Layers of 1x1 kernels are only counted unless they are selected."
+        "which hardly moved and which repeat each other; of a run with probes, which filters are "
+        "silent (no response to any probe), and how selective the others are; for a single layer, "
+        "also a row for each filter. Layers of 1x1 kernels are only counted unless they are "
+        "selected."
     )
     _add_run(parser)
     _add_layers(parser, "all")
@@ -251,6 +287,31 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     )
     files.add_argument("--json", metavar="FILE", help="everything")
     files.add_argument("--plot", metavar="FILE", help="a figure of the training: PDF, SVG or PNG")
+
+
+def _add_html(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write the interactive page of a run as one HTML file, to open, send or put on a web page: "
+        "it needs no server and no network. Values are exact; beyond the size limit they are "
+        "rounded to 16 bits, then steps are left out, and the page says so."
+    )
+    _add_run(parser)
+    parser.add_argument(
+        "--compare", metavar="RUN", action="append", default=[], help="another run; may be repeated"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="what to write (RUN/page.html)")
+    _add_layers(parser, "all")
+    _add_steps(parser, "which snapshots (all)")
+    parser.add_argument(
+        "--max-size", type=_megabytes, metavar="MB", help="megabytes of the file, at most (8)"
+    )
+
+
+def _megabytes(text: str) -> int:
+    size = round(1e6 * float(text))
+    if size <= 0:
+        raise ValueError
+    return size
 
 
 def _add_view(parser: argparse.ArgumentParser) -> None:
@@ -307,10 +368,11 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "animate": ("make an animation of a run's filters", _add_animate),
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
     "plot": ("make a figure: the filters of a model's file or of a run", _add_plot),
-    "responses": ("animate what filters answer to in pictures", _add_responses),
+    "responses": ("draw what filters answer to in pictures, over training", _add_responses),
     "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
     "explain": ("make a figure: one value of a feature map as a dot product", _add_explain),
     "patches": ("make a figure: what excites filters most", _add_patches),
+    "html": ("write the interactive page as one file", _add_html),
     "view": ("open TensorBoard with the filters in front", _add_view),
     "import": ("make a run of checkpoint files", _add_import),
     "info": ("say what a run holds", _add_run),

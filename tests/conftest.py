@@ -134,8 +134,8 @@ def make_probed_run(make_run, rng):
     conv2 are signed.
     """
 
-    def make(**options):
-        run = make_run(**options)
+    def make(*infos, **options):
+        run = make_run(*infos, **options)
         layers = [
             ProbedLayer("conv1", "the output of relu1, after conv1", True, (10, 10), (5, 5), 2,
                         "images", ReceptiveField((3, 3), (1, 1), (0, 0))),

@@ -48,6 +48,22 @@ def test_measure_of_one_layer_prints_its_filters(planted_run, capsys):
         assert "--layers NAME" not in printed
 
 
+def test_measure_of_a_run_with_probes_prints_its_responses(probed_run, capsys):
+    """A sentence and a table of all layers; of one layer also a table of its filters."""
+    assert main(["measure", str(probed_run.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "1 filter silent, with no response to any of 5 probes (read: the output" in printed
+    assert "What the filters respond to: step 2, epoch 2 · batch 20; 5 probes" in printed
+    assert "What the filters of conv1 respond to" not in printed
+    assert main(["measure", str(probed_run.path), "--layers", "conv1"]) == 0
+    printed = capsys.readouterr().out
+    rows = printed.partition("What the filters of conv1 respond to: step 2")[2].splitlines()
+    rows = [line.split() for line in rows if line.strip()[:1].isdigit()]
+    assert rows[1] == ["1", "silent", "–", "–", "–"]
+    assert main(["measure", str(probed_run.path), "--layers", "conv2"]) == 0
+    assert "What the filters of conv2 respond to" not in capsys.readouterr().out
+
+
 def test_measure_writes_files(planted_run, tmp_path, capsys):
     """They equal those that Python writes; only their paths are printed."""
     files = [tmp_path / f"cli.{ending}" for ending in ("csv", "json", "svg")]

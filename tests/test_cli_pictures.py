@@ -41,6 +41,81 @@ def test_responses_shows_pictures_beside_filters_and_maps(make_run, conv_info, t
 @pytest.mark.parametrize(
     ("options", "name"),
     [
+        (["animate", "--responses"], "evolution-responses.gif"),
+        (["animate", "--responses", "--layers", "conv2"], "evolution-conv2-responses.gif"),
+        (["animate", "--probe", "2"], "evolution-responses-2.gif"),
+        (["animate", "--probe", "0-1", "--responses"], "evolution-responses-0,1.gif"),
+        (["filmstrip", "--responses", "--dpi", "60"], "filmstrip-responses-dpi-60.pdf"),
+        (["filmstrip", "--probe", "1", "--width", "9cm"], "filmstrip-responses-1-width-9cm.pdf"),
+    ],
+    ids=str,
+)
+def test_responses_to_probes_are_drawn(make_probed_run, capsys, options, name):
+    """The first probe, or those that are chosen; the file is named for them."""
+    run = make_probed_run()
+    assert main([options[0], str(run.path), *options[1:]]) == 0
+    assert capsys.readouterr().out == f"{run.path / name}\n"
+    assert (run.path / name).stat().st_size > 1000
+
+
+def test_responses_to_probes_of_a_run_without_them_are_an_error(make_run, capsys):
+    for command in ("animate", "filmstrip"):
+        assert main([command, str(make_run(folder=command).path), "--responses"]) == 2
+        assert "has no probes; train with FilterTracker(probes=images)" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pictured(make_run, conv_info, tmp_path):
+    """A run of a first layer, and a picture file."""
+    info = replace(conv_info(kernel_shape=(5, 5, 3, 6)), preprocessing=(), padding="same")
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    return make_run(info), str(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_responses_makes_a_figure_of_the_first_and_last_step(pictured, tmp_path, ending):
+    """The ending chooses it; a PNG is not animated."""
+    run, picture = pictured
+    figure = tmp_path / f"figure.{ending}"
+    assert main(["responses", str(run.path), "--images", picture, "-o", str(figure)]) == 0
+    if ending == "png":
+        with Image.open(figure) as image:
+            assert getattr(image, "n_frames", 1) == 1
+    else:
+        assert figure.stat().st_size > 1000
+
+
+def test_responses_still_makes_animated_and_numbered_pngs(pictured, tmp_path):
+    run, picture = pictured
+    command = ["responses", str(run.path), "--images", picture, "-o"]
+    assert main([*command, str(tmp_path / "a.apng")]) == 0
+    with Image.open(tmp_path / "a.apng") as image:
+        assert image.n_frames == 3
+    assert main([*command, str(tmp_path / "frames" / "%02d.png")]) == 0
+    assert len(list((tmp_path / "frames").iterdir())) == 3
+
+
+def test_options_of_animations_are_refused_for_a_figure(pictured, tmp_path, capsys):
+    run, picture = pictured
+    command = ["responses", str(run.path), "--images", picture, "-o", str(tmp_path / "b.pdf")]
+    assert main([*command, "--fps", "3"]) == 2
+    assert "fps: it is an option of animations" in capsys.readouterr().err
+    assert not (tmp_path / "b.pdf").exists()
+
+
+def test_filmstrip_draws_responses_to_pictures(pictured, capsys):
+    """In a file of another name; not together with probes."""
+    run, picture = pictured
+    command = ["filmstrip", str(run.path), "--images", picture, "--dpi", "60"]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"{run.path}/responses-dpi-60.pdf\n"
+    assert main([*command, "--responses"]) == 2
+    assert "choose them or the probes of the run, not both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
         ([], "evolution"),
         (["--fps", "10", "--scale", "filter"], "evolution-scale-filter"),
         (["--layers", "conv2"], "evolution-conv2"),
@@ -268,3 +343,21 @@ def test_a_huge_range_of_filters_is_refused(run):
         assert done.stderr.startswith("filtertrack: ")
         assert "filters" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_html_writes_the_page_and_says_what_it_left_out(run, tmp_path, capsys):
+    whole, small = tmp_path / "whole.html", tmp_path / "small.html"
+    assert main(["html", str(run.path), "-o", str(whole)]) == 0
+    assert capsys.readouterr().out == f"{whole}\n"
+    size = (whole.stat().st_size - 500) / 1e6
+    assert main(["html", str(run.path), "-o", str(small), "--max-size", str(size)]) == 0
+    assert "rounded to 16 bits (--max-size, --layers, --steps)" in capsys.readouterr().out
+    assert small.stat().st_size < whole.stat().st_size
+
+
+def test_html_compares_runs(make_run, tmp_path):
+    first, second = make_run(folder="a"), make_run(folder="b")
+    output = tmp_path / "page.html"
+    arguments = ["html", str(first.path), "--compare", str(second.path), "-o", str(output)]
+    assert main(arguments) == 0
+    assert output.stat().st_size > 0

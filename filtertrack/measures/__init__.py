@@ -1,7 +1,8 @@
 """Measures of filters and layers: arrays in, numbers out, with numpy alone.
 
 Kernels are arrays of shape ``(filters, height, width, channels)``. A measure of filters returns one
-value per filter, a measure of a layer a single number; NaN if it is undefined.
+value per filter, a measure of a layer a single number; NaN if it is undefined. Measures of
+responses take one number for each probe image and filter instead.
 """
 
 from filtertrack.measures.content import colour_share, flat_share, near_zero
@@ -16,6 +17,12 @@ from filtertrack.measures.redundancy import (
     sparsity,
     twins,
 )
+from filtertrack.measures.selectivity import (
+    ClassSelectivity,
+    class_selectivity,
+    lifetime_sparsity,
+    silent,
+)
 from filtertrack.measures.spatial_structure import Structure, roughness, structure
 from filtertrack.measures.spectrum import Orientation, orientation
 from filtertrack.measures.templates import Fit, Fits, fit_templates
@@ -25,6 +32,7 @@ from filtertrack.measures.vectors import finite_mean
 __all__ = [
     "LABELS",
     "UNMOVED",
+    "ClassSelectivity",
     "Fit",
     "Fits",
     "Label",
@@ -32,6 +40,7 @@ __all__ = [
     "Orientation",
     "Structure",
     "Twins",
+    "class_selectivity",
     "colour_share",
     "drift",
     "effective_rank",
@@ -42,6 +51,7 @@ __all__ = [
     "formed_at",
     "formed_by",
     "label",
+    "lifetime_sparsity",
     "near_zero",
     "norm",
     "orientation",
@@ -50,6 +60,7 @@ __all__ = [
     "rotation",
     "roughness",
     "settled_at",
+    "silent",
     "similarity",
     "sparsity",
     "structure",

@@ -8,21 +8,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.outputs.animation_pace import Pace, Time
 from filtertrack.outputs.frame_sequence import FrameSequence, FrameSequenceWriter
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.output_names import default_output
-from filtertrack.outputs.run_selection import (
-    RunLike,
-    RunSelection,
-    Steps,
-    open_run,
-    select_from_run,
-    skip_damaged,
+from filtertrack.outputs.response_maps import (
+    Responses,
+    is_wanted,
+    probe_numbers,
+    select_responses,
 )
+from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, open_run, skip_damaged
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS, Writer, format_of
 from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
@@ -100,7 +97,7 @@ def animate(
     size: int | None = None,
     columns: int | None = None,
     big: bool = False,
-    responses: np.ndarray | Sequence[np.ndarray] | None = None,
+    responses: Responses = None,
     fps: float = 10.0,
     seconds: float | None = None,
     time: Time = "snapshot",
@@ -171,11 +168,14 @@ def animate(
         columns: Filters in a row; None to choose.
         big: Tell the story of one filter, such as with ``filters=[5]``: its drift and roughness are
             in the caption, and ``outline`` is on, which tells its label.
-        responses: Images as the model takes them, an array of shape ``(images, height, width,
-            channels)`` or a list of images: for each one a row with the picture, the filters, and
-            what they answer: the dot product with the picture at each position, bias included,
-            before the activation function. For a first convolution: see ``Run.responses``. Large
-            responses are shrunk; each block shows its value of largest magnitude.
+        responses: Draw what filters answer to: for each image a row with the image, the filters
+            and their feature maps. True for the first probe that the run was recorded with, a
+            number or a list of numbers for others: the maps that were stored, of any layer that has
+            them. Or images as the model takes them, an array of shape ``(images, height, width,
+            channels)`` or a list of images, for a first convolution: the dot product with the
+            image at each position, bias included, before the activation function; see
+            ``Run.responses``. Large maps are shrunk; each block shows its value of largest
+            magnitude. Snapshots without responses are left out, with a warning in the log.
         fps: Snapshots a second, on average.
         seconds: Duration of the animation; ``fps`` is then ignored.
         time: Spacing of the snapshots: ``"snapshot"`` (equal), ``"epoch"`` (by the training between
@@ -201,12 +201,15 @@ def animate(
         >>> animate("runs/exp1", "evolution.gif", layers="conv1")  # doctest: +SKIP
         Animation(path=PosixPath('evolution.gif'), frames=31, seconds=6.1, shape=(733, 646))
     """
-    layers, steps, filters = map(repeatable, (layers, steps, filters))
+    layers, steps, filters, responses = map(repeatable, (layers, steps, filters, responses))
     run = open_run(run)
     compare = None if compare is None else open_run(compare)
     given = locals()
     if output is None:
-        name = "evolution.gif" if given.pop("responses") is None else "responses.gif"
+        images = is_wanted(responses) and probe_numbers(responses) is None
+        name = "responses.gif" if images else "evolution.gif"
+        if images or not is_wanted(responses):  # images have no name
+            del given["responses"]
         output = default_output(run.path, name, animate, given)
     target = Path(output)
     sequence = FrameSequence.of(target)
@@ -233,7 +236,9 @@ def animate(
     for name, number in (("size", size), ("columns", columns)):
         if number is not None and (not isinstance(number, int) or number < 1):
             raise FiltertrackError(f"{name}: expected a whole number from 1 on, got {number!r}")
-    selection = select_from_run(run, layers=layers, compare=compare, steps=steps, least=2)
+    selection = select_responses(
+        run, responses, layers=layers, compare=compare, steps=steps, least=2
+    )
 
     def write(readable: RunSelection) -> Animation:
         frames = AnimationFrames(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.outputs.figure_parts import (
     LABEL_LINE,
     add_image,
@@ -20,8 +21,9 @@ from filtertrack.outputs.figure_parts import (
     middles,
     new_figure,
 )
-from filtertrack.outputs.filmstrip_layout import FilmstripLayout
+from filtertrack.outputs.filmstrip_layout import FilmstripLayout, image_size
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, spread_steps
+from filtertrack.outputs.filmstrip_responses import ResponseFilmstrip
 from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS, colour, figure_settings, save
 from filtertrack.outputs.paper_size import (
     BAR_LINE,
@@ -33,6 +35,12 @@ from filtertrack.outputs.paper_size import (
     check_figure_memory,
     legend_height,
     title_lines,
+)
+from filtertrack.outputs.response_maps import (
+    Responses,
+    is_wanted,
+    maps_of,
+    select_responses,
 )
 from filtertrack.outputs.run_selection import (
     RunLike,
@@ -51,6 +59,8 @@ from filtertrack.storage.run import Run
 
 _ABOVE_TITLE = 0.3
 """Margin above and beside the title, in font sizes."""
+_STEPS_WITH_RESPONSES = 5
+"""Steps that are drawn by default with responses."""
 
 
 def filmstrip(
@@ -70,6 +80,7 @@ def filmstrip(
     smooth: bool = False,
     colormap: str | None = None,
     theme: ThemeName = "light",
+    responses: Responses = None,
     width: str | float = "17cm",
     height: str | float | None = None,
     dpi: int = 300,
@@ -99,6 +110,9 @@ def filmstrip(
         smooth: Interpolate between weights; see ``animate``.
         colormap: A colormap of matplotlib, for layers with one value a pixel; see ``animate``.
         theme: ``"light"`` or ``"dark"``: the colours around the weights.
+        responses: Draw beside each filter what it answers to, its feature map for probes of the run
+            or for images, which are drawn above: see ``animate``. By default fewer steps are drawn,
+            and only as many filters as are legible; the title says how many.
         width: Width of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
         height: Height of the figure, at most; None for a third more than the width.
         dpi: Pixels an inch.
@@ -134,18 +148,33 @@ def filmstrip(
         colormap=colormap,
         theme=theme,
     )
-    run = open_run(run)
-    selection = select_from_run(
-        run, layers=layers, steps=_few_steps(run) if steps is None else steps
-    )
+    run, responses = open_run(run), repeatable(responses)
+    if is_wanted(responses):
+        selection = _select_with_responses(run, responses, layers, steps)
+    else:
+        chosen = _few_steps(run) if steps is None else steps
+        selection = select_from_run(run, layers=layers, steps=chosen)
     if len(selection.layers) > 1:
         raise FiltertrackError(
             f"layers: a filmstrip shows one, got {', '.join(selection.layers)}; draw one for each"
         )
-    figure = skip_damaged(selection, lambda readable: _draw(readable, look, paper))
+    figure = skip_damaged(selection, lambda readable: _draw(readable, look, paper, responses))
     if target is not None:
         save(figure, target)
     return figure
+
+
+def _select_with_responses(
+    run: Run, responses: Responses, layers: str | Sequence[str] | None, steps: Steps | None
+) -> RunSelection:
+    """Select a layer and steps with responses; without ``steps`` a few of them."""
+    selection = select_responses(run, responses, layers=layers, steps=steps)
+    if steps is not None:
+        return selection
+    last = selection.moments[0][-1]
+    spread = spread_steps(selection.steps, epochs=last.counts_epochs)
+    numbers = np.linspace(0, len(spread) - 1, min(len(spread), _STEPS_WITH_RESPONSES)).round()
+    return selection.at([spread[int(number)] for number in numbers])
 
 
 def _few_steps(run: Run) -> list[int] | None:
@@ -157,13 +186,18 @@ def _few_steps(run: Run) -> list[int] | None:
     return None
 
 
-def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
+def _draw(selection: RunSelection, look: Look, paper: PaperSize, responses: Responses) -> Figure:
     info = selection.runs[0].layer(selection.layers[0])
     check_look(look, [info], [view_of(info, look.channels)])
-    picture = FilmstripPicture(selection, look)
-    if not picture.rows:
+    if not info.filters:
         raise FiltertrackError(f"layer {selection.layers[0]} has no filters to draw")
-    layout = FilmstripLayout.fit(picture, paper)
+    picture: FilmstripPicture
+    if is_wanted(responses):
+        maps = maps_of(selection, responses)
+        picture, layout = ResponseFilmstrip.fit(selection, look, maps, paper)
+    else:
+        picture = FilmstripPicture(selection, look)
+        layout = FilmstripLayout.fit(picture, paper)
     check_figure_memory(layout.shape, layout.grid.shape)
     with figure_settings():
         figure = new_figure(layout.shape, paper.dpi, look.theme)
@@ -171,6 +205,8 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
         at = layout.start + layout.left + layout.grid.gap, margin
         title = "\n".join(title_lines(picture.title, paper))
         draw_text(figure, title, at, layout.shape[1] - margin, look.theme)
+        if picture.images:
+            _draw_images(figure, picture, layout, paper)
         for block in range(layout.blocks):
             for part in range(layout.parts):
                 _draw_block(figure, picture, layout, (block, part), look.theme)
@@ -178,6 +214,21 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize) -> Figure:
         if picture.outlined:
             draw_legend(figure, look.theme)
     return figure
+
+
+def _draw_images(
+    figure: Figure, picture: FilmstripPicture, layout: FilmstripLayout, paper: PaperSize
+) -> None:
+    """Draw the images that filters answer to below the title, each with its name beside it."""
+    top = layout.top - layout.part_title - layout.band
+    first = layout.start + layout.left + layout.grid.gap
+    across = (layout.shape[1] - first) // len(picture.images)
+    for number, image in enumerate(picture.images):
+        left = first + number * across
+        pixels = image.draw(*image_size(picture, paper))
+        add_image(figure, pixels, (left, top)).set_axis_off()
+        beside = left + pixels.shape[1] + paper.pixels(FONT), top
+        draw_text(figure, image.name, beside, left + across, picture.theme)
 
 
 def _draw_block(

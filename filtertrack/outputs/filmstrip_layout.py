@@ -21,8 +21,8 @@ from filtertrack.render.grid import OUTLINED_GAP, Layout
 
 _SMALLEST_FONT = 5.0
 _NARROWEST_BLOCK = 0.3
-_GAP, _OUTLINED_GAP = 0.07, 1.6 * 0.07
-"""Gap between cells as a share of a column; the second, where cells are outlined."""
+_OUTLINED_GAP = 1.6
+"""Gap between outlined cells as a multiple of the usual one."""
 _LABELLED_WIDTH = 0.8
 """Share of the width that columns take: an estimate, for the font size."""
 _LABEL_OF_COLUMN = 0.95
@@ -34,6 +34,10 @@ _BESIDE_NUMBERS, _BESIDE_MATRIX = 0.9, 0.3
 _ABOVE_CELLS = 0.5
 """Between the labels of the steps and the cells."""
 _TITLE, _PART_TITLE = 2.2, 1.4
+_IMAGE, _BELOW_IMAGE = 6.0, 0.8
+"""Height of the images that filters answer to, at most, and the space below them."""
+_LARGEST_IMAGE = 0.15
+"""Height of these images as a share of that of the paper, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class FilmstripLayout:
         upright: Whether the labels of the steps are turned by 90°.
         start: Left margin of the figure, which is as wide as the paper.
         left: Width to the left of each block, for the numbers of its filters.
-        top: Height above the blocks, for the title and the labels of the steps.
+        top: Height above the blocks, for the title, images and the labels of the steps.
+        band: Height of the images that filters answer to, and of the space below them; 0 for none.
         part_title: Height of the labels of the steps, above which a part has its title.
     """
 
@@ -65,6 +70,7 @@ class FilmstripLayout:
     left: int
     top: int
     part_title: int
+    band: int
 
     @classmethod
     def fit(cls, picture: FilmstripPicture, paper: PaperSize) -> Self:
@@ -103,7 +109,7 @@ class FilmstripLayout:
         that of the gaps in the width; None for what looks well.
         """
         label = DIGIT * max(map(len, picture.marks))
-        across = blocks * len(picture.parts)
+        across = blocks * picture.beside
         font = _LABELLED_WIDTH * paper.width / across / picture.columns / POINT / label
         font = min(FONT, max(_SMALLEST_FONT, font))
         level = cls._with_font(picture, paper, blocks, font, 1.0, share=share)
@@ -132,16 +138,17 @@ class FilmstripLayout:
         blocks = math.ceil(picture.rows / rows)  # the last ones would be empty
         size = paper.pixels(font)
         left = math.ceil(size * _left_margin(picture))
-        parts = len(picture.parts)
+        parts = picture.beside
         labels = math.ceil(label * size + _ABOVE_CELLS * size)
         lines = len(title_lines(picture.title, paper))
         titles = _TITLE + TITLE_LINE * (lines - 1) + (_PART_TITLE if parts > 1 else 0)
-        top = labels + math.ceil(paper.pixels(titles * FONT))
+        band = _band_height(picture, paper) if picture.images else 0
+        top = labels + band + math.ceil(paper.pixels(titles * FONT))
         margin = math.ceil(paper.dpi * MARGIN)
         below = margin + bars_height(picture.bars, paper)
         below += legend_height(paper) if picture.outlined else 0
-        least, usual = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, _GAP)
-        share = usual if share is None else share
+        least, factor = (OUTLINED_GAP, _OUTLINED_GAP) if picture.outlined else (1, 1.0)
+        share = factor * picture.usual_gap if share is None else share
         gap = max(least, round(paper.dpi * paper.width / blocks / parts / columns * share))
         height, width = paper.shape
         lines = columns * (view.slices - 1)
@@ -153,7 +160,36 @@ class FilmstripLayout:
         grid = picture.layout(rows, scale, gap)
         start = (width - margin - blocks * parts * (left + grid.shape[1])) // 2
         shape = top + grid.shape[0] + below, width
-        return cls(shape, blocks, parts, rows, grid, font, upright, start, left, top, labels)
+        return cls(
+            shape,
+            blocks,
+            parts,
+            rows,
+            grid,
+            font,
+            upright,
+            start,
+            left,
+            top,
+            labels,
+            band,
+        )
+
+
+def image_size(picture: FilmstripPicture, paper: PaperSize) -> tuple[int, int]:
+    """Return the height and width of an image that filters answer to, in pixels, at most."""
+    high = min(paper.pixels(_IMAGE * FONT), _LARGEST_IMAGE * paper.height * paper.dpi)
+    wide = paper.width * paper.dpi / len(picture.images) / 2  # its name is beside it
+    return max(1, int(high)), max(1, int(wide))
+
+
+def _band_height(picture: FilmstripPicture, paper: PaperSize) -> int:
+    """Return the height of the images, or the texts beside them, with the space below."""
+    most = image_size(picture, paper)
+    high = max(len(image.draw(*most)) for image in picture.images)
+    lines = max(image.name.count("\n") + 1 for image in picture.images)
+    text = paper.pixels(TITLE_LINE * lines * FONT)
+    return math.ceil(max(high, text) + paper.pixels(_BELOW_IMAGE * FONT))
 
 
 def _left_margin(picture: FilmstripPicture) -> float:

@@ -1,8 +1,9 @@
 """Draw the cells of a filmstrip: a row a filter, a column a step."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,6 +65,18 @@ def spread_steps(steps: Sequence[int], *, epochs: bool) -> list[int]:
     return [steps[number] for number in np.unique(nearest)]
 
 
+class ProbeImage(NamedTuple):
+    """An image that the filters of a filmstrip answer to.
+
+    Attributes:
+        name: Its title, and its values, in lines.
+        draw: Draws it in at most so many pixels down and across: ``(height, width, 3)``.
+    """
+
+    name: str
+    draw: Callable[[int, int], np.ndarray]
+
+
 class FilmstripPicture:
     """One layer of a run: its filters in rows, the steps of a selection in columns.
 
@@ -73,6 +86,7 @@ class FilmstripPicture:
     Args:
         selection: One run and one layer.
         look: How filters are drawn; ``parts_of`` chooses the parts.
+        parts: The cells of each part, instead of those that ``parts_of`` chooses.
 
     Attributes:
         view: How the layer is drawn.
@@ -90,9 +104,14 @@ class FilmstripPicture:
         FiltertrackError: If the layer lacks a channel or filter of the look.
     """
 
-    def __init__(self, selection: RunSelection, look: Look) -> None:
+    usual_gap = 0.07
+    """Gap between cells as a share of a column, where it is not narrower."""
+
+    def __init__(
+        self, selection: RunSelection, look: Look, parts: Sequence[LayerCells] | None = None
+    ) -> None:
         (run,), (name,) = selection.runs, selection.layers
-        self.parts = [
+        self.parts = parts or [
             LayerCells(run, name, selection.steps, part, spectra=False)
             for part in parts_of(selection, look)
         ]
@@ -142,6 +161,16 @@ class FilmstripPicture:
             if texts is not None:
                 bars.append((texts, self.palette[levels.start : levels.stop]))
         return bars
+
+    @cached_property
+    def images(self) -> Sequence[ProbeImage]:
+        """Images above the rows: those that the filters of ``ResponseFilmstrip`` answer to."""
+        return ()
+
+    @property
+    def beside(self) -> int:
+        """Number of grids side by side, each with all rows and columns."""
+        return len(self.parts)
 
     @property
     def part_titles(self) -> list[str]:
@@ -199,6 +228,11 @@ class FilmstripPicture:
         Returns:
             ``uint8`` array of shape ``(height, width, 3)``.
         """
+        cells = self._colours(rows, layout, part)
+        return self._composed(cells, rows, self.parts[part].drawn_layout(layout))
+
+    def _colours(self, rows: range, layout: Layout, part: int) -> np.ndarray:
+        """Draw some rows of a part: ``(rows, columns, height, width, 3)``."""
         layer, levels = self.parts[part], self.levels[part]
         some = slice(rows.start, rows.stop)
         columns = [
@@ -206,14 +240,16 @@ class FilmstripPicture:
             for cells, values in self._columns[part]
         ]
         cells = np.stack(columns, axis=1)
-        if not layer.view.coloured:
-            cells = self.palette[cells]
+        return cells if layer.view.coloured else self.palette[cells]
+
+    def _composed(self, cells: np.ndarray, rows: range, layout: Layout) -> np.ndarray:
+        """Place cells in a grid, with their outlines: ``(height, width, 3)``."""
         flat = cells.reshape(math.prod(cells.shape[:2]), *cells.shape[2:])  # also without cells
         red, green, blue = self.palette[SEPARATOR].tolist()
         outlines = None
         if self._outlines is not None:
             outlines = self._outlines[rows.start : rows.stop].reshape(-1, 3)
-        return layer.drawn_layout(layout).compose(flat, (red, green, blue), outlines)
+        return layout.compose(flat, (red, green, blue), outlines)
 
     def card(self, side: int) -> np.ndarray:
         """Draw the first rows for a screen, about as high as wide, with labels of the steps above.

@@ -63,6 +63,7 @@ def arrange_grids(
     views: Sequence[View],
     across: int,
     *,
+    shares: Sequence[float] | None = None,
     side: int | None = None,
     columns: int | None = None,
     even: bool = False,
@@ -74,6 +75,7 @@ def arrange_grids(
     Args:
         views: How the layer of each grid is drawn.
         across: Grids in a row.
+        shares: Share of the width of each grid in a row; None for equal ones.
         side: Longer side of all grids together, without titles, in pixels, at most; more where a
             weight would have less than a pixel. None for 640, up to 1280 for several grids.
         columns: Cells in a row of each grid; None to choose.
@@ -85,25 +87,27 @@ def arrange_grids(
         Where the grids lie.
     """
     down = math.ceil(len(views) / across)
-    side = side or min(_SIDE * (1 + max(across, down)) // 2, _LONGEST_SIDE)
+    side = side or default_side(across, down)
     space = _even_down(max(_SMALLEST_SPACE, side // _SPACES_IN_SIDE))
     # Even, since the width and height of each grid are rounded up to even numbers below.
-    most_wide, most_high = (
-        max(2, _even_down((side - space * (count - 1)) // count)) for count in (across, down)
-    )
+    available = side - space * (across - 1)
+    most_wide = [
+        max(2, _even_down(int(available * share))) for share in shares or [1 / across] * across
+    ]
+    most_high = max(2, _even_down((side - space * (down - 1)) // down))
     layouts = [
         Layout.fit(
             view.count,
             view.height,
             view.width,
-            most_wide,
+            most_wide[number % across],
             view.slices,
             high=most_high,
             columns=columns or view.columns,
             even=even,
             outlined=outlined,
         )
-        for view in views
+        for number, view in enumerate(views)
     ]
     rows = [layouts[start : start + across] for start in range(0, len(layouts), across)]
     stacks = [layouts[start::across] for start in range(across)]
@@ -126,6 +130,11 @@ def arrange_grids(
     grids_height = sum(heights) + space * (len(rows) - 1)
     shape = grids_height + (title + bar) * len(rows), width
     return Arrangement(grids, size, title, bar, shape, max(grids_width, grids_height))
+
+
+def default_side(across: int, down: int) -> int:
+    """Return the longer side of all grids together, in pixels, where none is given."""
+    return min(_SIDE * (1 + max(across, down)) // 2, _LONGEST_SIDE)
 
 
 def _starts(sizes: Sequence[int], space: int, first: int) -> list[int]:

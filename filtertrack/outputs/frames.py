@@ -15,20 +15,17 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.filter_matching import match_filters
 from filtertrack.outputs.filter_story import check_single, story_of
 from filtertrack.outputs.frame_header import FrameHeader, Grid, grid_titles, headline
-from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size
+from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size, default_side
 from filtertrack.outputs.layer_cells import LayerCells, colours_of
-from filtertrack.outputs.picture_parts import part_of, parts_of
-from filtertrack.outputs.response_cells import PictureCells, ResponseCells, check_images
+from filtertrack.outputs.picture_parts import parts_of
+from filtertrack.outputs.response_cells import PictureCells, ResponseCells, response_look
+from filtertrack.outputs.response_maps import Responses, is_wanted, maps_of
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
-from filtertrack.render.cells import view_of
+from filtertrack.render.cells import View, view_of
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import (
-    bar_texts,
-    check_look,
-    describe_scale,
-)
-from filtertrack.render.look import ALL, Look
+from filtertrack.render.layer_look import check_look
+from filtertrack.render.look import Look
 from filtertrack.render.palette import (
     BACKGROUND,
     LEVELS,
@@ -45,8 +42,10 @@ from filtertrack.render.value_range import ValueRange
 
 _HEADER_HEIGHT = 150
 """Pixels of a caption in a wide frame, about: the size is checked before one is laid out."""
-_IN_RESPONSE_ROW = 3
-"""Grids in a row: the picture, the filters and their responses."""
+_RESPONSE_SHARES = (0.215, 0.345, 0.44)
+"""Shares of the width of a row: the picture, the filters and their responses."""
+_SMALLEST_MAP, _LARGEST_MAP = 8, 128
+"""Height and width of a drawn feature map, in values."""
 _SAMPLED_PIXELS, _SAMPLED_SNAPSHOTS = 12_000, 24
 """How much of an animation the colours of its palette are chosen from."""
 
@@ -71,8 +70,8 @@ class AnimationFrames:
         match: Whether each filter of a second run is drawn at the position of the most similar one
             of the first.
         big: Whether the measures of the only filter that is drawn are in the caption.
-        responses: Images as the model takes them, ``(images, height, width, channels)``: for each
-            a row of the image, the filters and their responses to it. None for the filters only.
+        responses: Probes or images: for each a row of the image, the filters and their responses
+            to it; see ``animate``.
 
     Attributes:
         timeline: Position and duration of each frame.
@@ -98,7 +97,7 @@ class AnimationFrames:
         one_scale: bool = False,
         match: bool = False,
         big: bool = False,
-        responses: np.ndarray | Sequence[np.ndarray] | None = None,
+        responses: Responses = None,
     ) -> None:
         self.timeline, self._look = timeline, look
         self._one_scale, self._match = one_scale, match
@@ -109,14 +108,13 @@ class AnimationFrames:
             check_single(selection, look)
         infos = [selection.runs[0].layer(name) for name in selection.layers]
         check_look(look, infos, [view_of(info, look.channels) for info in infos])
-        if responses is None:
+        if is_wanted(responses):
+            grids, columns = _response_grids(selection, look, responses, side, columns)
+            beside = len(_RESPONSE_SHARES)
+        else:
             parts = parts_of(selection, look)
             grids = _grids_of(selection, parts, match=match)
             beside = len(parts) * len(selection.runs)
-        else:
-            grids = _response_grids(selection, look, responses)
-            beside = _IN_RESPONSE_ROW
-            columns = columns or _columns_of(grids)  # a response lies where its filter lies
         self._layers = [grid.layer for grid in grids]
         self._main = next(layer for layer in self._layers if not layer.name)
         self._runs = [grid.run for grid in grids]
@@ -129,6 +127,7 @@ class AnimationFrames:
         self._arranged = arrange_grids(
             [layer.view for layer in self._layers],
             beside * math.ceil(math.sqrt(len(selection.layers) / beside)),
+            shares=_RESPONSE_SHARES if is_wanted(responses) else None,
             side=side,
             columns=columns,
             even=even,
@@ -160,6 +159,8 @@ class AnimationFrames:
             one = self._one_scale
             words.append("both runs on one scale" if one else "each run on its own scale")
             words += ["filters matched"] if self._match else []
+        cells = [each for each in self._layers if isinstance(each, (PictureCells, ResponseCells))]
+        words += dict.fromkeys(word for each in cells for word in each.explanation)
         single = len(selection.runs) == len(selection.layers) == 1
         return FrameHeader(
             selection,
@@ -252,16 +253,14 @@ class AnimationFrames:
         ranges = self._joined([layer.fixed_range for layer in self._layers])
         each = zip(self._arranged.grids, self._layers, self._levels, ranges, strict=True)
         for grid, layer, levels, values in each:
-            if isinstance(layer, PictureCells):
-                continue
             height, width = grid.layout.shape
             width -= 2 * grid.layout.gap
             bar = draw_scale_bar(
-                bar_texts(layer.look, layer.view, values),
+                layer.bar_texts(values),
                 width,
                 self._arranged.font,
                 levels,
-                describe_scale(layer.look, layer.view),
+                layer.scale_text,
             )
             top = self._header.height + grid.top + height
             paste(entries, (top, grid.left + grid.layout.gap), bar)
@@ -331,32 +330,53 @@ class AnimationFrames:
 
 
 def _response_grids(
-    selection: RunSelection, look: Look, images: np.ndarray | Sequence[np.ndarray]
-) -> list[Grid]:
-    """Return the cells of each grid, image by image: the image, the filters, their responses."""
-    if look.delta:
-        raise FiltertrackError("responses: they are those of the filters; leave delta out")
-    if look.channels == ALL:
-        raise FiltertrackError("responses: a filter has one, not one a channel; leave channels out")
-    part = part_of(replace(look, delta=False))
+    selection: RunSelection,
+    look: Look,
+    responses: Responses,
+    side: int | None,
+    columns: int | None,
+) -> tuple[list[Grid], int | None]:
+    """Return the cells of each grid, and the number of cells in a row of each.
+
+    For each image there are the image, the filters and their responses; each response lies where
+    its filter lies. Images and maps are shrunk where they would not fit.
+    """
+    part = response_look(look)
     filters = LayerCells(selection.runs[0], selection.layers[0], selection.steps, part)
-    rows = []
-    for number, image in enumerate(check_images(selection, images), 1):
-        name = f"picture {number}" if len(images) > 1 else "picture"
-        rows += [
-            PictureCells(selection, part, image, name),
-            filters,
-            ResponseCells(selection, part, image),
-        ]
-    return [Grid(layer, 0) for layer in rows]
+    columns = columns or _columns_of(filters.view)
+    every = maps_of(selection, responses)
+    count = filters.view.width if filters.view.kind == "matrix" else filters.view.filters
+    available = side or default_side(len(_RESPONSE_SHARES), len(every))
+    most = _map_side(count, columns, available, len(every) if side else None)
+    largest = max(1, int(0.97 * _RESPONSE_SHARES[0] * available) - 2)
+    grids = []
+    for maps in every:
+        cells = ResponseCells(selection, part, maps, side=most)
+        grids += [PictureCells(selection, part, maps, side=largest), filters, cells]
+    return [Grid(layer, 0) for layer in grids], columns
 
 
-def _columns_of(grids: Sequence[Grid]) -> int | None:
+def _map_side(count: int, columns: int | None, side: int, rows: int | None) -> int:
+    """Return the height and width of a map that fits into its grid.
+
+    Args:
+        count: Number of maps.
+        columns: Maps in a row of the grid; None to choose.
+        side: The longer side of all grids together, in pixels.
+        rows: Grids above each other within ``side``; None where they may be higher.
+    """
+    columns = columns or Layout.fit(count, 1, 1, 1).columns
+    most = side * _RESPONSE_SHARES[-1] / columns
+    if rows:
+        most = min(most, side / rows / math.ceil(count / columns))
+    return max(_SMALLEST_MAP, min(_LARGEST_MAP, int(0.97 * most) - 2))
+
+
+def _columns_of(view: View) -> int | None:
     """Return the columns of the filters' grid, as they are chosen where it is alone.
 
     None for a matrix, whose columns are the filters.
     """
-    view = next(grid.layer.view for grid in grids if not grid.layer.name)
     if view.kind == "matrix":
         return None
     return Layout.fit(view.count, view.height, view.width, 1).columns

@@ -25,7 +25,9 @@ from filtertrack.render.filter_order import arrange
 from filtertrack.render.grid import Layout, to_levels, to_rgb
 from filtertrack.render.interpolation import interpolate
 from filtertrack.render.layer_look import (
+    bar_texts,
     describe_part,
+    describe_scale,
     is_smoothed,
     noticeable_change,
     range_of_changes,
@@ -33,6 +35,7 @@ from filtertrack.render.layer_look import (
 )
 from filtertrack.render.look import GREY, MOST_FILTERS, Look
 from filtertrack.render.palette import ALL_LEVELS, colormap_levels, split_levels
+from filtertrack.render.scale_bar import BarTexts
 from filtertrack.render.signal_cells import curve_and_spectrum_cells, curve_cells
 from filtertrack.render.value_range import NO_RANGE, Span, ValueRange, range_of_cells
 from filtertrack.snapshot import start_text
@@ -99,6 +102,19 @@ class LayerCells:
     def name(self) -> str:
         """What is drawn if it is not the filters or their difference; else empty."""
         return ""
+
+    def bar_texts(self, values: ValueRange) -> BarTexts | None:
+        """Return the texts of the scale bar; None where a weight has more than one value.
+
+        Args:
+            values: The value range that is the same at every step.
+        """
+        return bar_texts(self.look, self.view, values)
+
+    @property
+    def scale_text(self) -> str:
+        """Which weights share a scale; a text beside the scale bar."""
+        return describe_scale(self.look, self.view)
 
     # Cached properties read the run: by then its size has been checked.
 

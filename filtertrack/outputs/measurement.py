@@ -12,6 +12,11 @@ from filtertrack import measures
 from filtertrack.errors import FiltertrackError, counted, size_text
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
+from filtertrack.outputs.response_measures import (
+    read_response_columns,
+    readable_probes,
+    response_means,
+)
 from filtertrack.outputs.run_selection import (
     RunLike,
     RunSelection,
@@ -21,6 +26,7 @@ from filtertrack.outputs.run_selection import (
     skip_damaged,
 )
 from filtertrack.render.cells import to_channels, view_of
+from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.storage.run import Run, shorten
 
@@ -28,8 +34,8 @@ Table = dict[str, np.ndarray]
 """Columns of one length, by name: an argument for ``pandas.DataFrame``."""
 
 _MOST_MEMORY = 2e9
-_ROW_BYTES = 290
-"""Memory of the measures of a filter at one snapshot."""
+_ROW_BYTES, _RESPONSE_BYTES = 290, 32
+"""Memory of the measures of a filter at one snapshot, and of those of its responses."""
 _MOST_WEIGHTS = 1 << 24
 """Weights of a filter, at most: several copies of one are in memory at a time."""
 
@@ -51,6 +57,8 @@ class MeasuredLayer:
         at_rest: The step after which the layer hardly changes; NaN where it still does.
         too_large_for: Names of measures that were left out since the layer is too large; they are
             NaN.
+        probed: What was read of the layer when the model was shown the run's probes; None if
+            nothing was.
     """
 
     info: LayerInfo
@@ -62,6 +70,7 @@ class MeasuredLayer:
     mostly_formed: float
     at_rest: float
     too_large_for: tuple[str, ...] = ()
+    probed: ProbedLayer | None = None
 
     def place(self, step: int | None) -> int:
         """Return the index of the snapshot at a step; None for the last.
@@ -98,6 +107,11 @@ class Measurement:
         run: The run.
         moments: The moment of each snapshot.
         layers: The measures of each layer, by its name.
+        probe_count: The number of the run's probes; 0 if it has none. With probes, there are
+            measures of what filters answered to: ``silent``, ``lifetime_sparsity``,
+            ``class_selectivity`` and ``preferred_class`` of each filter, ``silent_share`` and means
+            of each layer. They are NaN at a snapshot without responses, and where responses may be
+            negative.
 
     Example:
         >>> measured = measure("tests/golden/run-v1")
@@ -111,6 +125,7 @@ class Measurement:
     run: Run
     moments: tuple[Moment, ...]
     layers: Mapping[str, MeasuredLayer]
+    probe_count: int = 0
 
     def filters(self, step: int | None = None) -> Table:
         """Return a row a filter, at one step.
@@ -152,7 +167,7 @@ def measure(
     steps: Steps | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measurement:
-    """Measure a run's filters: what they show, when they formed, which repeat.
+    """Measure a run's filters: what they show, when they formed, which repeat, what they answer to.
 
     Drift and change are measured from the run's first snapshot. A damaged snapshot is left out,
     with a warning in the log. Four snapshots of one layer's weights are in memory at a time, and
@@ -188,11 +203,16 @@ def measure_selection(
     selection: RunSelection, progress: Callable[[int, int], None] | None = None
 ) -> Measurement:
     """Measure the layers and steps of a selection: see ``measure``."""
-    _check_size(selection)
-    return skip_damaged(selection, lambda readable: _measured(readable, progress))
+    probes = readable_probes(selection.runs[0])
+    _check_size(selection, _ROW_BYTES + (_RESPONSE_BYTES if probes else 0))
+    return skip_damaged(selection, lambda readable: _measured(readable, probes, progress))
 
 
-def _measured(selection: RunSelection, progress: Callable[[int, int], None] | None) -> Measurement:
+def _measured(
+    selection: RunSelection,
+    probes: StoredProbes | None,
+    progress: Callable[[int, int], None] | None,
+) -> Measurement:
     run = selection.runs[0]
     total = len(selection.layers) * len(selection.steps)
     layers = {}
@@ -203,15 +223,17 @@ def _measured(selection: RunSelection, progress: Callable[[int, int], None] | No
             if progress:
                 progress(before + done, total)
 
-        layers[name] = _measured_layer(run, name, selection.steps, report)
-    return Measurement(run, selection.moments[0], MappingProxyType(layers))
+        layers[name] = _measured_layer(run, name, selection.moments[0], probes, report)
+    return Measurement(
+        run, selection.moments[0], MappingProxyType(layers), probes.count if probes else 0
+    )
 
 
-def _check_size(selection: RunSelection) -> None:
+def _check_size(selection: RunSelection, row_bytes: int) -> None:
     """Refuse tables that would take too much memory, and filters that are too large."""
     infos = [selection.runs[0].layer(name) for name in selection.layers]
     filters, snapshots = sum(info.filters for info in infos), len(selection.steps)
-    memory = filters * snapshots * _ROW_BYTES
+    memory = filters * snapshots * row_bytes
     if memory > _MOST_MEMORY:
         raise FiltertrackError(
             f"the measures of {counted(filters, 'filters')} at {counted(snapshots, 'snapshots')} "
@@ -227,9 +249,14 @@ def _check_size(selection: RunSelection) -> None:
 
 
 def _measured_layer(
-    run: Run, name: str, steps: tuple[int, ...], report: Callable[[int], None]
+    run: Run,
+    name: str,
+    moments: Sequence[Moment],
+    probes: StoredProbes | None,
+    report: Callable[[int], None],
 ) -> MeasuredLayer:
     info = run.layer(name)
+    steps = tuple(moment.step for moment in moments)
     view = view_of(info)
     start = to_channels(view, _start(run, name, steps))
     end = to_channels(view, read_kernels(run, name, steps[-1]))
@@ -239,9 +266,13 @@ def _measured_layer(
     before: np.ndarray | None = None
     columns: Table = {}
     whole, rotations_to_end = [], []
-    for index, step in enumerate(steps):
-        now = to_channels(view, read_kernels(run, name, step))
+    for index, moment in enumerate(moments):
+        now = to_channels(view, read_kernels(run, name, moment.step))
         of_filters, of_layer = measure_snapshot(now, start, before, rgb=view.coloured)
+        if probes is not None:
+            of_responses = read_response_columns(run, probes, name, moment)
+            of_filters |= of_responses
+            of_layer |= response_means(of_responses)
         for key, values in of_filters.items():
             if not index:
                 columns[key] = np.empty((len(steps), len(values)), values.dtype)
@@ -261,6 +292,7 @@ def _measured_layer(
         measures.formed_by(formed, 0.9),
         measures.settled_at(np.array(rotations_to_end), steps),
         left_out,
+        probes.layers.get(name) if probes else None,
     )
 
 

@@ -52,7 +52,7 @@ def with_pattern(measured: Measurement) -> Measurement:
 
 
 def sentences(measured: Measurement, step: int | None = None) -> list[str]:
-    """Return a sentence for each layer: what its filters are, and when they had formed.
+    """Return a sentence for each layer: its filters, when they had formed, and which are silent.
 
     Args:
         measured: The measures of the run.
@@ -66,10 +66,15 @@ def sentences(measured: Measurement, step: int | None = None) -> list[str]:
         >>> print(sentences(measure("tests/golden/run-v1", layers="conv1"))[0][:67])
         conv1: 4 filters of 3x3, too small to be told from noise one by one
     """
-    return [
-        f"{name}: {'; '.join(_clauses(layer, measured.moments, layer.place(step)))}."
-        for name, layer in measured.layers.items()
-    ]
+    texts = []
+    for name, layer in measured.layers.items():
+        index = layer.place(step)
+        clauses = [
+            *_clauses(layer, measured.moments, index),
+            *_answers(layer, measured.probe_count, index),
+        ]
+        texts.append(f"{name}: {'; '.join(clauses)}.")
+    return texts
 
 
 def _clauses(layer: MeasuredLayer, moments: Sequence[Moment], index: int) -> Iterator[str]:
@@ -149,6 +154,34 @@ def _formed(layer: MeasuredLayer, moments: Sequence[Moment], index: int) -> str:
     return f"{whole_run}half had formed by {number}"
 
 
+def _answers(layer: MeasuredLayer, probes: int, index: int) -> Iterator[str]:
+    """Yield how many filters answered to none of the probes, and what was read of the layer."""
+    if layer.probed is None:
+        return
+    read, of_probes = f"(read: {layer.probed.read})", f"of {counted(probes, 'probes')}"
+    if not layer.probed.rectified:
+        yield f"responses to probes may be negative {read}"
+        return
+    silent = _silent(layer, index)
+    if not math.isfinite(silent):
+        return
+    unknown = int(np.isnan(layer.filters["silent"][index]).sum())
+    if silent:
+        filters = counted(int(silent), "filters")
+        yield f"{filters} silent, with no response to any {of_probes} {read}"
+    elif not unknown:
+        yield f"each filter responds to some {of_probes} {read}"
+    if unknown:
+        yield f"responses of {counted(unknown, 'filters')} are not finite"
+
+
+def _silent(layer: MeasuredLayer, index: int) -> float:
+    """Count the silent filters of a layer; NaN where that is not known."""
+    silent = layer.filters["silent"][index] if "silent" in layer.filters else np.empty(0)
+    known = silent[np.isfinite(silent)]
+    return float(known.sum()) if len(known) else math.nan
+
+
 def _pixels(layer: MeasuredLayer) -> int:
     return layer.info.shape[1] * layer.info.shape[2]
 
@@ -156,7 +189,8 @@ def _pixels(layer: MeasuredLayer) -> int:
 def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
     """Return tables with a row a layer: labels of its filters, changes, measures of the kernel.
 
-    Labels that no filter has are left out.
+    Labels that no filter has are left out. A last table has the measures of responses, if the run
+    has probes.
 
     Args:
         measured: The measures of the run.
@@ -171,6 +205,7 @@ def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
             "half_formed": layer.half_formed,
             "mostly_formed": layer.mostly_formed,
             "at_rest": layer.at_rest,
+            "silent": _silent(layer, layer.place(step)),
             **{name: column[layer.place(step)] for name, column in layer.whole.items()},
         }
         for layer in measured.layers.values()
@@ -181,6 +216,10 @@ def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
         _text_table(f"The layers as a whole: {when}", _WHOLE, rows),
     ]
     tables[-1].caption = _too_large(measured) or None
+    if measured.probe_count:
+        probes = counted(measured.probe_count, "probes")
+        title = f"What the filters respond to: {when}; {probes}"
+        tables.append(_text_table(title, _RESPONSES, rows, optional=("class selectivity",)))
     return tables
 
 
@@ -204,14 +243,42 @@ def each_filter(measured: Measurement, name: str, step: int | None = None) -> Te
     """
     layer = measured.layers[name]
     index = layer.place(step)
+    title = f"The filters of {name}: {_when(measured.moments[index])}"
+    return _filter_table(title, layer, index, _FILTER, ("colour", "degrees", "copy of"))
+
+
+def _filter_table(
+    title: str, layer: MeasuredLayer, index: int, heads: Columns, optional: Sequence[str]
+) -> TextTable:
+    """Return a table with a row a filter of a layer at one snapshot."""
     columns = layer.rows([index])
     shown = min(layer.info.filters, _MOST_ROWS)
     rows = [{key: column[number] for key, column in columns.items()} for number in range(shown)]
-    title = f"The filters of {name}: {_when(measured.moments[index])}"
-    table = _text_table(title, _FILTER, rows, optional=("colour", "degrees", "copy of"))
+    table = _text_table(title, heads, rows, optional)
     if shown < layer.info.filters:
         table.caption = f"… and {layer.info.filters - shown} more; a CSV or JSON file holds all"
     return table
+
+
+def responses_of_filters(
+    measured: Measurement, name: str, step: int | None = None
+) -> TextTable | None:
+    """Return a table with a row a filter of one layer: the measures of its responses to probes.
+
+    Args:
+        measured: The measures of the run.
+        name: The layer's name.
+        step: The step; None for the last.
+
+    Returns:
+        The table; None if the layer has no such measures at that step.
+    """
+    layer = measured.layers[name]
+    index = layer.place(step)
+    if not math.isfinite(_silent(layer, index)):
+        return None
+    title = f"What the filters of {name} respond to: {_when(measured.moments[index])}"
+    return _filter_table(title, layer, index, _FILTER_RESPONSES, _OF_CLASSES)
 
 
 def write_csv(measured: Measurement, path: Path, step: int | None = None) -> None:
@@ -258,19 +325,26 @@ def write_json(measured: Measurement, path: Path, step: int | None = None) -> No
         OSError: If the file cannot be written.
     """
     layers = {name: _layer(layer, step) for name, layer in measured.layers.items()}
-    whole = {"run": str(measured.run.path), "layers": layers}
+    whole: dict[str, Any] = {"run": str(measured.run.path), "layers": layers}
+    if measured.probe_count:
+        whole["probes"] = measured.probe_count
     text = json.dumps(whole, allow_nan=False).encode()
     write_whole(path, lambda file: file.write(text))
 
 
 def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
     indices = range(len(layer.steps)) if step is None else [layer.place(step)]
+    probed: dict[str, Any] = {}
+    if layer.probed is not None:
+        read = {"read": layer.probed.read, "rectified": layer.probed.rectified}
+        probed["responses"] = read
     return {
         "kernel": list(layer.info.kernel_shape),
         "half_formed": _value(layer.half_formed),
         "mostly_formed": _value(layer.mostly_formed),
         "at_rest": _value(layer.at_rest),
         "too_large_for": list(layer.too_large_for),
+        **probed,
         "formed": _plain(layer.formed),
         "steps": list(layer.steps),
         "layer": {key: _plain(values) for key, values in layer.whole.items()},
@@ -369,6 +443,22 @@ _WHOLE: Columns = {
     "random from": _of("entropy_threshold", _number),
     "orthogonality": _of("orthogonality", _number),
     "effective rank": _of("effective_rank", _number),
+}
+
+_OF_CLASSES = ("class selectivity", "preferred class")
+_RESPONSES: Columns = {
+    "layer": _of("layer", str),
+    "filters": _of("filters", str),
+    "silent": _of("silent", _step),
+    "lifetime sparsity": _of("lifetime_sparsity", _number),
+    "class selectivity": _of("class_selectivity", _number),
+}
+_FILTER_RESPONSES: Columns = {
+    "filter": _of("filter", str),
+    "silent": _of("silent", _finite(lambda value: "silent" if value else NOTHING)),
+    "lifetime sparsity": _of("lifetime_sparsity", _number),
+    "class selectivity": _of("class_selectivity", _number),
+    "preferred class": _of("preferred_class", _step),
 }
 
 _FILTER: Columns = {

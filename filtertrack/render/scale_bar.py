@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from filtertrack.render.palette import ALL_LEVELS, BACKGROUND, TEXT
-from filtertrack.render.text import QUIET, font, joined_lines, line, line_height, paste
+from filtertrack.render.text import QUIET, font, joined_phrases, line, line_height, paste
 
 _BAR_HEIGHT = 0.6
 """Height of the bar, in font sizes."""
@@ -38,7 +38,7 @@ def draw_scale_bar(
         width: Width of the picture, in pixels; texts are left out where they do not fit.
         size: Font size, in pixels.
         levels: The palette entries of the colormap.
-        note: A text behind the bar.
+        note: A text behind the bar, of phrases joined by " · "; left out where it does not fit.
 
     Returns:
         ``uint8`` array of shape ``(bar_height(size), width)``: entries of the palette.
@@ -46,8 +46,9 @@ def draw_scale_bar(
     picture = np.full((bar_height(size), width), BACKGROUND, np.uint8)
     face = font(size)
     if texts is None:
-        first = next(iter(joined_lines(note.split(" · "), face, width)), "")
-        paste(picture, (0, 0), line(first, face, TEXT, QUIET))
+        first = joined_phrases(note.split(" · "), lambda text: face.getlength(text) <= width)[0]
+        if face.getlength(first) <= width:
+            paste(picture, (0, 0), line(first, face, TEXT, QUIET))
         return picture
     space = round(face.getlength(" "))
     low, middle, high, more = (_line(text, size) for text in (*texts, note))

@@ -10,14 +10,7 @@ from functools import partial
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_STRING
-from tensorboard.plugins.histogram.metadata import create_summary_metadata as histogram_metadata
-from tensorboard.plugins.image.metadata import create_summary_metadata as image_metadata
-from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
-from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from filtertrack import measures
 from filtertrack.errors import FiltertrackError
@@ -49,9 +42,17 @@ from filtertrack.render.palette import colormap_levels, theme_palette
 from filtertrack.render.scale_bar import draw_scale_bar
 from filtertrack.render.text import font_size
 from filtertrack.render.value_range import NO_RANGE, ValueRange, range_of_cells
+from filtertrack.response import StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, start_text
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin.event_files import event_file_in
+from filtertrack.tensorboard_plugin.response_summaries import card_bytes, response_values
+from filtertrack.tensorboard_plugin.summary_values import (
+    histogram_value,
+    image_value,
+    scalar_value,
+    text_value,
+)
 
 _log = logging.getLogger("filtertrack")
 
@@ -78,12 +79,8 @@ _DISTRIBUTIONS = {
     "drift": "How far each filter has turned away from its start: 1 - cos(w, w0).",
     "roughness": "How rough each filter is: 1 is noise, edges and blobs are well below 1.",
 }
-_BUCKETS = 30
-
 _BYTES_PER_LAYER, _BYTES_PER_PAGE, _BYTES_PER_VALUE = 3000, 2000, 1.2
 """Size of a snapshot's events, measured on random kernels of 3x3x3x32 to 16x16x3x768."""
-_ROUNDING = 1e-9
-"""Largest relative difference of values that are considered equal."""
 
 
 class Summaries:
@@ -98,6 +95,7 @@ class Summaries:
     """
 
     def __init__(self, run: Run, keep: int | None = None) -> None:
+        self._run = run
         self._layers = list(run.layers.values())
         self._events = event_file_in(run.folder)
         self._keep = keep
@@ -119,7 +117,8 @@ class Summaries:
     def add(self, snapshot: Snapshot) -> None:
         """Write one snapshot's images and measures to the event file.
 
-        A snapshot at or before the last step is ignored: TensorBoard would show both.
+        A snapshot at or before the last step is ignored: TensorBoard would show both. Responses are
+        drawn last: an error in drawing those of a layer is raised when all the others are written.
 
         Raises:
             OSError: If the file cannot be written.
@@ -146,11 +145,35 @@ class Summaries:
         if not self._events.started:
             self._events.start(snapshot.step)
         if self._last is None:
-            values.insert(0, _text("filters_layers", _table(self._layers)))
+            values.insert(
+                0, text_value("filters_layers", _table(self._layers), "The tracked layers.")
+            )
         summary = Summary(value=values)
         moment = snapshot.moment
         self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
         self._last = moment
+        self._draw_responses(snapshot)
+
+    def _draw_responses(self, snapshot: Snapshot) -> None:
+        """Write the images and measures of the responses of a snapshot, if it has some."""
+        probes = self._run.probes if snapshot.responses else None
+        if probes is None:
+            return
+        values: list[Summary.Value] = []
+        faults: list[Exception] = []
+        for info in self._layers:
+            if info.name in probes.layers and info.name in snapshot.responses:
+                try:
+                    kernels = info.canonical(snapshot.arrays[info.kernel])
+                    response = snapshot.responses[info.name]
+                    values += response_values(info, probes, kernels, response)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    faults.append(error)
+        moment = snapshot.moment
+        summary = Summary(value=values)
+        self._events.append(Event(step=moment.step, wall_time=moment.wall_time, summary=summary))
+        if faults:
+            raise faults[0]
 
     def add_evolution(self, run: Run) -> None:
         """Write an animation and a filmstrip of the whole run for each layer.
@@ -215,11 +238,11 @@ class Summaries:
         for name, about in _MEASURES.items():
             mean = measures.finite_mean(values[name])
             if math.isfinite(mean):
-                yield _scalar(f"filter_measures/{info.name}/{name}", mean, about)
+                yield scalar_value(f"filter_measures/{info.name}/{name}", mean, about)
         for name, about in _DISTRIBUTIONS.items():
             finite = values[name][np.isfinite(values[name])]
             if len(finite):
-                yield _histogram(f"filter_distributions/{info.name}/{name}", finite, about)
+                yield histogram_value(f"filter_distributions/{info.name}/{name}", finite, about)
 
 
 def _filters_image(info: LayerInfo, view: View, kernels: np.ndarray) -> Summary.Value:
@@ -227,7 +250,7 @@ def _filters_image(info: LayerInfo, view: View, kernels: np.ndarray) -> Summary.
     cells = to_cells(view, kernels)
     files, shape = _cards(view, cells, range_of_cells(cells), part_of(Look()))
     about = f"{explain(info)} {explain_scale(view)}"
-    return _image(f"filters/{info.name}", files, shape, about)
+    return image_value(f"filters/{info.name}", files, shape, about)
 
 
 def _learned_image(
@@ -243,7 +266,7 @@ def _learned_image(
         f"What training has added: the difference of each weight from the run's first snapshot. "
         f"{explain(info)} {explain_change(view)}"
     )
-    return _image(f"filters_learned/{info.name}", files, shape, about)
+    return image_value(f"filters_learned/{info.name}", files, shape, about)
 
 
 def _cards(
@@ -260,8 +283,12 @@ def _cards(
     return [to_png(card, palette) for card in cards], cards[0].shape
 
 
-def event_bytes(layers: Sequence[LayerInfo]) -> int:
+def event_bytes(layers: Sequence[LayerInfo], probes: StoredProbes | None = None) -> int:
     """Estimate the size of one snapshot's events in bytes, within a factor of two.
+
+    Args:
+        layers: The layers of the run.
+        probes: Its probes; None if it has none. Sparse responses take less than estimated.
 
     Example:
         >>> event_bytes([])
@@ -273,6 +300,8 @@ def event_bytes(layers: Sequence[LayerInfo]) -> int:
         pages, images = math.ceil(view.count / PAGE), 1 if view.kind == "matrix" else 2
         image = _BYTES_PER_PAGE * pages + _BYTES_PER_VALUE * values
         size += _BYTES_PER_LAYER + images * image
+    if probes is not None:
+        size += sum(card_bytes(info, probes) for info in layers if info.name in probes.layers)
     return round(size)
 
 
@@ -322,7 +351,7 @@ def _timelapse(selection: RunSelection, info: LayerInfo) -> Summary.Value:
         f"on. "
         f"{explain(info, curves=True)} {explain_scale(view)}"
     )
-    return _image(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
+    return image_value(f"filters_timelapse/{info.name}", [file.getvalue()], frames.shape, about)
 
 
 def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
@@ -334,7 +363,9 @@ def _filmstrip(selection: RunSelection, info: LayerInfo) -> Summary.Value:
         f"Filmstrip: filters from the first one down, steps from the first one across. "
         f"{explain(info)} {explain_scale(view)}"
     )
-    return _image(f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about)
+    return image_value(
+        f"filters_filmstrip/{info.name}", [to_png(picture)], picture.shape[:2], about
+    )
 
 
 def _first_moment(selection: RunSelection) -> str:
@@ -347,53 +378,6 @@ def _spread(steps: Sequence[int], most: int) -> list[int]:
     if len(steps) <= most:
         return list(steps)
     return [steps[round(n * (len(steps) - 1) / (most - 1))] for n in range(most)]
-
-
-def _image(
-    tag: str, files: Iterator[bytes] | Sequence[bytes], shape: tuple[int, ...], description: str
-) -> Summary.Value:
-    height, width = shape
-    texts = [str(width).encode(), str(height).encode(), *files]
-    metadata = image_metadata(None, description, converted_to_tensor=True)
-    return _value(
-        tag,
-        TensorProto(dtype=DT_STRING, string_val=texts, tensor_shape=_shape(len(texts))),
-        metadata,
-    )
-
-
-def _scalar(tag: str, value: float, description: str) -> Summary.Value:
-    tensor = TensorProto(dtype=DT_FLOAT, float_val=[value], tensor_shape=TensorShapeProto())
-    return _value(tag, tensor, scalar_metadata(None, description))
-
-
-def _histogram(tag: str, values: np.ndarray, description: str) -> Summary.Value:
-    low, high = float(values.min()), float(values.max())
-    edges = np.full(_BUCKETS + 1, low)
-    if high - low > _ROUNDING * max(abs(low), abs(high)):
-        edges = np.linspace(low, high, _BUCKETS + 1)
-        counts, _ = np.histogram(values, edges)
-    else:  # all values are equal, like the drift at the start: a bucket of width 0
-        counts = np.eye(_BUCKETS, dtype=np.int64)[-1] * len(values)
-    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in buckets.shape])
-    tensor = TensorProto(dtype=DT_DOUBLE, double_val=buckets.ravel().tolist(), tensor_shape=shape)
-    return _value(tag, tensor, histogram_metadata(None, description))
-
-
-def _text(tag: str, text: str) -> Summary.Value:
-    tensor = TensorProto(
-        dtype=DT_STRING, string_val=[text.encode()], tensor_shape=TensorShapeProto()
-    )
-    return _value(tag, tensor, text_metadata(None, "The tracked layers."))
-
-
-def _value(tag: str, tensor: TensorProto, metadata: SummaryMetadata) -> Summary.Value:
-    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
-
-
-def _shape(length: int) -> TensorShapeProto:
-    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=length)])
 
 
 def _table(layers: Sequence[LayerInfo]) -> str:

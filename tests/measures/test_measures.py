@@ -28,11 +28,14 @@ OF_A_SNAPSHOT = [
 OF_TWO_SNAPSHOTS = [measures.drift, measures.relative_change, measures.rotation]
 OF_KERNELS = [*OF_A_SNAPSHOT, *OF_TWO_SNAPSHOTS]
 OF_OTHER_VALUES = [
+    measures.class_selectivity,
     measures.entropy_threshold,
     measures.finite_mean,
     measures.formed_at,
     measures.formed_by,
+    measures.lifetime_sparsity,
     measures.settled_at,
+    measures.silent,
 ]
 
 

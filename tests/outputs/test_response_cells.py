@@ -7,11 +7,12 @@ from PIL import Image
 from filtertrack import FiltertrackError, animate
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.picture_parts import part_of
-from filtertrack.outputs.response_cells import PictureCells, ResponseCells, shrunk
+from filtertrack.outputs.response_cells import PictureCells, ResponseCells, picture_range, shrunk
+from filtertrack.outputs.response_maps import maps_of
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.caption import number_text
 from filtertrack.render.look import Look
-from filtertrack.render.palette import colormap_levels
+from filtertrack.render.palette import NOT_FINITE_RGB, colormap_levels
 
 
 @pytest.fixture
@@ -19,6 +20,14 @@ def first_run(make_run, conv_info):
     """A run of 6 colour filters of 5x5 that see the model's input."""
     info = replace(conv_info(kernel_shape=(5, 5, 3, 6)), preprocessing=(), padding="same")
     return make_run(info, steps=range(4))
+
+
+def cells_of(run, image, look=None, kind=ResponseCells, **options):
+    """The cells of the responses to an image, or to the probe of a number."""
+    selection = select_from_run(run, **options)
+    responses = image if isinstance(image, int) else [image]
+    (maps,) = maps_of(selection, responses)
+    return kind(selection, look or part_of(Look()), maps)
 
 
 @pytest.fixture
@@ -29,7 +38,7 @@ def images(rng):
 def test_cells_are_the_responses_of_each_filter(first_run, images):
     """At every snapshot, in the order of the filters that are drawn."""
     look = part_of(Look(filters=(4, 1)))
-    cells = ResponseCells(select_from_run(first_run), look, images[1])
+    cells = cells_of(first_run, images[1], look)
     assert (cells.view.count, cells.view.height, cells.view.width) == (2, 20, 24)
     for step, drawn in enumerate(cells.walk(range(4))):
         expected = first_run.responses("conv1", step, images)[1, :, :, [4, 1]]
@@ -37,7 +46,7 @@ def test_cells_are_the_responses_of_each_filter(first_run, images):
 
 
 def test_zero_is_in_the_middle_of_the_scale(first_run, images):
-    cells = ResponseCells(select_from_run(first_run), part_of(Look()), images[0])
+    cells = cells_of(first_run, images[0])
     values = cells.values(cells.last_cells())
     np.testing.assert_array_equal(values.low, -values.high)
     assert cells.look.colormap == "RdBu_r"
@@ -55,11 +64,13 @@ def test_each_block_of_a_large_map_keeps_its_strongest_value(rng):
     assert shrunk(maps, side=200) is maps
 
 
-def test_a_picture_with_other_channels_is_drawn_as_their_mean(first_run, rng):
+def test_a_picture_with_other_channels_is_drawn_as_their_mean(make_run, conv_info, rng):
+    info = replace(conv_info(kernel_shape=(5, 5, 4, 6)), preprocessing=(), padding="same")
     image = rng.normal(size=(6, 7, 4))
-    cells = PictureCells(select_from_run(first_run), part_of(Look()), image, "picture")
+    cells = cells_of(make_run(info), image, kind=PictureCells)
     np.testing.assert_allclose(cells.last_cells()[0, :, :, 0], image.mean(axis=-1))
     assert cells.labels(0).tolist() == ["unknown"]
+    assert cells.explanation == ["picture: mean of 4 channels"]
 
 
 def test_each_image_has_a_row_of_picture_filters_and_responses(
@@ -92,10 +103,9 @@ def test_each_image_has_a_row_of_picture_filters_and_responses(
 
 def test_the_title_says_which_maps_share_a_scale(first_run, images):
     """The largest response is told only where all maps have one scale."""
-    selection = select_from_run(first_run)
-    own = ResponseCells(selection, part_of(Look()), images[0])
+    own = cells_of(first_run, images[0])
     assert own.name == "responses, each on its own scale"
-    one = ResponseCells(selection, part_of(Look(scale="layer")), images[0])
+    one = cells_of(first_run, images[0], part_of(Look(scale="layer")))
     assert one.name == f"responses, up to {number_text(one.largest)}"
 
 
@@ -141,11 +151,57 @@ def test_each_filter_of_a_1x1_kernel_has_a_response(make_run, conv_info, rng, fr
     assert len(list(drawing.pictures())) == 3
 
 
-def test_layers_without_images_are_refused(make_run, conv_info, rng, tmp_path):
-    axes = {"kernel_shape": (5, 3, 6), "axes": (2, 0, 1), "shape": (6, 1, 5, 3)}
+def test_layers_on_volumes_are_refused(make_run, conv_info, rng, tmp_path):
+    axes = {"kernel_shape": (3, 3, 3, 1, 6), "axes": (4, 1, 0, 2, 3), "shape": (6, 3, 9, 1)}
     info = replace(conv_info(), **axes, preprocessing=(), padding="same")
     with pytest.raises(FiltertrackError, match="does not slide over images"):
-        animate(make_run(info), tmp_path / "a.gif", responses=rng.normal(size=(1, 9, 3)))
+        animate(make_run(info), tmp_path / "a.gif", responses=rng.normal(size=(1, 9, 9, 9, 1)))
+
+
+def signal_info(conv_info, channels=1, side=5):
+    """Describe a first Conv1D."""
+    axes = {"kernel_shape": (side, channels, 6), "axes": (2, 0, 1)}
+    axes |= {"shape": (6, 1, side, channels), "strides": (1,), "dilation": (1,)}
+    return replace(conv_info(), **axes, preprocessing=(), padding="same")
+
+
+def test_the_maps_of_a_signal_are_strips(make_run, conv_info, rng):
+    """One row of values, repeated so that it is not too narrow; long ones are shrunk."""
+    run, signal = make_run(signal_info(conv_info)), rng.normal(size=(180, 1))
+    cells = cells_of(run, signal)
+    expected = shrunk(run.responses("conv1", 2, signal[np.newaxis])[0].T[:, np.newaxis], 96)
+    drawn = cells.last_cells()[..., 0]
+    assert (cells.view.height, cells.view.width) == drawn.shape[1:] == (22, 90)
+    np.testing.assert_array_equal(drawn, expected.repeat(22, axis=1))
+    assert cells.explanation[-1] == "shrunk: the largest magnitude of each 2 values"
+
+
+def test_a_signal_of_one_channel_is_a_curve(make_run, conv_info, rng):
+    run, signal = make_run(signal_info(conv_info)), rng.normal(size=(180, 1))
+    cells = cells_of(run, signal, kind=PictureCells)
+    drawn = cells.last_cells()
+    assert cells.view.kind == "curve"
+    np.testing.assert_array_equal(drawn[0, 0, :, 0], signal[:, 0])
+    values = cells.values(drawn)
+    assert (values.low[0], values.high[0]) == (signal.min(), signal.max())
+
+
+def test_a_signal_of_three_channels_is_a_heat_map(make_run, conv_info, rng):
+    """Not in colour: a few rows of pixels a channel, shrunk where it is long."""
+    run, signal = make_run(signal_info(conv_info, 3)), rng.normal(size=(180, 3))
+    cells = cells_of(run, signal, kind=PictureCells)
+    expected = shrunk(signal.T[:, np.newaxis], 96)[:, 0].repeat(8, axis=0)
+    assert (cells.view.kind, expected.shape) == ("grey", (24, 90))
+    np.testing.assert_array_equal(cells.last_cells()[0, :, :, 0], expected)
+    assert cells.explanation == ["picture: the largest magnitude of each 2 samples"]
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (1, 20), (3, 5), (70, 5)])
+def test_signals_can_be_animated(make_run, conv_info, rng, frames_of, shape):
+    """With few and many channels, and filters drawn as strips, curves and patterns."""
+    run, channels = make_run(signal_info(conv_info, *shape)), shape[0]
+    drawing = frames_of(run, 900, responses=[rng.normal(size=(2000, channels))])
+    assert len({frame.tobytes() for frame in drawing.pictures()}) == 3
 
 
 def test_layers_whose_input_is_unknown_are_refused(make_run, images, tmp_path):
@@ -169,6 +225,20 @@ def test_each_response_lies_where_its_filter_lies(make_run, conv_info, rng, fram
     assert (picture.columns, picture.rows) == (1, 1)
 
 
+@pytest.mark.parametrize("side", [500, 900])
+def test_large_images_and_their_maps_are_shrunk_to_fit(make_run, conv_info, rng, frames_of, side):
+    """By area the image, by whole factors the maps; the animation is not larger than asked for."""
+    info = replace(conv_info(kernel_shape=(5, 5, 3, 30)), preprocessing=(), padding="same")
+    image = rng.uniform(size=(300, 400, 3))
+    drawing = frames_of(make_run(info), side, responses=[image, image])
+    assert drawing.side <= side
+    picture, maps = drawing._layers[0], drawing._layers[2]
+    assert 0.15 * side < picture.view.width <= 0.215 * side
+    assert picture.view.height == round(picture.view.width * 3 / 4)
+    assert abs(picture.last_cells().mean() - image.mean()) < 0.01
+    assert maps.view.width >= 20
+
+
 @pytest.mark.parametrize("step", [0, 2])
 def test_a_damaged_snapshot_is_left_out(first_run, images, tmp_path, caplog, step):
     """Also the first one."""
@@ -176,3 +246,128 @@ def test_a_damaged_snapshot_is_left_out(first_run, images, tmp_path, caplog, ste
     file.write_bytes(file.read_bytes()[:-500])
     assert animate(first_run, tmp_path / "a.gif", responses=images).frames == 3
     assert f"left out step {step}" in caplog.text
+
+
+def test_stored_maps_are_drawn_for_a_probe(probed_run):
+    """At every snapshot those of the run, in the order of the filters that are drawn."""
+    cells = cells_of(probed_run, 2, part_of(Look(filters=(3, 0))))
+    for step, drawn in enumerate(cells.walk(range(3))):
+        expected = probed_run.probe_responses("conv1", step).values(2)[[3, 0]]
+        np.testing.assert_array_equal(drawn[..., 0], expected)
+
+
+def test_maps_after_a_relu_go_from_zero_up(probed_run):
+    """On each scale; signed ones have zero in the middle."""
+    for scale in ("frame", "filter", "layer"):
+        cells = cells_of(probed_run, 0, part_of(Look(scale=scale)))
+        values = cells.values(cells.last_cells())
+        assert not values.low.any()
+        assert cells.look.colormap == "gray"
+        signed = cells_of(probed_run, 0, part_of(Look(scale=scale)), layers="conv2")
+        values = signed.values(signed.last_cells())
+        np.testing.assert_array_equal(values.low, -values.high)
+        assert signed.look.colormap == "RdBu_r"
+
+
+@pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
+def test_a_silent_filter_is_dark(probed_run, painted, scale):
+    """Filter 1 at the last step; the others are not."""
+    cells = cells_of(probed_run, 0, part_of(Look(scale=scale)))
+    last = painted(cells, cells.last_cells())
+    assert not last[1].any()
+    assert all(cell.any() for cell in last[[0, 2, 3]])
+
+
+def test_a_filter_that_is_always_silent_is_dark(probed_run, painted):
+    """Also where its scale is that of the whole run."""
+    cells = cells_of(probed_run, 0, part_of(Look(scale="filter")))
+    zeros = np.zeros_like(cells.last_cells())
+    assert not painted(cells, zeros, cells._range_of(zeros)).any()
+
+
+def test_a_silent_filter_of_signed_maps_is_white(probed_run, painted):
+    """White is zero."""
+    cells = cells_of(probed_run, 0, layers="conv2")
+    zeros = np.zeros_like(cells.last_cells())
+    white = painted(cells, zeros, cells._range_of(zeros), colormap_levels("RdBu_r"))
+    assert (white >= 246).all()
+
+
+def test_maps_between_snapshots_are_interpolated(probed_run):
+    """Linearly, as weights are; at the snapshots they are exact."""
+    cells = cells_of(probed_run, 0)
+    first, middle, second = (each.copy() for each in cells.walk([0, 0.5, 1]))
+    np.testing.assert_allclose(middle, (first + second) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(first[..., 0], probed_run.probe_responses("conv1", 0).values(0))
+
+
+def test_the_caption_says_what_is_read_and_how_maps_were_shrunk(probed_run):
+    """Shrinking for the picture multiplies that of the stored maps."""
+    cells = cells_of(probed_run, 0)
+    assert cells.explanation == [
+        "responses: the output of relu1, after conv1",
+        "shrunk: the largest magnitude of each 2x2",
+    ]
+    (maps,) = maps_of(select_from_run(probed_run), 0)
+    small = ResponseCells(select_from_run(probed_run), part_of(Look()), maps, side=3)
+    assert small.explanation[-1].endswith("of each 4x4")
+    assert small.last_cells().shape == (4, 3, 3, 1)
+    assert len(cells_of(probed_run, 0, layers="conv2").explanation) == 1
+
+
+def test_the_scale_bar_of_maps_after_a_relu_begins_at_zero(probed_run):
+    own, one = (cells_of(probed_run, 0, part_of(Look(scale=s))) for s in ("filter", "layer"))
+    assert own.bar_texts(own.fixed_range) == ("0", "", "highest")
+    assert own.scale_text == "each map has its own fixed scale"
+    assert one.bar_texts(one.fixed_range) == ("0", "", number_text(one.largest))
+    signed = cells_of(probed_run, 0, layers="conv2")
+    assert signed.bar_texts(signed.fixed_range) == ("negative", "0", "positive")
+
+
+def test_a_probe_has_its_own_values(probed_run):
+    """From black, 0, to white, 1; its title is its number and class."""
+    cells = cells_of(probed_run, 2, kind=PictureCells)
+    np.testing.assert_array_equal(
+        cells.last_cells()[0, ..., 0], probed_run.probes.inputs["images"][2, ..., 0]
+    )
+    values = cells.values(cells.last_cells())
+    assert (values.low[0], values.high[0]) == (0, 1)
+    assert cells.name == "probe 2, class 0"
+    assert cells.scale_text == "values 0 to 1"
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        ([0.1, 0.4], (0, 1)),
+        ([3, 90], (0, 255)),
+        ([0, 1], (0, 1)),
+        ([-1, 1], (-1, 1)),
+        ([0.5, 9.5], (0.5, 9.5)),
+        ([3, 300], (3, 300)),
+        ([np.nan, 0.5], (0, 1)),
+        ([np.nan, 7], (7, 7)),
+    ],
+    ids=str,
+)
+def test_the_range_of_a_picture(picture, expected):
+    """The usual ones where it fits, else its own; a picture is not made lighter than it is."""
+    values = picture_range(np.array(picture, np.float64))
+    assert (values.low[0], values.high[0]) == expected
+
+
+def test_maps_that_are_not_finite_are_magenta(probed_run, painted):
+    """The maps of other filters are drawn as usual."""
+    (maps,) = maps_of(select_from_run(probed_run), 0)
+
+    def at(step):
+        values = maps.at(step).copy()
+        values[2] = np.nan
+        return values
+
+    for scale in ("frame", "filter", "layer"):
+        look = part_of(Look(scale=scale))
+        cells = ResponseCells(select_from_run(probed_run), look, replace(maps, at=at))
+        drawn = painted(cells, cells.last_cells())
+        assert (drawn[2] == NOT_FINITE_RGB).all()
+        assert (drawn[[0, 1, 3]] != NOT_FINITE_RGB).any(axis=-1).all()

@@ -82,6 +82,18 @@ def test_texts_are_left_out_where_they_do_not_fit(texts):
     assert sorted(set(seen), key=seen.index) == [(False, False), (True, False), (True, True)]
 
 
+def test_a_note_without_a_bar_is_whole_or_left_out():
+    """Of several phrases as many as fit; none is cut."""
+    first, second = "grey: no change", "each filter has its own scale"
+    for width in range(10, 500, 5):
+        drawn = draw_scale_bar(None, width, 12, note=f"{first} · {second}")
+        assert drawn.shape == (bar_height(12), width)
+        expected = [text for text in (f"{first} · {second}", first) if find(drawn, text, 12) == 0]
+        needed = font(12).getlength(expected[0] if expected else "")
+        assert needed <= width
+        assert (drawn == BACKGROUND).all() == (not expected)
+
+
 WORDS = st.text("abcdefgh 0123456789.+-", max_size=30)
 
 

@@ -1,5 +1,7 @@
 // Requests to the server: see http_api.md. URLs are relative, so they work under --path_prefix.
 
+import {parseCells} from "./cells_message.js";
+
 // Milliseconds until an answer has to be complete.
 const TIMEOUTS = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
 const DEFAULT_TIMEOUT = 60_000;
@@ -48,28 +50,5 @@ export async function requestPalette(colormap) {
 
 /** Request cells: {moments, damaged, next, shape, arrays}, one typed array for each moment. */
 export async function requestCells(query, signal) {
-  const bytes = new Uint8Array(await request("cells", query, response => response.arrayBuffer(), signal));
-  const length = new DataView(bytes.buffer).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  return {...head, arrays: unpack(bytes.subarray(4 + length), head)};
-}
-
-// The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
-// each array but the first is the exclusive or with the one before it.
-function unpack(bytes, {moments, type}) {
-  if (!moments.length) return [];
-  const size = type === "float64" ? 8 : 4;
-  const count = bytes.length / size;
-  const each = count / moments.length;
-  const words = new Uint32Array((count * size) / 4);
-  const wordsEach = size / 4;
-  for (let word = 0; word < wordsEach; word++) {
-    const [a, b, c, d] = [0, 1, 2, 3].map(n => bytes.subarray((4 * word + n) * count, (4 * word + n + 1) * count));
-    for (let n = 0, to = word; n < count; n++, to += wordsEach) {
-      words[to] = a[n] | (b[n] << 8) | (c[n] << 16) | (d[n] << 24);
-    }
-  }
-  for (let n = each * wordsEach; n < words.length; n++) words[n] ^= words[n - each * wordsEach];
-  const Numbers = size === 8 ? Float64Array : Float32Array;
-  return moments.map((_, number) => new Numbers(words.buffer, number * each * size, each));
+  return parseCells(new Uint8Array(await request("cells", query, response => response.arrayBuffer(), signal)));
 }
