@@ -41,6 +41,7 @@ export class LookControls {
     this.channels = makeSelect("channels", [], "", change("channels"));
     this.delta = makeSelect("show", PARTS, look.delta, change("delta"));
     this.scale = select("scale", "dark to light");
+    this.responses = checkbox("responses", "responses");
     this.oneScale = checkbox("one_scale", "one scale for all runs");
     this.colormap = select("colormap", "colours");
     this.order = select("order", "order");
@@ -57,7 +58,7 @@ export class LookControls {
       const isOpen = this.element.toggleAttribute("data-open");
       more.setAttribute("aria-expanded", String(isOpen));
     }}, "look and save");
-    this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.delta, this.channels,
+    this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.responses, this.delta, this.channels,
       this.scale, this.oneScale, this.colormap, this.order, this.zeroCentred, this.saving,
       makeDropDown("about", make("summary", {}, "about"), this.about));
   }
@@ -89,9 +90,10 @@ export class LookControls {
 
   /**
    * Set the controls to a look, and offer what is possible for its layer.
-   * @param {object} drawn what is drawn: `shown` parts, their `scale`, and the `runs`
+   * @param {object} drawn what is drawn: `shown` parts, their `scale`, the `runs`, whether responses
+   *   can be shown, and whether they are
    */
-  show(look, layerNames, layer, {shown, scale, runs}) {
+  show(look, layerNames, layer, {shown, scale, runs, offersMaps, showsMaps}) {
     this.setSelect(this.layer, layerNames.map(each => [each, each]), look.layer);
     const [, , , channels] = layer.shape;
     const single = Array.from({length: layer.kind === "matrix" ? 0 : Math.min(channels, MOST_CHANNELS)}, (_, n) => [String(n), `only channel ${n}`]);
@@ -100,9 +102,11 @@ export class LookControls {
     }[layer.kind];
     const entries = [["", usual], ...(hasChannels(layer, "strongest") ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
     this.setSelect(this.channels, entries, look.channels);
-    this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "";
+    this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "" && !showsMaps;
     this.order.querySelector("select").disabled = layer.kind === "matrix";
     this.oneScale.hidden = runs.length < 2;
+    this.responses.hidden = !offersMaps;
+    this.responses.querySelector("input").checked = look.responses;
     const isLearned = !shown.includes(false);
     const zeroCentred = this.zeroCentred.querySelector("input");
     [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || isLearned, isLearned];

@@ -47,21 +47,48 @@ export async function requestPalette(colormap) {
 }
 
 /** Request cells: {moments, damaged, next, shape, arrays}, one typed array for each moment. */
-export async function requestCells(query, signal) {
-  const bytes = new Uint8Array(await request("cells", query, response => response.arrayBuffer(), signal));
+export function requestCells(query, signal) {
+  return requestMessage("cells", query, signal);
+}
+
+/** Request responses: {responses, absent, damaged, next, type, shape, arrays}, one typed array for each step. */
+export function requestResponses(query, signal) {
+  return requestMessage("responses", query, signal);
+}
+
+/** Request the picture of a probe: {size, shape, arrays}, one array of colours, or none. */
+export function requestProbe(query) {
+  return requestMessage("probe", query);
+}
+
+/** Request a message of payload.py: its head, with its arrays. */
+async function requestMessage(route, query, signal) {
+  const bytes = new Uint8Array(await request(route, query, response => response.arrayBuffer(), signal));
   const length = new DataView(bytes.buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   return {...head, arrays: unpack(bytes.subarray(4 + length), head)};
 }
 
+const NUMBERS = {uint8: Uint8Array, int8: Int8Array, float32: Float32Array, float64: Float64Array};
+
 // The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
 // each array but the first is the exclusive or with the one before it.
-function unpack(bytes, {moments, type}) {
-  if (!moments.length) return [];
-  const size = type === "float64" ? 8 : 4;
+function unpack(bytes, {type, shape, moments, responses}) {
+  if (type === null) return [];
+  const count = (moments ?? responses ?? [shape]).length;
+  const Numbers = NUMBERS[type];
+  const size = Numbers.BYTES_PER_ELEMENT;
+  const each = shape.reduce((a, b) => a * b, 1);
+  const numbers = size === 1 ? bytes.slice() : joinBytes(bytes, size);
+  const step = (each * size) / numbers.BYTES_PER_ELEMENT;
+  for (let n = step; n < numbers.length; n++) numbers[n] ^= numbers[n - step];
+  return Array.from({length: count}, (_, n) => new Numbers(numbers.buffer, n * each * size, each));
+}
+
+/** Join the bytes of numbers of 4 or 8 bytes, which are sorted by significance: their words of 4 bytes. */
+function joinBytes(bytes, size) {
   const count = bytes.length / size;
-  const each = count / moments.length;
-  const words = new Uint32Array((count * size) / 4);
+  const words = new Uint32Array(bytes.length / 4);
   const wordsEach = size / 4;
   for (let word = 0; word < wordsEach; word++) {
     const [a, b, c, d] = [0, 1, 2, 3].map(n => bytes.subarray((4 * word + n) * count, (4 * word + n + 1) * count));
@@ -69,7 +96,5 @@ function unpack(bytes, {moments, type}) {
       words[to] = a[n] | (b[n] << 8) | (c[n] << 16) | (d[n] << 24);
     }
   }
-  for (let n = each * wordsEach; n < words.length; n++) words[n] ^= words[n - each * wordsEach];
-  const Numbers = size === 8 ? Float64Array : Float32Array;
-  return moments.map((_, number) => new Numbers(words.buffer, number * each * size, each));
+  return words;
 }
