@@ -3,13 +3,20 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, printable
 
 PLACES = 9
 """Strongest places that are kept of each filter."""
+
+_MOST_PIXELS = 1 << 20
+"""Pixels of a side of a feature map, and of a receptive field with its strides and offsets."""
+_MOST_INPUTS = 1000
+_LONGEST_NAME, _LONGEST_TEXT = 255, 4096
+"""Maximum numbers of characters of the name of a layer or input, and of other texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +30,20 @@ class ReceptiveField:
         size: Height and width in pixels.
         strides: Pixels between the fields of two neighbouring values, down and across.
         offsets: First row and column of the field of the value at (0, 0), which may be negative.
+
+    Raises:
+        FiltertrackError: If the fields are no such numbers.
     """
 
     size: tuple[int, int]
     strides: tuple[int, int]
     offsets: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        """Check all fields, which may come from a file."""
+        _check_pair("size of a receptive field", self.size, 1)
+        _check_pair("strides of a receptive field", self.strides, 0)
+        _check_pair("offsets of a receptive field", self.offsets, -_MOST_PIXELS)
 
     def at(self, y: int, x: int) -> tuple[slice, slice]:
         """Return the rows and columns of the field of the value at a place.
@@ -56,6 +72,9 @@ class ProbedLayer:
         input: The name of the model's input in which ``field`` lies.
         field: The receptive field of the layer's outputs; None if it is not known, or the whole
             image.
+
+    Raises:
+        FiltertrackError: If the fields contradict each other.
     """
 
     name: str
@@ -66,6 +85,26 @@ class ProbedLayer:
     block: int = 1
     input: str = ""
     field: ReceptiveField | None = None
+
+    def __post_init__(self) -> None:
+        """Check all fields, which may come from a file."""
+        object.__setattr__(self, "name", _text("name of a layer", self.name, _LONGEST_NAME))
+        object.__setattr__(self, "read", _text(f"layer {self.name}: read", self.read))
+        object.__setattr__(self, "input", _text(f"layer {self.name}: input", self.input))
+        if type(self.rectified) is not bool:
+            raise FiltertrackError(f"layer {self.name}: rectified: got {self.rectified!r:.100}")
+        for what in ("shape", "map_shape"):
+            _check_pair(f"{what} of layer {self.name}", getattr(self, what), 1)
+        block = self.block
+        if type(block) is not int or not 1 <= block <= _MOST_PIXELS:
+            raise FiltertrackError(f"layer {self.name}: block: got {block!r:.100}")
+        if self.map_shape != tuple(math.ceil(n / block) for n in self.shape):
+            raise FiltertrackError(
+                f"layer {self.name}: feature maps of {self.shape} in blocks of {block} do not give "
+                f"maps of {self.map_shape}"
+            )
+        if not isinstance(self.field, ReceptiveField | None):
+            raise FiltertrackError(f"layer {self.name}: field: got {self.field!r:.100}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +118,9 @@ class StoredProbes:
         maps: Of how many probes, the first ones, maps are kept. Statistics and strongest places
             are those of all probes.
         channels_first: Whether the inputs have their channels before height and width.
+
+    Raises:
+        FiltertrackError: If the fields contradict each other.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -86,6 +128,31 @@ class StoredProbes:
     maps: int
     labels: np.ndarray | None = None
     channels_first: bool = False
+
+    def __post_init__(self) -> None:
+        """Check all fields, which may come from a file."""
+        names = [_text("name of an input", name, _LONGEST_NAME) for name in self.inputs]
+        if not 1 <= len(set(names)) == len(names) <= _MOST_INPUTS:
+            raise FiltertrackError(
+                f"probes: expected 1 to {_MOST_INPUTS} inputs of different names, got {len(names)}"
+            )
+        for name, images in zip(names, self.inputs.values(), strict=True):
+            if not images.size or not images.ndim or images.dtype.kind not in "buif":
+                raise FiltertrackError(
+                    f"probes: expected numbers with the images along the first axis for input "
+                    f"{name}, got {images.dtype} of shape {images.shape}"
+                )
+        counts = {len(images) for images in self.inputs.values()}
+        if len(counts) != 1:
+            raise FiltertrackError(f"probes: the inputs have different numbers of images: {counts}")
+        if type(self.maps) is not int or not 0 <= self.maps <= min(counts):
+            raise FiltertrackError(
+                f"probes: maps: expected 0 to {min(counts)}, got {self.maps!r:.100}"
+            )
+        if type(self.channels_first) is not bool:
+            raise FiltertrackError(f"probes: channels_first: got {self.channels_first!r:.100}")
+        object.__setattr__(self, "inputs", dict(zip(names, self.inputs.values(), strict=True)))
+        object.__setattr__(self, "labels", _class_numbers(self.labels, min(counts)))
 
     @property
     def count(self) -> int:
@@ -105,6 +172,10 @@ class StoredProbes:
             )
         return self.layers[name]
 
+    def input_of(self, input_name: str = "") -> np.ndarray:
+        """Return the images of an input, as the model takes them; empty for the first input."""
+        return self.inputs.get(input_name, next(iter(self.inputs.values())))
+
     def pictures(self, input_name: str = "") -> np.ndarray | None:
         """Return the images of an input with their channels last; None if they are no images.
 
@@ -114,7 +185,7 @@ class StoredProbes:
         Returns:
             Array of shape ``(probes, height, width, channels)``.
         """
-        images = self.inputs.get(input_name, next(iter(self.inputs.values())))
+        images = self.input_of(input_name)
         if images.ndim != 4:
             return None
         return np.moveaxis(images, 1, -1) if self.channels_first else images
@@ -176,6 +247,73 @@ class LayerResponse:
         return values
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StrongestPatches:
+    """The parts of the probes that excite each filter of a layer most, at one snapshot.
+
+    Attributes:
+        pixels: ``float32`` array of shape ``(filters, 9, height, width, channels)``: the receptive
+            field of each place, strongest first, or the whole picture where the field is not known
+            or larger. Pixels outside of the picture and missing places are NaN.
+        places: ``float32`` array of shape ``(filters, 9, 4)``, as in ``LayerResponse``.
+        filters: The numbers of the filters.
+    """
+
+    pixels: np.ndarray
+    places: np.ndarray
+    filters: tuple[int, ...]
+
+    @property
+    def values(self) -> np.ndarray:
+        """The value of the feature map at each place: ``(filters, 9)``; NaN for missing places."""
+        values: np.ndarray = self.places[..., 3]
+        return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DotProduct:
+    """One value of a first layer's feature map as the dot product of a patch with a kernel.
+
+    Spatial axes are those of the layer: width; height and width; or depth, height and width.
+
+    Attributes:
+        patch: What the kernel meets, after preprocessing, with zeros for padding: ``float32`` array
+            of shape ``(height, width, channels)``. Of a grouped or depthwise convolution only the
+            channels of the filter's group.
+        kernel: The filter's weights, of the same shape.
+        bias: The filter's bias; 0 if the layer has none.
+        activated: The layer's output, after its activation function; None if the function is not
+            known.
+        region: The rows and columns of the model's input that the kernel spans; outside of the
+            image is padding. Of a dilated kernel, only each so many pixels meet a weight.
+        channels: The first and the last channel of the input that the filter has weights for, as a
+            slice.
+    """
+
+    patch: np.ndarray
+    kernel: np.ndarray
+    bias: float
+    activated: float | None
+    region: tuple[slice, ...]
+    channels: slice
+
+    @property
+    def product(self) -> np.ndarray:
+        """Each weight multiplied with the pixel below it, of the shape of ``kernel``."""
+        values: np.ndarray = self.patch * self.kernel
+        return values
+
+    @property
+    def sum(self) -> float:
+        """The dot product: the sum of ``product``."""
+        return float(self.product.sum(dtype=np.float64))
+
+    @property
+    def output(self) -> float:
+        """The layer's output before its activation function: the sum plus the bias."""
+        return self.sum + self.bias
+
+
 def map_shape(shape: tuple[int, int], side: int) -> tuple[int, tuple[int, int]]:
     """Return by which whole factor feature maps are shrunk, and their shape then.
 
@@ -189,3 +327,35 @@ def map_shape(shape: tuple[int, int], side: int) -> tuple[int, tuple[int, int]]:
     """
     block = max(1, *(math.ceil(n / side) for n in shape))
     return block, (math.ceil(shape[0] / block), math.ceil(shape[1] / block))
+
+
+def _check_pair(what: str, values: Any, least: int) -> None:
+    if (
+        type(values) is not tuple
+        or len(values) != 2
+        or not all(type(n) is int and least <= n <= _MOST_PIXELS for n in values)
+    ):
+        raise FiltertrackError(f"{what}: expected two whole numbers, got {values!r:.100}")
+
+
+def _text(what: str, text: Any, most: int = _LONGEST_TEXT) -> str:
+    """Return a text with characters replaced that are not printable, and check its length."""
+    if not isinstance(text, str) or len(text) > most:
+        raise FiltertrackError(f"{what}: expected at most {most} characters, got {text!r:.100}")
+    return printable(text)
+
+
+def _class_numbers(labels: Any, count: int) -> np.ndarray | None:
+    """Return labels as whole numbers."""
+    if labels is None:
+        return None
+    numbers = np.asarray(labels)
+    whole = numbers.dtype.kind in "biu"
+    if numbers.dtype.kind == "f" and (np.abs(numbers) < 1 << 53).all():
+        whole = bool((numbers == np.rint(numbers)).all())
+    if numbers.shape != (count,) or not whole:
+        raise FiltertrackError(
+            f"labels: expected a whole number for each of {count} probes, got {numbers.dtype} of "
+            f"shape {numbers.shape}"
+        )
+    return numbers.astype(np.int64) if numbers.dtype.kind == "f" else numbers

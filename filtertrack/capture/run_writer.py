@@ -11,13 +11,14 @@ import numpy as np
 
 from filtertrack.capture.background_writer import BackgroundWriter, queue_capacity
 from filtertrack.capture.existing_run import delete_retrained, same_layers
+from filtertrack.capture.existing_run_probes import check_or_store_probes
 from filtertrack.capture.snapshot_writer import SnapshotWriter
 from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
 from filtertrack.storage.folder_lock import FolderLock
 from filtertrack.storage.paths import StoragePath, path_of
-from filtertrack.storage.probe_format import write_probes
+from filtertrack.storage.probe_format import PROBES
 from filtertrack.storage.retention import RetainedRun
 from filtertrack.storage.run import FOLDER, Run
 from filtertrack.tensorboard_plugin.summaries import Summaries
@@ -60,6 +61,7 @@ class RunWriter:
         self._background_writer: BackgroundWriter | None = None
         self._summaries: Summaries | None = None
         self._refused: Snapshot | None = None
+        self._stores_responses = False
         self._closed = False
         _check_writable(folder)
         self._lock = FolderLock(folder / FOLDER, str(folder), session, self.close)
@@ -113,11 +115,14 @@ class RunWriter:
     def store_probes(self, probes: StoredProbes) -> None:
         """Store the probes of an open run, before its first snapshot with responses.
 
+        Unless this succeeds, the responses of snapshots are not stored.
+
         Raises:
-            FiltertrackError: If the run holds others.
+            FiltertrackError: If snapshots of the run hold responses to others.
             OSError: If they cannot be written.
         """
-        write_probes(self._opened().folder, probes)
+        check_or_store_probes(self._opened(), probes)
+        self._stores_responses = True
 
     def begin(self, *, advice: str = "") -> None:
         """Start the background thread. Each snapshot must be at a later step than all in the run.
@@ -131,6 +136,12 @@ class RunWriter:
             OSError: If a file cannot be read or deleted.
         """
         run = self._opened()
+        if not self._stores_responses and (run.folder / PROBES).exists():
+            _log.warning(
+                "%s holds responses to probes; the next snapshots hold weights only. To record "
+                "responses, train with the same probes= as before",
+                run.path,
+            )
         run.truncate(_next_step(run))  # deletes unfinished files of a killed process
         kept = run if self._keep is None else RetainedRun(run, self._keep)
         self._snapshot_writer = SnapshotWriter(kept, advice=advice)
@@ -193,6 +204,8 @@ class RunWriter:
         """
         if self._background_writer is None:
             raise self._taken_over()
+        if not self._stores_responses:
+            snapshot = replace(snapshot, responses={})
         self._refused = snapshot
         if self._background_writer.put(snapshot):
             self._refused = None
@@ -220,6 +233,8 @@ class RunWriter:
         """
         if self._background_writer is None or self._snapshot_writer is None:
             raise self._taken_over()
+        if not self._stores_responses:
+            snapshot = replace(snapshot, responses={})
         last, refused = self._snapshot_writer.last, self._refused
         self._background_writer.put(
             partial(last, snapshot, after=after, averaged=averaged, seen=seen, refused=refused)

@@ -32,23 +32,49 @@ def responses(
     Raises:
         FiltertrackError: If the layer's input is not known, or images do not fit.
     """
+    pixels, filters = layer_input(info, kernels, images)
+    try:
+        outputs = _outputs(info, filters, pixels)
+    except ValueError as error:
+        raise FiltertrackError(f"layer {info.name}: {error}") from error
+    return outputs if bias is None else outputs + np.asarray(bias, np.float32).reshape(-1)
+
+
+def layer_input(
+    info: LayerInfo, kernels: np.ndarray, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a layer receives for images, and its filters with all spatial axes.
+
+    Args:
+        info: The layer, as in ``responses``.
+        kernels: Its filters: ``(filters, height, width, channels)``.
+        images: As in ``responses``.
+
+    Returns:
+        The images after preprocessing, as ``float32`` array of shape ``(images, *space,
+        channels)``, and the filters: ``(filters, *space, channels)``.
+
+    Raises:
+        FiltertrackError: If the layer's input is not known, or images do not fit.
+    """
     if info.preprocessing is None:
-        raise FiltertrackError(
-            f"layer {info.name}: the run does not say how its input follows from the model's "
-            f"input (it lies behind other layers, or the model's graph or file does not tell), so "
-            f"its responses do not follow from its kernel"
-        )
+        raise FiltertrackError(unknown_input(info))
     axes = len(info.kernel_shape) - 2
     pixels = _channels_last(info, images, axes).astype(np.float32, copy=False)
     for step in info.preprocessing:
         pixels = _preprocessed(pixels, step)
     filters = _with_space(info, kernels, axes)
     _check_channels(info, filters, pixels)
-    try:
-        outputs = _outputs(info, filters, pixels)
-    except ValueError as error:
-        raise FiltertrackError(f"layer {info.name}: {error}") from error
-    return outputs if bias is None else outputs + np.asarray(bias, np.float32).reshape(-1)
+    return pixels, filters
+
+
+def unknown_input(info: LayerInfo) -> str:
+    """Return the message that responses of a layer do not follow from its kernel."""
+    return (
+        f"layer {info.name}: the run does not say how its input follows from the model's input (it "
+        f"lies behind other layers, or the model's graph or file does not tell), so its responses "
+        f"do not follow from its kernel"
+    )
 
 
 def activated(info: LayerInfo, outputs: np.ndarray) -> np.ndarray:
@@ -111,26 +137,32 @@ def _check_channels(info: LayerInfo, filters: np.ndarray, pixels: np.ndarray) ->
 
 
 def _outputs(info: LayerInfo, filters: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    space, sides = pixels.shape[1:-1], filters.shape[1:-1]
-    strides, dilation = _per_axis(info.strides, space), _per_axis(info.dilation, space)
-    if _is_transposed(info):
-        crops = _crops(info, sides, strides, dilation)
+    strides, dilation = steps_of(info)
+    if is_transposed(info):
+        crops = _crops(info, filters.shape[1:-1], strides, dilation)
         return convolve_transposed(pixels, filters, strides=strides, dilation=dilation, crops=crops)
-    pads = _pads(info, space, sides, strides, dilation)
+    pads = pads_of(info, pixels.shape[1:-1], filters.shape[1:-1])
     return convolve(pixels, filters, strides=strides, dilation=dilation, pads=pads)
 
 
-def _per_axis(numbers: Sequence[int], space: Sequence[int]) -> tuple[int, ...]:
-    return tuple(numbers) or (1,) * len(space)
+def steps_of(info: LayerInfo) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the strides and the dilation of a layer along each spatial axis."""
+    ones = (1,) * (len(info.kernel_shape) - 2)
+    return tuple(info.strides) or ones, tuple(info.dilation) or ones
 
 
-def _pads(
-    info: LayerInfo,
-    space: Sequence[int],
-    sides: Sequence[int],
-    strides: Sequence[int],
-    dilation: Sequence[int],
-) -> Pads:
+def pads_of(info: LayerInfo, space: Sequence[int], sides: Sequence[int]) -> Pads:
+    """Return the zeros that a layer adds before and after its input along each spatial axis.
+
+    Args:
+        info: The layer.
+        space: The sides of its input.
+        sides: The sides of its filters.
+
+    Raises:
+        FiltertrackError: If its padding is not known.
+    """
+    strides, dilation = steps_of(info)
     if info.padding == "same":
         return same_pads(space, sides, strides, dilation)
     if info.padding == "causal":
@@ -157,7 +189,7 @@ def _crops(
     return crops
 
 
-def _is_transposed(info: LayerInfo) -> bool:
+def is_transposed(info: LayerInfo) -> bool:
     """Whether the kernel of a layer of Keras has its filters before its channels."""
     return info.axes[0] == len(info.axes) - 2 and not _is_depthwise(info)
 

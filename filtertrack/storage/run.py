@@ -4,11 +4,13 @@ The layout, below the folder that the user named::
 
     filters/
       manifest.json                 format version, layers, library versions
+      probes.npz                    the probes, if the model was shown any
       snapshots/000000000000.npz    one file per snapshot, named by its step
 
-A snapshot is an uncompressed ``.npz`` file: each tracked kernel and bias under its Keras path, and
-``meta``, a JSON text with the moment. There is no index besides the listing of the folder, so the
-cost of adding a snapshot does not grow with their number.
+A snapshot is an uncompressed ``.npz`` file: each tracked kernel and bias under its Keras path, the
+responses to the probes (see ``probe_format``), and ``meta``, a JSON text with the moment. There is
+no index besides the listing of the folder, so the cost of adding a snapshot does not grow with
+their number.
 """
 
 import re
@@ -22,10 +24,11 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, listed
-from filtertrack.response import LayerResponse, StoredProbes
+from filtertrack.errors import FiltertrackError, listed, whole
+from filtertrack.response import DotProduct, LayerResponse, StoredProbes, StrongestPatches
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
-from filtertrack.storage.layer_responses import activated, responses
+from filtertrack.storage.dot_product import dot_product_at
+from filtertrack.storage.layer_responses import activated, responses, unknown_input
 from filtertrack.storage.local_files import damaged_file, is_temporary
 from filtertrack.storage.npz import ArrayReader, write_arrays
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of, remove_files
@@ -36,6 +39,7 @@ from filtertrack.storage.probe_format import (
     response_arrays,
     response_members,
     response_of,
+    write_probes,
 )
 from filtertrack.storage.run_format import (
     MANIFEST,
@@ -51,6 +55,7 @@ from filtertrack.storage.run_format import (
     weights_of,
     write_manifest,
 )
+from filtertrack.storage.strongest_patches import cut_patches
 
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
@@ -322,17 +327,78 @@ class Run:
             >>> run.responses("conv1", 0, photographs).shape  # doctest: +SKIP
             (4, 64, 64, 48)
         """
-        info = self.layer(layer)
-        known = [each.name for each in self.layers.values() if each.preprocessing is not None]
-        if info.preprocessing is None and known:
-            raise FiltertrackError(
-                f"layer {layer}: its input is the output of other layers; responses follow from "
-                f"the kernel alone for {listed(known)}"
-            )
-        arrays = self._read(step, weights_of([info]))
-        kernels = info.canonical(arrays[info.kernel])
-        outputs = responses(info, kernels, arrays[info.bias] if info.bias else None, images)
+        info = self._first_layer(layer)
+        outputs = responses(info, *self._weights(info, step), images)
         return activated(info, outputs) if activation else outputs
+
+    def dot_product(
+        self,
+        layer: str,
+        step: int,
+        image: np.ndarray | int,
+        filter_number: int,
+        at: Sequence[int],
+    ) -> DotProduct:
+        """Return how one value of a first layer's feature map follows from an image.
+
+        The patch below the kernel, the kernel, their product, its sum, and the bias: its ``output``
+        is the value of ``responses`` at that place.
+
+        Args:
+            layer: A key of ``layers``; see ``responses``.
+            step: One of ``steps``.
+            image: As the model takes it: an array of shape ``(height, width, channels)``, or as
+                ``responses`` takes several. Or the number of one of the run's probes.
+            filter_number: The number of a filter, from 0 on.
+            at: Row and column in the feature map; ``(x,)`` for 1-D layers and ``(z, y, x)`` for 3-D
+                ones.
+
+        Raises:
+            FiltertrackError: As ``responses``, and if there is no such probe, filter or place, or
+                the layer is a transposed convolution, whose outputs are no such dot products.
+
+        Example:
+            >>> run = Run("runs/demo")  # doctest: +SKIP
+            >>> value = run.dot_product("conv1", 30, photograph, 3, (10, 12))  # doctest: +SKIP
+            >>> value.product.shape, value.sum + value.bias == value.output  # doctest: +SKIP
+            ((9, 9, 3), True)
+        """
+        info = self._first_layer(layer)
+        pixels = np.asarray(image) if whole(image) is None else self._probe(layer, int(image))
+        weights = self._weights(info, step)
+        return dot_product_at(info, *weights, pixels, filter_number=filter_number, at=at)
+
+    def _first_layer(self, layer: str) -> LayerInfo:
+        """Return a layer whose responses to any image follow from its kernel."""
+        info = self.layer(layer)
+        if info.preprocessing is None:
+            known = [each.name for each in self.layers.values() if each.preprocessing is not None]
+            recorded = self.probes is not None and layer in self.probes.layers
+            hint = "; Run.probe_responses has its responses to the probes" if recorded else ""
+            if known:
+                raise FiltertrackError(
+                    f"layer {layer}: its input is the output of other layers; responses follow "
+                    f"from the kernel alone for {listed(known)}{hint}"
+                )
+            raise FiltertrackError(f"{unknown_input(info)}{hint}")
+        return info
+
+    def _weights(self, info: LayerInfo, step: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a layer's filters and its bias."""
+        arrays = self._read(step, weights_of([info]))
+        return info.canonical(arrays[info.kernel]), arrays[info.bias] if info.bias else None
+
+    def _probe(self, layer: str, number: int) -> np.ndarray:
+        """Return one of the run's probes, as a layer's model takes it."""
+        probes = self._known_probes()
+        if not 0 <= number < probes.count:
+            raise FiltertrackError(
+                f"image: expected an array, or the number of a probe from 0 to "
+                f"{probes.count - 1}, got {number}"
+            )
+        name = probes.layers[layer].input if layer in probes.layers else ""
+        image: np.ndarray = probes.input_of(name)[number]
+        return image
 
     @property
     def probes(self) -> StoredProbes | None:
@@ -342,7 +408,7 @@ class Run:
             FiltertrackError: If their file is damaged.
         """
         if self._probes is None:
-            self._probes = read_probes(self.folder, self.within)
+            self._probes = read_probes(self.folder, self.layers, self.within)
         return self._probes
 
     def probe_responses(self, layer: str, step: int) -> LayerResponse:
@@ -361,22 +427,54 @@ class Run:
             >>> run.probe_responses("conv2", 12).values(probe=0).shape  # doctest: +SKIP
             (48, 32, 32)
         """
-        info, probes = self.layer(layer), self.probes
+        info, probes = self.layer(layer), self._known_probes()
+        members = response_members(info, probes)
+        try:
+            arrays = self._read(step, members)
+        except FiltertrackError:
+            if self.moment(step).probed:
+                raise
+            raise FiltertrackError(
+                f"step {step} of {str(self.path)!r} holds no responses to the probes"
+            ) from None
+        try:
+            return response_of(info, probes, arrays)
+        except ValueError as error:
+            raise damaged_file(self.file(step), error) from error
+
+    def strongest_patches(
+        self, layer: str, step: int, filters: Iterable[int] | None = None
+    ) -> StrongestPatches:
+        """Return the parts of the probes that excite each filter of a layer most, at one step.
+
+        Each is the receptive field of one of the nine highest values of the filter's feature maps,
+        in the values of the probes.
+
+        Args:
+            layer: A key of ``probes.layers``.
+            step: One of ``steps``.
+            filters: Numbers of filters; None for all.
+
+        Raises:
+            FiltertrackError: As ``probe_responses``, and if the layer's probes are no images, there
+                is no such filter, or the patches take more than a fourth of the memory.
+
+        Example:
+            >>> run = Run("runs/demo")  # doctest: +SKIP
+            >>> run.strongest_patches("conv2", 12).pixels.shape  # doctest: +SKIP
+            (48, 9, 21, 21, 3)
+        """
+        response = self.probe_responses(layer, step)
+        return cut_patches(self.layer(layer), self._known_probes(), response.places, filters)
+
+    def _known_probes(self) -> StoredProbes:
+        probes = self.probes
         if probes is None:
             raise FiltertrackError(
                 f"{str(self.path)!r} has no probes; train with FilterTracker(probes=images) to "
                 f"record what filters answer to"
             )
-        members = response_members(info, probes)
-        if not self.moment(step).probed:
-            raise FiltertrackError(
-                f"step {step} of {str(self.path)!r} holds no responses to the probes"
-            )
-        arrays = self._read(step, members)
-        try:
-            return response_of(arrays[member.name] for member in members)
-        except FiltertrackError as error:
-            raise damaged_file(self.file(step), error) from error
+        return probes
 
     def moment(self, step: int) -> Moment:
         """Return a snapshot's moment, with its metrics; no weights are read.
@@ -420,17 +518,31 @@ class Run:
         """Add a snapshot, atomically; one at the same step is replaced.
 
         Raises:
-            FiltertrackError: If it lacks a tracked kernel, or one has another shape.
+            FiltertrackError: If it lacks a tracked kernel, or one has another shape, or if its
+                responses are not those to the run's probes.
             OSError: If the file cannot be written.
         """
         for info in self.layers.values():
             if info.kernel not in snapshot.arrays:
                 raise FiltertrackError(f"the snapshot holds no {info.kernel!r}")
             info.canonical(snapshot.arrays[info.kernel])
-        responses = response_arrays(snapshot.responses)
+        probes = self.probes if snapshot.responses else None
+        responses = response_arrays(snapshot.responses, self.layers, probes)
         moment = replace(snapshot.moment, probed=bool(responses))
         members = members_of(replace(snapshot, moment=moment), responses)
         self.file(snapshot.step).write_whole(lambda file: write_arrays(file, members))
+
+    def store_probes(self, probes: StoredProbes) -> None:
+        """Store the probes, before the first snapshot with responses to them.
+
+        Raises:
+            FiltertrackError: If they describe a layer that the run does not have, or are too large.
+            OSError: If they cannot be written.
+        """
+        for name in probes.layers:
+            self.layer(name)
+        write_probes(self.folder, probes)
+        self._probes = probes
 
     def remove(self, step: int) -> None:
         """Remove one snapshot, if it exists.
@@ -462,6 +574,9 @@ class Run:
     def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
         """Read every snapshot and return the damaged ones, in constant memory.
 
+        Where ``probes.npz`` is missing or damaged, the responses of a snapshot cannot be read: each
+        snapshot that holds some is named with that reason.
+
         Args:
             progress: Called after each snapshot with the number read and the number to read.
 
@@ -485,7 +600,12 @@ class Run:
         reader = ArrayReader(self._snapshots, self.within)
         heads = self._found(step, lambda: reader.check(_file_name(step), sizes))
         self._check_fit(step, members, heads)
-        self.moment(step)
+        if self.moment(step).probed:
+            probes = self.probes
+            if probes is None:
+                raise damaged_file(self.folder / PROBES, "it is missing, and responses refer to it")
+            for name in probes.layers:
+                self.probe_responses(name, step)
 
     def _moment(self, step: int, text: np.ndarray) -> Moment:
         try:

@@ -180,11 +180,6 @@ class Member(NamedTuple):
         return None
 
 
-def text_member(name: str, most: int) -> Member:
-    """Return the description of an array that is a text of at most this many characters."""
-    return Member(name, None, 4 * most + _LARGEST_HEAD, is_text=True)
-
-
 MOMENT = Member("meta", (), 4 * _MOST_CHARACTERS + _LARGEST_HEAD, is_text=True)
 """The snapshot's moment as a JSON text."""
 
@@ -224,6 +219,8 @@ def members_of(
         FiltertrackError: If an array cannot be stored, or the metrics are too long.
     """
     members = {name: _storable(name, array) for name, array in snapshot.arrays.items()}
+    if not members.keys().isdisjoint(responses):
+        raise FiltertrackError("a kernel has the name of an array that holds responses")
     members.update(responses)
     # Last, as its length differs: the other arrays have the same positions in each file then.
     members[MOMENT.name] = np.array(_text_of(snapshot.moment))
@@ -237,13 +234,22 @@ def moment_of(text: np.ndarray) -> Moment:
         ValueError: If it is not valid.
     """
     try:
-        # Not decoded by numpy, which accepts some invalid characters and fails on others.
-        values = json.loads(text.tobytes().decode(_UTF_32).rstrip("\0"))
+        values = json.loads(text_of(text))
         known = {name: values[name] for name in _MOMENT_FIELDS if name in values}
         metrics = {printable(name): v for name, v in known.get("metrics", {}).items()}
         return Moment(**{**known, "metrics": metrics, "note": printable(known.get("note", ""))})
     except (TypeError, AttributeError, RecursionError, FiltertrackError) as error:
         raise ValueError(error) from error
+
+
+def text_of(array: np.ndarray) -> str:
+    """Return the text that an array holds.
+
+    Raises:
+        ValueError: If it contains invalid characters.
+    """
+    # Not decoded by numpy, which accepts some invalid characters and fails on others.
+    return array.tobytes().decode(_UTF_32).rstrip("\0")
 
 
 def check_storable(infos: Iterable[LayerInfo]) -> None:

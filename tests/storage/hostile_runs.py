@@ -537,6 +537,102 @@ def a_sparse_file_larger_than_memory(folder):
         opened.write(b"\xff" * 4 + b"\0\0")
 
 
+# Probes and responses.
+
+PROBED = {
+    "name": "conv",
+    "read": "its output",
+    "rectified": True,
+    "shape": [10, 10],
+    "map_shape": [5, 5],
+    "block": 2,
+    "input": "x",
+    "field": {"size": [3, 3], "strides": [1, 1], "offsets": [0, 0]},
+}
+DESCRIPTION = {"inputs": ["x"], "labels": True, "maps": 2, "channels_first": False}
+
+
+def write_probed_run(folder, layers=(PROBED,), arrays=None, responses=None, **changes):
+    """Write a run of valid probes and responses, some of which are replaced."""
+    write_run(folder, steps=())
+    description = {**DESCRIPTION, "layers": list(layers), **changes}
+    probes = {
+        "inputs/0": npy(np.zeros((3, 12, 12, 1), "f4")),
+        "labels": npy(np.arange(3)),
+        "meta": text(json.dumps(description)),
+    }
+    write_snapshot(folder / "filters" / "probes.npz", {**probes, **(arrays or {})})
+    for step in (0, 1):
+        found = {
+            "conv/response_maps": npy(np.zeros((2, 4, 5, 5), "u1")),
+            "conv/response_statistics": npy(np.zeros((3, 3, 4), "f4")),
+            "conv/response_places": npy(np.ones((4, 9, 4), "f4")),
+        }
+        contents = {**members([LAYER], step), **found, "meta": text(meta(step, probed=True))}
+        write_snapshot(snapshot(folder, step), {**contents, **(responses or {})})
+
+
+@variant()
+def honest_probes(folder):
+    write_probed_run(folder)
+
+
+@variant(
+    {"name": "conv\x1b[2J"},
+    {"name": "other"},
+    {"shape": [1 << 20, 1 << 20], "map_shape": [1 << 20, 1 << 20], "block": 1},
+    {"shape": [10**30, 1], "map_shape": [10**30, 1], "block": 1},
+    {"field": {"size": [1 << 20, 1 << 20], "strides": [1, 1], "offsets": [0, 0]}},
+    {"field": {"size": [3, 3], "strides": [1 << 20, 0], "offsets": [-(1 << 20), 1 << 20]}},
+    {"field": {"size": [10**30, 3], "strides": [1, 1], "offsets": [0, 0]}},
+    {"read": "r\x07" * 2000},
+    {"input": "nothing"},
+)
+def a_probed_layer_with(folder, change):
+    write_probed_run(folder, [{**PROBED, **change}])
+
+
+@variant(
+    {"maps": 10**30},
+    {"maps": float("nan")},
+    {"inputs": [str(n) for n in range(100_000)]},
+    {"inputs": [[]]},
+    {"labels": False},
+    {"layers": [PROBED] * 10_000},
+    {"layers": [[]] * 100_000},
+    {"unknown": [[[]]] * 1000},
+)
+def probes_with(folder, change):
+    write_probed_run(folder, **change)
+
+
+@variant("sparse", "no axes", "no values", "objects", "text", "dates", "complex", "huge head")
+def probes_of(folder, what):
+    head = HEAD.format("'<f4'", "(3, 4398046511104, 12, 1)")
+    images = {
+        "sparse": raw_npy(head, bytes(64)),
+        "no axes": npy(np.float32(1)),
+        "no values": npy(np.zeros((3, 1 << 50, 0), "f4")),
+        "objects": npy(np.array([print] * 3, object)),
+        "text": npy(np.array(["a"] * 3)),
+        "dates": npy(np.zeros(3, "M8[s]")),
+        "complex": npy(np.zeros((3, 12, 12, 1), "c8")),
+        "huge head": raw_npy(b"x", b"", 2, (1 << 32) - 1),
+    }
+    write_probed_run(folder, arrays={"inputs/0": images[what]})
+
+
+@variant("nan", "inf", "far", "negative", "between", "float16", "too many", "too few", "pickled")
+def places_of(folder, what):
+    places = np.ones((4, 9, 4), "f4")
+    far = {"nan": np.nan, "inf": np.inf, "far": 1e9, "negative": -7, "between": 0.5}
+    places[1, 2, 1] = far.get(what, 1)
+    shape = {"too many": (4, 9, 4000), "too few": (4, 0, 4)}.get(what, (4, 9, 4))
+    kind = {"float16": "f2", "pickled": object}.get(what, "f4")
+    hostile = npy(np.resize(places, shape).astype(kind))
+    write_probed_run(folder, responses={"conv/response_places": hostile})
+
+
 # How a run is read.
 
 
@@ -551,6 +647,14 @@ def arrays(run):
                 with contextlib.suppress(FiltertrackError):
                     read(step)
     list(run.history(next(iter(run.layers))))
+
+
+def answers_to_probes(run):
+    """Read the probes and all responses, and cut the strongest patches."""
+    for name in run.probes.layers if run.probes else ():
+        for step in run.steps:
+            run.probe_responses(name, step).values()
+            run.strongest_patches(name, step)
 
 
 def labelled(run):
@@ -616,6 +720,7 @@ QUICK = {
     "print": repr,
     "verify": lambda run: run.verify(),
     "arrays": arrays,
+    "probes": answers_to_probes,
     "to_xarray": labelled,
     "verify by command": command("verify"),
 }
