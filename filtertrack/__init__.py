@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from filtertrack.outputs.xarray_export import to_xarray
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.storage.run import Run
+    from filtertrack.web.html_file import to_html
 
 __all__ = [
     "Animation",
@@ -46,6 +47,7 @@ __all__ = [
     "measure",
     "plot_filters",
     "plot_trajectories",
+    "to_html",
     "to_xarray",
 ]
 
@@ -66,6 +68,7 @@ _MODULES = {
     "measure": "outputs.measurement",
     "plot_filters": "capture.filter_plot",
     "plot_trajectories": "outputs.curves",
+    "to_html": "web.html_file",
     "to_xarray": "outputs.xarray_export",
 }
 

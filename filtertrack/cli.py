@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from filtertrack.cli_options import parse_arguments
-from filtertrack.errors import FiltertrackError, counted, listed, printable
+from filtertrack.errors import FiltertrackError, counted, listed, printable, size_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -198,8 +198,6 @@ def _selected(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, 
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from filtertrack.outputs.curves import check_trajectories, plot_trajectories  # noqa: PLC0415
-    from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
     from filtertrack.outputs.measurement import measure_selection  # noqa: PLC0415
     from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
     from filtertrack.outputs.tables import write_csv, write_json  # noqa: PLC0415
@@ -209,8 +207,15 @@ def _measure(arguments: argparse.Namespace) -> int:
     files: list[tuple[str, Sequence[str], Callable[[Measurement, Path], object]]] = [
         ("csv", [".csv"], lambda measured, path: write_csv(measured, path, at)),
         ("json", [".json"], lambda measured, path: write_json(measured, path, at)),
-        ("plot", list(FIGURE_FORMATS), plot_trajectories),
     ]
+    if arguments.plot:  # matplotlib takes half a second to load
+        from filtertrack.outputs.curves import (  # noqa: PLC0415
+            check_trajectories,
+            plot_trajectories,
+        )
+        from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
+
+        files.append(("plot", list(FIGURE_FORMATS), plot_trajectories))
     wanted = []
     for option, endings, write in files:  # checked before minutes of measuring
         if name := getattr(arguments, option):
@@ -281,6 +286,22 @@ def _print_uncut(tables: Sequence["Table"]) -> None:
             table.title = None  # it would be wrapped to the width of the table
         console.print(table)
         console.print()
+
+
+def _html(arguments: argparse.Namespace) -> int:
+    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.web.html_file import MAX_SIZE, to_html  # noqa: PLC0415
+
+    runs = [Run(path) for path in (arguments.run, *arguments.compare)]
+    output = Path(arguments.output) if arguments.output else None
+    if output:
+        _check_writable(output, "-o")
+    size = arguments.max_size or MAX_SIZE
+    written = to_html(runs, output, **_selected(arguments, ("layers", "steps")), max_size=size)
+    print(printable(str(written.path)))
+    if written.thinned:
+        print(f"to stay below {size_text(size)}: {written.thinned} (--max-size, --layers, --steps)")
+    return 0
 
 
 def _view(arguments: argparse.Namespace) -> int:
@@ -436,6 +457,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plot": _plot,
     "responses": _responses,
     "measure": _measure,
+    "html": _html,
     "view": _view,
     "import": _import,
     "info": _info,

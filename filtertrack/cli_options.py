@@ -204,6 +204,31 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--plot", metavar="FILE", help="a figure of the training: PDF, SVG or PNG")
 
 
+def _add_html(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write the interactive page of a run as one HTML file, to open, send or put on a web page: "
+        "it needs no server and no network. Values are exact; beyond the size limit they are "
+        "rounded to 16 bits, then steps are left out, and the page says so."
+    )
+    _add_run(parser)
+    parser.add_argument(
+        "--compare", metavar="RUN", action="append", default=[], help="another run; may be repeated"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="what to write (RUN/page.html)")
+    _add_layers(parser, "all")
+    _add_steps(parser, "which snapshots (all)")
+    parser.add_argument(
+        "--max-size", type=_megabytes, metavar="MB", help="megabytes of the file, at most (8)"
+    )
+
+
+def _megabytes(text: str) -> int:
+    size = round(1e6 * float(text))
+    if size <= 0:
+        raise ValueError
+    return size
+
+
 def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Start TensorBoard with its tab Filters in front, and open it in the browser. It also "
@@ -260,6 +285,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "plot": ("make a figure: the filters of a model's file or of a run", _add_plot),
     "responses": ("animate what filters answer to in pictures", _add_responses),
     "measure": ("measure the filters: labels, changes, duplicates", _add_measure),
+    "html": ("write the interactive page as one file", _add_html),
     "view": ("open TensorBoard with the filters in front", _add_view),
     "import": ("make a run of checkpoint files", _add_import),
     "info": ("say what a run holds", _add_run),

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, printable, whole
+from filtertrack.errors import FiltertrackError, counted, printable, whole
 from filtertrack.response import LayerResponse
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-/]+")
@@ -544,6 +544,10 @@ class Snapshot:
     moment: Moment
     arrays: Mapping[str, np.ndarray]
     responses: Mapping[str, LayerResponse] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the moment and the number of arrays, without their values."""
+        return f"Snapshot({describe(self.moment)}: {counted(len(self.arrays), 'arrays')})"
 
     @property
     def step(self) -> int:

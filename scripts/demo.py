@@ -98,7 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ],
     )
     accuracy = model.evaluate(*held_out, verbose=0, return_dict=True)["accuracy"]
-    gif = animate(options.run, options.run / "evolution.gif", layers="conv1")
+    gif = animate(
+        options.run, options.run / "evolution.gif", layers="conv1", responses=[make_picture()]
+    )
     _report(Run(options.run), accuracy)
     print(f"{time.monotonic() - start:.0f} seconds. Look at {shlex.quote(str(gif))}")
     _print_next_commands(options.run)
@@ -132,6 +134,12 @@ def make_patches(
     balance /= (seen[::10] @ balance).std()
     seen, unseen = seen @ balance, unseen @ balance
     return (seen, seen_labels), (unseen, unseen_labels)
+
+
+def make_picture(name: str = "chelsea") -> np.ndarray:
+    """Return a whole photograph with the mean and contrast of the patches, for the animation."""
+    photograph = _photograph(name)
+    return np.asarray((photograph - photograph.mean(axis=(0, 1))) / photograph.std())
 
 
 def make_probes(patches: np.ndarray, labels: np.ndarray, each: int = 4) -> Any:

@@ -268,3 +268,21 @@ def test_a_huge_range_of_filters_is_refused(run):
         assert done.stderr.startswith("filtertrack: ")
         assert "filters" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_html_writes_the_page_and_says_what_it_left_out(run, tmp_path, capsys):
+    whole, small = tmp_path / "whole.html", tmp_path / "small.html"
+    assert main(["html", str(run.path), "-o", str(whole)]) == 0
+    assert capsys.readouterr().out == f"{whole}\n"
+    size = (whole.stat().st_size - 500) / 1e6
+    assert main(["html", str(run.path), "-o", str(small), "--max-size", str(size)]) == 0
+    assert "rounded to 16 bits (--max-size, --layers, --steps)" in capsys.readouterr().out
+    assert small.stat().st_size < whole.stat().st_size
+
+
+def test_html_compares_runs(make_run, tmp_path):
+    first, second = make_run(folder="a"), make_run(folder="b")
+    output = tmp_path / "page.html"
+    arguments = ["html", str(first.path), "--compare", str(second.path), "-o", str(output)]
+    assert main(arguments) == 0
+    assert output.stat().st_size > 0

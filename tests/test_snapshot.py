@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtertrack import FiltertrackError, LayerInfo, Moment
+from filtertrack import FiltertrackError, LayerInfo, Moment, Snapshot
 from filtertrack.snapshot import Preprocessing, describe, safe_names, total_bytes
 
 SAFE = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
@@ -311,3 +311,9 @@ def test_preprocessing_survives_the_manifest(conv_info):
 def test_invalid_preprocessing_is_an_error(conv_info, steps):
     with pytest.raises(FiltertrackError):
         LayerInfo.from_dict({**conv_info().to_dict(), "preprocessing": steps})
+
+
+def test_the_representation_of_a_snapshot_is_short():
+    """Without the values of its arrays, which fill a notebook."""
+    arrays = {"conv1/kernel": np.zeros((100, 100))}
+    assert repr(Snapshot(Moment(0, 0), arrays)) == "Snapshot(before training: 1 array)"

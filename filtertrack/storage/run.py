@@ -13,6 +13,7 @@ no index besides the listing of the folder, so the cost of adding a snapshot doe
 their number.
 """
 
+import logging
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -57,6 +58,8 @@ from filtertrack.storage.run_format import (
 )
 from filtertrack.storage.strongest_patches import cut_patches
 
+_log = logging.getLogger("filtertrack")
+
 FOLDER = "filters"
 SNAPSHOTS = "snapshots"
 _EVENTS = "events.out.tfevents."
@@ -99,6 +102,16 @@ class Run:
     def __repr__(self) -> str:
         """Return the folder and the numbers of layers and snapshots."""
         return f"Run({str(self.path)!r}: {len(self.layers)} layers, {len(self.steps)} snapshots)"
+
+    def _repr_html_(self) -> str | None:
+        """Return the interactive page for a notebook; None if nothing can be shown."""
+        from filtertrack.web.notebook import run_html  # noqa: PLC0415
+
+        try:
+            return run_html(self)
+        except (FiltertrackError, OSError) as error:
+            _log.warning("the page cannot be shown: %s", error)
+            return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the path only: a copy reads the run again."""

@@ -60,7 +60,8 @@ class PageSettings(TypedDict):
         noticeable: Change of a weight that is drawn, at least, as a share of its filter's largest
             weight at the start.
         full_colour: Change that has the full colour, at least, in noticeable changes.
-        formats: File name endings of the animations that can be saved.
+        formats: File name endings of the animations that can be saved; empty if none can.
+        channels: Whether input channels can be chosen.
         not_finite: The colour of NaN and infinity, as RGB.
         separators: Theme to the colour between cells, as RGB.
     """
@@ -71,6 +72,7 @@ class PageSettings(TypedDict):
     noticeable: float
     full_colour: float
     formats: list[str]
+    channels: bool
     not_finite: Rgb
     separators: dict[str, Rgb]
 
@@ -187,6 +189,7 @@ def page_settings() -> PageSettings:
         "noticeable": NOTICEABLE,
         "full_colour": FULL_COLOUR,
         "formats": list(endings.values()),
+        "channels": True,
         "not_finite": NOT_FINITE_RGB,
         "separators": {name: theme.separator for name, theme in THEMES.items()},
     }

@@ -155,6 +155,14 @@ def cells_at(
     Raises:
         FiltertrackError: If ``part.delta`` and no snapshot of the run can be read.
     """
+    head, arrays = read_cells(part, first, last, rewrite)
+    return pack(head, arrays), not head["damaged"]
+
+
+def read_cells(
+    part: Part, first: int, last: int, rewrite: Callable[[str], str] = str
+) -> tuple[CellsHead, list[np.ndarray]]:
+    """Return the head and the arrays of the message of ``cells_at``."""
     view = view_of(part.info, part.channels, curves=False)
     start = noticeable = None
     if part.delta:
@@ -188,7 +196,7 @@ def cells_at(
         "shape": arrays[0].shape if arrays else None,
         "noticeable": noticeable,
     }
-    return pack(head, arrays), not damaged
+    return head, arrays
 
 
 def read_first(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
@@ -244,12 +252,15 @@ def _summarise(moment: Moment) -> MomentSummary:
     }
 
 
-def pack(head: Mapping[str, object], arrays: Sequence[np.ndarray]) -> bytes:
+def pack(
+    head: Mapping[str, object], arrays: Sequence[np.ndarray], level: int = _COMPRESSION_LEVEL
+) -> bytes:
     """Pack arrays of one shape and dtype behind a head.
 
     Args:
         head: What the arrays are: values that JSON can hold.
         arrays: All of one shape and dtype, of 1, 2, 4 or 8 bytes a number; may be empty.
+        level: How hard to compress, from 1 to 9.
 
     Returns:
         The message, compressed with gzip.
@@ -263,7 +274,7 @@ def pack(head: Mapping[str, object], arrays: Sequence[np.ndarray]) -> bytes:
         raise ValueError("the arrays of a message are of one type")
     if arrays:
         parts.append(_shuffled(np.stack(arrays)))
-    compressor = zlib_ng.compressobj(_COMPRESSION_LEVEL, zlib_ng.DEFLATED, _GZIP)
+    compressor = zlib_ng.compressobj(level, zlib_ng.DEFLATED, _GZIP)
     return b"".join([*map(compressor.compress, parts), compressor.flush()])
 
 

@@ -372,3 +372,42 @@ def open_tab(chromium):
 @pytest.fixture(scope="session")
 def write_run():
     return _write
+
+
+class FilePage(Tab):
+    """The page of an HTML file, opened without any network."""
+
+    def __init__(self, page):
+        super().__init__(page)
+        self.at = page
+        page.context.set_offline(True)
+        page.on("request", self._request)
+
+    def _request(self, request):
+        if not request.url.startswith(("file:", "blob:", "data:")):
+            self.errors.append(f"request: {request.url}")
+
+    def go(self, file, **look):
+        """Open a file; the look is written into the URL."""
+        pieces = "".join(f"&p.filtertrack.{name}={quote(str(v))}" for name, v in look.items())
+        self.page.goto(f"file://{file}#filtertrack{pieces}")
+        return self
+
+
+@pytest.fixture
+def open_file(chromium):
+    """Open an HTML file in a new page; at the end no error may have occurred in it."""
+    opened = []
+
+    def open_file(file, *, width=1280, dark=False, **look):
+        scheme = "dark" if dark else "light"
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
+        )
+        opened.append(FilePage(context.new_page()))
+        return opened[-1].go(file, **look)
+
+    yield open_file
+    for each in opened:
+        each.page.context.close()
+        assert each.errors == []

@@ -26,6 +26,7 @@ export class LookControls {
    */
   constructor(look, settings, actions) {
     this.actions = actions;
+    this.canChooseChannels = settings.channels;
     const change = name => value => actions.changeLook({[name]: value});
     const choices = name => {
       const {choices: given, default: usual} = settings.look[name];
@@ -50,9 +51,9 @@ export class LookControls {
     this.format = make("select", {"aria-label": "format of the animation"});
     const formats = settings.formats.map(ending => [ending, FORMAT_NAMES[ending] ?? ending.slice(1).toUpperCase()]);
     setEntries(this.format, formats, settings.formats[0]);
-    this.saving = make("span", {class: "save"},
-      makeButton("Save the grid as PNG", "Save PNG", () => actions.savePicture()),
-      makeButton("Save an animation of all steps", "Save animation", () => actions.saveAnimation(this.format.value)), this.format);
+    const animation = [makeButton("Save an animation of all steps", "Save animation", () => actions.saveAnimation(this.format.value)), this.format];
+    this.saving = make("span", {class: "save"}, makeButton("Save the grid as PNG", "Save PNG", () => actions.savePicture()),
+      ...(formats.length ? animation : []));
     this.about = make("p", {});
     const more = make("button", {type: "button", class: "more", "aria-expanded": "false", onclick: () => {
       const isOpen = this.element.toggleAttribute("data-open");
@@ -101,7 +102,7 @@ export class LookControls {
       grey: "as they are", colour: "red, green, blue", pattern: "strongest pattern", matrix: "matrix", "heat map": "down, positions across",
     }[layer.kind];
     const entries = [["", usual], ...(hasChannels(layer, "strongest") ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
-    this.setSelect(this.channels, entries, look.channels);
+    this.setSelect(this.channels, this.canChooseChannels ? entries : entries.slice(0, 1), look.channels);
     this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "" && !showsMaps;
     this.order.querySelector("select").disabled = layer.kind === "matrix";
     this.oneScale.hidden = runs.length < 2;

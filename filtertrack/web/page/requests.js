@@ -1,5 +1,7 @@
 // Requests to the server: see http_api.md. URLs are relative, so they work under --path_prefix.
 
+import {parseMessage} from "./cells_message.js";
+
 // Milliseconds until an answer has to be complete.
 const TIMEOUTS = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
 const DEFAULT_TIMEOUT = 60_000;
@@ -61,40 +63,6 @@ export function requestProbe(query) {
   return requestMessage("probe", query);
 }
 
-/** Request a message of payload.py: its head, with its arrays. */
 async function requestMessage(route, query, signal) {
-  const bytes = new Uint8Array(await request(route, query, response => response.arrayBuffer(), signal));
-  const length = new DataView(bytes.buffer).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  return {...head, arrays: unpack(bytes.subarray(4 + length), head)};
-}
-
-const NUMBERS = {uint8: Uint8Array, int8: Int8Array, float32: Float32Array, float64: Float64Array};
-
-// The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
-// each array but the first is the exclusive or with the one before it.
-function unpack(bytes, {type, shape, moments, responses}) {
-  if (type === null) return [];
-  const count = (moments ?? responses ?? [shape]).length;
-  const Numbers = NUMBERS[type];
-  const size = Numbers.BYTES_PER_ELEMENT;
-  const each = shape.reduce((a, b) => a * b, 1);
-  const numbers = size === 1 ? bytes.slice() : joinBytes(bytes, size);
-  const step = (each * size) / numbers.BYTES_PER_ELEMENT;
-  for (let n = step; n < numbers.length; n++) numbers[n] ^= numbers[n - step];
-  return Array.from({length: count}, (_, n) => new Numbers(numbers.buffer, n * each * size, each));
-}
-
-/** Join the bytes of numbers of 4 or 8 bytes, which are sorted by significance: their words of 4 bytes. */
-function joinBytes(bytes, size) {
-  const count = bytes.length / size;
-  const words = new Uint32Array(bytes.length / 4);
-  const wordsEach = size / 4;
-  for (let word = 0; word < wordsEach; word++) {
-    const [a, b, c, d] = [0, 1, 2, 3].map(n => bytes.subarray((4 * word + n) * count, (4 * word + n + 1) * count));
-    for (let n = 0, to = word; n < count; n++, to += wordsEach) {
-      words[to] = a[n] | (b[n] << 8) | (c[n] << 16) | (d[n] << 24);
-    }
-  }
-  return words;
+  return parseMessage(new Uint8Array(await request(route, query, response => response.arrayBuffer(), signal)));
 }

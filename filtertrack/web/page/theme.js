@@ -1,14 +1,17 @@
-// The light or dark theme of TensorBoard, which the page follows.
+// The light or dark theme, which the page follows: TensorBoard's, or the browser's without TensorBoard.
 
-/** Apply TensorBoard's theme now and whenever it changes; then call `changed`. */
+const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+
+/** Apply the theme now and whenever it changes; then call `changed`. */
 export function followTheme(changed) {
   const body = parentBody();
   applyTheme(body);
-  if (!body) return;
-  new MutationObserver(() => {
+  const apply = () => {
     applyTheme(body);
     changed();
-  }).observe(body, {attributes: true, attributeFilter: ["class"]});
+  };
+  if (body) new MutationObserver(apply).observe(body, {attributes: true, attributeFilter: ["class"]});
+  else prefersDark.addEventListener("change", apply);
 }
 
 /** "light" or "dark". */
@@ -16,14 +19,16 @@ export function currentTheme() {
   return document.documentElement.dataset.theme;
 }
 
+/** The body of the page that this one is embedded in; null if there is none. */
 function parentBody() {
   try {
-    return window.parent.document.body;
+    return window.parent === window ? null : window.parent.document.body;
   } catch {
     return null; // no access to the parent page
   }
 }
 
 function applyTheme(body) {
-  document.documentElement.dataset.theme = body?.classList.contains("dark-mode") ? "dark" : "light";
+  const isDark = body ? body.classList.contains("dark-mode") : prefersDark.matches;
+  document.documentElement.dataset.theme = isDark ? "dark" : "light";
 }

@@ -1,0 +1,88 @@
+"""The interactive page of a run as the output of a notebook's cell.
+
+A still picture comes first: where a notebook is shown without scripts, as on GitHub, it is all that
+is left. The page lies over it in an ``iframe`` of its own origin, so that it cannot change the
+notebook, nor the notebook the page.
+"""
+
+import base64
+from html import escape
+
+from filtertrack.outputs.filmstrip_picture import FilmstripPicture, spread_steps
+from filtertrack.outputs.run_selection import (
+    RunSelection,
+    default_layer,
+    select_from_run,
+    skip_damaged,
+)
+from filtertrack.render.cells import view_of
+from filtertrack.render.encoders.png import to_png
+from filtertrack.render.look import Look
+from filtertrack.storage.run import Run
+from filtertrack.web.html_file import fitting_text
+
+_MAX_SIZE = 1_900_000
+"""Bytes of the output: GitHub does not show a notebook with much more than 2 MB."""
+_WIDTH, _HEIGHT = 720, 640
+"""Of the still picture and of the page, in pixels."""
+_ROWS = 12
+"""Filters in the still picture, at most."""
+
+
+def run_html(run: Run) -> str:
+    """Return a still picture of a run, with its page over it.
+
+    The page holds the layer that is shown by default, and others as far as they fit.
+
+    Args:
+        run: The run.
+
+    Raises:
+        FiltertrackError: If the run has no snapshot that can be read.
+        OSError: If it is on object storage and cannot be reached.
+    """
+    selection = select_from_run(run, layers=_fitting_layers(run), steps=None)
+    picture = base64.b64encode(_still(run)).decode()
+    text, _ = fitting_text([selection], _MAX_SIZE - len(picture))
+    title = f"filters of the run {escape(run.path.name)}"
+    area = f"position:relative;max-width:100%;min-height:{_HEIGHT}px"
+    over = f"position:absolute;inset:0;width:100%;height:{_HEIGHT}px;border:0;background:#fff"
+    return (
+        f'<div style="{area}"><img alt="{title}" style="max-height:{_HEIGHT}px" '
+        f'src="data:image/png;base64,{picture}">'
+        f'<iframe title="{title}" sandbox="allow-scripts allow-downloads" style="{over}" '
+        f'srcdoc="{escape(text)}"></iframe></div>'
+    )
+
+
+def _fitting_layers(run: Run) -> list[str]:
+    """Return the default layer, and those after it whose cells are small enough together."""
+    first = default_layer(run)
+    chosen, size = [first], _cell_bytes(run, first)
+    for name in run.layers:
+        more = _cell_bytes(run, name)
+        if name != first and size + more <= _MAX_SIZE:
+            chosen.append(name)
+            size += more
+    return [name for name in run.layers if name in chosen]
+
+
+def _cell_bytes(run: Run, layer: str) -> int:
+    """Return the bytes of a layer's cells at all steps, before they are compressed."""
+    view = view_of(run.layer(layer), curves=False)
+    values = view.count * view.height * view.width * (3 if view.coloured else 1)
+    return 4 * values * len(run.steps) * (2 if view.kind == "pattern" else 1)
+
+
+def _still(run: Run) -> bytes:
+    """Return a PNG file with a filmstrip of the default layer."""
+    steps = run.steps
+    info = run.layer(default_layer(run))
+    chosen = spread_steps(steps, epochs=run.moment(steps[-1]).counts_epochs)
+    selection = select_from_run(run, layers=[info.name], steps=chosen)
+
+    def draw(readable: RunSelection) -> bytes:
+        look = Look(filters=range(min(_ROWS, info.filters)), delta=False)
+        return to_png(FilmstripPicture(readable, look).card(_WIDTH))
+
+    return skip_damaged(selection, draw)
