@@ -33,8 +33,6 @@ _MOST_READ = 256 << 20
 """Bytes of responses read for one answer, unless a single snapshot has more."""
 _MOST_LISTED = 4096
 """Labels that are sent, at most."""
-_LONGEST_TEXT = 200
-"""Characters of a text from the file of the probes, at most."""
 
 
 class FieldSummary(TypedDict):
@@ -75,13 +73,13 @@ class ProbesSummary(TypedDict):
     Attributes:
         count: Number of probes; 0 for a run without probes.
         maps: Of how many probes, the first ones, maps are kept.
-        labels: The class of each probe, None where it is not finite; None without labels.
+        labels: The class of each probe; None without labels.
         layers: What is read of each layer; empty for a run without probes.
     """
 
     count: int
     maps: int
-    labels: list[float | None] | None
+    labels: list[int] | None
     layers: list[ProbedLayerSummary]
 
 
@@ -165,26 +163,20 @@ def describe_probes(run: Run) -> ProbesSummary:
     return {
         "count": probes.count,
         "maps": probes.maps,
-        "labels": _labels(probes.labels),
+        "labels": None if probes.labels is None else probes.labels[:_MOST_LISTED].tolist(),
         "layers": [_summarise(each) for each in probes.layers.values() if each.name in run.layers],
     }
-
-
-def _labels(labels: np.ndarray | None) -> list[float | None] | None:
-    if labels is None or labels.ndim != 1:
-        return None
-    return [_finite(label) for label in labels[:_MOST_LISTED]]
 
 
 def _summarise(layer: ProbedLayer) -> ProbedLayerSummary:
     return {
         "name": layer.name,
-        "read": str(layer.read)[:_LONGEST_TEXT],
-        "rectified": bool(layer.rectified),
+        "read": layer.read,
+        "rectified": layer.rectified,
         "shape": layer.shape,
         "map_shape": layer.map_shape,
-        "block": int(layer.block),
-        "input": str(layer.input)[:_LONGEST_TEXT],
+        "block": layer.block,
+        "input": layer.input,
         "field": _summarise_field(layer.field),
     }
 
@@ -223,7 +215,7 @@ def picture_of_probe(probes: StoredProbes, number: int, input_name: str) -> byte
     if number >= probes.count:
         raise FiltertrackError(f"probe: expected 0 to {probes.count - 1}, got {number}")
     pictures = probes.pictures(input_name)
-    if pictures is None or not pictures[number].size:
+    if pictures is None:
         return pack(PictureHead(size=None, type=None, shape=None), [])
     picture = pictures[number]
     height, width = picture.shape[:2]

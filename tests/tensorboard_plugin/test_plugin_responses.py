@@ -9,7 +9,7 @@ import pytest
 from filtertrack import measures
 from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.storage.npz import write_arrays
-from filtertrack.storage.probe_format import PROBES, read_probes, write_probes
+from filtertrack.storage.probe_format import PROBES, write_probes
 from filtertrack.tensorboard_plugin.request_memory import MemoryBudget
 from filtertrack.web import probe_answers
 
@@ -21,7 +21,7 @@ def change_probes():
     """Change the stored probes of a run."""
 
     def change(run, **changes):
-        write_probes(run.folder, dataclasses.replace(read_probes(run.folder), **changes))
+        write_probes(run.folder, dataclasses.replace(run.probes, **changes))
 
     return change
 
@@ -191,7 +191,7 @@ def test_invalid_numbers_are_refused(probed_run, tab, filters, probes, reason):
 
 def test_a_layer_without_responses_is_refused(probed_run, tab, change_probes):
     """The message lists those with responses."""
-    layers = read_probes(probed_run.folder).layers
+    layers = probed_run.probes.layers
     change_probes(probed_run, layers={"conv1": layers["conv1"]})
     assert [each["name"] for each in tab.json("probes", run="run")["layers"]] == ["conv1"]
     query = {"run": "run", "layer": "conv2", "filters": 0, "probes": 0, "first": 0, "last": 0}
@@ -200,7 +200,7 @@ def test_a_layer_without_responses_is_refused(probed_run, tab, change_probes):
 
 def test_a_picture_is_scaled_from_its_smallest_to_its_largest_value(probed_run, tab):
     """One channel is grey."""
-    image = read_probes(probed_run.folder).inputs["images"][4].astype(float)
+    image = probed_run.probes.inputs["images"][4].astype(float)
     head, picture = tab.probe(4)
     assert head["size"] == [12, 12]
     expected = np.rint(255 * (image - image.min()) / np.ptp(image))
@@ -217,13 +217,13 @@ def test_a_picture_is_scaled_from_its_smallest_to_its_largest_value(probed_run, 
         ((5, 1300, 700, 3), [1300, 700]),
         ((5, 12), None),
         ((5, 12, 3), None),
-        ((5, 0, 9, 3), None),
-        ((5, 4, 9, 0), None),
+        ((5, 1, 1, 1), [1, 1]),
     ],
 )
-def test_pictures_of_every_shape(probed_run, tab, change_probes, rng, shape, size):
+def test_pictures_of_every_shape(probed_run, tab, change_probes, shape, size):
     """Large ones are sent smaller; inputs that are no images have no picture."""
-    change_probes(probed_run, inputs={"images": rng.normal(size=shape)})
+    images = np.random.default_rng(0).normal(size=shape)
+    change_probes(probed_run, inputs={"images": images})
     head, picture = tab.probe(1)
     assert head["size"] == size
     if size is None:
@@ -269,18 +269,9 @@ def test_responses_that_are_not_finite_are_null(probed_run, tab):
     assert len(entry["places"]) == 8
 
 
-def test_labels_that_are_not_finite_are_null(probed_run, tab, change_probes):
-    """Labels of several numbers each are left out."""
-    change_probes(probed_run, labels=np.array([np.nan, 1, 2, np.inf, 0]))
-    assert tab.json("probes", run="run")["labels"] == [None, 1, 2, None, 0]
-    change_probes(probed_run, labels=np.eye(5))
-    assert tab.json("probes", run="run")["labels"] is None
-
-
 def test_markup_in_descriptions_is_sent_as_json(probed_run, tab, change_probes):
     layer = ProbedLayer("conv1", HOSTILE, True, (10, 10), (5, 5), 2, HOSTILE)
-    other = ProbedLayer(HOSTILE, "no layer of the run", True, (10, 10), (5, 5))
-    change_probes(probed_run, layers={"conv1": layer, HOSTILE: other})
+    change_probes(probed_run, layers={"conv1": layer})
     (described,) = tab.json("probes", run="run")["layers"]
     assert (described["read"], described["input"]) == (HOSTILE, HOSTILE)
 
