@@ -228,6 +228,11 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
         which.filter(has_text=f"probe {probe} of 5, class {label}").wait_for()
         assert thumbnails.nth(probe).get_attribute("aria-pressed") == "true"
         shows_maps(tab, probed, "conv1", last, probe=probe)
+    thumbnails.nth(2).press("ArrowLeft")
+    which.filter(has_text="probe 1 of 5").wait_for()
+    thumbnails.nth(1).press("ArrowRight")
+    which.filter(has_text="probe 2 of 5").wait_for()
+    assert thumbnails.nth(2).evaluate("button => document.activeElement === button")
     image = probed.probes.inputs["images"][2].astype(float)
     grey = np.rint(255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
     picture = np.kron(np.repeat(grey, 3, axis=-1), np.ones((6, 6, 1), np.uint8))
@@ -325,7 +330,7 @@ def test_a_filter_shows_what_it_answers_to(logs, probed, open_tab):
     answers = tab.at.locator(".answers")
     stored = probed.probe_responses("conv1", 1)
     probe, row, column, value = stored.places[1, 0]
-    tab.says(".answers .state", f"strongest response {value:.3f}, to probe {probe:.0f} of 5")
+    tab.says(".answers .state", f"strongest: {value:.3f}, to probe {probe:.0f} of 5")
     patches = answers.locator(".patches button")
     assert patches.count() == 9
     label = patches.first.get_attribute("title")

@@ -9,7 +9,7 @@ import {ResponseCache, rangeOfMaps} from "./response_cache.js";
 import {describeReading} from "./run_responses.js";
 
 const SIDE = 44; // CSS pixels of a probe, and of its map
-const PATCH = 56; // CSS pixels of a patch
+const PATCH = 50; // CSS pixels of a patch
 const PLACES = 9; // strongest places that are kept of each filter
 const MOST_MAPS = 64; // probes in one request, at most
 
@@ -58,6 +58,7 @@ export class FilterResponses {
     this.update();
     this.cache.lookAt(index);
     const snapshot = index < 0 ? {absent: "This run begins later."} : this.cache.at(this.run.steps[index]);
+    this.state.setAttribute("aria-live", this.page.clock.isPlaying ? "off" : "polite");
     setText(this.state, this.describe(snapshot));
     const pictures = this.run.picturesOf(this.layer);
     const known = snapshot?.cells ? snapshot : null;
@@ -80,7 +81,7 @@ export class FilterResponses {
     if (!snapshot.cells) return snapshot.absent ?? `cannot be read: ${snapshot.damaged}`;
     if (snapshot.silent[0]) return count === 1 ? "silent: did not answer to the only probe" : `silent: answered to none of ${count} probes`;
     const [strongest] = snapshot.places;
-    return strongest ? `strongest response ${formatNumber(strongest[3])}, to probe ${strongest[0]} of ${count}` : `${count} probes`;
+    return strongest ? `strongest: ${formatNumber(strongest[3])}, to probe ${strongest[0]} of ${count}` : `${count} probes`;
   }
 }
 

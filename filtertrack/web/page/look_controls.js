@@ -111,7 +111,7 @@ export class LookControls {
     const isLearned = !shown.includes(false);
     const zeroCentred = this.zeroCentred.querySelector("input");
     [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || isLearned, isLearned];
-    setText(this.about, describeLook(layer, look, shown, scale));
+    setText(this.about, describeLook(layer, look, shown, scale, showsMaps));
     this.showPages(look, layer);
   }
 
@@ -142,12 +142,13 @@ function textOf(option, value) {
   return TEXTS[option][value] ?? value;
 }
 
-function describeLook(layer, look, shown, scale) {
+function describeLook(layer, look, shown, scale, showsMaps) {
   const about = layer.about.split(" Normalised:")[0];
   const channels = look.channels === "" ? "" : look.channels === "strongest"
     ? " Here each is collapsed to its strongest spatial pattern (rank 1)." : ` Here only input channel ${look.channels} is drawn.`;
   const learned = !shown.includes(true) ? ""
     : ` What was learned is the difference from the first snapshot${shown.length > 1 ? ", beside the filters" : ""}: zero is in the middle, and changes of less than one grey level are drawn as none.`;
+  const maps = showsMaps ? " Beside each filter is its feature map of the chosen probe: from zero up where responses are never negative, else with zero in the middle." : "";
   const centred = look.zero_centred ? ", zero in the middle" : "";
-  return `${about}${channels}${learned} Dark to light: lowest to highest weight of ${textOf("scale", scale)}${centred}. A constant is in the middle; NaN and infinity are magenta.`;
+  return `${about}${channels}${learned} Dark to light: lowest to highest weight of ${textOf("scale", scale)}${centred}. A constant is in the middle; NaN and infinity are magenta.${maps}`;
 }

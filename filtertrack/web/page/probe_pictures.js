@@ -4,6 +4,7 @@ import {make} from "./dom.js";
 import {requestProbe} from "./requests.js";
 
 const MOST_PICTURES = 128; // kept in memory
+const RETRY_DELAY = 3000; // milliseconds after an error
 const drawn = new WeakMap(); // canvas -> what drawPicture has drawn in it
 
 export class ProbePictures {
@@ -33,10 +34,13 @@ export class ProbePictures {
         this.requested.delete(oldest);
       }
       this.pictures.set(probe, {canvas: shape && makePicture(shape, arrays[0]), size});
+      this.changed();
     } catch {
-      this.pictures.set(probe, {canvas: null, size: null}); // its description says that there is none
+      setTimeout(() => {
+        this.requested.delete(probe); // it is requested again when it is drawn
+        this.changed();
+      }, RETRY_DELAY);
     }
-    this.changed();
   }
 }
 
