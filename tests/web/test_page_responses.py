@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from filtertrack import Run
+from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.render.cells import to_cells, view_of
 from filtertrack.render.grid import to_levels
 from filtertrack.render.palette import THEMES, colormap_levels, theme_palette
 from filtertrack.render.value_range import ValueRange, range_of_cells
-from filtertrack.response import ProbedLayer, ReceptiveField
+from filtertrack.response import ProbedLayer, ReceptiveField, StoredProbes
 from filtertrack.storage.probe_format import write_probes
 
 SEPARATOR = THEMES["light"].separator
@@ -405,6 +406,34 @@ def test_runs_without_probes_beside_one_with(logs, probed, make_run, open_tab):
     tab.shows(tab.canvas.first, drawn)
     maps = tones_of_maps(probed, "conv1", 0, 0)
     shows_pairs(tab, tab.grid.nth(1), colours_of_filters(probed, 0), maps, "gray")
+
+
+def test_maps_of_signals_are_strips(logs, make_run, conv_info, rng, open_tab):
+    """Their only row is repeated; the probes are no pictures."""
+    changes = {"class_name": "Conv1D", "axes": (2, 0, 1), "shape": (6, 1, 9, 4)}
+    run = make_run(conv_info("conv1", (9, 4, 6), **changes), folder=logs.logdir / "signals")
+    layer = ProbedLayer("conv1", "the layer's output", False, (1, 20), (1, 20))
+    signals = rng.normal(size=(2, 28, 4)).astype(np.float32)
+    write_probes(run.folder, StoredProbes({"x": signals}, {"conv1": layer}, 2))
+    reduction = ResponseReduction(layer, 2)
+    reduction.add(rng.normal(size=(2, 1, 20, 6)))
+    responses = {"conv1": reduction.result()}
+    run.append(dataclasses.replace(run.snapshot(2), responses=responses))
+    logs.lists("signals")
+    look = {"layer": "conv1", "responses": 1, "scale": "frame", "delta": 0, "filter": 0}
+    tab = open_tab().go(logs.address, runs='["signals"]', **look).loaded()
+    tab.says(".which", "probe 0 of 2 (no picture)")
+    button = tab.grid.get_by_role("button", name="filter 2", exact=True)
+    row = tones_of_maps(Run(run.path), "conv1", 2, 0)[2]
+
+    def check():
+        x, y, width, height = button.evaluate(CORNER)
+        cell = tab.pixels(tab.canvas)[y : y + height, x : x + width]
+        strips = (enlarged(row, side, "RdBu_r")[:1] for side in range(1, width // 20 + 1))
+        found = [np.repeat(strip, strip.shape[1] // 4, axis=0) for strip in strips]
+        return any(np.array_equal(middle_right(cell, each.shape[:2]), each) for each in found[1:])
+
+    tab.wait(check, "a strip")
 
 
 def test_new_snapshots_have_maps(logs, write_probed, open_tab):

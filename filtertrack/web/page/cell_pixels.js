@@ -63,18 +63,18 @@ export class CellPainter {
 
   /** Fill the pixels of cells, whose positions are those of a layout: see `draw`. */
   fill(layout, cells, channels, {low, high}, order, colours) {
-    const {height, width, scale, totalWidth} = layout;
+    const {height, width, totalWidth, rowScale = layout.scale} = layout;
     const each = height * width * channels;
     order.forEach((cell, position) => {
       const half = low[cell] / 2; // halves: the range of float64 may exceed its largest number
       const span = high[cell] / 2 - half;
       const [left, top] = layout.corner(position);
       for (let y = 0, n = cell * each; y < height; y++) {
-        const row = (top + y * scale) * totalWidth + left;
+        const row = (top + y * rowScale) * totalWidth + left;
         for (let x = 0; x < width; x++, n += channels) {
           this.fillWeight(layout, row, x, channels === 3 ? rgbColour(cells, n, half, span, colours) : levelColour(cells[n], half, span, colours));
         }
-        this.repeatRow(layout, row);
+        this.repeatRow(layout, row, rowScale);
       }
     });
   }
@@ -97,8 +97,8 @@ export class CellPainter {
   }
 
   /** Copy a cell's row of pixels to the other rows of the same weights. */
-  repeatRow({scale, totalWidth, cellWidth}, row) {
-    for (let n = 1; n < scale; n++) this.pixels.copyWithin(row + n * totalWidth, row, row + cellWidth);
+  repeatRow({totalWidth, cellWidth}, row, rowScale) {
+    for (let n = 1; n < rowScale; n++) this.pixels.copyWithin(row + n * totalWidth, row, row + cellWidth);
   }
 }
 

@@ -104,6 +104,7 @@ class ProbeMap {
       const pixels = Math.round(SIDE * devicePixelRatio);
       const key = `${pixels},${height},${width},${colours.separator}`;
       if (key !== this.painter.key) this.painter.resize(new GridLayout(1, height, width, pixels, pixels), colours);
+      this.canvas.classList.toggle("strip", height === 1 && width > 1);
       this.painter.key = key;
       this.painter.draw(cells, 1, range, [0], colours);
     }

@@ -3,6 +3,7 @@
 
 const LEAST_GAP = 2; // pixels between pairs
 const LARGEST_SIDE = 4096; // pixels
+const STRIP = 4; // width of a strip in heights
 
 export class PairLayout {
   /**
@@ -57,7 +58,9 @@ class Pictures {
     Object.assign(this, {pairs, height, width, slices, left});
     this.scale = Math.max(1, Math.floor(Math.min(pairs.side / Math.max(1, height), (pairs.side - slices + 1) / Math.max(1, width))));
     this.cellWidth = width * this.scale + slices - 1;
-    this.cellHeight = height * this.scale;
+    // The map of a signal is a strip: its only row is higher than its values are wide.
+    this.rowScale = height === 1 && width > 1 ? Math.max(this.scale, Math.floor(this.cellWidth / STRIP)) : this.scale;
+    this.cellHeight = height * this.rowScale;
   }
 
   get totalWidth() {
