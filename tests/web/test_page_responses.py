@@ -353,6 +353,16 @@ def test_a_filter_shows_what_it_answers_to(logs, probed, open_tab):
     assert answers.locator(".patches button:not(.empty)").count() == 0
 
 
+def test_the_maps_of_a_filter_have_the_scale_of_the_grid(logs, probed, open_tab):
+    """Also where all filters have one scale."""
+    look = {"responses": 1, "scale": "layer", "filter": 2, "step": 1}
+    tab = open_tab().go(logs.address, runs='["probed"]', layer="conv1", **look).loaded()
+    canvas = tab.at.locator(".answers .maps button").nth(1).locator("canvas").last
+    tones = tones_of_maps(probed, "conv1", 1, 1, "layer")[2]
+    expected = [enlarged(tones, scale, "gray") for scale in range(1, 12)]
+    tab.wait(lambda: holds(tab.pixels(canvas), expected), "the map")
+
+
 def holds(pixels, pictures):
     """Return whether one of some pictures is in the middle of pixels, up to a border."""
     height, width = pixels.shape[:2]

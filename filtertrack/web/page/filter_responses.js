@@ -63,7 +63,7 @@ export class FilterResponses {
     const pictures = this.run.picturesOf(this.layer);
     const known = snapshot?.cells ? snapshot : null;
     const values = known && this.cache.decode(known);
-    const range = known && rangeOfMaps(this.cache, known, this.page.scale, this.layer.rectified);
+    const range = known && rangeOfMaps(known, this.whole.high, this.page.scale, this.layer.rectified);
     const [height, width] = this.layer.map_shape;
     const colours = this.page.coloursOfMaps(this.layer);
     const {probes} = this.run;
@@ -72,6 +72,12 @@ export class FilterResponses {
       range: {low: [range.low[n]], high: [range.high[n]]}, statistics: known.statistics[n],
     }, colours));
     this.patches.forEach((each, n) => each.draw(pictures, probes, known?.places[n], this.layer.field));
+  }
+
+  /** The range of all maps over the run: of all filters that are shown, where they have one scale. */
+  get whole() {
+    const shown = this.page.scale === "layer" ? this.run.responses?.cache : null;
+    return shown?.range ?? this.cache.range;
   }
 
   /** The state of the filter in words. */

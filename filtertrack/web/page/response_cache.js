@@ -50,15 +50,13 @@ export class ResponseCache extends StepCache {
 /**
  * The values that are drawn darkest and lightest in each map: from zero up where responses are never
  * negative, else with zero in the middle.
- * @param {ResponseCache} cache
  * @param {object} snapshot
+ * @param {Float64Array} whole the largest magnitude in all maps of each filter over the run
  * @param {string} scale "frame": each map at each step; "filter": all maps of a filter over the run;
  *   "layer": all of them
  * @param {boolean} isRectified whether responses are never negative
  */
-export function rangeOfMaps(cache, snapshot, scale, isRectified) {
-  const {reach} = snapshot;
-  const whole = cache.range.high;
+export function rangeOfMaps({reach}, whole, scale, isRectified) {
   let high = reach.map(each => (Number.isFinite(each) ? each : 0));
   if (scale === "filter") high = high.map((_, map) => whole[map % whole.length]);
   if (scale === "layer") high = high.fill(Math.max(...whole));

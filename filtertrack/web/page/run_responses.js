@@ -32,7 +32,7 @@ export class RunResponses {
   }
 
   valueRange(snapshot, scale) {
-    return rangeOfMaps(this.cache, snapshot, scale, this.layer.rectified);
+    return rangeOfMaps(snapshot, this.cache.range.high, scale, this.layer.rectified);
   }
 
   stop() {
