@@ -191,7 +191,8 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
 
     def _responses(self, request: wrappers.Request) -> Response:
         run, query, info = self._open_layer(request)
-        filters, probes = query.numbers("filters"), query.numbers("probes")
+        filters = query.numbers("filters")
+        probes = query.numbers("probes") if query.text("probes") else ()
         first, last = query.number("first"), query.number("last")
         with self._reserve_probes(run):
             part = probe_answers.ResponsePart(run, info, filters, probes)

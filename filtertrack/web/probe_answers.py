@@ -237,7 +237,7 @@ class ResponsePart:
         run: The run.
         info: The layer.
         filters: Numbers of filters.
-        probes: Numbers of probes of which maps are kept; only those of one filter may be several.
+        probes: Numbers of probes of which maps are kept: one, or any number for a single filter.
 
     Raises:
         FiltertrackError: If the run has no probes, responses of the layer were not recorded, or
@@ -255,11 +255,12 @@ class ResponsePart:
         stored.layer(self.info.name)
         most = filters_per_page(self.info)
         _check_numbers("filters", self.filters, self.info.filters, most)
-        _check_numbers("probes", self.probes, stored.maps, MOST_PROBES)
-        if len(self.filters) > 1 and len(self.probes) > 1:
+        if self.probes:
+            _check_numbers("probes", self.probes, stored.maps, MOST_PROBES)
+        if len(self.filters) > 1 and len(self.probes) != 1:
             raise FiltertrackError(
-                "expected several filters or several probes, got "
-                f"{len(self.filters)} filters and {len(self.probes)} probes"
+                f"probes: expected one for {len(self.filters)} filters, got {len(self.probes)}; "
+                f"several are possible for one filter"
             )
 
     @property

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from filtertrack import measures
+from filtertrack import Run, measures
 from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.storage.npz import write_arrays
 from filtertrack.storage.probe_format import PROBES, write_probes
@@ -97,6 +97,23 @@ def test_one_filter_has_places_and_statistics(probed_run, tab):
     assert entry["statistics"] == stored.statistics[:, [2, 1], 0].T.tolist()
 
 
+def test_places_are_sent_without_maps(probed_run, tab, change_probes):
+    """Of a run that keeps no maps."""
+    places = probed_run.probe_responses("conv1", 1).places[0].tolist()
+    change_probes(probed_run, maps=0)
+    for step in probed_run.steps:
+        snapshot = probed_run.snapshot(step)
+        responses = {
+            name: dataclasses.replace(each, maps=each.maps[:0])
+            for name, each in ((n, probed_run.probe_responses(n, step)) for n in ("conv1", "conv2"))
+        }
+        Run(probed_run.path).append(dataclasses.replace(snapshot, responses=responses))
+    head, maps = tab.responses(filters=0, first=0, last=2)
+    assert (head["shape"], [each.size for each in maps]) == ([0, 5, 5], [0, 0, 0])
+    assert head["responses"][1]["places"] == places
+    assert (head["responses"][1]["reach"], head["responses"][1]["statistics"]) == ([], [])
+
+
 def test_silent_filters_are_marked(probed_run, tab):
     """As the measure says; of a layer whose responses may be negative it is not known."""
     head, _ = tab.responses(filters="0-3", probes=0, first=0, last=2)
@@ -177,8 +194,8 @@ def test_a_long_run_takes_several_answers(make_probed_run, tab, monkeypatch):
         ("0", "3", "probes"),
         ("4", "0", "filters"),
         ("0,0", "0", "each"),
-        ("0-1", "0-1", "several filters or several probes"),
-        ("0", "", "probes"),
+        ("0-1", "0-1", "probes: expected one for 2 filters"),
+        ("0-1", "", "probes: expected one for 2 filters"),
         ("0", "-1", "probes"),
         ("0", "0-4000", "probes"),
     ],

@@ -24,8 +24,8 @@ export class FilterResponses {
     Object.assign(this, {run, layer, page, number});
     const {probes} = run;
     this.kept = Math.min(probes.maps, MOST_MAPS);
-    this.cache = this.kept ? new ResponseCache(
-      {run: run.name, layer: layer.name, filters: number, probes: `0-${this.kept - 1}`}, () => page.redrawSoon()) : null;
+    const kept = this.kept ? `0-${this.kept - 1}` : "";
+    this.cache = new ResponseCache({run: run.name, layer: layer.name, filters: number, probes: kept}, () => page.redrawSoon());
     this.state = make("p", {class: "state"});
     this.maps = Array.from({length: this.kept}, (_, probe) => new ProbeMap(probe, page));
     this.patches = Array.from({length: PLACES}, () => new Patch(page));
@@ -35,25 +35,24 @@ export class FilterResponses {
       make("div", {class: "patches", role: "group", "aria-label": "Strongest patches"}, ...this.patches.map(each => each.element)),
       make("p", {class: "reading"}, field),
       make("div", {class: "maps", role: "group", "aria-label": "Maps of the probes"}, ...this.maps.map(each => each.element)),
-      make("p", {class: "reading"}, describeReading(layer)));
+      make("p", {class: "reading"}, this.kept ? describeReading(layer) : "No maps are kept."));
     this.update();
   }
 
   /** Take over the steps of the run. */
   update() {
     const {steps, stamps, version} = this.run;
-    if (version === this.version || !this.cache) return;
+    if (version === this.version) return;
     this.version = version;
     this.cache.wanted = Math.max(0, this.run.index());
     this.cache.update(steps, stamps);
   }
 
   close() {
-    this.cache?.stop();
+    this.cache.stop();
   }
 
   draw() {
-    if (!this.cache) return setText(this.state, "No maps of the probes are kept.");
     const index = this.run.index();
     this.update();
     this.cache.lookAt(index);

@@ -150,7 +150,7 @@ export class Page {
     if (!hasChannels(layer, this.look.channels)) this.look.channels = "";
     this.look.page = Math.min(this.look.page, Math.max(0, Math.ceil(layer.shape[0] / layer.page_size) - 1));
     const comparable = this.runs.filter(run => !(run.problem = findProblem(run, layer)));
-    this.offersMaps = layer.kind !== "matrix" && comparable.some(run => run.probedLayer(layer.name));
+    this.offersMaps = layer.kind !== "matrix" && comparable.some(run => run.probes?.maps && run.probedLayer(layer.name));
     this.showsMaps = this.offersMaps && this.look.responses;
     if (this.offersMaps) this.look.probe = Math.min(this.look.probe, this.probeCount - 1);
     const [shown, orders, colours] = await Promise.all([

@@ -12,9 +12,7 @@ export class RunResponses {
   constructor(run, layer, probe, filters) {
     Object.assign(this, {layer, probe, key: keyOf(run, layer, probe)});
     const {count, maps} = run.probes;
-    const kept = maps === 1 ? "the first probe" : `the first ${maps} probes`;
-    this.problem = probe < maps ? "" : probe < count
-      ? `No maps are kept of probe ${probe}, only of ${kept}.` : `This run has no probe ${probe}.`;
+    this.problem = probe < maps ? "" : probe < count ? describeKept(probe, maps) : `This run has no probe ${probe}.`;
     this.cache = this.problem ? null
       : new ResponseCache({run: run.name, layer: layer.name, filters, probes: probe}, () => run.page.redrawSoon());
     this.range = null; // the darkest and the lightest value of each map, as drawn; set by the page
@@ -38,6 +36,11 @@ export class RunResponses {
   stop() {
     this.cache?.stop();
   }
+}
+
+function describeKept(probe, maps) {
+  if (maps === 0) return "No maps of the probes are kept.";
+  return `No maps are kept of probe ${probe}, only of ${maps === 1 ? "the first probe" : `the first ${maps} probes`}.`;
 }
 
 /** A key of what a RunResponses shows. */
