@@ -368,8 +368,8 @@ def test_memory_is_reserved_for_probes_and_responses(probed_run, tab, monkeypatc
     assert sizes[-1] >= small + 3 * maps
 
 
-def test_probes_are_described_of_many(tab, make_run, rng):
-    """At most 4,096 labels are sent."""
+def test_at_most_4096_labels_are_sent(tab, make_run, rng):
+    """Those of the first probes."""
     run = make_run()
     layer = ProbedLayer("conv1", "x", True, (1, 1), (1, 1))
     images = np.zeros((5000, 1, 1, 1), np.uint8)

@@ -246,7 +246,7 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
     tab.at.locator(".probes").wait_for(state="hidden")
 
 
-def test_what_is_read_is_said(logs, probed, open_tab):
+def test_what_is_read_is_described(logs, probed, open_tab):
     """With the size from which the maps were shrunk."""
     del probed
     tab = open_tab().go(logs.address, runs='["probed"]', layer="conv1", responses=1).loaded()
@@ -302,7 +302,7 @@ def test_probes_without_maps_have_a_picture(logs, probed, open_tab):
 
 
 def test_damaged_responses_leave_the_filters(logs, write_probed, open_tab):
-    """A sentence says why the maps cannot be read."""
+    """A sentence gives the reason why the maps cannot be read."""
 
     def damage(run):
         path = run.path / "filters" / "snapshots" / "000000000001.npz"
