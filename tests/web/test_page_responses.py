@@ -312,9 +312,9 @@ def test_damaged_responses_leave_the_filters(logs, write_probed, open_tab):
         data[start + 250] ^= 255
         path.write_bytes(data)
 
-    write_probed("damaged responses", damage)
+    write_probed("responses damaged", damage)
     tab = open_tab().go(
-        logs.address, runs='["damaged responses"]', layer="conv1", responses=1, step=1
+        logs.address, runs='["responses damaged"]', layer="conv1", responses=1, step=1
     )
     tab.loaded().drawn(1)
     tab.says(".note", "The responses at step 1 cannot be read")
@@ -484,10 +484,10 @@ def test_a_damaged_file_of_probes_leaves_the_filters(logs, write_probed, open_ta
         path = run.path / "filters" / "probes.npz"
         path.write_bytes(path.read_bytes()[:-100])
 
-    write_probed("damaged probes", damage)
+    write_probed("probes damaged", damage)
     tab = open_tab()
     tab.expected += ["400"]
-    tab.go(logs.address, runs='["damaged probes"]', layer="conv1").loaded()
+    tab.go(logs.address, runs='["probes damaged"]', layer="conv1").loaded()
     tab.says(".alert", "probes.npz")
     assert tab.choice("responses").is_hidden()
 
