@@ -24,7 +24,7 @@ from filtertrack.tensorboard_plugin import animation_process
 from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.query import Query
 from filtertrack.tensorboard_plugin.request_memory import BusyError, MemoryBudget
-from filtertrack.web import page_api, payload
+from filtertrack.web import page_api, payload, probe_answers
 
 NAME = "filtertrack"
 
@@ -42,6 +42,10 @@ _TEMPLATE_BYTES = 128 << 20
 """Further memory of a label: the templates that filters are compared with."""
 _LAYERS_BYTES = 96 << 20
 """Memory of the answer of ``/layers``."""
+_PROBES_BYTES = 32 << 20
+"""Memory of an answer about probes beside their file: its description, and a large picture."""
+_RESPONSE_COPIES = 3
+"""Copies of the responses of a layer at one snapshot that an answer takes."""
 _MEDIA_TYPES = {".js": "application/javascript", ".css": "text/css"}
 _BINARY = "application/octet-stream"
 _UNAVAILABLE = 503
@@ -94,6 +98,9 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             "/order": self._order,
             "/trajectory": self._trajectory,
             "/label": self._label,
+            "/probes": self._probes,
+            "/probe": self._probe,
+            "/responses": self._responses,
             "/animation": self._animation,
         }
         return {
@@ -145,13 +152,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         first, last = query.number("first"), query.number("last")
         with self._reserve(info):
             message, complete = payload.cells_at(part, first, last, self._logdir.relative)
-        return _respond(
-            request,
-            message,
-            _BINARY,
-            content_encoding="gzip",
-            expires=query.max_age(_MAX_AGE) if complete else 0,
-        )
+        return _packed(request, message, query.max_age(_MAX_AGE) if complete else 0)
 
     def _order(self, request: wrappers.Request) -> Response:
         run, query, info = self._open_layer(request)
@@ -172,6 +173,32 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         with self._reserve(info, _TEMPLATE_BYTES):
             answer = page_api.label_of_filter(run, info, number, step)
         return _json(request, answer, query.max_age(_MAX_AGE))
+
+    def _probes(self, request: wrappers.Request) -> Response:
+        run, query = self._open_run(request)
+        with self._reserve_probes(run):
+            answer = probe_answers.describe_probes(run)
+        return _json(request, answer, query.max_age(_MAX_AGE))
+
+    def _probe(self, request: wrappers.Request) -> Response:
+        run, query = self._open_run(request)
+        number, input_name = query.number("probe"), query.text("input")
+        with self._reserve_probes(run):
+            message = probe_answers.picture_of_probe(
+                probe_answers.probes_of(run), number, input_name
+            )
+        return _packed(request, message, query.max_age(_MAX_AGE))
+
+    def _responses(self, request: wrappers.Request) -> Response:
+        run, query, info = self._open_layer(request)
+        filters = query.numbers("filters")
+        probes = query.numbers("probes") if query.text("probes") else ()
+        first, last = query.number("first"), query.number("last")
+        with self._reserve_probes(run):
+            part = probe_answers.ResponsePart(run, info, filters, probes)
+        with self._reserve_probes(run, _RESPONSE_COPIES * part.size):
+            message, complete = probe_answers.responses_at(part, first, last, self._logdir.relative)
+        return _packed(request, message, query.max_age(_MAX_AGE) if complete else 0)
 
     def _animation(self, request: wrappers.Request) -> Response:
         run, query, info = self._open_layer(request)
@@ -207,6 +234,10 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
     def _reserve(self, info: LayerInfo, more: int = 0) -> AbstractContextManager[None]:
         """Wait for the memory that an answer about a layer takes; a context that releases it."""
         return self._memory.reserve(_WEIGHT_BYTES * math.prod(info.kernel_shape) + more)
+
+    def _reserve_probes(self, run: Run, more: int = 0) -> AbstractContextManager[None]:
+        """Wait for the memory that an answer about a run's probes takes."""
+        return self._memory.reserve(_PROBES_BYTES + probe_answers.probes_size(run) + more)
 
     def _guarded(self, route: Route) -> Route:
         """Return a route that answers errors as one sentence of plain text, without a traceback."""
@@ -254,6 +285,11 @@ def _is_connected(request: wrappers.Request) -> bool:
 
 def _json(request: wrappers.Request, value: Mapping[str, object], max_age: int = 0) -> Response:
     return _respond(request, value, "application/json", expires=max_age)
+
+
+def _packed(request: wrappers.Request, message: bytes, max_age: int) -> Response:
+    """Return the response that sends a message of ``payload.pack``."""
+    return _respond(request, message, _BINARY, content_encoding="gzip", expires=max_age)
 
 
 def _respond(

@@ -22,9 +22,11 @@ from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.run import Run
 from filtertrack.web.payload import MOST_ACROSS, filters_per_page, is_cut, read_first
 
-COLORMAPS = (GREY, "viridis", "cividis", "magma", DIVERGING, "PuOr_r")
-"""The colormaps that the page offers, all safe for the colour-blind; the last two are diverging,
-for zero-centred ranges."""
+DIVERGING_COLORMAPS = (DIVERGING, "PuOr_r")
+"""The colormaps for ranges with zero in their middle."""
+
+COLORMAPS = (GREY, "viridis", "cividis", "magma", *DIVERGING_COLORMAPS)
+"""The colormaps that the page offers, all safe for the colour-blind."""
 
 _MOST_READ = 256 << 20
 """Bytes read to measure one filter over training, unless the fewest snapshots have more."""
@@ -51,7 +53,10 @@ class PageSettings(TypedDict):
 
     Attributes:
         look: The options of ``Look`` by name; of the colormaps those that the page offers.
-        colormaps: Of each part of a picture: the filters, and their difference from the start.
+        colormaps: Of each part of a picture: the filters, and their difference from the start. Maps
+            of responses that are never negative have that of the filters, others that of the
+            difference.
+        diverging: The colormaps for ranges with zero in their middle.
         noticeable: Change of a weight that is drawn, at least, as a share of its filter's largest
             weight at the start.
         full_colour: Change that has the full colour, at least, in noticeable changes.
@@ -63,6 +68,7 @@ class PageSettings(TypedDict):
 
     look: dict[str, OptionSettings]
     colormaps: DefaultColormaps
+    diverging: list[str]
     noticeable: float
     full_colour: float
     formats: list[str]
@@ -179,6 +185,7 @@ def page_settings() -> PageSettings:
     return {
         "look": look,
         "colormaps": {"filters": GREY, "learned": DIVERGING},
+        "diverging": list(DIVERGING_COLORMAPS),
         "noticeable": NOTICEABLE,
         "full_colour": FULL_COLOUR,
         "formats": list(endings.values()),

@@ -1,7 +1,7 @@
 """The answer of ``/cells``: selected filters of a layer at many snapshots, packed as bytes.
 
 A message is, compressed with gzip: the length of the head (4 bytes, little-endian), the head (JSON,
-see ``CellsHead``), and the arrays. These are combined and reordered, so that they compress well:
+here ``CellsHead``), and the arrays. These are combined and reordered, so that they compress well:
 each array but the first is replaced by the exclusive or with the one before it; then the bytes are
 sorted by their significance within a number, first all lowest ones. ``unpack`` in
 ``page/requests.js`` is the inverse.
@@ -259,7 +259,7 @@ def pack(
 
     Args:
         head: What the arrays are: values that JSON can hold.
-        arrays: Floating-point numbers, all of one shape and dtype; may be empty.
+        arrays: All of one shape and dtype, of 1, 2, 4 or 8 bytes a number; may be empty.
         level: How hard to compress, from 1 to 9.
 
     Returns:
@@ -281,7 +281,8 @@ def pack(
 def _shuffled(arrays: np.ndarray) -> bytes:
     """Combine each array with the one before it, and sort the bytes by significance."""
     size = arrays.dtype.itemsize
-    numbers = np.ascontiguousarray(arrays).astype(f"<f{size}", copy=False).view(f"<u{size}")
+    little_endian = arrays.dtype.newbyteorder("<")
+    numbers = np.ascontiguousarray(arrays).astype(little_endian, copy=False).view(f"<u{size}")
     changes = numbers.copy()
     changes[1:] ^= numbers[:-1]
     return np.ascontiguousarray(changes.view(np.uint8).reshape(-1, size).T).tobytes()

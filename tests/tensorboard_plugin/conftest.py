@@ -20,7 +20,10 @@ with warnings.catch_warnings():
 
 PREFIX = "/data/plugin/filtertrack"
 GENERAL_ROUTES = ("settings", "palette", "runs")
-RUN_ROUTES = ("layers", "parts", "steps", "cells", "order", "trajectory", "label", "animation")
+RUN_ROUTES = (
+    *("layers", "parts", "steps", "cells", "order", "trajectory", "label", "animation"),
+    *("probes", "probe", "responses"),
+)
 
 
 def _strict_json(text):
@@ -33,18 +36,19 @@ def _strict_json(text):
 
 
 def _unpack(data):
-    """Read a message of ``/cells``, as the page does: its head and its arrays."""
+    """Read a message, as the page does: its head and its arrays."""
     length = int.from_bytes(data[:4], "little")
     head, body = _strict_json(data[4 : 4 + length]), data[4 + length :]
-    count = len(head["moments"])
-    if not count:
+    count = len(head.get("moments", head.get("responses", [head["type"]])))
+    if not count or head["type"] is None:
         assert not body
         return head, []
     size = np.dtype(head["type"]).itemsize
     assert len(body) == count * size * np.prod(head["shape"])
     planes = np.frombuffer(body, np.uint8).reshape(size, -1)
     words = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(count, -1)
-    whole = np.bitwise_xor.accumulate(words, axis=0).view(f"<f{size}")
+    dtype = np.dtype(head["type"]).newbyteorder("<")
+    whole = np.bitwise_xor.accumulate(words, axis=0).view(dtype)
     return head, list(whole.reshape(count, *head["shape"]))
 
 
@@ -82,6 +86,19 @@ class Tab:
     def cells(self, layer="conv1", run="run", **query):
         """Return the head and the arrays of a successful response of ``/cells``."""
         answer = self.ask("cells", {"run": run, "layer": layer, **query})
+        assert (answer.status_code, answer.mimetype) == (200, "application/octet-stream"), answer
+        return _unpack(answer.data)
+
+    def probe(self, number, run="run", **query):
+        """Return the head and the picture of a successful response of ``/probe``."""
+        answer = self.ask("probe", {"run": run, "probe": number, **query})
+        assert (answer.status_code, answer.mimetype) == (200, "application/octet-stream"), answer
+        head, pictures = _unpack(answer.data)
+        return head, pictures[0] if pictures else None
+
+    def responses(self, layer="conv1", run="run", **query):
+        """Return the head and the maps of a successful response of ``/responses``."""
+        answer = self.ask("responses", {"run": run, "layer": layer, **query})
         assert (answer.status_code, answer.mimetype) == (200, "application/octet-stream"), answer
         return _unpack(answer.data)
 

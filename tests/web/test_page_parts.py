@@ -326,7 +326,7 @@ def test_the_start_of_a_run_larger_than_the_cache_is_kept(logs, open_tab, rng, c
     """Differences are drawn at every step, on the scale of all steps that were loaded."""
     info = conv_info("conv1", (3, 3, 1, 16), bias=False)
     run = logs.write_kernels("z_larger", info, learning(info, rng, steps=120, size=0.01))
-    tab = open_tab().set_constants("snapshot_cache.js", MOST_BYTES="12e3")
+    tab = open_tab().set_constants("step_cache.js", MOST_BYTES="12e3")
     tab.go(logs.address, runs='["z_larger"]').drawn(119)
     tab.choice("dark to light").select_option("frame")
     for step in (119, 60, 20, 119):

@@ -97,7 +97,7 @@ def small_cache(logs, open_tab, conv_info):
     """Open a run of 200 steps in a page whose cache holds 31 of them."""
     if not Run.exists(logs.logdir / "z_large"):
         logs.write("z_large", range(200), conv_info("rgb", (7, 7, 3, 16), bias=False))
-    tab = open_tab().set_constants("snapshot_cache.js", MOST_BYTES="300e3")
+    tab = open_tab().set_constants("step_cache.js", MOST_BYTES="300e3")
     tab.go(logs.address, runs='["z_large"]').drawn(199)
     assert "of 200 steps loaded" in tab.at.locator(".status").inner_text()
     tab.choice("speed").select_option("60")

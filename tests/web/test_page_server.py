@@ -5,7 +5,7 @@ LAST = 8
 
 def test_a_stopped_server_has_a_notice(logs, open_tab, exp1):
     """After a second here, five in use; when the server answers again, the page continues."""
-    tab = open_tab().set_constants("snapshot_cache.js", SLOW=1000)
+    tab = open_tab().set_constants("step_cache.js", SLOW=1000)
     tab.go(logs.address, runs='["exp1"]', layer="rgb", delta=0).drawn(LAST).loaded()
     logs.process.send_signal(signal.SIGSTOP)
     try:

@@ -118,7 +118,7 @@ def test_a_new_snapshot_changes_no_sign_while_playing(logs, open_tab, rng, info)
 def test_signs_of_a_run_larger_than_the_cache(logs, open_tab, rng, info):
     """Once every step was loaded they are the renderer's, also where cells are loaded again."""
     run = logs.write_kernels("z_signs_large", info, [*crossing(info, rng) * 6])
-    tab = open_tab().set_constants("snapshot_cache.js", MOST_BYTES="30e3")
+    tab = open_tab().set_constants("step_cache.js", MOST_BYTES="30e3")
     tab.go(logs.address, runs='["z_signs_large"]', scale="frame").drawn(71)
     assert "of 72 steps loaded" in tab.at.locator(".status").inner_text()
     for step in [*range(71, -1, -6), 0, 40, 20]:

@@ -228,15 +228,16 @@ def unpacked(message):
     size = np.dtype(head["type"]).itemsize
     planes = np.frombuffer(body, np.uint8).reshape(size, -1)
     words = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(head["count"], -1)
-    whole = np.bitwise_xor.accumulate(words, axis=0).view(f"<f{size}")
+    dtype = np.dtype(head["type"]).newbyteorder("<")
+    whole = np.bitwise_xor.accumulate(words, axis=0).view(dtype)
     return head, list(whole.reshape(head["count"], *head["shape"]))
 
 
-@given(st.data(), st.sampled_from([np.float32, np.float64]), st.integers(1, 4))
+@given(st.data(), st.sampled_from([np.float32, np.float64, np.uint8, np.int8]), st.integers(1, 4))
 def test_arrays_are_unpacked_bit_for_bit(data, dtype, count):
     """Signs of zero, NaN with its bits and infinities, read as the module describes."""
     shape = data.draw(array_shapes(max_dims=4, max_side=4))
-    bits = np.uint32 if dtype is np.float32 else np.uint64
+    bits = np.dtype(f"u{np.dtype(dtype).itemsize}")
     sent = [data.draw(arrays(bits, shape)).view(dtype) for _ in range(count)]
     head = {"type": np.dtype(dtype).name, "shape": shape, "count": count}
     got, came = unpacked(pack(head, sent))

@@ -1,4 +1,5 @@
-// Converts cells and their value ranges to pixels, exactly as the renderer does (grid.py). NaN and infinity get the server's setting `not_finite`.
+// Converts cells and their value ranges to pixels, exactly as the renderer does (grid.py). NaN and
+// infinity get the server's setting `not_finite`.
 
 const OPAQUE = 0xff000000;
 
@@ -50,35 +51,54 @@ export class CellPainter {
    * @param {number[]} order for each position in the grid, the index of its cell
    * @param {GridColours} colours
    */
-  draw(cells, channels, {low, high}, order, colours) {
-    const {height, width} = this.layout;
+  draw(cells, channels, ranges, order, colours) {
+    this.fill(this.layout, cells, channels, ranges, order, colours);
+    this.show();
+  }
+
+  /** Show in the canvas what has been filled. */
+  show() {
+    this.context.putImageData(this.image, 0, 0);
+  }
+
+  /** Fill the pixels of cells, whose positions are those of a layout: see `draw`. */
+  fill(layout, cells, channels, {low, high}, order, colours) {
+    const {height, width, totalWidth, rowScale = layout.scale} = layout;
     const each = height * width * channels;
     order.forEach((cell, position) => {
       const half = low[cell] / 2; // halves: the range of float64 may exceed its largest number
       const span = high[cell] / 2 - half;
-      const [left, top] = this.layout.corner(position);
+      const [left, top] = layout.corner(position);
       for (let y = 0, n = cell * each; y < height; y++) {
-        const row = (top + y * this.layout.scale) * this.layout.totalWidth + left;
+        const row = (top + y * rowScale) * totalWidth + left;
         for (let x = 0; x < width; x++, n += channels) {
-          this.fillWeight(row, x, channels === 3 ? rgbColour(cells, n, half, span, colours) : levelColour(cells[n], half, span, colours));
+          this.fillWeight(layout, row, x, channels === 3 ? rgbColour(cells, n, half, span, colours) : levelColour(cells[n], half, span, colours));
         }
-        this.repeatRow(row);
+        this.repeatRow(layout, row, rowScale);
       }
     });
-    this.context.putImageData(this.image, 0, 0);
+  }
+
+  /** Fill the cells at the first positions of a layout with one colour. */
+  clear(layout, count, colour) {
+    for (let position = 0; position < count; position++) {
+      const [left, top] = layout.corner(position);
+      for (let y = top; y < top + layout.cellHeight; y++) {
+        const row = y * layout.totalWidth + left;
+        this.pixels.fill(colour, row, row + layout.cellWidth);
+      }
+    }
   }
 
   /** Fill the pixels of one weight in one row. */
-  fillWeight(row, x, colour) {
-    const {scale, slices, width} = this.layout;
+  fillWeight({scale, slices, width}, row, x, colour) {
     const start = row + x * scale + (slices > 1 ? Math.floor((x * slices) / width) : 0);
     for (let n = start; n < start + scale; n++) this.pixels[n] = colour;
   }
 
   /** Copy a cell's row of pixels to the other rows of the same weights. */
-  repeatRow(row) {
-    const {scale, totalWidth, cellWidth} = this.layout;
-    for (let n = 1; n < scale; n++) this.pixels.copyWithin(row + n * totalWidth, row, row + cellWidth);
+  repeatRow({totalWidth, cellWidth}, row, rowScale) {
+    for (let n = 1; n < rowScale; n++) this.pixels.copyWithin(row + n * totalWidth, row, row + cellWidth);
   }
 }
 

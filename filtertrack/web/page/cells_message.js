@@ -1,21 +1,33 @@
-// The message that holds cells: a head, and an array for each snapshot. See payload.py.
+// The message that holds arrays, such as the cells of each snapshot, behind a head. See payload.py.
 
-/** Parse a message, without its compression: {moments, damaged, next, shape, arrays}. */
-export function parseCells(bytes) {
+/** Parse a message, without its compression: its head, and its `arrays`. */
+export function parseMessage(bytes) {
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   return {...head, arrays: unpack(bytes.subarray(4 + length), head)};
 }
 
+const NUMBERS = {uint8: Uint8Array, int8: Int8Array, float32: Float32Array, float64: Float64Array};
+
 // The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
 // each array but the first is the exclusive or with the one before it.
-function unpack(bytes, {moments, type}) {
-  if (!moments.length) return [];
-  if (type === "float16") return unpackHalves(bytes, moments.length);
-  const size = type === "float64" ? 8 : 4;
+function unpack(bytes, {type, shape, moments, responses}) {
+  if (type === null) return [];
+  const count = (moments ?? responses ?? [shape]).length;
+  if (type === "float16") return unpackHalves(bytes, count);
+  const Numbers = NUMBERS[type];
+  const size = Numbers.BYTES_PER_ELEMENT;
+  const each = bytes.length / size / count;
+  const words = size === 1 ? bytes.slice() : joinBytes(bytes, size);
+  const wordsEach = words.length / count;
+  for (let n = wordsEach; n < words.length; n++) words[n] ^= words[n - wordsEach];
+  return Array.from({length: count}, (_, number) => new Numbers(words.buffer, number * each * size, each));
+}
+
+/** Join the bytes of numbers of 4 or 8 bytes, which are sorted by significance, to words of 4 bytes. */
+function joinBytes(bytes, size) {
   const count = bytes.length / size;
-  const each = count / moments.length;
-  const words = new Uint32Array((count * size) / 4);
+  const words = new Uint32Array(bytes.length / 4);
   const wordsEach = size / 4;
   for (let word = 0; word < wordsEach; word++) {
     const [a, b, c, d] = [0, 1, 2, 3].map(n => bytes.subarray((4 * word + n) * count, (4 * word + n + 1) * count));
@@ -23,9 +35,7 @@ function unpack(bytes, {moments, type}) {
       words[to] = a[n] | (b[n] << 8) | (c[n] << 16) | (d[n] << 24);
     }
   }
-  for (let n = each * wordsEach; n < words.length; n++) words[n] ^= words[n - each * wordsEach];
-  const Numbers = size === 8 ? Float64Array : Float32Array;
-  return moments.map((_, number) => new Numbers(words.buffer, number * each * size, each));
+  return words;
 }
 
 function unpackHalves(bytes, arrays) {

@@ -1,7 +1,7 @@
 // Answers what requests.js asks a server for, from the data inside the file that the page is in.
 // In that file this module takes the place of requests.js: see html_file.py.
 
-import {parseCells} from "./cells_message.js";
+import {parseMessage} from "./cells_message.js";
 
 const ANSWERS = "answers"; // id of the element that holds all answers but the cells
 
@@ -24,10 +24,19 @@ const ANSWERED = {
   order: (_, {layers}, {layer, order}) => ({numbers: layers[layer].orders[order]}),
   trajectory: (_, {layers}, {layer, filter}) => trajectoryOf(layers[layer].trajectories, filter),
   label: (_, {layers}, {layer, filter, step}) => labelOf(layers[layer].labels, filter, step),
+  probes: () => ({count: 0, maps: 0, labels: null, layers: []}), // the file holds no responses
 };
 
 export async function requestBlob() {
   throw new Error("A file cannot draw an animation: use filtertrack animate.");
+}
+
+export async function requestResponses() {
+  throw new Error("The file holds no responses.");
+}
+
+export async function requestProbe() {
+  throw new Error("The file holds no probes.");
 }
 
 /** A colormap: three bytes a level, from dark to light. */
@@ -50,7 +59,7 @@ export async function requestCells({run, layer, filters, channels, delta, first}
 /** The message that holds a step, or the first one after it. */
 async function readMessage(ids, step) {
   const {id} = ids.find(({last}) => last >= step) ?? ids.at(-1);
-  if (!parsed.has(id)) parsed.set(id, readBytes(id).then(parseCells));
+  if (!parsed.has(id)) parsed.set(id, readBytes(id).then(parseMessage));
   return parsed.get(id);
 }
 

@@ -3,6 +3,7 @@
 import {formatNumber, make, makeButton, makeIcon, makeSvg, printable, setText} from "./dom.js";
 import {GridLayout} from "./grid_layout.js";
 import {CellPainter} from "./cell_pixels.js";
+import {FilterResponses} from "./filter_responses.js";
 import {requestJson} from "./requests.js";
 
 const LARGE = 264; // CSS pixels of the enlarged filter
@@ -36,12 +37,18 @@ export class FilterView {
     if (isSame && runs.length === this.blocks.length) return this.refresh();
     this.number = number;
     this.element.hidden = number === null;
+    for (const block of this.blocks) block.close();
     this.blocks = [];
     if (number !== null) {
       setText(this.title, `Filter ${number}`);
       this.blocks = runs.map(run => new (run.numbers.includes(number) ? FilterBlock : AbsentBlock)(run, this.page, number));
     }
     this.runs.replaceChildren(...this.blocks.map(block => block.element));
+  }
+
+  /** The caches of the responses of the filter. */
+  get caches() {
+    return this.blocks.map(block => block.responses?.cache).filter(Boolean);
   }
 
   /** Draw what depends on the step. */
@@ -66,6 +73,8 @@ class AbsentBlock {
   draw() {}
 
   refresh() {}
+
+  close() {}
 }
 
 /** One filter of one run: of the first part that is shown. */
@@ -81,8 +90,11 @@ class FilterBlock {
     this.details = make("details", {ontoggle: () => this.fillTable()}, make("summary", {}, "Weights as a table"), this.table);
     this.history = make("div", {class: "history", role: "group", "aria-label": "History"});
     this.curves = CURVES.map(([name, text]) => new Curve(name, text));
+    const probed = run.probedLayer(run.layer.name);
+    this.responses = probed ? new FilterResponses(run, probed, page, number) : null;
     this.element = make("div", {class: "block"},
-      make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.canvas, this.readout, this.label, this.history,
+      make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.canvas, this.readout, this.label,
+      this.responses?.element ?? null, this.history,
       make("div", {class: "curves"}, ...this.curves.map(curve => curve.element)), this.details);
     this.weight = null; // [row, column] that is read out
     this.measuredVersion = "";
@@ -112,6 +124,11 @@ class FilterBlock {
     this.showWeight(this.weight);
     if (this.details.open) this.fillTable();
     if (snapshot?.cells) this.requestLabel(step);
+    this.responses?.draw();
+  }
+
+  close() {
+    this.responses?.close();
   }
 
   nearestInHistory(step) {

@@ -3,6 +3,7 @@
 
 import {make, makeButton, setText} from "./dom.js";
 import {GridLayout} from "./grid_layout.js";
+import {PairLayout} from "./pair_layout.js";
 import {CellPainter} from "./cell_pixels.js";
 import {ScaleBar} from "./scale_bar.js";
 
@@ -21,18 +22,25 @@ export class GridView {
     this.stage = make("div", {class: "stage"}, this.canvas, this.buttons);
     this.title = make("figcaption", {hidden: true});
     this.bar = new ScaleBar();
-    this.element = make("figure", {class: "grid"}, this.title, this.stage, this.bar.element);
+    this.mapBar = new ScaleBar(); // of the maps beside the filters
+    this.scales = make("div", {class: "scales"}, this.bar.element);
+    this.element = make("figure", {class: "grid"}, this.title, this.stage, this.scales);
     this.numbers = [];
     this.key = "";
   }
 
-  /** Lay out the filters with these numbers, in this order, within a size in pixels. */
-  arrange(numbers, {height, width, slices, channels, isMatrix}, [mostWidth, mostHeight], colours) {
+  /**
+   * Lay out the filters with these numbers, in this order, within a size in pixels.
+   * @param {?object} map the height and width of the map beside each filter; null for none
+   */
+  arrange(numbers, cellShape, size, colours, map = null) {
+    const {channels, isMatrix} = cellShape;
     this.channels = channels;
-    const key = JSON.stringify([numbers, height, width, slices, mostWidth, mostHeight, isMatrix, colours.separator, devicePixelRatio]);
+    const key = JSON.stringify([numbers, cellShape, size, map, colours.separator, devicePixelRatio]);
     if (key === this.key) return;
     this.key = key;
-    this.layout = new GridLayout(isMatrix ? 1 : numbers.length, height, width, mostWidth, mostHeight, slices);
+    this.layout = layoutFor(isMatrix ? 1 : numbers.length, cellShape, size, map);
+    this.scales.replaceChildren(...this.bars.map(bar => bar.element));
     this.painter.resize(this.layout, colours);
     this.stage.style.width = `${this.layout.totalWidth / devicePixelRatio}px`;
     this.stage.style.aspectRatio = `${this.layout.totalWidth} / ${this.layout.totalHeight}`;
@@ -70,6 +78,11 @@ export class GridView {
     next.focus();
   }
 
+  /** The scale bars that are shown. */
+  get bars() {
+    return this.layout?.maps ? [this.bar, this.mapBar] : [this.bar];
+  }
+
   select(number) {
     this.selected = number;
     this.numbers.forEach((each, position) => this.buttons.children[position]?.setAttribute("aria-pressed", String(each === number)));
@@ -80,12 +93,27 @@ export class GridView {
     setText(this.title, text);
   }
 
-  /** Draw a snapshot with the darkest and the lightest value of each cell; dim the grid if there is none. */
-  draw(snapshot, step, ranges, order, colours) {
+  /**
+   * Draw a snapshot with the darkest and the lightest value of each cell; dim the grid if there is none.
+   * @param {?object} maps {values, range, colours} of the maps beside the filters; null where there
+   *   are none: they are empty
+   */
+  draw(snapshot, step, ranges, order, colours, maps = null) {
     this.element.classList.toggle("damaged", Boolean(snapshot && !snapshot.cells));
     if (!snapshot?.cells || !this.layout) return;
-    this.painter.draw(snapshot.cells, this.channels, ranges, order, colours);
+    const {layout, painter} = this;
+    painter.fill(layout.filters ?? layout, snapshot.cells, this.channels, ranges, order, colours);
+    if (maps) painter.fill(layout.maps, maps.values, 1, maps.range, order, maps.colours);
+    else if (layout.maps) painter.clear(layout.maps, order.length, colours.separator);
+    this.mapBar.element.classList.toggle("empty", !maps);
+    painter.show();
     this.element.dataset.drawn = step;
   }
+}
+
+/** The layout of filters, or of filters with a map beside each. */
+export function layoutFor(count, cellShape, size, map) {
+  const {height, width, slices} = cellShape;
+  return map ? new PairLayout(count, cellShape, map, ...size) : new GridLayout(count, height, width, ...size, slices);
 }
 

@@ -42,6 +42,7 @@ export class LookControls {
     this.channels = makeSelect("channels", [], "", change("channels"));
     this.delta = makeSelect("show", PARTS, look.delta, change("delta"));
     this.scale = select("scale", "dark to light");
+    this.responses = checkbox("responses", "responses");
     this.oneScale = checkbox("one_scale", "one scale for all runs");
     this.colormap = select("colormap", "colours");
     this.order = select("order", "order");
@@ -58,7 +59,7 @@ export class LookControls {
       const isOpen = this.element.toggleAttribute("data-open");
       more.setAttribute("aria-expanded", String(isOpen));
     }}, "look and save");
-    this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.delta, this.channels,
+    this.element = make("header", {class: "controls"}, runs, this.layer, this.pages, more, this.responses, this.delta, this.channels,
       this.scale, this.oneScale, this.colormap, this.order, this.zeroCentred, this.saving,
       makeDropDown("about", make("summary", {}, "about"), this.about));
   }
@@ -90,9 +91,10 @@ export class LookControls {
 
   /**
    * Set the controls to a look, and offer what is possible for its layer.
-   * @param {object} drawn what is drawn: `shown` parts, their `scale`, and the `runs`
+   * @param {object} drawn what is drawn: `shown` parts, their `scale`, the `runs`, whether responses
+   *   can be shown, and whether they are
    */
-  show(look, layerNames, layer, {shown, scale, runs}) {
+  show(look, layerNames, layer, {shown, scale, runs, offersMaps, showsMaps}) {
     this.setSelect(this.layer, layerNames.map(each => [each, each]), look.layer);
     const [, , , channels] = layer.shape;
     const single = Array.from({length: layer.kind === "matrix" ? 0 : Math.min(channels, MOST_CHANNELS)}, (_, n) => [String(n), `only channel ${n}`]);
@@ -101,13 +103,15 @@ export class LookControls {
     }[layer.kind];
     const entries = [["", usual], ...(hasChannels(layer, "strongest") ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
     this.setSelect(this.channels, this.canChooseChannels ? entries : entries.slice(0, 1), look.channels);
-    this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "";
+    this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "" && !showsMaps;
     this.order.querySelector("select").disabled = layer.kind === "matrix";
     this.oneScale.hidden = runs.length < 2;
+    this.responses.hidden = !offersMaps;
+    this.responses.querySelector("input").checked = look.responses;
     const isLearned = !shown.includes(false);
     const zeroCentred = this.zeroCentred.querySelector("input");
     [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || isLearned, isLearned];
-    setText(this.about, describeLook(layer, look, shown, scale));
+    setText(this.about, describeLook(layer, look, shown, scale, showsMaps));
     this.showPages(look, layer);
   }
 
@@ -138,12 +142,13 @@ function textOf(option, value) {
   return TEXTS[option][value] ?? value;
 }
 
-function describeLook(layer, look, shown, scale) {
+function describeLook(layer, look, shown, scale, showsMaps) {
   const about = layer.about.split(" Normalised:")[0];
   const channels = look.channels === "" ? "" : look.channels === "strongest"
     ? " Here each is collapsed to its strongest spatial pattern (rank 1)." : ` Here only input channel ${look.channels} is drawn.`;
   const learned = !shown.includes(true) ? ""
     : ` What was learned is the difference from the first snapshot${shown.length > 1 ? ", beside the filters" : ""}: zero is in the middle, and changes of less than one grey level are drawn as none.`;
+  const maps = showsMaps ? " Beside each filter is its feature map of the chosen probe: from zero up where responses are never negative, else with zero in the middle." : "";
   const centred = look.zero_centred ? ", zero in the middle" : "";
-  return `${about}${channels}${learned} Dark to light: lowest to highest weight of ${textOf("scale", scale)}${centred}. A constant is in the middle; NaN and infinity are magenta.`;
+  return `${about}${channels}${learned} Dark to light: lowest to highest weight of ${textOf("scale", scale)}${centred}. A constant is in the middle; NaN and infinity are magenta.${maps}`;
 }

@@ -4,16 +4,17 @@ const OPTIONS = ["channels", "scale", "zero_centred", "delta", "colormap", "orde
 
 /**
  * The look before anything is chosen: a value for each option, the layer and its page, and whether
- * all runs have one scale. An empty text is what suits the layer.
+ * all runs have one scale, and whether responses are shown, and to which probe. An empty text is what
+ * suits the layer.
  */
 export function defaultLook(options) {
   const defaults = OPTIONS.map(name => [name, options[name].default ?? ""]);
-  return {layer: "", page: 0, one_scale: false, ...Object.fromEntries(defaults)};
+  return {layer: "", page: 0, one_scale: false, responses: false, probe: 0, ...Object.fromEntries(defaults)};
 }
 
 /** Convert the text of an option, as in a URL; undefined if it is not one of its values. */
 export function parseOption(options, name, text) {
-  if (name === "one_scale") return text === "1";
+  if (["one_scale", "responses"].includes(name)) return text === "1";
   if (name === "delta") return ["0", "1"].includes(text) ? text : undefined;
   const {choices, default: usual} = options[name];
   if (typeof usual === "boolean") return text === "1";

@@ -3,7 +3,7 @@
 import {GridColours} from "./cell_pixels.js";
 import {make} from "./dom.js";
 import {FilterView} from "./filter_view.js";
-import {GridLayout} from "./grid_layout.js";
+import {layoutFor} from "./grid_view.js";
 import {LookControls} from "./look_controls.js";
 import {hasChannels} from "./look_options.js";
 import {Notices} from "./notices.js";
@@ -13,7 +13,7 @@ import {requestJson, requestPalette} from "./requests.js";
 import {RunData} from "./run_data.js";
 import {RunView} from "./run_view.js";
 import {saveAnimation, savePicture} from "./save_files.js";
-import {describeCells, describePart} from "./scale_bar.js";
+import {describeCells, describeMapScale, describePart, describeScale} from "./scale_bar.js";
 import {currentTheme, followTheme} from "./theme.js";
 import {readUrlState, writeUrlState} from "./url_state.js";
 import {inOrder, unionOfRanges} from "./value_range.js";
@@ -27,6 +27,7 @@ const LEAST_WIDTH = 300; // of a grid, if the page is that wide
 const LEAST_HEIGHT = 360; // of a grid; in a lower window the page scrolls
 const SURROUNDINGS = 155; // height of captions, scale bars, status line and margins
 const CAPTIONS = 110; // height of the captions and scale bars of one run
+const STRIP = 120; // height of the probes of one run, where their responses are shown
 const GAP = 16;
 const MOST_LISTED = 8; // damaged steps that are named
 
@@ -40,7 +41,9 @@ export class Page {
     this.steps = []; // of all runs that are shown, ascending
     this.shown = []; // for each part of the layer that is shown, whether it is what was learned
     this.palettes = new Map(); // colormap -> bytes
-    this.colours = null; // {filters, learned}: GridColours of each part
+    this.colours = null; // {filters, learned, rectified, signed}: GridColours of each part, and of maps
+    this.offersMaps = false; // whether responses of the layer can be shown
+    this.showsMaps = false; // whether they are shown
     const {runs, look, step, filter} = readUrlState(settings);
     this.look = look;
     this.chosenRuns = runs; // also those that do not exist at present
@@ -91,7 +94,11 @@ export class Page {
     if (names.join("\n") === [...before.keys()].join("\n")) return;
     this.runs = names.map(name => before.get(name) ?? new RunData(name, this));
     for (const [name, run] of before) if (!names.includes(name)) run.close();
-    this.views = new Map(names.map(name => [name, this.views.get(name) ?? new RunView(name, number => this.openFilter(number))]));
+    this.views = new Map(names.map(name => [name, this.views.get(name) ?? new RunView(name, {
+      openFilter: number => this.openFilter(number),
+      chooseProbe: number => this.chooseProbe(number),
+      stepProbe: offset => this.stepProbe(offset),
+    })]));
     this.gridArea.replaceChildren(...[...this.views.values()].map(view => view.element));
     await this.updateRuns();
     await this.applyLook();
@@ -143,6 +150,9 @@ export class Page {
     if (!hasChannels(layer, this.look.channels)) this.look.channels = "";
     this.look.page = Math.min(this.look.page, Math.max(0, Math.ceil(layer.shape[0] / layer.page_size) - 1));
     const comparable = this.runs.filter(run => !(run.problem = findProblem(run, layer)));
+    this.offersMaps = layer.kind !== "matrix" && comparable.some(run => run.probes?.maps && run.probedLayer(layer.name));
+    this.showsMaps = this.offersMaps && this.look.responses;
+    if (this.offersMaps) this.look.probe = Math.min(this.look.probe, this.probeCount - 1);
     const [shown, orders, colours] = await Promise.all([
       this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.requestColours()]);
     if (change !== this.latestChange) return; // there is a later change
@@ -156,24 +166,24 @@ export class Page {
     for (const run of this.runs) if (run.problem) run.close();
     comparable.forEach((run, n) => {
       const numbers = (orders[n] ?? storedOrder(layer)).slice(start, start + layer.page_size);
-      run.select(run.layers.get(layer.name), numbers, this.look.channels, this.shown);
+      run.select(run.layers.get(layer.name), numbers, this.look.channels, this.shown, this.showsMaps ? this.look.probe : null);
     });
-    const caches = this.visibleRuns().flatMap(run => [...run.caches.values()]);
-    for (const cache of caches) cache.sharers = caches.length;
     for (const part of this.visibleParts()) part.scale = this.scale;
     for (const view of this.views.values()) view.showParts(this.shown);
     this.selectFilter(layer.kind === "matrix" ? null : this.chosenFilter);
+    const caches = [...this.visibleRuns().flatMap(run => run.allCaches), ...this.filter.caches];
+    for (const cache of caches) cache.sharers = caches.length;
     this.arrange();
   }
 
   /**
    * The parts of a layer that are shown, as an entry for each: whether it is what was learned.
    * Where that is not chosen, the server chooses when the layer is selected, and the choice is kept
-   * while training runs. Undefined if a request fails.
+   * while training runs; beside responses it is the filters alone. Undefined if a request fails.
    */
   async requestShown(runs, layer) {
     const {delta} = this.look;
-    if (delta !== "") return [delta === "1"];
+    if (delta !== "" || this.showsMaps) return [delta === "1"];
     const key = JSON.stringify([layer.name, runs.map(run => [run.name, run.made])]);
     if (this.shownKey !== key) {
       const requests = runs.map(run => requestJson("parts", {run: run.name, layer: layer.name, version: run.version}));
@@ -205,11 +215,17 @@ export class Page {
 
   /** The colours of each part for its colormap and the theme; undefined if a request fails. */
   async requestColours() {
-    const {colormaps, not_finite, separators} = this.settings;
-    const palettes = await Promise.all(Object.values(colormaps).map(usual => this.requestPalette(this.look.colormap || usual)));
+    const {colormaps: {filters, learned}, diverging, not_finite, separators} = this.settings;
+    const chosen = this.look.colormap;
+    const isDiverging = diverging.includes(chosen);
+    const names = {
+      filters: chosen || filters, learned: chosen || learned,
+      rectified: isDiverging ? filters : chosen || filters, signed: isDiverging ? chosen : learned,
+    };
+    const palettes = await Promise.all(Object.values(names).map(name => this.requestPalette(name)));
     if (!palettes.every(Boolean)) return undefined;
     const colours = palettes.map(palette => new GridColours(palette, not_finite, separators[currentTheme()]));
-    return Object.fromEntries(Object.keys(colormaps).map((name, n) => [name, colours[n]]));
+    return Object.fromEntries(Object.keys(names).map((name, n) => [name, colours[n]]));
   }
 
   /** The bytes of a colormap; undefined if the request fails. */
@@ -224,6 +240,11 @@ export class Page {
 
   coloursOf(part) {
     return this.colours[part.isLearned ? "learned" : "filters"];
+  }
+
+  /** The colours of a layer's maps: from zero up, or with zero in the middle. */
+  coloursOfMaps({rectified}) {
+    return this.colours[rectified ? "rectified" : "signed"];
   }
 
   /** Merge the steps of all runs; stay at the same step, or at the end. */
@@ -255,6 +276,11 @@ export class Page {
     return this.runs.flatMap(run => run.parts);
   }
 
+  /** The caches of all parts that can be drawn, and of the responses beside them. */
+  visibleCaches() {
+    return this.visibleRuns().flatMap(run => run.allCaches);
+  }
+
   /** Whether the snapshots at an index are loaded in every run; missing ones are loaded first. */
   isReady(index) {
     const step = this.steps[index];
@@ -274,8 +300,9 @@ export class Page {
       view.showCells(describeCells(run, this.look.channels));
       run.parts.forEach((part, n) => {
         view.grids[n].showTitle(run.parts.length > 1 || part.isLearned ? describePart(part, this.settings) : "");
-        if (run.cellShape) view.grids[n].arrange(run.numbers, run.cellShape, size, this.coloursOf(part));
+        if (run.cellShape) view.grids[n].arrange(run.numbers, run.cellShape, size, this.coloursOf(part), n === 0 ? run.responses?.mapShape : null);
       });
+      view.probes.show(run);
     }
     this.draw();
     this.showProgress();
@@ -290,18 +317,20 @@ export class Page {
     const parts = this.shown.length;
     const fitting = Math.max(1, Math.floor((width + GAP) / (LEAST_WIDTH + GAP))); // grids side by side
     const partsAcross = Math.min(parts, fitting);
-    const around = this.controls.element.offsetHeight + this.playback.element.offsetHeight + SURROUNDINGS;
+    const strip = this.showsMaps ? STRIP : 0;
+    const around = this.controls.element.offsetHeight + this.playback.element.offsetHeight + SURROUNDINGS + strip;
     const least = Math.min(width, LEAST_HEIGHT);
     const shape = this.visibleRuns().map(run => run.cellShape).find(Boolean);
+    const map = this.visibleRuns().map(run => run.responses?.mapShape).find(Boolean) ?? null;
     const count = this.visibleRuns()[0]?.numbers.length ?? 1;
     let best = null;
     for (let runsAcross = Math.max(1, Math.min(this.runs.length, Math.floor(fitting / partsAcross))); runsAcross > 0; runsAcross--) {
       const columns = runsAcross * partsAcross;
       const rows = best ? Math.ceil(this.runs.length / runsAcross) : 1; // with fewest rows the page may scroll
-      const height = Math.floor((window.innerHeight - around - (rows - 1) * CAPTIONS) / rows);
+      const height = Math.floor((window.innerHeight - around - (rows - 1) * (CAPTIONS + strip)) / rows);
       const sides = [Math.floor((width - GAP * (columns - 1)) / columns), best ? height : Math.max(least, height)];
       const size = sides.map(side => Math.floor(side * devicePixelRatio));
-      const scale = shape && size[1] > 0 ? new GridLayout(shape.isMatrix ? 1 : count, shape.height, shape.width, ...size, shape.slices).scale : 0;
+      const scale = shape && size[1] > 0 ? layoutFor(shape.isMatrix ? 1 : count, shape, size, map).scale : 0;
       if (!best || scale > best.scale) best = {scale, size, runsAcross, partsAcross};
     }
     return best;
@@ -325,7 +354,7 @@ export class Page {
   redrawSoon() {
     this.scheduled ??= requestAnimationFrame(() => {
       this.scheduled = null;
-      this.notices.show("cells", this.visibleParts().map(part => part.cache.error).find(Boolean) ?? "");
+      this.notices.show("cells", this.visibleCaches().map(cache => cache.error).find(Boolean) ?? "");
       this.arrange();
       if (!this.clock.isPlaying) this.filter.refresh();
     });
@@ -343,12 +372,13 @@ export class Page {
   setRanges(drawn) {
     const readable = drawn.filter(({snapshot}) => snapshot?.cells);
     for (const {part, snapshot} of readable) part.range = part.valueRange(snapshot, this.drawnLook);
+    const answering = drawn.filter(({responses}) => responses?.cells);
+    for (const {run, responses} of answering) run.responses.range = run.responses.valueRange(responses, this.scale);
     if (!this.look.one_scale) return;
+    shareRanges(answering.map(({run}) => ({run, part: run.responses})));
     for (const isLearned of this.shown) {
       const same = readable.filter(({part}) => part.isLearned === isLearned);
-      if (!same.length) continue;
-      const union = unionOfRanges(same.map(({run, part}) => inOrder(part.range, run.cellOrder)));
-      for (const {run, part} of same) part.range = inOrder(union, invert(run.cellOrder));
+      shareRanges(same);
     }
   }
 
@@ -356,20 +386,27 @@ export class Page {
     for (const run of this.runs) this.views.get(run.name).showProblem(run.problem);
     if (!this.colours || !this.steps.length) return;
     const step = this.step();
-    const drawn = this.visibleRuns().flatMap(run => run.parts.map((part, n) => ({run, part, n, snapshot: run.snapshot(part)})));
+    const drawn = this.visibleRuns().flatMap(run => run.parts.map((part, n) => ({run, part, n, snapshot: run.snapshot(part), responses: n === 0 ? run.responsesAt() : null})));
     this.setRanges(drawn);
     const look = this.drawnLook;
-    for (const {run, part, n, snapshot} of drawn) {
+    for (const {run, part, n, snapshot, responses} of drawn) {
       const view = this.views.get(run.name);
       const stepShown = run.stepShown() ?? step;
-      if (n === 0) view.showMoment(snapshot, stepShown);
-      view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part));
-      if (snapshot?.cells) view.grids[n].bar.show(run, part, look, part.range, this.coloursOf(part));
+      if (n === 0) view.showMoment(snapshot, stepShown, responses);
+      view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
+      if (snapshot?.cells) view.grids[n].bar.show(describeScale(run, part, look, part.range), this.coloursOf(part));
+      if (responses?.cells) view.grids[n].mapBar.show(describeMapScale(run.responses.layer.rectified, this.scale, run.responses.range), this.coloursOfMaps(run.responses.layer));
     }
     this.filter.draw();
     const moment = drawn.map(({snapshot}) => snapshot).find(snapshot => snapshot?.cells)?.moment;
     this.playback.showStep(step, describeMoment(step, moment), moment?.note);
     this.saveState();
+  }
+
+  /** The maps of a run's responses as a grid draws them; null if there are none. */
+  mapsOf({responses}, snapshot) {
+    if (!snapshot?.cells) return null;
+    return {values: responses.cache.decode(snapshot), range: responses.range, colours: this.coloursOfMaps(responses.layer)};
   }
 
   /** A key of everything but the step on which pictures depend. */
@@ -382,7 +419,7 @@ export class Page {
 
   /** Show which steps are loaded and which are damaged. */
   showProgress() {
-    const caches = this.visibleParts().map(part => part.cache);
+    const caches = this.visibleCaches();
     const damaged = new Set(caches.flatMap(cache => cache.damaged));
     const isLoaded = step => caches.every(cache => cache.at(step) || cache.stamps.get(step) === undefined);
     const states = this.steps.map(step => (damaged.has(step) ? "damaged" : isLoaded(step) ? "loaded" : ""));
@@ -409,6 +446,25 @@ export class Page {
     this.chosenFilter = number;
     this.filter.open(existing);
     for (const view of this.views.values()) view.select(existing);
+  }
+
+  // The probe whose responses are shown.
+
+  /** The number of probes in the run that has most. */
+  get probeCount() {
+    return Math.max(0, ...this.runs.map(run => run.probes?.count ?? 0));
+  }
+
+  /** Show the responses to a probe. */
+  async chooseProbe(probe) {
+    await this.changeLook({responses: true, probe});
+  }
+
+  /** Show the responses to the probe after the chosen one, or before it: -1; among those with maps. */
+  async stepProbe(offset) {
+    const count = Math.max(1, ...this.runs.map(run => run.probes?.maps ?? 0));
+    const start = Math.min(this.look.probe, offset < 0 ? count : count - 1);
+    await this.chooseProbe((start + offset + count) % count);
   }
 
   goToStep(step) {
@@ -441,6 +497,8 @@ export class Page {
       "+": () => this.playback.changeSpeed(1),
       "-": () => this.playback.changeSpeed(-1),
       l: () => this.playback.toggleLoop(),
+      ...(this.offersMaps ? {r: () => this.changeLook({responses: !this.look.responses})} : {}),
+      ...(this.showsMaps ? {",": () => this.stepProbe(-1), ".": () => this.stepProbe(1)} : {}),
       Escape: () => this.openFilter(null),
     };
     if (isTyping || !actions[key] || (usesSpace && key === " ")) return;
@@ -469,6 +527,13 @@ function findProblem(run, layer) {
   if (!own) return "This run has no such layer.";
   if (String(own.shape) !== String(layer.shape)) return `Its filters have another shape here: ${own.shape.join(" × ")}, not ${layer.shape.join(" × ")}.`;
   return run.steps.length ? "" : "This run has no snapshots yet.";
+}
+
+/** Give several runs one range, in which the cells at the same position have the same. */
+function shareRanges(entries) {
+  if (!entries.length) return;
+  const union = unionOfRanges(entries.map(({run, part}) => inOrder(part.range, run.cellOrder)));
+  for (const {run, part} of entries) part.range = inOrder(union, invert(run.cellOrder));
 }
 
 /** The position of each cell of an order. */

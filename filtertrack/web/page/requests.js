@@ -1,6 +1,6 @@
 // Requests to the server: see http_api.md. URLs are relative, so they work under --path_prefix.
 
-import {parseCells} from "./cells_message.js";
+import {parseMessage} from "./cells_message.js";
 
 // Milliseconds until an answer has to be complete.
 const TIMEOUTS = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
@@ -49,6 +49,20 @@ export async function requestPalette(colormap) {
 }
 
 /** Request cells: {moments, damaged, next, shape, arrays}, one typed array for each moment. */
-export async function requestCells(query, signal) {
-  return parseCells(new Uint8Array(await request("cells", query, response => response.arrayBuffer(), signal)));
+export function requestCells(query, signal) {
+  return requestMessage("cells", query, signal);
+}
+
+/** Request responses: {responses, absent, damaged, next, type, shape, arrays}, one typed array for each step. */
+export function requestResponses(query, signal) {
+  return requestMessage("responses", query, signal);
+}
+
+/** Request the picture of a probe: {size, shape, arrays}, one array of colours, or none. */
+export function requestProbe(query) {
+  return requestMessage("probe", query);
+}
+
+async function requestMessage(route, query, signal) {
+  return parseMessage(new Uint8Array(await request(route, query, response => response.arrayBuffer(), signal)));
 }

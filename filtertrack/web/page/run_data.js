@@ -1,6 +1,8 @@
 // One run that is shown: its layers, its steps, and the snapshots of the part that is looked at.
 
 import {FilterCells, LearnedCells} from "./layer_parts.js";
+import {ProbePictures} from "./probe_pictures.js";
+import {keyOf, RunResponses} from "./run_responses.js";
 import {SnapshotCache} from "./snapshot_cache.js";
 import {requestJson} from "./requests.js";
 
@@ -20,6 +22,9 @@ export class RunData {
     this.parts = []; // of the layer that are shown: FilterCells, LearnedCells
     this.caches = new Map(); // whether it holds differences -> SnapshotCache
     this.selection = ""; // what the caches hold
+    this.probes = null; // as in /probes
+    this.pictures = new Map(); // name of an input -> ProbePictures
+    this.responses = null; // RunResponses that are shown beside the filters; null for none
     this.problem = ""; // why the run cannot be compared with the others
   }
 
@@ -32,10 +37,33 @@ export class RunData {
       this.defaultLayer = default_layer;
       this.layers = new Map(layers.map(layer => [layer.name, layer]));
       this.close();
+      this.probes = null;
+      this.pictures.clear();
     }
     Object.assign(this, found);
-    for (const cache of this.caches.values()) cache.update(this.steps, this.stamps);
+    if (!this.probes?.count) await this.requestProbes();
+    for (const cache of this.allCaches) cache.update(this.steps, this.stamps);
     return true;
+  }
+
+  /** Request what the probes are; where their file cannot be read, the run is shown without them. */
+  async requestProbes() {
+    const found = await this.page.notices.attempt(`probes of ${this.name}`, () => requestJson("probes", {run: this.name, version: this.version}));
+    this.probes = found ?? {count: 0, maps: 0, labels: null, layers: []};
+  }
+
+  /** What is read of a layer at each snapshot; undefined if nothing is. */
+  probedLayer(name) {
+    return this.probes?.layers.find(layer => layer.name === name);
+  }
+
+  /** The pictures of the probes, of the input in which the receptive fields of a layer lie. */
+  picturesOf({input}) {
+    if (!this.pictures.has(input)) {
+      const query = {run: this.name, input, version: this.made};
+      this.pictures.set(input, new ProbePictures(query, () => this.page.redrawSoon()));
+    }
+    return this.pictures.get(input);
   }
 
   /**
@@ -44,8 +72,9 @@ export class RunData {
    * @param {number[]} numbers of the filters, in the order shown
    * @param {string} channels how input channels are drawn
    * @param {boolean[]} shown for each part that is shown, whether it is what was learned
+   * @param {?number} probe whose responses are shown beside the filters; null for none
    */
-  select(layer, numbers, channels, shown) {
+  select(layer, numbers, channels, shown, probe) {
     const filters = [...numbers].sort((a, b) => a - b);
     const selection = JSON.stringify([layer.name, filters, channels]);
     if (selection !== this.selection) this.close();
@@ -63,8 +92,25 @@ export class RunData {
     this.parts = shown.map(isLearned => this.parts.find(part => part.isLearned === isLearned && this.holds(part.cache)) ?? (
       isLearned ? new LearnedCells(this.caches.get(isFetched), isFetched, this.page.settings) : new FilterCells(this.caches.get(false))));
     for (const cache of this.caches.values()) cache.needsStart = shown.includes(true) && !isFetched;
+    const isNew = this.selectResponses(probe);
     this.lookAt();
     for (const key of added) this.caches.get(key).update(this.steps, this.stamps);
+    if (isNew) this.responses.cache.update(this.steps, this.stamps);
+  }
+
+  /** Select the probe whose responses are shown; returns whether there is a new cache of them. */
+  selectResponses(probe) {
+    const probed = probe === null ? undefined : this.probedLayer(this.layer.name);
+    if (probed && this.responses?.key === keyOf(this, probed, probe)) return false;
+    this.responses?.stop();
+    this.responses = probed ? new RunResponses(this, probed, probe, formatRanges(this.filters)) : null;
+    return Boolean(this.responses?.cache);
+  }
+
+  /** All caches: of the filters, and of their responses. */
+  get allCaches() {
+    const {cache} = this.responses ?? {};
+    return [...this.caches.values(), ...(cache ? [cache] : [])];
   }
 
   makeCache(channels, isDifference) {
@@ -77,14 +123,15 @@ export class RunData {
   }
 
   close() {
-    for (const cache of this.caches.values()) cache.stop();
+    for (const cache of this.allCaches) cache.stop();
     this.caches.clear();
+    this.responses = null;
     this.parts = [];
   }
 
   /** Load from a step of the page, by default the current one. */
   lookAt(step = this.page.step()) {
-    for (const cache of this.caches.values()) cache.lookAt(this.index(step));
+    for (const cache of this.allCaches) cache.lookAt(this.index(step));
   }
 
   /** The index of this run's last step up to a step of the page, by default the current one; -1 for none. */
@@ -110,10 +157,17 @@ export class RunData {
     return part.at(this.steps[index]);
   }
 
-  /** Whether all parts are loaded at a step of the page. */
+  /** The responses at a step of the page: {cells, …}, {damaged} or {absent}; undefined if not loaded, null if not shown. */
+  responsesAt(step = this.page.step()) {
+    const index = this.index(step);
+    if (!this.responses || index < 0) return null;
+    return this.responses.at(this.steps[index]);
+  }
+
+  /** Whether all parts, and the responses that are shown, are loaded at a step of the page. */
   isReady(step) {
     const index = this.index(step);
-    return index < 0 || this.parts.every(part => part.isLoaded(this.steps[index]));
+    return index < 0 || (this.parts.every(part => part.isLoaded(this.steps[index])) && this.responsesAt(step) !== undefined);
   }
 
   get isMatrix() {

@@ -2,21 +2,23 @@
 
 import {formatNumber, make, setText} from "./dom.js";
 import {GridView} from "./grid_view.js";
+import {ProbeStrip} from "./probe_strip.js";
 
 export class RunView {
   /**
    * @param {string} name of the run
-   * @param {function(number)} openFilter called with the number of a filter that is clicked
+   * @param {object} actions openFilter(number), chooseProbe(number), stepProbe(offset)
    */
-  constructor(name, openFilter) {
-    Object.assign(this, {name, openFilter});
+  constructor(name, actions) {
+    Object.assign(this, {name, openFilter: actions.openFilter});
+    this.probes = new ProbeStrip(name, actions);
     this.grids = []; // of the parts that are shown
     this.cells = make("span", {class: "what"});
     this.moment = make("span", {class: "moment"});
     this.area = make("div", {class: "parts"});
     this.note = make("p", {class: "note", hidden: true});
     this.element = make("section", {class: "run", "aria-label": name},
-      make("p", {class: "caption"}, make("strong", {}, name), this.cells, this.moment), this.area, this.note);
+      make("p", {class: "caption"}, make("strong", {}, name), this.cells, this.moment), this.probes.element, this.area, this.note);
   }
 
   /** Show a grid for each part; an entry says whether it is what was learned. */
@@ -36,10 +38,17 @@ export class RunView {
     setText(this.cells, text);
   }
 
-  /** Show when a snapshot was taken, or why it is not drawn. */
-  showMoment(snapshot, step) {
+  /**
+   * Show when a snapshot was taken, or why it is not drawn.
+   * @param {?object} snapshot
+   * @param {number} step
+   * @param {?object} responses of the snapshot; null if they are not shown
+   */
+  showMoment(snapshot, step, responses) {
     const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
-    this.showNote(damaged || snapshot?.absent || (snapshot ? "" : "loading …"));
+    const unread = responses?.damaged && `The responses at step ${step} cannot be read: ${responses.damaged}`;
+    const isLoading = !snapshot || responses === undefined;
+    this.showNote(damaged || snapshot?.absent || unread || responses?.absent || (isLoading ? "loading …" : ""));
     if (!snapshot?.cells) {
       setText(this.moment, `step ${step}`);
       return;
@@ -52,6 +61,7 @@ export class RunView {
   showProblem(text) {
     this.area.hidden = Boolean(text);
     if (text) {
+      this.probes.element.hidden = true;
       this.showCells("");
       setText(this.moment, "");
       this.showNote(text);

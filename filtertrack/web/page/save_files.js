@@ -14,16 +14,17 @@ export function savePicture(page) {
   if (!runs.length || runs.some(run => run.parts.some(part => !run.snapshot(part)?.cells))) throw new Error("There is no picture to save at this step.");
   const grids = runs.flatMap(run => page.views.get(run.name).grids);
   const [gap, bar] = [GAP, BAR].map(side => Math.round(side * devicePixelRatio));
-  const widths = grids.map(grid => Math.max(grid.canvas.width, Math.ceil(grid.bar.widthOfDrawing)));
+  const widths = grids.map(grid => Math.max(grid.canvas.width, ...grid.bars.map(each => Math.ceil(each.widthOfDrawing))));
+  const bars = Math.max(...grids.map(grid => grid.bars.length));
   const width = widths.reduce((sum, each) => sum + each, gap * (grids.length - 1));
-  const canvas = make("canvas", {width, height: Math.max(...grids.map(grid => grid.canvas.height)) + bar});
+  const canvas = make("canvas", {width, height: Math.max(...grids.map(grid => grid.canvas.height)) + bars * bar});
   const context = canvas.getContext("2d");
   context.fillStyle = getComputedStyle(document.body).backgroundColor;
   context.fillRect(0, 0, canvas.width, canvas.height);
   let left = 0;
   grids.forEach((grid, n) => {
     context.drawImage(grid.canvas, left, 0);
-    grid.bar.drawInto(context, left, grid.canvas.height + bar / 2);
+    grid.bars.forEach((each, row) => each.drawInto(context, left, grid.canvas.height + (row + 0.5) * bar));
     left += widths[n] + gap;
   });
   const name = `${fileName(page)}-step-${page.step()}.png`;

@@ -9,6 +9,12 @@ const SCALES = {
   layer: "all filters have one fixed scale",
 };
 
+const MAP_SCALES = {
+  frame: "maps: each has its own scale at each step",
+  filter: "maps: all of a filter have one fixed scale",
+  layer: "maps: all have one fixed scale",
+};
+
 /** What a part of a layer shows. */
 export function describePart(part, {noticeable}) {
   if (!part.isLearned) return "filters";
@@ -28,6 +34,20 @@ export function describeCells({kind, layer}, channels) {
   if (kind === "pattern") return `strongest pattern of ${counted}`;
   if (kind === "heat map") return `down: ${counted}; across: positions`;
   return /^\d+$/.test(channels) ? `channel ${channels}` : "";
+}
+
+/** The scale of a part of a run's layer: the texts of its scale bar, and which weights share it. */
+export function describeScale(run, part, look, range) {
+  const grey = run.cellShape.channels > 1 && part.isLearned ? "grey: no change · " : "";
+  return {texts: barTexts(run, part, look, range), note: run.isMatrix ? "" : grey + SCALES[look.scale]};
+}
+
+/** The scale of maps, which are from zero up or have zero in the middle. */
+export function describeMapScale(isRectified, scale, {high}) {
+  const largest = scale === "layer" ? formatNumber(high[0]) : null;
+  const texts = isRectified ? ["0", "", largest ?? "highest"]
+    : largest ? [`−${largest}`, "0", `+${largest}`] : ["negative", "0", "positive"];
+  return {texts, note: MAP_SCALES[scale]};
 }
 
 /** The low, the middle and the high text of a scale bar; null where a weight has several values. */
@@ -52,13 +72,11 @@ export class ScaleBar {
     this.element = make("div", {class: "scale"}, this.bar, this.note);
   }
 
-  /** Show the scale of a part of a run's layer. */
-  show(run, part, look, range, colours) {
-    const texts = barTexts(run, part, look, range);
+  /** Show a scale: see `describeScale`. */
+  show({texts, note}, colours) {
     this.bar.hidden = !texts;
     this.texts.forEach((each, n) => setText(each, texts?.[n] ?? ""));
-    const grey = run.cellShape.channels > 1 && part.isLearned ? "grey: no change · " : "";
-    setText(this.note, run.isMatrix ? "" : grey + SCALES[look.scale]);
+    setText(this.note, note);
     if (colours !== this.colours) this.drawBar(colours);
     this.colours = colours;
   }

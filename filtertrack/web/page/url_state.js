@@ -12,11 +12,12 @@ export function readUrlState({look: options}) {
   const look = defaultLook(options);
   texts.zero_centred ??= texts.centred; // in links of earlier versions
   for (const name of Object.keys(look)) {
-    if (texts[name] === undefined || ["layer", "page"].includes(name)) continue;
+    if (texts[name] === undefined || ["layer", "page", "probe"].includes(name)) continue;
     look[name] = parseOption(options, name, texts[name]) ?? look[name];
   }
   look.layer = texts.layer ?? "";
   look.page = parseNumber(texts.page) ?? 0;
+  look.probe = parseNumber(texts.probe) ?? 0;
   return {runs: parseNames(texts.runs), look, step: parseNumber(texts.step), filter: parseNumber(texts.filter)};
 }
 

@@ -1,0 +1,97 @@
+// The pictures of a run's probes that are loaded in the browser, and the parts of them that are drawn.
+
+import {make} from "./dom.js";
+import {requestProbe} from "./requests.js";
+
+const MOST_PICTURES = 128; // kept in memory
+const RETRY_DELAY = 3000; // milliseconds after an error
+const drawn = new WeakMap(); // canvas -> what drawPicture has drawn in it
+
+export class ProbePictures {
+  /**
+   * @param {object} query of /probe: run, input, version
+   * @param {function} changed called when a picture has been loaded
+   */
+  constructor(query, changed) {
+    Object.assign(this, {query, changed});
+    this.pictures = new Map(); // probe -> {canvas, size}, with a canvas of null if it is no picture
+    this.requested = new Set();
+  }
+
+  /** The picture of a probe: {canvas, size}; undefined if it is not loaded: it is requested. */
+  at(probe) {
+    if (!this.pictures.has(probe) && !this.requested.has(probe)) this.request(probe);
+    return this.pictures.get(probe);
+  }
+
+  async request(probe) {
+    this.requested.add(probe);
+    try {
+      const {size, shape, arrays} = await requestProbe({...this.query, probe});
+      if (this.pictures.size >= MOST_PICTURES) {
+        const [oldest] = this.pictures.keys();
+        this.pictures.delete(oldest);
+        this.requested.delete(oldest);
+      }
+      this.pictures.set(probe, {canvas: shape && makePicture(shape, arrays[0]), size});
+      this.changed();
+    } catch {
+      setTimeout(() => {
+        this.requested.delete(probe); // it is requested again when it is drawn
+        this.changed();
+      }, RETRY_DELAY);
+    }
+  }
+}
+
+function makePicture([height, width], colours) {
+  const canvas = make("canvas", {width, height});
+  const pixels = new Uint8ClampedArray(4 * height * width).fill(255);
+  for (let n = 0; n < height * width; n++) pixels.set(colours.subarray(3 * n, 3 * n + 3), 4 * n);
+  canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+  return canvas;
+}
+
+/**
+ * Draw a part of a picture into a square canvas; what is outside of the picture stays transparent.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} side of the canvas in CSS pixels
+ * @param {?object} picture {canvas, size}; undefined for an empty canvas
+ * @param {?object} part {top, left, height, width} in the probe's pixels; null for the whole picture
+ */
+export function drawPicture(canvas, side, picture, part = null) {
+  const pixels = Math.round(side * devicePixelRatio);
+  const key = JSON.stringify([pixels, part]);
+  const before = drawn.get(canvas);
+  if (before && before.picture === picture && before.key === key) return;
+  drawn.set(canvas, {picture, key});
+  if (canvas.width !== pixels || canvas.height !== pixels) canvas.width = canvas.height = pixels;
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, pixels, pixels);
+  if (!picture?.canvas) return;
+  const [height, width] = picture.size;
+  const shown = part ?? {top: 0, left: 0, height, width};
+  const scale = pixels / Math.max(shown.height, shown.width);
+  const [marginX, marginY] = [shown.width, shown.height].map(each => (pixels - each * scale) / 2);
+  context.imageSmoothingEnabled = scale < 1;
+  context.save();
+  context.beginPath();
+  context.rect(marginX, marginY, shown.width * scale, shown.height * scale);
+  context.clip();
+  context.drawImage(picture.canvas, marginX - shown.left * scale, marginY - shown.top * scale, width * scale, height * scale);
+  context.restore();
+}
+
+/** The part of a probe that a value of a feature map depends on; null if it is not known. */
+export function fieldAt(field, y, x) {
+  if (!field) return null;
+  const [height, width] = field.size;
+  const [top, left] = [y, x].map((place, n) => place * field.strides[n] + field.offsets[n]);
+  return {top, left, height, width};
+}
+
+/** A probe in words: "probe 3 of 52", with its class if there are labels. */
+export function describeProbe({count, labels}, probe) {
+  const label = labels?.[probe];
+  return `probe ${probe} of ${count}${label === null || label === undefined ? "" : `, class ${label}`}`;
+}

@@ -1,0 +1,377 @@
+"""What the page asks for about probes: their description, pictures and responses.
+
+The answers of ``/probe`` and ``/responses`` are messages as ``payload.py`` describes them.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import numpy as np
+
+from filtertrack import measures
+from filtertrack.errors import FiltertrackError
+from filtertrack.render.grid import PAGE, to_rgb
+from filtertrack.render.value_range import range_of_cells
+from filtertrack.response import LayerResponse, ProbedLayer, ReceptiveField, StoredProbes
+from filtertrack.snapshot import LayerInfo
+from filtertrack.storage.probe_format import PROBES, response_members
+from filtertrack.storage.run import Run
+from filtertrack.web.payload import filters_per_page, pack
+
+MOST_PROBES = PAGE
+"""Probes whose maps of one filter are in one answer, at most."""
+
+_MOST_SIDE = 512
+"""Height and width of a probe's picture that is sent, at most."""
+_MOST_BYTES = 1 << 20
+"""Bytes of maps in one answer, unless a single snapshot has more."""
+_MOST_SNAPSHOTS = 128
+"""Snapshots in one answer, at most."""
+_MOST_READ = 256 << 20
+"""Bytes of responses read for one answer, unless a single snapshot has more."""
+_MOST_LISTED = 4096
+"""Labels that are sent, at most."""
+
+
+class FieldSummary(TypedDict):
+    """The receptive field of a layer's outputs: see ``ReceptiveField``."""
+
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    offsets: tuple[int, int]
+
+
+class ProbedLayerSummary(TypedDict):
+    """What is read of one layer: see ``ProbedLayer``.
+
+    Attributes:
+        name: The layer's name.
+        read: What is read, in words.
+        rectified: Whether the values are never negative.
+        shape: Height and width of the feature maps.
+        map_shape: Height and width of the maps that are kept.
+        block: Side of the block of values that one value of a map was shrunk from.
+        input: The name of the input in which ``field`` lies.
+        field: The receptive field; None if it is not known.
+    """
+
+    name: str
+    read: str
+    rectified: bool
+    shape: tuple[int, int]
+    map_shape: tuple[int, int]
+    block: int
+    input: str
+    field: FieldSummary | None
+
+
+class ProbesSummary(TypedDict):
+    """The probes of a run.
+
+    Attributes:
+        count: Number of probes; 0 for a run without probes.
+        maps: Of how many probes, the first ones, maps are kept.
+        labels: The class of each probe; None without labels.
+        layers: What is read of each layer; empty for a run without probes.
+    """
+
+    count: int
+    maps: int
+    labels: list[int] | None
+    layers: list[ProbedLayerSummary]
+
+
+class PictureHead(TypedDict):
+    """The picture of a probe: one array of colours.
+
+    Attributes:
+        size: Height and width of the probe in pixels.
+        type: ``"uint8"``; None if the probe is no picture.
+        shape: Height, width and 3 colours of the array; smaller than ``size`` where that is large.
+            None if the probe is no picture.
+    """
+
+    size: tuple[int, int] | None
+    type: Literal["uint8"] | None
+    shape: tuple[int, int, int] | None
+
+
+class StepResponses(TypedDict):
+    """The responses of the requested filters at one step.
+
+    Attributes:
+        step: The step.
+        reach: The largest magnitude in each map, which the largest number of the type stands for;
+            None where it is not finite.
+        whole: The largest finite magnitude in all kept maps of each filter.
+        silent: Of each filter whether it answered to no probe; None where that is not known, as of
+            a layer whose responses may be negative.
+        statistics: If one filter is requested, of each probe the highest, the lowest and the mean
+            value of its feature map; else None.
+        places: If one filter is requested, its strongest places as (probe, y, x, value), strongest
+            first; else None.
+    """
+
+    step: int
+    reach: list[float | None]
+    whole: list[float]
+    silent: list[bool | None]
+    statistics: list[list[float | None]] | None
+    places: list[list[float]] | None
+
+
+class ResponsesHead(TypedDict):
+    """What the arrays of an answer of ``/responses`` are.
+
+    Attributes:
+        responses: Of each array, in their order.
+        absent: Step to the reason, for each snapshot that holds no responses.
+        damaged: Step to the reason, for each snapshot that could not be read.
+        next: The first step that is left for another answer; None at the end.
+        type: ``"uint8"`` or ``"int8"``; None without arrays.
+        shape: Of each array: maps, height and width; None without arrays. The maps are those of the
+            requested probes, and for each of them of the requested filters.
+    """
+
+    responses: list[StepResponses]
+    absent: dict[int, str]
+    damaged: dict[int, str]
+    next: int | None
+    type: str | None
+    shape: tuple[int, ...] | None
+
+
+def probes_size(run: Run) -> int:
+    """Return the bytes of the file of a run's probes; 0 if there is none."""
+    try:
+        return run.folder.read_entry(PROBES, lambda file: file.size, within=run.within)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def describe_probes(run: Run) -> ProbesSummary:
+    """Return what the probes of a run are, and what is read of its layers.
+
+    Raises:
+        FiltertrackError: If the file of the probes is damaged.
+    """
+    probes = run.probes
+    if probes is None:
+        return {"count": 0, "maps": 0, "labels": None, "layers": []}
+    return {
+        "count": probes.count,
+        "maps": probes.maps,
+        "labels": None if probes.labels is None else probes.labels[:_MOST_LISTED].tolist(),
+        "layers": [_summarise(each) for each in probes.layers.values() if each.name in run.layers],
+    }
+
+
+def _summarise(layer: ProbedLayer) -> ProbedLayerSummary:
+    return {
+        "name": layer.name,
+        "read": layer.read,
+        "rectified": layer.rectified,
+        "shape": layer.shape,
+        "map_shape": layer.map_shape,
+        "block": layer.block,
+        "input": layer.input,
+        "field": _summarise_field(layer.field),
+    }
+
+
+def _summarise_field(field: ReceptiveField | None) -> FieldSummary | None:
+    if field is None:
+        return None
+    return {"size": field.size, "strides": field.strides, "offsets": field.offsets}
+
+
+def probes_of(run: Run) -> StoredProbes:
+    """Return the probes of a run.
+
+    Raises:
+        FiltertrackError: If it has none, or their file is damaged.
+    """
+    if run.probes is None:
+        raise FiltertrackError("the run has no probes")
+    return run.probes
+
+
+def picture_of_probe(probes: StoredProbes, number: int, input_name: str) -> bytes:
+    """Pack the picture of a probe: its smallest value is black, its largest is white.
+
+    Three channels are colours; other numbers of channels are averaged. Of a large picture only
+    every n-th row and column is sent.
+
+    Args:
+        probes: The probes of a run.
+        number: The number of a probe.
+        input_name: The model's input; empty for the first one.
+
+    Raises:
+        FiltertrackError: If there is no such probe.
+    """
+    if number >= probes.count:
+        raise FiltertrackError(f"probe: expected 0 to {probes.count - 1}, got {number}")
+    pictures = probes.pictures(input_name)
+    if pictures is None:
+        return pack(PictureHead(size=None, type=None, shape=None), [])
+    picture = pictures[number]
+    height, width = picture.shape[:2]
+    every = math.ceil(max(height, width) / _MOST_SIDE)
+    cells = picture[np.newaxis, ::every, ::every].astype(np.float64)
+    if cells.shape[-1] != 3:
+        with np.errstate(invalid="ignore", over="ignore"):
+            cells = np.repeat(cells.mean(axis=-1, keepdims=True), 3, axis=-1)
+    colours = to_rgb(cells, range_of_cells(cells))[0]
+    head = PictureHead(size=(height, width), type="uint8", shape=colours.shape)
+    return pack(head, [colours])
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsePart:
+    """The responses of a layer that are requested: filters to one probe, or one filter to several.
+
+    Attributes:
+        run: The run.
+        info: The layer.
+        filters: Numbers of filters.
+        probes: Numbers of probes of which maps are kept: one, or any number for a single filter.
+
+    Raises:
+        FiltertrackError: If the run has no probes, responses of the layer were not recorded, or
+            there are no such filters or no such maps.
+    """
+
+    run: Run
+    info: LayerInfo
+    filters: tuple[int, ...]
+    probes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Validate the numbers of filters and probes."""
+        stored = probes_of(self.run)
+        stored.layer(self.info.name)
+        most = filters_per_page(self.info)
+        _check_numbers("filters", self.filters, self.info.filters, most)
+        if self.probes:
+            _check_numbers("probes", self.probes, stored.maps, MOST_PROBES)
+        if len(self.filters) > 1 and len(self.probes) != 1:
+            raise FiltertrackError(
+                f"probes: expected one for {len(self.filters)} filters, got {len(self.probes)}; "
+                f"several are possible for one filter"
+            )
+
+    @property
+    def size(self) -> int:
+        """Bytes of a snapshot's responses of the whole layer, which are read at once."""
+        return sum(each.most for each in response_members(self.info, probes_of(self.run)))
+
+
+def _check_numbers(name: str, numbers: Sequence[int], count: int, most: int) -> None:
+    if not 0 < len(numbers) <= most or len(set(numbers)) < len(numbers):
+        raise FiltertrackError(f"{name}: expected 1 to {most} of them, each once")
+    wrong = [n for n in numbers if n not in range(count)]
+    if wrong:
+        raise FiltertrackError(f"{name}: expected numbers from 0 to {count - 1}, got {wrong[0]}")
+
+
+def responses_at(
+    part: ResponsePart, first: int, last: int, rewrite: Callable[[str], str] = str
+) -> tuple[bytes, bool]:
+    """Pack the responses at the snapshots from ``first`` to ``last``.
+
+    An answer holds as many snapshots as its limits allow, all of one type; its head says where to
+    continue.
+
+    Args:
+        part: The filters and the probes.
+        first: The first step.
+        last: The last step.
+        rewrite: Changes the reason why a snapshot cannot be read before it is sent, such as to
+            shorten the paths in it.
+
+    Returns:
+        The message, and whether every snapshot could be read.
+    """
+    rectified = probes_of(part.run).layer(part.info.name).rectified
+    steps = [step for step in part.run.steps if first <= step <= last]
+    most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, part.size)))
+    arrays: list[np.ndarray] = []
+    responses: list[StepResponses] = []
+    absent: dict[int, str] = {}
+    damaged: dict[int, str] = {}
+    for step in steps[:most]:
+        try:
+            if not part.run.moment(step).probed:
+                absent[step] = "This snapshot holds no responses to the probes."
+                continue
+            response = part.run.probe_responses(part.info.name, step)
+        except FiltertrackError as error:
+            damaged[step] = rewrite(str(error))
+            continue
+        maps = _maps(part, response)
+        if arrays and not _fits(maps, arrays):
+            break
+        arrays.append(maps)
+        responses.append(_describe(part, response, step, rectified=rectified))
+    done = len(arrays) + len(absent) + len(damaged)
+    head: ResponsesHead = {
+        "responses": responses,
+        "absent": absent,
+        "damaged": damaged,
+        "next": steps[done] if done < len(steps) else None,
+        "type": arrays[0].dtype.name if arrays else None,
+        "shape": arrays[0].shape if arrays else None,
+    }
+    return pack(head, arrays), not damaged
+
+
+def _maps(part: ResponsePart, response: LayerResponse) -> np.ndarray:
+    """Return the requested maps: ``(maps, height, width)``."""
+    chosen = response.maps[np.ix_(part.probes, part.filters)]
+    maps: np.ndarray = chosen.reshape(-1, *chosen.shape[2:])
+    return maps
+
+
+def _fits(maps: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
+    """Return whether maps fit into the same answer; their type may differ between snapshots."""
+    size = (len(arrays) + 1) * maps.nbytes
+    return maps.dtype == arrays[0].dtype and size <= _MOST_BYTES
+
+
+def _describe(
+    part: ResponsePart, response: LayerResponse, step: int, *, rectified: bool
+) -> StepResponses:
+    filters = list(part.filters)
+    reach = np.maximum(response.highest, -response.lowest)[: len(response.maps)]
+    whole = np.where(np.isfinite(reach), reach, 0)[:, filters].max(axis=0, initial=0)
+    silent = measures.silent(response.highest[:, filters]) if rectified else [np.nan] * len(filters)
+    one = filters[0] if len(filters) == 1 else None
+    return {
+        "step": step,
+        "reach": [_finite(value) for value in reach[np.ix_(part.probes, filters)].ravel()],
+        "whole": whole.tolist(),
+        "silent": [None if math.isnan(value) else bool(value) for value in silent],
+        "statistics": None if one is None else _statistics(response, part.probes, one),
+        "places": None if one is None else _places(response.places[one]),
+    }
+
+
+def _statistics(
+    response: LayerResponse, probes: Sequence[int], number: int
+) -> list[list[float | None]]:
+    of_filter = response.statistics[:, list(probes), number].T
+    return [[_finite(value) for value in values] for values in of_filter]
+
+
+def _places(places: np.ndarray) -> list[list[float]]:
+    known = places[np.isfinite(places).all(axis=-1) & (places[:, 0] >= 0)]
+    found: list[list[float]] = known.tolist()
+    return found
+
+
+def _finite(value: float) -> float | None:
+    """Return a number; None if it is NaN or infinite, which JSON cannot hold."""
+    return float(value) if math.isfinite(value) else None
