@@ -12,10 +12,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 
 from filtertrack.capture.distributed import local_array
 from filtertrack.capture.layer_order import walk
 from filtertrack.errors import FiltertrackError, listed
+
+_OF_KERAS = "global_seed_generator"
+"""Keras's name of the counter of random numbers that are drawn without a seed."""
 
 Tensors = Mapping[str, Any]
 Function = Callable[[Tensors], list[Any]]
@@ -172,7 +176,7 @@ def _changes_state(operation: str) -> bool:
 
 @contextmanager
 def _unchanged_layers(layers: Sequence[Any]) -> Iterator[None]:
-    """Restore what a call marks on layers, and refuse to build any.
+    """Restore the marks and losses that a call leaves on layers, and refuse to build any.
 
     Raises:
         FiltertrackError: Inside the block, if a layer makes its weights when it is called.
@@ -181,6 +185,8 @@ def _unchanged_layers(layers: Sequence[Any]) -> Iterator[None]:
     before = [
         {name: vars(layer)[name] for name in marks if name in vars(layer)} for layer in layers
     ]
+    held = [getattr(layer, "_losses", None) for layer in layers]
+    losses = [(each, list(each)) for each in held if each]
     try:
         for layer in layers:
             if not layer.built:
@@ -191,6 +197,8 @@ def _unchanged_layers(layers: Sequence[Any]) -> Iterator[None]:
             for name in marks:
                 vars(layer).pop(name, None)
             vars(layer).update(values)
+        for kept, values in losses:  # of the last step of an eager training
+            kept[:] = values
 
 
 def _makes_weights(layer: Any) -> bool:
@@ -211,10 +219,13 @@ def _refused(_: Any) -> None:
 def _unchanged_random_numbers() -> Iterator[None]:
     """Restore the global states of random numbers of Python, numpy and the backend."""
     python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - that of users
+    of_keras = global_state.get_global_attribute(_OF_KERAS)
     try:
         with _unchanged_numbers_of_backend():
             yield
     finally:
+        # It is made at its first use, from Python's random numbers.
+        global_state.set_global_attribute(_OF_KERAS, of_keras)
         random.setstate(python)
         np.random.set_state(of_numpy)  # noqa: NPY002
 
