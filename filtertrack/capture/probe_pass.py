@@ -29,8 +29,10 @@ from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.memory_limit import machine_memory
 
 _log = logging.getLogger("filtertrack")
-_MOST_AT_ONCE = 256 << 20
+_MOST_AT_ONCE = 512 << 20
 """Bytes of feature maps that one pass may compute; more probes are shown in parts."""
+_MOST_WAITING = 64 << 20
+"""Bytes of feature maps of which those of one snapshot only may wait for the background thread."""
 _LOOPS = ("TimeDistributed", "RNN", "Bidirectional")
 """Classes of Keras that call the layers in them for each step of a sequence."""
 _LONGEST_REASON = 300
@@ -82,6 +84,7 @@ class ProbePass:
         self._bytes = 0
         inputs = dict(zip(_input_names(model, probes), probes.arrays, strict=True))
         _check_finite(inputs)
+        self._waiting: PendingResponses | None = None
         self._forward = forward_pass(model, self._outputs)
         with _explained(inputs):
             tensors = {name: keras.ops.convert_to_tensor(each) for name, each in inputs.items()}
@@ -112,6 +115,8 @@ class ProbePass:
             ResponseReduction(layer, self.stored.maps) for layer in self._described.values()
         ]
         *earlier, last = self._parts
+        if self._waiting is not None and self.waiting_bytes > _MOST_WAITING:
+            self._waiting.compute()
         with _explained(self.stored.inputs):
             for part in earlier:
                 self._reduce(reductions, self._forward(part))
@@ -121,7 +126,8 @@ class ProbePass:
             self._reduce(reductions, outputs)
             return dict(zip(self._described, (each.result() for each in reductions), strict=True))
 
-        return PendingResponses(result, failed)
+        self._waiting = PendingResponses(result, failed)
+        return self._waiting
 
     def _reduce(self, reductions: Sequence[ResponseReduction], outputs: list[Any]) -> None:
         """Add feature maps to the reductions, and drop them one after the other."""
@@ -198,15 +204,16 @@ class PendingResponses(Mapping[str, LayerResponse]):
         self._lock = Lock()
 
     def __getitem__(self, name: str) -> LayerResponse:
-        return self._all()[name]
+        return self.compute()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(self.compute())
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self.compute())
 
-    def _all(self) -> Mapping[str, LayerResponse]:
+    def compute(self) -> Mapping[str, LayerResponse]:
+        """Return the responses; compute them, or wait for the thread that does, if necessary."""
         with self._lock:
             compute, self._compute = self._compute, None
             if compute is not None:

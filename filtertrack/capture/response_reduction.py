@@ -4,8 +4,9 @@ import numpy as np
 
 from filtertrack.response import PLACES, LayerResponse, ProbedLayer
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 """Values that are reduced at once: they fit into the processor's cache."""
+_NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
 class ResponseReduction:
@@ -47,8 +48,9 @@ class ResponseReduction:
         missing = max(0, self._kept - self._count)
         if missing:
             high, low = highest[:missing], lowest[:missing]
-            strongest = high if high is low else np.where(high >= -low, high, low)
-            self._maps.append(np.ascontiguousarray(np.moveaxis(strongest, -1, 1)))
+            self._maps.append(
+                high.copy() if highest is lowest else np.where(high >= -low, high, low)
+            )
         finite = ~np.isnan(statistics[0])
         if not finite.all():
             highest = np.where(finite[:, np.newaxis, np.newaxis], highest, -np.inf)
@@ -59,13 +61,17 @@ class ResponseReduction:
         """Return the responses to all probes."""
         statistics = np.concatenate(self._statistics, axis=1)
         maps = np.concatenate(self._maps)
-        peaks = np.maximum(statistics[0], -statistics[1])[: self._kept, :, np.newaxis, np.newaxis]
+        peaks = np.maximum(statistics[0], -statistics[1])[: self._kept, np.newaxis, np.newaxis]
         kind = np.int8 if (maps < 0).any() else np.uint8
-        shares = np.divide(maps, peaks, out=np.zeros_like(maps), where=peaks > 0)
-        shares *= np.iinfo(kind).max
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            scales = np.where(peaks > 0, np.iinfo(kind).max / peaks, 0)
+            maps *= np.minimum(scales, np.finfo(np.float32).max)
+            if np.isnan(peaks).any():
+                maps[:] = np.where(np.isnan(peaks), 0, maps)
         if self._places is None:
             raise ValueError("no feature map was added")
-        return LayerResponse(np.rint(shares, out=shares).astype(kind), statistics, self._places)
+        small = np.ascontiguousarray(np.moveaxis(np.rint(maps, out=maps).astype(kind), -1, 1))
+        return LayerResponse(small, statistics, self._places)
 
     def _add_places(self, outputs: np.ndarray, highest: np.ndarray) -> None:
         """Add the strongest places among some probes.
@@ -75,19 +81,19 @@ class ResponseReduction:
             highest: The highest value of each block of theirs.
         """
         filters = highest.shape[-1]
-        peaks = np.where(_is_peak(highest), highest, -np.inf)
-        # The ninth of the highest peaks of each row of blocks is a lower bound of the ninth of all.
-        of_rows = np.ascontiguousarray(peaks.max(axis=2).reshape(-1, filters).T)
-        chosen = peaks > (0 if self._layer.rectified else -np.inf)
-        if of_rows.shape[1] > PLACES:
-            chosen &= peaks >= np.partition(of_rows, -PLACES, axis=1)[:, -PLACES]
-        where = np.nonzero(chosen)
-        values, owners = peaks[where], where[-1]
+        least = _least_of_strongest(highest)
+        if self._places is not None:
+            least = np.fmax(least, self._places[:, -1, 3])
+        if self._layer.rectified:
+            least = np.maximum(least, np.finfo(np.float32).smallest_subnormal)
+        where = np.flatnonzero(highest >= least)
+        where = _peaks(highest, where[highest.ravel()[where] > -np.inf])
+        values, owners = highest.ravel()[where], where % filters
         order = np.lexsort((-values, owners))  # stable: of equal values the first comes first
         starts = np.searchsorted(owners[order], np.arange(filters))
         ranks = np.arange(len(order)) - starts[owners[order]]
         order, ranks = order[ranks < PLACES], ranks[ranks < PLACES]
-        probe, y, x, filter_ = chosen = tuple(each[order] for each in where)
+        probe, y, x, filter_ = chosen = np.unravel_index(where[order], highest.shape)
         if self._layer.block > 1:
             y, x = _inside(outputs, self._layer.block, chosen)
         places = np.full((filters, PLACES, 4), (-1, -1, -1, np.nan), np.float32)
@@ -128,20 +134,52 @@ def _statistics(outputs: np.ndarray, highest: np.ndarray, lowest: np.ndarray) ->
     return statistics
 
 
-def _is_peak(values: np.ndarray) -> np.ndarray:
-    """Return which values have no stronger neighbour in height and width.
+def _least_of_strongest(values: np.ndarray) -> np.ndarray:
+    """Return a lower bound of the ninth strongest peak of each filter, from few of its peaks.
+
+    The highest value of a row is a peak if the rows above and below have only lower ones.
+
+    Args:
+        values: Array of shape ``(probes, rows, columns, filters)``.
+
+    Returns:
+        Array of shape ``(filters,)``; minus infinity where fewer than nine peaks are found.
+    """
+    rows = values.max(axis=2)
+    is_peak = np.ones(rows.shape, bool)
+    is_peak[:, 1:] &= rows[:, 1:] > rows[:, :-1]
+    is_peak[:, :-1] &= rows[:, :-1] >= rows[:, 1:]
+    peaks = np.where(is_peak, rows, -np.inf).reshape(-1, values.shape[-1])
+    if len(peaks) < PLACES:
+        return np.full(values.shape[-1], -np.inf, np.float32)
+    least: np.ndarray = np.partition(np.ascontiguousarray(peaks.T), -PLACES, axis=1)[:, -PLACES]
+    return least
+
+
+def _peaks(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return which of some values have no stronger neighbour in height and width.
 
     Of equal neighbours only the first one counts.
+
+    Args:
+        values: Array of shape ``(probes, rows, columns, filters)``.
+        where: Indices into its flat values.
     """
-    count, rows, columns, filters = values.shape
-    padded = np.full((count, rows + 2, columns + 2, filters), -np.inf, np.float32)
-    padded[:, 1:-1, 1:-1] = values
-    left, right = padded[:, :, :-2], padded[:, :, 2:]
-    of_three = np.maximum(np.maximum(left, right), padded[:, :, 1:-1])
-    earlier = np.maximum(of_three[:, :-2], left[:, 1:-1])
-    later = np.maximum(of_three[:, 2:], right[:, 1:-1])
-    peak: np.ndarray = (values > earlier) & (values >= later)
-    return peak
+    _, rows, columns, filters = values.shape
+    flat = values.ravel()
+    places = where // filters
+    y, x = places // columns % rows, places % columns
+    for down, across in _NEIGHBOURS:
+        inside = (y != (0 if down < 0 else rows - 1)) if down else np.True_
+        if across:
+            inside = inside & (x != (0 if across < 0 else columns - 1))
+        shift = (down * columns + across) * filters
+        neighbours = flat[np.where(inside, where + shift, where)]
+        own = flat[where]
+        stronger = neighbours >= own if shift < 0 else neighbours > own
+        kept = ~(stronger & inside)
+        where, y, x = where[kept], y[kept], x[kept]
+    return where
 
 
 def _inside(
