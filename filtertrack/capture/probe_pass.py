@@ -6,6 +6,7 @@ feature maps; the background thread reduces them.
 
 import logging
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from filtertrack.capture.response_points import ResponsePoint, response_point
 from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.errors import FiltertrackError, listed, size_text
 from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes, map_shape
-from filtertrack.snapshot import LayerInfo
+from filtertrack.snapshot import LayerInfo, layer_of
 from filtertrack.storage.memory_limit import machine_memory
 
 _log = logging.getLogger("filtertrack")
@@ -157,28 +158,26 @@ class ProbePass:
         in_loops = _layers_in_loops(self._model)
         first = next(iter(inputs.values()))
         for layer, info in self._layers:
-            point = response_point(calls, layer)
+            point, name = response_point(calls, layer), layer_of(info)
             if point is None:
-                self._skipped["the model does not call them"].append(info.name)
+                self._skipped["the model does not call them"].append(name)
                 continue
             output = calls[point.call].output
             if id(layer) in in_loops or not same_trace(output, first):
-                self._skipped["called in a loop or in a function of its own"].append(info.name)
+                self._skipped["called in a loop or in a function of its own"].append(name)
                 continue
             shape = tuple(getattr(output, "shape", ()))
             channels_first = len(shape) > 2 and _is_channels_first(layer)
             size, fault = _size(shape, info, channels_first=channels_first, count=first.shape[0])
             if fault:
-                self._skipped[fault].append(info.name)
+                self._skipped[fault].append(name)
                 continue
             self._bytes += math.prod(shape[1:]) * _item_size(output)
             self._reads[info.name] = _Read(
                 calls[point.call].operation, _number(calls, point.call), channels_first
             )
-            name, field = fields.get(point.call, ("", None))
-            self._described[info.name] = self._description(
-                info, point, size, (name or next(iter(inputs)), field)
-            )
+            field = fields.get(point.call, (next(iter(inputs)), None))
+            self._described[info.name] = self._description(info, point, size, field)
 
     def _description(
         self, info: LayerInfo, point: ResponsePoint, size: tuple[int, int], field: tuple[str, Any]
@@ -350,8 +349,21 @@ def _explained(inputs: Mapping[str, np.ndarray]) -> Iterator[None]:
         yield
     except Exception as error:
         given = ", ".join(f"{n}: {each.dtype} {each.shape}" for n, each in inputs.items())
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = f"{lines[0]:.{_LONGEST_REASON}}" if lines else type(error).__name__
+        reason = f"{_first_line(error):.{_LONGEST_REASON}}"
         raise FiltertrackError(
             f"the model cannot be called with the probes ({given}): {reason}"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of a message; behind the one with which Keras names the layer."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    where = (
+        re.match(r"Exception encountered when calling (\S+?)(\.call\(\))?\.$", lines[0])
+        if lines
+        else None
+    )
+    if where and len(lines) > 1:
+        return f"{where[1]}: {lines[1]}"
+    return lines[0] if lines else type(error).__name__

@@ -4,8 +4,8 @@ import numpy as np
 
 from filtertrack.response import PLACES, LayerResponse, ProbedLayer
 
-_CHUNK = 1 << 19
-"""Values that are reduced at once: they fit into the processor's cache."""
+_CHUNK = 1 << 21
+"""Values that are reduced at once, at least those of one probe: temporary arrays are as large."""
 _NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
