@@ -193,10 +193,10 @@ def _unchanged_layers(layers: Sequence[Any]) -> Iterator[None]:
                 vars(layer)["_maybe_build"] = _refused if _makes_weights(layer) else _not_built
         yield
     finally:
-        for layer, values in zip(layers, before, strict=True):
+        for layer, marked in zip(layers, before, strict=True):
             for name in marks:
                 vars(layer).pop(name, None)
-            vars(layer).update(values)
+            vars(layer).update(marked)
         for kept, values in losses:  # of the last step of an eager training
             kept[:] = values
 

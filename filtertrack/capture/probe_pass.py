@@ -90,7 +90,9 @@ class ProbePass:
         with _explained(inputs):
             tensors = {name: keras.ops.convert_to_tensor(each) for name, each in inputs.items()}
             self._forward.plan(tensors)
-        self.remarks = [f"no responses of {listed(n)}: {why}" for why, n in self._skipped.items()]
+        self.remarks: Sequence[str] = [
+            f"no responses of {listed(n)}: {why}" for why, n in self._skipped.items()
+        ]
         if not self._reads:
             raise FiltertrackError("; ".join(self.remarks) or "no layer is tracked")
         self._parts = _parts(tensors, probes.count, self._bytes)
