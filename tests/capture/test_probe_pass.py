@@ -78,15 +78,16 @@ def assert_without_responses(run, warnings, text):
 
 
 @pytest.mark.parametrize(
-    ("probes", "text"),
+    "case",
     [
         (np.zeros((2, 9, 9, 3), "float32"), "float32 (2, 9, 9, 3)"),
         (np.full((2, 8, 8, 3), np.nan, "float32"), "probe 0"),
     ],
 )
-def test_probes_that_the_model_does_not_take_are_one_warning(probes, text, fit, chain, keras, x):
+def test_probes_that_the_model_does_not_take_are_one_warning(case, fit, chain, x):
     """Before the first batch; the weights are stored without responses."""
     model = chain((8, 8, 3))
+    probes, text = case
     assert_without_responses(*fit(model, x, probes), text)
     assert is_unwrapped(model)
 
