@@ -34,7 +34,7 @@ def announce(
     """
     _show_log()
     responses = response_bytes(layers, probes) if probes else 0
-    size = total_bytes(layers) + event_bytes(layers) + responses
+    size = total_bytes(layers) + event_bytes(layers, probes) + responses
     path = shlex.quote(str(folder))
     number = planned and counted(planned, "snapshots")
     whole = f"; about {number}: {size_text(size * planned)}" if planned else ""
