@@ -23,11 +23,15 @@ from filtertrack import (
     filmstrip,
     measure,
     measures,
+    plot_dot_product,
     plot_filters,
+    plot_strongest_patches,
     plot_trajectories,
 )
 from filtertrack.outputs.matplotlib_figure import PaperFigure, figure_settings
 from filtertrack.render.filter_order import arrange
+from filtertrack.storage.run import recorded_probes
+from filtertrack.tensorboard_plugin.response_summaries import response_values
 
 SIDE, FONT = 1.0, 8.0
 """Width of a filter with its caption in inches, and font size in points."""
@@ -57,7 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     evolution = options.docs / "evolution.gif"
     print(animate(run, evolution, layers="conv1", order="label", outline=True))
     print(animate(options.digits, options.docs / "digits.gif", layers="conv1"))
-    for file in responses_before_and_after(run, options.docs):
+    for file in [
+        *responses_before_and_after(run, options.docs),
+        *probe_pictures(run, options.docs),
+    ]:
         print(file)
     measured = measure(run)
     plot_trajectories(measured, options.docs / "trajectories.png")
@@ -79,9 +86,7 @@ def responses_before_and_after(run: Run, folder: Path, count: int = 16) -> list[
     end = run.kernels("conv1", run.steps[-1])
     ordered = arrange("label", end, end)
     chosen = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
-    photograph = Image.fromarray(data.chelsea()).reduce(3).crop((30, 0, 130, 100))
-    pixels = np.asarray(photograph, np.float32)
-    standard = (pixels - pixels.mean(axis=(0, 1))) / pixels.std()
+    standard = _cat()
     written = []
     with TemporaryDirectory() as temporary:
         frames = Path(temporary, "frames", "%04d.png")
@@ -91,6 +96,32 @@ def responses_before_and_after(run: Run, folder: Path, count: int = 16) -> list[
             written.append(folder / f"responses-{name}.png")
             shutil.copy(str(frames) % number, written[-1])
     return written
+
+
+def _cat() -> np.ndarray:
+    """Return a cat's face with the mean and the contrast of the demo's patches."""
+    photograph = Image.fromarray(data.chelsea()).reduce(3).crop((30, 0, 130, 100))
+    pixels = np.asarray(photograph, np.float32)
+    return np.asarray((pixels - pixels.mean(axis=(0, 1))) / pixels.std())
+
+
+def probe_pictures(run: Run, folder: Path) -> list[Path]:
+    """Draw a dot product, responses of a deeper layer, strongest patches, TensorBoard's card."""
+    dot_product, conv2 = folder / "dot-product.png", folder / "responses-conv2.png"
+    patches, card = folder / "patches.png", folder / "responses-card.png"
+    labels = measures.label(run.kernels("conv1", run.steps[-1]))
+    edge = int(np.where(labels.names == "edge", labels.fits.gabor.r2, -1).argmax())
+    plot_dot_product(run, _cat(), dot_product, layer="conv1", filter_number=edge, dpi=130)
+    with TemporaryDirectory() as temporary:
+        frames = Path(temporary, "frames", "%04d.png")
+        animate(run, frames, layers="conv2", steps=run.steps[-1:], responses=True)
+        shutil.copy(str(frames) % 0, conv2)
+    plot_strongest_patches(run, patches, layer="conv2", filters=range(6), dpi=110)
+    last = run.steps[-1]
+    response, kernels = run.probe_responses("conv1", last), run.kernels("conv1", last)
+    *_, image = response_values(run.layer("conv1"), recorded_probes(run), kernels, response)
+    card.write_bytes(image.tensor.string_val[2])
+    return [dot_product, conv2, patches, card]
 
 
 def _pictures(start: np.ndarray, end: np.ndarray) -> dict[str, Figure]:
