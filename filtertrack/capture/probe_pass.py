@@ -79,7 +79,7 @@ class ProbePass:
         return [calls[point.call].output for point in self._points.values()]
 
     def _plan(self, calls: Sequence[Any], inputs: Mapping[str, Any]) -> None:
-        fields = fields_of_calls(calls, inputs)
+        fields = fields_of_calls(calls, inputs, self._model)
         for layer, info in self._layers:
             point = response_point(calls, layer)
             if point is None:
