@@ -13,6 +13,7 @@ import numpy as np
 
 from filtertrack.capture.forward_trace import leaf_operations, recorded_calls
 from filtertrack.capture.layer_kernels import copied
+from filtertrack.capture.probe_inputs import resolved
 from filtertrack.capture.probes import Probes
 from filtertrack.capture.receptive_fields import fields_of_calls
 from filtertrack.capture.response_points import ResponsePoint, response_point
@@ -42,7 +43,7 @@ class ProbePass:
 
     def __init__(self, model: Any, probes: Probes, layers: Sequence[tuple[Any, LayerInfo]]) -> None:
         self._model = model
-        self._inputs = dict(zip(_input_names(model, probes), probes.arrays, strict=True))
+        self._inputs = resolved(probes, model)
         self._operations = leaf_operations(model)
         self._points: dict[str, ResponsePoint] = {}
         self._layers = list(layers)
@@ -132,13 +133,6 @@ class PendingResponses(Mapping[str, LayerResponse]):
                 reduction.add(copied(output))
                 self._known[layer.name] = reduction.result()
         return self._known
-
-
-def _input_names(model: Any, probes: Probes) -> list[str]:
-    if isinstance(probes.images, Mapping):
-        return list(probes.images)
-    names = [each.name for each in getattr(model, "inputs", None) or ()]
-    return names if len(names) == len(probes.arrays) else ["input"][: len(probes.arrays)]
 
 
 def _call(model: Any, values: Any, inputs: Mapping[str, Any]) -> None:

@@ -105,8 +105,8 @@ def appended(x, *, kind, side, stride, dilation, padding, pads):
 
 @contextmanager
 def double_precision():
-    """Compute in float64, in which no value is rounded to 0."""
-    keras.config.set_floatx("float64")
+    """Compute in float64, in which no value is rounded to 0; jax has float32 only by default."""
+    keras.config.set_floatx("float32" if keras.backend.backend() == "jax" else "float64")
     try:
         yield
     finally:
@@ -306,7 +306,8 @@ def test_field_is_known_behind_layers_whose_effect_is_exact(cls, options, known)
         (lambda x: layers.Concatenate(axis=1)([x, x]), False),
         (lambda x: x / 127.5 - 1, True),
         (lambda x: x * np.ones((12, 3), np.float32), True),
-        (lambda x: x[:, ::-1], False),
+        (lambda x: x[:, 4:], False),
+        (lambda x: ops.flip(x, axis=1) + x, False),
         (lambda x: x * ops.mean(x, axis=(1, 2), keepdims=True), False),
         (lambda x: x * layers.GlobalAveragePooling2D(keepdims=True)(x), False),
         (lambda x: layers.Add()([layers.Conv2D(3, 3, strides=2)(x), x[:, :7, :5]]), False),
