@@ -64,8 +64,8 @@ def resolved(probes: Probes, model: Any) -> dict[str, np.ndarray]:
         model: A built model.
 
     Returns:
-        The images by the name of the model's input, in the order of the inputs; ``"input"`` for
-        the single one of a model that declares none.
+        The images by the name of the model's input, in the order of the inputs. Inputs without a
+        name are ``"input"``, or ``"input_0"``, ``"input_1"``, … if they were given as a list.
 
     Raises:
         FiltertrackError: If the model takes other inputs or shapes; the message says which.
@@ -111,14 +111,9 @@ def _by_name(images: Any, inputs: Sequence[_Input]) -> Mapping[str, np.ndarray]:
     given = images
     if isinstance(given, np.ndarray):
         given = {_UNNAMED: given} if len(names) < 2 else [given]
-    if isinstance(given, list):
-        if not names:
-            raise FiltertrackError(
-                "probes: the model declares no inputs, so that a list does not tell which images "
-                "belong to which; give a dict, as the model's call takes"
-            )
-        if len(given) == len(names):
-            given = dict(zip(names, given, strict=True))
+    if isinstance(given, list) and len(given) == len(names or given):
+        numbered = names or [f"{_UNNAMED}_{number}" for number in range(len(given))]
+        given = dict(zip(numbered, given, strict=True))
     if len(given) == len(names) == 1:
         given = {names[0]: next(iter(given.values()))}
     if isinstance(given, Mapping) and (not names or set(given) == set(names)):

@@ -44,7 +44,7 @@ class ProbePass:
     def __init__(self, model: Any, probes: Probes, layers: Sequence[tuple[Any, LayerInfo]]) -> None:
         self._model = model
         self._inputs = resolved(probes, model)
-        self._operations = leaf_operations(model)
+        self._operations = [*leaf_operations(model), model]
         self._points: dict[str, ResponsePoint] = {}
         self._layers = list(layers)
         self._described: dict[str, ProbedLayer] = {}

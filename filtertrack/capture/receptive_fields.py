@@ -38,7 +38,8 @@ def fields_of_calls(
         calls: Every call of a forward pass, in order. Tensors are followed by identity.
         inputs: The model's input tensors by name.
         model: The model. The graph of a functional one tells the input of a layer whose tensor was
-            converted to another type before the layer was called.
+            converted to another type before the layer was called. A call of another model, if it is
+            among the calls, tells to what its input was converted.
 
     Returns:
         The index of a call to the name of the input, and the field in it. Outputs that depend on
@@ -51,6 +52,9 @@ def fields_of_calls(
     of_tensor: dict[int, _Field | None] = {
         id(tensor): of_input[name] for name, tensor in inputs.items()
     }
+    received = next((call.inputs for call in calls if call.operation is model), ())
+    if len(received) == len(inputs) == 1:  # perhaps converted
+        of_tensor[id(received[0])] = next(iter(of_input.values()))
     of_call: list[_Field | None] = []
     for index, call in enumerate(calls):
         sources = graph.sources(index)

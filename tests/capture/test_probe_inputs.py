@@ -113,10 +113,9 @@ def test_other_inputs_are_refused(images, message):
         resolved(Probes(images), two_inputs())
 
 
-def test_a_list_for_a_model_without_declared_inputs_is_refused():
+def test_a_list_for_a_model_without_declared_inputs_is_numbered():
     images = [np.ones((2, 8, 6, 3)), np.ones((2, 5))]
-    with pytest.raises(FiltertrackError, match=r"declares no inputs, .* give a dict"):
-        resolved(Probes(images), Subclassed())
+    assert list(resolved(Probes(images), Subclassed())) == ["input_0", "input_1"]
 
 
 def test_a_last_axis_of_length_1_may_be_missing():

@@ -19,7 +19,7 @@ def traced(model, images, *, by_graph=True):
     """Return the calls of a forward pass, and the fields of their outputs."""
     images = images if isinstance(images, dict) else {"input": images}
     inputs = {name: ops.convert_to_tensor(each) for name, each in images.items()}
-    with recorded_calls(leaf_operations(model)) as calls:
+    with recorded_calls([*leaf_operations(model), model]) as calls:
         model(next(iter(inputs.values())) if len(inputs) == 1 else inputs, training=False)
     return calls, fields_of_calls(calls, inputs, model if by_graph else None)
 
@@ -195,20 +195,34 @@ def test_field_is_known_in_nested_and_converted_models(kind):
 class Subclassed(keras.Model):
     """A model without a graph."""
 
-    def __init__(self, between=lambda x: x):
+    def __init__(self, between=lambda x: x, start=None):
         super().__init__()
+        self.start = start or layers.Identity()
         self.first = layers.Conv2D(4, 5, strides=2)
         self.norm = layers.BatchNormalization()
         self.last = layers.Conv2D(2, 3)
         self.between = between
 
     def call(self, x, training=None):  # noqa: D102
-        return self.last(self.between(self.norm(self.first(x), training=training)))
+        return self.last(self.between(self.norm(self.first(self.start(x)), training=training)))
 
 
 def test_field_is_known_in_a_subclassed_model():
     model = Subclassed()
     images = noise(1, 16, 16, 3)
+    model(images)
+    assert field_of(model, images, model.last)[1] == ReceptiveField((9, 9), (2, 2), (0, 0))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64, np.float32])
+def test_field_is_known_in_a_subclassed_model_that_converts_its_input(policy, dtype):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = Subclassed(start=layers.Rescaling(1 / 255))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images = np.ones((1, 16, 16, 3), dtype)
     model(images)
     assert field_of(model, images, model.last)[1] == ReceptiveField((9, 9), (2, 2), (0, 0))
 
