@@ -28,6 +28,7 @@ from benchmarks.comparison import FULL, QUICK, Row, Scale, number
 from benchmarks.drawing import drawing
 from benchmarks.events import events
 from benchmarks.growth import growth
+from benchmarks.probes import probes
 from benchmarks.report import draw_chart, to_markdown
 from benchmarks.starting import starting
 from benchmarks.storing import storing
@@ -36,6 +37,7 @@ from benchmarks.training import training
 
 GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
     "training": training,
+    "probes": probes,
     "drawing": drawing,
     "events": events,
     "tab": tab,

@@ -209,6 +209,21 @@ def _local_copy(value: Any) -> np.ndarray:
     return whole
 
 
+def local_array(value: Any) -> Any:
+    """Return a jax array of several processes as an array of this one, for work without the others.
+
+    Raises:
+        FiltertrackError: If another process alone holds a part of it.
+    """
+    if value.is_fully_addressable:
+        return value
+    if value.is_fully_replicated:
+        return value.addressable_data(0)
+    if _is_sharded(value):
+        raise FiltertrackError("its weights are sharded over several processes")
+    return _local_copy(value)
+
+
 def _groups(values: list[Any]) -> Iterator[list[Any]]:
     """Yield consecutive groups of values of at most ``_GROUP_BYTES``, or of one larger value."""
     group: list[Any] = []

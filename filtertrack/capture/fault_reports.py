@@ -25,6 +25,7 @@ class FaultReports:
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
         self._counts: Counter[str] = Counter()
+        self._raised: Exception | None = None
 
     @contextmanager
     def caught(self, what: str) -> Iterator[None]:
@@ -38,14 +39,31 @@ class FaultReports:
         except Exception as error:
             if self._strict:
                 raise
-            self._counts[what] += 1
-            if self._counts[what] == 1:
-                bug = not isinstance(error, (FiltertrackError, OSError))
-                _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
+            self._count(what, error)
+
+    def add(self, what: str, error: Exception) -> None:
+        """Add a fault of another thread, on that thread; with ``strict``, ``report`` raises it."""
+        if self._strict:
+            self._raised = error
+        else:
+            self._count(what, error)
+
+    def _count(self, what: str, error: Exception) -> None:
+        self._counts[what] += 1
+        if self._counts[what] == 1:
+            bug = error if not isinstance(error, (FiltertrackError, OSError)) else None
+            _log.warning("could not %s, training goes on: %s", what, error, exc_info=bug)
 
     def report(self) -> None:
-        """Log the number of repeated faults, and reset the counts."""
+        """Log the number of repeated faults, and reset the counts.
+
+        Raises:
+            FiltertrackError: If a fault was added by another thread, with ``strict``.
+        """
         for what, count in self._counts.items():
             if count > 1:
                 _log.warning("%d times: could not %s", count, what)
         self._counts.clear()
+        error, self._raised = self._raised, None
+        if error is not None:
+            raise FiltertrackError(str(error) or type(error).__name__) from error

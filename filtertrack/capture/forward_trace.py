@@ -1,6 +1,6 @@
 """Records the calls of a Keras model's layers during one forward pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,14 +27,14 @@ class Call:
 
 
 @contextmanager
-def recorded_calls(operations: Sequence[Any]) -> Iterator[list[Call]]:
+def recorded_calls(operations: Collection[Any]) -> Iterator[list[Call]]:
     """Record the calls of layers and operations, in the order in which they return.
 
     The method ``call`` of each is wrapped inside the block only. It computes the same, and no other
     attribute changes.
 
     Args:
-        operations: The layers and operations.
+        operations: The layers and operations, each once.
 
     Yields:
         The calls, to which each call is appended.

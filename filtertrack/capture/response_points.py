@@ -1,6 +1,6 @@
 """Finds where in a model the responses of a layer are read: after its activation."""
 
-from collections import Counter
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,26 @@ import keras
 
 from filtertrack.capture.forward_trace import Call
 
-_RECTIFIERS = frozenset({"relu", "relu6"})
-_PASSED = (keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.SpatialDropout2D)
+_RECTIFIERS = frozenset({"relu", "relu6", "hard_sigmoid", "sparse_plus", "sparse_sigmoid"})
+"""Activation functions that are never negative, and 0 below a threshold."""
+_FUNCTIONS = _RECTIFIERS | frozenset(
+    [
+        *("celu", "elu", "gelu", "glu", "hard_shrink", "hard_silu", "hard_swish", "hard_tanh"),
+        *("leaky_relu", "log_sigmoid", "log_softmax", "mish", "selu", "sigmoid", "silu"),
+        *("soft_shrink", "softmax", "softplus", "softsign", "sparsemax", "squareplus", "swish"),
+        *("tanh", "tanh_shrink", "threshold"),
+    ]
+)
+"""Names of the operations of Keras that are activation functions."""
+_NORMALIZATIONS = ("BatchNormalization", "GroupNormalization", "LayerNormalization")
+_PASSED = (
+    *_NORMALIZATIONS,
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout"),
+    *("GaussianDropout", "GaussianNoise", "ActivityRegularization", "Identity"),
+)
+"""Layers between a convolution and its activation, by the names of their classes in Keras."""
+_ACTIVATIONS = ("LeakyReLU", "PReLU", "ELU", "Softmax")
+"""Layers that are activation functions, besides ``Activation`` and ``ReLU``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,47 +49,96 @@ class ResponsePoint:
 def response_point(calls: Sequence[Call], layer: Any) -> ResponsePoint | None:
     """Return where the responses of a layer are read; None if it was not called.
 
-    It is the output of the layer's activation, in the layer or after it, perhaps behind batch
+    It is the output of the layer's activation, in the layer or after it, perhaps behind
     normalization and dropout. Where no activation follows directly, it is the layer's own output.
 
     Args:
         calls: Every call of a forward pass.
         layer: The layer. Of several calls, the first one counts.
     """
-    own = next((n for n, call in enumerate(calls) if call.operation is layer), None)
-    if own is None:
+    own = [number for number, call in enumerate(calls) if call.operation is layer]
+    if not own:
         return None
-    activation = _activation_name(layer)
-    if activation not in {"", "linear"}:
-        return ResponsePoint(own, "the layer's output", activation in _RECTIFIERS)
-    uses = Counter(id(tensor) for call in calls for tensor in call.inputs)
-    reached = own
-    while uses[id(calls[reached].output)] == 1:
-        tensor = calls[reached].output
-        reached = next(
-            n for n, call in enumerate(calls) if any(each is tensor for each in call.inputs)
-        )
+    often = f", first of {len(own)} calls" if len(own) > 1 else ""
+    point = _point(calls, own[0], layer)
+    return ResponsePoint(point.call, f"{point.read}{often}", point.rectified)
+
+
+def _point(calls: Sequence[Call], own: int, layer: Any) -> ResponsePoint:
+    activation = getattr(layer, "activation", None)
+    name = _function_name(activation)
+    if name not in {"", "linear"}:
+        return ResponsePoint(own, f"the output of {layer.name} ({name})", _is_rectifier(activation))
+    passed: list[Any] = []
+    reached: int | None = own
+    while (reached := _only_user(calls, calls[reached].output)) is not None:
         operation = calls[reached].operation
-        kind = _activation(operation)
-        if kind:
-            read = f"the output of {operation.name}, after {layer.name}"
-            return ResponsePoint(reached, read, kind in _RECTIFIERS)
-        if not isinstance(operation, _PASSED):
+        if _is_activation(operation):
+            return ResponsePoint(reached, f"after {operation.name}", _is_rectifier(operation))
+        if not _is_layer_of(operation, _PASSED):
             break
-    return ResponsePoint(own, "the layer's output, without an activation", rectified=False)
+        passed.append(operation)
+    normalized = any(_is_layer_of(each, _NORMALIZATIONS) for each in passed)
+    before = ", before normalization" if normalized else ""
+    read = f"the output of {layer.name}{before}; no activation follows directly"
+    return ResponsePoint(own, read, rectified=False)
 
 
-def _activation(operation: Any) -> str:
-    """Return the name of the activation function of a layer or operation; empty for none."""
+def _only_user(calls: Sequence[Call], tensor: Any) -> int | None:
+    """Return the index of the only call that uses a tensor; None if there are none or several.
+
+    A call that returns its input, as of dropout in inference mode, does not count.
+    """
+    users = [
+        number
+        for number, call in enumerate(calls)
+        if call.output is not tensor and any(each is tensor for each in call.inputs)
+    ]
+    return users[0] if len(users) == 1 else None
+
+
+def _is_activation(operation: Any) -> bool:
+    """Whether a layer or an operation of a graph is an activation function."""
     if isinstance(operation, keras.layers.Activation):
-        return _activation_name(operation)
-    if isinstance(operation, keras.layers.ReLU):
-        return "leaky_relu" if operation.negative_slope else "relu"
-    if not isinstance(operation, keras.layers.Layer) and type(operation).__name__ == "Relu":
-        return "relu"
-    return ""
+        return _function_name(operation.activation) != "linear"
+    if isinstance(operation, keras.layers.Layer):
+        return _is_layer_of(operation, ("ReLU", *_ACTIVATIONS))
+    return _snake_case(type(operation).__name__) in _FUNCTIONS
 
 
-def _activation_name(layer: Any) -> str:
-    """Return the name of a layer's own activation function; empty if it is not known."""
-    return str(getattr(getattr(layer, "activation", None), "__name__", ""))
+def _is_rectifier(activation: Any) -> bool:
+    """Whether an activation is never negative, and 0 below a threshold.
+
+    Args:
+        activation: A function, a layer, or an operation of a graph.
+    """
+    if isinstance(activation, keras.layers.Activation):
+        return _is_rectifier(activation.activation)
+    if hasattr(activation, "negative_slope"):
+        # The layer ReLU, and the operation of keras.activations.relu: they have three options.
+        threshold = getattr(activation, "threshold", None)
+        return threshold is not None and not activation.negative_slope and threshold >= 0
+    return _function_name(activation) in _RECTIFIERS
+
+
+def _function_name(activation: Any) -> str:
+    """Return the name of an activation; empty for None."""
+    if activation is None:
+        return ""
+    return str(getattr(activation, "__name__", None) or _snake_case(type(activation).__name__))
+
+
+def _snake_case(name: str) -> str:
+    """Return the name of a function from that of its class.
+
+    Example:
+        >>> [_snake_case(name) for name in ("Relu6", "ReLU", "HardSilu")]
+        ['relu6', 'relu', 'hard_silu']
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("LU", "lu")).lower()
+
+
+def _is_layer_of(operation: Any, names: Sequence[str]) -> bool:
+    """Whether an operation is a layer of one of several classes of Keras, or derived from it."""
+    classes = [getattr(keras.layers, name, None) for name in names]
+    return isinstance(operation, tuple(cls for cls in classes if cls is not None))

@@ -46,7 +46,13 @@ class RunWriter:
 
     Raises:
         FiltertrackError: If the folder cannot be written, or another tracker writes there.
+
+    Attributes:
+        waiting_bytes: Bytes of a snapshot besides its kernels that wait for the background thread;
+            to set before it starts.
     """
+
+    waiting_bytes = 0
 
     def __init__(
         self, folder: StoragePath, session: object, *, keep: int | None = None, strict: bool = False
@@ -139,7 +145,7 @@ class RunWriter:
             {"snapshots": self._snapshot_writer.store, _PICTURES: summaries.add},
             {_EVENT_FILE: summaries.finish},
             finish_time=lambda: summaries.bytes_to_upload / _SLOWEST_UPLOAD,
-            capacity=queue_capacity(total_bytes(list(run.layers.values()))),
+            capacity=queue_capacity(total_bytes(list(run.layers.values())) + self.waiting_bytes),
             strict=self._strict,
         )
 

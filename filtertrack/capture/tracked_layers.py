@@ -31,7 +31,6 @@ from filtertrack.capture.probe_pass import ProbePass
 from filtertrack.capture.probes import Probes
 from filtertrack.capture.training_source import TrainingSource
 from filtertrack.errors import FiltertrackError, listed, printable
-from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Preprocessing, safe_names
 
 _log = logging.getLogger("filtertrack")
@@ -95,7 +94,6 @@ class TrackedLayers(TrainingSource):
     ) -> None:
         self._model = model
         self._probes = probes
-        self._pass: ProbePass | None = None
         self._dense = dense or DenseImages()
         self._select = select
         self._finder = KernelFinder(effective)
@@ -213,19 +211,22 @@ class TrackedLayers(TrainingSource):
         if synchronize is not None and keras.backend.backend() == "jax":
             synchronize()
 
-    def show_probes(self) -> StoredProbes | None:
-        """Compile the forward pass of the probes; return None if there are none."""
+    @property
+    def has_probes(self) -> bool:
+        """Whether the user gave probes."""
+        return self._probes is not None
+
+    def prepare_probes(self) -> ProbePass | None:
+        """Plan the forward pass of the probes; return None if there are none."""
         if self._probes is None:
             return None
         self.update()
         chosen = select_infos(self.infos, self._probes.layers)
-        layers = [(source.layer, source.info) for source in self._sources if source.info in chosen]
-        self._pass = ProbePass(self._model, self._probes, layers)
-        return self._pass.stored
-
-    def responses(self) -> Mapping[str, LayerResponse]:
-        """Show the model the probes; empty if there are none."""
-        return {} if self._pass is None else self._pass.responses()
+        # A layer's output belongs to its last kernel.
+        last = {id(source.layer): (source.layer, source.info) for source in self._sources}
+        return ProbePass(
+            self._model, self._probes, [pair for pair in last.values() if pair[1] in chosen]
+        )
 
     @property
     def was_trained(self) -> bool:

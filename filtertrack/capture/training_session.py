@@ -18,7 +18,7 @@ from filtertrack.capture.run_writer import RunWriter
 from filtertrack.capture.schedule import Schedule
 from filtertrack.capture.startup_log import announce
 from filtertrack.capture.training_progress import TrainingProgress, batches_before
-from filtertrack.capture.training_source import TrainingSource
+from filtertrack.capture.training_source import PreparedProbes, TrainingSource
 from filtertrack.errors import FiltertrackError
 from filtertrack.response import LayerResponse
 from filtertrack.snapshot import Moment, Snapshot
@@ -28,6 +28,8 @@ Logs = Mapping[str, Any] | None
 
 TAKE = "take a snapshot"
 """What ``FaultReports`` calls a failure of a snapshot."""
+SHOW = "show the probes to the model"
+"""What ``FaultReports`` calls a failure of the probes."""
 _RETRY_PAUSE = 300.0
 """Seconds until a run that could not be opened during training is tried again."""
 _log = logging.getLogger("filtertrack")
@@ -83,6 +85,8 @@ class TrainingSession:
         self._last_read: tuple[int, int | None] | None = None
         self._initial: Mapping[str, np.ndarray] | None = None
         self._initial_responses: Mapping[str, LayerResponse] = {}
+        self._probes: PreparedProbes | None = None
+        self._probes_prepared = False
         self._stop_watching: Callable[[], None] = lambda: None
         self._next_attempt = 0.0
 
@@ -133,7 +137,6 @@ class TrainingSession:
             self._is_needed = self._processes.is_needed(source)
             with self._faults.caught(TAKE):
                 self._initial = self._read(progress.count)
-                self._prepare_probes()
                 self._initial_responses = self._responses()
                 self._begin_from(self.start)
         elif self._processes.writes:
@@ -170,7 +173,10 @@ class TrainingSession:
         source = self._source
         software = {**_own_software(), **source.software()}
         source.rename(writer.open(source.infos, software, source.others))
-        announce(writer.folder, source.infos, source.remarks, self._planned_snapshots(start))
+        self._prepare_probes(writer)
+        planned, probes = self._planned_snapshots(start), self._probes
+        remarks = [*source.remarks, *(probes.remarks if probes else ())]
+        announce(writer.folder, source.infos, remarks, planned, probes and probes.stored)
 
     def _planned_snapshots(self, start: Moment) -> int | None:
         epochs = self.planned("epochs")
@@ -216,6 +222,11 @@ class TrainingSession:
             _log.info(
                 "step 0 is missing, because layers were made while the model was already training: "
                 "to have it, call the model, or each part of it, on one batch before fit"
+            )
+        elif source.has_probes:
+            _log.info(
+                "step 0 holds no responses to the probes, because layers were made while the model "
+                "was already training: to have them, call the model on one batch before fit"
             )
 
     def _open_late(self) -> None:
@@ -312,18 +323,33 @@ class TrainingSession:
         if arrays is not None and self._run_writer is not None:
             self._run_writer.put(Snapshot(moment, arrays, self._responses()))
 
-    def _prepare_probes(self) -> None:
+    def _prepare_probes(self, writer: RunWriter) -> None:
         """Prepare the probes and store them in the run; without them training is as usual."""
-        with self._faults.caught("show the probes to the model"):
-            probes = self._source.show_probes()
-            if probes is not None and self._run_writer is not None:
-                self._run_writer.store_probes(probes)
+        if self._probes_prepared:
+            return
+        self._probes_prepared = True
+        with self._faults.caught(SHOW):
+            probes = self._source.prepare_probes()
+            if probes is not None:
+                writer.store_probes(probes.stored)
+                writer.waiting_bytes = probes.waiting_bytes
+                self._probes = probes
 
     def _responses(self) -> Mapping[str, LayerResponse]:
-        responses: Mapping[str, LayerResponse] = {}
-        with self._faults.caught("show the probes to the model"):
-            responses = self._source.responses()
-        return responses  # noqa: RET504 - the block may have failed
+        """Show the model the probes; after a failure they are not shown again."""
+        if self._probes is not None:
+            with self._faults.caught(SHOW):
+                try:
+                    return self._probes.responses(self._responses_failed)
+                except Exception:
+                    self._probes = None
+                    raise
+        return {}
+
+    def _responses_failed(self, error: Exception) -> None:
+        """Take note of a failure of the background thread."""
+        self._probes = None
+        self._faults.add(SHOW, error)
 
     def _read(self, count: int) -> dict[str, np.ndarray] | None:
         """Copy the weights; return None if this process has nothing to write.

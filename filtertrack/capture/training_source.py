@@ -2,12 +2,36 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo
+
+
+class PreparedProbes(Protocol):
+    """The probes of a training, ready to be shown to the model.
+
+    Attributes:
+        stored: The probes as they are stored, with what is read of each layer.
+        remarks: Sentences for the user about layers whose responses are not read.
+        waiting_bytes: Bytes of a snapshot that wait for the background thread.
+    """
+
+    stored: StoredProbes
+    remarks: Sequence[str]
+    waiting_bytes: int
+
+    def responses(self, failed: Callable[[Exception], None]) -> Mapping[str, LayerResponse]:
+        """Show the model the probes; the result may be computed when it is first read.
+
+        Args:
+            failed: Called, on the thread that reads the result, if it cannot be computed.
+
+        Raises:
+            FiltertrackError: If the model cannot be called.
+        """
 
 
 class TrainingSource(ABC):
@@ -82,20 +106,16 @@ class TrainingSource(ABC):
     def update(self) -> None:  # noqa: B027 - nothing to do by default
         """Update the model from the state of its training, before its weights are read."""
 
-    def show_probes(self) -> StoredProbes | None:
-        """Prepare the probes, for the first snapshot; return None if there are none.
+    has_probes = False
+    """Whether the user gave probes."""
+
+    def prepare_probes(self) -> PreparedProbes | None:
+        """Prepare the pass of the probes; return None if there are none.
 
         Raises:
             FiltertrackError: If the model does not take them.
         """
         return None
-
-    def responses(self) -> Mapping[str, LayerResponse]:
-        """Show the model the probes; empty if there are none or they have failed before.
-
-        The result may be computed when it is first read, on another thread.
-        """
-        return {}
 
     @property
     def was_trained(self) -> bool:
