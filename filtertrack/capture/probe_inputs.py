@@ -146,8 +146,8 @@ def _fitting(images: np.ndarray, declared: _Input) -> np.ndarray:
     if not declared.takes(images.shape[1:]):
         where = "" if declared.name == _UNNAMED else f" in its input {declared.name!r}"
         raise FiltertrackError(
-            f"probes: the model takes images of shape {declared.text}{where}, got an array of shape "
-            f"{images.shape}; {_advice(images.shape, declared)}"
+            f"probes: the model takes images of shape {declared.text}{where}, "
+            f"got an array of shape {images.shape}; {_advice(images.shape, declared)}"
         )
     is_float = declared.dtype.startswith("float")
     return images.astype(declared.dtype) if images.dtype == np.float64 and is_float else images
