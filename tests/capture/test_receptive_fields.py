@@ -97,7 +97,7 @@ def appended(x, *, kind, side, stride, dilation, padding, pads):
         "branch": lambda x: layers.Concatenate()(
             [
                 layers.Conv2D(1, side, **halves)(x),
-                layers.BatchNormalization()(layers.Conv2D(1, 3, **halves)(ops.relu(x) * 2.0)),
+                layers.BatchNormalization()(layers.Conv2D(1, 5, **halves)(ops.relu(x) * 2.0)),
             ]
         ),
     }[kind](x)
