@@ -98,7 +98,7 @@ def test_the_labels_of_a_batch_are_stored(tmp_path):
 @pytest.mark.parametrize(
     ("probes", "message"),
     [
-        (lambda: IMAGES[:, :4], r"takes images of shape \(8, 8, 3\) .* got an array of shape"),
+        (lambda: IMAGES[:, :4], r"takes images of shape \(8, 8, 3\), got an array of shape"),
         (lambda: IMAGES[0], r"for one image give x\[np.newaxis\]"),
         (lambda: {"left": IMAGES, "right": IMAGES}, "got left, right"),
         (lambda: Probes(IMAGES, layers="conv9"), "no convolution matches 'conv9'; there are: conv"),
