@@ -21,8 +21,8 @@ from filtertrack.errors import FiltertrackError, listed
 _OF_KERAS = "global_seed_generator"
 """Keras's name of the counter of random numbers that are drawn without a seed."""
 
-Tensors = Mapping[str, Any]
-Function = Callable[[Tensors], list[Any]]
+_Tensors = Mapping[str, Any]
+_Function = Callable[[_Tensors], list[Any]]
 
 
 class ForwardPass:
@@ -33,12 +33,12 @@ class ForwardPass:
         function: Calls the model with inputs by name, and returns tensors.
     """
 
-    def __init__(self, model: Any, function: Function) -> None:
+    def __init__(self, model: Any, function: _Function) -> None:
         self._layers = [layer for _, layer in walk(model)]
         self._model = model
         self._function = function
 
-    def plan(self, inputs: Tensors) -> None:
+    def plan(self, inputs: _Tensors) -> None:
         """Call the function once, if the backend can without computing anything.
 
         Args:
@@ -46,11 +46,11 @@ class ForwardPass:
         """
         self({name: tensor[:1] for name, tensor in inputs.items()})
 
-    def __call__(self, inputs: Tensors) -> list[Any]:
+    def __call__(self, inputs: _Tensors) -> list[Any]:
         """Return what the function returns for some inputs, with the present weights."""
         return self._unchanging(inputs)
 
-    def _unchanging(self, inputs: Tensors, values: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
+    def _unchanging(self, inputs: _Tensors, values: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
         """Call the function; on compiling backends, only while it is compiled.
 
         Args:
@@ -68,7 +68,7 @@ class ForwardPass:
 class _TorchPass(ForwardPass):
     """Runs the function on torch, without gradients."""
 
-    def __call__(self, inputs: Tensors) -> list[Any]:
+    def __call__(self, inputs: _Tensors) -> list[Any]:
         import torch  # noqa: PLC0415 - only if it is the backend
 
         modules = [
@@ -86,13 +86,13 @@ class _TorchPass(ForwardPass):
 class _TensorFlowPass(ForwardPass):
     """Compiles the function to a graph of TensorFlow."""
 
-    def __init__(self, model: Any, function: Function) -> None:
+    def __init__(self, model: Any, function: _Function) -> None:
         import tensorflow as tf  # noqa: PLC0415 - only if it is the backend
 
         super().__init__(model, function)
         self._compiled = tf.function(self._unchanging, autograph=False)
 
-    def plan(self, inputs: Tensors) -> None:
+    def plan(self, inputs: _Tensors) -> None:
         graph = self._compiled.get_concrete_function(inputs).graph.as_graph_def()
         nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
         changing = {node.op for node in nodes if _changes_state(node.op)}
@@ -102,7 +102,7 @@ class _TensorFlowPass(ForwardPass):
                 f"it is called ({listed(sorted(changing))})"
             )
 
-    def __call__(self, inputs: Tensors) -> list[Any]:
+    def __call__(self, inputs: _Tensors) -> list[Any]:
         outputs: list[Any] = self._compiled(inputs)
         return outputs
 
@@ -110,7 +110,7 @@ class _TensorFlowPass(ForwardPass):
 class _JaxPass(ForwardPass):
     """Compiles the function with jax; the result is computed asynchronously."""
 
-    def __init__(self, model: Any, function: Function) -> None:
+    def __init__(self, model: Any, function: _Function) -> None:
         import jax  # noqa: PLC0415 - only if it is the backend
 
         super().__init__(model, function)
@@ -118,10 +118,10 @@ class _JaxPass(ForwardPass):
         self._several = jax.process_count() > 1
         self._compiled = jax.jit(self._with_values)
 
-    def plan(self, inputs: Tensors) -> None:
+    def plan(self, inputs: _Tensors) -> None:
         self._compiled.eval_shape(self._values(), inputs)
 
-    def __call__(self, inputs: Tensors) -> list[Any]:
+    def __call__(self, inputs: _Tensors) -> list[Any]:
         outputs: list[Any] = self._compiled(self._values(), inputs)
         return outputs
 
@@ -129,12 +129,12 @@ class _JaxPass(ForwardPass):
         values = [variable.value for variable in self._variables]
         return list(map(local_array, values)) if self._several else values
 
-    def _with_values(self, values: Sequence[Any], inputs: Tensors) -> list[Any]:
+    def _with_values(self, values: Sequence[Any], inputs: _Tensors) -> list[Any]:
         with _undistributed() if self._several else ExitStack():
             return self._unchanging(inputs, list(zip(self._variables, values, strict=True)))
 
 
-def forward_pass(model: Any, function: Function) -> ForwardPass:
+def make_forward_pass(model: Any, function: _Function) -> ForwardPass:
     """Return a function of tensors that calls a model, as the backend and the model's options fit.
 
     Args:
@@ -193,10 +193,10 @@ def _unchanged_layers(layers: Sequence[Any]) -> Iterator[None]:
                 vars(layer)["_maybe_build"] = _refused if _makes_weights(layer) else _not_built
         yield
     finally:
-        for layer, values in zip(layers, before, strict=True):
+        for layer, marked in zip(layers, before, strict=True):
             for name in marks:
                 vars(layer).pop(name, None)
-            vars(layer).update(values)
+            vars(layer).update(marked)
         for kept, values in losses:  # of the last step of an eager training
             kept[:] = values
 

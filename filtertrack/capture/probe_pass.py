@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from filtertrack.capture.forward_pass import forward_pass, same_trace
+from filtertrack.capture.forward_pass import make_forward_pass, same_trace
 from filtertrack.capture.forward_trace import Call, leaf_operations, recorded_calls
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.probe_inputs import resolved
@@ -39,7 +39,7 @@ _LOOPS = ("TimeDistributed", "RNN", "Bidirectional")
 """Classes of Keras that call the layers in them for each step of a sequence."""
 _LONGEST_REASON = 300
 
-Failed = Callable[[Exception], None]
+_Failed = Callable[[Exception], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,13 @@ class ProbePass:
         self._bytes = 0
         inputs = resolved(probes, model)
         self._waiting: PendingResponses | None = None
-        self._forward = forward_pass(model, self._outputs)
+        self._forward = make_forward_pass(model, self._outputs)
         with _explained(inputs):
             tensors = {name: keras.ops.convert_to_tensor(each) for name, each in inputs.items()}
             self._forward.plan(tensors)
-        self.remarks = [f"no responses of {listed(n)}: {why}" for why, n in self._skipped.items()]
+        self.remarks: Sequence[str] = [
+            f"no responses of {listed(n)}: {why}" for why, n in self._skipped.items()
+        ]
         if not self._reads:
             raise FiltertrackError("; ".join(self.remarks) or "no layer is tracked")
         self._parts = _parts(tensors, probes.count, self._bytes)
@@ -103,7 +105,7 @@ class ProbePass:
             any(info.data_format == "channels_first" for _, info in layers),
         )
 
-    def responses(self, failed: Failed) -> Mapping[str, LayerResponse]:
+    def responses(self, failed: _Failed) -> Mapping[str, LayerResponse]:
         """Show the model the probes; the result is computed when it is first read.
 
         Args:
@@ -196,7 +198,7 @@ class PendingResponses(Mapping[str, LayerResponse]):
         failed: Called with the error if that fails; the responses are empty then.
     """
 
-    def __init__(self, compute: Callable[[], Mapping[str, LayerResponse]], failed: Failed) -> None:
+    def __init__(self, compute: Callable[[], Mapping[str, LayerResponse]], failed: _Failed) -> None:
         self._compute: Callable[[], Mapping[str, LayerResponse]] | None = compute
         self._failed = failed
         self._known: Mapping[str, LayerResponse] = {}

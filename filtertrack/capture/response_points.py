@@ -70,8 +70,9 @@ def _point(calls: Sequence[Call], own: int, layer: Any) -> ResponsePoint:
     if name not in {"", "linear"}:
         return ResponsePoint(own, f"the output of {layer.name} ({name})", _is_rectifier(activation))
     passed: list[Any] = []
-    reached: int | None = own
-    while (reached := _only_user(calls, calls[reached].output)) is not None:
+    reached = own
+    while (user := _only_user(calls, calls[reached].output)) is not None:
+        reached = user
         operation = calls[reached].operation
         if _is_activation(operation):
             return ResponsePoint(reached, f"after {operation.name}", _is_rectifier(operation))

@@ -106,8 +106,10 @@ class TrainingSource(ABC):
     def update(self) -> None:  # noqa: B027 - nothing to do by default
         """Update the model from the state of its training, before its weights are read."""
 
-    has_probes = False
-    """Whether the user gave probes."""
+    @property
+    def has_probes(self) -> bool:
+        """Whether the user gave probes."""
+        return False
 
     def prepare_probes(self) -> PreparedProbes | None:
         """Prepare the pass of the probes; return None if there are none.

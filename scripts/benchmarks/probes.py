@@ -33,7 +33,7 @@ def probes(folder: Path, scale: Scale) -> Iterator[Row]:
 
 
 def _passes(name: str, scale: Scale) -> list[Row]:
-    """Compare a snapshot's pass with the model alone, compiled by the backend, in inference mode."""
+    """Compare a snapshot's pass with the model alone, compiled, in inference mode."""
     import keras  # noqa: PLC0415 - only in the process that trains
 
     from filtertrack.capture.probe_pass import ProbePass  # noqa: PLC0415

@@ -17,6 +17,7 @@ Results = Mapping[str, Sequence[Row]]
 
 _TITLES = {
     "training": "Training",
+    "probes": "Probes",
     "drawing": "Drawing a grid",
     "events": "What is written for TensorBoard",
     "tab": "The tab in TensorBoard",
@@ -38,6 +39,11 @@ _ABOUT = {
         "*Hooks and background work* is more exact: all the time in our hooks, and all the CPU "
         "time of the background thread as if nothing had run beside it. `plot_to_image` is what "
         "TensorFlow's documentation shows: a figure a layer, with a subplot a filter."
+    ),
+    "probes": (
+        "The bare pass is the same model on the same images in inference mode, compiled by "
+        "TensorFlow. A snapshot adds nothing else on the training thread; the background thread "
+        "reduces the feature maps to small maps, statistics and the strongest places."
     ),
     "drawing": (
         "A layer becomes a PNG of about 320 pixels, as TensorBoard shows it. The documentation's "

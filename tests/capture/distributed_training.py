@@ -16,6 +16,7 @@ PART, FOLDER, RANK, PORT = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys
 STEPS, BATCH = 6, 8
 X = np.random.default_rng(0).normal(size=(STEPS * BATCH, 8, 8, 3)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(STEPS * BATCH, 4)).astype("float32")
+PROBES = X[:3]
 LOGGED = []
 
 
@@ -23,6 +24,7 @@ def main():
     """Run the given part, and write its return value."""
     parts = {
         "alone": alone,
+        "devices": devices,
         "together": together,
         "interrupted": interrupted,
         "stopped": stopped,
@@ -122,7 +124,22 @@ def alone():
     """Train in one process."""
     import keras
 
-    fit(keras, FOLDER / "alone", X, Y)
+    fit(keras, FOLDER / "alone", X, Y, probes=PROBES)
+
+
+def devices():
+    """Train in one process on several devices, with complete and with sharded kernels."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", 4)
+    import keras
+
+    listen()
+    distribution = keras.distribution
+    distribution.set_distribution(distribution.DataParallel(auto_shard_dataset=False))
+    fit(keras, FOLDER / "data", X, Y, probes=PROBES, strict=True)
+    sharded(distribution)
+    fit(keras, FOLDER / "model", X, Y, probes=PROBES, strict=True)
 
 
 def failure(function):
@@ -140,12 +157,14 @@ def together():
     mine = FOLDER if RANK == 0 else FOLDER / "not there"
     results = {}
     distribution.set_distribution(distribution.DataParallel(auto_shard_dataset=False))
-    fit(keras, mine / "data", own(X), own(Y))
+    fit(keras, mine / "data", own(X), own(Y), probes=PROBES, strict=True)
     sharded(distribution, (2, 2))
-    fit(keras, mine / "within", own(X), own(Y))
+    fit(keras, mine / "within", own(X), own(Y), probes=PROBES, strict=True)
     sharded(distribution)
     model = built(keras)
-    fit(keras, mine / "model", X, Y, model)
+    LOGGED.clear()
+    fit(keras, mine / "model", X, Y, model, probes=PROBES)
+    results["probes"] = [line for line in LOGGED if "probes" in line]
     results["shards"] = {
         f"{name}/kernel": [
             [[[s.start, s.stop] for s in shard.index], np.asarray(shard.data).tolist()]
@@ -272,11 +291,11 @@ def mirrored():
     tf.config.set_logical_device_configuration(cpu, two)
     import keras
 
-    fit(keras, FOLDER / "alone", X, Y)
+    fit(keras, FOLDER / "alone", X, Y, probes=PROBES)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         model = built(keras)
-    fit(keras, FOLDER / "mirrored", X, Y, model)
+    fit(keras, FOLDER / "mirrored", X, Y, model, probes=PROBES, strict=True)
     kernel = model.get_layer("first").kernel.value
     return {
         "replicas": strategy.num_replicas_in_sync,
@@ -298,7 +317,7 @@ def by_hand_on_torch():
     parallel = torch.nn.parallel.DistributedDataParallel(model)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     mine = FOLDER if rank == 0 else FOLDER / "not there"
-    tracker = FilterTracker(mine / "torch")
+    tracker = FilterTracker(mine / "torch", probes=PROBES, strict=True)
     tracker.set_model(parallel)
     halves = np.array_split(np.arange(len(X)).reshape(STEPS, BATCH), 2, axis=1)[rank]
     for step, rows in enumerate(halves):

@@ -80,6 +80,42 @@ def test_two_processes_store_the_same_weights_as_one(together, way):
             np.testing.assert_allclose(stored[member], array, rtol=1e-5, atol=1e-6)
 
 
+def assert_same_responses(several, one):
+    """Both runs hold the same responses at each step, as far as float32 is exact."""
+    for step in one.steps:
+        for layer in one.probes.layers:
+            expected = one.probe_responses(layer, step).statistics
+            stored = several.probe_responses(layer, step).statistics
+            np.testing.assert_allclose(stored, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["data", "within"])
+def test_process_0_alone_shows_probes_where_it_holds_every_weight(together, way):
+    """Without a collective operation, for which it would wait for the others."""
+    assert_same_responses(Run(together / way), Run(together / "alone"))
+
+
+def test_probes_are_left_out_where_weights_are_sharded_over_processes(together):
+    """Process 0 says so in one sentence; nothing hangs, and the weights are stored."""
+    said = [result_of(together, "together", rank)["probes"] for rank in (0, 1)]
+    (sentence,) = said[0]
+    assert "its weights are sharded over several processes" in sentence
+    assert said[1] == []
+    run = Run(together / "model")
+    assert not any(run.moment(step).probed for step in run.steps)
+
+
+def test_several_devices_of_one_process_show_probes(backend, tmp_path):
+    """With complete kernels, and with kernels that are sharded over the devices."""
+    if backend != "jax":
+        pytest.skip("keras.distribution trains on several devices on jax only")
+    programs = [start(PROGRAM, part, tmp_path, 0, 0) for part in ("alone", "devices")]
+    codes, printed = ended(programs)
+    assert codes == [0, 0], "\n".join(printed)
+    for way in ("data", "model"):
+        assert_same_responses(Run(tmp_path / way), Run(tmp_path / "alone"))
+
+
 def test_each_shard_is_stored_at_its_position(together):
     """Bit for bit, and together the shards are the whole kernel."""
     arrays = Run(together / "model").snapshot(12).arrays
@@ -181,6 +217,7 @@ def test_mirrored_strategy_stores_the_weights_of_both_devices(backend, tmp_path)
         for member, array in one.snapshot(step).arrays.items():
             stored = run.snapshot(step).arrays[member]
             np.testing.assert_allclose(stored, array, rtol=1e-5, atol=1e-6)
+    assert_same_responses(run, one)
 
 
 def test_only_rank_0_writes_under_torchrun(backend, tmp_path):
@@ -196,6 +233,7 @@ def test_only_rank_0_writes_under_torchrun(backend, tmp_path):
     for rank in (0, 1):
         held = np.array(json.loads((tmp_path / f"rank-{rank}.json").read_text()), "float32")
         np.testing.assert_array_equal(run.snapshot(6).arrays["first/kernel"], held)
+    assert all(run.moment(step).probed for step in run.steps)
     assert not (tmp_path / "not there").exists()
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from filtertrack.capture.fault_reports import FaultReports
+from filtertrack.errors import FiltertrackError
 
 
 def test_the_first_fault_is_a_warning_and_the_rest_are_counted(caplog):
@@ -33,3 +34,17 @@ def test_strict_raises_and_ctrl_c_is_always_raised():
         raise OSError("full")
     with pytest.raises(KeyboardInterrupt), FaultReports().caught("a"):
         raise KeyboardInterrupt
+
+
+def test_fault_of_another_thread_is_a_warning_or_raised_by_the_report(caplog):
+    """At once, or with ``strict`` when the training thread reports."""
+    lenient, strict = FaultReports(), FaultReports(strict=True)
+    for reports in (lenient, strict):
+        reports.add("do it", FiltertrackError("broken"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "could not do it, training goes on: broken"
+    ]
+    lenient.report()
+    with pytest.raises(FiltertrackError, match="broken"):
+        strict.report()
+    strict.report()

@@ -15,7 +15,7 @@ def images(*shape):
     return np.random.default_rng(0).normal(size=(ROWS, *shape)).astype("float32")
 
 
-def models(keras):
+def models(keras):  # noqa: C901 - one function a model
     """Return name to a function that makes a model, its inputs and its targets."""
     layers, ops = keras.layers, keras.ops
 
@@ -56,7 +56,7 @@ def models(keras):
             self.seeds = keras.random.SeedGenerator(3)
 
         def call(self, x):
-            constant = 1e-3 * (random.random() + np.random.random())
+            constant = 1e-3 * (random.random() + np.random.random())  # noqa: NPY002
             if keras.backend.backend() != "jax":  # Keras cannot there
                 constant += 1e-3 * keras.random.normal(ops.shape(x), dtype=x.dtype)
             seeded = keras.random.normal(ops.shape(x), seed=self.seeds, dtype=x.dtype)
@@ -205,7 +205,7 @@ def state_of(keras, model):
         "layers": [(layer.built, layer._called) for layer in model._flatten_layers()],
         "calls": [layer.__dict__.get("call") for layer in model._flatten_layers()],
         "modes": [getattr(layer, "training", None) for layer in model._flatten_layers()],
-        "random": [random.getstate(), np.random.get_state()[1].tolist(), backend_state(keras)],
+        "random": [random.getstate(), np.random.get_state()[1].tolist(), backend_state(keras)],  # noqa: NPY002
         "seeds": keras.backend.backend() and keras.random.randint((), 0, 10**6).__int__(),
     }
 
@@ -233,7 +233,7 @@ def trained(keras, name, folder=None):
 def test_training_with_probes_is_bit_identical(name, keras, tmp_path):
     """Weights, optimizer, random states, metrics, losses, history and marks of layers."""
     _, expected, expected_history = trained(keras, name)
-    model, state, history = trained(keras, name, tmp_path / "run")
+    _, state, history = trained(keras, name, tmp_path / "run")
     assert history == expected_history
     for what, values in expected.items():
         assert len(values) == len(state[what]) if isinstance(values, list) else True
@@ -256,7 +256,7 @@ def test_models_can_be_saved_and_copied_while_probes_are_shown(keras, tmp_path):
     sizes = []
 
     def copy(epoch, logs):
-        sizes.append(pickle.loads(pickle.dumps(model)).count_params())
+        sizes.append(pickle.loads(pickle.dumps(model)).count_params())  # noqa: S301
         keras.models.clone_model(model)
         model.save(tmp_path / f"{epoch}.keras")
 
