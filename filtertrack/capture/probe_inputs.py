@@ -56,7 +56,7 @@ class _Input:
 def resolved(probes: Probes, model: Any) -> dict[str, np.ndarray]:
     """Return the probes as arrays that a model takes.
 
-    Pictures are read and resized. A missing or superfluous last axis of length 1 is mended, as
+    Pictures are read and resized. A last axis of length 1 is added or removed, as
     Keras does.
 
     Args:
@@ -269,7 +269,7 @@ def _pictures(probes: Probes, model: Any, inputs: Sequence[_Input]) -> tuple[str
     )
     images = (low + images / _WHITE * (high - low)).astype(np.float32)
     reason = (
-        "as values= says"
+        "as given by values="
         if probes.values
         else f"since the model {'rescales' if takes_bytes else 'does not rescale'} its input "
         f"(others: Probes(files, values=(low, high)))"

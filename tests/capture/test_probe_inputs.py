@@ -165,7 +165,7 @@ RESCALING = {
 
 
 @pytest.mark.parametrize("kind", [*RESCALING, "operation", "product", "subclassed"])
-def test_values_from_0_to_1_are_doubted_for_a_model_that_rescales(kind, caplog):
+def test_values_from_0_to_1_give_a_warning_if_the_model_rescales(kind, caplog):
     if kind in RESCALING:
         model = model_of(*RESCALING[kind]())
     elif kind == "subclassed":
@@ -193,15 +193,15 @@ def test_values_from_0_to_1_are_doubted_for_a_model_that_rescales(kind, caplog):
     ],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_values_up_to_255_are_doubted_for_other_models(before, dtype, caplog):
+def test_values_up_to_255_give_a_warning_for_other_models(before, dtype, caplog):
     model = model_of(*before())
     images = RNG.integers(0, 256, (2, 8, 6, 3)).astype(dtype)
     resolved(Probes(images), model)
     (record,) = caplog.records
     assert record.message.endswith("if the training data are 0 to 1, give probes / 255")
     caplog.clear()
-    for unsuspicious in (images / 255, images / 127.5 - 1, images * 100.0, images * 0):
-        resolved(Probes(unsuspicious), model)
+    for usual in (images / 255, images / 127.5 - 1, images * 100.0, images * 0):
+        resolved(Probes(usual), model)
     assert not caplog.records
 
 
@@ -284,7 +284,7 @@ def test_values_of_pictures_are_logged(colour, caplog):
     for model, options, text in (
         (model_of(), {}, "0 to 1, since the model does not rescale its input"),
         (model_of(layers.Rescaling(1 / 255)), {}, "0 to 255, since the model rescales its input"),
-        (model_of(), {"values": (-1, 1)}, "-1 to 1, as values= says"),
+        (model_of(), {"values": (-1, 1)}, "-1 to 1, as given by values="),
     ):
         images = values(Probes(colour[0], **options), model)
         (record,) = caplog.records

@@ -184,7 +184,7 @@ def test_files_keep_their_order(write_picture):
     assert Probes(files, labels=[1, 0]).count == 2
 
 
-def test_bad_files_are_named(tmp_path, write_picture):
+def test_files_that_cannot_be_read_are_named(tmp_path, write_picture):
     (tmp_path / "text.png").write_text("no picture")
     good = write_picture("good.png")
     with pytest.raises(FiltertrackError, match=r"text\.png': it is no picture"):
@@ -269,7 +269,7 @@ def test_one_batch_of_a_tensorflow_dataset_is_taken():
 
 
 @pytest.mark.parametrize("kind", ["shuffle", "random", "augmentation", "generator", "nested"])
-def test_a_tensorflow_dataset_with_a_state_is_refused(kind):
+def test_a_tensorflow_dataset_that_would_yield_other_batches_is_refused(kind):
     """Taking a batch would change what training sees."""
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices(IMAGES)
