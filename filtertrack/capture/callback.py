@@ -21,7 +21,7 @@ from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.layer_kernels import EffectiveKernel
 from filtertrack.capture.layer_selection import Selection
 from filtertrack.capture.model_checks import check_model
-from filtertrack.capture.probes import as_probes
+from filtertrack.capture.probes import ProbeImages, Probes, as_probes
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.tracked_layers import TrackedLayers
@@ -70,7 +70,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             and as many older ones, spaced by the logarithm of their step, so that the beginning
             stays dense. The first and the last snapshot always stay. None keeps all.
         probes: Images that the model is shown at each snapshot, to record what its filters answer
-            to: an array as the model takes it, such as ``x_val[:8]``, or ``Probes`` for more.
+            to: an array as the model takes it, such as ``x_val[:8]``, picture files, a folder of
+            them such as ``"photos"``, a batch or dataset, a dict for several inputs, or ``Probes``
+            for more; ``Probes`` describes each. Probes that the model does not take are reported
+            before the first batch, and training goes on without them.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
@@ -92,7 +95,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         schedule: ScheduleLike = "epoch",
         existing: Existing = "error",
         keep: int | None = None,
-        probes: Any = None,
+        probes: Probes | ProbeImages | None = None,
         strict: bool = False,
     ) -> None:
         super().__init__()

@@ -17,11 +17,13 @@ class Call:
         operation: The layer or operation.
         inputs: The tensors that it was called with.
         output: What it returned.
+        training: Whether it was told to compute what it does in training.
     """
 
     operation: Any
     inputs: tuple[Any, ...]
     output: Any
+    training: bool = False
 
 
 @contextmanager
@@ -57,7 +59,9 @@ def _recording(
     calls: list[Call], operation: Any, call: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     output = call(*args, **kwargs)
-    calls.append(Call(operation, tuple(_tensors((args, kwargs))), output))
+    flag = kwargs.get("training")
+    training = not (flag is None or flag is False) or any(each is True for each in args)
+    calls.append(Call(operation, tuple(_tensors((args, kwargs))), output, training))
     return output
 
 

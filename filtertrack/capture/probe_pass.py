@@ -20,6 +20,7 @@ import numpy as np
 from filtertrack.capture.forward_pass import make_forward_pass, same_trace
 from filtertrack.capture.forward_trace import Call, leaf_operations, recorded_calls
 from filtertrack.capture.layer_order import walk
+from filtertrack.capture.probe_inputs import resolved
 from filtertrack.capture.probes import Probes
 from filtertrack.capture.receptive_fields import fields_of_calls
 from filtertrack.capture.response_points import ResponsePoint, response_point
@@ -83,8 +84,7 @@ class ProbePass:
         self._described: dict[str, ProbedLayer] = {}
         self._skipped: defaultdict[str, list[str]] = defaultdict(list)
         self._bytes = 0
-        inputs = dict(zip(_input_names(model, probes), probes.arrays, strict=True))
-        _check_finite(inputs)
+        inputs = resolved(probes, model)
         self._waiting: PendingResponses | None = None
         self._forward = make_forward_pass(model, self._outputs)
         with _explained(inputs):
@@ -156,7 +156,7 @@ class ProbePass:
 
     def _plan(self, calls: Sequence[Call], inputs: Mapping[str, Any]) -> None:
         """Decide what is read of each layer."""
-        fields = fields_of_calls(calls, inputs)
+        fields = fields_of_calls(calls, inputs, self._model)
         in_loops = _layers_in_loops(self._model)
         first = next(iter(inputs.values()))
         for layer, info in self._layers:
@@ -226,8 +226,8 @@ class PendingResponses(Mapping[str, LayerResponse]):
 
 
 def _operations(model: Any, layers: Sequence[Any]) -> list[Any]:
-    """Return what is recorded in the first pass: each leaf of a model, and the given layers."""
-    return list({id(each): each for each in [*leaf_operations(model), *layers]}.values())
+    """Return what is recorded in the first pass: each leaf of a model, given layers, the model."""
+    return list({id(each): each for each in [*leaf_operations(model), *layers, model]}.values())
 
 
 def _layers_in_loops(model: Any) -> set[int]:
@@ -304,25 +304,6 @@ def _parts(tensors: Mapping[str, Any], count: int, bytes_each: int) -> list[Mapp
         {name: tensor[start : start + size] for name, tensor in tensors.items()}
         for start in range(0, count, size)
     ]
-
-
-def _check_finite(inputs: Mapping[str, np.ndarray]) -> None:
-    for images in inputs.values():
-        if images.dtype.kind not in "fc":
-            continue
-        for number, image in enumerate(images):
-            if not np.isfinite(image).all():
-                raise FiltertrackError(f"probe {number} holds values that are not finite numbers")
-
-
-def _input_names(model: Any, probes: Probes) -> list[str]:
-    if isinstance(probes.images, Mapping):
-        return list(probes.images)
-    names = [each.name for each in getattr(model, "inputs", None) or ()]
-    if len(names) == len(probes.arrays):
-        return names
-    count = len(probes.arrays)
-    return ["input"] if count == 1 else [f"input_{number}" for number in range(count)]
 
 
 def _given(model: Any, inputs: Mapping[str, Any]) -> Any:

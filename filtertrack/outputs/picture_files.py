@@ -51,7 +51,7 @@ def read_pictures(
     low, high = _values_of(info) if values is None else values
     pictures = []
     for file in _expanded(files):
-        picture = _shrunk(_read(Path(file)), side).convert("L" if channels == 1 else "RGB")
+        picture = _shrunk(read_picture(Path(file)), side).convert("L" if channels == 1 else "RGB")
         pixels = np.asarray(picture, np.float32).reshape(picture.height, picture.width, channels)
         pictures.append(low + pixels / 255 * (high - low))
     return pictures
@@ -78,7 +78,15 @@ def _values_of(info: LayerInfo) -> tuple[float, float]:
     )
 
 
-def _read(file: Path) -> Image.Image:
+def read_picture(file: Path) -> Image.Image:
+    """Read a picture file in its size and colours, with 8 bits a channel.
+
+    Args:
+        file: PNG, JPEG, or any other format that imageio reads; of several frames the first.
+
+    Raises:
+        FiltertrackError: If it cannot be read; the message names the file.
+    """
     import imageio.v3 as iio  # noqa: PLC0415 - other commands start faster without it
 
     try:

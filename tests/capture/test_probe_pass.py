@@ -77,18 +77,11 @@ def assert_without_responses(run, warnings, text):
 # Faults.
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        (np.zeros((2, 9, 9, 3), "float32"), "float32 (2, 9, 9, 3)"),
-        (np.full((2, 8, 8, 3), np.nan, "float32"), "probe 0"),
-    ],
-)
-def test_probes_that_the_model_does_not_take_are_one_warning(case, fit, chain, x):
+def test_probes_that_the_model_does_not_take_are_one_warning(fit, chain, x):
     """Before the first batch; the weights are stored without responses."""
     model = chain((8, 8, 3))
-    probes, text = case
-    assert_without_responses(*fit(model, x, probes), text)
+    probes = np.zeros((2, 9, 9, 3), "float32")
+    assert_without_responses(*fit(model, x, probes), "got an array of shape (2, 9, 9, 3)")
     assert is_unwrapped(model)
 
 
@@ -96,7 +89,7 @@ def test_strict_raises_before_the_first_batch(fit, chain, keras, x):
     """The weights are those of before."""
     model = chain((8, 8, 3), keras.layers.Conv2D(4, 3))
     before = model.get_weights()
-    with pytest.raises(FiltertrackError, match="cannot be called with the probes"):
+    with pytest.raises(FiltertrackError, match="takes images of shape"):
         fit(model, x, np.zeros((2, 9, 9, 3)), strict=True)
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

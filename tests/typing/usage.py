@@ -1,5 +1,6 @@
 """Calls of the public functions as users write them: checked by mypy, never run."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from filtertrack import (
     ArrayTracker,
     FilterTracker,
     LayerInfo,
+    Probes,
     Run,
     TorchTracker,
     animate,
@@ -30,6 +32,18 @@ def track() -> FilterTracker:
         layers=lambda layer: bool(layer.trainable),
         schedule=lambda epoch, batch: batch % 7 == epoch,
     )
+
+
+def probe(images: np.ndarray, dataset: Iterable[tuple[np.ndarray, np.ndarray]]) -> Probes:
+    """Every kind of probes."""
+    FilterTracker("runs/exp1", probes=images[:8])
+    FilterTracker("runs/exp1", probes="photos/*.jpg")
+    FilterTracker("runs/exp1", probes=[Path("cat.jpg"), "dog.jpg"])
+    FilterTracker("runs/exp1", probes=(images, [0, 1]))
+    FilterTracker("runs/exp1", probes={"left": images, "right": images})
+    FilterTracker("runs/exp1", probes=dataset)
+    FilterTracker("runs/exp1", probes=Probes(Path("photos"), labels=[0, 1], values=(-1, 1)))
+    return Probes(images, labels=images[:, 0], layers=["conv1"], map_size=48, maps=8)
 
 
 def track_in_a_loop(module: object, kernel: np.ndarray) -> None:
@@ -89,6 +103,8 @@ def figure() -> Figure:
 def refused() -> None:
     """Calls that a type checker refuses."""
     FilterTracker("runs/exp1", existing="maybe")  # type: ignore[arg-type]
+    FilterTracker("runs/exp1", probes=3)  # type: ignore[arg-type]
+    Probes("photos", layers=1)  # type: ignore[arg-type]
     animate("runs/exp1", scale="run")  # type: ignore[arg-type]
     plot_filters("runs/exp1", order="size")  # type: ignore[arg-type]
     filmstrip("runs/exp1", theme="blue")  # type: ignore[arg-type]
