@@ -68,7 +68,7 @@ def _passes(name: str, scale: Scale) -> list[Row]:
     behind = []
     for _ in range(scale.rounds):
         show()
-        behind.append(timed(lambda: dict(waiting[0])))
+        behind.append(timed(lambda: dict(waiting[0]), time.thread_time))
     values = sum(
         count * layer.shape[0] * layer.shape[1] * source_info.filters
         for layer in ours.stored.layers.values()
