@@ -114,8 +114,8 @@ def probe_pictures(run: Run, folder: Path) -> list[Path]:
     plot_dot_product(run, _cat(), dot_product, layer="conv1", filter_number=edge, dpi=130)
     with TemporaryDirectory() as temporary:
         frames = Path(temporary, "frames", "%04d.png")
-        animate(run, frames, layers="conv2", steps=run.steps[-1:], responses=True)
-        shutil.copy(str(frames) % 0, conv2)
+        animate(run, frames, layers="conv2", steps=run.steps[-2:], responses=True)
+        shutil.copy(str(frames) % 1, conv2)
     plot_strongest_patches(run, patches, layer="conv2", filters=range(6), dpi=110)
     last = run.steps[-1]
     response, kernels = run.probe_responses("conv1", last), run.kernels("conv1", last)
