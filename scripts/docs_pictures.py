@@ -74,18 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def filmstrip_of_some(run: Run, target: Path, count: int = 8) -> Path:
     """Draw a filmstrip of evenly spaced filters of the first layer, ordered by label."""
-    end = run.kernels("conv1", run.steps[-1])
-    ordered = arrange("label", end, end)
-    chosen = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
+    chosen = _spread_by_label(run, count)
     filmstrip(run, target, layers="conv1", filters=chosen, width="17cm", dpi=150)
     return target
 
 
 def responses_before_and_after(run: Run, folder: Path, count: int = 16) -> list[Path]:
     """Draw what evenly spaced filters answer to in a photograph, before and after training."""
-    end = run.kernels("conv1", run.steps[-1])
-    ordered = arrange("label", end, end)
-    chosen = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
+    chosen = _spread_by_label(run, count)
     standard = _cat()
     written = []
     with TemporaryDirectory() as temporary:
@@ -96,6 +92,16 @@ def responses_before_and_after(run: Run, folder: Path, count: int = 16) -> list[
             written.append(folder / f"responses-{name}.png")
             shutil.copy(str(frames) % number, written[-1])
     return written
+
+
+def _spread_by_label(run: Run, count: int) -> list[int]:
+    """Return evenly spaced filters of the first layer, ordered by label."""
+    end = run.kernels("conv1", run.steps[-1])
+    ordered = arrange("label", end, end)
+    chosen: list[int] = ordered[
+        np.linspace(0, len(ordered) - 1, count).round().astype(int)
+    ].tolist()
+    return chosen
 
 
 def _cat() -> np.ndarray:
@@ -116,7 +122,7 @@ def probe_pictures(run: Run, folder: Path) -> list[Path]:
         frames = Path(temporary, "frames", "%04d.png")
         animate(run, frames, layers="conv2", steps=run.steps[-2:], responses=True)
         shutil.copy(str(frames) % 1, conv2)
-    plot_strongest_patches(run, patches, layer="conv2", filters=range(6), dpi=110)
+    plot_strongest_patches(run, patches, layer="conv1", filters=_spread_by_label(run, 8), dpi=110)
     last = run.steps[-1]
     response, kernels = run.probe_responses("conv1", last), run.kernels("conv1", last)
     *_, image = response_values(run.layer("conv1"), recorded_probes(run), kernels, response)
