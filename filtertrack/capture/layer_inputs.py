@@ -118,7 +118,9 @@ def _step_of(layer: Any) -> Preprocessing | None:
 def _is_random(layer: Any) -> bool:
     """Whether a layer of Keras augments images at random, and only during training."""
     name = type(layer).__name__
-    return type(layer).__module__.startswith("keras.") and name.startswith("Random")
+    # RandomCrop cuts out the middle when the model is not trained.
+    is_augmentation = name.startswith("Random") and name != "RandomCrop"
+    return type(layer).__module__.startswith("keras.") and is_augmentation
 
 
 def _normalization(layer: Any) -> Preprocessing:

@@ -165,6 +165,9 @@ def _deep():
         lambda: keras.Sequential(
             [keras.Input((8, 8, 3)), layers.AveragePooling2D(2), layers.Conv2D(4, 3, name="asked")]
         ),
+        lambda: keras.Sequential(  # it cuts out the middle when the model is not trained
+            [keras.Input((8, 8, 3)), layers.RandomCrop(6, 6), layers.Conv2D(4, 3, name="asked")]
+        ),
     ],
 )
 def test_a_layer_behind_others_is_refused(made):
