@@ -36,10 +36,12 @@ def test_explain_draws_a_picture_or_a_probe(first_run, tmp_path, capsys):
     assert main(["explain", str(first_run.path), "--probe", "1", "--dpi", "50"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [name.rpartition("/")[2] for name in printed] == [
-        "dot_product-cat-dpi-50.png",
-        "dot_product-probe-1-dpi-50.png",
+        "explain-cat-dpi-50.png",
+        "explain-probe-1-dpi-50.png",
     ]
     assert all(Path(name).read_bytes().startswith(PNG) for name in printed)
+    assert main(["explain", str(first_run.path), "--image", cat, "--filter", "3"]) == 0
+    assert capsys.readouterr().out.strip().endswith("/explain-cat-filter-3.png")
     output = tmp_path / "a.pdf"
     options = ["--filter", "3", "--at", "2,5", "--step", "0", "--layer", "conv1"]
     command = ["explain", str(first_run.path), "--probe", "0", *options, "-o", str(output)]
@@ -53,6 +55,9 @@ def test_patches_draws_the_chosen_filters(probed_run, tmp_path, capsys):
     assert main(["patches", str(probed_run.path), *options, "-o", str(output)]) == 0
     assert capsys.readouterr().out.strip() == str(output)
     assert output.read_bytes().startswith(PNG)
+    command = ["patches", str(probed_run.path), "--layers", "conv2", "--dpi", "50"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.strip().endswith("patches-conv2-dpi-50.png")
     assert main(["patches", str(probed_run.path), "--dpi", "50"]) == 0
     assert capsys.readouterr().out.strip().endswith("patches-dpi-50.png")
 
