@@ -66,9 +66,15 @@ def test_patches_draws_the_chosen_filters(probed_run, tmp_path, capsys):
     ("command", "message"),
     [
         (["explain", "{run}"], "one of the arguments --image --probe is required"),
-        (["explain", "{run}", "--probe", "2"], "number of a probe from 0 to 1"),
+        (
+            ["explain", "{run}", "--probe", "2"],
+            "probe 2: the run has 2 probes, numbered from 0 to 1",
+        ),
         (["explain", "{run}", "--probe", "0", "--at", "3"], "expected a row and a column"),
-        (["explain", "{run}", "--probe", "0", "--at", "9,0"], "at: expected a whole number from 0"),
+        (
+            ["explain", "{run}", "--probe", "0", "--at", "9,0"],
+            "at: expected a row from 0 to 8, got 9",
+        ),
         (["explain", "{run}", "--probe", "0", "--filter", "4"], "filter: expected"),
         (["explain", "{run}", "--image", "no.png"], "cannot read the picture 'no.png'"),
         (["explain", "{run}", "--probe", "0", "-o", "a.gif"], "expected a name that ends in"),
