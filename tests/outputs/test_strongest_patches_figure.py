@@ -35,7 +35,6 @@ def test_patches_are_drawn_in_their_cells(tmp_path, conv_info):
     images[0, 0, 0] = images[1, 3, 3] = 2  # the highest value of both, and 0 and 1 the lowest
     field = ReceptiveField((2, 2), (1, 1), (0, 0))
     layer = ProbedLayer("conv1", "its output", True, (3, 3), (3, 3), 1, "x", field)
-    images /= 2
     run.store_probes(StoredProbes({"x": images}, {"conv1": layer}, 0))
     places = np.full((2, 9, 4), (-1, -1, -1, np.nan), "f4")
     places[0, 0] = 0, 0, 0, 3.0
