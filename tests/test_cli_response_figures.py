@@ -43,7 +43,7 @@ def test_explain_draws_a_picture_or_a_probe(first_run, tmp_path, capsys):
     assert main(["explain", str(first_run.path), "--image", cat, "--filter", "3"]) == 0
     assert capsys.readouterr().out.strip().endswith("/explain-cat-filter-3.png")
     output = tmp_path / "a.pdf"
-    options = ["--filter", "3", "--at", "2,5", "--step", "0", "--layer", "conv1"]
+    options = ["--filter", "3", "--at", "2,5", "--step", "0", "--layers", "conv1"]
     command = ["explain", str(first_run.path), "--probe", "0", *options, "-o", str(output)]
     assert main(command) == 0
     assert output.read_bytes().startswith(b"%PDF")
