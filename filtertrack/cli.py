@@ -211,16 +211,18 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     run = _open_run(arguments.run)
     info = run.layer(arguments.layer or first_layer(run))
-    image, name = arguments.probe, f"dot_product-probe-{arguments.probe}.png"
+    image, shown = arguments.probe, f"probe-{arguments.probe}"
     if arguments.image is not None:
         (image,) = read_pictures(
             [arguments.image], info, side=arguments.side, values=arguments.values
         )
         image = image.transpose(2, 0, 1) if info.data_format == "channels_first" else image
-        name = f"dot_product-{Path(arguments.image).stem}.png"
+        shown = Path(arguments.image).stem
+    name = f"explain-{shown}" + f"-filter-{arguments.filter_number}" * (arguments.filter_number > 0)
     names = ("layer", "step", "filter_number", "at", "theme", "width", "dpi")
     options = _selected(arguments, names)
-    output = _output_file(arguments.output, run, name, plot_dot_product, options)
+    named = {option: value for option, value in options.items() if option != "filter_number"}
+    output = _output_file(arguments.output, run, f"{name}.png", plot_dot_product, named)
     plot_dot_product(run, image, output, **options)
     print(printable(str(output)))
     return 0
@@ -231,11 +233,13 @@ def _patches(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.strongest_patches_figure import plot_strongest_patches  # noqa: PLC0415
 
     run = _open_run(arguments.run)
-    options = _selected(arguments, ("layer", "theme", "width", "dpi"))
+    options = _selected(arguments, ("theme", "width", "dpi"))
     options["steps"] = arguments.steps and select_steps(run, arguments.steps)
     options["filters"] = arguments.filters and _expanded(arguments.filters)
-    output = _output_file(arguments.output, run, "patches.png", plot_strongest_patches, options)
-    plot_strongest_patches(run, output, **options)
+    layer = "" if arguments.layer is None else f"-{arguments.layer}".replace("/", "~")
+    name = f"patches{layer}.png"
+    output = _output_file(arguments.output, run, name, plot_strongest_patches, options)
+    plot_strongest_patches(run, arguments.layer, output, **options)
     print(printable(str(output)))
     return 0
 

@@ -226,14 +226,16 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
         "output's ending says."
     )
     _add_run(parser)
-    _add_output(parser, "RUN/dot_product-IMAGE.png")
+    _add_output(parser, "RUN/explain-IMAGE.png")
     group = parser.add_argument_group("what is shown")
     image = group.add_mutually_exclusive_group(required=True)
     image.add_argument("--image", metavar="FILE", help="a picture: PNG, JPEG and others")
     image.add_argument("--probe", type=int, metavar="N", help="one of the run's probes, from 0 on")
     group.add_argument("--side", type=int, default=128, metavar="PIXELS", help=_SIDE)
     group.add_argument("--values", type=two_numbers, metavar="LOW,HIGH", help=_VALUES)
-    group.add_argument("--layer", metavar="NAME", help="of a first convolution (the first)")
+    group.add_argument(
+        "--layer", "--layers", metavar="NAME", help="of a first convolution (the first)"
+    )
     group.add_argument("--step", type=int, metavar="N", help="a snapshot (the last)")
     group.add_argument(
         "--filter", type=int, default=0, metavar="N", dest="filter_number", help="(%(default)d)"
@@ -252,7 +254,7 @@ def _add_patches(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
     _add_output(parser, "RUN/patches.png")
     group = parser.add_argument_group("what is shown")
-    group.add_argument("--layer", metavar="NAME", help="(the first with responses)")
+    group.add_argument("--layer", "--layers", metavar="NAME", help="(the first with responses)")
     group.add_argument(
         "--steps", type=numbers, action="extend", metavar="0,30", help="up to four (the last)"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, counted, printable, whole
+from filtertrack.errors import FiltertrackError, counted, listed, printable, whole
 
 PLACES = 9
 """Strongest places that are kept of each filter."""
@@ -164,6 +164,10 @@ class StoredProbes:
         """The number of probes."""
         return len(next(iter(self.inputs.values())))
 
+    def __repr__(self) -> str:
+        """Return the probes in words and the layers, without their values."""
+        return f"StoredProbes({self.describe()}; layers: {listed(list(self.layers)) or 'none'})"
+
     def describe(self) -> str:
         """Return the number of the probes, their shapes and their classes in words.
 
@@ -218,8 +222,8 @@ class StoredProbes:
         """
         if not 0 <= number < self.count:
             raise FiltertrackError(
-                f"image: expected an array, or the number of a probe from 0 to {self.count - 1}, "
-                f"got {number}"
+                f"probe {number}: the run has {counted(self.count, 'probes')}, numbered from 0 to "
+                f"{self.count - 1}"
             )
         name = self.layers[layer].input if layer in self.layers else ""
         image: np.ndarray = self.input_of(name)[number]
@@ -257,6 +261,15 @@ class LayerResponse:
     maps: np.ndarray
     statistics: np.ndarray
     places: np.ndarray
+
+    def __repr__(self) -> str:
+        """Return the numbers of filters and probes, and the size of the maps, without values."""
+        _, probes, filters = self.statistics.shape
+        maps = "×".join(map(str, self.maps.shape[2:]))
+        return (
+            f"LayerResponse({counted(filters, 'filters')}, {counted(probes, 'probes')}, maps of "
+            f"{maps} of the first {len(self.maps)})"
+        )
 
     @property
     def highest(self) -> np.ndarray:
@@ -313,6 +326,12 @@ class StrongestPatches:
     places: np.ndarray
     filters: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        """Return the number of filters and the size of the patches, without values."""
+        size = "×".join(map(str, self.pixels.shape[2:]))
+        filters = counted(len(self.filters), "filters")
+        return f"StrongestPatches({filters}, up to {PLACES} patches of {size} each)"
+
     @property
     def values(self) -> np.ndarray:
         """The value of the feature map at each place: ``(filters, 9)``; NaN for missing places."""
@@ -346,6 +365,15 @@ class DotProduct:
     activated: float | None
     region: tuple[slice, ...]
     channels: slice
+
+    def __repr__(self) -> str:
+        """Return the size of the patch, and how the output follows."""
+        size = "×".join(map(str, self.patch.shape))
+        after = "" if self.activated is None else f", activated {self.activated:.4g}"
+        return (
+            f"DotProduct(patch of {size}: sum {self.sum:.4g} + bias {self.bias:.4g} = "
+            f"{self.output:.4g}{after})"
+        )
 
     @property
     def product(self) -> np.ndarray:

@@ -122,7 +122,7 @@ def probe_pictures(run: Run, folder: Path) -> list[Path]:
         frames = Path(temporary, "frames", "%04d.png")
         animate(run, frames, layers="conv2", steps=run.steps[-2:], responses=True)
         shutil.copy(str(frames) % 1, conv2)
-    plot_strongest_patches(run, patches, layer="conv1", filters=_spread_by_label(run, 8), dpi=110)
+    plot_strongest_patches(run, "conv1", patches, filters=_spread_by_label(run, 8), dpi=110)
     last = run.steps[-1]
     response, kernels = run.probe_responses("conv1", last), run.kernels("conv1", last)
     *_, image = response_values(run.layer("conv1"), recorded_probes(run), kernels, response)

@@ -36,12 +36,14 @@ def test_explain_draws_a_picture_or_a_probe(first_run, tmp_path, capsys):
     assert main(["explain", str(first_run.path), "--probe", "1", "--dpi", "50"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [name.rpartition("/")[2] for name in printed] == [
-        "dot_product-cat-dpi-50.png",
-        "dot_product-probe-1-dpi-50.png",
+        "explain-cat-dpi-50.png",
+        "explain-probe-1-dpi-50.png",
     ]
     assert all(Path(name).read_bytes().startswith(PNG) for name in printed)
+    assert main(["explain", str(first_run.path), "--image", cat, "--filter", "3"]) == 0
+    assert capsys.readouterr().out.strip().endswith("/explain-cat-filter-3.png")
     output = tmp_path / "a.pdf"
-    options = ["--filter", "3", "--at", "2,5", "--step", "0", "--layer", "conv1"]
+    options = ["--filter", "3", "--at", "2,5", "--step", "0", "--layers", "conv1"]
     command = ["explain", str(first_run.path), "--probe", "0", *options, "-o", str(output)]
     assert main(command) == 0
     assert output.read_bytes().startswith(b"%PDF")
@@ -53,6 +55,9 @@ def test_patches_draws_the_chosen_filters(probed_run, tmp_path, capsys):
     assert main(["patches", str(probed_run.path), *options, "-o", str(output)]) == 0
     assert capsys.readouterr().out.strip() == str(output)
     assert output.read_bytes().startswith(PNG)
+    command = ["patches", str(probed_run.path), "--layers", "conv2", "--dpi", "50"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.strip().endswith("patches-conv2-dpi-50.png")
     assert main(["patches", str(probed_run.path), "--dpi", "50"]) == 0
     assert capsys.readouterr().out.strip().endswith("patches-dpi-50.png")
 
@@ -61,9 +66,15 @@ def test_patches_draws_the_chosen_filters(probed_run, tmp_path, capsys):
     ("command", "message"),
     [
         (["explain", "{run}"], "one of the arguments --image --probe is required"),
-        (["explain", "{run}", "--probe", "2"], "number of a probe from 0 to 1"),
+        (
+            ["explain", "{run}", "--probe", "2"],
+            "probe 2: the run has 2 probes, numbered from 0 to 1",
+        ),
         (["explain", "{run}", "--probe", "0", "--at", "3"], "expected a row and a column"),
-        (["explain", "{run}", "--probe", "0", "--at", "9,0"], "at: expected a whole number from 0"),
+        (
+            ["explain", "{run}", "--probe", "0", "--at", "9,0"],
+            "at: expected a row from 0 to 8, got 9",
+        ),
         (["explain", "{run}", "--probe", "0", "--filter", "4"], "filter: expected"),
         (["explain", "{run}", "--image", "no.png"], "cannot read the picture 'no.png'"),
         (["explain", "{run}", "--probe", "0", "-o", "a.gif"], "expected a name that ends in"),

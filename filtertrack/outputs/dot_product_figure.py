@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,17 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from matplotlib.text import Text
 
 from filtertrack.errors import FiltertrackError, whole
+from filtertrack.measures.activations import ACTIVATIONS
 from filtertrack.outputs.figure_parts import draw_text, new_figure
 from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS, colour, figure_settings, save
-from filtertrack.outputs.paper_size import DIGIT, FONT, POINT, PaperSize, check_figure_memory
+from filtertrack.outputs.paper_size import (
+    CHARACTER,
+    DIGIT,
+    FONT,
+    POINT,
+    PaperSize,
+    check_figure_memory,
+)
 from filtertrack.outputs.run_selection import RunLike, open_run
 from filtertrack.outputs.value_pictures import (
     MINUS,
@@ -30,6 +39,7 @@ from filtertrack.render.palette import THEMES
 from filtertrack.render.text import cut
 from filtertrack.response import DotProduct
 from filtertrack.snapshot import LayerInfo, describe
+from filtertrack.storage.layer_responses import activated, steps_of
 from filtertrack.storage.local_files import check_target
 from filtertrack.storage.memory_limit import check_memory
 from filtertrack.storage.run import Run, recorded_probes
@@ -43,8 +53,10 @@ _LONGEST_NAME = 40
 # Inches as shares of the figure's width.
 _MARGIN, _SIGN = 0.02, 0.055
 """Margin at the edges, and space between two of the three panels, for × and =."""
-_TITLE, _LINE, _SUM = 2.2, 1.5, 4.4
+_TITLE, _LINE, _SUM = 2.2, 1.5, 2.6
 """Height of the title, of a panel's title and of the sum, in font sizes."""
+_NOTE = 1.5
+"""From one line below the sum to the next, in font sizes."""
 _SMALLEST_DIGITS = 4.5
 """Font size of the numbers in cells in points, at least."""
 _MOST_SHRUNK = 5
@@ -54,11 +66,11 @@ _MOST_ZEROS = 3
 _LUMINANCE, _MIDDLE = np.array([0.299, 0.587, 0.114]), 128
 """Weights of red, green and blue, and the luminance below which a text is white."""
 
-_EXPLANATION = (
-    "The filter slides over the image.\nAt each position every weight is\nmultiplied with the "
-    "pixel below it,\nand the products are added.\nAll these sums are the feature map.\n\n"
-    "Red is positive, blue negative,\nwhite zero."
-)
+_SHORTEST_LINE = 40
+"""Characters of a line below the sum that is continued in another one, at least."""
+_COLOUR_NAMES = ("red", "green", "blue")
+_OUTSIDE = {"light": "grey-blue", "dark": "dark blue"}
+"""The colour of what is outside of the image in each theme."""
 
 
 class _Panels(NamedTuple):
@@ -77,15 +89,16 @@ class _Panels(NamedTuple):
     height: int
 
     @classmethod
-    def of(cls, paper: PaperSize) -> "_Panels":
-        """Return the positions on paper of a width."""
+    def of(cls, paper: PaperSize, notes: int) -> "_Panels":
+        """Return the positions on paper of a width, with space for lines below the sum."""
         wide, size = paper.shape[1], paper.pixels(FONT)
         margin, sign = _MARGIN * wide, _SIGN * wide
         side = (wide - 2 * margin - 2 * sign) / 3
         first = (_TITLE + _LINE) * size
         second = first + side + 2 * _LINE * size
         lefts = (margin, margin + side + sign, margin + 2 * (side + sign))
-        return cls(side, lefts, (first, second), math.ceil(second + side + _SUM * size))
+        height = second + side + (_SUM + _NOTE * notes) * size
+        return cls(side, lefts, (first, second), math.ceil(height))
 
 
 def plot_dot_product(
@@ -103,11 +116,13 @@ def plot_dot_product(
 ) -> Figure:
     """Draw how one value of a filter's feature map follows from an image, step by step.
 
-    Above are the image, with the patch below the filter outlined, and the feature map. Below them
-    the patch is multiplied with the filter's weights; the products are added, with the bias, to the
-    value in the feature map. The numbers are printed in the cells of kernels up to 7×7 with one
-    input channel. With three input channels patch and filter are in colour, and the product is that
-    of the three channels together.
+    Above are the image, with the patch below the filter outlined, and the feature map: the layer's
+    output before its activation. Below them the patch is multiplied with the filter's weights; the
+    products are added, with the bias, to the value in the feature map. The numbers are printed in
+    the cells of kernels up to 7×7 with one input channel. With three input channels patch and
+    filter are in colour, the filter with grey for zero; the product is that of the three channels
+    together, and the sum of each is written below. Further lines say what the numbers do not: that
+    the patch reaches over the edge of the image, is rescaled, or that the filter answers nowhere.
 
     Args:
         run: A run or its folder.
@@ -119,7 +134,8 @@ def plot_dot_product(
             None for the first one.
         step: A step of the run; None for the last.
         filter_number: The number of a filter, from 0 on.
-        at: Row and column in the feature map; None for its highest value.
+        at: Row and column in the feature map; None for its highest value, if possible of those
+            whose patch lies within the image.
         theme: ``"light"`` or ``"dark"``: the colours around the pictures.
         width: Width of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
         dpi: Pixels an inch.
@@ -147,10 +163,12 @@ def plot_dot_product(
     info = run.layer(first_layer(run) if layer is None else layer)
     chosen = max(run.steps, default=0) if step is None else step
     explained = _explained(run, info, chosen, image, (filter_number, at))
-    panels = _Panels.of(paper)
+    most = max(_SHORTEST_LINE, int(paper.width / POINT / (FONT * CHARACTER)))
+    notes = [line for note in _notes(explained, _OUTSIDE[theme]) for line in wrap(note, most)]
+    panels = _Panels.of(paper, len(notes))
     check_figure_memory((panels.height, paper.shape[1]), explained.picture.shape[:2])
     with figure_settings():
-        figure = _Drawing(explained, panels, paper, theme).draw()
+        figure = _Drawing(explained, panels, paper, theme).draw(notes)
     if target is not None:
         save(figure, target)
     return figure
@@ -167,6 +185,9 @@ class _Explained(NamedTuple):
         feature_map: The outputs of the filter, before the activation function.
         at: The row and the column in the feature map.
         value: The dot product there.
+        read: What recorded responses of the layer are, such as ``"after relu1"``; empty if none
+            were recorded.
+        silent: Whether the filter is known to answer nowhere in the image, after the activation.
     """
 
     heading: str
@@ -176,6 +197,28 @@ class _Explained(NamedTuple):
     feature_map: np.ndarray
     at: tuple[int, int]
     value: DotProduct
+    read: str
+    silent: bool
+
+    @property
+    def outside(self) -> np.ndarray:
+        """Which pixels of the patch are outside of the image: ``(height, width)``."""
+        inside = []
+        for side, part, size in zip(
+            self.value.patch.shape, self.value.region, self.picture.shape, strict=False
+        ):
+            pixels = np.linspace(part.start, part.stop - 1, side)
+            inside.append((pixels >= 0) & (pixels < size))
+        outside: np.ndarray = ~np.logical_and.outer(*inside)
+        return outside
+
+    @property
+    def rescaled(self) -> bool:
+        """Whether the values of the patch are others than those of the image."""
+        return any(
+            set(step.scale) != {1} or set(step.offset) != {0}
+            for step in self.info.preprocessing or ()
+        )
 
     @property
     def channel(self) -> int | None:
@@ -188,12 +231,13 @@ class _Explained(NamedTuple):
     def part_names(self) -> tuple[str, str, str]:
         """The titles of the patch, the filter and their product."""
         name, channel = f"filter {self.number}", self.channel
+        patch = "patch, rescaled" if self.rescaled else "patch"
         if channel is None:
-            return "patch", name, "product, three channels added"
+            return patch, f"{name}: grey is zero", "product, three channels added"
         if self.value.kernel.shape[-1] == 1:
-            return "patch", name, "product"
+            return patch, name, "product"
         of = f"channel {self.value.channels.start + channel}"
-        return f"patch, {of}", f"{name}, {of}", f"product, {of}"
+        return f"{patch}, {of}", f"{name}, {of}", f"product, {of}"
 
 
 def _explained(
@@ -203,7 +247,7 @@ def _explained(
         raise FiltertrackError(f"layer {info.name}: it does not slide over images")
     number, at = filter_and_place
     # At any place: this checks the layer, the image and the number.
-    run.dot_product(info.name, step, image, number, (0, 0))
+    first = run.dot_product(info.name, step, image, number, (0, 0)).region
     pixels = (
         np.asarray(image)
         if whole(image) is None
@@ -211,20 +255,123 @@ def _explained(
     )
     places = pixels.size // (info.shape[3] * info.groups) // math.prod(info.strides or (1,))
     check_memory(4 * info.filters * places, "the feature maps of the image take")
-    outputs = run.responses(info.name, step, pixels[np.newaxis])[0, ..., number]
+    (outputs,) = run.responses(info.name, step, pixels[np.newaxis])
+    silent = _silent(run, info, step, image, outputs)
+    outputs = outputs[..., number]
+    picture = np.moveaxis(pixels, 0, -1) if info.data_format == "channels_first" else pixels
     if at is None:
-        highest = np.nanargmax(outputs) if np.isfinite(outputs).any() else 0
-        at = tuple(int(n) for n in np.unravel_index(int(highest), outputs.shape))
+        at = _highest(outputs, _within(info, first, outputs.shape, picture.shape))
     value = run.dot_product(info.name, step, image, number, at)
     name = cut(f"{run.path.name}, {info.name}", _LONGEST_NAME)
     return _Explained(
         f"{name} · filter {number} · {describe(run.moment(step))}",
         info,
         number,
-        np.moveaxis(pixels, 0, -1) if info.data_format == "channels_first" else pixels,
+        picture,
         outputs,
         (int(at[0]), int(at[1])),
         value,
+        _read_of(run, info),
+        silent is not None and bool(silent[number]),
+    )
+
+
+def _within(
+    info: LayerInfo, first: Sequence[slice], places: Sequence[int], sides: Sequence[int]
+) -> np.ndarray:
+    """Return at which places of a feature map the patch lies within the image.
+
+    Args:
+        info: The layer.
+        first: The part of the image below the filter at (0, 0).
+        places: Height and width of the feature map.
+        sides: Height and width of the image.
+    """
+    inside = []
+    for part, stride, count, side in zip(first, steps_of(info)[0], places, sides, strict=False):
+        moved = stride * np.arange(count)
+        inside.append((part.start + moved >= 0) & (part.stop + moved <= side))
+    within: np.ndarray = np.logical_and.outer(*inside)
+    return within
+
+
+def _highest(outputs: np.ndarray, within: np.ndarray) -> tuple[int, int]:
+    """Return the place of the highest value, of those ``within`` if there are any."""
+    finite = np.isfinite(outputs)
+    chosen = finite & within if (finite & within).any() else finite
+    row, column = np.unravel_index(int(np.where(chosen, outputs, -np.inf).argmax()), outputs.shape)
+    return int(row), int(column)
+
+
+def _read_of(run: Run, info: LayerInfo) -> str:
+    """Return what the recorded responses of a layer are; empty if there are none."""
+    if run.probes is None or info.name not in run.probes.layers:
+        return ""
+    return run.probes.layers[info.name].read
+
+
+def _silent(
+    run: Run, info: LayerInfo, step: int, image: Any, outputs: np.ndarray
+) -> np.ndarray | None:
+    """Return which filters answer nowhere in an image after the activation; None if not known.
+
+    The activation of the layer itself is applied to its outputs. Responses after an activation that
+    follows the layer are recorded if the image is a probe.
+
+    Args:
+        run: The run.
+        info: The layer.
+        step: The step.
+        image: The image, or the number of a probe.
+        outputs: The outputs of the layer: ``(height, width, filters)``.
+    """
+    if info.activation in ACTIVATIONS and info.activation != "linear":
+        return np.asarray(~activated(info, outputs).any(axis=(0, 1)))
+    probe = whole(image)
+    if probe is None or not _read_of(run, info) or not run.moment(step).probed:
+        return None
+    if not recorded_probes(run).layer(info.name).rectified:
+        return None
+    return np.asarray(run.probe_responses(info.name, step).highest[probe] == 0)
+
+
+def _notes(explained: _Explained, tint: str) -> list[str]:
+    """Return the lines below the sum.
+
+    Args:
+        explained: What is shown.
+        tint: The name of the colour of what is outside of the image.
+    """
+    row, column = explained.at
+    activation, value = explained.info.activation, explained.value
+    place = f"in the feature map: row {row}, column {column}"
+    is_linear = activation == "linear"
+    if value.activated is not None and not is_linear:
+        place += f"; after {activation}: {number_of_digits(value.activated)}"
+    notes = [place]
+    later = explained.read if explained.read.startswith("after ") else ""
+    if explained.silent:
+        after = later or f"after {activation}"
+        notes.append(f"the filter answers nowhere in this image: {after} every value is 0")
+    if later:
+        notes.append(
+            f"the feature map is the layer's own output, before any normalization "
+            f"and activation; responses to probes are read {later}"
+        )
+    if explained.rescaled:
+        notes.append("the patch has the values after the model's preprocessing of the image")
+    if explained.outside.any():
+        notes.append(f"{tint} in the patch: padding outside of the image")
+    return notes
+
+
+def _explanation(info: LayerInfo) -> str:
+    """Return how values of a feature map follow from an image."""
+    added = "the products and the bias are added." if info.bias else "the products are added."
+    return (
+        f"The filter slides over the image.\nAt each position every weight is\nmultiplied with the "
+        f"value below it;\n{added}\nAll these sums are the feature map.\n\n"
+        f"Feature map and product: red is\npositive, blue negative, white zero."
     )
 
 
@@ -264,8 +411,8 @@ class _Drawing:
         self._ink, self._accent = colour(THEMES[theme].text), colour(THEMES[theme].first)
         self._figure = new_figure((panels.height, self._width), paper.dpi, theme)
 
-    def draw(self) -> Figure:
-        """Draw everything, and return the figure."""
+    def draw(self, notes: Sequence[str]) -> Figure:
+        """Draw everything, with lines below the sum, and return the figure."""
         explained, left = self._explained, self._panels.lefts[0]
         at, right = (left, 0.5 * self._size), self._width - left
         draw_text(self._figure, explained.heading, at, right, self._theme, weight="bold")
@@ -274,7 +421,7 @@ class _Drawing:
         self._outline(picture, explained.value.region)
         half = self._panels.side / 2
         middle = self._panels.lefts[1] + half, self._panels.tops[0] + half
-        explanation = self._text(*middle, _EXPLANATION, FONT - 0.5, linespacing=1.5)
+        explanation = self._text(*middle, _explanation(explained.info), FONT - 0.5, linespacing=1.5)
         _shrink(
             explanation, 2 * (self._panels.lefts[1] - self._panels.lefts[0]) - self._panels.side
         )
@@ -287,7 +434,7 @@ class _Drawing:
         for column, sign in ((1, "×"), (2, "=")):
             between = (self._panels.lefts[column - 1] + self._panels.lefts[column]) / 2
             self._text(between + half, self._panels.tops[1] + half, sign, 2 * FONT)
-        self._draw_sum(shown)
+        self._draw_sum(shown, notes)
         return self._figure
 
     def _draw_product(self, low: np.ndarray, high: np.ndarray) -> tuple[Axes, float]:
@@ -304,6 +451,7 @@ class _Drawing:
         patch, kernel = value.patch[..., drawn], value.kernel[..., drawn]
         added = value.product[..., drawn].sum(axis=-1)
         of_patch = image_rgb(patch, black[drawn], white[drawn])
+        of_patch[explained.outside] = THEMES[self._theme].separator
         of_kernel = filter_rgb(kernel) if channel is None else signed_rgb(kernel[..., 0])
         axes = [
             self._add_panel((1, column), pixels, name)
@@ -355,32 +503,37 @@ class _Drawing:
             line.set(color=self._accent, linewidth=0.8)
             self._figure.add_artist(line)
 
-    def _draw_sum(self, shown: float) -> None:
-        """Draw the sum of the products, the bias, and the value in the feature map.
+    def _draw_sum(self, shown: float, notes: Sequence[str]) -> None:
+        """Draw the sum of the products, the bias, the value in the feature map, and further lines.
 
         Args:
             shown: The sum of the product that is drawn.
+            notes: The lines.
         """
         explained, value = self._explained, self._explained.value
-        parts = [f"sum of the products {number_of_digits(shown)}"]
-        if value.kernel.shape[-1] not in {1, _COLOURS}:
+        channels = value.kernel.shape[-1]
+        parts = [number_of_digits(shown)]
+        if channels == _COLOURS:
+            sums = value.product.sum(axis=(0, 1), dtype=np.float64)
+            parts = [
+                f"{name} {number_of_digits(float(each))}"
+                for name, each in zip(_COLOUR_NAMES, sums, strict=True)
+            ]
+        elif channels > 1:
             parts.append(f"those of the other channels {number_of_digits(value.sum - shown)}")
         if explained.info.bias:
             parts.append(f"bias {number_of_digits(value.bias)}")
-        words = " + ".join(parts)
+        words = f"sum of the products{':' * (channels == _COLOURS)} {' + '.join(parts)}"
         if len(parts) > 1:
             words += f" = {number_of_digits(value.output)}"
-        row, column = explained.at
-        place = f"in the feature map: row {row}, column {column}"
-        activation = explained.info.activation
-        if value.activated is not None and activation != "linear":
-            place += f"; after {activation}: {number_of_digits(value.activated)}"
         below = self._panels.tops[1] + self._panels.side
-        middle = self._width / 2
+        middle, width = self._width / 2, self._width - 2 * self._panels.lefts[0]
         above = below + 1.6 * self._size
         total = self._text(middle, above, words, FONT + 1, color=self._accent, weight="bold")
-        _shrink(total, self._width)
-        _shrink(self._text(middle, below + 3.3 * self._size, place, FONT), self._width)
+        _shrink(total, width)
+        for number, line in enumerate(notes):
+            at = below + (_SUM + 0.7 + _NOTE * number) * self._size
+            _shrink(self._text(middle, at, line, FONT), width)
 
     def _text(self, x: float, y: float, words: str, size: float, **options: Any) -> Text:
         """Draw a text around a point, in pixels from the upper left corner."""

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from filtertrack.outputs.response_cells import shrunk
+from filtertrack.outputs.value_pictures import picture_range
 from filtertrack.render.cells import View
 from filtertrack.render.grid import to_levels, to_rgb
 from filtertrack.render.look import DIVERGING, GREY
@@ -197,11 +198,15 @@ def _palette(colours: np.ndarray, *, rectified: bool) -> np.ndarray:
 def _in_colour(pictures: np.ndarray, size: Sequence[int]) -> list[np.ndarray]:
     """Return pictures in colour, or in grey unless they have three channels.
 
-    Each is on its own scale, and not larger than a cell.
+    Each has its own range of values, and is not larger than a cell.
     """
+    ranges = [picture_range(each) for each in pictures]
     if pictures.shape[-1] != 3:
         pictures = pictures.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
-    return [_reduced(each, size) for each in to_rgb(pictures, range_of_cells(pictures))]
+    cells = (
+        to_rgb(each[np.newaxis], values)[0] for each, values in zip(pictures, ranges, strict=True)
+    )
+    return [_reduced(each, size) for each in cells]
 
 
 def _reduced(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -10,13 +10,14 @@ from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_maps import ResponseMaps
 from filtertrack.outputs.run_selection import RunSelection
+from filtertrack.outputs.value_pictures import picture_range
 from filtertrack.render.caption import number_text
 from filtertrack.render.cells import CURVE_HEIGHT, CURVE_WIDTH, View
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import ALL, DIVERGING, GREY, Look
 from filtertrack.render.palette import ALL_LEVELS
 from filtertrack.render.scale_bar import BarTexts
-from filtertrack.render.value_range import ValueRange, range_of_cells
+from filtertrack.render.value_range import ValueRange
 from filtertrack.response import map_shape
 
 MAP_SIDE = 48
@@ -28,7 +29,6 @@ _STRIP = 4
 _MOST_CHANNELS = 64
 """Channels of a signal that are drawn as rows of a heat map, at most."""
 _COLOURS = 3
-_LARGEST_BYTE = 255
 
 
 class ResponseCells(LayerCells):
@@ -215,28 +215,6 @@ def response_look(look: Look) -> Look:
     if look.channels == ALL:
         raise FiltertrackError("responses: a filter has one, not one a channel; leave channels out")
     return part_of(replace(look, delta=False))
-
-
-def picture_range(picture: np.ndarray) -> ValueRange:
-    """Return the values of an image that are drawn black and white.
-
-    0 and 1 where all values are between them, 0 and 255 where all are whole numbers between these,
-    else the lowest and the highest value of the image.
-
-    Args:
-        picture: Array of any shape.
-
-    Example:
-        >>> [float(picture_range(np.array(p)).high[0]) for p in ([0.2, 0.5], [3, 9], [0.5, 9.5])]
-        [1.0, 255.0, 9.5]
-    """
-    values = range_of_cells(picture.reshape(1, 1, -1, 1))
-    low, high = float(values.low[0]), float(values.high[0])
-    if low >= 0 and high <= 1:
-        return ValueRange(np.zeros(1), np.ones(1))
-    if low >= 0 and high <= _LARGEST_BYTE and np.array_equal(picture, np.rint(picture)):
-        return ValueRange(np.zeros(1), np.full(1, float(_LARGEST_BYTE)))
-    return values
 
 
 def _resized(image: np.ndarray, side: int) -> np.ndarray:

@@ -13,7 +13,13 @@ from PIL import Image
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.outputs.figure_parts import add_image, draw_text, new_figure
 from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS, colour, figure_settings, save
-from filtertrack.outputs.paper_size import DIGIT, FONT, POINT, PaperSize, check_figure_memory
+from filtertrack.outputs.paper_size import (
+    DIGIT,
+    FONT,
+    PaperSize,
+    check_figure_memory,
+    title_lines,
+)
 from filtertrack.outputs.run_selection import RunLike, open_run
 from filtertrack.outputs.value_pictures import image_rgb, number_of_digits, range_of
 from filtertrack.render.cells import to_cells, view_of
@@ -22,7 +28,7 @@ from filtertrack.render.look import ThemeName
 from filtertrack.render.palette import THEMES
 from filtertrack.render.text import cut
 from filtertrack.render.value_range import range_of_cells
-from filtertrack.response import PLACES, StrongestPatches
+from filtertrack.response import PLACES, StoredProbes, StrongestPatches
 from filtertrack.snapshot import LayerInfo, describe
 from filtertrack.storage.local_files import check_target
 from filtertrack.storage.run import Run, recorded_probes
@@ -30,25 +36,31 @@ from filtertrack.storage.run import Run, recorded_probes
 _FILTERS, _MOST_FILTERS, _MOST_STEPS = 12, 64, 4
 """Filters by default; filters and steps, at most."""
 _LONGEST_NAME = 40
-_LABEL = 0.75 * FONT
-"""Font size of the values and of the filters' numbers, in points."""
-_SMALLEST_LABEL = 3.5
-"""Font size of the values in points, at least; they are left out where they are smaller."""
+_LABEL, _SMALLEST_LABEL = 0.75 * FONT, 5.0
+"""Font size of the values and of the filters' numbers in points, and the smallest of the values."""
+_LABEL_WIDTH = 0.92
+"""Width of the longest value, in cells, at most."""
+_BELOW_CELL, _ROW_GAP = 0.75, 2.2
+"""From a cell to the middle of the value below it, and to the next row, in font sizes of values."""
 
 _SMALLEST_CELL = 8
 """Pixels."""
+_FRAME = 0.4
+"""Width of the frame around a filter and a patch, in points."""
 
 # In cells.
 _GAP, _AFTER_FILTER, _BETWEEN_STEPS = 0.06, 0.25, 0.6
-_MARGIN, _TITLE = 0.6, 3.4
-"""Margin at the edges, and height of the titles, in font sizes."""
+_MARGIN, _LINE = 0.6, 1.3
+"""Margin at the edges, and from one line of the titles to the next, in font sizes."""
+_OUTSIDE = {"light": "grey-blue", "dark": "dark blue"}
+"""The colour of what is outside of a picture in each theme."""
 
 
 def plot_strongest_patches(
     run: RunLike,
+    layer: str | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
-    layer: str | None = None,
     steps: int | Sequence[int] | None = None,
     filters: Sequence[int] | None = None,
     theme: ThemeName = "light",
@@ -60,13 +72,15 @@ def plot_strongest_patches(
     A row is a filter: its weights as ``filmstrip`` draws them, then the receptive fields of the
     strongest places, strongest first, with the value of the feature map below each. Where the
     receptive field is not known, the whole picture is drawn. A patch has the brightness of the
-    picture that it is a part of.
+    picture that it is a part of; where it reaches over the picture's edge it is grey-blue (in the
+    dark theme dark blue). With several steps or a small width only as many of the nine are drawn as
+    are legible, the strongest; the title says how many.
 
     Args:
         run: A run or its folder. It must have probes.
+        layer: The name of a layer; None for the first one whose responses were recorded.
         output: The file to write, or None. Its ending selects the format: ``.png``, ``.pdf`` or
             ``.svg``. It is written whole or not at all.
-        layer: The name of a layer; None for the first one whose responses were recorded.
         steps: Up to four steps, side by side, such as the first and the last: before and after
             training. None for the last one with responses.
         filters: Numbers of filters, at most 64; None for the first twelve.
@@ -85,7 +99,7 @@ def plot_strongest_patches(
 
     Example:
         >>> run = Run("runs/demo")  # doctest: +SKIP
-        >>> plot_strongest_patches(run, "patches.png", steps=[0, 30])  # doctest: +SKIP
+        >>> plot_strongest_patches(run, "conv2", "a.png", steps=[0, 30])  # doctest: +SKIP
     """
     target = None if output is None else Path(output)
     if target is not None:
@@ -97,11 +111,20 @@ def plot_strongest_patches(
     info = run.layer(name)
     numbers = _numbers(info, filters)
     chosen = _steps(run, steps)
-    layout = _Layout.of(paper, len(numbers), len(chosen))
-    check_figure_memory(layout.shape, (layout.rows_height, layout.block_width))
     columns = [_Column.read(run, info, step, numbers) for step in chosen]
+    probes = recorded_probes(run)
+    layout = _Layout.of(paper, columns)
+    heading = cut(f"{run.path.name}, {name}", _LONGEST_NAME)
+    below = _subtitle(probes, info, layout.patches, columns, _OUTSIDE[theme])
+    titles = [
+        title_lines(words, paper)
+        for words in ([heading, *_title(info, layout.patches, columns)], below)
+    ]
+    layout = layout.below(paper.pixels((_MARGIN + _LINE * sum(map(len, titles)) + 1.7) * FONT))
+    check_figure_memory(layout.shape, (layout.rows_height, layout.block_width))
+    images = probes.input_of(probes.layer(name).input)
     with figure_settings():
-        figure = _Drawing(run, info, layout, paper, theme).draw(columns)
+        figure = _Drawing(layout, paper, theme).draw(columns, images, titles)
     if target is not None:
         save(figure, target)
     return figure
@@ -142,6 +165,20 @@ class _Column(NamedTuple):
     filters: list[np.ndarray]
     patches: StrongestPatches
 
+    @property
+    def texts(self) -> np.ndarray:
+        """The value of each patch as text: ``(filters, 9)``; empty for missing ones."""
+        patches = self.patches
+        texts = [number_of_digits(float(value)) for value in patches.values.flat]
+        shaped = np.array(texts, object).reshape(patches.values.shape)
+        shaped[patches.places[..., 0] < 0] = ""
+        return shaped
+
+    def reaches_outside(self, patches: int) -> bool:
+        """Whether one of so many patches of a filter reaches over the edge of its picture."""
+        present = self.patches.places[:, :patches, 0] >= 0
+        return bool(np.isnan(self.patches.pixels[:, :patches][present]).any())
+
     @classmethod
     def read(cls, run: Run, info: LayerInfo, step: int, numbers: list[int]) -> "_Column":
         """Read the filters and their strongest patches at a step."""
@@ -158,13 +195,45 @@ class _Column(NamedTuple):
         return cls(describe(run.moment(step)), list(pictures), patches)
 
 
+def _title(info: LayerInfo, patches: int, columns: Sequence[_Column]) -> list[str]:
+    """Return which filters and how many patches are drawn."""
+    numbers = columns[0].patches.filters
+    which = counted(info.filters, "filters")
+    if len(numbers) == 1 and info.filters > 1:
+        which = f"filter {numbers[0]} of {info.filters}"
+    elif len(numbers) < info.filters:
+        which = f"{len(numbers)} of {which}"
+    what = "patch that excites" if patches == 1 else f"{patches} patches that excite"
+    return [f"{which}, and the {what} {'it' if len(numbers) == 1 else 'each'} most"]
+
+
+def _subtitle(
+    probes: StoredProbes, info: LayerInfo, patches: int, columns: Sequence[_Column], outside: str
+) -> list[str]:
+    """Return what patches are parts of, and what is drawn below and outside of them."""
+    layer = probes.layer(info.name)
+    words = [
+        f"parts of {counted(probes.count, 'probes')}"
+        if layer.field is not None
+        else f"whole probes, of {probes.count}, as the receptive field is not known",
+        f"below each: the value of the feature map ({layer.read})",
+    ]
+    if any(column.reaches_outside(patches) for column in columns):
+        words.append(f"{outside}: outside the picture")
+    if patches < PLACES:
+        words.append(f"{patches} of {PLACES} patches fit the width")
+    return words
+
+
 class _Layout(NamedTuple):
     """Sizes in pixels.
 
     Attributes:
+        patches: Number of patches beside a filter.
         cell: Height and width of a cell.
         gap: Space between two cells.
         row: From one row to the next.
+        label: Font size of the values, in points.
         lefts: Left edge of each block.
         top: Upper edge of the rows.
         block_width: Width of a block.
@@ -172,9 +241,11 @@ class _Layout(NamedTuple):
         shape: Height and width of the figure.
     """
 
+    patches: int
     cell: int
     gap: int
     row: int
+    label: float
     lefts: tuple[int, ...]
     top: int
     block_width: int
@@ -182,123 +253,155 @@ class _Layout(NamedTuple):
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, paper: PaperSize, rows: int, blocks: int) -> "_Layout":
-        """Return the layout of a number of rows and of blocks side by side.
+    def of(cls, paper: PaperSize, columns: Sequence[_Column]) -> "_Layout":
+        """Return the layout with the most patches whose values are legible, without titles.
 
         Raises:
-            FiltertrackError: If cells would be smaller than a few pixels.
+            FiltertrackError: If not even one patch is.
         """
-        wide, size, label = paper.shape[1], paper.pixels(FONT), paper.pixels(_LABEL)
-        margin, numbers = _MARGIN * size, 2.4 * label
-        of_block = 1 + _AFTER_FILTER + PLACES * (1 + _GAP)
-        in_all = blocks * of_block + (blocks - 1) * _BETWEEN_STEPS
-        cell = int((wide - 2 * margin - numbers) / in_all)
-        if cell < _SMALLEST_CELL:
+        wide, size, blocks = paper.shape[1], paper.pixels(FONT), len(columns)
+        margin, numbers = _MARGIN * size, 2.4 * paper.pixels(_LABEL)
+        for patches in range(PLACES, 0, -1):
+            of_block = 1 + _AFTER_FILTER + patches * (1 + _GAP)
+            in_all = blocks * of_block + (blocks - 1) * _BETWEEN_STEPS
+            cell = int((wide - 2 * margin - numbers) / in_all)
+            drawn = (text for column in columns for text in column.texts[:, :patches].flat)
+            label = min(_LABEL, _LABEL_WIDTH * cell / paper.pixels(max(map(_width_of, drawn))))
+            if cell >= _SMALLEST_CELL and label >= _SMALLEST_LABEL:
+                break
+        else:
             raise FiltertrackError(
-                f"width: {wide} pixels are too few for {blocks} times {PLACES} patches side by "
-                f"side; choose a larger width, or fewer steps"
+                f"width: {wide} pixels are too few for the patches of {counted(blocks, 'steps')} "
+                f"side by side; choose a larger width, or fewer steps"
             )
         gap = max(1, round(_GAP * cell))
-        block = round(cell * (1 + _AFTER_FILTER) + PLACES * (cell + gap))
+        block = round(cell * (1 + _AFTER_FILTER) + patches * (cell + gap))
         lefts = tuple(
             round(margin + numbers + n * (block + _BETWEEN_STEPS * cell)) for n in range(blocks)
         )
-        row = math.ceil(cell + 1.3 * label)
-        top = round((_TITLE + 1.2) * size)
-        return cls(
-            cell, gap, row, lefts, top, block, rows * row, (round(top + rows * row + margin), wide)
-        )
+        row = math.ceil(cell + _ROW_GAP * paper.pixels(label))
+        rows = row * len(columns[0].filters)
+        shape = math.ceil(rows + margin), wide
+        return cls(patches, cell, gap, row, label, lefts, 0, block, rows, shape)
+
+    def below(self, height: float) -> "_Layout":
+        """Return the layout with the rows below titles of a height."""
+        top = math.ceil(height)
+        return self._replace(top=top, shape=(self.shape[0] + top, self.shape[1]))
 
     def patch_left(self, number: int) -> int:
         """Return the left edge of a patch, from that of its block."""
         return round(self.cell * (1 + _AFTER_FILTER)) + number * (self.cell + self.gap)
 
 
+def _width_of(text: str) -> float:
+    """Return the width of a number in font sizes: a point is half as wide as a digit."""
+    return DIGIT * max(1.0, len(text) - 0.5 * text.count("."))
+
+
 class _Drawing:
     """Draws the figure of the strongest patches.
 
     Args:
-        run: The run.
-        info: The layer.
         layout: The sizes of the parts.
         paper: The size of the figure.
         theme: The theme.
     """
 
-    def __init__(
-        self, run: Run, info: LayerInfo, layout: _Layout, paper: PaperSize, theme: ThemeName
-    ) -> None:
-        self._run, self._info, self._layout = run, info, layout
-        self._probes = recorded_probes(run)
+    def __init__(self, layout: _Layout, paper: PaperSize, theme: ThemeName) -> None:
+        self._layout = layout
         self._theme: ThemeName = theme
-        self._size = paper.pixels(FONT)
+        self._size, self._label = paper.pixels(FONT), paper.pixels(layout.label)
+        self._frame = max(1, round(paper.pixels(_FRAME)))
         self._figure = new_figure(layout.shape, paper.dpi, theme)
 
-    def draw(self, columns: Sequence[_Column]) -> Figure:
-        """Draw each step, and return the figure."""
+    def draw(
+        self, columns: Sequence[_Column], images: np.ndarray, titles: Sequence[Sequence[str]]
+    ) -> Figure:
+        """Draw each step, and return the figure.
+
+        Args:
+            columns: What is drawn of each step.
+            images: The probes.
+            titles: The lines in bold, and those below them.
+        """
         layout, size = self._layout, self._size
-        self._draw_heading()
+        top, right = _MARGIN * size, layout.shape[1] - _MARGIN * size
+        for lines, weight in zip(titles, ("bold", "normal"), strict=True):
+            for line in lines:
+                at = _MARGIN * size, top
+                draw_text(self._figure, line, at, right, self._theme, weight=weight)
+                top += _LINE * size
+        first = len(self._figure.texts)
         for column, left in zip(columns, layout.lefts, strict=True):
             end, above = left + layout.block_width, layout.top - 1.5 * size
             draw_text(self._figure, column.title, (left, above), end, self._theme)
-            block = add_image(self._figure, self._block(column), (left, layout.top))
+        times = self._figure.texts[first:]
+        smallest = min(float(text.get_fontsize()) for text in times)
+        for column, text, left in zip(columns, times, layout.lefts, strict=True):
+            text.set_fontsize(smallest)
+            block = add_image(self._figure, self._block(column, images), (left, layout.top))
             block.set_axis_off()
-            self._print_values(column.patches, left)
+            self._print_values(column, left)
         for row, number in enumerate(columns[0].patches.filters):
             middle = layout.top + row * layout.row + layout.cell / 2
             self._print(str(number), (layout.lefts[0] - 0.4 * size, middle), _LABEL, ha="right")
         return self._figure
 
-    def _draw_heading(self) -> None:
-        layer, size = self._probes.layer(self._info.name), self._size
-        right = self._layout.shape[1] - _MARGIN * size
-        name = cut(f"{self._run.path.name}, {layer.name}", _LONGEST_NAME)
-        heading = f"{name} · filters, and the {PLACES} patches that excite each most"
-        of = f"parts of {counted(self._probes.count, 'probes')}"
-        if layer.field is None:
-            of = f"whole probes, of {self._probes.count}, as the receptive field is not known"
-        read = f"{of} · below each: the value of the feature map ({layer.read})"
-        draw_text(
-            self._figure, heading, (_MARGIN * size, 0.6 * size), right, self._theme, weight="bold"
-        )
-        draw_text(self._figure, read, (_MARGIN * size, 1.9 * size), right, self._theme)
-
-    def _block(self, column: _Column) -> np.ndarray:
+    def _block(self, column: _Column, images: np.ndarray) -> np.ndarray:
         """Return the picture of one step: ``(height, width, 3)``."""
         layout, look = self._layout, THEMES[self._theme]
-        images = self._probes.input_of(self._probes.layer(self._info.name).input)
         block = np.full((layout.rows_height, layout.block_width, 3), look.background, np.uint8)
         patches = column.patches
         for row, picture in enumerate(column.filters):
             top = row * layout.row
-            _paste(block, picture, (top, 0), layout.cell)
-            for rank, (probe, *_) in enumerate(patches.places[row]):
+            self._paste(block, picture, (top, 0))
+            for rank, (probe, *_) in enumerate(patches.places[row, : layout.patches]):
                 if probe >= 0:
                     pixels = patches.pixels[row, rank]
                     # Of the whole picture: a patch is as bright as in it.
                     ends = range_of(images[int(probe)].reshape(-1, 1))
                     low, high = (end.repeat(pixels.shape[-1]) for end in ends)
                     drawn = image_rgb(pixels, low, high, outside=look.separator)
-                    _paste(block, drawn, (top, layout.patch_left(rank)), layout.cell)
+                    self._paste(block, drawn, (top, layout.patch_left(rank)))
         return block
 
-    def _print_values(self, patches: StrongestPatches, left: int) -> None:
+    def _paste(self, block: np.ndarray, picture: np.ndarray, at: tuple[int, int]) -> None:
+        """Paste a picture into the middle of a cell, as large as fits, with a frame around it."""
+        cell, frame = self._layout.cell, self._frame
+        height, width = picture.shape[:2]
+        share = (cell - 2 * frame) / max(height, width)
+        size = max(1, round(width * share)), max(1, round(height * share))
+        way = Image.Resampling.NEAREST if share >= 1 else Image.Resampling.BOX
+        pixels = np.asarray(Image.fromarray(picture).resize(size, way))
+        down, across = at[0] + (cell - size[1]) // 2, at[1] + (cell - size[0]) // 2
+        framed = block[
+            down - frame : down + size[1] + frame, across - frame : across + size[0] + frame
+        ]
+        framed[:] = THEMES[self._theme].separator
+        framed[frame:-frame, frame:-frame] = pixels
+
+    def _print_values(self, column: _Column, left: int) -> None:
         """Print the value below each patch, and for filters without any that they are silent."""
         layout = self._layout
-        texts = [[number_of_digits(float(value)) for value in row] for row in patches.values]
-        longest = max(len(text) for row in texts for text in row)
-        size = min(_LABEL, layout.cell / (POINT * self._figure.dpi) / (DIGIT * longest))
-        for row, numbers in enumerate(texts):
-            top, present = layout.top + row * layout.row, patches.places[row, :, 0] >= 0
-            if not present.any():
-                middle = left + layout.patch_left(PLACES // 2) + layout.cell / 2
-                self._print("silent: it answered to no probe", (middle, top + layout.cell / 2))
-            if size < _SMALLEST_LABEL:
-                continue
-            for rank in np.flatnonzero(present):
+        for row, texts in enumerate(column.texts[:, : layout.patches]):
+            top = layout.top + row * layout.row
+            present = np.flatnonzero(texts != "")
+            if not present.size:
+                edge = left + layout.patch_left(0)
+                self._print_silent((edge, top + layout.cell / 2), left + layout.block_width - edge)
+            for rank in present:
                 middle = left + layout.patch_left(int(rank)) + layout.cell / 2
-                below = top + layout.cell + 0.55 * (layout.row - layout.cell)
-                self._print(numbers[rank], (middle, below), size)
+                below = top + layout.cell + _BELOW_CELL * self._label
+                self._print(texts[rank], (middle, below), layout.label)
+
+    def _print_silent(self, at: tuple[float, float], width: float) -> None:
+        """Print that a filter is silent, in a font in which it takes a width at most."""
+        words = "silent: it answered to no probe"
+        self._print(words, at, ha="left")
+        drawn = self._figure.texts[-1]
+        share = width / drawn.get_window_extent().width
+        drawn.set_fontsize(min(1.0, share) * _LABEL)
 
     def _print(
         self, text: str, at: tuple[float, float], size: float = _LABEL, ha: str = "center"
@@ -308,14 +411,3 @@ class _Drawing:
         ink = colour(THEMES[self._theme].text)
         place = at[0] / wide, 1 - at[1] / high
         self._figure.text(*place, text, ha=ha, va="center", fontsize=size, color=ink)
-
-
-def _paste(block: np.ndarray, picture: np.ndarray, at: tuple[int, int], side: int) -> None:
-    """Paste a picture into a cell, as large as fits, in its middle."""
-    height, width = picture.shape[:2]
-    share = side / max(height, width)
-    size = max(1, round(width * share)), max(1, round(height * share))
-    way = Image.Resampling.NEAREST if share >= 1 else Image.Resampling.BOX
-    pixels = np.asarray(Image.fromarray(picture).resize(size, way))
-    down, across = at[0] + (side - size[1]) // 2, at[1] + (side - size[0]) // 2
-    block[down : down + size[1], across : across + size[0]] = pixels

@@ -9,6 +9,8 @@ from filtertrack.render.value_range import ValueRange, normalise, range_of_cells
 MINUS = "\N{MINUS SIGN}"
 
 _COLOURS = 3
+_FEW_LEVELS, _LARGEST_BYTE = 16, 255
+"""The highest value of a picture of few levels, such as digits of 0 to 16, and of 8 bits."""
 
 
 def signed_rgb(values: np.ndarray) -> np.ndarray:
@@ -77,10 +79,38 @@ def filter_rgb(kernel: np.ndarray) -> np.ndarray:
 
 def range_of(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the values drawn black and white of each channel: the same for all channels."""
-    finite = image[np.isfinite(image)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
-    channels = image.shape[-1]
-    return np.full(channels, low, np.float64), np.full(channels, high, np.float64)
+    values = picture_range(image)
+    low, high = (
+        end.astype(np.float64).repeat(image.shape[-1]) for end in (values.low, values.high)
+    )
+    return low, high
+
+
+def picture_range(picture: np.ndarray) -> ValueRange:
+    """Return the values of an image that are drawn black and white.
+
+    0 and 1 where all values are between them; 0 and 255 where all are whole numbers between these,
+    and some larger than 16; else the lowest and the highest value of the image. So a picture of 8
+    bits is as dark as it is, and one of few levels, such as 0 to 16, is visible.
+
+    Args:
+        picture: Array of any shape.
+
+    Example:
+        >>> [float(picture_range(np.array(p)).high[0]) for p in ([0.2, 0.5], [3, 90], [3, 16])]
+        [1.0, 255.0, 16.0]
+    """
+    values = range_of_cells(picture.reshape(1, 1, -1, 1))
+    low, high = float(values.low[0]), float(values.high[0])
+    if low >= 0 and high <= 1:
+        return ValueRange(np.zeros(1), np.ones(1))
+    if low >= 0 and _FEW_LEVELS < high <= _LARGEST_BYTE and _is_whole(picture):
+        return ValueRange(np.zeros(1), np.full(1, float(_LARGEST_BYTE)))
+    return values
+
+
+def _is_whole(picture: np.ndarray) -> bool:
+    return np.array_equal(picture, np.rint(picture))
 
 
 def number_of_digits(value: float) -> str:

@@ -19,6 +19,7 @@ from filtertrack.storage.layer_responses import (
     steps_of,
 )
 
+_AXES = ("depth", "row", "column")
 _SPACES = {1: "(x,)", 2: "(y, x)", 3: "(z, y, x)"}
 
 
@@ -50,7 +51,7 @@ def dot_product_at(
             f"layer {info.name}: a transposed convolution adds multiples of its kernel; its output "
             f"is no dot product of the kernel with a patch"
         )
-    number = _checked("filter", filter_number, info.filters)
+    number = _checked("filter: expected a whole number", filter_number, info.filters)
     pixels, filters = layer_input(info, kernels, np.asarray(image)[np.newaxis])
     strides, dilation = steps_of(info)
     sides = filters.shape[1:-1]
@@ -89,9 +90,7 @@ def dot_product_at(
 def _checked(what: str, value: Any, count: int) -> int:
     number = whole(value)
     if number is None or not 0 <= number < count:
-        raise FiltertrackError(
-            f"{what}: expected a whole number from 0 to {count - 1}, got {value!r:.100}"
-        )
+        raise FiltertrackError(f"{what} from 0 to {count - 1}, got {value!r:.100}")
     return number
 
 
@@ -116,7 +115,10 @@ def _starts(
             f"layer {info.name}: an image of {tuple(space)} is smaller than filters of "
             f"{tuple(reach)}"
         )
-    places = [_checked("at", place, count) for place, count in zip(at, counts, strict=True)]
+    places = [
+        _checked(f"at: expected a {axis}", place, count)
+        for axis, place, count in zip(_AXES[-len(space) :], at, counts, strict=True)
+    ]
     return [place * stride for place, stride in zip(places, strides, strict=True)]
 
 

@@ -106,10 +106,25 @@ def _channels_last(info: LayerInfo, images: np.ndarray, axes: int) -> np.ndarray
         layout = f"channels, {_SPACES[axes]}" if first else f"{_SPACES[axes]}, channels"
         raise FiltertrackError(
             f"images: expected numbers of shape (images, {layout}) for layer {info.name}, got "
-            f"{images.dtype} of shape {images.shape}"
+            f"{images.dtype} of shape {images.shape}{_advice(info, images, axes)}"
         )
     last: np.ndarray = np.moveaxis(images, 1, -1) if first else images
     return last
+
+
+def _advice(info: LayerInfo, images: np.ndarray, axes: int) -> str:
+    """Return what to do about images of too few axes; empty if that is not known."""
+    channels = info.shape[3] * info.groups
+    first = info.data_format == "channels_first"
+    if images.ndim == axes + 1 and images.shape[0 if first else -1] == channels:
+        return "; for one image give image[np.newaxis]"
+    if images.ndim == axes + 1 and channels == 1:
+        index = ":, np.newaxis" if first else "..., np.newaxis"
+        return f"; for images without channels give images[{index}]"
+    if images.ndim == axes and channels == 1:
+        index = "np.newaxis, np.newaxis" if first else "np.newaxis, ..., np.newaxis"
+        return f"; for one image without channels give image[{index}]"
+    return ""
 
 
 def _preprocessed(info: LayerInfo, images: np.ndarray, step: Preprocessing) -> np.ndarray:

@@ -1,11 +1,14 @@
 """The figure of one dot product."""
 
+import re
+
 import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot, plot_dot_product
 from filtertrack.outputs.value_pictures import MINUS, image_rgb, range_of, signed_rgb
-from filtertrack.response import ProbedLayer, StoredProbes
+from filtertrack.render.palette import THEMES
+from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes
 from filtertrack.snapshot import Preprocessing
 from filtertrack.storage import memory_limit
 
@@ -106,9 +109,115 @@ def test_without_bias_and_activation_neither_is_written(first_run):
 def test_the_highest_value_is_the_default_place(first_run):
     """At the last step."""
     run, image = first_run(), shape_of()
+    outputs = run.responses("conv1", 1, image[np.newaxis])[0, 1:-1, 1:-1, 0]
+    row, column = np.unravel_index(outputs.argmax(), outputs.shape)
+    assert f"row {row + 1}, column {column + 1}" in words_of(plot_dot_product(run, image))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": (2, 2)},
+        {"dilation": (2, 2)},
+        {"preprocessing": (Preprocessing(pads=((2, 1), (0, 3))),)},
+    ],
+    ids=str,
+)
+def test_the_default_place_has_no_padding_in_its_patch(first_run, options):
+    """Even where the highest value is at the edge; the highest of the others is explained."""
+    run = first_run((3, 3, 1, 16), **options)
+    image = -np.ones((9, 11, 1), np.float32)
+    outputs = run.responses("conv1", 1, image[np.newaxis])[0]
+    inside = {}
+    for place in np.ndindex(outputs.shape[:2]):
+        region = run.dot_product("conv1", 1, image, 0, place).region
+        if all(
+            part.start >= 0 and part.stop <= side
+            for part, side in zip(region, (9, 11), strict=True)
+        ):
+            inside[place] = outputs[place]
+    at_the_edge = 0
+    for number in range(16):
+        words = words_of(plot_dot_product(run, image, filter_number=number, dpi=50))
+        row, column = map(int, re.search(r"row (\d+), column (\d+)", words).groups())
+        highest = max(values[number] for values in inside.values())
+        assert inside[row, column][number] == highest
+        assert "outside of the image" not in words
+        at_the_edge += outputs[..., number].max() > highest
+    assert at_the_edge
+
+
+def test_a_filter_larger_than_the_image_is_explained_with_padding(first_run):
+    """No patch lies within the image: then the highest value of all is explained."""
+    run, image = first_run((9, 9, 1, 4)), shape_of()[:5, :5]
     outputs = run.responses("conv1", 1, image[np.newaxis])[0, ..., 0]
     row, column = np.unravel_index(outputs.argmax(), outputs.shape)
-    assert f"row {row}, column {column}" in words_of(plot_dot_product(run, image))
+    words = words_of(plot_dot_product(run, image))
+    assert f"row {row}, column {column}" in words
+    assert "outside of the image" in words
+
+
+@pytest.mark.parametrize(("theme", "tint"), [("light", "grey-blue"), ("dark", "dark blue")])
+def test_padding_in_the_patch_has_its_own_colour_and_a_line(first_run, theme, tint):
+    figure = plot_dot_product(first_run(), shape_of(), at=(0, 5), theme=theme)
+    drawn = panels_of(figure)["patch"].images[0].get_array()
+    assert (drawn[0] == THEMES[theme].separator).all()
+    assert not (drawn[1:] == THEMES[theme].separator).all(axis=-1).any()
+    assert f"{tint} in the patch: padding outside of the image" in words_of(figure)
+
+
+def test_the_sum_of_each_colour_is_written(first_run):
+    """And that grey is zero in the filter; the bias belongs to the value."""
+    run, image = first_run((3, 3, 3, 4)), shape_of(3)
+    value = run.dot_product("conv1", 1, image, 0, (4, 5))
+    red, green, blue = value.product.sum(axis=(0, 1))
+    figure = plot_dot_product(run, image, at=(4, 5))
+    assert "filter 0: grey is zero" in panels_of(figure)
+    expected = (
+        f"red {red:#.3g} + green {green:#.3g} + blue {blue:#.3g} + bias {value.bias:#.3g} "
+        f"= {value.output:#.3g}"
+    )
+    words = words_of(figure).replace(MINUS, "-")
+    assert expected in words
+    assert "the products and the bias are added" in words.replace("\n", " ")
+
+
+def test_a_rescaled_patch_is_named_as_such(first_run):
+    figure = plot_dot_product(first_run(preprocessing=(Preprocessing((0.5,)),)), shape_of())
+    assert "patch, rescaled" in panels_of(figure)
+    assert "after the model's preprocessing" in words_of(figure)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", "linear"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_filter_that_answers_nowhere_is_said_to(first_run, activation, sign):
+    """Only after an activation does a filter not answer."""
+    run = first_run(activation=activation)
+    arrays = dict(run.snapshot(1).arrays)
+    for name, values in arrays.items():
+        arrays[name] = sign * np.abs(values)
+    run.append(Snapshot(Moment(2, 2), arrays))
+    words = words_of(plot_dot_product(run, shape_of()))
+    expected = f"the filter answers nowhere in this image: after {activation} every value is 0"
+    assert (expected in words) == (sign < 0 and activation != "linear")
+
+
+@pytest.mark.parametrize("highest", [0.0, 0.5])
+def test_the_activation_behind_the_layer_is_named(first_run, highest):
+    """Recorded responses tell whether a filter answers to a probe behind batch normalization."""
+    run = first_run(activation="linear")
+    read = ProbedLayer("conv1", "after relu1", True, (9, 11), (9, 11))
+    run.store_probes(StoredProbes({"x": shape_of()[np.newaxis]}, {"conv1": read}, 0))
+    statistics = np.zeros((3, 1, 4), "f4")
+    statistics[0, 0, 3] = highest
+    places = np.full((4, 9, 4), (-1, -1, -1, np.nan), "f4")
+    response = LayerResponse(np.zeros((0, 4, 9, 11), "u1"), statistics, places)
+    run.append(Snapshot(Moment(2, 2), run.snapshot(1).arrays, {"conv1": response}))
+    words = words_of(plot_dot_product(run, 0, filter_number=3)).replace(" | ", " ")
+    assert "before any normalization and activation; responses to probes are read after" in words
+    assert ("answers nowhere in this image: after relu1" in words) == (highest == 0)
+    assert "answers nowhere" not in words_of(plot_dot_product(run, shape_of(), filter_number=3))
 
 
 def test_the_patch_is_outlined_where_it_lies(first_run):
@@ -131,7 +240,7 @@ def test_three_channels_are_in_colour(first_run):
     run, image = first_run((3, 3, 3, 4)), shape_of(3)
     value = run.dot_product("conv1", 1, image, 0, (4, 5))
     panels = panels_of(plot_dot_product(run, image, at=(4, 5)))
-    assert numbers_in(panels["patch"]) == numbers_in(panels["filter 0"]) == []
+    assert numbers_in(panels["patch"]) == numbers_in(panels["filter 0: grey is zero"]) == []
     product = panels["product, three channels added"]
     printed = [float(text.replace(MINUS, "-")) for text in numbers_in(product)]
     np.testing.assert_allclose(printed, value.product.sum(axis=-1).ravel(), atol=0.051)
@@ -159,9 +268,9 @@ def test_a_patch_has_the_colours_of_the_image_after_preprocessing(first_run):
     run = first_run(preprocessing=(Preprocessing((-2.0,), (7.0,)),))
     image = shape_of()
     panels = panels_of(plot_dot_product(run, image, at=(4, 5)))
-    drawn = panels["patch"].images[0].get_array()
+    drawn = panels["patch, rescaled"].images[0].get_array()
     np.testing.assert_array_equal(drawn, panels["image"].images[0].get_array()[3:6, 4:7])
-    assert numbers_in(panels["patch"])[1] != "0"
+    assert numbers_in(panels["patch, rescaled"])[1] != "0"
 
 
 def test_channels_first(conv_info, first_run):
@@ -215,7 +324,8 @@ def test_what_is_not_finite_is_drawn(first_run):
     ("options", "message"),
     [
         ({"filter_number": 4}, "filter: expected"),
-        ({"at": (9, 0)}, "at: expected"),
+        ({"at": (9, 0)}, "at: expected a row from 0 to 8, got 9"),
+        ({"at": (0, 11)}, "at: expected a column from 0 to 10, got 11"),
         ({"at": 3}, "at: expected"),
         ({"step": 5}, "no snapshot at step 5"),
         ({"layer": "other"}, "no layer 'other'"),

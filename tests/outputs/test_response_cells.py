@@ -7,7 +7,7 @@ from PIL import Image
 from filtertrack import FiltertrackError, animate
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.picture_parts import part_of
-from filtertrack.outputs.response_cells import PictureCells, ResponseCells, picture_range, shrunk
+from filtertrack.outputs.response_cells import PictureCells, ResponseCells, shrunk
 from filtertrack.outputs.response_maps import maps_of
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.caption import number_text
@@ -334,26 +334,6 @@ def test_a_probe_has_its_own_values(probed_run):
     assert (values.low[0], values.high[0]) == (0, 1)
     assert cells.name == "probe 2, class 0"
     assert cells.scale_text == "values 0 to 1"
-
-
-@pytest.mark.parametrize(
-    ("picture", "expected"),
-    [
-        ([0.1, 0.4], (0, 1)),
-        ([3, 90], (0, 255)),
-        ([0, 1], (0, 1)),
-        ([-1, 1], (-1, 1)),
-        ([0.5, 9.5], (0.5, 9.5)),
-        ([3, 300], (3, 300)),
-        ([np.nan, 0.5], (0, 1)),
-        ([np.nan, 7], (7, 7)),
-    ],
-    ids=str,
-)
-def test_the_range_of_a_picture(picture, expected):
-    """The usual ones where it fits, else its own; a picture is not made lighter than it is."""
-    values = picture_range(np.array(picture, np.float64))
-    assert (values.low[0], values.high[0]) == expected
 
 
 def test_maps_that_are_not_finite_are_magenta(probed_run, painted):

@@ -1,6 +1,8 @@
 """The figure of the patches that excite filters most."""
 
 import dataclasses
+import itertools
+import re
 
 import numpy as np
 import pytest
@@ -52,8 +54,10 @@ def test_patches_are_drawn_in_their_cells(tmp_path, conv_info):
         edges[::2], edges[1::2], ([0, 85, 170, 255], [255, 0, 0, 0], [0, 0, 0, 255]), strict=True
     ):
         side = end - start
-        corners = [row[y, start + x] for y in (1, side - 2) for x in (1, side - 2)]
+        corners = [row[y, start + x] for y in (2, side - 3) for x in (2, side - 3)]
         assert [int(corner[0]) for corner in corners] == expected
+        frame = [row[0, start + 3], row[side - 1, start + 3], row[3, start], row[3, end - 1]]
+        assert {tuple(map(int, pixel)) for pixel in frame} == {THEMES["light"].separator}
     assert (pixels[len(pixels) // 2 :, edges[2] :] == ground).all()
     assert "silent: it answered to no probe" in words_of(figure)
 
@@ -64,6 +68,74 @@ def test_steps_are_side_by_side(probed_run):
     assert len(figure.axes) == 2
     assert {"before training", "epoch 2 · batch 20"} <= set(words_of(figure))
     assert "silent: it answered to no probe" in words_of(figure)  # filter 1 at the last step
+
+
+@pytest.mark.parametrize("steps", [[0], [0, 1], [0, 1, 2], [0, 1, 2, 0]], ids=len)
+@pytest.mark.parametrize("width", ["6cm", "17cm"])
+def test_each_patch_has_its_value_in_one_legible_font_size(probed_run, steps, width):
+    """Patches are left out where values would not fit; a title says how many are drawn."""
+    figure = plot_strongest_patches(probed_run, "conv2", steps=steps, width=width, dpi=200)
+    values = [
+        text for text in figure.texts if "." in text.get_text() and "·" not in text.get_text()
+    ]
+    (size,) = {text.get_fontsize() for text in values}
+    assert size >= 5
+    words = " ".join(words_of(figure))
+    found = re.search(r"the (?:(\d) )?patch(?:es)? that excite", words)
+    count = int(found[1] or 1)
+    assert len(values) == count * probed_run.layer("conv2").filters * len(steps)
+    assert (f"{count} of 9 patches fit the width" in words) == (count < 9)
+    boxes = [text.get_window_extent() for text in values]
+    for before, after in itertools.pairwise(boxes):
+        assert before.x1 + 1 < after.x0 or abs(before.y0 - after.y0) > 2
+
+
+def test_a_value_is_nearer_to_its_patch_than_to_the_next_row(probed_run):
+    figure = plot_strongest_patches(probed_run, "conv2", steps=2, dpi=200)
+    axes = figure.axes[0]
+    pixels = np.asarray(axes.images[0].get_array())
+    inked = (pixels != THEMES["light"].background).any(axis=(1, 2))
+    edges = np.flatnonzero(np.diff(inked.astype(int))) + 1
+    bottom_of_first, top_of_second = (axes.get_window_extent().y1 - edge for edge in edges[:2])
+    for text in figure.texts:
+        box = text.get_window_extent()
+        if top_of_second < box.y0 < box.y1 < bottom_of_first:
+            assert bottom_of_first - box.y1 < (box.y0 - top_of_second) / 2
+
+
+@pytest.mark.parametrize(
+    ("filters", "title"),
+    [
+        (None, "4 filters, and the 9 patches that excite each most"),
+        ([2, 0], "2 of 4 filters, and the 9 patches that excite each most"),
+        ([3], "filter 3 of 4, and the 9 patches that excite it most"),
+    ],
+)
+def test_the_title_counts_the_filters(probed_run, filters, title):
+    assert title in " · ".join(words_of(plot_strongest_patches(probed_run, filters=filters)))
+
+
+@pytest.mark.parametrize(("theme", "tint"), [("light", "grey-blue"), ("dark", "dark blue")])
+@pytest.mark.parametrize("offset", [0, -1])
+def test_the_colour_outside_of_a_picture_is_explained_where_it_occurs(
+    tmp_path, conv_info, theme, tint, offset
+):
+    info = conv_info("conv1", (3, 3, 1, 1), bias=False)
+    run = Run.create(tmp_path / "run", [info])
+    field = ReceptiveField((3, 3), (1, 1), (offset, offset))
+    layer = ProbedLayer("conv1", "its output", True, (6, 6), (6, 6), 1, "x", field)
+    run.store_probes(StoredProbes({"x": np.zeros((1, 8, 8, 1), "f4")}, {"conv1": layer}, 0))
+    response = LayerResponse(
+        np.zeros((0, 1, 6, 6), "u1"), np.zeros((3, 1, 1), "f4"), np.zeros((1, 9, 4), "f4")
+    )
+    run.append(Snapshot(Moment(0, 0), {info.kernel: np.ones((3, 3, 1, 1))}, {"conv1": response}))
+    words = " ".join(words_of(plot_strongest_patches(run, theme=theme)))
+    assert (f"{tint}: outside the picture" in words) == (offset < 0)
+
+
+def test_the_layer_comes_before_the_file_as_in_strongest_patches(probed_run, tmp_path):
+    plot_strongest_patches(probed_run, "conv2", tmp_path / "a.png", dpi=60)
+    assert (tmp_path / "a.png").exists()
 
 
 def test_the_last_step_with_responses_is_the_default(probed_run):
@@ -117,7 +189,7 @@ def test_files_of_each_format_are_written(probed_run, tmp_path, ending):
     """The same for the same run."""
     paths = [tmp_path / f"{n}.{ending}" for n in (1, 2)]
     for path in paths:
-        plot_strongest_patches(probed_run, path, theme="dark", dpi=60)
+        plot_strongest_patches(probed_run, None, path, theme="dark", dpi=60)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 

@@ -1,8 +1,15 @@
 """Images, patches and signed values as red, green and blue."""
 
 import numpy as np
+import pytest
 
-from filtertrack.outputs.value_pictures import filter_rgb, image_rgb, range_of, signed_rgb
+from filtertrack.outputs.value_pictures import (
+    filter_rgb,
+    image_rgb,
+    picture_range,
+    range_of,
+    signed_rgb,
+)
 from filtertrack.render.palette import NOT_FINITE_RGB
 
 
@@ -32,6 +39,28 @@ def test_images_span_black_to_white():
     assert grey.tolist() == [[32, 32, 32], [255, 255, 255]]
 
 
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        ([0.1, 0.4], (0, 1)),
+        ([3, 90], (0, 255)),
+        ([3, 17], (0, 255)),
+        ([3, 16], (3, 16)),
+        ([0, 1], (0, 1)),
+        ([-1, 1], (-1, 1)),
+        ([0.5, 9.5], (0.5, 9.5)),
+        ([3, 300], (3, 300)),
+        ([np.nan, 0.5], (0, 1)),
+        ([np.nan, 7], (7, 7)),
+    ],
+    ids=str,
+)
+def test_the_range_of_a_picture(picture, expected):
+    """The usual ones where it fits, else its own; a picture is not made lighter than it is."""
+    values = picture_range(np.array(picture, np.float64))
+    assert (values.low[0], values.high[0]) == expected
+
+
 def test_a_negated_image_looks_like_the_image():
     """A negative factor of the preprocessing: black and white change their places."""
     image = np.array([[[0.0], [1.0], [4.0]]])
@@ -46,8 +75,10 @@ def test_pixels_outside_have_the_given_colour():
 
 
 def test_a_constant_image_is_grey():
-    """Also one without any finite value."""
-    assert image_rgb(np.ones((1, 1, 1)), *range_of(np.ones((1, 1, 1))))[0, 0].tolist() == [128] * 3
+    """Unless it is between 0 and 1; also one without any finite value."""
+    image = np.full((1, 1, 1), 2.5)
+    assert image_rgb(image, *range_of(image))[0, 0].tolist() == [128] * 3
+    assert image_rgb(image / 2.5, *range_of(image / 2.5))[0, 0].tolist() == [255] * 3
     assert range_of(np.full((1, 1, 2), np.nan))[1].tolist() == [1, 1]
 
 

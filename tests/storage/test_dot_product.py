@@ -163,7 +163,7 @@ def test_a_probe_is_given_by_its_number(first_layer_run):
         found = first_layer_run.dot_product("conv", 1, number, 2, (4, 4))
         np.testing.assert_array_equal(found.patch, images[2, 3:6, 3:6])
     for number in (3, -1):
-        with pytest.raises(FiltertrackError, match="number of a probe from 0 to 2"):
+        with pytest.raises(FiltertrackError, match="the run has 3 probes, numbered from 0 to 2"):
             first_layer_run.dot_product("conv", 1, number, 2, (4, 4))
 
 
@@ -177,7 +177,7 @@ def test_a_probe_is_given_by_its_number(first_layer_run):
         ),
         (("conv", 0, np.zeros((8, 8, 1)), -1, (0, 0)), "filter"),
         (("conv", 0, np.zeros((8, 8, 1)), 1.5, (0, 0)), "filter"),
-        (("conv", 0, np.zeros((8, 8, 1)), 0, (0, 8)), "at: expected a whole number from 0 to 7"),
+        (("conv", 0, np.zeros((8, 8, 1)), 0, (0, 8)), "at: expected a column from 0 to 7"),
         (("conv", 0, np.zeros((8, 8, 1)), 0, (-1, 0)), "at"),
         (("conv", 0, np.zeros((8, 8, 1)), 0, (0,)), "at: expected"),
         (("conv", 0, np.zeros((8, 8, 1)), 0, 3), "at: expected"),
@@ -233,3 +233,30 @@ def test_strides_that_do_not_fit_are_an_error(options):
         dot_product_at(info, kernels, None, image, filter_number=0, at=(0, 0))
     with pytest.raises(FiltertrackError, match="do not fit a kernel"):
         responses(info, kernels, None, image[np.newaxis])
+
+
+def test_a_repr_says_how_the_output_follows(first_layer_run):
+    found = first_layer_run.dot_product("conv", 1, noise(8, 8, 1), 2, (4, 4))
+    assert repr(found) == (
+        f"DotProduct(patch of 3×3×1: sum {found.sum:.4g} + bias {found.bias:.4g} = "
+        f"{found.output:.4g}, activated {found.activated:.4g})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((8, 8, 1), "for one image give image[np.newaxis]"),
+        ((3, 8, 8), "for images without channels give images[..., np.newaxis]"),
+        ((8, 8), "for one image without channels give image[np.newaxis, ..., np.newaxis]"),
+    ],
+    ids=str,
+)
+def test_images_of_too_few_axes_come_with_advice(first_layer_run, shape, advice):
+    """Which makes them fit."""
+    image = noise(*shape)
+    with pytest.raises(FiltertrackError) as error:
+        first_layer_run.responses("conv", 1, image)
+    assert str(error.value).endswith(advice)
+    fitting = eval(advice.rpartition("give ")[2], {"np": np, "image": image, "images": image})  # noqa: S307
+    assert first_layer_run.responses("conv", 1, fitting).shape[1:] == (8, 8, 4)

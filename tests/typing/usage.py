@@ -96,7 +96,7 @@ def figure() -> Figure:
     plot_filters(object(), axes="HWIO").savefig("filters.svg")
     plot_filters({"a": object()}, axes={"a": "OIHW"}, height=3)
     plot_dot_product("runs/exp1", 0, "dot.svg", layer="conv1", filter_number=3, at=(10, 12))
-    plot_strongest_patches(Run("runs/exp1"), "patches.pdf", steps=[0, 30], filters=[1, 2])
+    plot_strongest_patches(Run("runs/exp1"), "conv2", "patches.pdf", steps=[0, 30], filters=[1, 2])
     return filmstrip(Run("runs/exp1"))
 
 
