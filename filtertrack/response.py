@@ -64,7 +64,7 @@ class ProbedLayer:
 
     Attributes:
         name: The layer's name: a key of ``Run.layers``.
-        read: What is read, in words, such as ``"the output of relu1, after conv1"``.
+        read: What is read, in words, such as ``"after relu1"``.
         rectified: Whether what is read is never negative and 0 below a threshold, as after a ReLU:
             only then can a filter be silent.
         shape: Height and width of the layer's feature maps.

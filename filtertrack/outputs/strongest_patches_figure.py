@@ -159,11 +159,13 @@ class _Column(NamedTuple):
         title: The time.
         filters: Each filter as red, green and blue.
         patches: The strongest patches.
+        finite: Whether all responses of a filter are finite: one without patches is silent then.
     """
 
     title: str
     filters: list[np.ndarray]
     patches: StrongestPatches
+    finite: np.ndarray
 
     @property
     def texts(self) -> np.ndarray:
@@ -192,7 +194,9 @@ class _Column(NamedTuple):
         if cells.shape[-1] == 1:
             cells = cells.repeat(3, axis=-1)
         pictures = to_rgb(cells, range_of_cells(cells))
-        return cls(describe(run.moment(step)), list(pictures), patches)
+        highest = run.probe_responses(info.name, step).highest[:, numbers]
+        finite = np.isfinite(highest).all(axis=0)
+        return cls(describe(run.moment(step)), list(pictures), patches, finite)
 
 
 def _title(info: LayerInfo, patches: int, columns: Sequence[_Column]) -> list[str]:
@@ -382,22 +386,27 @@ class _Drawing:
         framed[frame:-frame, frame:-frame] = pixels
 
     def _print_values(self, column: _Column, left: int) -> None:
-        """Print the value below each patch, and for filters without any that they are silent."""
+        """Print the value below each patch, and for filters without any the reason."""
         layout = self._layout
         for row, texts in enumerate(column.texts[:, : layout.patches]):
             top = layout.top + row * layout.row
             present = np.flatnonzero(texts != "")
             if not present.size:
                 edge = left + layout.patch_left(0)
-                self._print_silent((edge, top + layout.cell / 2), left + layout.block_width - edge)
+                known = column.finite[row]
+                words = (
+                    "silent: it answered to no probe" if known else "its responses are not finite"
+                )
+                self._print_reason(
+                    words, (edge, top + layout.cell / 2), left + layout.block_width - edge
+                )
             for rank in present:
                 middle = left + layout.patch_left(int(rank)) + layout.cell / 2
                 below = top + layout.cell + _BELOW_CELL * self._label
                 self._print(texts[rank], (middle, below), layout.label)
 
-    def _print_silent(self, at: tuple[float, float], width: float) -> None:
-        """Print that a filter is silent, in a font in which it takes a width at most."""
-        words = "silent: it answered to no probe"
+    def _print_reason(self, words: str, at: tuple[float, float], width: float) -> None:
+        """Print why a filter has no patches, in a font in which it takes a width at most."""
         self._print(words, at, ha="left")
         drawn = self._figure.texts[-1]
         share = width / drawn.get_window_extent().width

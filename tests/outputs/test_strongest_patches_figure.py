@@ -62,6 +62,19 @@ def test_patches_are_drawn_in_their_cells(tmp_path, conv_info):
     assert "silent: it answered to no probe" in words_of(figure)
 
 
+def test_a_filter_with_responses_that_are_not_finite_is_not_called_silent(probed_run):
+    response = probed_run.probe_responses("conv1", 2)
+    statistics, places = response.statistics.copy(), response.places.copy()
+    statistics[:, :, 1] = np.nan
+    places[1] = -1, -1, -1, np.nan
+    changed = dataclasses.replace(response, statistics=statistics, places=places)
+    others = {"conv2": probed_run.probe_responses("conv2", 2), "conv1": changed}
+    probed_run.append(dataclasses.replace(probed_run.snapshot(2), responses=others))
+    words = words_of(plot_strongest_patches(probed_run, "conv1", filters=[1]))
+    assert "its responses are not finite" in words
+    assert not any("silent" in word for word in words)
+
+
 def test_steps_are_side_by_side(probed_run):
     """Each with its time."""
     figure = plot_strongest_patches(probed_run, steps=[0, 2])
