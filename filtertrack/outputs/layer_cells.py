@@ -379,18 +379,28 @@ class LayerCells:
         return arrange(self.look.order, *kernels, rgb=self._usual_view.coloured)
 
 
-def colours_of(layers: Sequence[LayerCells]) -> tuple[list[range], np.ndarray]:
+def colours_of(
+    layers: Sequence[LayerCells], *, quantised: bool = False
+) -> tuple[list[range], np.ndarray]:
     """Divide the palette entries for weights among the colormaps of what is drawn together.
+
+    Args:
+        layers: What is drawn together.
+        quantised: Whether colours of cells are entries of the palette, too. As many entries as a
+            colormap has are then left to them: all entries where there is no colormap.
 
     Returns:
         The entries of each layer's colormap, and the colours of all entries: ``uint8`` array of
         shape ``(entries, 3)``.
     """
     names = [_colormap_of(layer) for layer in layers]
-    used = list(dict.fromkeys(name for name in names if name)) or [GREY]
-    spans = dict(zip(used, split_levels(len(used)), strict=True))
+    used = list(dict.fromkeys(name for name in names if name))
+    if not used and not quantised:
+        used = [GREY]
+    spans = dict(zip(used, split_levels(len(used) + quantised), strict=False))
     colours = [colormap_levels(name, len(levels)) for name, levels in spans.items()]
-    return [spans.get(name, ALL_LEVELS) for name in names], np.concatenate(colours)
+    none = np.empty((0, 3), np.uint8)
+    return [spans.get(name, ALL_LEVELS) for name in names], np.concatenate([none, *colours])
 
 
 def _colormap_of(layer: LayerCells) -> str:
