@@ -143,9 +143,11 @@ def _still_responses(arguments: argparse.Namespace) -> int:
 def _pictures(arguments: argparse.Namespace, run: "Run") -> "list[np.ndarray]":
     """Read the picture files of ``--images`` as the chosen layer takes them."""
     from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415 - as above
+    from filtertrack.outputs.response_maps import check_takes_images  # noqa: PLC0415
     from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
 
     layer = select_from_run(run, layers=arguments.layers, steps=run.steps[-1:]).layers[0]
+    check_takes_images(run, layer)
     return read_pictures(
         arguments.images, run.layer(layer), side=arguments.side, values=arguments.values
     )
@@ -208,11 +210,13 @@ def _explain(arguments: argparse.Namespace) -> int:
         plot_dot_product,
     )
     from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415
+    from filtertrack.outputs.response_maps import check_takes_images  # noqa: PLC0415
 
     run = _open_run(arguments.run)
     info = run.layer(arguments.layer or first_layer(run))
     image, name = arguments.probe, f"dot_product-probe-{arguments.probe}.png"
     if arguments.image is not None:
+        check_takes_images(run, info.name)
         (image,) = read_pictures(
             [arguments.image], info, side=arguments.side, values=arguments.values
         )

@@ -72,6 +72,31 @@ def pictured(make_run, conv_info, tmp_path):
     return make_run(info), str(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["responses", "--layers", "conv2", "--images"],
+        ["responses", "--layers", "conv2", "-o", "{folder}/a.png", "--images"],
+        ["filmstrip", "--layers", "conv2", "--images"],
+        ["explain", "--layer", "conv2", "--image"],
+    ],
+    ids=lambda words: " ".join(words[:1] + words[3:4]),
+)
+def test_a_picture_for_a_deeper_layer_is_refused_with_an_advice(
+    make_run, conv_info, tmp_path, capsys, command
+):
+    """In terms of the command line, not of the channels of the picture."""
+    run = make_run(conv_info("conv1", (5, 5, 3, 6), preprocessing=(), padding="same"),
+                   conv_info("conv2", (3, 3, 6, 4)))  # fmt: skip
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    name, *options = (word.format(folder=tmp_path) for word in command)
+    assert main([name, str(run.path), *options, str(tmp_path / "a.png")]) == 2
+    message = capsys.readouterr().err
+    assert "layer conv2 is not the first convolution" in message
+    assert "train with FilterTracker(probes=images)" in message
+    assert "arrays" not in message
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_responses_makes_a_figure_of_the_first_and_last_step(pictured, tmp_path, ending):
     """The ending chooses it; a PNG is not animated."""

@@ -114,7 +114,8 @@ def animate(
 
     PNG and WebP are exact: a decoded pixel has the colour of its weight. So is a GIF of layers with
     one value a pixel (grey or through a colormap), also beside others; colour filters have up to
-    235 colours for the whole run in a GIF, without dithering. MP4 and WebM are the smallest, and approximate.
+    235 colours for the whole run in a GIF, without dithering. MP4 and WebM are the smallest, and
+    approximate.
 
     Args:
         run: A run or its folder.
