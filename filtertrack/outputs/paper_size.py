@@ -30,7 +30,7 @@ _HEIGHT_OF_WIDTH = 4 / 3
 DIGIT = 0.64
 """Width of a digit."""
 TITLE_LINE = 1.25
-_CHARACTER = 0.56
+CHARACTER = 0.56
 """Width of a character of the title and of a scale bar's texts, about."""
 _LEGEND_LINE, _BELOW_LEGEND = 1.5, 0.6
 BAR_LINE = 1.7
@@ -120,14 +120,19 @@ def title_lines(words: Sequence[str], paper: PaperSize) -> list[str]:
         >>> title_lines(["conv1", "one scale", "columns: epochs"], PaperSize.of("4cm", None, 300))
         ['conv1 · one scale', 'columns: epochs']
     """
-    most = paper.width / POINT / (FONT * _CHARACTER)
+    most = paper.width / POINT / (FONT * CHARACTER)
     return joined_phrases(words, lambda text: len(text) <= most)
+
+
+def text_length(lines: Sequence[str], paper: PaperSize) -> float:
+    """Return the length of the longest of some lines of text in pixels, about."""
+    return paper.pixels(FONT * CHARACTER * max(map(len, lines), default=0))
 
 
 def bar_length(texts: BarTexts) -> float:
     """Return the length of a scale bar with its texts in font sizes, about."""
     halves = 2 if texts.middle else 1
-    return halves * BAR_WIDTH + _CHARACTER * len("".join(texts)) + BAR_SPACE * 2 * (halves + 1)
+    return halves * BAR_WIDTH + CHARACTER * len("".join(texts)) + BAR_SPACE * 2 * (halves + 1)
 
 
 def bars_in_line(bars: Sequence[Bar], paper: PaperSize) -> int:
