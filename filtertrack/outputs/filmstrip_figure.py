@@ -167,10 +167,9 @@ def filmstrip(
         raise FiltertrackError(
             f"layers: a filmstrip shows one, got {', '.join(selection.layers)}; draw one for each"
         )
-    chosen = steps is not None
 
     def draw(readable: RunSelection) -> Figure:
-        return _draw(readable, look, paper, responses, chosen=chosen)
+        return _draw(readable, look, paper, responses, chosen=steps is not None)
 
     figure = skip_damaged(selection, draw)
     if target is not None:
