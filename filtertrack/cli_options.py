@@ -75,10 +75,12 @@ def _add_responses(parser: argparse.ArgumentParser) -> None:
         "`filtertrack filmstrip --images` draws more steps. What deeper layers answered to the "
         "probes of a run: `filtertrack animate --responses`."
     )
-    group = _add_picture_options(parser, "responses.gif", "dark")
+    group = _add_picture_options(parser, "responses.gif", None)
     _add_images(group, required=True)
     _add_sizes(group)
     _add_pace(parser)
+    paper = parser.add_argument_group("the size of a figure (.png, .pdf, .svg)")
+    _add_size(paper, "at most so high (a third more than wide)")
 
 
 def _add_images(group: "argparse._ActionsContainer", *, required: bool = False) -> None:
@@ -382,7 +384,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
 
 
 def _add_picture_options(
-    parser: argparse.ArgumentParser, output: str, theme: str
+    parser: argparse.ArgumentParser, output: str, theme: str | None
 ) -> "argparse._ArgumentGroup":
     """Add the options that animations and filmstrips share; return the group of the last ones."""
     _add_run(parser)
@@ -405,12 +407,20 @@ def _add_size(group: "argparse._ActionsContainer", height: str) -> None:
     group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
 
 
-def _add_look(group: "argparse._ActionsContainer", theme: str) -> None:
-    """Add an argument for each option of ``Look``."""
+def _add_look(group: "argparse._ActionsContainer", theme: str | None) -> None:
+    """Add an argument for each option of ``Look``.
+
+    Args:
+        group: The group of options.
+        theme: The default theme; None for the one that suits the output.
+    """
     from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - for these commands only
 
     for option in LOOK_OPTIONS:
-        _add_look_option(group, option)
+        text = _LOOK_HELP[option.name]
+        if option.name == "theme":
+            text = f"{text} ({theme or 'dark; light for a figure'})"
+        _add_look_option(group, option, text)
     group.set_defaults(theme=theme)
 
 
@@ -428,11 +438,11 @@ def _add_steps(parser: "argparse._ActionsContainer", text: str) -> None:
     parser.add_argument("--steps", type=numbers, action="extend", metavar="0,1,5-20", help=text)
 
 
-def _add_look_option(parser: "argparse._ActionsContainer", option: "LookOption") -> None:
-    """Add the argument of an option of ``Look``."""
+def _add_look_option(parser: "argparse._ActionsContainer", option: "LookOption", text: str) -> None:
+    """Add the argument of an option of ``Look``, with its help text."""
     flags = [f"--{option.name.replace('_', '-')}"]
     flags += [flag.replace("centred", "centered") for flag in flags if "centred" in flag]
-    settings: dict[str, Any] = {"help": _LOOK_HELP[option.name]}
+    settings: dict[str, Any] = {"help": text}
     if option.flag:
         undecided = option.default is None
         settings["action"] = argparse.BooleanOptionalAction if undecided else "store_true"
@@ -544,6 +554,6 @@ _LOOK_HELP = {
     "channel_names": "names of the input channels",
     "smooth": "interpolate between the weights of kernels from 5x5 on",
     "colormap": "of matplotlib, for one value a pixel (gray; RdBu_r for differences)",
-    "theme": "around the weights (%(default)s)",
+    "theme": "around the weights",
 }
 """The help text of each option of ``Look``."""

@@ -128,6 +128,40 @@ def test_options_of_animations_are_refused_for_a_figure(pictured, tmp_path, caps
     assert not (tmp_path / "b.pdf").exists()
 
 
+def test_a_figure_of_responses_is_light_and_has_a_width(pictured, tmp_path):
+    """As a filmstrip; an animation is dark."""
+    run, picture = pictured
+    command = ["responses", str(run.path), "--images", picture]
+    size = ["--width", "8cm", "--dpi", "100"]
+    corners = {}
+    for name, options in {
+        "a.png": size,
+        "b.png": [*size, "--theme", "dark"],
+        "c.gif": [],
+    }.items():
+        assert main([*command, *options, "-o", str(tmp_path / name)]) == 0
+        with Image.open(tmp_path / name) as image:
+            corners[name] = image.convert("RGB").getpixel((0, 0))
+            if options:
+                assert abs(image.width - 315) <= 1
+    assert corners == {"a.png": (255, 255, 255), "b.png": (20, 26, 38), "c.gif": (20, 26, 38)}
+
+
+def test_options_of_figures_are_refused_for_an_animation(pictured, tmp_path, capsys):
+    run, picture = pictured
+    command = ["responses", str(run.path), "--images", picture, "-o", str(tmp_path / "b.gif")]
+    assert main([*command, "--width", "8cm"]) == 2
+    assert "width: it is an option of figures; leave it out" in capsys.readouterr().err
+
+
+def test_the_message_of_a_wrong_ending_names_those_of_figures(pictured, tmp_path, capsys):
+    run, picture = pictured
+    output = str(tmp_path / "a.jpg")
+    assert main(["responses", str(run.path), "--images", picture, "-o", output]) == 2
+    message = capsys.readouterr().err
+    assert all(ending in message for ending in (".gif", ".png", ".pdf", ".svg", ".mp4"))
+
+
 def test_filmstrip_draws_responses_to_pictures(pictured, capsys):
     """In a file of another name; not together with probes."""
     run, picture = pictured
