@@ -431,6 +431,12 @@ def _html(arguments: argparse.Namespace) -> int:
     print(printable(str(written.path)))
     if written.thinned:
         print(f"to stay below {size_text(size)}: {written.thinned} (--max-size, --layers, --steps)")
+    with suppress(FiltertrackError):  # damaged probes: the page is whole without them
+        if any(run.probes for run in runs):
+            print(
+                "responses to the probes are not in the file: `filtertrack animate RUN "
+                "--responses` makes an animation of them"
+            )
     return 0
 
 

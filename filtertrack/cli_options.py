@@ -28,7 +28,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     Returns:
         The values by name; ``command`` is the name of the command.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _joined_values(sys.argv[1:] if argv is None else argv)
     parser = make_parser(next((word for word in words if not word.startswith("-")), None))
     arguments, further = parser.parse_known_args(words)
     if further:
@@ -41,6 +41,24 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             arguments.run = further.pop()
         arguments.layers += [name for word in further for name in names(word)]
     return arguments
+
+
+def _joined_values(words: Sequence[str]) -> list[str]:
+    """Return arguments with ``--values -2,2`` as ``--values=-2,2``.
+
+    argparse would take ``-2,2`` for an option.
+
+    Example:
+        >>> _joined_values(["--values", "-2,2", "--side", "9"])
+        ['--values=-2,2', '--side', '9']
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--values" and word[1:2].isdecimal():
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _is_layers(word: str) -> bool:
@@ -98,13 +116,7 @@ def _add_images(group: "argparse._ActionsContainer", *, required: bool = False) 
         metavar="PIXELS",
         help="longer side of a picture, at most (%(default)d)",
     )
-    group.add_argument(
-        "--values",
-        type=two_numbers,
-        metavar="LOW,HIGH",
-        help="the values of black and white that the model takes (0,255 if it rescales them; "
-        "else 0,1)",
-    )
+    group.add_argument("--values", type=black_and_white, metavar="LOW,HIGH", help=_VALUES)
 
 
 def _add_probes(group: "argparse._ActionsContainer") -> None:
@@ -234,8 +246,12 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--image", metavar="FILE", help="a picture: PNG, JPEG and others")
     image.add_argument("--probe", type=int, metavar="N", help="one of the run's probes, from 0 on")
     group.add_argument("--side", type=int, default=128, metavar="PIXELS", help=_SIDE)
-    group.add_argument("--values", type=two_numbers, metavar="LOW,HIGH", help=_VALUES)
-    group.add_argument("--layer", metavar="NAME", help="of a first convolution (the first)")
+    group.add_argument("--values", type=black_and_white, metavar="LOW,HIGH", help=_VALUES)
+    group.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="a layer that takes the model's input (the first such layer)",
+    )
     group.add_argument("--step", type=int, metavar="N", help="a snapshot (the last)")
     group.add_argument(
         "--filter", type=int, default=0, metavar="N", dest="filter_number", help="(%(default)d)"
@@ -478,7 +494,7 @@ def numbers(text: str) -> list[int | range]:
         return [_number_or_range(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected numbers and ranges such as 0,1,5-20, got {text!r}"
+            f"expected whole numbers from 0 on and ranges such as 0,1,5-20, got {text!r}"
         ) from None
 
 
@@ -528,8 +544,21 @@ def two_numbers(text: str) -> tuple[float, float]:
     return first, second
 
 
+def black_and_white(text: str) -> tuple[float, float]:
+    """Read ``-1,1`` as the values of black and white."""
+    try:
+        return two_numbers(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected the values of black and white such as 0,255 or -1,1, got {text!r}"
+        ) from None
+
+
 _SIDE = "longer side of the picture, at most (%(default)d)"
-_VALUES = "the values of black and white that the model takes (0,255 if it rescales them; else 0,1)"
+_VALUES = (
+    "the values of black and white in the model's input, such as -1,1 (0,255 if the model rescales "
+    "them; else 0,1)"
+)
 
 _LOOK_READERS: dict[str, dict[str, Any]] = {
     "filters": {"type": numbers, "action": "extend", "metavar": "0-15,20"},

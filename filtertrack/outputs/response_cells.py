@@ -211,7 +211,10 @@ def response_look(look: Look) -> Look:
         FiltertrackError: If the difference from the start or each channel is asked for.
     """
     if look.delta:
-        raise FiltertrackError("responses: they are those of the filters; leave delta out")
+        raise FiltertrackError(
+            "responses: filters answer with their weights, not with the difference from the start; "
+            "leave delta out"
+        )
     if look.channels == ALL:
         raise FiltertrackError("responses: a filter has one, not one a channel; leave channels out")
     return part_of(replace(look, delta=False))

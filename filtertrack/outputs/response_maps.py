@@ -184,8 +184,15 @@ def maps_of(selection: RunSelection, responses: Responses) -> list[ResponseMaps]
             fit the layer.
         DamagedSnapshotError: If the first snapshot cannot be read.
     """
-    if len(selection.runs) > 1 or len(selection.layers) > 1:
-        raise FiltertrackError("responses: they are drawn of one layer of one run; choose one")
+    if len(selection.runs) > 1:
+        raise FiltertrackError(
+            "responses: they cannot be compared with those of a second run; leave compare out"
+        )
+    if len(selection.layers) > 1:
+        raise FiltertrackError(
+            f"responses: they are drawn for one layer at a time, got {listed(selection.layers)}; "
+            f"choose one with layers"
+        )
     run, layer = selection.runs[0], selection.layers[0]
     numbers = probe_numbers(responses)
     if numbers is not None:

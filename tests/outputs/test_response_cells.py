@@ -209,9 +209,9 @@ def test_layers_whose_input_is_unknown_are_refused(make_run, images, tmp_path):
     run = make_run()
     with pytest.raises(FiltertrackError, match="the run does not say"):
         animate(run, tmp_path / "a.gif", responses=images[..., :1])
-    with pytest.raises(FiltertrackError, match="one layer of one run"):
+    with pytest.raises(FiltertrackError, match="one layer at a time, got conv1, conv2"):
         animate(run, tmp_path / "a.gif", responses=images, layers="*")
-    with pytest.raises(FiltertrackError, match="one layer of one run"):
+    with pytest.raises(FiltertrackError, match="second run; leave compare out"):
         animate(run, tmp_path / "a.gif", responses=images, compare=run)
 
 

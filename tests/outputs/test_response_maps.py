@@ -136,7 +136,7 @@ def test_a_run_without_probes_is_an_error_that_says_what_to_do(make_run, conv_in
         ({"responses": [0, -1]}, "probe -1: maps were recorded"),
         ({"responses": [0] * 17}, "expected at most 16 probes, got 17"),
         ({"responses": 2.5}, "expected True, numbers of probes or arrays, got 2.5"),
-        ({"responses": True, "layers": "*"}, "one layer of one run"),
+        ({"responses": True, "layers": "*"}, "one layer at a time, got conv1, conv2; choose one"),
         ({"responses": True, "delta": True}, "leave delta out"),
     ],
     ids=str,
