@@ -25,7 +25,7 @@ from filtertrack.outputs.response_maps import ResponseMaps
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.cells import View
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import describe_cells
+from filtertrack.render.layer_look import describe_cells, describe_scale
 from filtertrack.render.look import GREY, Look
 from filtertrack.render.palette import SEPARATOR, colormap_levels
 from filtertrack.render.text import cut
@@ -252,7 +252,7 @@ class ResponseFilmstrip(FilmstripPicture):
     @property
     def _scale_text(self) -> str:
         """Which weights and which values of maps share a scale."""
-        text = self._maps[0].scale_text
+        text = describe_scale(self._maps[0].look, self._maps[0].view).replace("filter", "map")
         if self.parts[0] in self._maps:
             return text
         own = text.replace("each map has", "each filter and each map has")

@@ -322,8 +322,11 @@ class AnimationFrames:
             for drawn in self._drawn(frame_cells):
                 if drawn.ndim == 4:
                     colours = drawn.reshape(-1, 3)
-                    few = len(colours) <= most
-                    samples.append(colours if few else rng.choice(colours, most, axis=0))
+                    if len(colours) > most:
+                        colours = rng.choice(colours, most, axis=0)
+                    elif coloured > 1:  # a small grid counts as much as a large picture beside it
+                        colours = np.resize(colours, (most, 3))
+                    samples.append(colours)
         return np.concatenate(samples)
 
 

@@ -114,7 +114,12 @@ class LayerCells:
     @property
     def scale_text(self) -> str:
         """Which weights share a scale; a text beside the scale bar."""
-        return describe_scale(self.look, self.view)
+        text = describe_scale(self.look, self.view)
+        if self.view.filters > 1:
+            return text
+        return text.replace("each filter has", "the filter has").replace(
+            "all filters have", "the filter has"
+        )
 
     # Cached properties read the run: by then its size has been checked.
 
@@ -414,12 +419,16 @@ def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
     if layer.name:
         return layer.name
-    since = layer.since if layer.look.delta else ""
-    return describe_part(layer.look, largest=layer.largest, since=since)
+    return _described(layer, layer.since if layer.look.delta else "")
 
 
 def short_part_text(layer: LayerCells) -> str:
     """Describe a part of a picture in one or two words."""
     if layer.name:
         return layer.name.partition(",")[0]
-    return describe_part(layer.look, largest=layer.largest).partition(" (")[0].partition(",")[0]
+    return _described(layer).partition(" (")[0].partition(",")[0]
+
+
+def _described(layer: LayerCells, since: str = "") -> str:
+    text = describe_part(layer.look, largest=layer.largest, since=since)
+    return text.replace("filters", "filter", 1) if layer.view.filters == 1 else text

@@ -72,10 +72,14 @@ class ResponseCells(LayerCells):
 
     @property
     def name(self) -> str:
-        """What is drawn, and the largest response where all maps have one scale."""
+        """What is drawn, and the largest response where all maps have one scale.
+
+        The text beside the scale bar says which maps have one.
+        """
+        name = "response" if self.view.filters == 1 else "responses"
         if self.look.scale == "layer":
-            return f"responses, up to {number_text(self.largest)}"
-        return "responses, each on its own scale"
+            return f"{name}, up to {number_text(self.largest)}"
+        return name
 
     @property
     def explanation(self) -> list[str]:

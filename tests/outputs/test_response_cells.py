@@ -6,6 +6,7 @@ from PIL import Image
 
 from filtertrack import FiltertrackError, animate
 from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.layer_cells import LayerCells, part_text, short_part_text
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_cells import PictureCells, ResponseCells, picture_range, shrunk
 from filtertrack.outputs.response_maps import maps_of
@@ -101,12 +102,23 @@ def test_each_image_has_a_row_of_picture_filters_and_responses(
     assert any((cell == colour).all(axis=1).any() for colour in strongest)
 
 
-def test_the_title_says_which_maps_share_a_scale(first_run, images):
-    """The largest response is told only where all maps have one scale."""
+def test_the_scale_of_maps_is_described_once(first_run, images):
+    """Beside the scale bar; the title has the largest response where all maps have one scale."""
     own = cells_of(first_run, images[0])
-    assert own.name == "responses, each on its own scale"
+    assert own.name == "responses"
+    assert own.scale_text == "each map has its own scale at each step"
     one = cells_of(first_run, images[0], part_of(Look(scale="layer")))
     assert one.name == f"responses, up to {number_text(one.largest)}"
+
+
+def test_a_single_filter_is_described_in_the_singular(first_run, images):
+    look = part_of(Look(filters=[2]))
+    maps = cells_of(first_run, images[0], look)
+    assert (maps.name, maps.scale_text) == ("response", "the map has its own scale at each step")
+    filters = LayerCells(first_run, "conv1", range(4), part_of(Look(filters=[2], scale="layer")))
+    assert part_text(filters) == f"filter, up to {number_text(filters.largest)}"
+    assert short_part_text(filters) == "filter"
+    assert filters.scale_text == "the filter has one fixed scale"
 
 
 def test_the_default_file_is_named_for_responses(first_run, images):

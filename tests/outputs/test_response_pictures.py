@@ -158,3 +158,20 @@ def test_a_gif_of_colour_and_grey_layers_has_exact_grey_filters(deep_run, frames
     greys = levels_of("gray", 1)
     assert not colours_in(grid_in(drawing, frames[-1], 0)) <= greys
     assert colours_in(grid_in(drawing, frames[-1], 1)) <= greys
+
+
+def test_a_small_filter_beside_a_large_probe_has_its_own_colours_in_a_gif(
+    deep_run, frames_in_gif, grid_in
+):
+    """The palette is not chosen from the colours of the larger picture alone."""
+    drawing, frames = frames_in_gif(
+        deep_run, layers="conv1", responses=[np.random.default_rng(0).uniform(size=(64, 64, 3))]
+    )
+    (exact,) = [
+        each.draw(each.last_cells(), each.values(each.last_cells()), grid.layout)
+        for each, grid in zip(drawing._layers[1:2], drawing._arranged.grids[1:2], strict=True)
+    ]
+    layout = drawing._arranged.grids[1].layout
+    expected = layout.compose(exact, (40, 52, 74)).astype(int)
+    error = np.abs(grid_in(drawing, frames[-1], 1).astype(int) - expected).mean()
+    assert error < 8
