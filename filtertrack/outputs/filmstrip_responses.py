@@ -194,7 +194,13 @@ class ResponseFilmstrip(FilmstripPicture):
             )
             with suppress(FiltertrackError):  # the paper is too small for maps of this side
                 fitted.append(picture.widest(options, paper))
-        return _about_largest(fitted) if fitted else None
+        if not fitted:
+            return None
+        best = _about_largest(fitted)
+        wide = [
+            each for each in fitted if each.is_legible and each.options.side == best.options.side
+        ]
+        return max(wide, key=lambda each: each.layout.blocks, default=best)
 
     def widest(self, options: _Options, paper: PaperSize) -> _Fitted:
         """Return the layout with the most blocks, which leaves the least of the width empty.

@@ -233,10 +233,16 @@ def test_names_of_probes_do_not_touch_the_next_image(make_probed_run, count, wid
         assert title.get_fontsize() >= 7.5
 
 
-def test_blocks_side_by_side_leave_little_of_the_width_empty(make_run, conv_info, rng):
+@pytest.mark.parametrize(
+    ("shape", "image", "steps"), [((5, 5, 3, 12), (85, 128), 2), ((3, 3, 1, 16), (8, 8), 5)]
+)
+def test_blocks_side_by_side_leave_little_of_the_width_empty(  # noqa: PLR0917 - fixtures
+    make_run, conv_info, rng, shape, image, steps
+):
     """Where one block of all filters would be as high as the paper, and narrow."""
-    info = replace(conv_info(kernel_shape=(5, 5, 3, 12)), preprocessing=(), padding="same")
-    layout = fitted(make_run(info), rng.normal(size=(1, 85, 128, 3)), steps=[0, 2])[1]
+    info = replace(conv_info(kernel_shape=shape), preprocessing=(), padding="same")
+    run = make_run(info, steps=range(steps))
+    layout = fitted(run, rng.normal(size=(1, *image, shape[2])))[1]
     width = layout.blocks * (layout.left + layout.grid.shape[1])
     assert layout.blocks > 1
     assert width > 0.7 * layout.shape[1]
