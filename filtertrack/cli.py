@@ -75,6 +75,7 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
 
 _MOST_NUMBERS = 1000
 """Numbers that ranges on the command line are expanded to, at most."""
+_PAPER = ("width", "height", "dpi")
 _PACE = ("fps", "seconds", "time", "between", "hold", "loop", "columns", "size", "huge")
 
 
@@ -103,11 +104,17 @@ def _responses(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.animation import animate  # noqa: PLC0415 - keeps --help fast
     from filtertrack.outputs.frame_sequence import FrameSequence  # noqa: PLC0415
     from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS  # noqa: PLC0415
+    from filtertrack.render.encoders.formats import ANIMATION_FORMATS  # noqa: PLC0415
+    from filtertrack.storage.local_files import check_target  # noqa: PLC0415
 
     path = Path(arguments.output or "responses.gif")
-    if path.suffix.lower() in FIGURE_FORMATS and FrameSequence.of(path) is None:
-        return _still_responses(arguments)
+    if FrameSequence.of(path) is None:
+        check_target(path, dict.fromkeys([*ANIMATION_FORMATS, *FIGURE_FORMATS]))
+        if path.suffix.lower() in FIGURE_FORMATS:
+            return _still_responses(arguments)
+    _check_default(arguments, _PAPER, "figures", "a name that ends in .png, .pdf or .svg")
     run = _open_run(arguments.run)
+    arguments.theme = arguments.theme or "dark"
     options = {**_picture_options(arguments), **_selected(arguments, _PACE)}
     pictures = _pictures(arguments, run)
     output = _output_file(arguments.output, run, "responses.gif", animate, options)
@@ -119,33 +126,51 @@ def _responses(arguments: argparse.Namespace) -> int:
 
 def _still_responses(arguments: argparse.Namespace) -> int:
     """Draw responses at the first and the last step, or those chosen, as a figure."""
-    from inspect import signature  # noqa: PLC0415 - keeps --help fast
+    from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415 - keeps --help fast
 
-    from filtertrack.outputs.animation import animate  # noqa: PLC0415
-    from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415
-
-    defaults = signature(animate).parameters
-    for name, value in _selected(arguments, _PACE).items():
-        if value != defaults[name].default:
-            raise FiltertrackError(
-                f"{name}: it is an option of animations, and {arguments.output!r} is a figure; "
-                f"leave it out, or choose a name that ends in .gif, .apng, .webp or .mp4"
-            )
+    _check_default(arguments, _PACE, "animations", "a name that ends in .gif, .apng, .webp or .mp4")
     run, output = _open_run(arguments.run), Path(arguments.output)
     _check_writable(output, "-o")
-    options = _picture_options(arguments)
+    arguments.theme = arguments.theme or "light"
+    options = {**_picture_options(arguments), **_selected(arguments, _PAPER)}
     options["steps"] = arguments.steps or sorted({*run.steps[:1], *run.steps[-1:]})
     filmstrip(run, output, responses=_pictures(arguments, run), **options)
     print(printable(str(output)))
     return 0
 
 
+def _check_default(
+    arguments: argparse.Namespace, names: Sequence[str], drawn: str, ending: str
+) -> None:
+    """Raise an error for an option that is given and does not apply to the output.
+
+    Args:
+        arguments: The arguments.
+        names: The options.
+        drawn: What they apply to.
+        ending: The name of an output to which they apply.
+    """
+    from inspect import signature  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.outputs.animation import animate  # noqa: PLC0415
+    from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415
+
+    defaults = {**signature(filmstrip).parameters, **signature(animate).parameters}
+    for name, value in _selected(arguments, names).items():
+        if value != defaults[name].default:
+            raise FiltertrackError(
+                f"{name}: it is an option of {drawn}; leave it out, or choose {ending} with -o FILE"
+            )
+
+
 def _pictures(arguments: argparse.Namespace, run: "Run") -> "list[np.ndarray]":
     """Read the picture files of ``--images`` as the chosen layer takes them."""
     from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415 - as above
+    from filtertrack.outputs.response_maps import check_takes_images  # noqa: PLC0415
     from filtertrack.outputs.run_selection import select_from_run  # noqa: PLC0415
 
     layer = select_from_run(run, layers=arguments.layers, steps=run.steps[-1:]).layers[0]
+    check_takes_images(run, layer)
     return read_pictures(
         arguments.images, run.layer(layer), side=arguments.side, values=arguments.values
     )
@@ -162,7 +187,7 @@ def _filmstrip(arguments: argparse.Namespace) -> int:
     from filtertrack.outputs.filmstrip_figure import filmstrip  # noqa: PLC0415 - keeps --help fast
 
     run = _open_run(arguments.run)
-    options = {**_picture_options(arguments), **_selected(arguments, ("width", "height", "dpi"))}
+    options = {**_picture_options(arguments), **_selected(arguments, _PAPER)}
     responses = _probes(arguments)
     if arguments.images is None:
         name, options = "filmstrip.pdf", {**options, "responses": responses}
@@ -208,11 +233,13 @@ def _explain(arguments: argparse.Namespace) -> int:
         plot_dot_product,
     )
     from filtertrack.outputs.picture_files import read_pictures  # noqa: PLC0415
+    from filtertrack.outputs.response_maps import check_takes_images  # noqa: PLC0415
 
     run = _open_run(arguments.run)
     info = run.layer(arguments.layer or first_layer(run))
     image, shown = arguments.probe, f"probe-{arguments.probe}"
     if arguments.image is not None:
+        check_takes_images(run, info.name)
         (image,) = read_pictures(
             [arguments.image], info, side=arguments.side, values=arguments.values
         )
@@ -408,6 +435,12 @@ def _html(arguments: argparse.Namespace) -> int:
     print(printable(str(written.path)))
     if written.thinned:
         print(f"to stay below {size_text(size)}: {written.thinned} (--max-size, --layers, --steps)")
+    with suppress(FiltertrackError):  # damaged probes: the page is whole without them
+        if any(run.probes for run in runs):
+            print(
+                "responses to the probes are not in the file: `filtertrack animate RUN "
+                "--responses` makes an animation of them"
+            )
     return 0
 
 

@@ -28,7 +28,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     Returns:
         The values by name; ``command`` is the name of the command.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _joined_values(sys.argv[1:] if argv is None else argv)
     parser = make_parser(next((word for word in words if not word.startswith("-")), None))
     arguments, further = parser.parse_known_args(words)
     if further:
@@ -41,6 +41,24 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             arguments.run = further.pop()
         arguments.layers += [name for word in further for name in names(word)]
     return arguments
+
+
+def _joined_values(words: Sequence[str]) -> list[str]:
+    """Return arguments with ``--values -2,2`` as ``--values=-2,2``.
+
+    argparse would take ``-2,2`` for an option.
+
+    Example:
+        >>> _joined_values(["--values", "-2,2", "--side", "9"])
+        ['--values=-2,2', '--side', '9']
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--values" and word[1:2].isdecimal():
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _is_layers(word: str) -> bool:
@@ -75,10 +93,12 @@ def _add_responses(parser: argparse.ArgumentParser) -> None:
         "`filtertrack filmstrip --images` draws more steps. What deeper layers answered to the "
         "probes of a run: `filtertrack animate --responses`."
     )
-    group = _add_picture_options(parser, "responses.gif", "dark")
+    group = _add_picture_options(parser, "responses.gif", None)
     _add_images(group, required=True)
     _add_sizes(group)
     _add_pace(parser)
+    paper = parser.add_argument_group("the size of a figure (.png, .pdf, .svg)")
+    _add_size(paper, "at most so high (a third more than wide)")
 
 
 def _add_images(group: "argparse._ActionsContainer", *, required: bool = False) -> None:
@@ -96,13 +116,7 @@ def _add_images(group: "argparse._ActionsContainer", *, required: bool = False) 
         metavar="PIXELS",
         help="longer side of a picture, at most (%(default)d)",
     )
-    group.add_argument(
-        "--values",
-        type=two_numbers,
-        metavar="LOW,HIGH",
-        help="the values of black and white that the model takes (0,255 if it rescales them; "
-        "else 0,1)",
-    )
+    group.add_argument("--values", type=black_and_white, metavar="LOW,HIGH", help=_VALUES)
 
 
 def _add_probes(group: "argparse._ActionsContainer") -> None:
@@ -232,9 +246,12 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--image", metavar="FILE", help="a picture: PNG, JPEG and others")
     image.add_argument("--probe", type=int, metavar="N", help="one of the run's probes, from 0 on")
     group.add_argument("--side", type=int, default=128, metavar="PIXELS", help=_SIDE)
-    group.add_argument("--values", type=two_numbers, metavar="LOW,HIGH", help=_VALUES)
+    group.add_argument("--values", type=black_and_white, metavar="LOW,HIGH", help=_VALUES)
     group.add_argument(
-        "--layer", "--layers", metavar="NAME", help="of a first convolution (the first)"
+        "--layer",
+        "--layers",
+        metavar="NAME",
+        help="a layer that takes the model's input (the first such layer)",
     )
     group.add_argument("--step", type=int, metavar="N", help="a snapshot (the last)")
     group.add_argument(
@@ -384,7 +401,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
 
 
 def _add_picture_options(
-    parser: argparse.ArgumentParser, output: str, theme: str
+    parser: argparse.ArgumentParser, output: str, theme: str | None
 ) -> "argparse._ArgumentGroup":
     """Add the options that animations and filmstrips share; return the group of the last ones."""
     _add_run(parser)
@@ -407,12 +424,20 @@ def _add_size(group: "argparse._ActionsContainer", height: str) -> None:
     group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
 
 
-def _add_look(group: "argparse._ActionsContainer", theme: str) -> None:
-    """Add an argument for each option of ``Look``."""
+def _add_look(group: "argparse._ActionsContainer", theme: str | None) -> None:
+    """Add an argument for each option of ``Look``.
+
+    Args:
+        group: The group of options.
+        theme: The default theme; None for the one that suits the output.
+    """
     from filtertrack.render.look import LOOK_OPTIONS  # noqa: PLC0415 - for these commands only
 
     for option in LOOK_OPTIONS:
-        _add_look_option(group, option)
+        text = _LOOK_HELP[option.name]
+        if option.name == "theme":
+            text = f"{text} ({theme or 'dark; light for a figure'})"
+        _add_look_option(group, option, text)
     group.set_defaults(theme=theme)
 
 
@@ -430,11 +455,11 @@ def _add_steps(parser: "argparse._ActionsContainer", text: str) -> None:
     parser.add_argument("--steps", type=numbers, action="extend", metavar="0,1,5-20", help=text)
 
 
-def _add_look_option(parser: "argparse._ActionsContainer", option: "LookOption") -> None:
-    """Add the argument of an option of ``Look``."""
+def _add_look_option(parser: "argparse._ActionsContainer", option: "LookOption", text: str) -> None:
+    """Add the argument of an option of ``Look``, with its help text."""
     flags = [f"--{option.name.replace('_', '-')}"]
     flags += [flag.replace("centred", "centered") for flag in flags if "centred" in flag]
-    settings: dict[str, Any] = {"help": _LOOK_HELP[option.name]}
+    settings: dict[str, Any] = {"help": text}
     if option.flag:
         undecided = option.default is None
         settings["action"] = argparse.BooleanOptionalAction if undecided else "store_true"
@@ -470,7 +495,7 @@ def numbers(text: str) -> list[int | range]:
         return [_number_or_range(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected numbers and ranges such as 0,1,5-20, got {text!r}"
+            f"expected whole numbers from 0 on and ranges such as 0,1,5-20, got {text!r}"
         ) from None
 
 
@@ -520,8 +545,21 @@ def two_numbers(text: str) -> tuple[float, float]:
     return first, second
 
 
+def black_and_white(text: str) -> tuple[float, float]:
+    """Read ``-1,1`` as the values of black and white."""
+    try:
+        return two_numbers(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected the values of black and white such as 0,255 or -1,1, got {text!r}"
+        ) from None
+
+
 _SIDE = "longer side of the picture, at most (%(default)d)"
-_VALUES = "the values of black and white that the model takes (0,255 if it rescales them; else 0,1)"
+_VALUES = (
+    "the values of black and white in the model's input, such as -1,1 (0,255 if the model rescales "
+    "them; else 0,1)"
+)
 
 _LOOK_READERS: dict[str, dict[str, Any]] = {
     "filters": {"type": numbers, "action": "extend", "metavar": "0-15,20"},
@@ -546,6 +584,6 @@ _LOOK_HELP = {
     "channel_names": "names of the input channels",
     "smooth": "interpolate between the weights of kernels from 5x5 on",
     "colormap": "of matplotlib, for one value a pixel (gray; RdBu_r for differences)",
-    "theme": "around the weights (%(default)s)",
+    "theme": "around the weights",
 }
 """The help text of each option of ``Look``."""

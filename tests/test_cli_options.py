@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from filtertrack.cli import main
-from filtertrack.cli_options import channels, make_parser, numbers
+from filtertrack.cli_options import channels, make_parser, numbers, parse_arguments
 from filtertrack.outputs.animation_pace import TIMES, Pace
 from filtertrack.render.look import LOOK_OPTIONS
 
@@ -134,12 +134,25 @@ def test_help_loads_no_heavy_module():
 def test_an_invalid_number_names_the_expected_form(capsys):
     """The message does not name a function of the package."""
     for option, value, expected in (
-        ("--steps", "1..5", "expected numbers and ranges such as 0,1,5-20, got '1..5'"),
+        ("--steps", "1..5", "expected whole numbers from 0 on and ranges such as 0,1,5-20, got '1"),
+        ("--probe", "-1", "expected whole numbers from 0 on and ranges such as 0,1,5-20, got '-1'"),
         ("--hold", "1", "expected two numbers such as 1,2, got '1'"),
     ):
         with pytest.raises(SystemExit):
             main(["animate", "run", option, value])
         assert expected in capsys.readouterr().err
+
+
+def test_values_of_black_and_white_may_be_negative(capsys):
+    """Also after a space; the message says what the two numbers are."""
+    for command, option in (("responses", "--images"), ("explain", "--image")):
+        for values in (["--values", "-2,2"], ["--values=-2,2"], ["--values", "-2,.5e1"]):
+            arguments = parse_arguments([command, "run", option, "a.png", *values])
+            assert arguments.values[0] == -2
+        with pytest.raises(SystemExit):
+            main([command, "run", option, "a.png", "--values", "-1"])
+        message = "expected the values of black and white such as 0,255 or -1,1, got '-1'"
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,31 @@ def pictured(make_run, conv_info, tmp_path):
     return make_run(info), str(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["responses", "--layers", "conv2", "--images"],
+        ["responses", "--layers", "conv2", "-o", "{folder}/a.png", "--images"],
+        ["filmstrip", "--layers", "conv2", "--images"],
+        ["explain", "--layer", "conv2", "--image"],
+    ],
+    ids=lambda words: " ".join(words[:1] + words[3:4]),
+)
+def test_a_picture_for_a_deeper_layer_is_refused_with_an_advice(
+    make_run, conv_info, tmp_path, capsys, command
+):
+    """In terms of the command line, not of the channels of the picture."""
+    run = make_run(conv_info("conv1", (5, 5, 3, 6), preprocessing=(), padding="same"),
+                   conv_info("conv2", (3, 3, 6, 4)))  # fmt: skip
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    name, *options = (word.format(folder=tmp_path) for word in command)
+    assert main([name, str(run.path), *options, str(tmp_path / "a.png")]) == 2
+    message = capsys.readouterr().err
+    assert "layer conv2 is not the first convolution" in message
+    assert "train with FilterTracker(probes=images)" in message
+    assert "arrays" not in message
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_responses_makes_a_figure_of_the_first_and_last_step(pictured, tmp_path, ending):
     """The ending chooses it; a PNG is not animated."""
@@ -101,6 +126,40 @@ def test_options_of_animations_are_refused_for_a_figure(pictured, tmp_path, caps
     assert main([*command, "--fps", "3"]) == 2
     assert "fps: it is an option of animations" in capsys.readouterr().err
     assert not (tmp_path / "b.pdf").exists()
+
+
+def test_a_figure_of_responses_is_light_and_has_a_width(pictured, tmp_path):
+    """As a filmstrip; an animation is dark."""
+    run, picture = pictured
+    command = ["responses", str(run.path), "--images", picture]
+    size = ["--width", "8cm", "--dpi", "100"]
+    corners = {}
+    for name, options in {
+        "a.png": size,
+        "b.png": [*size, "--theme", "dark"],
+        "c.gif": [],
+    }.items():
+        assert main([*command, *options, "-o", str(tmp_path / name)]) == 0
+        with Image.open(tmp_path / name) as image:
+            corners[name] = image.convert("RGB").getpixel((0, 0))
+            if options:
+                assert abs(image.width - 315) <= 1
+    assert corners == {"a.png": (255, 255, 255), "b.png": (20, 26, 38), "c.gif": (20, 26, 38)}
+
+
+def test_options_of_figures_are_refused_for_an_animation(pictured, tmp_path, capsys):
+    run, picture = pictured
+    command = ["responses", str(run.path), "--images", picture, "-o", str(tmp_path / "b.gif")]
+    assert main([*command, "--width", "8cm"]) == 2
+    assert "width: it is an option of figures; leave it out" in capsys.readouterr().err
+
+
+def test_the_message_of_a_wrong_ending_names_those_of_figures(pictured, tmp_path, capsys):
+    run, picture = pictured
+    output = str(tmp_path / "a.jpg")
+    assert main(["responses", str(run.path), "--images", picture, "-o", output]) == 2
+    message = capsys.readouterr().err
+    assert all(ending in message for ending in (".gif", ".png", ".pdf", ".svg", ".mp4"))
 
 
 def test_filmstrip_draws_responses_to_pictures(pictured, capsys):
@@ -353,6 +412,14 @@ def test_html_writes_the_page_and_says_what_it_left_out(run, tmp_path, capsys):
     assert main(["html", str(run.path), "-o", str(small), "--max-size", str(size)]) == 0
     assert "rounded to 16 bits (--max-size, --layers, --steps)" in capsys.readouterr().out
     assert small.stat().st_size < whole.stat().st_size
+
+
+def test_html_says_that_responses_are_not_in_the_file(make_probed_run, make_run, tmp_path, capsys):
+    """Of a run with probes only."""
+    for each, said in ((make_probed_run(), True), (make_run(folder="plain"), False)):
+        assert main(["html", str(each.path), "-o", str(tmp_path / "a.html")]) == 0
+        printed = capsys.readouterr().out
+        assert ("responses to the probes are not in the file" in printed) == said
 
 
 def test_html_compares_runs(make_run, tmp_path):

@@ -52,8 +52,9 @@ def draw_text(
     theme: ThemeName,
     *,
     weight: str = "normal",
+    leftmost: float | None = None,
 ) -> None:
-    """Draw a text, smaller where it would not end before ``right``.
+    """Draw a text, farther left or smaller where it would not end before ``right``.
 
     Args:
         figure: The figure.
@@ -62,11 +63,15 @@ def draw_text(
         right: Pixels from the left edge of the figure.
         theme: The theme.
         weight: ``"normal"`` or ``"bold"``.
+        leftmost: Its left, in pixels, at least, where it is moved; None if it is not.
     """
     width, height = _size_of(figure)
     left, top = at[0] / width, 1 - at[1] / height
     ink = colour(THEMES[theme].text)
     drawn = figure.text(left, top, text, color=ink, fontsize=FONT, va="top", weight=weight)
+    if leftmost is not None:
+        beyond = max(0.0, drawn.get_window_extent().x1 - right)
+        drawn.set_x(max(min(leftmost, at[0]), at[0] - beyond) / width)
     _shrink(drawn, right)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from filtertrack.errors import FiltertrackError, repeatable
+from filtertrack.errors import FiltertrackError, counted, repeatable
 from filtertrack.outputs.figure_parts import (
     LABEL_LINE,
     add_image,
@@ -21,7 +21,13 @@ from filtertrack.outputs.figure_parts import (
     middles,
     new_figure,
 )
-from filtertrack.outputs.filmstrip_layout import FilmstripLayout, image_size
+from filtertrack.outputs.filmstrip_layout import (
+    AFTER_NAME,
+    BESIDE_IMAGE,
+    FilmstripLayout,
+    image_names,
+    image_size,
+)
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, spread_steps
 from filtertrack.outputs.filmstrip_responses import ResponseFilmstrip
 from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS, colour, figure_settings, save
@@ -34,9 +40,11 @@ from filtertrack.outputs.paper_size import (
     bars_in_line,
     check_figure_memory,
     legend_height,
+    text_length,
     title_lines,
 )
 from filtertrack.outputs.response_maps import (
+    ResponseMaps,
     Responses,
     is_wanted,
     maps_of,
@@ -111,8 +119,9 @@ def filmstrip(
         colormap: A colormap of matplotlib, for layers with one value a pixel; see ``animate``.
         theme: ``"light"`` or ``"dark"``: the colours around the weights.
         responses: Draw beside each filter what it answers to, its feature map for probes of the run
-            or for images, which are drawn above: see ``animate``. By default fewer steps are drawn,
-            and only as many filters as are legible; the title says how many.
+            or for images, which are drawn above: see ``animate``. By default only as many steps and
+            filters are drawn as are legible; the title says how many filters. Chosen steps that are
+            too many to be legible are an error.
         width: Width of the figure: ``"17cm"``, ``"6.7in"``, or a number of inches.
         height: Height of the figure, at most; None for a third more than the width.
         dpi: Pixels an inch.
@@ -158,7 +167,11 @@ def filmstrip(
         raise FiltertrackError(
             f"layers: a filmstrip shows one, got {', '.join(selection.layers)}; draw one for each"
         )
-    figure = skip_damaged(selection, lambda readable: _draw(readable, look, paper, responses))
+
+    def draw(readable: RunSelection) -> Figure:
+        return _draw(readable, look, paper, responses, chosen=steps is not None)
+
+    figure = skip_damaged(selection, draw)
     if target is not None:
         save(figure, target)
     return figure
@@ -186,7 +199,44 @@ def _few_steps(run: Run) -> list[int] | None:
     return None
 
 
-def _draw(selection: RunSelection, look: Look, paper: PaperSize, responses: Responses) -> Figure:
+def _with_legible_steps(
+    selection: RunSelection,
+    look: Look,
+    maps: Sequence[ResponseMaps],
+    paper: PaperSize,
+    *,
+    chosen: bool,
+) -> RunSelection:
+    """Return as many of the steps as are legible beside each other, and at least two of several.
+
+    Args:
+        selection: One layer of one run, and the steps.
+        look: How filters are drawn.
+        maps: The feature maps.
+        paper: The largest size.
+        chosen: Whether the steps were chosen: then none is left out.
+
+    Raises:
+        FiltertrackError: If the chosen steps would not be legible.
+    """
+    count = len(selection.steps)
+    picture = ResponseFilmstrip(selection, look, maps)
+    most = max(2, picture.most_steps(paper, chosen=chosen))
+    if count <= most:
+        return selection
+    if chosen:
+        raise FiltertrackError(
+            f"steps: {count} steps with maps of {counted(len(maps), 'images')} would not be "
+            f"legible in a width of {paper.width:.3g} inches; choose at most {most} steps, or a "
+            f"larger width; `animate` draws all"
+        )
+    numbers = np.linspace(0, count - 1, most).round()
+    return selection.at([selection.steps[int(number)] for number in numbers])
+
+
+def _draw(
+    selection: RunSelection, look: Look, paper: PaperSize, responses: Responses, *, chosen: bool
+) -> Figure:
     info = selection.runs[0].layer(selection.layers[0])
     check_look(look, [info], [view_of(info, look.channels)])
     if not info.filters:
@@ -194,6 +244,7 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize, responses: Resp
     picture: FilmstripPicture
     if is_wanted(responses):
         maps = maps_of(selection, responses)
+        selection = _with_legible_steps(selection, look, maps, paper, chosen=chosen)
         picture, layout = ResponseFilmstrip.fit(selection, look, maps, paper)
     else:
         picture = FilmstripPicture(selection, look)
@@ -204,7 +255,7 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize, responses: Resp
         margin = paper.pixels(_ABOVE_TITLE * FONT)
         at = layout.start + layout.left + layout.grid.gap, margin
         title = "\n".join(title_lines(picture.title, paper))
-        draw_text(figure, title, at, layout.shape[1] - margin, look.theme)
+        draw_text(figure, title, at, layout.shape[1] - margin, look.theme, leftmost=margin)
         if picture.images:
             _draw_images(figure, picture, layout, paper)
         for block in range(layout.blocks):
@@ -219,16 +270,26 @@ def _draw(selection: RunSelection, look: Look, paper: PaperSize, responses: Resp
 def _draw_images(
     figure: Figure, picture: FilmstripPicture, layout: FilmstripLayout, paper: PaperSize
 ) -> None:
-    """Draw the images that filters answer to below the title, each with its name beside it."""
+    """Draw the images that filters answer to below the title, each with its name beside it.
+
+    They begin above the cells, or farther left where they need it.
+    """
     top = layout.top - layout.part_title - layout.band
+    images = [image.draw(*image_size(picture, paper)) for image in picture.images]
+    names = image_names(picture, paper)
+    lines = [line for name in names for line in name.splitlines()]
+    spaces = paper.pixels((BESIDE_IMAGE + AFTER_NAME) * FONT)
+    needed = max(image.shape[1] for image in images) + spaces + text_length(lines, paper)
+    margin = paper.pixels(_ABOVE_TITLE * FONT)
     first = layout.start + layout.left + layout.grid.gap
-    across = (layout.shape[1] - first) // len(picture.images)
-    for number, image in enumerate(picture.images):
+    first = round(max(margin, min(first, layout.shape[1] - len(images) * needed)))
+    across = (layout.shape[1] - first) // len(images)
+    for number, (pixels, name) in enumerate(zip(images, names, strict=True)):
         left = first + number * across
-        pixels = image.draw(*image_size(picture, paper))
         add_image(figure, pixels, (left, top)).set_axis_off()
-        beside = left + pixels.shape[1] + paper.pixels(FONT), top
-        draw_text(figure, image.name, beside, left + across, picture.theme)
+        beside = left + pixels.shape[1] + paper.pixels(BESIDE_IMAGE * FONT), top
+        right = left + across - paper.pixels(AFTER_NAME * FONT)
+        draw_text(figure, name, beside, right, picture.theme)
 
 
 def _draw_block(

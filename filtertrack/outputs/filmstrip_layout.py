@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Self
 
 from filtertrack.errors import FiltertrackError, counted
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture
 from filtertrack.outputs.paper_size import (
+    CHARACTER,
     DIGIT,
     FONT,
     MARGIN,
@@ -38,6 +40,10 @@ _IMAGE, _BELOW_IMAGE = 6.0, 0.8
 """Height of the images that filters answer to, at most, and the space below them."""
 _LARGEST_IMAGE = 0.15
 """Height of these images as a share of that of the paper, at most."""
+BESIDE_IMAGE, AFTER_NAME = 0.6, 1.0
+"""Between an image and its name, and after the name, in font sizes."""
+_SHORTEST_LINE = 7
+"""Characters of a line of the name of an image, at least: ``probe 0``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +92,20 @@ class FilmstripLayout:
         Raises:
             FiltertrackError: If no number of blocks leaves a pixel for each weight.
         """
+        return max(cls.possible(picture, paper), key=lambda layout: layout.grid.scale)
+
+    @classmethod
+    def possible(cls, picture: FilmstripPicture, paper: PaperSize) -> list[Self]:
+        """Return the layouts with a pixel for each weight, by their numbers of blocks.
+
+        Raises:
+            FiltertrackError: If there is none.
+        """
         most = min(picture.rows, math.ceil(paper.width / _NARROWEST_BLOCK))
         for share in (None, 0.0):  # narrow gaps only where a weight has no pixel otherwise
             layouts = (cls._of(picture, paper, blocks, share) for blocks in range(1, most + 1))
-            best = max(filter(None, layouts), key=lambda layout: layout.grid.scale, default=None)
-            if best is not None:
-                return best
+            if found := list(filter(None, layouts)):
+                return found
         raise FiltertrackError(
             f"width: {paper.width:.3g} x {paper.height:.3g} inches at {paper.dpi} dpi are too "
             f"few for one pixel a weight of {counted(picture.rows, 'filters')} at "
@@ -183,11 +197,23 @@ def image_size(picture: FilmstripPicture, paper: PaperSize) -> tuple[int, int]:
     return max(1, int(high)), max(1, int(wide))
 
 
+def image_names(picture: FilmstripPicture, paper: PaperSize) -> list[str]:
+    """Return the name of each image, in lines that fit beside it, about."""
+    widest = max(image.draw(*image_size(picture, paper)).shape[1] for image in picture.images)
+    share = paper.width * paper.dpi / len(picture.images) - widest
+    size = paper.pixels(FONT)
+    most = max(_SHORTEST_LINE, int((share / size - BESIDE_IMAGE - AFTER_NAME) / CHARACTER))
+    return [
+        "\n".join(part for text in image.name.splitlines() for part in wrap(text, most))
+        for image in picture.images
+    ]
+
+
 def _band_height(picture: FilmstripPicture, paper: PaperSize) -> int:
     """Return the height of the images, or the texts beside them, with the space below."""
     most = image_size(picture, paper)
     high = max(len(image.draw(*most)) for image in picture.images)
-    lines = max(image.name.count("\n") + 1 for image in picture.images)
+    lines = max(name.count("\n") + 1 for name in image_names(picture, paper))
     text = paper.pixels(TITLE_LINE * lines * FONT)
     return math.ceil(max(high, text) + paper.pixels(_BELOW_IMAGE * FONT))
 

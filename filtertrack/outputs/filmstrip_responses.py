@@ -25,20 +25,25 @@ from filtertrack.outputs.response_maps import ResponseMaps
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.render.cells import View
 from filtertrack.render.grid import Layout
-from filtertrack.render.layer_look import describe_cells
+from filtertrack.render.layer_look import describe_cells, describe_scale
 from filtertrack.render.look import GREY, Look
 from filtertrack.render.palette import SEPARATOR, colormap_levels
 from filtertrack.render.text import cut
 from filtertrack.render.value_range import ValueRange
 
-_LEGIBLE = 0.18
-"""Inches of the height of a map, at least, where filters are not chosen."""
+_LEGIBLE, _SMALLEST = 0.18, 0.12
+"""Inches of the height of a map, at least, where filters or steps are not chosen, and where steps
+are chosen."""
+_BESIDE_CELLS = 0.3
+"""Inches of the paper's width that the numbers of the filters and margins take, about."""
 _FILTERS = (64, 48, 40, 32, 24, 20, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)
 """Numbers of filters that are tried where not all are legible."""
 _SIDES = (128, 64, 48, 32, 16)
 """Heights and widths of maps in values, at most, that are tried."""
 _ABOUT_LARGEST = 0.75
 """Height of a map, as a share of the largest that is possible, that is large enough."""
+_LARGE_ENOUGH = 0.6
+"""The same where more blocks of filters leave less of the width empty."""
 _HEIGHTS_IN_SPACE = 16
 """The space between a filter and its map is the height of a cell divided by this."""
 _LONGEST_PHRASE = 120
@@ -58,13 +63,18 @@ class _Fitted(NamedTuple):
 
     Attributes:
         options: Its options.
-        high: Height of a cell, in pixels.
+        layout: Its layout.
         is_legible: Whether maps are large enough, and each is nearer to its filter than to others.
     """
 
     options: _Options
-    high: int
+    layout: FilmstripLayout
     is_legible: bool
+
+    @property
+    def high(self) -> int:
+        """Height of a cell, in pixels."""
+        return self.layout.grid.cell_shape[0]
 
 
 class ResponseFilmstrip(FilmstripPicture):
@@ -129,7 +139,8 @@ class ResponseFilmstrip(FilmstripPicture):
     ) -> tuple["ResponseFilmstrip", FilmstripLayout]:
         """Return the filmstrip and its layout.
 
-        Where the look does not choose filters, the first ones are drawn, as many as are legible.
+        Where the look does not choose filters, the first ones are drawn, as many as are legible, or
+        where none would be, as many as have maps about as large as is possible.
 
         Raises:
             FiltertrackError: If the paper is too small.
@@ -140,14 +151,29 @@ class ResponseFilmstrip(FilmstripPicture):
         counts = [len(every)]
         if look.filters is None:
             counts += [few for few in _FILTERS if few < len(every)]
-        options = _Options(every[: counts[-1]], side=_SIDES[-1], fine=False)
+        tried = []
         for count in counts:
             fitted = whole._finest(make, every[:count], paper)
-            if fitted is not None and (fitted.is_legible or count == counts[-1]):
-                options = fitted.options
-                break
-        picture = make(**options._asdict())
-        return picture, FilmstripLayout.fit(picture, paper)
+            if fitted is not None:
+                tried.append(fitted)
+                if fitted.is_legible:
+                    break
+        if not tried:
+            picture = make(every[: counts[-1]], side=_SIDES[-1], fine=False)
+            return picture, FilmstripLayout.fit(picture, paper)
+        best = tried[-1] if tried[-1].is_legible else _about_largest(tried)
+        return make(**best.options._asdict()), best.layout
+
+    def most_steps(self, paper: PaperSize, *, chosen: bool) -> int:
+        """Return how many steps fit beside each other with legible maps, about.
+
+        Args:
+            paper: The largest size.
+            chosen: Whether the steps were chosen: their maps may be smaller.
+        """
+        high = _SMALLEST if chosen else _LEGIBLE
+        column = high * self.view.width / self.view.height / (1 - self.usual_gap)
+        return int((paper.width - _BESIDE_CELLS) / column)
 
     def _finest(
         self, make: Callable[..., "ResponseFilmstrip"], numbers: np.ndarray, paper: PaperSize
@@ -167,12 +193,33 @@ class ResponseFilmstrip(FilmstripPicture):
                 self.explained,
             )
             with suppress(FiltertrackError):  # the paper is too small for maps of this side
-                grid = FilmstripLayout.fit(picture, paper).grid
-                high, space = grid.cell_shape[0], grid.scale * picture.space
-                is_legible = high >= _LEGIBLE * paper.dpi and grid.gap > space
-                fitted.append(_Fitted(options, high, is_legible))
-        largest = max((each.high for each in fitted), default=0)
-        return next((each for each in fitted if each.high >= _ABOUT_LARGEST * largest), None)
+                fitted.append(picture.widest(options, paper))
+        if not fitted:
+            return None
+        best = _about_largest(fitted)
+        wide = [
+            each for each in fitted if each.is_legible and each.options.side == best.options.side
+        ]
+        return max(wide, key=lambda each: each.layout.blocks, default=best)
+
+    def widest(self, options: _Options, paper: PaperSize) -> _Fitted:
+        """Return the layout with the most blocks, which leaves the least of the width empty.
+
+        Of those with the largest cells, or with legible ones that are not much smaller.
+        """
+        possible = [
+            _Fitted(options, layout, self._is_legible(layout, paper))
+            for layout in FilmstripLayout.possible(self, paper)
+        ]
+        largest = max(each.high for each in possible)
+        legible = [
+            each for each in possible if each.is_legible and each.high >= _LARGE_ENOUGH * largest
+        ]
+        return (legible or [each for each in possible if each.high == largest])[-1]
+
+    def _is_legible(self, layout: FilmstripLayout, paper: PaperSize) -> bool:
+        grid = layout.grid
+        return grid.cell_shape[0] >= _LEGIBLE * paper.dpi and grid.gap > grid.scale * self.space
 
     @cached_property
     def images(self) -> Sequence[ProbeImage]:
@@ -211,7 +258,7 @@ class ResponseFilmstrip(FilmstripPicture):
     @property
     def _scale_text(self) -> str:
         """Which weights and which values of maps share a scale."""
-        text = self._maps[0].scale_text
+        text = describe_scale(self._maps[0].look, self._maps[0].view).replace("filter", "map")
         if self.parts[0] in self._maps:
             return text
         own = text.replace("each map has", "each filter and each map has")
@@ -283,6 +330,12 @@ class ResponseFilmstrip(FilmstripPicture):
                 cell = drawn.compose(colours[row, column][np.newaxis], fill)
                 piece[row, column, top : top + down, left : left + across] = cell
         return piece
+
+
+def _about_largest(fitted: Sequence[_Fitted]) -> _Fitted:
+    """Return the first one whose cells are about as large as those of any."""
+    largest = max(each.high for each in fitted)
+    return next(each for each in fitted if each.high >= _ABOUT_LARGEST * largest)
 
 
 def _probe_image(cells: PictureCells) -> ProbeImage:

@@ -143,7 +143,8 @@ class AnimationFrames:
             layer.drawn_layout(grid.layout)
             for layer, grid in zip(self._layers, self._arranged.grids, strict=True)
         ]
-        self._levels, colours = colours_of(self._layers)
+        self._levels, colours = colours_of(self._layers, quantised=self._quantised)
+        self._reserved = colours
         self._base_palette = theme_palette(look.theme, colours)
         self._titles = grid_titles(selection, grids) if self._arranged.title else []
         self._header = self._make_header(selection, width, big=big)
@@ -182,7 +183,8 @@ class AnimationFrames:
         """The colours of the entries: ``uint8`` array of shape ``(256, 3)``."""
         if not self._quantised:
             return self._base_palette
-        return theme_palette(self._look.theme, chosen_levels(self._sampled_colours()))
+        chosen = chosen_levels(self._sampled_colours(), LEVELS - len(self._reserved))
+        return theme_palette(self._look.theme, np.concatenate([self._reserved, chosen]))
 
     def pictures(self) -> Iterator[np.ndarray]:
         """Draw one frame after another.
@@ -229,9 +231,6 @@ class AnimationFrames:
     def _background(self) -> np.ndarray:
         """Draw what is the same in every frame: the background, titles and scale bars."""
         entries = self._bar_entries()
-        if self._quantised:  # the entries of weights have other colours there
-            ramp = entries < LEVELS
-            entries[ramp] = to_entries(self._base_palette[entries[ramp]], self.palette)
         face = font(self._arranged.font)
         for grid, title in zip(self._arranged.grids, self._titles, strict=False):
             width = grid.layout.shape[1] - grid.layout.gap
@@ -247,7 +246,7 @@ class AnimationFrames:
         """Draw below each grid its scale bar, and which weights share the scale.
 
         Returns:
-            Entries of the palette without quantisation: ``uint8`` array of the shape of a frame.
+            Entries of the palette: ``uint8`` array of the shape of a frame.
         """
         entries = np.full(self.shape, BACKGROUND, np.uint8)
         ranges = self._joined([layer.fixed_range for layer in self._layers])
@@ -267,7 +266,7 @@ class AnimationFrames:
         return entries
 
     def _pixels(self, entries: np.ndarray) -> np.ndarray:
-        """Return entries other than weights as a frame holds them: entries or colours."""
+        """Return entries as a frame holds them: entries or colours."""
         return entries if self._indexed else self._base_palette[entries]
 
     def _joined(self, ranges: Sequence[ValueRange]) -> list[ValueRange]:
@@ -299,18 +298,15 @@ class AnimationFrames:
     def _weights(self, frame_cells: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the cells of each grid as a frame holds them: entries or colours."""
         for drawn in self._drawn(frame_cells):
-            if self._indexed and not self._quantised:
-                yield drawn
+            if drawn.ndim == 4:
+                yield to_entries(drawn, self.palette) if self._indexed else drawn
             else:
-                colours = self._colours(drawn)
-                yield to_entries(colours, self.palette) if self._indexed else colours
-
-    def _colours(self, drawn: np.ndarray) -> np.ndarray:
-        """Return the colours of drawn cells."""
-        return drawn if drawn.ndim == 4 else self._base_palette[drawn]
+                yield self._pixels(drawn)
 
     def _sampled_colours(self) -> np.ndarray:
-        """Return colours of weights of the whole run: the same number of each snapshot and grid.
+        """Return colours of the whole run's cells: the same number of each snapshot and grid.
+
+        Cells of one value a pixel are left out: their colours are reserved.
 
         Returns:
             ``uint8`` array of shape ``(colours, 3)``.
@@ -319,13 +315,18 @@ class AnimationFrames:
         count = len(self.timeline.knots)
         spread = np.linspace(0, count - 1, min(count, _SAMPLED_SNAPSHOTS)).round()
         positions = np.unique(spread).tolist()
-        most = math.ceil(_SAMPLED_PIXELS / (len(positions) * len(self._layers)))
+        coloured = sum(layer.view.coloured for layer in self._layers)
+        most = math.ceil(_SAMPLED_PIXELS / (len(positions) * coloured))
         samples = []
         for frame_cells in zip(*(layer.walk(positions) for layer in self._layers), strict=True):
             for drawn in self._drawn(frame_cells):
-                colours = self._colours(drawn).reshape(-1, 3)
-                few = len(colours) <= most
-                samples.append(colours if few else rng.choice(colours, most, axis=0))
+                if drawn.ndim == 4:
+                    colours = drawn.reshape(-1, 3)
+                    if len(colours) > most:
+                        colours = rng.choice(colours, most, axis=0)
+                    elif coloured > 1:  # a small grid counts as much as a large picture beside it
+                        colours = np.resize(colours, (most, 3))
+                    samples.append(colours)
         return np.concatenate(samples)
 
 

@@ -114,7 +114,12 @@ class LayerCells:
     @property
     def scale_text(self) -> str:
         """Which weights share a scale; a text beside the scale bar."""
-        return describe_scale(self.look, self.view)
+        text = describe_scale(self.look, self.view)
+        if self.view.filters > 1:
+            return text
+        return text.replace("each filter has", "the filter has").replace(
+            "all filters have", "the filter has"
+        )
 
     # Cached properties read the run: by then its size has been checked.
 
@@ -379,18 +384,28 @@ class LayerCells:
         return arrange(self.look.order, *kernels, rgb=self._usual_view.coloured)
 
 
-def colours_of(layers: Sequence[LayerCells]) -> tuple[list[range], np.ndarray]:
+def colours_of(
+    layers: Sequence[LayerCells], *, quantised: bool = False
+) -> tuple[list[range], np.ndarray]:
     """Divide the palette entries for weights among the colormaps of what is drawn together.
+
+    Args:
+        layers: What is drawn together.
+        quantised: Whether colours of cells are entries of the palette, too. As many entries as a
+            colormap has are then left to them: all entries where there is no colormap.
 
     Returns:
         The entries of each layer's colormap, and the colours of all entries: ``uint8`` array of
         shape ``(entries, 3)``.
     """
     names = [_colormap_of(layer) for layer in layers]
-    used = list(dict.fromkeys(name for name in names if name)) or [GREY]
-    spans = dict(zip(used, split_levels(len(used)), strict=True))
+    used = list(dict.fromkeys(name for name in names if name))
+    if not used and not quantised:
+        used = [GREY]
+    spans = dict(zip(used, split_levels(len(used) + quantised), strict=False))
     colours = [colormap_levels(name, len(levels)) for name, levels in spans.items()]
-    return [spans.get(name, ALL_LEVELS) for name in names], np.concatenate(colours)
+    none = np.empty((0, 3), np.uint8)
+    return [spans.get(name, ALL_LEVELS) for name in names], np.concatenate([none, *colours])
 
 
 def _colormap_of(layer: LayerCells) -> str:
@@ -404,12 +419,16 @@ def part_text(layer: LayerCells) -> str:
     """Describe a part of a picture: the filters, or the difference from the start."""
     if layer.name:
         return layer.name
-    since = layer.since if layer.look.delta else ""
-    return describe_part(layer.look, largest=layer.largest, since=since)
+    return _described(layer, layer.since if layer.look.delta else "")
 
 
 def short_part_text(layer: LayerCells) -> str:
     """Describe a part of a picture in one or two words."""
     if layer.name:
         return layer.name.partition(",")[0]
-    return describe_part(layer.look, largest=layer.largest).partition(" (")[0].partition(",")[0]
+    return _described(layer).partition(" (")[0].partition(",")[0]
+
+
+def _described(layer: LayerCells, since: str = "") -> str:
+    text = describe_part(layer.look, largest=layer.largest, since=since)
+    return text.replace("filters", "filter", 1) if layer.view.filters == 1 else text

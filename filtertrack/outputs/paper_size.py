@@ -124,6 +124,11 @@ def title_lines(words: Sequence[str], paper: PaperSize) -> list[str]:
     return joined_phrases(words, lambda text: len(text) <= most)
 
 
+def text_length(lines: Sequence[str], paper: PaperSize) -> float:
+    """Return the length of the longest of some lines of text in pixels, about."""
+    return paper.pixels(FONT * CHARACTER * max(map(len, lines), default=0))
+
+
 def bar_length(texts: BarTexts) -> float:
     """Return the length of a scale bar with its texts in font sizes, about."""
     halves = 2 if texts.middle else 1

@@ -72,10 +72,14 @@ class ResponseCells(LayerCells):
 
     @property
     def name(self) -> str:
-        """What is drawn, and the largest response where all maps have one scale."""
+        """What is drawn, and the largest response where all maps have one scale.
+
+        The text beside the scale bar says which maps have one.
+        """
+        name = "response" if self.view.filters == 1 else "responses"
         if self.look.scale == "layer":
-            return f"responses, up to {number_text(self.largest)}"
-        return "responses, each on its own scale"
+            return f"{name}, up to {number_text(self.largest)}"
+        return name
 
     @property
     def explanation(self) -> list[str]:
@@ -211,7 +215,10 @@ def response_look(look: Look) -> Look:
         FiltertrackError: If the difference from the start or each channel is asked for.
     """
     if look.delta:
-        raise FiltertrackError("responses: they are those of the filters; leave delta out")
+        raise FiltertrackError(
+            "responses: filters answer with their weights, not with the difference from the start; "
+            "leave delta out"
+        )
     if look.channels == ALL:
         raise FiltertrackError("responses: a filter has one, not one a channel; leave channels out")
     return part_of(replace(look, delta=False))

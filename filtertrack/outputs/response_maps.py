@@ -18,6 +18,7 @@ from filtertrack.outputs.run_selection import (
     select_from_run,
 )
 from filtertrack.response import ProbedLayer, StoredProbes
+from filtertrack.storage.layer_responses import unknown_input
 from filtertrack.storage.run import Run, shorten
 
 Responses: TypeAlias = "bool | int | Sequence[int] | np.ndarray | Sequence[np.ndarray] | None"
@@ -146,6 +147,31 @@ def _probed_layers(run: Run) -> list[str]:
     return names
 
 
+def check_takes_images(run: Run, layer: str) -> None:
+    """Raise an error for a layer whose responses to an image do not follow from its kernel.
+
+    The message says how its responses to probes are drawn or recorded.
+    """
+    info = run.layer(layer)
+    if info.preprocessing is not None:
+        return
+    first = [each.name for each in run.layers.values() if each.preprocessing is not None]
+    reason = (
+        f"layer {info.name} is not the first convolution: its responses to a picture do not follow "
+        f"from its kernel (those of {listed(first)} do)"
+        if first
+        else unknown_input(info)
+    )
+    recorded = run.probes is not None and info.name in run.probes.layers
+    advice = (
+        f"its responses to the probes are recorded: `filtertrack animate RUN --responses --layers "
+        f"{info.name}`, or `filtertrack patches RUN --layer {info.name}`"
+        if recorded
+        else "train with FilterTracker(probes=images) to record what it answers to"
+    )
+    raise FiltertrackError(f"{reason}; {advice}")
+
+
 def maps_of(selection: RunSelection, responses: Responses) -> list[ResponseMaps]:
     """Return the feature maps of a selected layer, for each probe or image.
 
@@ -158,8 +184,15 @@ def maps_of(selection: RunSelection, responses: Responses) -> list[ResponseMaps]
             fit the layer.
         DamagedSnapshotError: If the first snapshot cannot be read.
     """
-    if len(selection.runs) > 1 or len(selection.layers) > 1:
-        raise FiltertrackError("responses: they are drawn of one layer of one run; choose one")
+    if len(selection.runs) > 1:
+        raise FiltertrackError(
+            "responses: they cannot be compared with those of a second run; leave compare out"
+        )
+    if len(selection.layers) > 1:
+        raise FiltertrackError(
+            f"responses: they are drawn for one layer at a time, got {listed(selection.layers)}; "
+            f"choose one with layers"
+        )
     run, layer = selection.runs[0], selection.layers[0]
     numbers = probe_numbers(responses)
     if numbers is not None:
@@ -244,8 +277,18 @@ def _computed(run: Run, layer: str, first: int, image: np.ndarray, name: str) ->
 
     read_kernels(run, layer, first)  # tells a damaged snapshot from an image that does not fit
     height, width = compute(first).shape[1:]
-    read = "the dot product at each position, before the activation"
+    read = f"the dot product at each position, before {_what_follows(run, layer)}"
     return ResponseMaps(image, name, read, False, 1, (height, width), at)
+
+
+def _what_follows(run: Run, layer: str) -> str:
+    """Return what the model applies to a layer's dot product, as the run's probes tell it."""
+    probed = run.probes.layers.get(layer) if run.probes else None
+    if probed is None:
+        return "the activation"
+    if not probed.read.startswith(f"the output of {layer}"):
+        return "any normalization and the activation"
+    return "normalization" if "before normalization" in probed.read else "the activation"
 
 
 def _checked(run: Run, layer: str, images: Responses) -> list[np.ndarray]:
@@ -268,6 +311,7 @@ def _checked(run: Run, layer: str, images: Responses) -> list[np.ndarray]:
         raise FiltertrackError(
             f"responses: expected True, numbers of probes or arrays, got {images!r:.100}"
         )
+    check_takes_images(run, layer)
     pictures = [np.asarray(image) for image in images]
     fits = [each.ndim == axes and each.size and each.dtype.kind in "buif" for each in pictures]
     if not 0 < len(pictures) <= _MOST_IMAGES or not all(fits):

@@ -275,7 +275,8 @@ class Legend:
 
     Args:
         width: Width of the legend, in pixels.
-        most: The largest count; None if the legend has no counts.
+        most: The largest count; None if the legend has no counts. Of one filter there are none
+            either: only its own label is drawn.
 
     Attributes:
         height: Height of the legend, in pixels; even, as video requires.
@@ -287,7 +288,8 @@ class Legend:
         self._line = line_height(size)
         self._square = round(_SQUARE * size)
         self._space = round(self._face.getlength(" "))
-        digits = "" if most is None else " " + "0" * len(str(most))
+        self._single = most == 1
+        digits = "" if most is None or self._single else " " + "0" * len(str(most))
         self._positions: list[tuple[int, int]] = []
         margin, gap = size // 2, 3 * self._space
         row, left = 0, margin
@@ -313,10 +315,12 @@ class Legend:
         picture = np.full((self.height, self._width), BACKGROUND, np.uint8)
         square = np.empty((self._square, self._square), np.uint8)
         for number, (name, (row, left)) in enumerate(zip(OUTLINED, self._positions, strict=True)):
+            if self._single and counts is not None and not counts.get(name):
+                continue
             top = row * self._line
             square[:] = OUTLINE + number
             paste(picture, (top + (self._line - self._square) // 2, left), square)
-            text = name if counts is None else f"{name} {counts.get(name, 0)}"
+            text = name if counts is None or self._single else f"{name} {counts.get(name, 0)}"
             text_left = left + self._square + self._space
             paste(picture, (top, text_left), line(text, self._face, TEXT, QUIET))
         return picture

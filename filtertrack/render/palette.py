@@ -1,8 +1,9 @@
 """Palettes of 256 colours: entries for weights, outlines and text, themes, colormaps, quantising.
 
 GIF and palette PNG give each pixel one of 256 colours; an animation has one palette for all frames,
-so that no colour flickers. Weights have 235 entries. The others are fixed: not finite, separator,
-five outlines, the background and three ramps for antialiased text and curves, and transparent.
+so that no colour flickers. Weights have 235 entries: those of colormaps are reserved, and
+colours of cells get the rest. The others are fixed: not finite, separator, five outlines, the
+background and three ramps for antialiased text and curves, and transparent.
 """
 
 import difflib
@@ -216,24 +217,25 @@ def colormap_levels(name: str, count: int = LEVELS) -> np.ndarray:
     return levels
 
 
-def chosen_levels(sample: np.ndarray) -> np.ndarray:
-    """Choose the 235 colours of a colour animation by median cut and k-means (Pillow's).
+def chosen_levels(sample: np.ndarray, count: int = LEVELS) -> np.ndarray:
+    """Choose the colours of an animation's colour cells by median cut and k-means (Pillow's).
 
     Args:
         sample: ``uint8`` array of shape ``(samples, 3)``: colours of weights from the whole run;
             one sample per weight, as magnification does not make a weight more important.
+        count: Number of colours.
 
     Returns:
-        ``uint8`` array of shape ``(235, 3)``.
+        ``uint8`` array of shape ``(count, 3)``.
     """
     chosen = np.unique(sample, axis=0)
-    if len(chosen) > LEVELS:
+    if len(chosen) > count:
         image = Image.fromarray(sample[np.newaxis]).quantize(
-            LEVELS, Image.Quantize.MEDIANCUT, kmeans=max(1, len(sample) // _FEW_CHANGES)
+            count, Image.Quantize.MEDIANCUT, kmeans=max(1, len(sample) // _FEW_CHANGES)
         )
         flat = image.getpalette() or []
-        chosen = np.array(flat, np.uint8).reshape(-1, 3)[:LEVELS]
-    levels = np.zeros((LEVELS, 3), np.uint8)
+        chosen = np.array(flat, np.uint8).reshape(-1, 3)[:count]
+    levels = np.zeros((count, 3), np.uint8)
     levels[: len(chosen)] = chosen
     levels[len(chosen) :] = chosen[-1] if len(chosen) else 0
     return levels

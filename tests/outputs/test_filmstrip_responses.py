@@ -1,5 +1,6 @@
 """Filmstrips with responses: beside each filter its feature maps."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -189,3 +190,60 @@ def test_the_layout_reads_the_run_once(probed_run):
     picture.picture(range(picture.rows), picture.layout(picture.rows, layout.grid.scale, 2))
     assert picture.rows < 4
     assert len(read) <= 2 * 3
+
+
+def test_many_probes_leave_all_filters_and_fewer_steps(make_probed_run):
+    """Where the width is what is too small, fewer filters would not have larger maps."""
+    run = make_probed_run(steps=range(30))
+    figure = filmstrip(run, responses=[0, 1, 2, 0, 1, 2, 0, 1], dpi=100)
+    cells = [axes for axes in figure.axes if axes.axison]
+    labels = [[t.get_text() for t in axes.get_xticklabels()] for axes in cells]
+    assert labels == [["0", "5", "29"]]
+    assert [t.get_text() for t in cells[0].get_yticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_too_many_chosen_steps_are_refused(make_probed_run):
+    """They are not left out silently; the message says how many fit."""
+    run = make_probed_run(steps=range(31))
+    message = r"steps: 31 steps with maps of 1 image would not be legible .* at most (\d+) steps"
+    with pytest.raises(FiltertrackError, match=message) as refused:
+        filmstrip(run, responses=True, filters=[3], steps=range(31), dpi=100)
+    most = int(re.search(message, str(refused.value))[1])
+    assert 15 < most < 31
+    filmstrip(run, responses=True, filters=[3], steps=range(most), dpi=300)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+@pytest.mark.parametrize("width", ["17cm", "9cm"])
+def test_names_of_probes_do_not_touch_the_next_image(make_probed_run, count, width):
+    """Nor the edge of the paper; the title is as large as they are where it fits."""
+    figure = filmstrip(make_probed_run(), responses=[0, 1, 2, 0, 1, 2, 0, 1][:count], width=width)
+    title, *texts = figure.texts
+    names = [text.get_window_extent() for text in texts if text.get_text().startswith("probe")]
+    images = sorted(
+        axes.get_window_extent().x0
+        for axes in figure.axes
+        if not axes.axison and not axes.get_label()
+    )
+    assert len(names) == len(images) == count
+    ends = [*images[1:], figure.get_window_extent().x1]
+    for name, end in zip(names, ends, strict=True):
+        assert name.x1 <= end - 4
+    if width == "17cm":
+        assert title.get_fontsize() >= 7.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "steps"), [((5, 5, 3, 12), (85, 128), 2), ((3, 3, 1, 16), (8, 8), 5)]
+)
+def test_blocks_side_by_side_leave_little_of_the_width_empty(  # noqa: PLR0917 - fixtures
+    make_run, conv_info, rng, shape, image, steps
+):
+    """Where one block of all filters would be as high as the paper, and narrow."""
+    info = replace(conv_info(kernel_shape=shape), preprocessing=(), padding="same")
+    run = make_run(info, steps=range(steps))
+    layout = fitted(run, rng.normal(size=(1, *image, shape[2])))[1]
+    width = layout.blocks * (layout.left + layout.grid.shape[1])
+    assert layout.blocks > 1
+    assert width > 0.7 * layout.shape[1]
+    assert layout.grid.cell_shape[0] >= 0.18 * PAPER.dpi

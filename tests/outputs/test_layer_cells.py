@@ -468,6 +468,10 @@ def test_layers_with_several_colormaps_have_their_own_entries(run_of, layer_of):
     spans, colours = colours_of([learned])
     assert spans == [range(LEVELS)]
     np.testing.assert_array_equal(colours, colormap_levels("RdBu_r"))
+    spans, colours = colours_of([layer_of(colour), learned], quantised=True)
+    assert spans[1] == range(117)
+    assert len(colours) == 117
+    assert len(colours_of([layer_of(colour)], quantised=True)[1]) == 0
     assert colours_of([layer_of(colour), layer_of(colour, delta=True)])[0] == [range(LEVELS)] * 2
     spans, colours = colours_of([layer_of(colour), learned])
     assert spans[1] == range(LEVELS)

@@ -6,6 +6,7 @@ from PIL import Image
 
 from filtertrack import FiltertrackError, animate
 from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.layer_cells import LayerCells, part_text, short_part_text
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_cells import PictureCells, ResponseCells, shrunk
 from filtertrack.outputs.response_maps import maps_of
@@ -101,12 +102,23 @@ def test_each_image_has_a_row_of_picture_filters_and_responses(
     assert any((cell == colour).all(axis=1).any() for colour in strongest)
 
 
-def test_the_title_says_which_maps_share_a_scale(first_run, images):
-    """The largest response is told only where all maps have one scale."""
+def test_the_scale_of_maps_is_described_once(first_run, images):
+    """Beside the scale bar; the title has the largest response where all maps have one scale."""
     own = cells_of(first_run, images[0])
-    assert own.name == "responses, each on its own scale"
+    assert own.name == "responses"
+    assert own.scale_text == "each map has its own scale at each step"
     one = cells_of(first_run, images[0], part_of(Look(scale="layer")))
     assert one.name == f"responses, up to {number_text(one.largest)}"
+
+
+def test_a_single_filter_is_described_in_the_singular(first_run, images):
+    look = part_of(Look(filters=[2]))
+    maps = cells_of(first_run, images[0], look)
+    assert (maps.name, maps.scale_text) == ("response", "the map has its own scale at each step")
+    filters = LayerCells(first_run, "conv1", range(4), part_of(Look(filters=[2], scale="layer")))
+    assert part_text(filters) == f"filter, up to {number_text(filters.largest)}"
+    assert short_part_text(filters) == "filter"
+    assert filters.scale_text == "the filter has one fixed scale"
 
 
 def test_the_default_file_is_named_for_responses(first_run, images):
@@ -209,9 +221,9 @@ def test_layers_whose_input_is_unknown_are_refused(make_run, images, tmp_path):
     run = make_run()
     with pytest.raises(FiltertrackError, match="the run does not say"):
         animate(run, tmp_path / "a.gif", responses=images[..., :1])
-    with pytest.raises(FiltertrackError, match="one layer of one run"):
+    with pytest.raises(FiltertrackError, match="one layer at a time, got conv1, conv2"):
         animate(run, tmp_path / "a.gif", responses=images, layers="*")
-    with pytest.raises(FiltertrackError, match="one layer of one run"):
+    with pytest.raises(FiltertrackError, match="second run; leave compare out"):
         animate(run, tmp_path / "a.gif", responses=images, compare=run)
 
 

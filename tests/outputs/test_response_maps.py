@@ -7,7 +7,8 @@ import pytest
 
 from filtertrack import FiltertrackError, animate
 from filtertrack.outputs.response_maps import maps_of, probe_numbers, select_responses
-from filtertrack.response import StoredProbes
+from filtertrack.outputs.run_selection import select_from_run
+from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.storage.probe_format import write_probes
 
 
@@ -135,7 +136,7 @@ def test_a_run_without_probes_is_an_error_that_says_what_to_do(make_run, conv_in
         ({"responses": [0, -1]}, "probe -1: maps were recorded"),
         ({"responses": [0] * 17}, "expected at most 16 probes, got 17"),
         ({"responses": 2.5}, "expected True, numbers of probes or arrays, got 2.5"),
-        ({"responses": True, "layers": "*"}, "one layer of one run"),
+        ({"responses": True, "layers": "*"}, "one layer at a time, got conv1, conv2; choose one"),
         ({"responses": True, "delta": True}, "leave delta out"),
     ],
     ids=str,
@@ -168,3 +169,47 @@ def test_an_iterator_of_images_can_be_given(make_run, conv_info, rng, tmp_path):
     run = make_run(replace(conv_info(), preprocessing=(), padding="same"))
     images = (rng.normal(size=(8, 8, 1)) for _ in range(2))
     assert animate(run, tmp_path / "a.gif", responses=images).frames == 3
+
+
+@pytest.mark.parametrize(
+    ("read", "follows"),
+    [
+        ("after relu1", "any normalization and the activation"),
+        ("the output of conv1 (relu)", "the activation"),
+        (
+            "the output of conv1, before normalization; no activation follows directly",
+            "normalization",
+        ),
+        (None, "the activation"),
+    ],
+)
+def test_responses_to_an_image_say_what_the_model_applies_to_them(
+    make_run, conv_info, read, follows
+):
+    """As the probes of the run tell it: a normalization lies between a layer and its activation."""
+    run = make_run(conv_info("conv1", (3, 3, 1, 4), preprocessing=(), padding="same"))
+    image = np.zeros((6, 6, 1), np.float32)
+    if read:
+        layer = ProbedLayer("conv1", read, "relu" in read, (6, 6), (6, 6))
+        write_probes(run.folder, StoredProbes({"x": image[np.newaxis]}, {"conv1": layer}, 1))
+    (maps,) = maps_of(select_from_run(run), [image])
+    assert maps.read == f"the dot product at each position, before {follows}"
+
+
+def test_images_of_a_deeper_layer_are_refused_with_an_advice(make_run, make_probed_run, conv_info):
+    """It names the command for the probes where their responses are recorded."""
+    infos = (
+        conv_info("conv1", (3, 3, 1, 4), preprocessing=(), padding="same"),
+        conv_info("conv2", (3, 3, 4, 4)),
+    )
+    images = np.zeros((1, 12, 12, 1))
+    cases = {
+        make_probed_run(*infos, folder="probed"): r"`filtertrack animate RUN --responses --layers "
+        r"conv2`, or `filtertrack patches RUN --layer conv2`",
+        make_run(*infos, folder="plain"): r"train with FilterTracker\(probes=images\)",
+    }
+    for run, advice in cases.items():
+        message = rf"conv2 is not the first convolution: .* \(those of conv1 do\); .*{advice}"
+        with pytest.raises(FiltertrackError, match=message):
+            maps_of(select_from_run(run, layers="conv2"), images)
+        maps_of(select_from_run(run, layers="conv1"), images)

@@ -1,4 +1,4 @@
-"""Golden pictures of responses: a frame of an animation, a filmstrip, and a figure of two steps.
+"""Pictures of responses: golden ones of a frame, a filmstrip and two steps; the colours of GIFs.
 
 Titles and labels are left out: how letters are drawn depends on the version of FreeType.
 """
@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from filtertrack import animate
 from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.outputs.filmstrip_responses import ResponseFilmstrip
 from filtertrack.outputs.paper_size import PaperSize
 from filtertrack.outputs.response_maps import maps_of, select_responses
 from filtertrack.render.look import Look
+from filtertrack.render.palette import colormap_levels
 from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.storage.probe_format import write_probes
 
@@ -98,3 +100,78 @@ def test_golden_figure_of_the_first_and_the_last_step(deep_run, golden):
     image = [drawn_probe(32)]
     ends = {"layers": "conv1", "steps": [0, 2]}
     golden_filmstrip(golden, "responses_figure.png", deep_run, image, **ends)
+
+
+@pytest.fixture
+def frames_in_gif(tmp_path, pillow_frames):
+    """Return a function that writes a GIF: what drew it, and its decoded frames."""
+
+    def make(run, **options):
+        selection = select_responses(run, options.get("responses"), layers=options.get("layers"))
+        from filtertrack.outputs.animation_pace import Pace
+        from filtertrack.outputs.frames import AnimationFrames
+        from filtertrack.outputs.timeline import plan
+
+        timeline = plan(selection.moments[0], Pace())
+        responses = options.get("responses")
+        drawing = AnimationFrames(selection, timeline, Look(delta=False), responses=responses)
+        file = animate(run, tmp_path / "a.gif", delta=False, **options)
+        return drawing, pillow_frames(file.path)
+
+    return make
+
+
+def colours_in(pixels):
+    """The different colours of a picture, without those of its lines and texts."""
+    found = {tuple(colour) for colour in pixels.reshape(-1, 3).tolist()}
+    return found - {(40, 52, 74)}
+
+
+def levels_of(name, colormaps):
+    """The colours of a colormap where so many share a palette with colours."""
+    count = (235 // (colormaps + 1) - 1) // 2 * 2 + 1
+    return {tuple(colour) for colour in colormap_levels(name, count).tolist()}
+
+
+def test_a_gif_of_a_colour_probe_has_exact_grey_maps_and_filters(deep_run, frames_in_gif, grid_in):
+    """None is tinted by the colours of the probe, neither in the cells nor in the scale bars."""
+    drawing, frames = frames_in_gif(deep_run, layers="conv2", responses=True)
+    greys = levels_of("gray", 1)
+    for frame in frames:
+        for number in (1, 2):
+            assert colours_in(grid_in(drawing, frame, number)) <= greys
+    bar = drawing._bar_entries()
+    drawn = bar < 117
+    assert drawn.any()
+    np.testing.assert_array_equal(frames[-1][drawn], drawing.palette[bar[drawn]])
+    probe = colours_in(grid_in(drawing, frames[-1], 0))
+    assert not probe <= greys
+
+
+def test_a_gif_of_a_colour_picture_has_exact_signed_maps(deep_run, frames_in_gif, grid_in):
+    drawing, frames = frames_in_gif(deep_run, layers="conv1", responses=[drawn_probe(32)])
+    assert colours_in(grid_in(drawing, frames[-1], 2)) <= levels_of("RdBu_r", 1)
+
+
+def test_a_gif_of_colour_and_grey_layers_has_exact_grey_filters(deep_run, frames_in_gif, grid_in):
+    drawing, frames = frames_in_gif(deep_run, layers=["conv1", "conv2"])
+    greys = levels_of("gray", 1)
+    assert not colours_in(grid_in(drawing, frames[-1], 0)) <= greys
+    assert colours_in(grid_in(drawing, frames[-1], 1)) <= greys
+
+
+def test_a_small_filter_beside_a_large_probe_has_its_own_colours_in_a_gif(
+    deep_run, frames_in_gif, grid_in
+):
+    """The palette is not chosen from the colours of the larger picture alone."""
+    drawing, frames = frames_in_gif(
+        deep_run, layers="conv1", responses=[np.random.default_rng(0).uniform(size=(64, 64, 3))]
+    )
+    (exact,) = [
+        each.draw(each.last_cells(), each.values(each.last_cells()), grid.layout)
+        for each, grid in zip(drawing._layers[1:2], drawing._arranged.grids[1:2], strict=True)
+    ]
+    layout = drawing._arranged.grids[1].layout
+    expected = layout.compose(exact, (40, 52, 74)).astype(int)
+    error = np.abs(grid_in(drawing, frames[-1], 1).astype(int) - expected).mean()
+    assert error < 8

@@ -413,7 +413,7 @@ def squares(picture):
 
 
 @WIDTHS
-@pytest.mark.parametrize("most", [None, 1, 96, 4096])
+@pytest.mark.parametrize("most", [None, 9, 96, 4096])
 def test_legend_names_all_outlined_labels(width, most):
     """A square of each outline's colour with its name beside it, complete at any width."""
     legend = Legend(width, most)
@@ -481,3 +481,15 @@ def test_legends_are_independent():
     legend = Legend(300)
     legend.draw()[:] = 0
     assert (legend.draw() == BACKGROUND).any()
+
+
+def test_the_legend_of_one_filter_has_only_its_label():
+    """Without a count, at the position that it has in any legend; empty for no label."""
+    legend = Legend(640, 1)
+    empty, edge = legend.draw({"unstructured": 1}), legend.draw({"edge": 1})
+    assert (empty == BACKGROUND).all()
+    without_counts = Legend(640).draw()
+    used = edge != BACKGROUND
+    assert used.any()
+    np.testing.assert_array_equal(edge[used], without_counts[used])
+    assert not (edge == OUTLINE + 1).any()
