@@ -94,7 +94,7 @@ class FilterBlock {
     this.responses = probed ? new FilterResponses(run, probed, page, number) : null;
     this.element = make("div", {class: "block"},
       make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.canvas, this.readout, this.label,
-      this.responses?.element ?? null, this.history,
+      this.responses?.element ?? null, make("h3", {}, "Over training"), this.history,
       make("div", {class: "curves"}, ...this.curves.map(curve => curve.element)), this.details);
     this.weight = null; // [row, column] that is read out
     this.measuredVersion = "";
