@@ -390,8 +390,9 @@ def _labels(run: Run, info: LayerInfo) -> dict[str, Any]:
         for name, values in (
             ("roughness", labels.structure.ratio),
             ("chance", labels.structure.p_value),
-            ("gabor", labels.fits.gabor.r2),
-            ("blob", labels.fits.blob.r2),
+            ("gabor", labels.fits.gabor.excess),
+            ("blob", labels.fits.blob.excess),
+            ("grating", labels.fits.grating.excess),
         ):
             evidence.setdefault(name, []).append(_numbers(values))
     return {**found, **evidence}

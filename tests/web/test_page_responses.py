@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from filtertrack import Run
 from filtertrack.capture.response_reduction import ResponseReduction
@@ -225,10 +226,8 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
         (lambda: tab.at.get_by_role("slider").press("."), 2),
     ]:
         act()
-        label = probed.probes.labels[probe]
-        which.filter(
-            has_text=f"probe {probe}, class {label} · 0 to 2 have maps, of 5 probes"
-        ).wait_for()
+        label, choice = probed.probes.labels[probe], "0 to 2 have maps, of 5 probes"
+        which.filter(has_text=f"probe {probe}, class {label} · {choice}").wait_for()
         assert thumbnails.nth(probe).get_attribute("aria-pressed") == "true"
         shows_maps(tab, probed, "conv1", last, probe=probe)
     thumbnails.nth(2).press("ArrowLeft")
@@ -556,9 +555,7 @@ def test_the_page_is_no_wider_than_the_window(logs, probed, open_tab, width):
 
 
 def test_a_picture_with_maps_is_saved(logs, probed, open_tab, tmp_path):
-    """The PNG holds the grid with the maps, and both scale bars below it."""
-    from PIL import Image
-
+    """The PNG holds the probe, the grid with the maps, and both scale bars below it."""
     del probed
     tab = open_tab().go(logs.address, runs='["probed"]', layer="conv1", responses=1, delta=0)
     tab.loaded()
@@ -568,5 +565,25 @@ def test_a_picture_with_maps_is_saved(logs, probed, open_tab, tmp_path):
     download.value.save_as(tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as image:
         saved = np.asarray(image.convert("RGB"))
-    np.testing.assert_array_equal(saved[: len(grid), : grid.shape[1]], grid)
-    assert len(saved) == len(grid) + 2 * 26
+    row, column = tab.find(saved, grid)
+    assert column == 10
+    assert len(saved) == row + len(grid) + 2 * 26 + 10
+    picture = tab.pixels(tab.at.locator(".picture"))
+    assert tab.find(saved, picture) == (10, 10)
+
+
+def test_a_saved_picture_without_maps_has_no_scale_of_maps(logs, write_probed, open_tab):
+    """The place of its bar is not kept; the reason is above the grid."""
+
+    def remove(run):
+        run.append(dataclasses.replace(run.snapshot(1), responses={}))
+
+    write_probed("partly", remove)
+    look = {"layer": "conv1", "responses": 1, "step": 1, "delta": 0}
+    tab = open_tab().go(logs.address, runs='["partly"]', **look).drawn(1).loaded()
+    grid = tab.pixels(tab.canvas)
+    with tab.page.expect_download() as download:
+        tab.button("Save the grid as PNG").click()
+    with Image.open(download.value.path()) as image:
+        saved = np.asarray(image.convert("RGB"))
+    assert len(saved) == tab.find(saved, grid)[0] + len(grid) + 26 + 10

@@ -17,7 +17,7 @@ export class PairLayout {
     this.count = Math.max(count, 1);
     const [ofFilter, ofMap] = [filter, map].map(({height, width, slices = 1}) => Math.max(height, width + slices - 1, 1));
     const longest = Math.max(ofFilter, ofMap);
-    this.gap = Math.max(LEAST_GAP, Math.ceil(Math.min(mostWidth, mostHeight) / 60));
+    this.gap = Math.max(LEAST_GAP, Math.ceil(Math.min(mostWidth, mostHeight) / 80));
     this.inner = Math.ceil(this.gap / 2); // between a filter and its map
     let [side, largest] = [longest, 0];
     this.columns = 1;
