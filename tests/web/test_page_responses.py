@@ -226,7 +226,7 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
         (lambda: tab.at.get_by_role("slider").press("."), 2),
     ]:
         act()
-        label, choice = probed.probes.labels[probe], "0 to 2 have maps, of 5 probes"
+        label, choice = probed.probes.labels[probe], "0 to 2 of 5 have maps"
         which.filter(has_text=f"probe {probe}, class {label} · {choice}").wait_for()
         assert thumbnails.nth(probe).get_attribute("aria-pressed") == "true"
         shows_maps(tab, probed, "conv1", last, probe=probe)

@@ -99,5 +99,5 @@ export function describeProbe({labels}, probe) {
 /** The numbers of the probes that can be chosen, in words. */
 export function describeChoice({count, maps}) {
   if (count === 1) return "the only probe";
-  return maps < count ? `0 to ${maps - 1} have maps, of ${count} probes` : `0 to ${count - 1}`;
+  return maps < count ? `0 to ${maps - 1} of ${count} have maps` : `0 to ${count - 1}`;
 }

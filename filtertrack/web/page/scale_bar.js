@@ -103,6 +103,7 @@ export class ScaleBar {
     context.imageSmoothingEnabled = false;
     for (const each of [...(this.bar.hidden ? [] : this.bar.children), this.note]) {
       const isBar = this.halves.includes(each);
+      if (each === this.note && !this.bar.hidden) left += space;
       if (isBar) context.drawImage(each, left, middle - space, pixels, 2 * space);
       else context.fillText(each.textContent, left, middle);
       const width = isBar ? pixels : context.measureText(each.textContent).width;
