@@ -20,9 +20,11 @@ from filtertrack.errors import FiltertrackError, size_text
 from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, select_from_run
 from filtertrack.render.cells import to_channels, view_of
 from filtertrack.render.look import ORDERS
+from filtertrack.response import StoredProbes
 from filtertrack.snapshot import LayerInfo, safe_names
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 from filtertrack.storage.run import Run
+from filtertrack.storage.run_format import Member
 from filtertrack.web import page_api
 from filtertrack.web.page_script import joined_script, page_files
 from filtertrack.web.payload import CellsHead, Part, filters_per_page, pack, read_cells
@@ -121,10 +123,24 @@ def to_html(
         select_from_run(run, layers="*" if layers is None else layers, steps=steps) for run in given
     ]
     text, thinned = fitting_text(chosen, max_size)
-    path = path_of(output) if output is not None else chosen[0].runs[0].path / "page.html"
+    path = path_of(output) if output is not None else _beside(chosen[0].runs[0])
     content = text.encode()
     path.write_whole(lambda file: file.write(content))
     return HtmlFile(path, len(content), thinned)
+
+
+def _beside(run: Run) -> StoragePath:
+    """Return the path of a file in a run's folder.
+
+    Raises:
+        FiltertrackError: If the run is in memory.
+    """
+    if not Run.exists(run.path):
+        raise FiltertrackError(
+            f"output: expected the path of a file, got None: {str(run.path)!r} is not a run on "
+            f"disk, so there is no folder to write to"
+        )
+    return run.path / "page.html"
 
 
 def fitting_text(selections: Sequence[RunSelection], max_size: int) -> tuple[str, str]:
@@ -183,7 +199,8 @@ class _RunAtSteps(Run):
     """
 
     def __init__(self, run: Run, steps: Sequence[int]) -> None:
-        self.__dict__.update(run.__dict__)
+        self.path, self.layers, self.software = run.path, run.layers, run.software
+        self._run = run
         self._chosen = list(steps)
 
     @property
@@ -194,6 +211,22 @@ class _RunAtSteps(Run):
     def stamps(self) -> dict[int, int]:
         """Return the chosen steps, all with the same number: the file does not change."""
         return dict.fromkeys(self._chosen, 0)
+
+    def made(self) -> int:
+        """Return 0: the file does not change."""
+        return 0
+
+    def version(self) -> str:
+        """Return a constant: the file does not change."""
+        return "file"
+
+    @property
+    def probes(self) -> StoredProbes | None:
+        """The run's probes."""
+        return self._run.probes
+
+    def _read(self, step: int, members: Sequence[Member]) -> dict[str, np.ndarray]:
+        return self._run._read(step, members)  # noqa: SLF001
 
 
 def html_text(selections: Sequence[RunSelection], *, half: bool = False, note: str = "") -> str:
@@ -234,7 +267,7 @@ def _answers(
     names = safe_names(selection.runs[0].path.name or "run" for selection in selections)
     return {
         "settings": {**settings, "formats": [], "channels": False},
-        "notes": [note] if note else [],
+        "notes": [*([note] if note else []), *_left_out(selections)],
         "palettes": {
             each: base64.b64encode(page_api.colormap_bytes(each)).decode()
             for each in page_api.COLORMAPS
@@ -246,6 +279,17 @@ def _answers(
     }
 
 
+def _left_out(selections: Sequence[RunSelection]) -> list[str]:
+    """Say that responses are left out, if a run has any."""
+    for selection in selections:
+        try:
+            if selection.runs[0].probes is not None:
+                return ["responses are not in this file"]
+        except FiltertrackError:  # the file of the probes is damaged: their responses are left out
+            return ["responses are not in this file"]
+    return []
+
+
 def _run(selection: RunSelection, blobs: dict[str, bytes], *, half: bool) -> dict[str, Any]:
     run, layers = selection.runs[0], selection.layers
     summary = page_api.describe_run(run)
@@ -255,7 +299,7 @@ def _run(selection: RunSelection, blobs: dict[str, bytes], *, half: bool) -> dic
     infos = [run.layer(layer) for layer in layers]
     return {
         "summary": summary,
-        "steps": {**page_api.describe_steps(run), "version": "file"},
+        "steps": page_api.describe_steps(run),
         "layers": {info.name: _layer(run, info, blobs, half=half) for info in infos},
     }
 
@@ -346,8 +390,9 @@ def _labels(run: Run, info: LayerInfo) -> dict[str, Any]:
         for name, values in (
             ("roughness", labels.structure.ratio),
             ("chance", labels.structure.p_value),
-            ("gabor", labels.fits.gabor.r2),
-            ("blob", labels.fits.blob.r2),
+            ("gabor", labels.fits.gabor.excess),
+            ("blob", labels.fits.blob.excess),
+            ("grating", labels.fits.grating.excess),
         ):
             evidence.setdefault(name, []).append(_numbers(values))
     return {**found, **evidence}

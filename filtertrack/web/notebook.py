@@ -6,8 +6,11 @@ notebook, nor the notebook the page.
 """
 
 import base64
+from contextlib import suppress
+from dataclasses import replace
 from html import escape
 
+from filtertrack.errors import FiltertrackError
 from filtertrack.outputs.filmstrip_picture import FilmstripPicture, spread_steps
 from filtertrack.outputs.run_selection import (
     RunSelection,
@@ -32,7 +35,8 @@ _ROWS = 12
 def run_html(run: Run) -> str:
     """Return a still picture of a run, with its page over it.
 
-    The page holds the layer that is shown by default, and others as far as they fit.
+    The page holds the layer that is shown by default, and others as far as they fit. If not even
+    two steps of that layer fit, the picture is shown alone.
 
     Args:
         run: The run.
@@ -42,17 +46,21 @@ def run_html(run: Run) -> str:
         OSError: If it is on object storage and cannot be reached.
     """
     selection = select_from_run(run, layers=_fitting_layers(run), steps=None)
-    picture = base64.b64encode(_still(run)).decode()
-    text, _ = fitting_text([selection], _MAX_SIZE - len(picture))
+    picture = base64.b64encode(_still(selection)).decode()
     title = f"filters of the run {escape(run.path.name)}"
-    area = f"position:relative;max-width:100%;min-height:{_HEIGHT}px"
-    over = f"position:absolute;inset:0;width:100%;height:{_HEIGHT}px;border:0;background:#fff"
-    return (
-        f'<div style="{area}"><img alt="{title}" style="max-height:{_HEIGHT}px" '
-        f'src="data:image/png;base64,{picture}">'
-        f'<iframe title="{title}" sandbox="allow-scripts allow-downloads" style="{over}" '
-        f'srcdoc="{escape(text)}"></iframe></div>'
+    image = (
+        f'<img alt="{title}" style="max-height:{_HEIGHT}px" src="data:image/png;base64,{picture}">'
     )
+    frame = ""
+    with suppress(FiltertrackError):  # the run is too large for a page
+        text, _ = fitting_text([selection], _MAX_SIZE - len(picture))
+        over = f"position:absolute;inset:0;width:100%;height:{_HEIGHT}px;border:0;background:#fff"
+        frame = (
+            f'<iframe title="{title}" sandbox="allow-scripts allow-downloads" style="{over}" '
+            f'srcdoc="{escape(text)}"></iframe>'
+        )
+    height = f";min-height:{_HEIGHT}px" if frame else ""
+    return f'<div style="position:relative;max-width:100%{height}">{image}{frame}</div>'
 
 
 def _fitting_layers(run: Run) -> list[str]:
@@ -74,15 +82,15 @@ def _cell_bytes(run: Run, layer: str) -> int:
     return 4 * values * len(run.steps) * (2 if view.kind == "pattern" else 1)
 
 
-def _still(run: Run) -> bytes:
-    """Return a PNG file with a filmstrip of the default layer."""
-    steps = run.steps
+def _still(selection: RunSelection) -> bytes:
+    """Return a PNG file with a filmstrip of the default layer at some of the selected steps."""
+    run, moments = selection.runs[0], selection.moments[0]
     info = run.layer(default_layer(run))
-    chosen = spread_steps(steps, epochs=run.moment(steps[-1]).counts_epochs)
-    selection = select_from_run(run, layers=[info.name], steps=chosen)
+    chosen = spread_steps(selection.steps, epochs=moments[-1].counts_epochs)
+    layer = replace(selection, layers=(info.name,)).at(chosen)
 
     def draw(readable: RunSelection) -> bytes:
         look = Look(filters=range(min(_ROWS, info.filters)), delta=False)
         return to_png(FilmstripPicture(readable, look).card(_WIDTH))
 
-    return skip_damaged(selection, draw)
+    return skip_damaged(layer, draw)

@@ -161,8 +161,10 @@ class FilterLabel(TypedDict):
         label: One of ``measures.LABELS``.
         roughness: Of the filter; 1 is noise.
         chance: p-value of that roughness.
-        gabor: R² of the best Gabor function.
-        blob: R² of the best blob.
+        gabor: How much better than chance the best Gabor function fits: 0 is chance, 1 perfect; as
+            ``gabor_excess`` of ``measure``.
+        blob: The same for the best blob.
+        grating: The same for the best fine grating.
     """
 
     label: str
@@ -170,6 +172,7 @@ class FilterLabel(TypedDict):
     chance: float | None
     gabor: float | None
     blob: float | None
+    grating: float | None
 
 
 def page_settings() -> PageSettings:
@@ -302,8 +305,9 @@ def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> Filter
         "label": str(found.names[0]),
         "roughness": _finite(found.structure.ratio),
         "chance": _finite(found.structure.p_value),
-        "gabor": _finite(found.fits.gabor.r2),
-        "blob": _finite(found.fits.blob.r2),
+        "gabor": _finite(found.fits.gabor.excess),
+        "blob": _finite(found.fits.blob.excess),
+        "grating": _finite(found.fits.grating.excess),
     }
 
 

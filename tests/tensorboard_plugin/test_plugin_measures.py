@@ -38,8 +38,9 @@ def test_measures_equal_the_packages(tab, write_run, layer, rng, *, kind, dtype)
             "label": found.names[0],
             "roughness": number(found.structure.ratio[0]),
             "chance": number(found.structure.p_value[0]),
-            "gabor": number(found.fits.gabor.r2[0]),
-            "blob": number(found.fits.blob.r2[0]),
+            "gabor": number(found.fits.gabor.excess[0]),
+            "blob": number(found.fits.blob.excess[0]),
+            "grating": number(found.fits.grating.excess[0]),
         }
     for way in ORDERS:
         expected = arrange(way, shown[0], shown[-1], rgb=view.coloured).tolist()

@@ -179,6 +179,18 @@ class Tab:
             self.page.wait_for_timeout(40)
         return found
 
+    @staticmethod
+    def find(picture, part):
+        """Return where a picture holds another one: the row and the column of its corner."""
+        height, width = part.shape[:2]
+        rows, columns = (len(picture) - height + 1, picture.shape[1] - width + 1)
+        corners = (picture[:rows, :columns] == part[0, 0]).all(-1)
+        corners &= (picture[height - 1 :, width - 1 :] == part[-1, -1]).all(-1)
+        for row, column in np.argwhere(corners).tolist():
+            if np.array_equal(picture[row : row + height, column : column + width], part):
+                return row, column
+        raise AssertionError("the picture is not in it")
+
     def shows(self, canvas, draw):
         """Wait until a canvas holds exactly one of the pictures that ``draw`` makes for it."""
         end = time.monotonic() + PATIENCE

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError, Run
+from filtertrack.storage.memory_run import MemoryRun
 from filtertrack.web.html_file import to_html
 
 
@@ -155,3 +156,20 @@ def test_a_damaged_snapshot_is_named_in_the_page(make_run, logs, tmp_path, open_
     logs.damage(run.file(2))
     shown = open_file(to_html(Run(run.path), tmp_path / "page.html").path)
     shown.drawn(3)
+
+
+def test_a_run_in_memory_is_written(run, tmp_path, open_file):
+    """Its only step; without a path for the file there is no folder to write to."""
+    memory = MemoryRun("model.keras", run.layers.values(), lambda _: run.snapshot(2).arrays)
+    open_file(to_html(memory, tmp_path / "page.html").path).loaded().drawn(0)
+    with pytest.raises(FiltertrackError, match="output: expected the path of a file"):
+        to_html(memory)
+
+
+def test_the_page_says_that_responses_are_left_out(make_probed_run, make_run, tmp_path, open_file):
+    """Of a run with probes only."""
+    probed_run, run = make_probed_run(folder="probed"), make_run(folder="plain")
+    shown = open_file(to_html(probed_run, tmp_path / "page.html").path).loaded()
+    shown.says(".status", "responses are not in this file")
+    shown = open_file(to_html(run, tmp_path / "plain.html").path).loaded()
+    assert "responses" not in shown.at.locator(".status").inner_text()

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from filtertrack import Run
+from filtertrack.storage.memory_run import MemoryRun
+from filtertrack.web import notebook
 
 
 def test_a_still_picture_remains_where_frames_are_removed(exp1):
@@ -54,3 +56,48 @@ def test_a_run_with_few_snapshots(make_run, steps, caplog):
     else:
         assert output is None
         assert "0 readable snapshots" in caplog.text
+
+
+def test_damaged_last_snapshots_are_left_out(make_run):
+    """The picture and the page are of those that can be read."""
+    run = make_run(steps=range(4))
+    run.file(3).write_bytes(b"damaged")
+    assert "srcdoc" in Run(run.path)._repr_html_()
+
+
+def test_a_run_in_memory_is_shown(run):
+    """As of a checkpoint file: a single snapshot that is not stored."""
+    memory = MemoryRun("model.keras", run.layers.values(), lambda _: run.snapshot(2).arrays)
+    output = memory._repr_html_()
+    assert "srcdoc" in output
+    assert "data:image/png" in output
+
+
+def odd_layers(conv_info):
+    """Return layers that are drawn in other ways than most, by what they are."""
+    signal = {"class_name": "Conv1D", "axes": (2, 0, 1), "shape": (6, 1, 9, 4)}
+    long = {"class_name": "Conv1D", "axes": (2, 0, 1), "shape": (4, 1, 80, 1)}
+    return {
+        "1x1": conv_info("conv1", (1, 1, 16, 12), bias=False),
+        "signals": conv_info("conv1", (9, 4, 6), bias=False, **signal),
+        "curves": conv_info("conv1", (80, 1, 4), bias=False, **long),
+        "many filters": conv_info("conv1", (3, 3, 1, 8192), bias=False),
+        "one filter": conv_info("conv1", (5, 5, 1, 1), bias=False),
+    }
+
+
+@pytest.mark.parametrize("kind", ["1x1", "signals", "curves", "many filters", "one filter"])
+def test_odd_layers_are_shown(make_run, conv_info, kind):
+    run = make_run(odd_layers(conv_info)[kind], steps=range(3))
+    output = run._repr_html_()
+    assert "data:image/png" in output
+    assert "srcdoc" in output
+    assert len(output) < 2_000_000
+
+
+def test_a_run_too_large_for_a_page_has_its_picture(run, monkeypatch):
+    """Where not even two steps of the default layer fit."""
+    monkeypatch.setattr(notebook, "_MAX_SIZE", 50_000)
+    output = run._repr_html_()
+    assert "data:image/png" in output
+    assert "srcdoc" not in output

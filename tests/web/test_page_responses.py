@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from filtertrack import Run
 from filtertrack.capture.response_reduction import ResponseReduction
@@ -225,14 +226,14 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
         (lambda: tab.at.get_by_role("slider").press("."), 2),
     ]:
         act()
-        label = probed.probes.labels[probe]
-        which.filter(has_text=f"probe {probe} of 5, class {label}").wait_for()
+        label, choice = probed.probes.labels[probe], "0 to 2 of 5 have maps"
+        which.filter(has_text=f"probe {probe}, class {label} · {choice}").wait_for()
         assert thumbnails.nth(probe).get_attribute("aria-pressed") == "true"
         shows_maps(tab, probed, "conv1", last, probe=probe)
     thumbnails.nth(2).press("ArrowLeft")
-    which.filter(has_text="probe 1 of 5").wait_for()
+    which.filter(has_text="probe 1,").wait_for()
     thumbnails.nth(1).press("ArrowRight")
-    which.filter(has_text="probe 2 of 5").wait_for()
+    which.filter(has_text="probe 2,").wait_for()
     assert thumbnails.nth(2).evaluate("button => document.activeElement === button")
     image = probed.probes.inputs["images"][2].astype(float)
     grey = np.rint(255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
@@ -241,7 +242,7 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
     tab.wait(lambda: np.array_equal(tab.pixels(canvas), picture), "the picture of the probe")
     tab.wait(lambda: "probe=2" in tab.page.url, "the probe in the URL")
     tab.page.reload()
-    which.filter(has_text="probe 2 of 5").wait_for()
+    which.filter(has_text="probe 2,").wait_for()
     tab.at.get_by_role("slider").press("r")
     tab.at.locator(".probes").wait_for(state="hidden")
 
@@ -272,7 +273,8 @@ def test_a_step_without_responses_has_empty_maps(logs, write_probed, open_tab):
     tab.says(".note", "holds no responses")
     tab.says(".answers .state", "holds no responses")
     maps_are_empty(tab, 4)
-    assert tab.at.locator(".answers .maps button.empty").count() == 3
+    assert tab.at.locator(".answers .patches").is_hidden()
+    assert tab.at.locator(".answers .maps").is_hidden()
     tab.button("Step on").click()
     tab.drawn(2)
     assert tab.at.locator(".note").is_hidden()
@@ -289,16 +291,54 @@ def maps_are_empty(tab, filters):
         assert (right == SEPARATOR).all()
 
 
-def test_probes_without_maps_have_a_picture(logs, probed, open_tab):
-    """A sentence says that no maps of them are kept."""
-    del probed
+def test_a_probe_without_maps_cannot_be_chosen(logs, probed, open_tab):
+    """An address that names one shows the last probe with maps: the grid is not emptied."""
     tab = open_tab().go(logs.address, runs='["probed"]', layer="conv1", responses=1, probe=4)
     tab.loaded()
-    tab.says(".which", "probe 4 of 5")
-    tab.says(".note", "No maps are kept of probe 4, only of the first 3 probes")
-    maps_are_empty(tab, 4)
+    tab.says(".which", "probe 2,")
+    shows_maps(tab, probed, "conv1", probed.steps[-1], probe=2)
     tab.button("Next probe").click()
-    tab.says(".which", "probe 0 of 5")
+    tab.says(".which", "probe 0,")
+
+
+def test_a_run_with_fewer_maps_says_so(logs, probed, write_probed, open_tab):
+    """Beside one with more."""
+    del probed
+
+    def change(run):
+        write_probes(run.folder, dataclasses.replace(run.probes, maps=2))
+
+    write_probed("fewer maps", change)
+    runs = '["fewer maps", "probed"]'
+    tab = open_tab().go(logs.address, runs=runs, layer="conv1", responses=1, probe=2)
+    tab.says(".note", "No maps are kept of probe 2, only of the first 2 probes")
+
+
+def test_a_click_on_a_patch_frames_it_in_its_probe(logs, write_probed, open_tab):
+    """Where the probe has maps they are shown, else the maps stay; the patch is dashed then."""
+    run = write_probed()
+    look = {"responses": 1, "filter": 0, "step": 1, "delta": 0}
+    tab = open_tab().go(logs.address, runs='["probed"]', layer="conv1", **look).loaded()
+    places = run.probe_responses("conv1", 1).places[0]
+    patches = tab.at.locator(".patches button")
+    tab.wait(lambda: patches.nth(8).is_visible(), "the patches")
+    framed = tab.at.locator(".framed")
+    assert framed.is_hidden()
+    shown = 0
+    for number, (probe, row, column, _) in enumerate(places.astype(int)):
+        patches.nth(number).click()
+        tab.says(".framed", f"probe {probe}, class")
+        tab.says(".framed", f"row {row}, column {column}")
+        shown = probe if probe < 3 else shown
+        tab.says(".which", f"probe {shown},")
+        assert ("mapless" in patches.nth(number).get_attribute("class")) == (probe >= 3)
+        frame = framed.locator(".frame").evaluate("each => each.style.cssText")
+        expected = [f"{100 * size / 12:.3f}" for size in (column, row, 3, 3)]
+        assert [f"{float(each):.3f}" for each in re.findall(r"([\d.]+)%", frame)] == expected
+    assert {True, False} == set((places[:, 0] >= 3).tolist())
+    shows_maps(tab, run, "conv1", 1, probe=shown)
+    patches.nth(8).click()
+    framed.wait_for(state="hidden")
 
 
 def test_damaged_responses_leave_the_filters(logs, write_probed, open_tab):
@@ -331,11 +371,11 @@ def test_a_filter_shows_what_it_answers_to(logs, probed, open_tab):
     answers = tab.at.locator(".answers")
     stored = probed.probe_responses("conv1", 1)
     probe, row, column, value = stored.places[1, 0]
-    tab.says(".answers .state", f"strongest: {value:.3f}, to probe {probe:.0f} of 5")
+    tab.says(".answers .state", f"strongest: {value:.3f}, to probe {probe:.0f}, class")
     patches = answers.locator(".patches button")
     assert patches.count() == 9
     label = patches.first.get_attribute("title")
-    assert re.match(rf"probe {probe:.0f} of 5, class \d, row {row:.0f}, column {column:.0f}", label)
+    assert re.match(rf"probe {probe:.0f}, class \d, row {row:.0f}, column {column:.0f}", label)
     tab.says(".answers", "Strongest patches: 3×3 pixels each")
     maps = answers.locator(".maps button")
     assert maps.count() == 3
@@ -345,12 +385,14 @@ def test_a_filter_shows_what_it_answers_to(logs, probed, open_tab):
         expected = [enlarged(tones, scale, "gray") for scale in range(1, 12)]
         tab.wait(lambda: holds(tab.pixels(canvas), expected), f"map {number}")  # noqa: B023
         assert "highest" in maps.nth(number).get_attribute("title")
-    patches.first.click()
-    tab.says(".which", f"probe {probe:.0f} of 5")
+    maps.nth(2).click()
+    tab.says(".which", "probe 2,")
     assert tab.choice("responses").is_checked()
     tab.button("Last step").click()
     tab.says(".answers .state", "silent: answered to none of 5 probes")
-    assert answers.locator(".patches button:not(.empty)").count() == 0
+    assert answers.locator(".patches").is_hidden()
+    assert "Strongest" not in answers.inner_text()
+    assert maps.first.is_visible()
 
 
 def test_the_maps_of_a_filter_have_the_scale_of_the_grid(logs, probed, open_tab):
@@ -411,7 +453,10 @@ def test_runs_without_probes_beside_one_with(logs, probed, make_run, open_tab):
         logs.address, runs='["plain", "probed"]', layer="conv1", responses=1, step=0
     )
     tab.loaded()
-    assert tab.at.locator(".probes:visible").count() == 1
+    tab.says(".absence", "no probes: train with FilterTracker(probes=...)")
+    assert tab.at.locator(".thumbnails:visible").count() == 1
+    tops = [tab.grid.nth(number).locator(".stage").bounding_box()["y"] for number in (0, 1)]
+    assert tops[0] == tops[1]
     drawn = logs.picture([run], "conv1", 0, scale="frame")
     tab.shows(tab.canvas.first, drawn)
     maps = tones_of_maps(probed, "conv1", 0, 0)
@@ -432,7 +477,7 @@ def test_maps_of_signals_are_strips(logs, make_run, conv_info, rng, open_tab):
     logs.lists("signals")
     look = {"layer": "conv1", "responses": 1, "scale": "frame", "delta": 0, "filter": 0}
     tab = open_tab().go(logs.address, runs='["signals"]', **look).loaded()
-    tab.says(".which", "probe 0 of 2 (no picture)")
+    tab.says(".which", "probe 0 (no picture) · 0 to 1")
     button = tab.grid.get_by_role("button", name="filter 2", exact=True)
     row = tones_of_maps(Run(run.path), "conv1", 2, 0)[2]
 
@@ -510,9 +555,7 @@ def test_the_page_is_no_wider_than_the_window(logs, probed, open_tab, width):
 
 
 def test_a_picture_with_maps_is_saved(logs, probed, open_tab, tmp_path):
-    """The PNG holds the grid with the maps, and both scale bars below it."""
-    from PIL import Image
-
+    """The PNG holds the probe, the grid with the maps, and both scale bars below it."""
     del probed
     tab = open_tab().go(logs.address, runs='["probed"]', layer="conv1", responses=1, delta=0)
     tab.loaded()
@@ -522,5 +565,25 @@ def test_a_picture_with_maps_is_saved(logs, probed, open_tab, tmp_path):
     download.value.save_as(tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as image:
         saved = np.asarray(image.convert("RGB"))
-    np.testing.assert_array_equal(saved[: len(grid), : grid.shape[1]], grid)
-    assert len(saved) == len(grid) + 2 * 26
+    row, column = tab.find(saved, grid)
+    assert column == 10
+    assert len(saved) == row + len(grid) + 2 * 26 + 10
+    picture = tab.pixels(tab.at.locator(".picture"))
+    assert tab.find(saved, picture) == (10, 10)
+
+
+def test_a_saved_picture_without_maps_has_no_scale_of_maps(logs, write_probed, open_tab):
+    """The place of its bar is not kept; the reason is above the grid."""
+
+    def remove(run):
+        run.append(dataclasses.replace(run.snapshot(1), responses={}))
+
+    write_probed("partly", remove)
+    look = {"layer": "conv1", "responses": 1, "step": 1, "delta": 0}
+    tab = open_tab().go(logs.address, runs='["partly"]', **look).drawn(1).loaded()
+    grid = tab.pixels(tab.canvas)
+    with tab.page.expect_download() as download:
+        tab.button("Save the grid as PNG").click()
+    with Image.open(download.value.path()) as image:
+        saved = np.asarray(image.convert("RGB"))
+    assert len(saved) == tab.find(saved, grid)[0] + len(grid) + 26 + 10

@@ -87,6 +87,12 @@ export function makeIcon(name) {
   return makeSvg("svg", {viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true"}, makeSvg("path", {d: ICON_PATHS[name]}));
 }
 
+/** Draw texts with the font and the colour of an element, their middle on the line that is given. */
+export function useFontOf(element, context) {
+  const {font, color} = getComputedStyle(element);
+  Object.assign(context, {font: font.replace(/[\d.]+px/, size => `${parseFloat(size) * devicePixelRatio}px`), fillStyle: color, textBaseline: "middle"});
+}
+
 /** Let the browser save a file. */
 export function saveFile(blob, name) {
   const link = make("a", {href: URL.createObjectURL(blob), download: name});

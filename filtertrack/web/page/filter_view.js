@@ -11,6 +11,8 @@ const SMALL = 52; // CSS pixels of a history picture
 const MOST_HISTORY = 12; // history pictures
 const LABEL_DELAY = 250; // milliseconds at a step before its label is requested
 const CHANNELS = ["red", "green", "blue"];
+const TEMPLATES = {gabor: "edge", blob: "blob", grating: "fine grating"};
+const FEWEST_PIXELS = 25; // from which on a filter can be called unstructured: see labels.py
 const CURVES = [
   ["norm", "length"],
   ["drift", "drift from the start"],
@@ -94,7 +96,7 @@ class FilterBlock {
     this.responses = probed ? new FilterResponses(run, probed, page, number) : null;
     this.element = make("div", {class: "block"},
       make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.canvas, this.readout, this.label,
-      this.responses?.element ?? null, this.history,
+      this.responses?.element ?? null, make("h3", {}, "Over training"), this.history,
       make("div", {class: "curves"}, ...this.curves.map(curve => curve.element)), this.details);
     this.weight = null; // [row, column] that is read out
     this.measuredVersion = "";
@@ -189,7 +191,7 @@ class FilterBlock {
     this.timer = setTimeout(async () => {
       try {
         const found = await requestJson("label", {run: name, layer: layer.name, filter: this.number, step, version});
-        if (this.labelKey === key) this.label.replaceChildren(make("strong", {}, found.label), ` at step ${step}: ${describeEvidence(found)}`);
+        if (this.labelKey === key) this.label.replaceChildren(make("strong", {}, found.label), ` at step ${step}: ${describeEvidence(found, this.run.layer)}`);
       } catch (error) {
         setText(this.label, error.message);
       }
@@ -265,9 +267,15 @@ function formatExactly(value) {
   return Number.isFinite(value) ? String(Number(value.toPrecision(5))).replace("-", "−") : formatNumber(value);
 }
 
-function describeEvidence({roughness, gabor, blob}) {
-  const percent = value => (value === null ? "–" : `${Math.round(100 * value)}\u00a0%`);
-  return `roughness ${formatNumber(roughness)}, an edge explains ${percent(gabor)}, a blob ${percent(blob)}`;
+/** The evidence for a label, in the words and numbers of `filtertrack measure`. */
+function describeEvidence({label, roughness, ...fits}, {shape: [, height, width]}) {
+  const isSmall = label === "unknown" && height * width < FEWEST_PIXELS;
+  const small = isSmall ? `a filter of ${height}×${width} is too small to be told from noise; ` : "";
+  const [fit, template] = Object.entries(TEMPLATES)
+    .map(([name, text]) => [fits[name] ?? -Infinity, text])
+    .reduce((best, each) => (each[0] > best[0] ? each : best));
+  const best = Number.isFinite(fit) ? `${fit.toFixed(2).replace("-", "−")} (${template}; 0 is chance, 1 perfect)` : "–";
+  return `${small}roughness ${formatNumber(roughness)}, best fit ${best}`;
 }
 
 const [WIDTH, HEIGHT, MARGIN] = [240, 48, 3]; // of a curve, in units of its SVG

@@ -105,7 +105,7 @@ export class GridView {
     painter.fill(layout.filters ?? layout, snapshot.cells, this.channels, ranges, order, colours);
     if (maps) painter.fill(layout.maps, maps.values, 1, maps.range, order, maps.colours);
     else if (layout.maps) painter.clear(layout.maps, order.length, colours.separator);
-    this.mapBar.element.classList.toggle("empty", !maps);
+    this.mapBar.isEmpty = !maps;
     painter.show();
     this.element.dataset.drawn = step;
   }

@@ -152,7 +152,7 @@ export class Page {
     const comparable = this.runs.filter(run => !(run.problem = findProblem(run, layer)));
     this.offersMaps = layer.kind !== "matrix" && comparable.some(run => run.probes?.maps && run.probedLayer(layer.name));
     this.showsMaps = this.offersMaps && this.look.responses;
-    if (this.offersMaps) this.look.probe = Math.min(this.look.probe, this.probeCount - 1);
+    if (this.offersMaps) this.look.probe = Math.min(this.look.probe, this.mapCount - 1);
     const [shown, orders, colours] = await Promise.all([
       this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.requestColours()]);
     if (change !== this.latestChange) return; // there is a later change
@@ -302,7 +302,7 @@ export class Page {
         view.grids[n].showTitle(run.parts.length > 1 || part.isLearned ? describePart(part, this.settings) : "");
         if (run.cellShape) view.grids[n].arrange(run.numbers, run.cellShape, size, this.coloursOf(part), n === 0 ? run.responses?.mapShape : null);
       });
-      view.probes.show(run);
+      view.probes.show(run, this.showsMaps);
     }
     this.draw();
     this.showProgress();
@@ -450,9 +450,9 @@ export class Page {
 
   // The probe whose responses are shown.
 
-  /** The number of probes in the run that has most. */
-  get probeCount() {
-    return Math.max(0, ...this.runs.map(run => run.probes?.count ?? 0));
+  /** The number of probes with maps in the run that has most. */
+  get mapCount() {
+    return Math.max(1, ...this.runs.map(run => run.probes?.maps ?? 0));
   }
 
   /** Show the responses to a probe. */
@@ -462,9 +462,7 @@ export class Page {
 
   /** Show the responses to the probe after the chosen one, or before it: -1; among those with maps. */
   async stepProbe(offset) {
-    const count = Math.max(1, ...this.runs.map(run => run.probes?.maps ?? 0));
-    const start = Math.min(this.look.probe, offset < 0 ? count : count - 1);
-    await this.chooseProbe((start + offset + count) % count);
+    await this.chooseProbe((this.look.probe + offset + this.mapCount) % this.mapCount);
   }
 
   goToStep(step) {

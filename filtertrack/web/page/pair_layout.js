@@ -1,5 +1,5 @@
 // The positions of filters and of their maps in a grid of pairs: in each cell a filter and, to the
-// right of it, its map, each in a square of the same side, magnified by a whole number.
+// right of it, its map, about as large, both magnified by whole numbers.
 
 const LEAST_GAP = 2; // pixels between pairs
 const LARGEST_SIDE = 4096; // pixels
@@ -15,24 +15,28 @@ export class PairLayout {
    */
   constructor(count, filter, map, mostWidth, mostHeight) {
     this.count = Math.max(count, 1);
-    const longest = Math.max(filter.height, filter.width + (filter.slices ?? 1) - 1, map.height, map.width, 1);
+    const [ofFilter, ofMap] = [filter, map].map(({height, width, slices = 1}) => Math.max(height, width + slices - 1, 1));
+    const longest = Math.max(ofFilter, ofMap);
     this.gap = Math.max(LEAST_GAP, Math.ceil(Math.min(mostWidth, mostHeight) / 80));
-    this.inner = Math.max(1, Math.floor(this.gap / 4)); // between a filter and its map
-    [this.side, this.columns] = [longest, 1];
-    let largest = 0;
+    this.inner = Math.ceil(this.gap / 2); // between a filter and its map
+    let [side, largest] = [longest, 0];
+    this.columns = 1;
     for (let columns = 1; columns <= this.count; columns++) {
       const rows = Math.ceil(this.count / columns);
-      const side = Math.min(
+      const fitting = Math.min(
         Math.floor(((mostWidth - this.gap) / columns - this.gap - this.inner) / 2),
         Math.floor((mostHeight - this.gap) / rows - this.gap), LARGEST_SIDE);
-      if (side > largest) [largest, this.columns] = [side, columns];
+      const ofMaps = Math.floor(fitting / ofMap) * ofMap;
+      if (fitting >= longest && ofMaps > largest) [side, largest, this.columns] = [fitting, ofMaps, columns];
     }
     // A window that is too low for all pairs scrolls: at least the smallest side fits across.
-    if (largest < longest) this.columns = Math.max(1, Math.min(this.count, Math.floor((mostWidth - this.gap) / (2 * longest + this.inner + this.gap))));
-    this.side = Math.max(longest, largest);
+    if (!largest) this.columns = Math.max(1, Math.min(this.count, Math.floor((mostWidth - this.gap) / (2 * longest + this.inner + this.gap))));
     this.rows = Math.ceil(this.count / this.columns);
-    this.filters = new Pictures(this, filter, 0);
-    this.maps = new Pictures(this, map, this.filters.cellWidth + this.inner);
+    this.maps = new Pictures(this, map, side);
+    // A map is magnified by a whole number; its filter is about as large.
+    const similar = Math.round(Math.max(this.maps.cellWidth, this.maps.cellHeight) / ofFilter) * ofFilter;
+    this.filters = new Pictures(this, filter, Math.min(side, similar));
+    this.maps.left = this.filters.cellWidth + this.inner;
     this.cellWidth = this.maps.left + this.maps.cellWidth;
     this.cellHeight = Math.max(this.filters.cellHeight, this.maps.cellHeight);
     this.totalWidth = this.columns * this.cellWidth + (this.columns + 1) * this.gap;
@@ -54,9 +58,10 @@ export class PairLayout {
 
 /** The positions of the filters, or of the maps, of a PairLayout. */
 class Pictures {
-  constructor(pairs, {height, width, slices = 1}, left) {
-    Object.assign(this, {pairs, height, width, slices, left});
-    this.scale = Math.max(1, Math.floor(Math.min(pairs.side / Math.max(1, height), (pairs.side - slices + 1) / Math.max(1, width))));
+  /** @param {number} side in pixels, at most */
+  constructor(pairs, {height, width, slices = 1}, side) {
+    Object.assign(this, {pairs, height, width, slices, left: 0});
+    this.scale = Math.max(1, Math.floor(Math.min(side / Math.max(1, height), (side - slices + 1) / Math.max(1, width))));
     this.cellWidth = width * this.scale + slices - 1;
     // The map of a signal is a strip: its only row is higher than its values are wide.
     this.rowScale = height === 1 && width > 1 ? Math.max(this.scale, Math.floor(this.cellWidth / STRIP)) : this.scale;

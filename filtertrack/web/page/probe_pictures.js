@@ -90,8 +90,14 @@ export function fieldAt(field, y, x) {
   return {top, left, height, width};
 }
 
-/** A probe in words: "probe 3 of 52", with its class if there are labels. */
-export function describeProbe({count, labels}, probe) {
+/** A probe in words: "probe 3", with its class if there are labels. */
+export function describeProbe({labels}, probe) {
   const label = labels?.[probe];
-  return `probe ${probe} of ${count}${label === null || label === undefined ? "" : `, class ${label}`}`;
+  return `probe ${probe}${label === null || label === undefined ? "" : `, class ${label}`}`;
+}
+
+/** The numbers of the probes that can be chosen, in words. */
+export function describeChoice({count, maps}) {
+  if (count === 1) return "the only probe";
+  return maps < count ? `0 to ${maps - 1} of ${count} have maps` : `0 to ${count - 1}`;
 }

@@ -2,7 +2,7 @@
 // words what is read.
 
 import {make, makeButton, setText} from "./dom.js";
-import {describeProbe, drawPicture} from "./probe_pictures.js";
+import {describeChoice, describeProbe, drawPicture} from "./probe_pictures.js";
 import {describeReading} from "./run_responses.js";
 
 const LARGE = 72; // CSS pixels of the chosen probe
@@ -21,17 +21,27 @@ export class ProbeStrip {
     this.reading = make("p", {class: "reading"});
     this.thumbnails = make("div", {class: "thumbnails", role: "group", "aria-label": `Probes of ${name}`,
                                         onkeydown: event => this.moveChoice(event)});
-    this.element = make("div", {class: "probes", hidden: true}, this.picture, make("div", {class: "choice"},
+    this.thumbnails.addEventListener("scroll", () => this.showEnds());
+    this.choice = make("div", {class: "choice"},
       make("div", {class: "turn"}, makeButton("Previous probe", "‹", () => actions.stepProbe(-1)), this.text,
         makeButton("Next probe", "›", () => actions.stepProbe(1))),
-      this.thumbnails, this.reading));
+      this.thumbnails, this.reading);
+    this.absence = make("p", {class: "absence"});
+    this.element = make("div", {class: "probes", hidden: true}, this.picture, this.choice, this.absence);
   }
 
-  /** Show the probes of a run, and the chosen one; hide them where the run has no responses. */
-  show(run) {
+  /**
+   * Show the probes of a run, and the chosen one; or why the run has no responses.
+   * @param {RunData} run
+   * @param {boolean} isShown whether responses are shown, of this run or another
+   */
+  show(run, isShown) {
     const {probes, responses} = run;
-    this.element.hidden = !responses;
-    if (!responses) return;
+    this.element.hidden = !isShown;
+    if (!isShown) return;
+    for (const each of [this.picture, this.choice]) each.hidden = !responses;
+    this.absence.hidden = Boolean(responses);
+    if (!responses) return setText(this.absence, describeAbsence(run));
     const {probe, layer} = responses;
     const pictures = run.picturesOf(layer);
     const kept = Array.from({length: Math.min(probes.maps, MOST_THUMBNAILS)}, (_, n) => n);
@@ -53,8 +63,9 @@ export class ProbeStrip {
     const isPicture = picture?.canvas !== null;
     const text = `${describeProbe(probes, probe)}${isPicture ? "" : " (no picture)"}`;
     this.picture.setAttribute("aria-label", text);
-    setText(this.text, text);
+    setText(this.text, `${text} · ${describeChoice(probes)}`);
     setText(this.reading, describeReading(layer));
+    this.showEnds();
   }
 
   makeThumbnail(probes, number) {
@@ -73,9 +84,22 @@ export class ProbeStrip {
     this.actions.chooseProbe([...this.thumbnails.children].indexOf(next));
   }
 
+  /** Show at which ends there are more thumbnails. */
+  showEnds() {
+    const {scrollLeft, scrollWidth, clientWidth} = this.thumbnails;
+    this.thumbnails.classList.toggle("more-before", scrollLeft > 1);
+    this.thumbnails.classList.toggle("more-after", scrollLeft + clientWidth < scrollWidth - 1);
+  }
+
   /** Scroll the thumbnails, and nothing else, so that a button is visible. */
   scrollTo(button) {
     const {thumbnails} = this;
     thumbnails.scrollLeft = button.offsetLeft - thumbnails.offsetLeft - (thumbnails.clientWidth - button.offsetWidth) / 2;
   }
+}
+
+/** Why a run has no responses of its layer, in words. */
+function describeAbsence({probes, layer}) {
+  if (probes?.isUnread) return "The probes of this run cannot be read.";
+  return probes?.count ? `No responses of ${layer.name} are kept: name it in Probes(..., layers=...).` : "no probes: train with FilterTracker(probes=...)";
 }

@@ -49,7 +49,7 @@ export class RunData {
   /** Request what the probes are; where their file cannot be read, the run is shown without them. */
   async requestProbes() {
     const found = await this.page.notices.attempt(`probes of ${this.name}`, () => requestJson("probes", {run: this.name, version: this.version}));
-    this.probes = found ?? {count: 0, maps: 0, labels: null, layers: []};
+    this.probes = found ?? {count: 0, maps: 0, labels: null, layers: [], isUnread: true};
   }
 
   /** What is read of a layer at each snapshot; undefined if nothing is. */

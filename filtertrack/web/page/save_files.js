@@ -1,34 +1,102 @@
-// Saves the grids with their scale bars as a PNG, and an animation that the server draws.
+// Saves the grids as a PNG, with what they show above them and their scale bars below, and an
+// animation that the server draws.
 
-import {make, saveFile} from "./dom.js";
+import {make, saveFile, useFontOf} from "./dom.js";
 import {requestBlob} from "./requests.js";
 import {currentTheme} from "./theme.js";
 
-const GAP = 16; // CSS pixels between grids
-const BAR = 26; // CSS pixels of a scale bar below a grid
+// CSS pixels.
+const GAP = 16; // between grids
+const BAR = 26; // height of a scale bar below a grid
+const MARGIN = 10; // around everything
+const LINE = 19; // height of a line of text above a grid
+const LEAST_TEXT = 300; // width of a line of text that may be longer, at least
 const MOST_FPS = 50; // image formats cannot show more snapshots a second
 
 /** Save the grids as they are drawn, side by side; throws an error if one of them is not. */
 export function savePicture(page) {
   const runs = page.visibleRuns();
   if (!runs.length || runs.some(run => run.parts.some(part => !run.snapshot(part)?.cells))) throw new Error("There is no picture to save at this step.");
-  const grids = runs.flatMap(run => page.views.get(run.name).grids);
-  const [gap, bar] = [GAP, BAR].map(side => Math.round(side * devicePixelRatio));
-  const widths = grids.map(grid => Math.max(grid.canvas.width, ...grid.bars.map(each => Math.ceil(each.widthOfDrawing))));
-  const bars = Math.max(...grids.map(grid => grid.bars.length));
-  const width = widths.reduce((sum, each) => sum + each, gap * (grids.length - 1));
-  const canvas = make("canvas", {width, height: Math.max(...grids.map(grid => grid.canvas.height)) + bars * bar});
+  const [gap, bar, margin] = [GAP, BAR, MARGIN].map(side => Math.round(side * devicePixelRatio));
+  const columns = runs.flatMap(run => page.views.get(run.name).grids.map((grid, n) => new Column(page.views.get(run.name), run, grid, n === 0)));
+  const width = columns.reduce((sum, column) => sum + column.width, gap * (columns.length - 1));
+  const largest = name => Math.max(...columns.map(column => column[name]));
+  const top = margin + largest("headHeight");
+  const canvas = make("canvas", {width: width + 2 * margin, height: top + largest("gridHeight") + largest("barCount") * bar + margin});
   const context = canvas.getContext("2d");
   context.fillStyle = getComputedStyle(document.body).backgroundColor;
   context.fillRect(0, 0, canvas.width, canvas.height);
-  let left = 0;
-  grids.forEach((grid, n) => {
-    context.drawImage(grid.canvas, left, 0);
-    grid.bars.forEach((each, row) => each.drawInto(context, left, grid.canvas.height + (row + 0.5) * bar));
-    left += widths[n] + gap;
-  });
+  let left = margin;
+  for (const column of columns) {
+    column.drawInto(context, left, top, margin, bar);
+    left += column.width + gap;
+  }
   const name = `${fileName(page)}-step-${page.step()}.png`;
   canvas.toBlob(blob => saveFile(blob, name), "image/png");
+}
+
+/** One grid in a saved picture, with the texts above it and the scale bars below it. */
+class Column {
+  /**
+   * @param {RunView} view of the run
+   * @param {RunData} run
+   * @param {GridView} grid
+   * @param {boolean} isFirst whether it is the run's first grid: what the run shows is above it
+   */
+  constructor(view, run, grid, isFirst) {
+    Object.assign(this, {view, grid});
+    this.bars = grid.bars.filter(each => !each.isEmpty);
+    this.probe = isFirst && run.responses ? view.probes.picture : null;
+    const inset = this.probe ? this.probe.width + MARGIN * devicePixelRatio : 0;
+    this.inset = inset;
+    const context = make("canvas").getContext("2d");
+    useFontOf(view.element, context);
+    const most = Math.max(grid.canvas.width, LEAST_TEXT * devicePixelRatio) - inset;
+    const texts = isFirst ? describeRun(view, run) : [];
+    this.lines = texts.flatMap(text => wrap(context, text, most));
+    this.title = grid.title.hidden ? [] : wrap(context, grid.title.textContent, most + inset);
+    const width = Math.max(0, ...this.lines.map(line => inset + context.measureText(line).width), ...this.title.map(line => context.measureText(line).width));
+    this.line = Math.round(LINE * devicePixelRatio);
+    this.textHeight = Math.max(this.lines.length * this.line, this.probe ? this.probe.height + MARGIN * devicePixelRatio : 0);
+    this.headHeight = Math.ceil(this.textHeight + this.title.length * this.line);
+    this.gridHeight = grid.canvas.height;
+    this.barCount = this.bars.length;
+    this.width = Math.ceil(Math.max(grid.canvas.width, width, ...this.bars.map(each => each.widthOfDrawing)));
+  }
+
+  /** Draw the column, the grid's upper left corner at (left, top). */
+  drawInto(context, left, top, margin, bar) {
+    useFontOf(this.view.element, context);
+    if (this.probe) context.drawImage(this.probe, left, margin);
+    this.lines.forEach((line, n) => context.fillText(line, left + this.inset, margin + (n + 0.5) * this.line));
+    this.title.forEach((line, n) => context.fillText(line, left, top + (n - this.title.length + 0.5) * this.line));
+    context.drawImage(this.grid.canvas, left, top);
+    this.bars.forEach((each, row) => each.drawInto(context, left, top + this.grid.canvas.height + (row + 0.5) * bar));
+  }
+}
+
+/** What a run shows: its name and layer, the moment, the probe, and what is read. */
+function describeRun(view, run) {
+  const shown = elements => elements.filter(each => !each.closest("[hidden]")).map(each => each.textContent);
+  const {picture, reading, absence} = view.probes;
+  const probe = run.responses ? [picture.getAttribute("aria-label")] : [];
+  const step = `step ${run.stepShown()}`;
+  const moment = view.moment.textContent;
+  return [
+    [run.name, run.layer.name, ...shown([view.cells])].join(" · "), moment.startsWith(step) ? moment : `${step} · ${moment}`,
+    ...probe, ...shown([reading, absence, view.note]),
+  ].filter(Boolean);
+}
+
+/** Break a text into lines of at most a width, between words. */
+function wrap(context, text, most) {
+  const lines = [];
+  for (const word of text.split(" ")) {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+    if (lines.length && context.measureText(longer).width <= most) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** Save an animation of all steps, of the first two runs at most. */

@@ -1,7 +1,7 @@
 // What is said about a grid: its title, and the scale bar below it, in the renderer's words
 // (layer_look.py).
 
-import {formatNumber, make, setText} from "./dom.js";
+import {formatNumber, make, setText, useFontOf} from "./dom.js";
 
 const SCALES = {
   frame: "each filter has its own scale at each step",
@@ -72,6 +72,15 @@ export class ScaleBar {
     this.element = make("div", {class: "scale"}, this.bar, this.note);
   }
 
+  /** Whether nothing is drawn with the scale: its place is kept. */
+  get isEmpty() {
+    return this.element.classList.contains("empty");
+  }
+
+  set isEmpty(isEmpty) {
+    this.element.classList.toggle("empty", isEmpty);
+  }
+
   /** Show a scale: see `describeScale`. */
   show({texts, note}, colours) {
     this.bar.hidden = !texts;
@@ -88,13 +97,13 @@ export class ScaleBar {
 
   /** Draw the scale bar into a picture, from a left end on, around a line; returns its right end. */
   drawInto(context, left, middle) {
-    const {font, color} = getComputedStyle(this.element);
     const pixels = this.halves[0].clientWidth * devicePixelRatio;
     const space = 6 * devicePixelRatio;
-    Object.assign(context, {font: font.replace(/[\d.]+px/, size => `${parseFloat(size) * devicePixelRatio}px`), fillStyle: color, textBaseline: "middle"});
+    useFontOf(this.element, context);
     context.imageSmoothingEnabled = false;
     for (const each of [...(this.bar.hidden ? [] : this.bar.children), this.note]) {
       const isBar = this.halves.includes(each);
+      if (each === this.note && !this.bar.hidden) left += space;
       if (isBar) context.drawImage(each, left, middle - space, pixels, 2 * space);
       else context.fillText(each.textContent, left, middle);
       const width = isBar ? pixels : context.measureText(each.textContent).width;
