@@ -124,29 +124,78 @@ def test_with_probes_the_other_columns_are_unchanged(probed_run):
         np.testing.assert_array_equal(history[name], values)
 
 
-def test_damaged_probes_are_left_out_with_a_warning(probed_run, caplog):
+def test_damaged_probes_make_responses_nan_with_one_warning(probed_run, caplog):
     """All measures of the kernels are there."""
-    expected = measure(probed_run).filters()["roughness"]
+    expected = measure(probed_run).history()
     file = probed_run.folder / "probes.npz"
     file.write_bytes(file.read_bytes()[:-60])
     measured = measure(Run(probed_run.path))
+    check_only_responses_are_nan(measured, expected, expected["step"] >= 0)
+    assert measured.probe_count == 0
+    assert len(caplog.records) == 1
     assert "responses are not measured" in caplog.text
-    assert "silent" not in measured.filters()
-    np.testing.assert_array_equal(measured.filters()["roughness"], expected)
 
 
-def test_a_snapshot_with_damaged_responses_is_left_out(probed_run, caplog):
-    """Its kernels can be read, but the checksum of the statistics is wrong."""
-    file = probed_run.file(1)
+def damage_checksum(file, name):
+    """Change one byte of an array."""
     data = bytearray(file.read_bytes())
-    data[data.index(b"conv1/response_statistics") + 200] ^= 1
+    data[data.index(name.encode()) + 200] ^= 1
     file.write_bytes(bytes(data))
+
+
+def cut_array(file, name):
+    """Write an array of another shape."""
+    with np.load(file) as arrays:
+        changed = dict(arrays)
+    changed[name] = changed[name][:1]
+    np.savez(file, **changed)
+
+
+def check_only_responses_are_nan(measured, expected, rows):
+    """Compare the table of all filters with that of the undamaged run."""
+    history = measured.history()
+    assert list(history) == list(expected)
+    for name, values in expected.items():
+        if name in RESPONSE_COLUMNS:
+            assert np.isnan(history[name][rows]).all()
+            np.testing.assert_array_equal(history[name][~rows], values[~rows])
+        elif name != "answers_from":
+            np.testing.assert_array_equal(history[name], values)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (damage_checksum, "conv1/response_statistics"),
+        (cut_array, "conv1/response_places"),
+        (cut_array, "conv1/response_maps"),
+    ],
+)
+@pytest.mark.parametrize("steps", [[1], [0, 1, 2]])
+def test_damaged_responses_are_nan_with_one_warning(probed_run, caplog, damage, name, steps):
+    """Each snapshot keeps the measures of its kernels, even if the responses of all are damaged."""
+    expected = measure(probed_run).history()
+    for step in steps:
+        damage(probed_run.file(step), name)
     run = Run(probed_run.path)
-    assert run.kernels("conv1", 1).any()
-    with pytest.raises(FiltertrackError):
-        run.probe_responses("conv1", 1)
-    assert measure(run).layers["conv1"].steps == (0, 2)
-    assert str(file) in caplog.text
+    for step in steps:
+        with pytest.raises(FiltertrackError):
+            run.probe_responses("conv1", step)
+    measured = measure(run)
+    rows = (expected["layer"] == "conv1") & np.isin(expected["step"], steps)
+    check_only_responses_are_nan(measured, expected, rows)
+    assert len(caplog.records) == 1
+    shown = ", ".join(map(str, steps))
+    assert f"responses of conv1 are not measured at step {shown}: " in caplog.text
+    assert str(run.file(steps[0])) in caplog.text
+
+
+def test_damaged_kernels_and_responses_are_one_warning_each(probed_run, caplog):
+    """Measuring starts again without the damaged kernels, and warns of the responses once."""
+    cut_array(probed_run.file(0), "conv1/response_places")
+    damage_checksum(probed_run.file(1), next(iter(probed_run.layers.values())).kernel)
+    assert measure(Run(probed_run.path)).layers["conv1"].steps == (0, 2)
+    assert len(caplog.records) == 2
 
 
 def test_sentences_count_silent_filters_and_say_what_was_read(measured):
