@@ -46,11 +46,17 @@ class ResponseReader:
         if self.probes is None or layer is None or not layer.rectified or not moment.probed:
             return _nothing(self._run.layer(name).filters)
         try:
-            response = self._run.probe_responses(name, moment.step)
+            response = self._read(name, moment.step)
         except FiltertrackError as error:
             self._faults[name, moment.step] = str(error)
             return _nothing(self._run.layer(name).filters)
         return response_columns(response, layer, self.probes.labels)
+
+    def _read(self, name: str, step: int) -> LayerResponse:
+        response = self._run.probe_responses(name, step)
+        if self._run.probes is not self.probes:
+            raise FiltertrackError(f"the probes of {str(self._run.path)!r} were replaced meanwhile")
+        return response
 
     def warn(self) -> None:
         """Log which responses could not be read, in one warning; nothing if all could."""

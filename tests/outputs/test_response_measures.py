@@ -10,7 +10,9 @@ import pytest
 from rich.console import Console
 
 from filtertrack import FiltertrackError, Run, measure, measures
+from filtertrack.outputs.measurement import measure_selection
 from filtertrack.outputs.response_measures import RESPONSE_COLUMNS, response_columns
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.tables import (
     overview,
     responses_of_filters,
@@ -196,6 +198,21 @@ def test_damaged_kernels_and_responses_are_one_warning_each(probed_run, caplog):
     damage_checksum(probed_run.file(1), next(iter(probed_run.layers.values())).kernel)
     assert measure(Run(probed_run.path)).layers["conv1"].steps == (0, 2)
     assert len(caplog.records) == 2
+
+
+def test_responses_to_probes_that_were_replaced_meanwhile_are_not_measured(probed_run, caplog):
+    """Their statistics do not belong to the labels that were read."""
+    selection = select_from_run(probed_run, layers="conv1", steps=[0, 1])
+
+    def replace_after_first(done, total):
+        if done == 1:
+            probes = Run(probed_run.path).probes
+            Run(probed_run.path).store_probes(dataclasses.replace(probes, labels=None))
+
+    measured = measure_selection(selection, replace_after_first)
+    assert np.isfinite(measured.layers["conv1"].filters["silent"][0]).all()
+    assert np.isnan(measured.layers["conv1"].filters["silent"][1]).all()
+    assert "were replaced meanwhile" in caplog.text
 
 
 def test_sentences_count_silent_filters_and_say_what_was_read(measured):
