@@ -30,7 +30,7 @@ Table = dict[str, np.ndarray]
 """Columns of one length, by name: an argument for ``pandas.DataFrame``."""
 
 _MOST_MEMORY = 2e9
-_ROW_BYTES, _RESPONSE_BYTES = 290, 32
+_ROW_BYTES, _RESPONSE_BYTES = 290, 40
 """Memory of the measures of a filter at one snapshot, and of those of its responses."""
 _MOST_WEIGHTS = 1 << 24
 """Weights of a filter, at most: several copies of one are in memory at a time."""
@@ -55,6 +55,9 @@ class MeasuredLayer:
             NaN.
         probed: What was read of the layer when the model was shown the run's probes; None if
             nothing was.
+        answers_from: The step from which on each filter answers to at least one probe at every
+            snapshot with responses: ``(filters,)``, NaN where it does not at the end, or where that
+            is not known; None if the run has no probes.
     """
 
     info: LayerInfo
@@ -67,6 +70,7 @@ class MeasuredLayer:
     at_rest: float
     too_large_for: tuple[str, ...] = ()
     probed: ProbedLayer | None = None
+    answers_from: np.ndarray | None = None
 
     def place(self, step: int | None) -> int:
         """Return the index of the snapshot at a step; None for the last.
@@ -86,12 +90,15 @@ class MeasuredLayer:
         """Return a row a filter at each of some snapshots, given by their indices."""
         count = self.info.filters
         steps = np.array([self.steps[index] for index in indices], np.int64)
+        since = {"formed": self.formed}
+        if self.answers_from is not None:
+            since["answers_from"] = self.answers_from
         return {
             "layer": np.full(count * len(indices), self.info.name),
             "step": np.repeat(steps, count),
             "filter": np.tile(np.arange(count), len(indices)),
             **{name: values[list(indices)].ravel() for name, values in self.filters.items()},
-            "formed": np.tile(self.formed, len(indices)),
+            **{name: np.tile(values, len(indices)) for name, values in since.items()},
         }
 
 
@@ -131,7 +138,8 @@ class Measurement:
 
         Returns:
             Columns by name: ``layer``, ``step``, ``filter``, the measures, and ``formed``, the step
-            at which the filter had formed.
+            at which the filter had formed; of a run with probes also ``answers_from``, the step
+            from which on it answers to at least one probe.
 
         Raises:
             FiltertrackError: If that step was not measured.
@@ -292,6 +300,7 @@ def _measured_layer(
         measures.settled_at(np.array(rotations_to_end), steps),
         left_out,
         responses.probes.layers.get(name) if responses.probes else None,
+        measures.answers_from(columns["silent"], steps) if responses.recorded else None,
     )
 
 
