@@ -641,17 +641,22 @@ class Run:
                 raise damaged_file(self.file(step), fault)
 
 
-def recorded_probes(run: Run) -> StoredProbes:
+def recorded_probes(run: Run, hint: str = "") -> StoredProbes:
     """Return the probes of a run.
 
+    Args:
+        run: The run.
+        hint: What the message of the error says besides.
+
     Raises:
-        FiltertrackError: If it has none, with the advice how to record responses.
+        FiltertrackError: If it has none, with the advice how to record responses, or if their file
+            is damaged.
     """
     probes = run.probes
     if probes is None:
         raise FiltertrackError(
             f"{str(run.path)!r} has no probes; train with FilterTracker(probes=images) to record "
-            f"what filters answer to"
+            f"what filters answer to{hint}"
         )
     return probes
 
