@@ -81,12 +81,24 @@ def layer_input(
     return pixels, filters
 
 
-def unknown_input(info: LayerInfo) -> str:
-    """Return the message that responses of a layer do not follow from its kernel."""
+def unknown_input(info: LayerInfo, first: Sequence[str] = (), *, recorded: bool = False) -> str:
+    """Return the message that responses of a layer do not follow from its kernel.
+
+    Args:
+        info: The layer.
+        first: Names of the layers whose responses do.
+        recorded: Whether the layer's responses to probes were recorded.
+    """
+    hint = "; Run.probe_responses has its responses to the probes" if recorded else ""
+    if first:
+        return (
+            f"layer {info.name}: its input is the output of other layers; responses follow from "
+            f"the kernel alone for {listed(first)}{hint}"
+        )
     return (
         f"layer {info.name}: the run does not say how its input follows from the model's input (it "
         f"lies behind other layers, or the model's graph or file does not tell), so its responses "
-        f"do not follow from its kernel"
+        f"do not follow from its kernel{hint}"
     )
 
 

@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, listed, whole
+from filtertrack.errors import FiltertrackError, whole
 from filtertrack.response import DotProduct, LayerResponse, StoredProbes, StrongestPatches
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.dot_product import dot_product_at
@@ -390,15 +390,10 @@ class Run:
         """Return a layer whose responses to any image follow from its kernel."""
         info = self.layer(layer)
         if info.preprocessing is None:
-            known = [each.name for each in self.layers.values() if each.preprocessing is not None]
-            recorded = self.probes is not None and layer in self.probes.layers
-            hint = "; Run.probe_responses has its responses to the probes" if recorded else ""
-            if known:
-                raise FiltertrackError(
-                    f"layer {layer}: its input is the output of other layers; responses follow "
-                    f"from the kernel alone for {listed(known)}{hint}"
-                )
-            raise FiltertrackError(f"{unknown_input(info)}{hint}")
+            first = [each.name for each in self.layers.values() if each.preprocessing is not None]
+            probes = self.probes
+            recorded = probes is not None and layer in probes.layers
+            raise FiltertrackError(unknown_input(info, first, recorded=recorded))
         return info
 
     def _weights(self, info: LayerInfo, step: int) -> tuple[np.ndarray, np.ndarray | None]:
