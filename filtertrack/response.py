@@ -378,13 +378,15 @@ class DotProduct:
     @property
     def product(self) -> np.ndarray:
         """Each weight multiplied with the pixel below it, of the shape of ``kernel``."""
-        values: np.ndarray = self.patch * self.kernel
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite pixels
+            values: np.ndarray = self.patch * self.kernel
         return values
 
     @property
     def sum(self) -> float:
         """The dot product: the sum of ``product``."""
-        return float(self.product.sum(dtype=np.float64))
+        with np.errstate(invalid="ignore"):  # infinite pixels
+            return float(self.product.sum(dtype=np.float64))
 
     @property
     def output(self) -> float:

@@ -52,14 +52,14 @@ def test_measure_of_a_run_with_probes_prints_its_responses(probed_run, capsys):
     """A sentence and a table of all layers; of one layer also a table of its filters."""
     assert main(["measure", str(probed_run.path)]) == 0
     printed = capsys.readouterr().out
-    assert "1 filter silent, with no response to any of 5 probes (read: the output" in printed
+    assert "1 filter silent (number 1), with no response to any of 5 probes (read: the" in printed
     assert "What the filters respond to: step 2, epoch 2 · batch 20; 5 probes" in printed
     assert "What the filters of conv1 respond to" not in printed
     assert main(["measure", str(probed_run.path), "--layers", "conv1"]) == 0
     printed = capsys.readouterr().out
     rows = printed.partition("What the filters of conv1 respond to: step 2")[2].splitlines()
     rows = [line.split() for line in rows if line.strip()[:1].isdigit()]
-    assert rows[1] == ["1", "silent", "–", "–", "–"]
+    assert rows[1] == ["1", "yes", "–", "–", "–", "–"]
     assert main(["measure", str(probed_run.path), "--layers", "conv2"]) == 0
     assert "What the filters of conv2 respond to" not in capsys.readouterr().out
 

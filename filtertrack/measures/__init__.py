@@ -6,7 +6,7 @@ responses take one number for each probe image and filter instead.
 """
 
 from filtertrack.measures.content import colour_share, flat_share, near_zero
-from filtertrack.measures.formation import formed_at, formed_by, settled_at
+from filtertrack.measures.formation import answers_from, formed_at, formed_by, settled_at
 from filtertrack.measures.labels import LABELS, Label, Labels, label
 from filtertrack.measures.movement import UNMOVED, drift, norm, relative_change, rotation
 from filtertrack.measures.redundancy import (
@@ -40,6 +40,7 @@ __all__ = [
     "Orientation",
     "Structure",
     "Twins",
+    "answers_from",
     "class_selectivity",
     "colour_share",
     "drift",

@@ -1,4 +1,4 @@
-"""Steps at which filters form and a layer settles, from the measures of each snapshot."""
+"""Steps at which filters form and answer, and a layer settles, from measures of each snapshot."""
 
 import math
 from collections.abc import Sequence
@@ -48,6 +48,28 @@ def formed_by(formed: np.ndarray, share: float) -> float:
     return float(steps[needed - 1]) if needed else math.nan
 
 
+def answers_from(silent: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """Return the step from which on each filter answers to at least one probe at every snapshot.
+
+    Snapshots at which it is not known of any filter whether it is silent do not count.
+
+    Args:
+        silent: What ``silent`` returns at each snapshot: ``(snapshots, filters)``.
+        steps: Each snapshot's step, ascending.
+
+    Returns:
+        Array of shape ``(filters,)``; NaN for a filter that is silent at the end, or of which it is
+        not known.
+
+    Example:
+        >>> silent = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+        >>> answers_from(silent, [0, 10, 20]).tolist()
+        [10.0, 20.0, nan]
+    """
+    known = np.isfinite(silent).any(axis=1)
+    return _since(silent[known] == 0, np.asarray(steps)[known])
+
+
 def settled_at(to_the_end: np.ndarray, steps: Sequence[int]) -> float:
     """Return the step after which a layer hardly rotates any more.
 
@@ -74,7 +96,7 @@ def settled_at(to_the_end: np.ndarray, steps: Sequence[int]) -> float:
     return step if steps[-1] - step >= _SETTLED_FOR * (steps[-1] - steps[0]) else math.nan
 
 
-def _since(true: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+def _since(true: np.ndarray, steps: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return for each column the step from which on it is always true; NaN if there is none."""
     if not len(true):
         return np.full(true.shape[1], np.nan)

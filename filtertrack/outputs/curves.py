@@ -1,8 +1,9 @@
-"""Plot the measures of a run over training as a figure: structure, drift and labels."""
+"""Plot the measures of a run over training: structure, drift, labels and responses."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -37,6 +38,7 @@ _LONGEST_NAME = 22
 """Characters of a layer's name beside its row, at most."""
 _LEAST_BETWEEN_EPOCHS = 0.025
 """Distance of two marked ends of epochs, as a share of the axis, at least."""
+_LineStyle: TypeAlias = str | tuple[int, tuple[float, float]]
 _FADED = {"unstructured": 0.62, "unknown": 0.82}
 """Colours of the labels without an outline: share of the way from text to background."""
 
@@ -54,6 +56,9 @@ def plot_trajectories(
     the range of the middle half and of all filters. The right axes show the number of filters with
     each label. Steps that count batches have a logarithmic axis, since filters form early; thin
     lines mark the ends of epochs, or of every second, fifth, tenth and so on if they are dense.
+
+    Of a run with probes, further axes show the share of silent filters, and the means of lifetime
+    sparsity and class selectivity where these are known.
 
     Args:
         measured: The measures of the run.
@@ -106,15 +111,17 @@ def check_trajectories(layers: int, steps: int) -> None:
 def _draw(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeName) -> Figure:
     look = THEMES[theme]
     ink, ground = colour(look.text), colour(look.background)
+    plots = dict(_PLOTS)
+    if any(_has_responses(layer) for layer in layers):
+        plots["responses"] = _plot_responses
     size = (_WIDTH, _TITLE_AND_LEGEND + _ROW_HEIGHT * len(layers))
     figure = PaperFigure(figsize=size, dpi=200, facecolor=ground, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(layers), 3, squeeze=False, sharex=True)
+    grid = figure.subplots(len(layers), len(plots), squeeze=False, sharex=True)
     epochs = all(moment.counts_epochs for moment in measured.moments)
     for row, layer in zip(grid, layers, strict=True):
-        _plot_structure(row[0], layer, theme)
-        _plot_drift(row[1], layer, theme)
-        _plot_labels(row[2], layer, theme)
+        for axes, plot in zip(row, plots.values(), strict=True):
+            plot(axes, layer, theme)
         name = printable(cut(layer.info.name, _LONGEST_NAME))
         row[0].set_ylabel(name, fontsize=_FONT, color=ink, weight="bold")
         for axes in row:
@@ -124,7 +131,7 @@ def _draw(measured: Measurement, layers: Sequence[MeasuredLayer], theme: ThemeNa
                 axes.xaxis.set_major_formatter(ScalarFormatter())
                 _mark_epochs(axes, measured, look)
             axes.set_xlim(layer.steps[0], layer.steps[-1])
-    for axes, title in zip(grid[0], ("structure", "drift", "labels"), strict=True):
+    for axes, title in zip(grid[0], plots, strict=True):
         axes.set_title(title, fontsize=_FONT, color=ink, loc="left", weight="bold")
     for axes in grid[-1]:
         axes.set_xlabel("epochs" if epochs else "batches, log scale", fontsize=_FONT, color=ink)
@@ -202,6 +209,46 @@ def _plot_labels(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
         layer.steps, counts, labels=LABELS, colors=_label_colours(theme), linewidth=0, step="mid"
     )
     axes.set_ylim(0, max(1, layer.info.filters))
+
+
+def _has_responses(layer: MeasuredLayer) -> bool:
+    return bool(np.isfinite(layer.whole.get("silent_share", np.nan)).any())
+
+
+def _plot_responses(axes: Axes, layer: MeasuredLayer, theme: ThemeName) -> None:
+    look = THEMES[theme]
+    axes.set_ylim(0, 1.05)
+    if not _has_responses(layer):
+        negative = layer.probed is not None and not layer.probed.rectified
+        text = "responses may\nbe negative" if negative else "no responses"
+        axes.text(
+            0.5,
+            0.5,
+            text,
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            fontsize=_FONT - 1,
+            color=colour(look.text),
+        )
+        return
+    curves: tuple[tuple[str, str, Colour, _LineStyle], ...] = (
+        ("silent_share", "share silent", colour(look.text), "-"),
+        ("lifetime_sparsity", "mean lifetime sparsity", colour(look.first), (0, (4, 1.5))),
+        ("class_selectivity", "mean class selectivity", colour(look.second), (0, (1, 1))),
+    )
+    for name, label, shade, style in curves:
+        values = layer.whole[name]
+        if np.isfinite(values).any():
+            axes.plot(layer.steps, values, color=shade, linestyle=style, label=label)
+
+
+_PLOTS: Mapping[str, Callable[[Axes, MeasuredLayer, ThemeName], None]] = {
+    "structure": _plot_structure,
+    "drift": _plot_drift,
+    "labels": _plot_labels,
+}
+"""The axes of a layer's row, by their title."""
 
 
 def _label_colours(theme: ThemeName) -> list[Colour]:

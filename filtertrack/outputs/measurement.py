@@ -12,11 +12,7 @@ from filtertrack import measures
 from filtertrack.errors import FiltertrackError, counted, size_text
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
-from filtertrack.outputs.response_measures import (
-    read_response_columns,
-    readable_probes,
-    response_means,
-)
+from filtertrack.outputs.response_measures import ResponseReader, response_means
 from filtertrack.outputs.run_selection import (
     RunLike,
     RunSelection,
@@ -26,7 +22,7 @@ from filtertrack.outputs.run_selection import (
     skip_damaged,
 )
 from filtertrack.render.cells import to_channels, view_of
-from filtertrack.response import ProbedLayer, StoredProbes
+from filtertrack.response import ProbedLayer
 from filtertrack.snapshot import LayerInfo, Moment
 from filtertrack.storage.run import Run, shorten
 
@@ -34,7 +30,7 @@ Table = dict[str, np.ndarray]
 """Columns of one length, by name: an argument for ``pandas.DataFrame``."""
 
 _MOST_MEMORY = 2e9
-_ROW_BYTES, _RESPONSE_BYTES = 290, 32
+_ROW_BYTES, _RESPONSE_BYTES = 290, 40
 """Memory of the measures of a filter at one snapshot, and of those of its responses."""
 _MOST_WEIGHTS = 1 << 24
 """Weights of a filter, at most: several copies of one are in memory at a time."""
@@ -59,6 +55,9 @@ class MeasuredLayer:
             NaN.
         probed: What was read of the layer when the model was shown the run's probes; None if
             nothing was.
+        answers_from: The step from which on each filter answers to at least one probe at every
+            snapshot with responses: ``(filters,)``, NaN where it does not at the end, or where that
+            is not known; None if the run has no probes.
     """
 
     info: LayerInfo
@@ -71,6 +70,7 @@ class MeasuredLayer:
     at_rest: float
     too_large_for: tuple[str, ...] = ()
     probed: ProbedLayer | None = None
+    answers_from: np.ndarray | None = None
 
     def place(self, step: int | None) -> int:
         """Return the index of the snapshot at a step; None for the last.
@@ -90,12 +90,15 @@ class MeasuredLayer:
         """Return a row a filter at each of some snapshots, given by their indices."""
         count = self.info.filters
         steps = np.array([self.steps[index] for index in indices], np.int64)
+        since = {"formed": self.formed}
+        if self.answers_from is not None:
+            since["answers_from"] = self.answers_from
         return {
             "layer": np.full(count * len(indices), self.info.name),
             "step": np.repeat(steps, count),
             "filter": np.tile(np.arange(count), len(indices)),
             **{name: values[list(indices)].ravel() for name, values in self.filters.items()},
-            "formed": np.tile(self.formed, len(indices)),
+            **{name: np.tile(values, len(indices)) for name, values in since.items()},
         }
 
 
@@ -107,11 +110,11 @@ class Measurement:
         run: The run.
         moments: The moment of each snapshot.
         layers: The measures of each layer, by its name.
-        probe_count: The number of the run's probes; 0 if it has none. With probes, there are
-            measures of what filters answered to: ``silent``, ``lifetime_sparsity``,
-            ``class_selectivity`` and ``preferred_class`` of each filter, ``silent_share`` and means
-            of each layer. They are NaN at a snapshot without responses, and where responses may be
-            negative.
+        probe_count: The number of the run's probes; 0 if it has none, or if their file is damaged.
+            With probes, there are measures of what filters answered to: ``silent``,
+            ``lifetime_sparsity``, ``class_selectivity`` and ``preferred_class`` of each filter,
+            ``silent_share`` and means of each layer. They are NaN where responses were not
+            recorded, are damaged, or may be negative.
 
     Example:
         >>> measured = measure("tests/golden/run-v1")
@@ -135,7 +138,8 @@ class Measurement:
 
         Returns:
             Columns by name: ``layer``, ``step``, ``filter``, the measures, and ``formed``, the step
-            at which the filter had formed.
+            at which the filter had formed; of a run with probes also ``answers_from``, the step
+            from which on it answers to at least one probe.
 
         Raises:
             FiltertrackError: If that step was not measured.
@@ -169,11 +173,11 @@ def measure(
 ) -> Measurement:
     """Measure a run's filters: what they show, when they formed, which repeat, what they answer to.
 
-    Drift and change are measured from the run's first snapshot. A damaged snapshot is left out,
-    with a warning in the log. Four snapshots of one layer's weights are in memory at a time, and
-    less than 1 GB besides; the tables grow with snapshots and filters. Measures of a very large
-    layer that would take more, or minutes a snapshot, are left out: see
-    ``MeasuredLayer.too_large_for``.
+    Drift and change are measured from the run's first snapshot. A snapshot with damaged kernels is
+    left out, and the measures of damaged responses are NaN, with a warning in the log. Four
+    snapshots of one layer's weights are in memory at a time, and less than 1 GB besides; the tables
+    grow with snapshots and filters. Measures of a very large layer that would take more, or minutes
+    a snapshot, are left out: see ``MeasuredLayer.too_large_for``.
 
     Args:
         run: A run or its folder.
@@ -203,14 +207,16 @@ def measure_selection(
     selection: RunSelection, progress: Callable[[int, int], None] | None = None
 ) -> Measurement:
     """Measure the layers and steps of a selection: see ``measure``."""
-    probes = readable_probes(selection.runs[0])
-    _check_size(selection, _ROW_BYTES + (_RESPONSE_BYTES if probes else 0))
-    return skip_damaged(selection, lambda readable: _measured(readable, probes, progress))
+    responses = ResponseReader(selection.runs[0])
+    _check_size(selection, _ROW_BYTES + (_RESPONSE_BYTES if responses.recorded else 0))
+    measured = skip_damaged(selection, lambda readable: _measured(readable, responses, progress))
+    responses.warn()
+    return measured
 
 
 def _measured(
     selection: RunSelection,
-    probes: StoredProbes | None,
+    responses: ResponseReader,
     progress: Callable[[int, int], None] | None,
 ) -> Measurement:
     run = selection.runs[0]
@@ -223,7 +229,8 @@ def _measured(
             if progress:
                 progress(before + done, total)
 
-        layers[name] = _measured_layer(run, name, selection.moments[0], probes, report)
+        layers[name] = _measured_layer(run, name, selection.moments[0], responses, report)
+    probes = responses.probes
     return Measurement(
         run, selection.moments[0], MappingProxyType(layers), probes.count if probes else 0
     )
@@ -252,7 +259,7 @@ def _measured_layer(
     run: Run,
     name: str,
     moments: Sequence[Moment],
-    probes: StoredProbes | None,
+    responses: ResponseReader,
     report: Callable[[int], None],
 ) -> MeasuredLayer:
     info = run.layer(name)
@@ -269,8 +276,8 @@ def _measured_layer(
     for index, moment in enumerate(moments):
         now = to_channels(view, read_kernels(run, name, moment.step))
         of_filters, of_layer = measure_snapshot(now, start, before, rgb=view.coloured)
-        if probes is not None:
-            of_responses = read_response_columns(run, probes, name, moment)
+        if responses.recorded:
+            of_responses = responses.columns(name, moment)
             of_filters |= of_responses
             of_layer |= response_means(of_responses)
         for key, values in of_filters.items():
@@ -292,7 +299,8 @@ def _measured_layer(
         measures.formed_by(formed, 0.9),
         measures.settled_at(np.array(rotations_to_end), steps),
         left_out,
-        probes.layers.get(name) if probes else None,
+        responses.probes.layers.get(name) if responses.probes else None,
+        measures.answers_from(columns["silent"], steps) if responses.recorded else None,
     )
 
 

@@ -19,7 +19,7 @@ from filtertrack.outputs.run_selection import (
 )
 from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.storage.layer_responses import unknown_input
-from filtertrack.storage.run import Run, shorten
+from filtertrack.storage.run import Run, recorded_probes, shorten
 
 Responses: TypeAlias = "bool | int | Sequence[int] | np.ndarray | Sequence[np.ndarray] | None"
 """What responses are drawn for: ``True`` for the first probe of the run, numbers of its probes, or
@@ -129,19 +129,13 @@ def select_responses(
 
 def _probed_layers(run: Run) -> list[str]:
     """Return the layers of a run whose responses to probes are stored; at least one."""
-    if run.probes is None:
-        first = [info.name for info in run.layers.values() if info.preprocessing is not None]
-        known = (
-            f"; for {listed(first)} any picture can be used without probes: "
-            f"`filtertrack responses RUN --images FILE`, or responses=images"
-            if first
-            else ""
-        )
-        raise FiltertrackError(
-            f"{str(run.path)!r} has no probes; train with FilterTracker(probes=images) to record "
-            f"what filters answer to{known}"
-        )
-    names = [name for name in run.layers if name in run.probes.layers]
+    first = [info.name for info in run.layers.values() if info.preprocessing is not None]
+    hint = (
+        f"; for {listed(first)} any picture can be used without probes: "
+        f"`filtertrack responses RUN --images FILE`, or responses=images"
+    )
+    probes = recorded_probes(run, hint if first else "")
+    names = [name for name in run.layers if name in probes.layers]
     if not names:
         raise FiltertrackError(f"{str(run.path)!r} has probes, but responses of no layer")
     return names
@@ -210,14 +204,13 @@ def maps_of(selection: RunSelection, responses: Responses) -> list[ResponseMaps]
 
 
 def _stored(run: Run, layer: str, number: int) -> ResponseMaps:
-    probes = run.probes
-    if probes is None:  # removed since the selection
-        raise FiltertrackError(f"{str(run.path)!r} has no probes")
+    probes = recorded_probes(run)
     described = probes.layer(layer)
     if not 0 <= number < probes.maps:
+        kept = f"the probes 0 to {probes.maps - 1} of {probes.count}"
+        none = f"none of {counted(probes.count, 'probes')}"
         raise FiltertrackError(
-            f"probe {number}: maps were recorded of the probes 0 to {probes.maps - 1} of "
-            f"{probes.count}"
+            f"probe {number}: maps were recorded of {kept if probes.maps else none}"
         )
     image, note = _image_of(probes, described, number)
     labels = probes.labels

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from filtertrack import measures
-from filtertrack.errors import FiltertrackError
-from filtertrack.outputs.run_selection import DamagedSnapshotError
+from filtertrack.errors import FiltertrackError, listed
 from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes
 from filtertrack.snapshot import Moment
-from filtertrack.storage.run import Run
+from filtertrack.storage.run import Run, shorten
 
 _log = logging.getLogger("filtertrack")
 
@@ -19,31 +18,54 @@ RESPONSE_COLUMNS = ("silent", "lifetime_sparsity", "class_selectivity", "preferr
 """The measures of each filter."""
 
 
-def readable_probes(run: Run) -> StoredProbes | None:
-    """Return the probes of a run; None, with a warning in the log, if they cannot be read."""
-    try:
-        return run.probes
-    except FiltertrackError as error:
-        _log.warning("responses are not measured: %s", error)
-        return None
+class ResponseReader:
+    """Reads and measures what the filters of a run answered to; what cannot be read is NaN.
 
+    Args:
+        run: The run.
 
-def read_response_columns(
-    run: Run, probes: StoredProbes, name: str, moment: Moment
-) -> Mapping[str, np.ndarray]:
-    """Read the responses of a layer at a snapshot, and measure them: see ``response_columns``.
-
-    Raises:
-        DamagedSnapshotError: If they cannot be read.
+    Attributes:
+        probes: The probes of the run; None if it has none, or their file is damaged.
+        recorded: Whether the run has probes, readable or not.
     """
-    layer = probes.layers.get(name)
-    if layer is None or not layer.rectified or not moment.probed:
-        return _nothing(run.layer(name).filters)
-    try:
-        response = run.probe_responses(name, moment.step)
-    except FiltertrackError as error:
-        raise DamagedSnapshotError(error, moment.step) from error
-    return response_columns(response, layer, probes.labels)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._faults: dict[tuple[str, int], str] = {}
+        self.probes: StoredProbes | None = None
+        self.recorded = True
+        try:
+            self.probes = run.probes
+            self.recorded = self.probes is not None
+        except FiltertrackError as error:
+            _log.warning("responses are not measured: %s", error)
+
+    def columns(self, name: str, moment: Moment) -> Mapping[str, np.ndarray]:
+        """Return the measures of a layer's filters at a snapshot: see ``response_columns``."""
+        layer = self.probes.layers.get(name) if self.probes else None
+        if self.probes is None or layer is None or not layer.rectified or not moment.probed:
+            return _nothing(self._run.layer(name).filters)
+        try:
+            response = self._read(name, moment.step)
+        except FiltertrackError as error:
+            self._faults[name, moment.step] = str(error)
+            return _nothing(self._run.layer(name).filters)
+        return response_columns(response, layer, self.probes.labels)
+
+    def _read(self, name: str, step: int) -> LayerResponse:
+        response = self._run.probe_responses(name, step)
+        if self._run.probes is not self.probes:
+            raise FiltertrackError(f"the probes of {str(self._run.path)!r} were replaced meanwhile")
+        return response
+
+    def warn(self) -> None:
+        """Log which responses could not be read, in one warning; nothing if all could."""
+        if not self._faults:
+            return
+        names = listed(list(dict.fromkeys(name for name, _ in self._faults)))
+        steps = shorten(sorted({step for _, step in self._faults}))
+        first = next(iter(self._faults.values()))
+        _log.warning("responses of %s are not measured at step %s: %s", names, steps, first)
 
 
 def response_columns(

@@ -13,7 +13,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as TextTable
 
-from filtertrack.errors import counted
+from filtertrack.errors import counted, listed
 from filtertrack.measures import LABELS
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
 from filtertrack.render.caption import number_text
@@ -33,6 +33,8 @@ _ORIENTED = 0.2
 """Selectivity of an edge, at least, for its direction to be shown."""
 _STANDARD_ERRORS = 3
 """Significant difference of the mean roughness from that of noise, in standard errors."""
+_YES_OR_NO = {"silent"}
+"""Columns of 0, 1 and NaN that files hold as False, True and not known."""
 _NAMED = {
     "edge": "edges",
     "blob": "blobs",
@@ -155,7 +157,7 @@ def _formed(layer: MeasuredLayer, moments: Sequence[Moment], index: int) -> str:
 
 
 def _answers(layer: MeasuredLayer, probes: int, index: int) -> Iterator[str]:
-    """Yield how many filters answered to none of the probes, and what was read of the layer."""
+    """Yield which filters answered to none of the probes, and what was read of the layer."""
     if layer.probed is None:
         return
     read, of_probes = f"(read: {layer.probed.read})", f"of {counted(probes, 'probes')}"
@@ -168,7 +170,9 @@ def _answers(layer: MeasuredLayer, probes: int, index: int) -> Iterator[str]:
     unknown = int(np.isnan(layer.filters["silent"][index]).sum())
     if silent:
         filters = counted(int(silent), "filters")
-        yield f"{filters} silent, with no response to any {of_probes} {read}"
+        numbers = np.flatnonzero(layer.filters["silent"][index] == 1)
+        named = f"number{'s' if len(numbers) > 1 else ''} {listed([str(n) for n in numbers])}"
+        yield f"{filters} silent ({named}), with no response to any {of_probes} {read}"
     elif not unknown:
         yield f"each filter responds to some {of_probes} {read}"
     if unknown:
@@ -306,7 +310,7 @@ def write_csv(measured: Measurement, path: Path, step: int | None = None) -> Non
             table = layer.rows([index])
             if not number:
                 writer.writerow(table)
-            writer.writerows(zip(*map(_plain, table.values()), strict=True))
+            writer.writerows(zip(*(_plain(*column) for column in table.items()), strict=True))
         text.detach()
 
     write_whole(path, write)
@@ -338,6 +342,8 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
     if layer.probed is not None:
         read = {"read": layer.probed.read, "rectified": layer.probed.rectified}
         probed["responses"] = read
+    if layer.answers_from is not None:
+        probed["answers_from"] = _plain("answers_from", layer.answers_from)
     return {
         "kernel": list(layer.info.kernel_shape),
         "half_formed": _value(layer.half_formed),
@@ -345,12 +351,12 @@ def _layer(layer: MeasuredLayer, step: int | None) -> dict[str, Any]:
         "at_rest": _value(layer.at_rest),
         "too_large_for": list(layer.too_large_for),
         **probed,
-        "formed": _plain(layer.formed),
+        "formed": _plain("formed", layer.formed),
         "steps": list(layer.steps),
-        "layer": {key: _plain(values) for key, values in layer.whole.items()},
+        "layer": {key: _plain(key, values) for key, values in layer.whole.items()},
         "filters_at": [layer.steps[index] for index in indices],
         "filters": {
-            key: [_plain(values[index]) for index in indices]
+            key: [_plain(key, values[index]) for index in indices]
             for key, values in layer.filters.items()
         },
     }
@@ -455,7 +461,8 @@ _RESPONSES: Columns = {
 }
 _FILTER_RESPONSES: Columns = {
     "filter": _of("filter", str),
-    "silent": _of("silent", _finite(lambda value: "silent" if value else NOTHING)),
+    "silent": _of("silent", _finite(lambda value: "yes" if value else "no")),
+    "answers from": _of("answers_from", _step),
     "lifetime sparsity": _of("lifetime_sparsity", _number),
     "class selectivity": _of("class_selectivity", _number),
     "preferred class": _of("preferred_class", _step),
@@ -475,9 +482,12 @@ _FILTER: Columns = {
 }
 
 
-def _plain(values: np.ndarray | Sequence[Any]) -> list[Any]:
-    """Return plain Python values for CSV and JSON; None for one that is not known."""
-    return [_value(value) for value in np.asarray(values).tolist()]
+def _plain(name: str, values: np.ndarray | Sequence[Any]) -> list[Any]:
+    """Return a column's plain Python values for CSV and JSON; None for one that is not known."""
+    plain = [_value(value) for value in np.asarray(values).tolist()]
+    if name not in _YES_OR_NO:
+        return plain
+    return [value if value is None else bool(value) for value in plain]
 
 
 def _value(value: Any) -> Any:

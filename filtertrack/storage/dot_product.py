@@ -12,6 +12,7 @@ from filtertrack.response import DotProduct
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.layer_responses import (
     activated,
+    ignored_overflow,
     is_transposed,
     layer_input,
     padded,
@@ -63,13 +64,14 @@ def dot_product_at(
         tuple(slice(n, n + length) for n, length in zip(starts, reach, strict=True))
     ]
     try:
-        outputs = convolve(
-            below[np.newaxis],
-            filters,
-            strides=[1] * len(sides),
-            dilation=dilation,
-            pads=[(0, 0)] * len(sides),
-        )
+        with ignored_overflow():
+            outputs = convolve(
+                below[np.newaxis],
+                filters,
+                strides=[1] * len(sides),
+                dilation=dilation,
+                pads=[(0, 0)] * len(sides),
+            )
     except ValueError as error:
         raise FiltertrackError(f"layer {info.name}: {error}") from error
     biases = np.zeros(len(filters), np.float32) if bias is None else np.asarray(bias, np.float32)

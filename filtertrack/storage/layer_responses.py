@@ -34,11 +34,20 @@ def responses(
         FiltertrackError: If the layer's input is not known, or images do not fit.
     """
     pixels, filters = layer_input(info, kernels, images)
-    try:
-        outputs = _outputs(info, filters, pixels)
-    except ValueError as error:
-        raise FiltertrackError(f"layer {info.name}: {error}") from error
-    return outputs if bias is None else outputs + np.asarray(bias, np.float32).reshape(-1)
+    with ignored_overflow():
+        try:
+            outputs = _outputs(info, filters, pixels)
+        except ValueError as error:
+            raise FiltertrackError(f"layer {info.name}: {error}") from error
+        return outputs if bias is None else outputs + np.asarray(bias, np.float32).reshape(-1)
+
+
+def ignored_overflow() -> np.errstate:
+    """Return a context without numpy's warnings of values, or products, beyond ``float32``.
+
+    They are infinite or NaN there, as in the model.
+    """
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def layer_input(
@@ -63,20 +72,33 @@ def layer_input(
     axes = len(info.kernel_shape) - 2
     if axes not in _SPACES:
         raise FiltertrackError(f"layer {info.name}: it does not slide over images")
-    pixels = _channels_last(info, images, axes).astype(np.float32, copy=False)
-    for step in info.preprocessing:
-        pixels = _preprocessed(info, pixels, step)
+    with ignored_overflow():
+        pixels = _channels_last(info, images, axes).astype(np.float32, copy=False)
+        for step in info.preprocessing:
+            pixels = _preprocessed(info, pixels, step)
     filters = _with_space(info, kernels, axes)
     _check_channels(info, filters, pixels)
     return pixels, filters
 
 
-def unknown_input(info: LayerInfo) -> str:
-    """Return the message that responses of a layer do not follow from its kernel."""
+def unknown_input(info: LayerInfo, first: Sequence[str] = (), *, recorded: bool = False) -> str:
+    """Return the message that responses of a layer do not follow from its kernel.
+
+    Args:
+        info: The layer.
+        first: Names of the layers whose responses do.
+        recorded: Whether the layer's responses to probes were recorded.
+    """
+    hint = "; Run.probe_responses has its responses to the probes" if recorded else ""
+    if first:
+        return (
+            f"layer {info.name}: its input is the output of other layers; responses follow from "
+            f"the kernel alone for {listed(first)}{hint}"
+        )
     return (
         f"layer {info.name}: the run does not say how its input follows from the model's input (it "
         f"lies behind other layers, or the model's graph or file does not tell), so its responses "
-        f"do not follow from its kernel"
+        f"do not follow from its kernel{hint}"
     )
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,6 +110,68 @@ def read_probes(
         return _probes_of(meta, inputs, arrays.get(_LABELS), layers)
     except (ValueError, TypeError, AttributeError, FiltertrackError) as error:
         raise damaged_file(path, error) from error
+
+
+class ProbesFile:
+    """The file of a run's probes; it is read once, and again after it was replaced.
+
+    Args:
+        folder: The run's ``filters`` folder.
+        within: As in ``read_probes``.
+    """
+
+    def __init__(self, folder: StoragePath, within: str | None = None) -> None:
+        self._folder, self._within = folder, within
+        self._known: _Known | None = None
+
+    def read(self, layers: Mapping[str, LayerInfo], listing: object) -> StoredProbes | None:
+        """Return the probes; None if there are none.
+
+        Args:
+            layers: The layers of the run.
+            listing: The last listing of the run's snapshots. On object storage, where the stamp of
+                a file takes a request, it is only asked for after another listing.
+
+        Raises:
+            FiltertrackError: As ``read_probes``.
+            OSError: As ``read_probes``.
+        """
+        known = self._known
+        if known and self._folder.is_remote and known.listing is listing:
+            return known.probes
+        stamp = self._stamp()
+        if known and stamp is not None and stamp == known.stamp:
+            self._known = known._replace(listing=listing)
+            return known.probes
+        probes = read_probes(self._folder, layers, self._within)
+        if probes is not None:
+            self._known = _Known(probes, stamp, listing)
+        return probes
+
+    def write(self, probes: StoredProbes, listing: object) -> None:
+        """Write the probes: see ``write_probes``."""
+        write_probes(self._folder, probes)
+        self._known = _Known(probes, self._stamp(), listing)
+
+    @property
+    def last(self) -> StoredProbes | None:
+        """The probes that were last read or written, whether the file still exists or not."""
+        return self._known.probes if self._known else None
+
+    def _stamp(self) -> int | None:
+        """Return a number that changes when the file is replaced; None if it is not known."""
+        try:
+            return (self._folder / PROBES).stamp()
+        except OSError:  # reading the file says why
+            return None
+
+
+class _Known(NamedTuple):
+    """Probes that were read or written, the stamp of their file, and the listing at that time."""
+
+    probes: StoredProbes
+    stamp: int | None
+    listing: object
 
 
 def _parsed(text: np.ndarray) -> Mapping[str, Any]:

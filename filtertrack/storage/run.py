@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, listed, whole
+from filtertrack.errors import FiltertrackError, whole
 from filtertrack.response import DotProduct, LayerResponse, StoredProbes, StrongestPatches
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
 from filtertrack.storage.dot_product import dot_product_at
@@ -36,11 +36,10 @@ from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of, remov
 from filtertrack.storage.prefetch import Prefetcher, Read
 from filtertrack.storage.probe_format import (
     PROBES,
-    read_probes,
+    ProbesFile,
     response_arrays,
     response_members,
     response_of,
-    write_probes,
 )
 from filtertrack.storage.run_format import (
     MANIFEST,
@@ -93,7 +92,7 @@ class Run:
         self._snapshots = self.folder / SNAPSHOTS
         self._listing = _Listing()
         self.within = within
-        self._probes: StoredProbes | None = None
+        self._probes = ProbesFile(self.folder, within)
         self._load = _loader(self._snapshots, within, self._listing)
         layers, software = read_manifest(self.folder, within)
         self.layers: Mapping[str, LayerInfo] = MappingProxyType(layers)
@@ -391,15 +390,10 @@ class Run:
         """Return a layer whose responses to any image follow from its kernel."""
         info = self.layer(layer)
         if info.preprocessing is None:
-            known = [each.name for each in self.layers.values() if each.preprocessing is not None]
-            recorded = self.probes is not None and layer in self.probes.layers
-            hint = "; Run.probe_responses has its responses to the probes" if recorded else ""
-            if known:
-                raise FiltertrackError(
-                    f"layer {layer}: its input is the output of other layers; responses follow "
-                    f"from the kernel alone for {listed(known)}{hint}"
-                )
-            raise FiltertrackError(f"{unknown_input(info)}{hint}")
+            first = [each.name for each in self.layers.values() if each.preprocessing is not None]
+            probes = self.probes
+            recorded = probes is not None and layer in probes.layers
+            raise FiltertrackError(unknown_input(info, first, recorded=recorded))
         return info
 
     def _weights(self, info: LayerInfo, step: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -411,12 +405,13 @@ class Run:
     def probes(self) -> StoredProbes | None:
         """The probes that the model was shown at each snapshot; None if there were none.
 
+        They are read again after their file was replaced; on object storage, after the next listing
+        of ``steps``.
+
         Raises:
             FiltertrackError: If their file is damaged.
         """
-        if self._probes is None:
-            self._probes = read_probes(self.folder, self.layers, self.within)
-        return self._probes
+        return self._probes.read(self.layers, self._listing.stamps)
 
     def probe_responses(self, layer: str, step: int) -> LayerResponse:
         """Return what a layer's filters answered to the run's probes at one step.
@@ -434,7 +429,9 @@ class Run:
             >>> run.probe_responses("conv2", 12).values(probe=0).shape  # doctest: +SKIP
             (48, 32, 32)
         """
-        info, probes = self.layer(layer), recorded_probes(self)
+        return self._responses(self.layer(layer), recorded_probes(self), step)
+
+    def _responses(self, info: LayerInfo, probes: StoredProbes, step: int) -> LayerResponse:
         members = response_members(info, probes)
         try:
             arrays = self._read(step, members)
@@ -471,8 +468,9 @@ class Run:
             >>> run.strongest_patches("conv2", 12).pixels.shape  # doctest: +SKIP
             (48, 9, 21, 21, 3)
         """
-        response = self.probe_responses(layer, step)
-        return cut_patches(self.layer(layer), recorded_probes(self), response.places, filters)
+        info, probes = self.layer(layer), recorded_probes(self)
+        places = self._responses(info, probes, step).places
+        return cut_patches(info, probes, places, filters)
 
     def moment(self, step: int) -> Moment:
         """Return a snapshot's moment, with its metrics; no weights are read.
@@ -524,7 +522,8 @@ class Run:
             if info.kernel not in snapshot.arrays:
                 raise FiltertrackError(f"the snapshot holds no {info.kernel!r}")
             info.canonical(snapshot.arrays[info.kernel])
-        probes = self.probes if snapshot.responses else None
+        # Not read again: a training whose file of probes was removed goes on as before.
+        probes = self._probes.last or self.probes if snapshot.responses else None
         responses = response_arrays(snapshot.responses, self.layers, probes)
         moment = replace(snapshot.moment, probed=bool(responses))
         members = members_of(replace(snapshot, moment=moment), responses)
@@ -539,8 +538,7 @@ class Run:
         """
         for name in probes.layers:
             self.layer(name)
-        write_probes(self.folder, probes)
-        self._probes = probes
+        self._probes.write(probes, self._listing.stamps)
 
     def remove(self, step: int) -> None:
         """Remove one snapshot, if it exists.
@@ -638,17 +636,22 @@ class Run:
                 raise damaged_file(self.file(step), fault)
 
 
-def recorded_probes(run: Run) -> StoredProbes:
+def recorded_probes(run: Run, hint: str = "") -> StoredProbes:
     """Return the probes of a run.
 
+    Args:
+        run: The run.
+        hint: What the message of the error says besides.
+
     Raises:
-        FiltertrackError: If it has none, with the advice how to record responses.
+        FiltertrackError: If it has none, with the advice how to record responses, or if their file
+            is damaged.
     """
     probes = run.probes
     if probes is None:
         raise FiltertrackError(
             f"{str(run.path)!r} has no probes; train with FilterTracker(probes=images) to record "
-            f"what filters answer to"
+            f"what filters answer to{hint}"
         )
     return probes
 

@@ -19,7 +19,7 @@ from werkzeug import wrappers
 from filtertrack.errors import FiltertrackError, printable
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
 from filtertrack.snapshot import LayerInfo
-from filtertrack.storage.run import Run
+from filtertrack.storage.run import Run, recorded_probes
 from filtertrack.tensorboard_plugin import animation_process
 from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.query import Query
@@ -184,9 +184,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         run, query = self._open_run(request)
         number, input_name = query.number("probe"), query.text("input")
         with self._reserve_probes(run):
-            message = probe_answers.picture_of_probe(
-                probe_answers.probes_of(run), number, input_name
-            )
+            message = probe_answers.picture_of_probe(recorded_probes(run), number, input_name)
         return _packed(request, message, query.max_age(_MAX_AGE))
 
     def _responses(self, request: wrappers.Request) -> Response:

@@ -17,7 +17,7 @@ from filtertrack.render.value_range import range_of_cells
 from filtertrack.response import LayerResponse, ProbedLayer, ReceptiveField, StoredProbes
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.probe_format import PROBES, response_members
-from filtertrack.storage.run import Run
+from filtertrack.storage.run import Run, recorded_probes
 from filtertrack.web.payload import filters_per_page, pack
 
 MOST_PROBES = PAGE
@@ -187,17 +187,6 @@ def _summarise_field(field: ReceptiveField | None) -> FieldSummary | None:
     return {"size": field.size, "strides": field.strides, "offsets": field.offsets}
 
 
-def probes_of(run: Run) -> StoredProbes:
-    """Return the probes of a run.
-
-    Raises:
-        FiltertrackError: If it has none, or their file is damaged.
-    """
-    if run.probes is None:
-        raise FiltertrackError("the run has no probes")
-    return run.probes
-
-
 def picture_of_probe(probes: StoredProbes, number: int, input_name: str) -> bytes:
     """Pack the picture of a probe: its smallest value is black, its largest is white.
 
@@ -251,7 +240,7 @@ class ResponsePart:
 
     def __post_init__(self) -> None:
         """Validate the numbers of filters and probes."""
-        stored = probes_of(self.run)
+        stored = recorded_probes(self.run)
         stored.layer(self.info.name)
         most = filters_per_page(self.info)
         _check_numbers("filters", self.filters, self.info.filters, most)
@@ -266,7 +255,7 @@ class ResponsePart:
     @property
     def size(self) -> int:
         """Bytes of a snapshot's responses of the whole layer, which are read at once."""
-        return sum(each.most for each in response_members(self.info, probes_of(self.run)))
+        return sum(each.most for each in response_members(self.info, recorded_probes(self.run)))
 
 
 def _check_numbers(name: str, numbers: Sequence[int], count: int, most: int) -> None:
@@ -274,7 +263,8 @@ def _check_numbers(name: str, numbers: Sequence[int], count: int, most: int) -> 
         raise FiltertrackError(f"{name}: expected 1 to {most} of them, each once")
     wrong = [n for n in numbers if n not in range(count)]
     if wrong:
-        raise FiltertrackError(f"{name}: expected numbers from 0 to {count - 1}, got {wrong[0]}")
+        known = f"numbers from 0 to {count - 1}" if count else "none, as there are none"
+        raise FiltertrackError(f"{name}: expected {known}, got {wrong[0]}")
 
 
 def responses_at(
@@ -295,7 +285,7 @@ def responses_at(
     Returns:
         The message, and whether every snapshot could be read.
     """
-    rectified = probes_of(part.run).layer(part.info.name).rectified
+    rectified = recorded_probes(part.run).layer(part.info.name).rectified
     steps = [step for step in part.run.steps if first <= step <= last]
     most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, part.size)))
     arrays: list[np.ndarray] = []

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from filtertrack.measures import UNMOVED, formed_at, formed_by, settled_at
+from filtertrack.measures import UNMOVED, answers_from, formed_at, formed_by, settled_at
 
 SNAPSHOTS = st.integers(1, 6)
 
@@ -28,6 +28,31 @@ def test_formed_at_is_the_first_step_that_stays_structured(data, snapshots, filt
         history = structured[:, number].tolist()
         since = [step for position, step in enumerate(steps) if all(history[position:])]
         assert value == since[0] if since else math.isnan(value)
+
+
+@given(st.data(), SNAPSHOTS, st.integers(0, 5))
+def test_answers_from_is_the_first_step_without_a_later_silent_snapshot(data, snapshots, filters):
+    """Compared with a search over the snapshots with responses."""
+    values = st.sampled_from([0.0, 1.0, math.nan])
+    silent = data.draw(arrays(np.float64, (snapshots, filters), elements=values))
+    steps = data.draw(some_steps(snapshots))
+    found = answers_from(silent, steps)
+    assert found.shape == (filters,)
+    recorded = [index for index in range(snapshots) if np.isfinite(silent[index]).any()]
+    for number, value in enumerate(found):
+        since = [
+            steps[index] for index in recorded
+            if all(silent[later, number] == 0 for later in recorded if later >= index)
+        ]  # fmt: skip
+        assert value == since[0] if since else math.isnan(value)
+
+
+def test_answers_from_skips_snapshots_without_responses():
+    """Also at the end; but a filter whose own response is NaN does not answer."""
+    nan = math.nan
+    silent = np.array([[1, 0, 1], [nan, nan, nan], [0, 0, 0], [0, nan, 1], [nan, nan, nan]])
+    found = answers_from(silent, [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(found, [2, nan, nan])
 
 
 @given(

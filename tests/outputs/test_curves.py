@@ -1,5 +1,6 @@
 """Curves of the measures of a run."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -67,6 +68,40 @@ def test_curves_are_the_measures(measured):
                 drawn = outline_of(collection)
                 for point in zip(STEPS, bound, strict=True):
                     assert np.isclose(drawn, point).all(axis=1).any(), point
+
+
+def test_a_run_with_probes_has_axes_of_its_responses(probed_run):
+    """Layers whose responses may be negative have a sentence there."""
+    measured = measure(probed_run)
+    figure = plot_trajectories(measured)
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:4]]
+    assert titles == ["structure", "drift", "labels", "responses"]
+    first, second = figure.axes[3], figure.axes[7]
+    whole = measured.layers["conv1"].whole
+    expected = {
+        "share silent": whole["silent_share"],
+        "mean lifetime sparsity": whole["lifetime_sparsity"],
+        "mean class selectivity": whole["class_selectivity"],
+    }
+    assert list(lines(first)) == list(expected)
+    for label, values in expected.items():
+        np.testing.assert_array_equal(lines(first)[label], [[0, 1, 2], values])
+    assert not lines(second)
+    assert [text.get_text() for text in second.texts] == ["responses may\nbe negative"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {*expected} < {*names}
+
+
+def test_without_labels_of_probes_there_is_no_curve_of_class_selectivity(probed_run):
+    probed_run.store_probes(dataclasses.replace(probed_run.probes, labels=None))
+    figure = plot_trajectories(measure(probed_run, layers="conv1"))
+    assert list(lines(figure.axes[3])) == ["share silent", "mean lifetime sparsity"]
+
+
+def test_a_run_without_known_responses_has_three_axes_a_layer(probed_run):
+    """No empty axes where all responses may be negative."""
+    figure = plot_trajectories(measure(probed_run, layers="conv2"))
+    assert len(figure.axes) == 3
 
 
 def test_a_vertical_line_marks_the_step_of_half_formed(measured, batches):

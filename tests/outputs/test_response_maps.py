@@ -129,6 +129,13 @@ def test_a_run_without_probes_is_an_error_that_says_what_to_do(make_run, conv_in
         animate(make_run(first, folder="first"), tmp_path / "a.gif", responses=[1])
 
 
+def test_a_run_that_keeps_no_maps_is_an_error_that_says_so(probed_run, tmp_path):
+    """A forged file may say so."""
+    probed_run.store_probes(replace(probed_run.probes, maps=0))
+    with pytest.raises(FiltertrackError, match="probe 0: maps were recorded of none of 5 probes"):
+        animate(probed_run, tmp_path / "a.gif", responses=True)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

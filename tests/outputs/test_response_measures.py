@@ -10,7 +10,9 @@ import pytest
 from rich.console import Console
 
 from filtertrack import FiltertrackError, Run, measure, measures
+from filtertrack.outputs.measurement import measure_selection
 from filtertrack.outputs.response_measures import RESPONSE_COLUMNS, response_columns
+from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.tables import (
     overview,
     responses_of_filters,
@@ -107,7 +109,7 @@ def test_without_labels_there_is_no_class_selectivity(probed_run):
 def test_a_run_without_probes_has_no_such_columns(run):
     """Tables, sentences and JSON have nothing of responses."""
     measured = measure(run)
-    assert not {*RESPONSE_COLUMNS} & {*measured.filters()}
+    assert not {*RESPONSE_COLUMNS, "answers_from"} & {*measured.filters()}
     assert not {*MEANS} & {*measured.trajectories()}
     assert len(overview(measured)) == 3
     assert responses_of_filters(measured, "conv1") is None
@@ -119,40 +121,106 @@ def test_with_probes_the_other_columns_are_unchanged(probed_run):
     history = measure(probed_run).history()
     (probed_run.folder / "probes.npz").unlink()
     expected = measure(Run(probed_run.path)).history()
-    assert list(history) == [*list(expected)[:-1], *RESPONSE_COLUMNS, "formed"]
+    assert list(history) == [*list(expected)[:-1], *RESPONSE_COLUMNS, "formed", "answers_from"]
     for name, values in expected.items():
         np.testing.assert_array_equal(history[name], values)
 
 
-def test_damaged_probes_are_left_out_with_a_warning(probed_run, caplog):
+def test_damaged_probes_make_responses_nan_with_one_warning(probed_run, caplog):
     """All measures of the kernels are there."""
-    expected = measure(probed_run).filters()["roughness"]
+    expected = measure(probed_run).history()
     file = probed_run.folder / "probes.npz"
     file.write_bytes(file.read_bytes()[:-60])
     measured = measure(Run(probed_run.path))
+    check_only_responses_are_nan(measured, expected, expected["step"] >= 0)
+    assert measured.probe_count == 0
+    assert len(caplog.records) == 1
     assert "responses are not measured" in caplog.text
-    assert "silent" not in measured.filters()
-    np.testing.assert_array_equal(measured.filters()["roughness"], expected)
 
 
-def test_a_snapshot_with_damaged_responses_is_left_out(probed_run, caplog):
-    """Its kernels can be read, but the checksum of the statistics is wrong."""
-    file = probed_run.file(1)
+def damage_checksum(file, name):
+    """Change one byte of an array."""
     data = bytearray(file.read_bytes())
-    data[data.index(b"conv1/response_statistics") + 200] ^= 1
+    data[data.index(name.encode()) + 200] ^= 1
     file.write_bytes(bytes(data))
+
+
+def cut_array(file, name):
+    """Write an array of another shape."""
+    with np.load(file) as arrays:
+        changed = dict(arrays)
+    changed[name] = changed[name][:1]
+    np.savez(file, **changed)
+
+
+def check_only_responses_are_nan(measured, expected, rows):
+    """Compare the table of all filters with that of the undamaged run."""
+    history = measured.history()
+    assert list(history) == list(expected)
+    for name, values in expected.items():
+        if name in RESPONSE_COLUMNS:
+            assert np.isnan(history[name][rows]).all()
+            np.testing.assert_array_equal(history[name][~rows], values[~rows])
+        elif name != "answers_from":
+            np.testing.assert_array_equal(history[name], values)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (damage_checksum, "conv1/response_statistics"),
+        (cut_array, "conv1/response_places"),
+        (cut_array, "conv1/response_maps"),
+    ],
+)
+@pytest.mark.parametrize("steps", [[1], [0, 1, 2]])
+def test_damaged_responses_are_nan_with_one_warning(probed_run, caplog, damage, name, steps):
+    """Each snapshot keeps the measures of its kernels, even if the responses of all are damaged."""
+    expected = measure(probed_run).history()
+    for step in steps:
+        damage(probed_run.file(step), name)
     run = Run(probed_run.path)
-    assert run.kernels("conv1", 1).any()
-    with pytest.raises(FiltertrackError):
-        run.probe_responses("conv1", 1)
-    assert measure(run).layers["conv1"].steps == (0, 2)
-    assert str(file) in caplog.text
+    for step in steps:
+        with pytest.raises(FiltertrackError):
+            run.probe_responses("conv1", step)
+    measured = measure(run)
+    rows = (expected["layer"] == "conv1") & np.isin(expected["step"], steps)
+    check_only_responses_are_nan(measured, expected, rows)
+    assert len(caplog.records) == 1
+    shown = ", ".join(map(str, steps))
+    assert f"responses of conv1 are not measured at step {shown}: " in caplog.text
+    assert str(run.file(steps[0])) in caplog.text
+
+
+def test_damaged_kernels_and_responses_are_one_warning_each(probed_run, caplog):
+    """Measuring starts again without the damaged kernels, and warns of the responses once."""
+    cut_array(probed_run.file(0), "conv1/response_places")
+    damage_checksum(probed_run.file(1), next(iter(probed_run.layers.values())).kernel)
+    assert measure(Run(probed_run.path)).layers["conv1"].steps == (0, 2)
+    assert len(caplog.records) == 2
+
+
+def test_responses_to_probes_that_were_replaced_meanwhile_are_not_measured(probed_run, caplog):
+    """Their statistics do not belong to the labels that were read."""
+    selection = select_from_run(probed_run, layers="conv1", steps=[0, 1])
+
+    def replace_after_first(done, total):
+        if done == 1:
+            probes = Run(probed_run.path).probes
+            Run(probed_run.path).store_probes(dataclasses.replace(probes, labels=None))
+
+    measured = measure_selection(selection, replace_after_first)
+    assert np.isfinite(measured.layers["conv1"].filters["silent"][0]).all()
+    assert np.isnan(measured.layers["conv1"].filters["silent"][1]).all()
+    assert "were replaced meanwhile" in caplog.text
 
 
 def test_sentences_count_silent_filters_and_say_what_was_read(measured):
     first, second = sentences(measured)
     read = "(read: the output of relu1, after conv1)."
-    assert first.endswith(f"; 1 filter silent, with no response to any of 5 probes {read}")
+    assert first.endswith(
+        f"; 1 filter silent (number 1), with no response to any of 5 probes {read}"
+    )
     assert second.endswith(
         "; responses to probes may be negative (read: the layer's output, without an activation)."
     )
@@ -171,12 +239,40 @@ def test_a_sentence_counts_filters_with_responses_that_are_not_finite(probed_run
     silent[-1, 3] = np.nan
     silent[0, 3] = np.nan
     assert sentences(measured)[0].endswith(
-        "; 1 filter silent, with no response to any of 5 probes (read: the output of relu1, after "
-        "conv1); responses of 1 filter are not finite."
+        "; 1 filter silent (number 1), with no response to any of 5 probes (read: the output of "
+        "relu1, after conv1); responses of 1 filter are not finite."
     )
     last = sentences(measured, 0)[0]
     assert last.endswith("; responses of 1 filter are not finite.")
     assert "each filter" not in last
+
+
+def test_sentences_name_silent_filters_up_to_eight(measured):
+    layer = measured.layers["conv1"]
+    for count, text in (
+        (2, "2 filters silent (numbers 0, 1), with"),
+        (8, "8 filters silent (numbers 0, 1, 2, 3, 4, 5, 6, 7), with"),
+        (11, "11 filters silent (numbers 0, 1, 2, 3, 4, 5, 6, 7 and 3 more), with"),
+    ):
+        silent = np.repeat([np.arange(12) < count], 3, axis=0).astype(float)
+        changed = dataclasses.replace(layer, filters={**layer.filters, "silent": silent})
+        named = dataclasses.replace(measured, layers={"conv1": changed})
+        assert text in sentences(named)[0]
+
+
+def test_a_filter_that_is_silent_at_first_answers_from_a_later_step(probed_run):
+    """Filter 1 is silent at the last step only; then at the first only."""
+    measured = measure(probed_run, steps=[range(2)]).layers["conv1"]
+    assert measured.answers_from.tolist() == [0, 0, 0, 0]
+    responses = {name: probed_run.probe_responses(name, 2) for name in ("conv1", "conv2")}
+    probed_run.append(dataclasses.replace(probed_run.snapshot(0), responses=responses))
+    responses = {name: probed_run.probe_responses(name, 1) for name in ("conv1", "conv2")}
+    probed_run.append(dataclasses.replace(probed_run.snapshot(2), responses=responses))
+    measured = measure(probed_run)
+    assert measured.layers["conv1"].answers_from.tolist() == [0, 1, 0, 0]
+    assert np.isnan(measured.layers["conv2"].answers_from).all()
+    table = measured.filters(step=0)
+    np.testing.assert_array_equal(table["answers_from"][:4], [0, 1, 0, 0])
 
 
 def test_the_overview_counts_silent_filters(measured):
@@ -205,7 +301,8 @@ def test_the_overview_counts_silent_filters(measured):
 def test_each_filter_has_a_row_of_responses(measured):
     rows = cells(responses_of_filters(measured, "conv1"))
     assert [row["filter"] for row in rows] == ["0", "1", "2", "3"]
-    assert [row["silent"] for row in rows] == ["–", "silent", "–", "–"]
+    assert [row["silent"] for row in rows] == ["no", "yes", "no", "no"]
+    assert [row["answers from"] for row in rows] == ["0", "–", "0", "0"]
     assert [row["preferred class"] == "–" for row in rows] == [False, True, False, False]
     assert responses_of_filters(measured, "conv2") is None
 
@@ -228,7 +325,8 @@ def test_csv_has_the_columns(measured, tmp_path):
     write_csv(measured, tmp_path / "a.csv", step=2)
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["silent"] for row in rows] == ["0", "1", "0", "0", *[""] * 6]
+    assert [row["silent"] for row in rows] == ["False", "True", "False", "False", *[""] * 6]
+    assert [row["answers_from"] for row in rows] == ["0", "", "0", "0", *[""] * 6]
     sparsity = measured.layers["conv1"].filters["lifetime_sparsity"][-1]
     assert float(rows[0]["lifetime_sparsity"]) == pytest.approx(sparsity[0], rel=1e-5)
     assert rows[1]["class_selectivity"] == rows[1]["preferred_class"] == ""
@@ -241,6 +339,9 @@ def test_json_has_the_measures_and_what_was_read(measured, tmp_path):
     assert whole["probes"] == 5
     assert layers["conv1"]["layer"]["silent_share"] == [0, 0, 0.25]
     assert layers["conv2"]["layer"]["silent_share"] == [None, None, None]
-    assert layers["conv1"]["filters"]["silent"][-1] == [0, 1, 0, 0]
+    assert layers["conv1"]["filters"]["silent"][-1] == [False, True, False, False]
+    assert layers["conv1"]["filters"]["silent"][-1][0] is False  # as other columns of yes and no
+    assert layers["conv2"]["filters"]["silent"][-1] == [None] * 6
+    assert layers["conv1"]["answers_from"] == [0, None, 0, 0]
     read = {"read": "the output of relu1, after conv1", "rectified": True}
     assert layers["conv1"]["responses"] == read

@@ -167,6 +167,20 @@ def test_a_probe_is_given_by_its_number(first_layer_run):
             first_layer_run.dot_product("conv", 1, number, 2, (4, 4))
 
 
+@pytest.mark.parametrize("value", [1e308, -1e308, 3e38, np.inf, np.nan])
+@pytest.mark.parametrize("before", [(), (Preprocessing((2.0,), (1e300,)),)])
+def test_images_beyond_float32_give_no_warning(value, before):
+    """The values are infinite or NaN; pytest makes warnings of numpy errors."""
+    info = layer((3, 3), 1, 4, activation="sigmoid", preprocessing=before)
+    kernels, image = noise(4, 3, 3, 1), np.full((8, 8, 1), value)
+    kernels[0, 0] = 0
+    outputs = activated(info, responses(info, kernels, None, image[np.newaxis]))
+    assert outputs.shape == (1, 8, 8, 4)
+    found = dot_product_at(info, kernels, None, image, filter_number=0, at=(4, 4))
+    assert not np.isfinite(found.product).all()
+    assert not np.isfinite(found.output)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -76,6 +76,59 @@ def test_links_of_probes_that_lead_out_are_not_read(probed_run, tmp_path):
         _ = Run(probed_run.path, within=str(probed_run.path.resolve())).probes
 
 
+def replace_run(path, probed_run, images):
+    """Delete the run in a folder and make another one there, with other probes."""
+    Run.delete(path)
+    run = Run.create(path, list(probed_run.layers.values()))
+    run.store_probes(dataclasses.replace(probed_run.probes, inputs={"images": images}))
+    for step in probed_run.steps:
+        responses = {name: probed_run.probe_responses(name, step) for name in ("conv1", "conv2")}
+        run.append(dataclasses.replace(probed_run.snapshot(step), responses=responses))
+
+
+def test_an_open_run_reads_the_probes_of_the_run_that_replaced_it(probed_run, tmp_path):
+    """Patches are cut from the images that the stored places refer to."""
+    path, images = tmp_path / "other", probed_run.probes.inputs["images"]
+    replace_run(path, probed_run, images)
+    opened = Run(path)
+    assert opened.probes is opened.probes  # read once
+    before = opened.strongest_patches("conv1", 2)
+    replace_run(path, probed_run, images[::-1])
+    np.testing.assert_array_equal(opened.probes.inputs["images"], images[::-1])
+    after, expected = (run.strongest_patches("conv1", 2) for run in (opened, Run(path)))
+    np.testing.assert_array_equal(after.pixels, expected.pixels)
+    assert not np.array_equal(before.pixels, after.pixels, equal_nan=True)
+
+
+def test_an_open_run_has_no_probes_after_it_was_deleted(probed_run):
+    assert probed_run.probes.count == 5
+    Run.delete(probed_run.path)
+    assert probed_run.probes is None
+
+
+def test_on_object_storage_replaced_probes_are_found_after_the_next_listing(probed_run):
+    """Their stamp is a request: it is asked for once a listing, not once a snapshot."""
+    address, images = "memory://replaced/run", probed_run.probes.inputs["images"]
+    replace_run(address, probed_run, images)
+    opened = Run(address)
+    first = opened.probes
+    assert opened.steps == [0, 1, 2]
+    assert opened.probes is first
+    replace_run(address, probed_run, images[::-1])
+    assert opened.steps == [0, 1, 2]
+    np.testing.assert_array_equal(opened.probes.inputs["images"], images[::-1])
+    Run.delete(address)
+
+
+def test_a_run_whose_probes_were_removed_takes_further_snapshots(probed_run):
+    """A training stores its weights and responses, whatever happens to the file of the probes."""
+    responses = {name: probed_run.probe_responses(name, 1) for name in ("conv1", "conv2")}
+    probed_run.store_probes(probed_run.probes)
+    (probed_run.folder / "probes.npz").unlink()
+    probed_run.append(dataclasses.replace(probed_run.snapshot(1), responses=responses))
+    assert probed_run.moment(1).probed
+
+
 def test_weights_are_exported_without_responses(probed_run):
     """To xarray: the same as of a run without probes."""
     array = to_xarray(probed_run, "conv1")

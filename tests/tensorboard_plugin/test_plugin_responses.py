@@ -64,9 +64,13 @@ def test_a_run_without_probes_has_none(run, tab):
     """The description is empty; pictures and responses are refused."""
     empty = {"count": 0, "maps": 0, "labels": None, "layers": []}
     assert tab.json("probes", run="run") == empty
-    tab.refused("probe", {"run": "run", "probe": 0}, "no probes")
+    tab.refused(
+        "probe",
+        {"run": "run", "probe": 0},
+        "has no probes; train with FilterTracker(probes=images)",
+    )
     query = {"run": "run", "layer": "conv1", "filters": 0, "probes": 0, "first": 0, "last": 2}
-    tab.refused("responses", query, "no probes")
+    tab.refused("responses", query, "has no probes; train with FilterTracker(probes=images)")
 
 
 @pytest.mark.parametrize(("layer", "kind"), [("conv1", "uint8"), ("conv2", "int8")])
@@ -100,14 +104,16 @@ def test_one_filter_has_places_and_statistics(probed_run, tab):
 def test_places_are_sent_without_maps(probed_run, tab, change_probes):
     """Of a run that keeps no maps."""
     places = probed_run.probe_responses("conv1", 1).places[0].tolist()
-    change_probes(probed_run, maps=0)
+    snapshots = []
     for step in probed_run.steps:
-        snapshot = probed_run.snapshot(step)
         responses = {
             name: dataclasses.replace(each, maps=each.maps[:0])
             for name, each in ((n, probed_run.probe_responses(n, step)) for n in ("conv1", "conv2"))
         }
-        Run(probed_run.path).append(dataclasses.replace(snapshot, responses=responses))
+        snapshots.append(dataclasses.replace(probed_run.snapshot(step), responses=responses))
+    change_probes(probed_run, maps=0)
+    for snapshot in snapshots:
+        Run(probed_run.path).append(snapshot)
     head, maps = tab.responses(filters=0, first=0, last=2)
     assert (head["shape"], [each.size for each in maps]) == ([0, 5, 5], [0, 0, 0])
     assert head["responses"][1]["places"] == places

@@ -132,9 +132,9 @@ def test_without_labels_there_is_no_scalar_of_classes(probed_run, read_events):
 
 
 def test_without_maps_there_are_scalars_only(probed_run, read_events):
+    snapshot = snapshot_of(probed_run, 0)
     write_probes(probed_run.folder, dataclasses.replace(probed_run.probes, maps=0))
     run = Run(probed_run.path)
-    snapshot = snapshot_of(probed_run, 0)
     without = {
         name: dataclasses.replace(each, maps=each.maps[:0])
         for name, each in snapshot.responses.items()
