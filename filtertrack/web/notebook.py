@@ -53,6 +53,7 @@ def run_html(run: Run) -> str:
     )
     frame = ""
     with suppress(FiltertrackError):  # the run is too large for a page
+        _check_size(run)
         text, _ = fitting_text([selection], _MAX_SIZE - len(picture))
         over = f"position:absolute;inset:0;width:100%;height:{_HEIGHT}px;border:0;background:#fff"
         frame = (
@@ -61,6 +62,16 @@ def run_html(run: Run) -> str:
         )
     height = f";min-height:{_HEIGHT}px" if frame else ""
     return f'<div style="position:relative;max-width:100%{height}">{image}{frame}</div>'
+
+
+def _check_size(run: Run) -> None:
+    """Raise an error for a layer that is too large for a page, before minutes of work on it.
+
+    Two steps of 16 bits a value have the bytes of one step; compression leaves more than a third.
+    """
+    size = _cell_bytes(run, default_layer(run)) // max(1, len(run.steps))
+    if size > 3 * _MAX_SIZE:
+        raise FiltertrackError(f"two steps take {size} bytes, expected at most {3 * _MAX_SIZE}")
 
 
 def _fitting_layers(run: Run) -> list[str]:

@@ -101,3 +101,14 @@ def test_a_run_too_large_for_a_page_has_its_picture(run, monkeypatch):
     output = run._repr_html_()
     assert "data:image/png" in output
     assert "srcdoc" not in output
+
+
+def test_a_layer_that_is_too_large_for_a_page_is_not_prepared_for_one(
+    make_run, conv_info, monkeypatch
+):
+    """Its labels alone would take minutes; the still picture is shown at once."""
+    run = make_run(conv_info("conv1", (11, 11, 3, 4096), bias=False), steps=range(2))
+    monkeypatch.setattr("filtertrack.web.notebook.fitting_text", None)
+    output = run._repr_html_()
+    assert "data:image/png" in output
+    assert "iframe" not in output
