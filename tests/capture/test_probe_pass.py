@@ -170,6 +170,138 @@ def test_state_outside_of_keras_is_never_changed(fit, chain, keras, backend, x):
     assert counting.count.numpy() == expected.count.numpy()
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_attributes_of_layers_are_restored(chain, keras, x, eager):
+    """Numbers, texts and the elements of collections, which each trace changes."""
+
+    class Counting(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.shapes, self.by_name, self.names = 0, [], {}, set()
+
+        def call(self, inputs):
+            self.calls += 1
+            self.last = inputs
+            self.shapes.append(tuple(inputs.shape))
+            self.by_name[f"call {self.calls}"] = self.calls
+            self.names.add(f"call {self.calls}")
+            return inputs * self.calls
+
+    counting = Counting()
+    model = chain((8, 8, 3), counting, keras.layers.Conv2D(2, 3), run_eagerly=eager)
+    before = {name: repr(value) for name, value in sorted(vars(counting).items())}
+    made = prepared(model, x[:2])
+    for _ in range(2):
+        responses_of(made)
+    assert {name: repr(value) for name, value in sorted(vars(counting).items())} == before
+    assert len(counting.shapes) == len(counting.by_name) == len(counting.names) == counting.calls
+
+
+def test_buffers_of_torch_are_restored(chain, keras, backend, x):
+    """Those changed in place, those replaced, and tensors that are plain attributes."""
+    if backend != "torch":
+        pytest.skip("buffers of torch")
+    import torch
+
+    class Averaging(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(()))
+            self.register_buffer("highest", torch.zeros(()))
+            self.plain = torch.zeros(())
+
+        def call(self, inputs):
+            self.plain += 1
+            self.mean += inputs.mean().detach()
+            if inputs.device.type != "meta":
+                self.highest = torch.maximum(self.highest, inputs.max().detach())
+            return inputs + self.mean + self.plain + self.highest
+
+    layer, norm = Averaging(), torch.nn.BatchNorm2d(8, track_running_stats=True)
+    wrapped = keras.layers.TorchModuleWrapper(norm)
+    model = chain((8, 8, 3), layer, wrapped, keras.layers.Conv2D(2, 3))
+    model(x[:1])
+    held = [*layer.buffers(), *norm.buffers(), layer.plain]
+    before = [tensor.clone() for tensor in held]
+    made = prepared(model, x[:2])
+    responses_of(made)
+    after = [*layer.buffers(), *norm.buffers(), layer.plain]
+    assert all(one is other for one, other in zip(held, after, strict=True))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_modules_of_torch_are_in_evaluation_mode(chain, keras, backend, x):
+    """Each keeps its own mode after that."""
+    if backend != "torch":
+        pytest.skip("modes of torch")
+    import torch
+
+    class Dropout(keras.layers.Layer):
+        def call(self, inputs):
+            return torch.nn.functional.dropout(inputs, 0.5, self.training)
+
+    conv = keras.layers.Conv2D(2, 3, name="conv")
+    model = chain((8, 8, 3), Dropout(), Dropout(), conv)
+    model.train()
+    model.layers[1].eval()
+    modes = [layer.training for layer in model._flatten_layers()]
+    highest = responses_of(prepared(model, x[:2]))["conv"].highest
+    assert [layer.training for layer in model._flatten_layers()] == modes
+    expected = keras.ops.convert_to_numpy(conv(x[:2]))
+    np.testing.assert_allclose(highest, expected.max((1, 2)), rtol=1e-5)
+
+
+def test_variables_of_tensorflow_are_restored_in_eager_mode(chain, keras, backend, x):
+    """Also those in collections, and the states of random generators."""
+    if backend != "tensorflow":
+        pytest.skip("variables of TensorFlow")
+    import tensorflow as tf
+
+    class Counting(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.count = tf.Variable(0.0, trainable=False)
+            self.more = {"count": [tf.Variable(0.0, trainable=False)]}
+            self.generator = tf.random.Generator.from_seed(3)
+
+        def call(self, inputs):
+            self.count.assign_add(1.0)
+            self.more["count"][0].assign_add(1.0)
+            return inputs + self.generator.normal(tf.shape(inputs)) * self.count
+
+    layer = Counting()
+    made = prepared(chain((8, 8, 3), layer, keras.layers.Conv2D(2, 3), run_eagerly=True), x[:2])
+    state = layer.generator.state.numpy()
+    count, other = layer.count.numpy(), layer.more["count"][0].numpy()
+    responses_of(made)
+    assert (layer.count.numpy(), layer.more["count"][0].numpy()) == (count, other)
+    np.testing.assert_array_equal(layer.generator.state.numpy(), state)
+
+
+@pytest.mark.parametrize("kind", ["numpy_function", "py_function"])
+def test_functions_of_python_in_a_graph_are_never_called(chain, keras, backend, x, kind):
+    """They may change anything; one that is declared without state is called."""
+    if backend != "tensorflow":
+        pytest.skip("graphs of TensorFlow")
+    import tensorflow as tf
+
+    class Calling(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__()
+            self.options = options
+
+        def call(self, inputs):
+            found = getattr(tf, kind)(lambda a: a * 2, [inputs], tf.float32, **self.options)
+            return tf.ensure_shape(found, inputs.shape)
+
+    with pytest.raises(FiltertrackError, match="it calls a Python function"):
+        prepared(chain((8, 8, 3), Calling(), keras.layers.Conv2D(2, 3)), x[:2])
+    if kind == "numpy_function":
+        model = chain((8, 8, 3), Calling(stateful=False), keras.layers.Conv2D(2, 3, name="conv"))
+        assert "conv" in responses_of(prepared(model, x[:2]))
+
+
 def test_layer_that_was_never_called_is_not_built_by_the_pass(keras, x):
     """Its weights would be other ones than without probes."""
 
