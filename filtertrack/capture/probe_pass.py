@@ -18,12 +18,22 @@ import keras
 import numpy as np
 
 from filtertrack.capture.forward_pass import make_forward_pass, same_trace
-from filtertrack.capture.forward_trace import Call, leaf_operations, recorded_calls
+from filtertrack.capture.forward_trace import (
+    Call,
+    Function,
+    functions_of_keras,
+    leaf_operations,
+    recorded_calls,
+)
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.probe_inputs import resolved
 from filtertrack.capture.probes import Probes
 from filtertrack.capture.receptive_fields import fields_of_calls
-from filtertrack.capture.response_points import ResponsePoint, response_point
+from filtertrack.capture.response_points import (
+    ACTIVATION_FUNCTIONS,
+    ResponsePoint,
+    response_point,
+)
 from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.errors import FiltertrackError, listed, size_text
 from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes, map_shape
@@ -50,11 +60,13 @@ class _Read:
         operation: The layer or operation whose output it is.
         call: Which of the calls of that operation.
         channels_first: Whether the channels are before height and width.
+        changed: Whether a later layer changes it in place, so that it must be copied.
     """
 
     operation: Any
     call: int
     channels_first: bool
+    changed: bool
 
 
 class ProbePass:
@@ -142,16 +154,18 @@ class ProbePass:
 
     def _outputs(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Call the model, and return the output that is read of each layer."""
-        with recorded_calls(self._operations) as calls:
+        copied = [read.operation for read in self._reads.values() if read.changed]
+        with recorded_calls(self._operations, copied) as calls:
             self._model(_given(self._model, inputs), training=False)
         if not self._reads:
             self._plan(calls, inputs)
-            self._operations = list(
-                {id(r.operation): r.operation for r in self._reads.values()}.values()
-            )
+            read = {id(r.operation): r.operation for r in self._reads.values()}
+            # Which call of a function is read depends on the layers whose own calls do not count.
+            if not any(isinstance(each, Function) for each in read.values()):
+                self._operations = list(read.values())
         outputs: defaultdict[int, list[Any]] = defaultdict(list)
         for call in calls:
-            outputs[id(call.operation)].append(call.output)
+            outputs[id(call.operation)].append(call.output if call.copy is None else call.copy)
         return [outputs[id(read.operation)][read.call] for read in self._reads.values()]
 
     def _plan(self, calls: Sequence[Call], inputs: Mapping[str, Any]) -> None:
@@ -176,7 +190,10 @@ class ProbePass:
                 continue
             self._bytes += math.prod(shape[1:]) * _item_size(output)
             self._reads[info.name] = _Read(
-                calls[point.call].operation, _number(calls, point.call), channels_first
+                calls[point.call].operation,
+                _number(calls, point.call),
+                channels_first,
+                calls[point.call].changed,
             )
             field = fields.get(point.call, (next(iter(inputs)), None))
             self._described[info.name] = self._description(info, point, size, field)
@@ -226,8 +243,10 @@ class PendingResponses(Mapping[str, LayerResponse]):
 
 
 def _operations(model: Any, layers: Sequence[Any]) -> list[Any]:
-    """Return what is recorded in the first pass: each leaf of a model, given layers, the model."""
-    return list({id(each): each for each in [*leaf_operations(model), *layers, model]}.values())
+    """Return what the first pass records: leaves of a model, given layers, functions, the model."""
+    functions = functions_of_keras(ACTIVATION_FUNCTIONS)
+    every = [*leaf_operations(model), *layers, *functions, model]
+    return list({id(each): each for each in every}.values())
 
 
 def _layers_in_loops(model: Any) -> set[int]:
