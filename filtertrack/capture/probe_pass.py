@@ -28,7 +28,7 @@ from filtertrack.capture.forward_trace import (
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.probe_inputs import resolved
 from filtertrack.capture.probes import Probes
-from filtertrack.capture.receptive_fields import fields_of_calls
+from filtertrack.capture.receptive_fields import fields_of_calls, inputs_of_calls
 from filtertrack.capture.response_points import (
     ACTIVATION_FUNCTIONS,
     ResponsePoint,
@@ -171,6 +171,7 @@ class ProbePass:
     def _plan(self, calls: Sequence[Call], inputs: Mapping[str, Any]) -> None:
         """Decide what is read of each layer."""
         fields = fields_of_calls(calls, inputs, self._model)
+        only_inputs = inputs_of_calls(calls, inputs, self._model)
         in_loops = _layers_in_loops(self._model)
         first = next(iter(inputs.values()))
         for layer, info in self._layers:
@@ -195,7 +196,7 @@ class ProbePass:
                 channels_first,
                 calls[point.call].changed,
             )
-            field = fields.get(point.call, (next(iter(inputs)), None))
+            field = fields.get(point.call, (only_inputs[point.call] or "", None))
             self._described[info.name] = self._description(info, point, size, field)
 
     def _description(

@@ -448,6 +448,64 @@ def test_shared_layer_is_read_at_its_first_call(keras, x):
     np.testing.assert_allclose(responses_of(made)["conv"].highest, expected.max((1, 2)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["functional", "subclassed"])
+def test_input_that_a_layer_depends_on_is_stored(keras, x, kind):
+    """Also where the receptive field is not known; empty behind both inputs, or an operation."""
+    layers = keras.layers
+    convs = {n: layers.Conv2D(2, 3, name=n) for n in ("left", "right", "both")}
+    norm, dense = layers.GroupNormalization(1), layers.Dense(2)
+
+    def call(inputs):
+        one, two = inputs
+        two = norm(two)
+        both = layers.Concatenate()([convs["left"](one), convs["right"](two)])
+        return dense(convs["both"](both))
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.held = [*convs.values(), norm, dense]
+
+        def call(self, inputs):
+            return call(inputs)
+
+    images = [x[:2], x[2:4]]
+    if kind == "functional":
+        first = [keras.Input((8, 8, 3), name=name) for name in ("one", "two")]
+        model, names = keras.Model(first, call(first)), ["one", "two"]
+    else:
+        model, names = Model(), ["input_0", "input_1"]
+        model(images)
+    stored = prepared(model, images).stored
+    assert {name: layer.input for name, layer in stored.layers.items()} == {
+        **dict(zip(("left", "right"), names, strict=True)),
+        "both": "",
+    }
+    np.testing.assert_array_equal(stored.pictures(stored.layers["right"].input), images[1])
+    assert stored.pictures(stored.layers["both"].input) is None
+    with pytest.raises(FiltertrackError, match="depends on several of them, or it is not known"):
+        stored.image(0, "both")
+
+
+def test_pictures_of_an_unknown_input_are_not_shown(keras, x, tmp_path):
+    """The strongest patches say why, and the figure of the maps leaves the picture empty."""
+    from filtertrack.outputs.response_maps import maps_of, select_responses
+
+    first = [keras.Input((8, 8, 3), name=name) for name in ("one", "two")]
+    conv = keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Concatenate()(first))
+    model = keras.Model(first, keras.layers.GlobalAveragePooling2D()(conv))
+    tracker = FilterTracker(tmp_path / "run", probes=[x[:2], x[:2]], strict=True)
+    tracker.set_model(model)
+    tracker.snapshot(0)
+    tracker.close()
+    run = Run(tmp_path / "run")
+    with pytest.raises(FiltertrackError, match="layer conv: the model has several inputs"):
+        run.strongest_patches("conv", 0)
+    (maps,) = maps_of(select_responses(run, True), True)
+    assert not maps.image.any()
+    assert "which input is not known" in maps.name
+
+
 def test_pending_responses_are_computed_once_for_several_threads():
     """And the function that holds the feature maps is dropped."""
     calls = []
