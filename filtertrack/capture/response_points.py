@@ -40,11 +40,13 @@ class ResponsePoint:
         call: The index of the call whose output is read.
         read: What that is, in words.
         rectified: Whether it is never negative, and 0 below a threshold.
+        is_shared: Whether the layer is called several times.
     """
 
     call: int
     read: str
     rectified: bool
+    is_shared: bool = False
 
 
 def response_point(calls: Sequence[Call], layer: Any) -> ResponsePoint | None:
@@ -63,7 +65,7 @@ def response_point(calls: Sequence[Call], layer: Any) -> ResponsePoint | None:
         return None
     often = f", first of {len(own)} calls" if len(own) > 1 else ""
     point = _point(calls, own[0], layer)
-    return ResponsePoint(point.call, f"{point.read}{often}", point.rectified)
+    return ResponsePoint(point.call, f"{point.read}{often}", point.rectified, len(own) > 1)
 
 
 def _point(calls: Sequence[Call], own: int, layer: Any) -> ResponsePoint:

@@ -1,3 +1,4 @@
+import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
@@ -504,6 +505,40 @@ def test_pictures_of_an_unknown_input_are_not_shown(keras, x, tmp_path):
     (maps,) = maps_of(select_responses(run, True), True)
     assert not maps.image.any()
     assert "which input is not known" in maps.name
+
+
+def test_shared_layer_names_the_input_of_its_first_call(keras, x):
+    conv = keras.layers.Conv2D(3, 3, name="conv")
+    first = [keras.Input((8, 8, 3), name=name) for name in ("one", "two")]
+    model = keras.Model(first, keras.layers.Add()([conv(each) for each in first]))
+    read = prepared(model, [x[:2], x[:2]]).stored.layers["conv"].read
+    assert read.endswith("first of 2 calls, on input one")
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_order_of_the_axes_is_that_of_the_input(keras, backend, x, moves):
+    """Not that of a layer behind one that moves the axes."""
+    if backend == "tensorflow":
+        pytest.skip("TensorFlow convolves with channels first on GPUs only")
+    images = x[:2] if moves else np.moveaxis(x[:2], -1, 1).copy()
+    hidden = first = keras.Input(images.shape[1:])
+    hidden = keras.layers.Rescaling(0.5)(hidden)
+    if moves:
+        hidden = keras.layers.Permute((3, 1, 2))(hidden)
+    conv = keras.layers.Conv2D(4, 3, data_format="channels_first")
+    stored = prepared(keras.Model(first, conv(hidden)), images).stored
+    assert stored.channels_first is not moves
+    assert stored.pictures().shape == (2, 8, 8, 3)
+
+
+def test_feature_maps_are_released_once_they_are_stored(chain, keras, x):
+    """The pass refers only weakly to the last ones."""
+    made = prepared(chain((8, 8, 3)), x[:2])
+    pending = made.responses(pytest.fail)
+    assert made._waiting() is pending
+    del pending
+    gc.collect()
+    assert made._waiting() is None
 
 
 def test_pending_responses_are_computed_once_for_several_threads():
