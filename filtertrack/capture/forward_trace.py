@@ -17,7 +17,7 @@ _FUNCTIONS_OF_KERAS = RLock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Function:
+class KerasFunction:
     """A function of Keras that subclassed models and layers call.
 
     Attributes:
@@ -34,7 +34,7 @@ class Call:
     """One call of a layer, of an operation of a functional model, or of a function.
 
     Attributes:
-        operation: The layer, operation or ``Function``.
+        operation: The layer, operation or ``KerasFunction``.
         inputs: The tensors that it was called with.
         output: What it returned.
         training: Whether it was told to compute what it does in training.
@@ -77,11 +77,11 @@ def recorded_calls(
     calls: list[Call] = []
     thread, copies = get_ident(), {id(each) for each in copied}
     replaced: list[tuple[dict[str, Any], str, Any]] = []
-    functions = any(isinstance(each, Function) for each in operations)
+    functions = any(isinstance(each, KerasFunction) for each in operations)
     with _FUNCTIONS_OF_KERAS if functions else nullcontext():
         try:
             for operation in operations:
-                if isinstance(operation, Function):
+                if isinstance(operation, KerasFunction):
                     attributes, name = vars(operation.module), operation.name
                     call = attributes[name]
                 else:
@@ -113,9 +113,9 @@ def _recording(
     output = call(*args, **kwargs)
     if get_ident() != thread:
         return output
-    if isinstance(operation, Function) or not getattr(operation, "_layers", ()):
+    if isinstance(operation, KerasFunction) or not getattr(operation, "_layers", ()):
         calls[before:] = [
-            each for each in calls[before:] if not isinstance(each.operation, Function)
+            each for each in calls[before:] if not isinstance(each.operation, KerasFunction)
         ]
     flag = kwargs.get("training")
     training = not (flag is None or flag is False) or any(each is True for each in args)
@@ -159,7 +159,7 @@ def leaf_operations(model: Any) -> list[Any]:
     return list(found.values())
 
 
-def functions_of_keras(names: Collection[str]) -> list[Function]:
+def functions_of_keras(names: Collection[str]) -> list[KerasFunction]:
     """Return the functions of some names in ``keras.ops`` and ``keras.activations``."""
     modules = (keras.ops, keras.activations)
-    return [Function(n, each) for each in modules for n in sorted(names) if n in vars(each)]
+    return [KerasFunction(n, each) for each in modules for n in sorted(names) if n in vars(each)]

@@ -21,7 +21,7 @@ import numpy as np
 from filtertrack.capture.forward_pass import make_forward_pass, same_trace
 from filtertrack.capture.forward_trace import (
     Call,
-    Function,
+    KerasFunction,
     functions_of_keras,
     leaf_operations,
     recorded_calls,
@@ -166,7 +166,7 @@ class ProbePass:
             self._plan(calls, inputs)
             read = {id(r.operation): r.operation for r in self._reads.values()}
             # Which call of a function is read depends on the layers whose own calls do not count.
-            if not any(isinstance(each, Function) for each in read.values()):
+            if not any(isinstance(each, KerasFunction) for each in read.values()):
                 self._operations = list(read.values())
         outputs: defaultdict[int, list[Any]] = defaultdict(list)
         for call in calls:

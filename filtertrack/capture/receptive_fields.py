@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from filtertrack.capture.forward_trace import Call, Function
+from filtertrack.capture.forward_trace import Call, KerasFunction
 from filtertrack.capture.keras_kernels import per_axis
 from filtertrack.capture.layer_kernels import is_of_keras
 from filtertrack.capture.layer_order import walk
@@ -363,7 +363,7 @@ def _rule_of(operation: Any) -> _Rule | None:
     A user's subclass has the rule of Keras's class unless it has a method or property of the same
     name as one there.
     """
-    if isinstance(operation, Function):
+    if isinstance(operation, KerasFunction):
         return _elementwise if operation.name in _FUNCTIONS.split() else None
     own = list(takewhile(lambda cls: not is_of_keras(cls), type(operation).__mro__))
     base = type(operation).__mro__[len(own)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from filtertrack.capture.forward_trace import Call, Function
+from filtertrack.capture.forward_trace import Call, KerasFunction
 
 _RECTIFIERS = frozenset({"relu", "relu6", "hard_sigmoid", "sparse_plus", "sparse_sigmoid"})
 """Activation functions that are never negative, and 0 below a threshold."""
@@ -105,7 +105,7 @@ def _users(calls: Sequence[Call], tensor: Any) -> list[int]:
 
 def _is_activation(operation: Any) -> bool:
     """Whether a layer, a function or an operation of a graph is an activation function."""
-    if isinstance(operation, Function):
+    if isinstance(operation, KerasFunction):
         return operation.name in ACTIVATION_FUNCTIONS
     if isinstance(operation, keras.layers.Activation):
         return not _is_linear(operation.activation)
@@ -125,7 +125,7 @@ def _is_rectifier(activation: Any) -> bool:
         activation: A function, a layer, or an operation of a graph. One of the user's own is not
             known.
     """
-    if isinstance(activation, Function):
+    if isinstance(activation, KerasFunction):
         return activation.name in _RECTIFIERS
     if not _is_of_library(activation):
         return False
