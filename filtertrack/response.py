@@ -70,7 +70,8 @@ class ProbedLayer:
         shape: Height and width of the layer's feature maps.
         map_shape: Height and width of the maps that are kept.
         block: Side of the block of values that one value of a map was shrunk from; 1 for none.
-        input: The name of the model's input in which ``field`` lies.
+        input: The name of the only input of the model that the layer depends on, in which ``field``
+            lies; empty if there are several, or it is not known.
         field: The receptive field of the layer's outputs; None if it is not known, or the whole
             image.
 
@@ -207,7 +208,19 @@ class StoredProbes:
         return self.layers[name]
 
     def input_of(self, input_name: str = "") -> np.ndarray:
-        """Return the images of an input, as the model takes them; empty for the first input."""
+        """Return the images of an input, as the model takes them.
+
+        Args:
+            input_name: The input; it does not matter if there is only one.
+
+        Raises:
+            FiltertrackError: If there are several, and none has this name.
+        """
+        if len(self.inputs) > 1 and input_name not in self.inputs:
+            raise FiltertrackError(
+                f"the model has several inputs ({', '.join(self.inputs)}), and the layer depends "
+                f"on several of them, or it is not known on which, so that no picture can be shown"
+            )
         return self.inputs.get(input_name, next(iter(self.inputs.values())))
 
     def image(self, number: int, layer: str = "") -> np.ndarray:
@@ -218,14 +231,14 @@ class StoredProbes:
             layer: The layer whose input is meant, for models with several inputs.
 
         Raises:
-            FiltertrackError: If there is no such probe.
+            FiltertrackError: If there is no such probe, or the input of the layer is not known.
         """
         if not 0 <= number < self.count:
             raise FiltertrackError(
                 f"probe {number}: the run has {counted(self.count, 'probes')}, numbered from 0 to "
                 f"{self.count - 1}"
             )
-        name = self.layers[layer].input if layer in self.layers else ""
+        name = self.layers[layer].input if layer in self.layers else next(iter(self.inputs))
         image: np.ndarray = self.input_of(name)[number]
         return image
 
@@ -233,11 +246,13 @@ class StoredProbes:
         """Return the images of an input with their channels last; None if they are no images.
 
         Args:
-            input_name: The input; empty for the first one.
+            input_name: The input; None is returned if there are several, and none has this name.
 
         Returns:
             Array of shape ``(probes, height, width, channels)``.
         """
+        if len(self.inputs) > 1 and input_name not in self.inputs:
+            return None
         images = self.input_of(input_name)
         if images.ndim != 4:
             return None

@@ -1,8 +1,16 @@
 """Calls a Keras model in inference mode, compiled where the backend can, without changing anything.
 
-The variables of the model are read as they are at each call. New values of variables, such as the
-counters of random numbers, and new losses are discarded. The global states of random numbers, the
-modes of torch's modules and the attributes of layers stay as they are.
+The variables of the model are read as they are at each call. New values of Keras's variables, such
+as the counters of random numbers, and new losses are discarded. These are restored after a call:
+
+- the global states of random numbers;
+- the attributes of layers, also the elements of those that are lists, dicts or sets;
+- on torch the modes, buffers and other tensors of modules;
+- on TensorFlow, with ``run_eagerly``, the variables and random generators of TensorFlow itself. A
+  compiled model that changes these, or calls a Python function, is refused.
+
+State elsewhere, such as in arrays of numpy or in objects that are no layers, is not known here. A
+layer that changes it whenever Python calls it also changes it when the pass does.
 """
 
 import random
@@ -50,6 +58,10 @@ class ForwardPass:
         """Return what the function returns for some inputs, with the present weights."""
         return self._unchanging(inputs)
 
+    def _holders(self) -> Sequence[Any]:
+        """Return the layers and modules whose attributes a call must not change."""
+        return self._layers
+
     def _unchanging(self, inputs: _Tensors, values: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
         """Call the function; on compiling backends, only while it is compiled.
 
@@ -59,28 +71,69 @@ class ForwardPass:
         """
         with (
             _unchanged_random_numbers(),
-            _unchanged_layers(self._layers),
+            _unchanged_attributes(self._holders()),
+            _without_building(self._layers),
             keras.StatelessScope(state_mapping=list(values)),
         ):
             return self._function(inputs)
 
 
 class _TorchPass(ForwardPass):
-    """Runs the function on torch, without gradients."""
+    """Runs the function on torch, with modules in evaluation mode and without gradients."""
+
+    def _holders(self) -> Sequence[Any]:
+        # Keras does not register the layers of a sequential or functional model in torch.
+        modules = [module for layer in self._layers for module in layer.modules()]
+        return list({id(each): each for each in modules}.values())
 
     def __call__(self, inputs: _Tensors) -> list[Any]:
         import torch  # noqa: PLC0415 - only if it is the backend
 
-        modules = [
-            module for module in self._model.modules() if isinstance(module, torch.nn.Module)
+        holders = self._holders()
+        tensors = [
+            value
+            for holder in holders
+            for value in (*vars(holder).values(), *vars(holder).get("_buffers", {}).values())
+            if isinstance(value, torch.Tensor) and not isinstance(value, torch.nn.Parameter)
         ]
-        modes = [module.training for module in modules]
+        with torch.no_grad():
+            values = [tensor.clone() for tensor in tensors]
+            try:
+                with _unchanged_attributes(holders):
+                    for layer in self._layers:
+                        layer.eval()
+                    return self._unchanging(inputs)
+            finally:
+                for tensor, value in zip(tensors, values, strict=True):
+                    tensor.data.copy_(value)  # autograd does not count this as a change
+
+
+class _EagerTensorFlowPass(ForwardPass):
+    """Runs the function on TensorFlow without a graph."""
+
+    def __call__(self, inputs: _Tensors) -> list[Any]:
+        variables = self._variables()
+        values = [variable.numpy() for variable in variables]
         try:
-            with torch.no_grad():
-                return self._unchanging(inputs)
+            return self._unchanging(inputs)
         finally:
-            for module, mode in zip(modules, modes, strict=True):
-                module.training = mode
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def _variables(self) -> list[Any]:
+        """Return the variables of TensorFlow that layers hold, without those of Keras."""
+        import tensorflow as tf  # noqa: PLC0415 - only if it is the backend
+
+        optimizer = getattr(self._model, "optimizer", None)
+        of_keras = [*self._model.variables, *(optimizer.variables if optimizer else ())]
+        known = {id(variable.value) for variable in of_keras}
+        found = [
+            # TensorFlow does not look into the collections that Keras tracks.
+            *(each for layer in self._layers for each in _leaves(vars(layer))),
+            *tf.train.TrackableView(self._model).descendants(),
+        ]
+        variables = {id(each): each for each in found if isinstance(each, tf.Variable)}
+        return [variable for key, variable in variables.items() if key not in known]
 
 
 class _TensorFlowPass(ForwardPass):
@@ -95,7 +148,13 @@ class _TensorFlowPass(ForwardPass):
     def plan(self, inputs: _Tensors) -> None:
         graph = self._compiled.get_concrete_function(inputs).graph.as_graph_def()
         nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
-        changing = {node.op for node in nodes if _changes_state(node.op)}
+        operations = {node.op for node in nodes}
+        if calling := operations & {"EagerPyFunc", "PyFunc"}:
+            raise FiltertrackError(
+                f"it calls a Python function, which may change anything ({listed(sorted(calling))}:"
+                f" of tf.py_function, or of tf.numpy_function without stateful=False)"
+            )
+        changing = {each for each in operations if _changes_state(each)}
         if changing:
             raise FiltertrackError(
                 f"it changes variables of TensorFlow, which is no part of its state in Keras, when "
@@ -145,8 +204,8 @@ def make_forward_pass(model: Any, function: _Function) -> ForwardPass:
     eager = getattr(model, "run_eagerly", False)
     if backend == "torch":
         return _TorchPass(model, function)
-    if backend == "tensorflow" and not eager:
-        return _TensorFlowPass(model, function)
+    if backend == "tensorflow":
+        return (_EagerTensorFlowPass if eager else _TensorFlowPass)(model, function)
     if backend == "jax" and not eager and getattr(model, "_jit_compile", None) is not False:
         return _JaxPass(model, function)
     return ForwardPass(model, function)
@@ -169,36 +228,93 @@ def same_trace(tensor: Any, other: Any) -> bool:
 
 def _changes_state(operation: str) -> bool:
     """Whether an operation of TensorFlow changes a variable."""
-    return operation.startswith(("Assign", "ResourceScatter", "ResourceApply", "Rng")) or (
+    prefixes = ("Assign", "LookupTableInsert", "ResourceScatter", "ResourceApply", "Rng")
+    return operation.startswith(prefixes) or (
         operation.startswith("Stateful") and not operation.startswith("StatefulPartitionedCall")
     )
 
 
 @contextmanager
-def _unchanged_layers(layers: Sequence[Any]) -> Iterator[None]:
-    """Restore the marks and losses that a call leaves on layers, and refuse to build any.
+def _unchanged_attributes(holders: Sequence[Any]) -> Iterator[None]:
+    """Restore the attributes of objects, and the elements of those that are lists, dicts or sets.
+
+    Args:
+        holders: Layers or modules, each once.
+    """
+    before = [(vars(each), dict(vars(each))) for each in holders]
+    elements = [
+        (value, held, kind(held))
+        for _, attributes in before
+        for value in attributes.values()
+        for held in [_unwrapped(value)]
+        for kind in _COLLECTIONS
+        if isinstance(held, kind)
+    ]
+    try:
+        yield
+    finally:
+        for value, held, kept in elements:
+            _restore_elements(value, held, kept)
+        for attributes, kept in before:
+            attributes.clear()
+            attributes.update(kept)
+
+
+_COLLECTIONS = (list, dict, set)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the values in nested collections."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple, set)):
+        yield value
+        return
+    for each in value:
+        yield from _leaves(each)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the collection inside of a wrapper of TensorFlow; other values as they are."""
+    if not isinstance(value, _COLLECTIONS):
+        return value
+    return getattr(value, "__wrapped__", getattr(value, "_storage", value))
+
+
+def _restore_elements(value: Any, held: Any, kept: Any) -> None:
+    """Restore the elements of a collection, if they are others than those that were kept.
+
+    Args:
+        value: The collection, perhaps wrapped by TensorFlow.
+        held: The collection itself.
+        kept: A list, dict or set of the elements.
+    """
+    kind = type(kept)
+    values = [list(each.values() if kind is dict else each) for each in (held, kept)]
+    # The methods of the plain classes: Keras tracks what is added to its own ones.
+    if list(map(id, values[0])) == list(map(id, values[1])) and (kind is list or held == kept):
+        return
+    if kind is list:
+        list.__setitem__(held, slice(None), kept)
+    else:
+        kind.clear(held)
+        kind.update(held, kept)
+    for name in ("_update_snapshot", "_self_update_snapshot"):
+        # Otherwise TensorFlow takes this for a change behind its back.
+        getattr(value, name, lambda: None)()
+
+
+@contextmanager
+def _without_building(layers: Sequence[Any]) -> Iterator[None]:
+    """Refuse to build layers; ``_unchanged_attributes`` restores what this changes.
 
     Raises:
         FiltertrackError: Inside the block, if a layer makes its weights when it is called.
     """
-    marks = ("built", "_called", "_maybe_build")
-    before = [
-        {name: vars(layer)[name] for name in marks if name in vars(layer)} for layer in layers
-    ]
-    held = [getattr(layer, "_losses", None) for layer in layers]
-    losses = [(each, list(each)) for each in held if each]
-    try:
-        for layer in layers:
-            if not layer.built:
-                vars(layer)["_maybe_build"] = _refused if _makes_weights(layer) else _not_built
-        yield
-    finally:
-        for layer, marked in zip(layers, before, strict=True):
-            for name in marks:
-                vars(layer).pop(name, None)
-            vars(layer).update(marked)
-        for kept, values in losses:  # of the last step of an eager training
-            kept[:] = values
+    for layer in layers:
+        if not layer.built:
+            vars(layer)["_maybe_build"] = _refused if _makes_weights(layer) else _not_built
+    yield
 
 
 def _makes_weights(layer: Any) -> bool:

@@ -165,6 +165,15 @@ def _advice(shape: tuple[int, ...], declared: _Input) -> str:
         (*image, channels or 1): f"for {channels} equal channels give "
         f"np.repeat(x[..., np.newaxis], {channels}, axis=-1)",
     }
+    if shape and declared.takes((*image[:-1], channels or 1)):
+        is_grey = image[-1] == 1
+        repeat = f"for equal channels give np.repeat(x, {channels}, axis=-1)"
+        advice[(*image[:-1], channels or 1)] = (
+            repeat
+            if is_grey
+            else f"the images have {counted(image[-1], 'channels')}, and the model takes "
+            f"{channels}: convert them as those of the training data"
+        )
     fitting = [text for wanted, text in advice.items() if declared.takes(wanted)]
     same_axes = len(image) == len(declared.shape)
     resize = "resize the images, or give picture files, which are resized"

@@ -7,10 +7,11 @@ feature maps; the background thread reduces them.
 import logging
 import math
 import re
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -18,12 +19,22 @@ import keras
 import numpy as np
 
 from filtertrack.capture.forward_pass import make_forward_pass, same_trace
-from filtertrack.capture.forward_trace import Call, leaf_operations, recorded_calls
+from filtertrack.capture.forward_trace import (
+    Call,
+    KerasFunction,
+    functions_of_keras,
+    leaf_operations,
+    recorded_calls,
+)
 from filtertrack.capture.layer_order import walk
 from filtertrack.capture.probe_inputs import resolved
 from filtertrack.capture.probes import Probes
-from filtertrack.capture.receptive_fields import fields_of_calls
-from filtertrack.capture.response_points import ResponsePoint, response_point
+from filtertrack.capture.receptive_fields import fields_of_calls, inputs_of_calls
+from filtertrack.capture.response_points import (
+    ACTIVATION_FUNCTIONS,
+    ResponsePoint,
+    response_point,
+)
 from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.errors import FiltertrackError, listed, size_text
 from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes, map_shape
@@ -37,6 +48,8 @@ _MOST_WAITING = 64 << 20
 """Bytes of feature maps of which those of one snapshot only may wait for the background thread."""
 _LOOPS = ("TimeDistributed", "RNN", "Bidirectional")
 """Classes of Keras that call the layers in them for each step of a sequence."""
+_MOVING = ("Permute", "Reshape", "Transpose", "Moveaxis", "Swapaxes", "Lambda")
+"""Classes of Keras that may move the axis of channels."""
 _LONGEST_REASON = 300
 
 _Failed = Callable[[Exception], None]
@@ -50,11 +63,13 @@ class _Read:
         operation: The layer or operation whose output it is.
         call: Which of the calls of that operation.
         channels_first: Whether the channels are before height and width.
+        changed: Whether a later layer changes it in place, so that it must be copied.
     """
 
     operation: Any
     call: int
     channels_first: bool
+    changed: bool
 
 
 class ProbePass:
@@ -83,9 +98,9 @@ class ProbePass:
         self._reads: dict[str, _Read] = {}
         self._described: dict[str, ProbedLayer] = {}
         self._skipped: defaultdict[str, list[str]] = defaultdict(list)
-        self._bytes = 0
+        self._bytes, self._channels_first = 0, False
         inputs = resolved(probes, model)
-        self._waiting: PendingResponses | None = None
+        self._waiting: Callable[[], PendingResponses | None] = lambda: None
         self._forward = make_forward_pass(model, self._outputs)
         with _explained(inputs):
             tensors = {name: keras.ops.convert_to_tensor(each) for name, each in inputs.items()}
@@ -102,7 +117,7 @@ class ProbePass:
             self._described,
             min(probes.maps, probes.count),
             None if probes.labels is None else np.asarray(probes.labels),
-            any(info.data_format == "channels_first" for _, info in layers),
+            self._channels_first,
         )
 
     def responses(self, failed: _Failed) -> Mapping[str, LayerResponse]:
@@ -118,8 +133,9 @@ class ProbePass:
             ResponseReduction(layer, self.stored.maps) for layer in self._described.values()
         ]
         *earlier, last = self._parts
-        if self._waiting is not None and self.waiting_bytes > _MOST_WAITING:
-            self._waiting.compute()
+        waiting = self._waiting()
+        if waiting is not None and self.waiting_bytes > _MOST_WAITING:
+            waiting.compute()
         with _explained(self.stored.inputs):
             for part in earlier:
                 self._reduce(reductions, self._forward(part))
@@ -129,8 +145,9 @@ class ProbePass:
             self._reduce(reductions, outputs)
             return dict(zip(self._described, (each.result() for each in reductions), strict=True))
 
-        self._waiting = PendingResponses(result, failed)
-        return self._waiting
+        waiting = PendingResponses(result, failed)
+        self._waiting = weakref.ref(waiting)  # the maps are released once they are stored
+        return waiting
 
     def _reduce(self, reductions: Sequence[ResponseReduction], outputs: list[Any]) -> None:
         """Add feature maps to the reductions, and drop them one after the other."""
@@ -142,21 +159,25 @@ class ProbePass:
 
     def _outputs(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Call the model, and return the output that is read of each layer."""
-        with recorded_calls(self._operations) as calls:
+        copied = [read.operation for read in self._reads.values() if read.changed]
+        with recorded_calls(self._operations, copied) as calls:
             self._model(_given(self._model, inputs), training=False)
         if not self._reads:
             self._plan(calls, inputs)
-            self._operations = list(
-                {id(r.operation): r.operation for r in self._reads.values()}.values()
-            )
+            read = {id(r.operation): r.operation for r in self._reads.values()}
+            # Which call of a function is read depends on the layers whose own calls do not count.
+            if not any(isinstance(each, KerasFunction) for each in read.values()):
+                self._operations = list(read.values())
         outputs: defaultdict[int, list[Any]] = defaultdict(list)
         for call in calls:
-            outputs[id(call.operation)].append(call.output)
+            outputs[id(call.operation)].append(call.output if call.copy is None else call.copy)
         return [outputs[id(read.operation)][read.call] for read in self._reads.values()]
 
     def _plan(self, calls: Sequence[Call], inputs: Mapping[str, Any]) -> None:
         """Decide what is read of each layer."""
         fields = fields_of_calls(calls, inputs, self._model)
+        self._channels_first = _has_channels_first(calls, inputs, self._layers)
+        only_inputs = inputs_of_calls(calls, inputs, self._model)
         in_loops = _layers_in_loops(self._model)
         first = next(iter(inputs.values()))
         for layer, info in self._layers:
@@ -176,9 +197,14 @@ class ProbePass:
                 continue
             self._bytes += math.prod(shape[1:]) * _item_size(output)
             self._reads[info.name] = _Read(
-                calls[point.call].operation, _number(calls, point.call), channels_first
+                calls[point.call].operation,
+                _number(calls, point.call),
+                channels_first,
+                calls[point.call].changed,
             )
-            field = fields.get(point.call, (next(iter(inputs)), None))
+            field = fields.get(point.call, (only_inputs[point.call] or "", None))
+            if len(inputs) > 1 and field[0] and point.is_shared:
+                point = replace(point, read=f"{point.read}, on input {field[0]}")
             self._described[info.name] = self._description(info, point, size, field)
 
     def _description(
@@ -226,8 +252,10 @@ class PendingResponses(Mapping[str, LayerResponse]):
 
 
 def _operations(model: Any, layers: Sequence[Any]) -> list[Any]:
-    """Return what is recorded in the first pass: each leaf of a model, given layers, the model."""
-    return list({id(each): each for each in [*leaf_operations(model), *layers, model]}.values())
+    """Return what the first pass records: leaves of a model, given layers, functions, the model."""
+    functions = functions_of_keras(ACTIVATION_FUNCTIONS)
+    every = [*leaf_operations(model), *layers, *functions, model]
+    return list({id(each): each for each in every}.values())
 
 
 def _layers_in_loops(model: Any) -> set[int]:
@@ -240,6 +268,27 @@ def _layers_in_loops(model: Any) -> set[int]:
         for path, inner in walk(layer)
         if path
     }
+
+
+def _has_channels_first(
+    calls: Sequence[Call], inputs: Mapping[str, Any], layers: Sequence[tuple[Any, LayerInfo]]
+) -> bool:
+    """Whether the channels of a model's inputs are before height and width.
+
+    The first layer behind an input that has a data format tells it, without one that moves axes
+    before it; if there is neither, the tracked layers.
+    """
+    same_axes = {id(tensor) for tensor in inputs.values()}
+    moved = False
+    for call in calls:
+        if any(id(tensor) in same_axes for tensor in call.inputs):
+            if type(call.operation).__name__ in _MOVING:
+                moved = True
+            elif getattr(call.operation, "data_format", None) is not None:
+                return _is_channels_first(call.operation)
+            else:
+                same_axes.add(id(call.output))
+    return not moved and any(info.data_format == "channels_first" for _, info in layers)
 
 
 def _is_channels_first(layer: Any) -> bool:

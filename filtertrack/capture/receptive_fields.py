@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from filtertrack.capture.forward_trace import Call
+from filtertrack.capture.forward_trace import Call, KerasFunction
 from filtertrack.capture.keras_kernels import per_axis
 from filtertrack.capture.layer_kernels import is_of_keras
 from filtertrack.capture.layer_order import walk
@@ -45,35 +45,80 @@ def fields_of_calls(
         The index of a call to the name of the input, and the field in it. Outputs that depend on
         the whole image, and those of layers that are not known, are missing.
     """
-    graph = _Graph(model, calls, list(inputs))
     of_input = {
         name: _Field(name, (_PIXEL,) * (len(tensor.shape) - 1)) for name, tensor in inputs.items()
     }
-    of_tensor: dict[int, _Field | None] = {
-        id(tensor): of_input[name] for name, tensor in inputs.items()
-    }
-    received = next((call.inputs for call in calls if call.operation is model), ())
-    if len(received) == len(inputs) == 1:  # perhaps converted
-        of_tensor[id(received[0])] = next(iter(of_input.values()))
     of_call: list[_Field | None] = []
-    for index, call in enumerate(calls):
-        sources = graph.sources(index)
-        fields: list[_Field | None] = []
-        for number, tensor in enumerate(call.inputs):
-            field = of_tensor.get(id(tensor))
-            if id(tensor) not in of_tensor and len(sources) == len(call.inputs):
-                source = sources[number]
-                field = of_call[source] if isinstance(source, int) else of_input.get(source or "")
-            fields.append(field)
-        field = _field_of(call, fields)
-        of_call.append(field)
-        if hasattr(call.output, "shape"):
-            of_tensor[id(call.output)] = field  # also None: a layer may change its input in place
+    for call, origins in zip(calls, _origins(calls, inputs, model), strict=True):
+        fields = [
+            of_call[origin] if isinstance(origin, int) else of_input.get(origin or "")
+            for origin in origins
+        ]
+        of_call.append(_field_of(call, fields))
     return {
         index: (field.input, found)
         for index, field in enumerate(of_call)
         if field is not None and (found := field.rectangle()) is not None
     }
+
+
+def inputs_of_calls(
+    calls: Sequence[Call], inputs: Mapping[str, Any], model: Any = None
+) -> Sequence[str | None]:
+    """Return the only input of the model that the output of each call depends on.
+
+    Args:
+        calls: As for ``fields_of_calls``.
+        inputs: As for ``fields_of_calls``.
+        model: As for ``fields_of_calls``.
+
+    Returns:
+        For each call the name of the input; None if there are several, or it is not known.
+    """
+    if len(inputs) == 1:
+        return list(inputs) * len(calls)
+    of_call: list[set[str | None]] = []
+    for call, origins in zip(calls, _origins(calls, inputs, model), strict=True):
+        found: set[str | None] = set()
+        for tensor, origin in zip(call.inputs, origins, strict=True):
+            if isinstance(origin, int):
+                found |= of_call[origin]
+            elif origin is not None or not _is_constant(tensor):
+                found.add(origin)
+        of_call.append(found)
+    return [next(iter(found)) if len(found) == 1 else None for found in of_call]
+
+
+def _origins(
+    calls: Sequence[Call], inputs: Mapping[str, Any], model: Any
+) -> list[list[int | str | None]]:
+    """Return for each tensor that each call was given where it comes from.
+
+    Returns:
+        The index of the call whose output it is, the name of the model's input, or None if it is
+        not known.
+    """
+    graph = _Graph(model, calls, list(inputs))
+    of_tensor: dict[int, int | str] = {id(tensor): name for name, tensor in inputs.items()}
+    received = next((call.inputs for call in calls if call.operation is model), ())
+    if len(received) == len(inputs) == 1:  # perhaps converted
+        of_tensor[id(received[0])] = next(iter(inputs))
+    every = []
+    for index, call in enumerate(calls):
+        sources = graph.sources(index)
+        known = len(sources) == len(call.inputs)
+        origins: list[int | str | None] = [
+            of_tensor.get(id(tensor), sources[number] if known else None)
+            for number, tensor in enumerate(call.inputs)
+        ]
+        every.append(origins)
+        if hasattr(call.output, "shape"):
+            of_tensor[id(call.output)] = index  # also again: a layer may change its input in place
+    return every
+
+
+def _is_constant(tensor: Any) -> bool:
+    return isinstance(tensor, (np.ndarray, np.generic, keras.Variable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +187,7 @@ def _field_of(call: Call, fields: Sequence[_Field | None]) -> _Field | None:
     for tensor, field in zip(call.inputs, fields, strict=True):
         if field is not None and len(field.axes) == len(tensor.shape) - 1:
             given.append((tensor, field))
-        elif is_layer or not isinstance(tensor, (np.ndarray, np.generic, keras.Variable)):
+        elif is_layer or not _is_constant(tensor):
             return None  # it is no constant in a graph
     rule = _rule_of(operation)
     shape = tuple(getattr(call.output, "shape", ()))
@@ -318,6 +363,8 @@ def _rule_of(operation: Any) -> _Rule | None:
     A user's subclass has the rule of Keras's class unless it has a method or property of the same
     name as one there.
     """
+    if isinstance(operation, KerasFunction):
+        return _elementwise if operation.name in _FUNCTIONS.split() else None
     own = list(takewhile(lambda cls: not is_of_keras(cls), type(operation).__mro__))
     base = type(operation).__mro__[len(own)]
     changed = {name for cls in own for name in vars(cls) if hasattr(base, name)} - _HARMLESS

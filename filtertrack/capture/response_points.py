@@ -1,5 +1,6 @@
 """Finds where in a model the responses of a layer are read: after its activation."""
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +8,11 @@ from typing import Any
 
 import keras
 
-from filtertrack.capture.forward_trace import Call
+from filtertrack.capture.forward_trace import Call, KerasFunction
 
 _RECTIFIERS = frozenset({"relu", "relu6", "hard_sigmoid", "sparse_plus", "sparse_sigmoid"})
 """Activation functions that are never negative, and 0 below a threshold."""
-_FUNCTIONS = _RECTIFIERS | frozenset(
+ACTIVATION_FUNCTIONS = _RECTIFIERS | frozenset(
     [
         *("celu", "elu", "gelu", "glu", "hard_shrink", "hard_silu", "hard_swish", "hard_tanh"),
         *("leaky_relu", "log_sigmoid", "log_softmax", "mish", "selu", "sigmoid", "silu"),
@@ -19,7 +20,7 @@ _FUNCTIONS = _RECTIFIERS | frozenset(
         *("tanh", "tanh_shrink", "threshold"),
     ]
 )
-"""Names of the operations of Keras that are activation functions."""
+"""Names of the functions and operations of Keras that are activation functions."""
 _NORMALIZATIONS = ("BatchNormalization", "GroupNormalization", "LayerNormalization")
 _PASSED = (
     *_NORMALIZATIONS,
@@ -39,18 +40,21 @@ class ResponsePoint:
         call: The index of the call whose output is read.
         read: What that is, in words.
         rectified: Whether it is never negative, and 0 below a threshold.
+        is_shared: Whether the layer is called several times.
     """
 
     call: int
     read: str
     rectified: bool
+    is_shared: bool = False
 
 
 def response_point(calls: Sequence[Call], layer: Any) -> ResponsePoint | None:
     """Return where the responses of a layer are read; None if it was not called.
 
     It is the output of the layer's activation, in the layer or after it, perhaps behind
-    normalization and dropout. Where no activation follows directly, it is the layer's own output.
+    normalization and dropout. Where none is found, or several layers use the output, it is the
+    layer's own output.
 
     Args:
         calls: Every call of a forward pass.
@@ -61,58 +65,70 @@ def response_point(calls: Sequence[Call], layer: Any) -> ResponsePoint | None:
         return None
     often = f", first of {len(own)} calls" if len(own) > 1 else ""
     point = _point(calls, own[0], layer)
-    return ResponsePoint(point.call, f"{point.read}{often}", point.rectified)
+    return ResponsePoint(point.call, f"{point.read}{often}", point.rectified, len(own) > 1)
 
 
 def _point(calls: Sequence[Call], own: int, layer: Any) -> ResponsePoint:
     activation = getattr(layer, "activation", None)
-    name = _function_name(activation)
-    if name not in {"", "linear"}:
-        return ResponsePoint(own, f"the output of {layer.name} ({name})", _is_rectifier(activation))
+    if not _is_linear(activation):
+        read = f"the output of {layer.name} ({_function_name(activation)})"
+        return ResponsePoint(own, read, _is_rectifier(activation))
     passed: list[Any] = []
     reached = own
-    while (user := _only_user(calls, calls[reached].output)) is not None:
-        reached = user
+    while len(users := _users(calls, calls[reached].output)) == 1:
+        reached = users[0]
         operation = calls[reached].operation
         if _is_activation(operation):
-            return ResponsePoint(reached, f"after {operation.name}", _is_rectifier(operation))
+            rectified = _is_rectifier(operation) and calls[reached].alone
+            return ResponsePoint(reached, f"after {operation.name}", rectified)
         if not _is_layer_of(operation, _PASSED):
             break
         passed.append(operation)
     normalized = any(_is_layer_of(each, _NORMALIZATIONS) for each in passed)
     before = ", before normalization" if normalized else ""
-    read = f"the output of {layer.name}{before}; no activation follows directly"
+    why = "several layers use it" if len(users) > 1 else "no activation was found after it"
+    read = f"the output of {layer.name}{before}; {why}"
     return ResponsePoint(own, read, rectified=False)
 
 
-def _only_user(calls: Sequence[Call], tensor: Any) -> int | None:
-    """Return the index of the only call that uses a tensor; None if there are none or several.
+def _users(calls: Sequence[Call], tensor: Any) -> list[int]:
+    """Return the indices of the calls that use a tensor.
 
     A call that returns its input, as of dropout in inference mode, does not count.
     """
-    users = [
+    return [
         number
         for number, call in enumerate(calls)
         if call.output is not tensor and any(each is tensor for each in call.inputs)
     ]
-    return users[0] if len(users) == 1 else None
 
 
 def _is_activation(operation: Any) -> bool:
-    """Whether a layer or an operation of a graph is an activation function."""
+    """Whether a layer, a function or an operation of a graph is an activation function."""
+    if isinstance(operation, KerasFunction):
+        return operation.name in ACTIVATION_FUNCTIONS
     if isinstance(operation, keras.layers.Activation):
-        return _function_name(operation.activation) != "linear"
+        return not _is_linear(operation.activation)
     if isinstance(operation, keras.layers.Layer):
         return _is_layer_of(operation, ("ReLU", *_ACTIVATIONS))
-    return _snake_case(type(operation).__name__) in _FUNCTIONS
+    return _snake_case(type(operation).__name__) in ACTIVATION_FUNCTIONS
+
+
+def _is_linear(activation: Any) -> bool:
+    return activation is None or activation is keras.activations.linear
 
 
 def _is_rectifier(activation: Any) -> bool:
     """Whether an activation is never negative, and 0 below a threshold.
 
     Args:
-        activation: A function, a layer, or an operation of a graph.
+        activation: A function, a layer, or an operation of a graph. One of the user's own is not
+            known.
     """
+    if isinstance(activation, KerasFunction):
+        return activation.name in _RECTIFIERS
+    if not _is_of_library(activation):
+        return False
     if isinstance(activation, keras.layers.Activation):
         return _is_rectifier(activation.activation)
     if hasattr(activation, "negative_slope"):
@@ -122,10 +138,17 @@ def _is_rectifier(activation: Any) -> bool:
     return _function_name(activation) in _RECTIFIERS
 
 
+def _is_of_library(activation: Any) -> bool:
+    """Whether Keras or its backend has the code of an activation."""
+    code = activation
+    if isinstance(activation, keras.Operation):
+        code = inspect.unwrap(type(activation).call)
+    package = str(getattr(code, "__module__", "")).partition(".")[0]
+    return package in {"keras", "tensorflow", "jax", "torch"}
+
+
 def _function_name(activation: Any) -> str:
-    """Return the name of an activation; empty for None."""
-    if activation is None:
-        return ""
+    """Return the name of an activation."""
     return str(getattr(activation, "__name__", None) or _snake_case(type(activation).__name__))
 
 

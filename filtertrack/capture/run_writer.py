@@ -68,6 +68,7 @@ class RunWriter:
         self._summaries: Summaries | None = None
         self._refused: Snapshot | None = None
         self._stores_responses = False
+        self._has_probes = False
         self._closed = False
         _check_writable(folder)
         self._lock = FolderLock(folder / FOLDER, str(folder), session, self.close)
@@ -127,6 +128,7 @@ class RunWriter:
             FiltertrackError: If snapshots of the run hold responses to others.
             OSError: If they cannot be written.
         """
+        self._has_probes = True
         check_or_store_probes(self._opened(), probes)
         self._stores_responses = True
 
@@ -142,7 +144,7 @@ class RunWriter:
             OSError: If a file cannot be read or deleted.
         """
         run = self._opened()
-        if not self._stores_responses and (run.folder / PROBES).exists():
+        if not self._has_probes and (run.folder / PROBES).exists():
             _log.warning(
                 "%s holds responses to probes; the next snapshots hold weights only. To record "
                 "responses, train with the same probes= as before",

@@ -32,7 +32,7 @@ def announce(
         planned: The approximate number of snapshots; None if it is unknown.
         probes: The probes that are shown to the model at each snapshot, or None.
     """
-    _show_log()
+    show_log()
     responses = response_bytes(layers, probes) if probes else 0
     size = total_bytes(layers) + event_bytes(layers, probes) + responses
     path = shlex.quote(str(folder))
@@ -84,7 +84,7 @@ def _described(probes: StoredProbes) -> str:
     )
 
 
-def _show_log() -> None:
+def show_log() -> None:
     """Print this package's messages if the program has configured no logging."""
     if not _log.hasHandlers():
         handler = logging.StreamHandler()

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import keras
@@ -221,11 +223,43 @@ class TrackedLayers(TrainingSource):
         if self._probes is None:
             return None
         self.update()
-        chosen = select_infos(self.infos, self._probes.layers)
+        chosen = self._probed_infos()
         # A layer's output belongs to its last kernel.
         last = {id(source.layer): (source.layer, source.info) for source in self._sources}
         return ProbePass(
             self._model, self._probes, [pair for pair in last.values() if pair[1] in chosen]
+        )
+
+    def _probed_infos(self) -> list[LayerInfo]:
+        """Return the tracked kernels whose responses are recorded.
+
+        Raises:
+            FiltertrackError: If a name in ``Probes(layers=...)`` is that of no tracked layer.
+        """
+        layers = self._probes.layers if self._probes is not None else None
+        if layers is None:
+            return list(self.infos)
+        found: list[LayerInfo] = []
+        for name in [layers] if isinstance(layers, str) else layers:
+            try:
+                found.extend(select_infos(self.infos, name))
+            except FiltertrackError as error:
+                raise FiltertrackError(self._why_not_probed(name)) from error
+        return [info for info in self.infos if info in found]
+
+    def _why_not_probed(self, name: str) -> str:
+        names = [info.name for info in self.infos]
+        with suppress(FiltertrackError):
+            others = listed([info.name for info in select_infos(self.others, name)])
+            return (
+                f"probes: layers: {others}: not tracked, so that no responses are recorded; choose "
+                f"it in FilterTracker(layers=...) too, or one of: {listed(names)}"
+            )
+        near = get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return (
+            f"probes: layers: no convolution matches {name!r}.{hint} The tracked ones are: "
+            f"{listed(names)}"
         )
 
     @property
@@ -319,6 +353,7 @@ class TrackedLayers(TrainingSource):
         others = [c for c in candidates if c not in chosen and self._is_built(c)]
         self.others = [source.info for source in self._sources_of(others)]
         self.remarks = list(self._remarks(candidates, wanted, chosen))
+        self._probed_infos()
 
     def _sources_of(self, owners: Sequence[Candidate]) -> tuple[_Source, ...]:
         """Describe the kernels of built layers, each with a unique name."""

@@ -16,7 +16,7 @@ from filtertrack.capture.folder_choice import FolderChoice
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.run_writer import RunWriter
 from filtertrack.capture.schedule import Schedule
-from filtertrack.capture.startup_log import announce
+from filtertrack.capture.startup_log import announce, show_log
 from filtertrack.capture.training_progress import TrainingProgress, batches_before
 from filtertrack.capture.training_source import PreparedProbes, TrainingSource
 from filtertrack.errors import FiltertrackError
@@ -30,6 +30,8 @@ TAKE = "take a snapshot"
 """What ``FaultReports`` calls a failure of a snapshot."""
 SHOW = "show the probes to the model"
 """What ``FaultReports`` calls a failure of the probes."""
+_STORE = "store the probes"
+"""What ``FaultReports`` calls a failure to store them."""
 _RETRY_PAUSE = 300.0
 """Seconds until a run that could not be opened during training is tried again."""
 _log = logging.getLogger("filtertrack")
@@ -69,6 +71,7 @@ class TrainingSession:
         params: Mapping[str, Any] | None,
         faults: FaultReports,
     ) -> None:
+        show_log()  # before the first message
         self.start: Moment | None = None
         self.folder: StoragePath | None = None
         self.is_active = False
@@ -321,19 +324,27 @@ class TrainingSession:
     def _put(self, moment: Moment, arrays: Mapping[str, np.ndarray] | None) -> None:
         self.last_step = moment.step
         if arrays is not None and self._run_writer is not None:
+            if self._run_writer.is_open:
+                self._prepare_probes(self._run_writer)
             self._run_writer.put(Snapshot(moment, arrays, self._responses()))
 
     def _prepare_probes(self, writer: RunWriter) -> None:
         """Prepare the probes and store them in the run; without them training is as usual."""
         if self._probes_prepared:
             return
-        self._probes_prepared = True
+        self._probes_prepared, probes = True, None
         with self._faults.caught(SHOW):
             probes = self._source.prepare_probes()
-            if probes is not None:
+        if probes is None:
+            return
+        with self._faults.caught(_STORE):
+            try:
                 writer.store_probes(probes.stored)
-                writer.waiting_bytes = probes.waiting_bytes
-                self._probes = probes
+            except OSError:
+                self._probes_prepared = False  # the next snapshot tries again
+                raise
+            writer.waiting_bytes = probes.waiting_bytes
+            self._probes = probes
 
     def _responses(self) -> Mapping[str, LayerResponse]:
         """Show the model the probes; after a failure they are not shown again."""

@@ -236,12 +236,13 @@ def _stored(run: Run, layer: str, number: int) -> ResponseMaps:
 def _image_of(probes: StoredProbes, layer: ProbedLayer, number: int) -> tuple[np.ndarray, str]:
     """Return a probe as an image or a signal with its channels last, and what the title adds.
 
-    Of several inputs it is the one that the layer's receptive field lies in, of a volume the slice
-    in the middle. Numbers without an order in space are a signal of one channel.
+    Of several inputs it is the one that the layer depends on, and empty if that is not known; of a
+    volume the slice in the middle. Numbers without an order in space are a signal of one channel.
     """
-    name = layer.input if layer.input in probes.inputs else next(iter(probes.inputs))
-    image = probes.inputs[name][number]
-    note = f", input {name}" if len(probes.inputs) > 1 else ""
+    if len(probes.inputs) > 1 and layer.input not in probes.inputs:
+        return np.zeros((*layer.shape, 1), np.float32), ", which input is not known"
+    image = probes.input_of(layer.input)[number]
+    note = f", input {layer.input}" if len(probes.inputs) > 1 else ""
     if image.ndim < 2:
         return image.reshape(-1, 1), note
     if probes.channels_first:

@@ -64,7 +64,10 @@ def _chosen(filters: Any, count: int) -> tuple[int, ...]:
 
 def _pictures(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer) -> np.ndarray:
     """Return the images that a layer answers to: ``(probes, height, width, channels)``."""
-    images = probes.input_of(layer.input)
+    try:
+        images = probes.input_of(layer.input)
+    except FiltertrackError as error:
+        raise FiltertrackError(f"layer {info.name}: {error}") from error
     if probes.channels_first and images.ndim > 2:
         images = np.moveaxis(images, 1, -1)
     if images.ndim == _SIGNAL_AXES and len(info.kernel_shape) == _SIGNAL_AXES:

@@ -196,7 +196,7 @@ def picture_of_probe(probes: StoredProbes, number: int, input_name: str) -> byte
     Args:
         probes: The probes of a run.
         number: The number of a probe.
-        input_name: The model's input; empty for the first one.
+        input_name: The model's input; there is no picture if it is not known which.
 
     Raises:
         FiltertrackError: If there is no such probe.

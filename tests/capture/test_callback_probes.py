@@ -101,7 +101,8 @@ def test_the_labels_of_a_batch_are_stored(tmp_path):
         (lambda: IMAGES[:, :4], r"takes images of shape \(8, 8, 3\), got an array of shape"),
         (lambda: IMAGES[0], r"for one image give x\[np.newaxis\]"),
         (lambda: {"left": IMAGES, "right": IMAGES}, "got left, right"),
-        (lambda: Probes(IMAGES, layers="conv9"), "no convolution matches 'conv9'; there are: conv"),
+        (lambda: IMAGES[..., :2], "the images have 2 channels, and the model takes 3"),
+        (lambda: IMAGES[..., :1], r"for equal channels give np.repeat\(x, 3, axis=-1\)"),
     ],
 )
 def test_probes_that_do_not_fit_are_reported_before_the_first_batch(
@@ -134,3 +135,49 @@ def test_later_changes_of_the_users_array_do_not_matter(tmp_path):
     train((IMAGES, LABELS), tracker)
     (stored,) = Run(tmp_path / "run").probes.inputs.values()
     np.testing.assert_array_equal(stored, IMAGES[:4])
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            "convl",
+            "no convolution matches 'convl'. Did you mean 'conv'[?] The tracked ones are: conv",
+        ),
+        (["conv", "dense9"], "no convolution matches 'dense9'"),
+        ("other", "probes: layers: other: not tracked.* choose it in FilterTracker"),
+    ],
+)
+def test_wrong_names_of_layers_are_refused_before_training(layer, message, tmp_path):
+    """As those in ``FilterTracker(layers=...)``; a layer that exists is told from a wrong name."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(2, 3, name="conv"),
+            layers.Conv2D(2, 3, name="other"),
+        ]
+    )
+    model.compile("sgd", "mse")
+    tracker = FilterTracker(tmp_path / "run", layers="conv", probes=Probes(IMAGES, layers=layer))
+    before = model.get_weights()
+    with pytest.raises(FiltertrackError, match=message):
+        model.fit(IMAGES, np.zeros((24, 4, 4, 2)), verbose=0, callbacks=[tracker])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_probes_that_could_not_be_stored_are_tried_again(tmp_path, monkeypatch, caplog):
+    """At the next snapshot; earlier ones hold weights only."""
+    fails = [OSError("disk full")]
+    store = Run.store_probes
+
+    def store_probes(run, probes):
+        if fails:
+            raise fails.pop()
+        store(run, probes)
+
+    monkeypatch.setattr(Run, "store_probes", store_probes)
+    train((IMAGES, LABELS), FilterTracker(tmp_path / "run", probes=IMAGES[:2]))
+    run = Run(tmp_path / "run")
+    assert [run.moment(step).probed for step in run.steps] == [False, True, True]
+    assert caplog.text.count("could not store the probes, training goes on: disk full") == 1

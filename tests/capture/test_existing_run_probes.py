@@ -60,6 +60,8 @@ def test_with_other_probes_weights_go_on_alone(train, caplog, changes, reason):
     assert run.steps == [0, 1, 2, 3]
     assert probed == [0, 1]
     assert (run.folder / "probes.npz").read_bytes() == before
+    assert caplog.text.count("hold weights only") == 1
+    assert "could not show" not in caplog.text
     assert caplog.text.count(reason) == caplog.text.count("Give the same probes as before") == 1
 
 

@@ -135,7 +135,8 @@ def test_a_last_axis_of_length_1_may_be_missing():
         ((2, 8, 6, 3), (3, 8, 6), r"np.moveaxis\(x, -1, 1\)"),
         ((2, 8, 6), (8, 6, 3), r"for 3 equal channels give np.repeat"),
         ((2, 9, 6, 3), (8, 6, 3), "resize the images, or give picture files"),
-        ((2, 8, 6, 1), (8, 6, 3), "resize the images"),
+        ((2, 8, 6, 1), (8, 6, 3), r"for equal channels give np.repeat\(x, 3, axis=-1\)"),
+        ((2, 8, 6, 4), (8, 6, 3), "the images have 4 channels, and the model takes 3"),
         ((2, 7), (8, 6, 3), "the first axis counts images"),
     ],
 )

@@ -1,3 +1,4 @@
+import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
@@ -170,6 +171,138 @@ def test_state_outside_of_keras_is_never_changed(fit, chain, keras, backend, x):
     assert counting.count.numpy() == expected.count.numpy()
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_attributes_of_layers_are_restored(chain, keras, x, eager):
+    """Numbers, texts and the elements of collections, which each trace changes."""
+
+    class Counting(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.shapes, self.by_name, self.names = 0, [], {}, set()
+
+        def call(self, inputs):
+            self.calls += 1
+            self.last = inputs
+            self.shapes.append(tuple(inputs.shape))
+            self.by_name[f"call {self.calls}"] = self.calls
+            self.names.add(f"call {self.calls}")
+            return inputs * self.calls
+
+    counting = Counting()
+    model = chain((8, 8, 3), counting, keras.layers.Conv2D(2, 3), run_eagerly=eager)
+    before = {name: repr(value) for name, value in sorted(vars(counting).items())}
+    made = prepared(model, x[:2])
+    for _ in range(2):
+        responses_of(made)
+    assert {name: repr(value) for name, value in sorted(vars(counting).items())} == before
+    assert len(counting.shapes) == len(counting.by_name) == len(counting.names) == counting.calls
+
+
+def test_buffers_of_torch_are_restored(chain, keras, backend, x):
+    """Those changed in place, those replaced, and tensors that are plain attributes."""
+    if backend != "torch":
+        pytest.skip("buffers of torch")
+    import torch
+
+    class Averaging(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(()))
+            self.register_buffer("highest", torch.zeros(()))
+            self.plain = torch.zeros(())
+
+        def call(self, inputs):
+            self.plain += 1
+            self.mean += inputs.mean().detach()
+            if inputs.device.type != "meta":
+                self.highest = torch.maximum(self.highest, inputs.max().detach())
+            return inputs + self.mean + self.plain + self.highest
+
+    layer, norm = Averaging(), torch.nn.BatchNorm2d(8, track_running_stats=True)
+    wrapped = keras.layers.TorchModuleWrapper(norm)
+    model = chain((8, 8, 3), layer, wrapped, keras.layers.Conv2D(2, 3))
+    model(x[:1])
+    held = [*layer.buffers(), *norm.buffers(), layer.plain]
+    before = [tensor.clone() for tensor in held]
+    made = prepared(model, x[:2])
+    responses_of(made)
+    after = [*layer.buffers(), *norm.buffers(), layer.plain]
+    assert all(one is other for one, other in zip(held, after, strict=True))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_modules_of_torch_are_in_evaluation_mode(chain, keras, backend, x):
+    """Each keeps its own mode after that."""
+    if backend != "torch":
+        pytest.skip("modes of torch")
+    import torch
+
+    class Dropout(keras.layers.Layer):
+        def call(self, inputs):
+            return torch.nn.functional.dropout(inputs, 0.5, self.training)
+
+    conv = keras.layers.Conv2D(2, 3, name="conv")
+    model = chain((8, 8, 3), Dropout(), Dropout(), conv)
+    model.train()
+    model.layers[1].eval()
+    modes = [layer.training for layer in model._flatten_layers()]
+    highest = responses_of(prepared(model, x[:2]))["conv"].highest
+    assert [layer.training for layer in model._flatten_layers()] == modes
+    expected = keras.ops.convert_to_numpy(conv(x[:2]))
+    np.testing.assert_allclose(highest, expected.max((1, 2)), rtol=1e-5)
+
+
+def test_variables_of_tensorflow_are_restored_in_eager_mode(chain, keras, backend, x):
+    """Also those in collections, and the states of random generators."""
+    if backend != "tensorflow":
+        pytest.skip("variables of TensorFlow")
+    import tensorflow as tf
+
+    class Counting(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.count = tf.Variable(0.0, trainable=False)
+            self.more = {"count": [tf.Variable(0.0, trainable=False)]}
+            self.generator = tf.random.Generator.from_seed(3)
+
+        def call(self, inputs):
+            self.count.assign_add(1.0)
+            self.more["count"][0].assign_add(1.0)
+            return inputs + self.generator.normal(tf.shape(inputs)) * self.count
+
+    layer = Counting()
+    made = prepared(chain((8, 8, 3), layer, keras.layers.Conv2D(2, 3), run_eagerly=True), x[:2])
+    state = layer.generator.state.numpy()
+    count, other = layer.count.numpy(), layer.more["count"][0].numpy()
+    responses_of(made)
+    assert (layer.count.numpy(), layer.more["count"][0].numpy()) == (count, other)
+    np.testing.assert_array_equal(layer.generator.state.numpy(), state)
+
+
+@pytest.mark.parametrize("kind", ["numpy_function", "py_function"])
+def test_functions_of_python_in_a_graph_are_never_called(chain, keras, backend, x, kind):
+    """They may change anything; one that is declared without state is called."""
+    if backend != "tensorflow":
+        pytest.skip("graphs of TensorFlow")
+    import tensorflow as tf
+
+    class Calling(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__()
+            self.options = options
+
+        def call(self, inputs):
+            found = getattr(tf, kind)(lambda a: a * 2, [inputs], tf.float32, **self.options)
+            return tf.ensure_shape(found, inputs.shape)
+
+    with pytest.raises(FiltertrackError, match="it calls a Python function"):
+        prepared(chain((8, 8, 3), Calling(), keras.layers.Conv2D(2, 3)), x[:2])
+    if kind == "numpy_function":
+        model = chain((8, 8, 3), Calling(stateful=False), keras.layers.Conv2D(2, 3, name="conv"))
+        assert "conv" in responses_of(prepared(model, x[:2]))
+
+
 def test_layer_that_was_never_called_is_not_built_by_the_pass(keras, x):
     """Its weights would be other ones than without probes."""
 
@@ -314,6 +447,98 @@ def test_shared_layer_is_read_at_its_first_call(keras, x):
     assert made.stored.layers["conv"].read.endswith("first of 2 calls")
     expected = keras.ops.convert_to_numpy(conv(x[:2]))
     np.testing.assert_allclose(responses_of(made)["conv"].highest, expected.max((1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["functional", "subclassed"])
+def test_input_that_a_layer_depends_on_is_stored(keras, x, kind):
+    """Also where the receptive field is not known; empty behind both inputs, or an operation."""
+    layers = keras.layers
+    convs = {n: layers.Conv2D(2, 3, name=n) for n in ("left", "right", "both")}
+    norm, dense = layers.GroupNormalization(1), layers.Dense(2)
+
+    def call(inputs):
+        one, two = inputs
+        two = norm(two)
+        both = layers.Concatenate()([convs["left"](one), convs["right"](two)])
+        return dense(convs["both"](both))
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.held = [*convs.values(), norm, dense]
+
+        def call(self, inputs):
+            return call(inputs)
+
+    images = [x[:2], x[2:4]]
+    if kind == "functional":
+        first = [keras.Input((8, 8, 3), name=name) for name in ("one", "two")]
+        model, names = keras.Model(first, call(first)), ["one", "two"]
+    else:
+        model, names = Model(), ["input_0", "input_1"]
+        model(images)
+    stored = prepared(model, images).stored
+    assert {name: layer.input for name, layer in stored.layers.items()} == {
+        **dict(zip(("left", "right"), names, strict=True)),
+        "both": "",
+    }
+    np.testing.assert_array_equal(stored.pictures(stored.layers["right"].input), images[1])
+    assert stored.pictures(stored.layers["both"].input) is None
+    with pytest.raises(FiltertrackError, match="depends on several of them, or it is not known"):
+        stored.image(0, "both")
+
+
+def test_pictures_of_an_unknown_input_are_not_shown(keras, x, tmp_path):
+    """The strongest patches say why, and the figure of the maps leaves the picture empty."""
+    from filtertrack.outputs.response_maps import maps_of, select_responses
+
+    first = [keras.Input((8, 8, 3), name=name) for name in ("one", "two")]
+    conv = keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Concatenate()(first))
+    model = keras.Model(first, keras.layers.GlobalAveragePooling2D()(conv))
+    tracker = FilterTracker(tmp_path / "run", probes=[x[:2], x[:2]], strict=True)
+    tracker.set_model(model)
+    tracker.snapshot(0)
+    tracker.close()
+    run = Run(tmp_path / "run")
+    with pytest.raises(FiltertrackError, match="layer conv: the model has several inputs"):
+        run.strongest_patches("conv", 0)
+    (maps,) = maps_of(select_responses(run, True), True)
+    assert not maps.image.any()
+    assert "which input is not known" in maps.name
+
+
+def test_shared_layer_names_the_input_of_its_first_call(keras, x):
+    conv = keras.layers.Conv2D(3, 3, name="conv")
+    first = [keras.Input((8, 8, 3), name=name) for name in ("one", "two")]
+    model = keras.Model(first, keras.layers.Add()([conv(each) for each in first]))
+    read = prepared(model, [x[:2], x[:2]]).stored.layers["conv"].read
+    assert read.endswith("first of 2 calls, on input one")
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_order_of_the_axes_is_that_of_the_input(keras, backend, x, moves):
+    """Not that of a layer behind one that moves the axes."""
+    if backend == "tensorflow":
+        pytest.skip("TensorFlow convolves with channels first on GPUs only")
+    images = x[:2] if moves else np.moveaxis(x[:2], -1, 1).copy()
+    hidden = first = keras.Input(images.shape[1:])
+    hidden = keras.layers.Rescaling(0.5)(hidden)
+    if moves:
+        hidden = keras.layers.Permute((3, 1, 2))(hidden)
+    conv = keras.layers.Conv2D(4, 3, data_format="channels_first")
+    stored = prepared(keras.Model(first, conv(hidden)), images).stored
+    assert stored.channels_first is not moves
+    assert stored.pictures().shape == (2, 8, 8, 3)
+
+
+def test_feature_maps_are_released_once_they_are_stored(chain, keras, x):
+    """The pass refers only weakly to the last ones."""
+    made = prepared(chain((8, 8, 3)), x[:2])
+    pending = made.responses(pytest.fail)
+    assert made._waiting() is pending
+    del pending
+    gc.collect()
+    assert made._waiting() is None
 
 
 def test_pending_responses_are_computed_once_for_several_threads():

@@ -39,3 +39,14 @@ def test_a_run_over_1_gb_is_warned_of(tmp_path, conv_info, caplog):
     assert "about 1.9 GB" in caplog.text
     assert "layers='first'" in caplog.text
     assert "schedule=N" in caplog.text
+
+
+def test_first_message_of_a_program_has_the_prefix(run_program):
+    """Also a warning about the probes, which comes before the list of layers."""
+    ended = run_program(
+        """
+        train(FilterTracker("run", probes=np.zeros((2, 9, 9, 3))))
+        """
+    )
+    assert "filtertrack: could not show the probes" in ended.stderr
+    assert "\ncould not show" not in ended.stderr
