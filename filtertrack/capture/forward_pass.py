@@ -256,11 +256,19 @@ def _unchanged_attributes(holders: Sequence[Any]) -> Iterator[None]:
         for value, held, kept in elements:
             _restore_elements(value, held, kept)
         for attributes, kept in before:
-            attributes.clear()
-            attributes.update(kept)
+            _restore_attributes(attributes, kept)
 
 
 _COLLECTIONS = (list, dict, set)
+
+
+def _restore_attributes(attributes: dict[str, Any], kept: Mapping[str, Any]) -> None:
+    """Restore those attributes that have changed; another thread may use the others meanwhile."""
+    for name in attributes.keys() - kept.keys():
+        del attributes[name]
+    for name, value in kept.items():
+        if attributes.get(name, attributes) is not value:
+            attributes[name] = value
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from filtertrack import FilterTracker, FiltertrackError, Probes, Run
 from filtertrack.capture import probe_pass
+from filtertrack.capture.forward_pass import _unchanged_attributes
 from filtertrack.capture.probe_pass import PendingResponses
 from filtertrack.capture.tracked_layers import TrackedLayers
 
@@ -623,3 +624,25 @@ def test_restored_weights_are_stored_with_their_own_responses(chain, keras, x, t
     np.testing.assert_array_equal(run.snapshot(last).arrays["conv/kernel"], kept[0])
     expected = responses_of(prepared(model, x[:3]))["conv"].highest
     np.testing.assert_array_equal(run.probe_responses("conv", last).highest, expected)
+
+
+def test_unchanged_attributes_stay_in_place_while_others_are_restored():
+    """Threads that load data may call a layer of the model at the same moment."""
+
+    class Kept(dict):
+        def clear(self):
+            raise AssertionError("all attributes were missing for a moment")
+
+        def __setitem__(self, name, value):
+            assert name != "steady"
+            super().__setitem__(name, value)
+
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.__dict__ = Kept(steady=[1], count=1)
+    with _unchanged_attributes([holder]):
+        vars(holder)["count"] = 2
+        vars(holder)["new"] = 3
+    assert vars(holder) == {"steady": [1], "count": 1}
