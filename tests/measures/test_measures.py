@@ -32,6 +32,7 @@ OF_OTHER_VALUES = [
     measures.entropy_threshold,
     measures.finite_mean,
     measures.formed_at,
+    measures.answers_from,
     measures.formed_by,
     measures.lifetime_sparsity,
     measures.settled_at,

@@ -86,7 +86,7 @@ def test_probes_of_other_shapes_are_drawn(probed_run, rng, shape, drawn, name):
 
 
 def test_of_several_inputs_that_of_the_layer_is_drawn(probed_run, rng, tmp_path):
-    """Its name is in the title; the first input where the layer's is not known."""
+    """Its name is in the title; where it is not known the title says so, and no image is drawn."""
     probes = probed_run.probes
     inputs = {"left": rng.uniform(size=(5, 6, 6, 1)), **probes.inputs}
     layers = {**probes.layers, "conv2": replace(probes.layers["conv2"], input="")}
@@ -96,7 +96,8 @@ def test_of_several_inputs_that_of_the_layer_is_drawn(probed_run, rng, tmp_path)
     assert maps.name == "probe 1, input images"
     np.testing.assert_array_equal(maps.image, probes.inputs["images"][1])
     (maps,) = maps_of(select_responses(run, 1, layers="conv2"), 1)
-    assert maps.name == "probe 1, input left"
+    assert maps.name == "probe 1, which input is not known"
+    assert not maps.image.any()
     assert animate(run, tmp_path / "a.gif", responses=1).frames == 3
 
 
