@@ -45,15 +45,16 @@ def run_html(run: Run) -> str:
         FiltertrackError: If the run has no snapshot that can be read.
         OSError: If it is on object storage and cannot be reached.
     """
-    selection = select_from_run(run, layers=_fitting_layers(run), steps=None)
-    picture = base64.b64encode(_still(selection)).decode()
+    first = default_layer(run)
+    selection = select_from_run(run, layers=_fitting_layers(run, first), steps=None)
+    picture = base64.b64encode(_still(selection, first)).decode()
     title = f"filters of the run {escape(run.path.name)}"
     image = (
         f'<img alt="{title}" style="max-height:{_HEIGHT}px" src="data:image/png;base64,{picture}">'
     )
     frame = ""
     with suppress(FiltertrackError):  # the run is too large for a page
-        _check_size(run)
+        _check_size(run, first)
         text, _ = fitting_text([selection], _MAX_SIZE - len(picture))
         over = f"position:absolute;inset:0;width:100%;height:{_HEIGHT}px;border:0;background:#fff"
         frame = (
@@ -64,19 +65,18 @@ def run_html(run: Run) -> str:
     return f'<div style="position:relative;max-width:100%{height}">{image}{frame}</div>'
 
 
-def _check_size(run: Run) -> None:
+def _check_size(run: Run, layer: str) -> None:
     """Raise an error for a layer that is too large for a page, before minutes of work on it.
 
     Two steps of 16 bits a value have the bytes of one step; compression leaves more than a third.
     """
-    size = _cell_bytes(run, default_layer(run)) // max(1, len(run.steps))
+    size = _cell_bytes(run, layer) // max(1, len(run.steps))
     if size > 3 * _MAX_SIZE:
         raise FiltertrackError(f"two steps take {size} bytes, expected at most {3 * _MAX_SIZE}")
 
 
-def _fitting_layers(run: Run) -> list[str]:
-    """Return the default layer, and those after it whose cells are small enough together."""
-    first = default_layer(run)
+def _fitting_layers(run: Run, first: str) -> list[str]:
+    """Return a layer, and those others whose cells are small enough together with it."""
     chosen, size = [first], _cell_bytes(run, first)
     for name in run.layers:
         more = _cell_bytes(run, name)
@@ -93,15 +93,15 @@ def _cell_bytes(run: Run, layer: str) -> int:
     return 4 * values * len(run.steps) * (2 if view.kind == "pattern" else 1)
 
 
-def _still(selection: RunSelection) -> bytes:
-    """Return a PNG file with a filmstrip of the default layer at some of the selected steps."""
+def _still(selection: RunSelection, layer: str) -> bytes:
+    """Return a PNG file with a filmstrip of a layer at some of the selected steps."""
     run, moments = selection.runs[0], selection.moments[0]
-    info = run.layer(default_layer(run))
+    info = run.layer(layer)
     chosen = spread_steps(selection.steps, epochs=moments[-1].counts_epochs)
-    layer = replace(selection, layers=(info.name,)).at(chosen)
+    drawn = replace(selection, layers=(layer,)).at(chosen)
 
     def draw(readable: RunSelection) -> bytes:
         look = Look(filters=range(min(_ROWS, info.filters)), delta=False)
         return to_png(FilmstripPicture(readable, look).card(_WIDTH))
 
-    return skip_damaged(layer, draw)
+    return skip_damaged(drawn, draw)
