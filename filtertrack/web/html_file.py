@@ -387,13 +387,7 @@ def _labels(run: Run, info: LayerInfo) -> dict[str, Any]:
         labels = measures.label(kernels, rgb=view.coloured)
         found["steps"].append(step)
         found["names"].append(labels.names.tolist())
-        for name, values in (
-            ("roughness", labels.structure.ratio),
-            ("chance", labels.structure.p_value),
-            ("gabor", labels.fits.gabor.excess),
-            ("blob", labels.fits.blob.excess),
-            ("grating", labels.fits.grating.excess),
-        ):
+        for name, values in page_api.evidence_of(labels).items():
             evidence.setdefault(name, []).append(_numbers(values))
     return {**found, **evidence}
 

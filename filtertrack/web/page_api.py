@@ -4,7 +4,7 @@
 """
 
 import math
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -301,13 +301,18 @@ def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> Filter
     view = view_of(info, curves=False)
     kernels = to_channels(view, run.kernels(info.name, step)[number : number + 1])
     found = measures.label(kernels, rgb=view.coloured)
+    evidence = {name: _finite(values) for name, values in evidence_of(found).items()}
+    return cast("FilterLabel", {"label": str(found.names[0]), **evidence})
+
+
+def evidence_of(labels: measures.Labels) -> dict[str, np.ndarray]:
+    """Return the evidence for labels, by the names of the fields of ``FilterLabel``."""
     return {
-        "label": str(found.names[0]),
-        "roughness": _finite(found.structure.ratio),
-        "chance": _finite(found.structure.p_value),
-        "gabor": _finite(found.fits.gabor.excess),
-        "blob": _finite(found.fits.blob.excess),
-        "grating": _finite(found.fits.grating.excess),
+        "roughness": labels.structure.ratio,
+        "chance": labels.structure.p_value,
+        "gabor": labels.fits.gabor.excess,
+        "blob": labels.fits.blob.excess,
+        "grating": labels.fits.grating.excess,
     }
 
 
