@@ -283,8 +283,7 @@ def _add_patches(parser: argparse.ArgumentParser) -> None:
 
 def _add_figure(group: "argparse._ActionsContainer") -> None:
     group.add_argument("--theme", choices=("dark", "light"), default="light", help="(%(default)s)")
-    group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
-    group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
+    _add_size(group)
 
 
 def _add_measure(parser: argparse.ArgumentParser) -> None:
@@ -418,9 +417,11 @@ def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help=text)
 
 
-def _add_size(group: "argparse._ActionsContainer", height: str) -> None:
+def _add_size(group: "argparse._ActionsContainer", height: str | None = None) -> None:
+    """Add the size of a figure; the option of its height only with a description of that."""
     group.add_argument("--width", default="17cm", help="such as 8.5cm or 3.4in (%(default)s)")
-    group.add_argument("--height", help=height)
+    if height is not None:
+        group.add_argument("--height", help=height)
     group.add_argument("--dpi", type=int, default=300, help="pixels an inch (%(default)d)")
 
 
