@@ -69,11 +69,11 @@ def test_the_url_keeps_the_state(logs, open_tab):
     tab = open_tab().go(logs.address).drawn(LAST)
     tab.choose_runs("exp1", "exp2")
     tab.choice("layer").select_option("deep")
-    tab.choice("dark to light").select_option("layer")
+    tab.choice("scale").select_option("layer")
     tab.choice("order").select_option("drift")
     tab.button("filter 3").first.click()
     tab.at.get_by_role("slider").fill("4")
-    tab.choice("one scale for all runs").check()
+    tab.choice("scale of runs").select_option("one for all runs")
     tab.choice("show").select_option("what was learned")
     tab.wait(lambda: "filtertrack.delta=1" in tab.page.url, "the address")
     assert "filtertrack.step=4" in tab.page.url
@@ -81,10 +81,10 @@ def test_the_url_keeps_the_state(logs, open_tab):
     tab.drawn(4).loaded()
     assert tab.grid.count() == 2
     assert tab.choice("layer").input_value() == "deep"
-    assert tab.choice("dark to light").input_value() == "layer"
+    assert tab.choice("scale").input_value() == "layer"
     assert tab.choice("order").input_value() == "drift"
     assert tab.choice("show").input_value() == "1"
-    assert tab.choice("one scale for all runs").is_checked()
+    assert tab.choice("scale of runs").input_value() == "1"
     assert tab.at.get_by_role("heading", name="Filter 3").is_visible()
 
 

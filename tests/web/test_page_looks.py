@@ -19,21 +19,21 @@ def test_every_look_equals_the_renderers_pixels(logs, open_tab, exp1):
         tab.at.get_by_role("slider").fill(str(step))
         tab.shows(tab.canvas, logs.picture([exp1], "rgb", step))
     for scale in ("filter", "layer", "frame"):
-        tab.choice("dark to light").select_option(scale)
+        tab.choice("scale").select_option(scale)
         tab.shows(tab.canvas, logs.picture([exp1], "rgb", 7, scale=scale))
     tab.choice("show").select_option("what was learned")
     for scale in ("layer", "frame", "filter"):
-        tab.choice("dark to light").select_option(scale)
+        tab.choice("scale").select_option(scale)
         tab.shows(tab.canvas, logs.picture([exp1], "rgb", 7, scale=scale, delta=True))
     tab.choice("show").select_option("filters")
-    tab.choice("dark to light").select_option("automatic")
+    tab.choice("scale").select_option("automatic")
     tab.choice("zero in the middle").check()
     tab.choice("channels").select_option("1")
     tab.choice("colours").select_option("RdBu_r")
     look = {"zero_centred": True, "colormap": "RdBu_r"}
     tab.shows(tab.canvas, logs.picture([exp1], "rgb", 7, channels=1, **look))
     tab.choice("channels").select_option("strongest")
-    tab.choice("dark to light").select_option("filter")
+    tab.choice("scale").select_option("filter")
     tab.choice("order").select_option("similarity")
     look |= {"channels": "strongest", "scale": "filter", "order": "similarity"}
     tab.shows(tab.canvas, logs.picture([exp1], "rgb", 7, **look))
@@ -43,7 +43,7 @@ def test_every_look_equals_the_renderers_pixels(logs, open_tab, exp1):
     tab.choice("order").select_option("stored")
     tab.choice("layer").select_option("deep")
     for scale in ("filter", "layer", "frame"):
-        tab.choice("dark to light").select_option(scale)
+        tab.choice("scale").select_option(scale)
         look = {"scale": scale, "colormap": "viridis", "page": page}
         tab.shows(tab.canvas, logs.picture([exp1], "deep", 7, **look))
     tab.button("Next filters").click()
@@ -56,7 +56,7 @@ def test_every_look_equals_the_renderers_pixels(logs, open_tab, exp1):
     )
     tab.choice("layer").select_option("point")
     for scale in ("layer", "frame"):
-        tab.choice("dark to light").select_option(scale)
+        tab.choice("scale").select_option(scale)
         look = {"scale": scale, "colormap": "viridis"}
         tab.shows(tab.canvas, logs.picture([exp1], "point", LAST, **look))
 
@@ -139,12 +139,12 @@ def test_two_runs_are_compared_and_saved(logs, open_tab, exp1, exp2, tmp_path):
     """Each on its own scale, or both on one; as a PNG, and as the bytes that ``animate`` writes."""
     tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=5, delta=0)
     tab.drawn(5).loaded()
-    assert tab.choice("one scale for all runs").is_hidden()
+    assert tab.choice("scale of runs").is_hidden()
     tab.choose_runs("exp1", "exp2")
     for scale in ("frame", "layer"):
-        tab.choice("dark to light").select_option(scale)
+        tab.choice("scale").select_option(scale)
         for one_scale in (False, True):
-            tab.choice("one scale for all runs").set_checked(one_scale)
+            tab.choice("scale of runs").select_option("1" if one_scale else "")
             for number in (0, 1):
                 look = {"scale": scale, "one_scale": one_scale}
                 drawn = logs.picture([exp1, exp2], "rgb", 5, number=number, **look)

@@ -112,7 +112,7 @@ def test_a_differences_looks_equal_the_renderers(logs, open_tab, small):
     tab = open_tab().go(logs.address, runs='["z_small_kernels"]', step=3).drawn(3).loaded()
     shows_parts(tab, logs, [small], "conv1", 3)
     for scale in ("layer", "frame", "filter"):
-        tab.choice("dark to light").select_option(scale)
+        tab.choice("scale").select_option(scale)
         shows_parts(tab, logs, [small], "conv1", 3, scale=scale)
     tab.choice("zero in the middle").check()
     shows_parts(tab, logs, [small], "conv1", 3, zero_centred=True)
@@ -211,7 +211,7 @@ def test_two_runs_show_both_parts_each_in_its_own_order(logs, open_tab, rng, con
     tab = open_tab().go(logs.address, runs=names, order="drift").drawn(LAST).loaded()
     assert tab.grid.count() == 4
     shows_parts(tab, logs, runs, "conv1", LAST, order="drift")
-    tab.choice("one scale for all runs").check()
+    tab.choice("scale of runs").select_option("one for all runs")
     shows_parts(tab, logs, runs, "conv1", LAST, order="drift", one_scale=True)
     tab.wait(lambda: "filtertrack.one_scale=1" in tab.page.url, "the address")
     orders = [
@@ -328,7 +328,7 @@ def test_the_start_of_a_run_larger_than_the_cache_is_kept(logs, open_tab, rng, c
     run = logs.write_kernels("z_larger", info, learning(info, rng, steps=120, size=0.01))
     tab = open_tab().set_constants("step_cache.js", MOST_BYTES="12e3")
     tab.go(logs.address, runs='["z_larger"]').drawn(119)
-    tab.choice("dark to light").select_option("frame")
+    tab.choice("scale").select_option("frame")
     for step in (119, 60, 20, 119):
         tab.at.get_by_role("slider").fill(str(step))
         shows_parts(tab, logs, [run], "conv1", step, scale="frame")
@@ -336,7 +336,7 @@ def test_the_start_of_a_run_larger_than_the_cache_is_kept(logs, open_tab, rng, c
     for step in range(0, 120, 10):  # now every step was loaded once
         tab.at.get_by_role("slider").fill(str(step))
         tab.drawn(step)
-    tab.choice("dark to light").select_option("automatic")
+    tab.choice("scale").select_option("automatic")
     shows_parts(tab, logs, [run], "conv1", 110)
 
 

@@ -74,7 +74,7 @@ def test_signs_follow_the_last_snapshot(logs, open_tab, rng, info):
             tab.at.get_by_role("slider").fill(str(step))
             check(tab, logs, run, step)
     for scale in ("layer", "frame", "filter"):
-        tab.choice("dark to light").select_option(scale)
+        tab.choice("scale").select_option(scale)
         check(tab, logs, run, LAST, scale=scale)
         tab.at.get_by_role("slider").fill("2")
         check(tab, logs, run, 2, scale=scale)

@@ -60,25 +60,10 @@ export function makeButton(label, content, pressed) {
                          onmousedown: event => event.preventDefault()}, content);
 }
 
-/** Content below a summary, closed by Escape, a click elsewhere or moving the focus elsewhere. */
-export function makeDropDown(name, summary, content) {
-  content.classList.add("drop");
-  const details = make("details", {class: name}, summary, content);
-  const close = () => (details.open = false);
-  details.addEventListener("keydown", event => {
-    if (event.key !== "Escape" || !details.open) return;
-    close();
-    summary.focus();
-    event.stopPropagation();
-  });
-  details.addEventListener("focusout", ({relatedTarget}) => relatedTarget && !details.contains(relatedTarget) && close());
-  document.addEventListener("pointerdown", ({target}) => details.contains(target) || close());
-  return details;
-}
-
 const ICON_PATHS = {
   first: "M3 3h2v10H3zM13 3v10L6 8z", back: "M11 3v10L4 8z", play: "M4 2.5v11L13 8z",
   pause: "M4 3h3v10H4zM9 3h3v10H9z", forward: "M5 3v10l7-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z",
+  menu: "M2 3h12v2H2zM2 7h12v2H2zM2 11h12v2H2z",
   close: "M4 3l4 4 4-4 1 1-4 4 4 4-1 1-4-4-4 4-1-1 4-4-4-4z",
 };
 

@@ -38,6 +38,11 @@ export class Notices {
     const progress = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${steps} loaded` : steps;
     setText(this.status, [progress, ...parts].join(" · "));
     this.status.dataset.loaded = String(count > 0 && loaded === count);
-    if (loaded === count) setText(this.announcement, this.status.textContent);
+    if (loaded === count) this.announce(this.status.textContent);
+  }
+
+  /** Let a screen reader say a text. */
+  announce(text) {
+    setText(this.announcement, text);
   }
 }

@@ -1,20 +1,22 @@
 // The page: connects the state (runs, look, step, filter) with its controls and views.
 
-import {GridColours} from "./cell_pixels.js";
-import {make} from "./dom.js";
+import {make, makeButton, makeIcon} from "./dom.js";
 import {FilterView} from "./filter_view.js";
-import {layoutFor} from "./grid_view.js";
-import {LookControls} from "./look_controls.js";
+import {chooseColumns} from "./grid_columns.js";
+import {listenToKeys, takeFocus} from "./keys.js";
+import {describeShape, LayerMenu} from "./layer_menu.js";
 import {hasChannels} from "./look_options.js";
 import {Notices} from "./notices.js";
 import {PlaybackClock} from "./playback_clock.js";
 import {PlaybackControls} from "./playback_controls.js";
-import {requestJson, requestPalette} from "./requests.js";
+import {GridPalettes} from "./grid_palettes.js";
+import {requestJson} from "./requests.js";
 import {RunData} from "./run_data.js";
 import {RunView} from "./run_view.js";
 import {saveAnimation, savePicture} from "./save_files.js";
 import {describeCells, describeMapScale, describePart, describeScale} from "./scale_bar.js";
-import {currentTheme, followTheme} from "./theme.js";
+import {Sidebar} from "./sidebar.js";
+import {followTheme} from "./theme.js";
 import {readUrlState, writeUrlState} from "./url_state.js";
 import {inOrder, unionOfRanges} from "./value_range.js";
 
@@ -23,12 +25,9 @@ const LEAST_POLL = 2000;
 const MOST_POLL = 30_000;
 const POLLS_OF_RUNS = 4; // the list of runs is requested at every fourth poll
 // CSS pixels.
-const LEAST_WIDTH = 300; // of a grid, if the page is that wide
-const LEAST_HEIGHT = 360; // of a grid; in a lower window the page scrolls
-const SURROUNDINGS = 155; // height of captions, scale bars, status line and margins
-const CAPTIONS = 110; // height of the captions and scale bars of one run
-const STRIP = 120; // height of the probes of one run, where their responses are shown
-const GAP = 16;
+const ONE_COLUMN = 900; // width of a window in which all is below each other; also in style.css
+const ROOM_FOR_SIDEBAR = 1100; // width of a window in which the sidebar is open at first
+const LEAST_ROOM = 300; // height for the grids
 const MOST_LISTED = 8; // damaged steps that are named
 
 export class Page {
@@ -40,7 +39,7 @@ export class Page {
     this.views = new Map(); // run name -> RunView
     this.steps = []; // of all runs that are shown, ascending
     this.shown = []; // for each part of the layer that is shown, whether it is what was learned
-    this.palettes = new Map(); // colormap -> bytes
+    this.palettes = new GridPalettes(settings);
     this.colours = null; // {filters, learned, rectified, signed}: GridColours of each part, and of maps
     this.offersMaps = false; // whether responses of the layer can be shown
     this.showsMaps = false; // whether they are shown
@@ -52,27 +51,61 @@ export class Page {
     this.notices = new Notices();
     this.clock = new PlaybackClock(() => this.showStep(), index => this.isReady(index), () => this.showPlaying());
     this.playback = new PlaybackControls(this.clock);
-    this.controls = new LookControls(look, settings, {
+    const actions = {
       changeLook: changes => this.changeLook(changes),
       chooseRun: (name, on) => this.chooseRun(name, on),
+      stepLayer: offset => this.stepLayer(offset),
+      turnPage: by => this.turnPage(by),
       savePicture: () => this.notices.attempt("saving", () => savePicture(this)),
       saveAnimation: ending => this.saveAnimation(ending),
-    });
+    };
+    this.sidebar = new Sidebar(look, settings, actions);
+    this.menu = new LayerMenu(actions);
     this.filter = new FilterView(this);
     this.gridArea = make("div", {class: "grids"});
+    this.root = this.makeRoot();
+    listenToKeys(() => this.keyActions());
+  }
+
+  makeRoot() {
     const {alert, status, announcement} = this.notices;
-    this.root = make("main", {}, this.controls.element, alert,
-      make("div", {class: "body"}, this.gridArea, this.filter.element), this.playback.element, status, announcement);
-    document.addEventListener("keydown", event => this.handleKey(event));
+    this.fold = makeButton("Runs and look (S)", makeIcon("menu"), () => this.foldSidebar());
+    this.fold.setAttribute("aria-controls", "sidebar");
+    this.body = make("div", {class: "body"}, this.gridArea, this.filter.element);
+    const content = make("div", {class: "content"}, make("header", {class: "top"}, this.fold, this.menu.element),
+      alert, this.body, this.playback.element, status, announcement);
+    const root = make("main", {class: "page"}, this.sidebar.element, content);
+    this.showSidebar(window.innerWidth >= ROOM_FOR_SIDEBAR, root);
+    return root;
   }
 
   async start() {
     document.body.append(this.root);
-    new ResizeObserver(() => this.arrange()).observe(this.gridArea);
+    takeFocus();
+    const observer = new ResizeObserver(() => this.showSize());
+    for (const element of [this.root, this.gridArea]) observer.observe(element);
     window.addEventListener("resize", () => this.arrange());
     followTheme(() => this.applyLook());
     await this.notices.attempt("runs", () => this.findRuns());
     this.poll();
+  }
+
+  /** Arrange the page for its size; keys work as soon as the tab is chosen. */
+  showSize() {
+    const isVisible = this.root.offsetWidth > 0;
+    if (isVisible && !this.wasVisible) takeFocus();
+    this.wasVisible = isVisible;
+    this.arrange();
+  }
+
+  foldSidebar() {
+    this.showSidebar(this.sidebar.element.hidden);
+  }
+
+  showSidebar(isOpen, root = this.root) {
+    this.sidebar.element.hidden = !isOpen;
+    root.toggleAttribute("data-sidebar", isOpen);
+    this.fold.setAttribute("aria-expanded", String(isOpen));
   }
 
   // Runs and their steps.
@@ -89,7 +122,7 @@ export class Page {
   async showRuns() {
     const existing = this.chosenRuns.filter(name => this.runNames.includes(name));
     const names = existing.length ? existing : this.runNames.slice(0, 1);
-    this.controls.listRuns(this.runNames, names);
+    this.sidebar.listRuns(this.runNames, names);
     const before = new Map(this.runs.map(run => [run.name, run]));
     if (names.join("\n") === [...before.keys()].join("\n")) return;
     this.runs = names.map(name => before.get(name) ?? new RunData(name, this));
@@ -138,15 +171,26 @@ export class Page {
     await this.applyLook();
   }
 
+  /** Show the layer that is some entries further in the menu. */
+  async stepLayer(offset) {
+    await this.changeLook({layer: this.menu.neighbour(this.look.layer, offset)});
+  }
+
+  /** Show the page of filters that is some pages further. */
+  async turnPage(by) {
+    const count = Math.ceil(this.layer.shape[0] / this.layer.page_size);
+    await this.changeLook({page: (this.look.page + by + count) % count});
+  }
+
   /** Update everything after a change of the look, the runs or the theme. */
   async applyLook() {
     const change = this.latestChange = (this.latestChange ?? 0) + 1;
-    const layerNames = [...new Set(this.runs.flatMap(run => [...run.layers.keys()]))];
-    if (!layerNames.length) return;
+    const layers = this.listLayers();
+    if (!layers.length) return;
+    const find = wanted => layers.find(({name}) => name === wanted);
     const {defaultLayer} = this.runs.find(run => run.layers.size);
-    if (!layerNames.includes(this.look.layer)) Object.assign(this.look, {layer: defaultLayer, channels: "", page: 0});
-    const first = this.runs.find(run => run.layers.has(this.look.layer));
-    const layer = first.layers.get(this.look.layer);
+    if (!find(this.look.layer)) Object.assign(this.look, {layer: defaultLayer, channels: "", page: 0});
+    const layer = find(this.look.layer);
     if (!hasChannels(layer, this.look.channels)) this.look.channels = "";
     this.look.page = Math.min(this.look.page, Math.max(0, Math.ceil(layer.shape[0] / layer.page_size) - 1));
     const comparable = this.runs.filter(run => !(run.problem = findProblem(run, layer)));
@@ -154,13 +198,16 @@ export class Page {
     this.showsMaps = this.offersMaps && this.look.responses;
     if (this.offersMaps) this.look.probe = Math.min(this.look.probe, this.mapCount - 1);
     const [shown, orders, colours] = await Promise.all([
-      this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.requestColours()]);
+      this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.notices.attempt("colours", () => this.palettes.coloursFor(this.look.colormap))]);
     if (change !== this.latestChange) return; // there is a later change
     this.isIncomplete = !shown || !orders.every(Boolean) || !colours;
     if (!colours) return;
     this.colours = colours;
     this.shown = shown ?? [false];
-    this.controls.show(this.look, layerNames, layer, this);
+    this.layer = layer;
+    this.menu.show(this.look, layers);
+    this.sidebar.show(this.look, layer, this);
+    this.notices.announce(`${layer.name}: ${describeShape(layer)}`);
     this.mergeSteps();
     const start = this.look.page * layer.page_size;
     for (const run of this.runs) if (run.problem) run.close();
@@ -174,6 +221,13 @@ export class Page {
     const caches = [...this.visibleRuns().flatMap(run => run.allCaches), ...this.filter.caches];
     for (const cache of caches) cache.sharers = caches.length;
     this.arrange();
+  }
+
+  /** The layers of all runs, each once, in the order of the first run that has it. */
+  listLayers() {
+    const layers = new Map();
+    for (const run of this.runs) for (const [name, layer] of run.layers) if (!layers.has(name)) layers.set(name, layer);
+    return [...layers.values()];
   }
 
   /**
@@ -211,31 +265,6 @@ export class Page {
       [run.orderKey, run.order] = [key, answer.numbers];
     }
     return run.order;
-  }
-
-  /** The colours of each part for its colormap and the theme; undefined if a request fails. */
-  async requestColours() {
-    const {colormaps: {filters, learned}, diverging, not_finite, separators} = this.settings;
-    const chosen = this.look.colormap;
-    const isDiverging = diverging.includes(chosen);
-    const names = {
-      filters: chosen || filters, learned: chosen || learned,
-      rectified: isDiverging ? filters : chosen || filters, signed: isDiverging ? chosen : learned,
-    };
-    const palettes = await Promise.all(Object.values(names).map(name => this.requestPalette(name)));
-    if (!palettes.every(Boolean)) return undefined;
-    const colours = palettes.map(palette => new GridColours(palette, not_finite, separators[currentTheme()]));
-    return Object.fromEntries(Object.keys(names).map((name, n) => [name, colours[n]]));
-  }
-
-  /** The bytes of a colormap; undefined if the request fails. */
-  async requestPalette(name) {
-    if (!this.palettes.has(name)) {
-      const palette = await this.notices.attempt("colours", () => requestPalette(name));
-      if (!palette) return undefined;
-      this.palettes.set(name, palette);
-    }
-    return this.palettes.get(name);
   }
 
   coloursOf(part) {
@@ -292,7 +321,8 @@ export class Page {
   /** Lay out the grids for the size of the window, and draw everything. */
   arrange() {
     if (!this.colours || !this.gridArea.clientWidth) return;
-    const {size, runsAcross, partsAcross} = this.chooseColumns();
+    const {size, runsAcross, partsAcross} = chooseColumns(
+      this.gridArea.clientWidth, this.roomHeight, this.visibleRuns(), this.runs.length, this.shown.length, this.showsMaps);
     this.gridArea.style.gridTemplateColumns = `repeat(${runsAcross}, minmax(0, 1fr))`;
     for (const run of this.visibleRuns()) {
       const view = this.views.get(run.name);
@@ -308,32 +338,10 @@ export class Page {
     this.showProgress();
   }
 
-  /**
-   * Choose how many runs, and parts of a run, are side by side: those with which weights are largest,
-   * as far as all runs are in the window.
-   */
-  chooseColumns() {
-    const width = this.gridArea.clientWidth;
-    const parts = this.shown.length;
-    const fitting = Math.max(1, Math.floor((width + GAP) / (LEAST_WIDTH + GAP))); // grids side by side
-    const partsAcross = Math.min(parts, fitting);
-    const strip = this.showsMaps ? STRIP : 0;
-    const around = this.controls.element.offsetHeight + this.playback.element.offsetHeight + SURROUNDINGS + strip;
-    const least = Math.min(width, LEAST_HEIGHT);
-    const shape = this.visibleRuns().map(run => run.cellShape).find(Boolean);
-    const map = this.visibleRuns().map(run => run.responses?.mapShape).find(Boolean) ?? null;
-    const count = this.visibleRuns()[0]?.numbers.length ?? 1;
-    let best = null;
-    for (let runsAcross = Math.max(1, Math.min(this.runs.length, Math.floor(fitting / partsAcross))); runsAcross > 0; runsAcross--) {
-      const columns = runsAcross * partsAcross;
-      const rows = best ? Math.ceil(this.runs.length / runsAcross) : 1; // with fewest rows the page may scroll
-      const height = Math.floor((window.innerHeight - around - (rows - 1) * (CAPTIONS + strip)) / rows);
-      const sides = [Math.floor((width - GAP * (columns - 1)) / columns), best ? height : Math.max(least, height)];
-      const size = sides.map(side => Math.floor(side * devicePixelRatio));
-      const scale = shape && size[1] > 0 ? layoutFor(shape.isMatrix ? 1 : count, shape, size, map).scale : 0;
-      if (!best || scale > best.scale) best = {scale, size, runsAcross, partsAcross};
-    }
-    return best;
+  /** The height of the room for the grids, in CSS pixels. */
+  get roomHeight() {
+    const isOneColumn = window.innerWidth < ONE_COLUMN;
+    return Math.max(LEAST_ROOM, isOneColumn ? window.innerHeight - this.playback.element.offsetHeight : this.body.clientHeight);
   }
 
   /** Draw the current step, and load from there. */
@@ -480,28 +488,24 @@ export class Page {
 
   // Keys and saving.
 
-  handleKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const {target} = event;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const isTyping = target.matches("select, input:not([type=range]):not([type=checkbox])");
-    const usesSpace = target.matches("button, summary, input[type=checkbox], a");
-    const actions = {
-      " ": () => this.clock.toggle(),
-      ArrowLeft: () => this.playback.stepBy(event.shiftKey ? -10 : -1),
-      ArrowRight: () => this.playback.stepBy(event.shiftKey ? 10 : 1),
-      Home: () => this.clock.goTo(0),
-      End: () => this.clock.goTo(Infinity),
-      "+": () => this.playback.changeSpeed(1),
-      "-": () => this.playback.changeSpeed(-1),
-      l: () => this.playback.toggleLoop(),
+  keyActions() {
+    const {clock, playback} = this;
+    return {
+      " ": () => clock.toggle(),
+      ArrowLeft: ({shiftKey}) => playback.stepBy(shiftKey ? -10 : -1),
+      ArrowRight: ({shiftKey}) => playback.stepBy(shiftKey ? 10 : 1),
+      Home: () => clock.goTo(0),
+      End: () => clock.goTo(Infinity),
+      "+": () => playback.changeSpeed(1),
+      "-": () => playback.changeSpeed(-1),
+      l: () => playback.toggleLoop(),
+      n: () => this.stepLayer(1),
+      p: () => this.stepLayer(-1),
+      s: () => this.foldSidebar(),
       ...(this.offersMaps ? {r: () => this.changeLook({responses: !this.look.responses})} : {}),
       ...(this.showsMaps ? {",": () => this.stepProbe(-1), ".": () => this.stepProbe(1)} : {}),
       Escape: () => this.openFilter(null),
     };
-    if (isTyping || !actions[key] || (usesSpace && key === " ")) return;
-    event.preventDefault();
-    actions[key]();
   }
 
   async saveAnimation(ending) {
