@@ -50,9 +50,22 @@ export class CellLayout {
     return [this.gap + column * (this.cellWidth + this.gap), this.topOfRow(row) + (group + 1) * this.headingHeight];
   }
 
-  /** The upper edge of a group's heading. */
-  topOfHeading(group) {
-    return this.topOfRow(this.firstRows[group]) - this.gap + group * this.headingHeight;
+  /** The area of each row of cells with the gaps around them: [left, top, width, height]. */
+  rowAreas() {
+    const {gap, cellWidth, cellHeight, cells} = this;
+    const last = cells.flatMap((cell, position) => (cell.row === cells[position + 1]?.row ? [] : [position]));
+    return last.map(position => {
+      const [left, top] = this.corner(position);
+      return [0, top - gap, left + cellWidth + gap, cellHeight + 2 * gap];
+    });
+  }
+
+  /** The upper edge and the height of a group's heading. */
+  heading(group) {
+    const first = this.firstRows[group];
+    const cells = this.topOfRow(first) + (group + 1) * this.headingHeight;
+    const top = group ? this.topOfRow(first) + group * this.headingHeight : 0;
+    return [top, cells - this.gap - top];
   }
 
   /** The upper edge of a row's cells, without the headings above it. */

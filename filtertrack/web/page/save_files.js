@@ -7,7 +7,7 @@ import {currentTheme} from "./theme.js";
 
 // CSS pixels.
 const GAP = 16; // between grids
-const BAR = 26; // height of a scale bar below a grid
+const BAR = 26; // height of a scale bar, or of another legend, below a grid
 const MARGIN = 10; // around everything
 const LINE = 19; // height of a line of text above a grid
 const LEAST_TEXT = 300; // width of a line of text that may be longer, at least
@@ -22,7 +22,7 @@ export function savePicture(page) {
   const width = columns.reduce((sum, column) => sum + column.width, gap * (columns.length - 1));
   const largest = name => Math.max(...columns.map(column => column[name]));
   const top = margin + largest("headHeight");
-  const canvas = make("canvas", {width: width + 2 * margin, height: top + largest("gridHeight") + largest("barCount") * bar + margin});
+  const canvas = make("canvas", {width: width + 2 * margin, height: top + largest("gridHeight") + largest("legendCount") * bar + margin});
   const context = canvas.getContext("2d");
   context.fillStyle = getComputedStyle(document.body).backgroundColor;
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -45,7 +45,7 @@ class Column {
    */
   constructor(view, run, grid, isFirst) {
     Object.assign(this, {view, grid});
-    this.bars = grid.bars.filter(each => !each.isEmpty);
+    this.legends = grid.legends;
     this.probe = isFirst && run.responses ? view.probes.picture : null;
     const inset = this.probe ? this.probe.width + MARGIN * devicePixelRatio : 0;
     this.inset = inset;
@@ -60,8 +60,9 @@ class Column {
     this.textHeight = Math.max(this.lines.length * this.line, this.probe ? this.probe.height + MARGIN * devicePixelRatio : 0);
     this.headHeight = Math.ceil(this.textHeight + this.title.length * this.line);
     this.gridHeight = grid.canvas.height;
-    this.barCount = this.bars.length;
-    this.width = Math.ceil(Math.max(grid.canvas.width, width, ...this.bars.map(each => each.widthOfDrawing)));
+    this.legendCount = this.legends.length;
+    const widthOf = legend => legend.drawInto(make("canvas").getContext("2d"), 0, 0);
+    this.width = Math.ceil(Math.max(grid.canvas.width, width, ...this.legends.map(widthOf)));
   }
 
   /** Draw the column, the grid's upper left corner at (left, top). */
@@ -71,7 +72,18 @@ class Column {
     this.lines.forEach((line, n) => context.fillText(line, left + this.inset, margin + (n + 0.5) * this.line));
     this.title.forEach((line, n) => context.fillText(line, left, top + (n - this.title.length + 0.5) * this.line));
     context.drawImage(this.grid.canvas, left, top);
-    this.bars.forEach((each, row) => each.drawInto(context, left, top + this.grid.canvas.height + (row + 0.5) * bar));
+    this.drawHeadings(context, left, top);
+    this.legends.forEach((each, row) => each.drawInto(context, left, top + this.grid.canvas.height + (row + 0.5) * bar));
+  }
+
+  /** Draw the headings of groups over the grid. */
+  drawHeadings(context, left, top) {
+    const {grid: {headings, layout}} = this;
+    [...headings.children].forEach((heading, group) => {
+      const [start, height] = layout.heading(group);
+      useFontOf(heading, context);
+      context.fillText(heading.textContent, left, top + start + height / 2);
+    });
   }
 }
 
@@ -103,7 +115,7 @@ function wrap(context, text, most) {
 export async function saveAnimation(page, ending) {
   const [first, second] = page.visibleRuns();
   if (!first) throw new Error("There is nothing to draw.");
-  const {channels, scale, zero_centred, delta, colormap, order, one_scale} = page.look;
+  const {channels, scale, zero_centred, delta, colormap, order, outline, one_scale} = page.look;
   const {numbers} = first;
   const isWhole = numbers.length === first.layer.shape[0];
   const isStored = isWhole && numbers.every((number, n) => number === n);
@@ -113,6 +125,7 @@ export async function saveAnimation(page, ending) {
     run: first.name, compare: second?.name, layer: first.layer.name, ending, channels, scale,
     zero_centred: zero_centred ? 1 : null, delta, one_scale: second && one_scale ? 1 : null,
     colormap: first.kind === "colour" ? null : colormap, // it has colours of its own
+    outline: outline && !first.isMatrix ? 1 : null,
     ...chosen, fps: Math.min(MOST_FPS, page.clock.speed), theme: currentTheme(),
   });
   saveFile(animation, fileName(page) + ending);

@@ -22,6 +22,7 @@ const EXPLAINED = {
   order: "The order of the filters in the grid",
   channels: "Which input channels are drawn",
   responses: "Show beside each filter its feature map of a probe (key R)",
+  outlines: "A line around each filter in the colour of its kind at the last step (key O)",
   zero: "Grey is zero, at the middle between the darkest and the lightest value",
 };
 const PARTS = [["", "automatic"], ...Object.entries(TEXTS.delta)];
@@ -55,10 +56,11 @@ export class Sidebar {
     this.colormap = explained("colours", makeSelect("colours", choices("colormap"), look.colormap, change("colormap")));
     this.order = explained("order", makeSelect("order", choices("order"), look.order, change("order")));
     this.zeroCentred = explained("zero", makeCheckbox("zero in the middle", look.zero_centred, change("zero_centred")));
+    this.outlines = explained("outlines", makeCheckbox("outlines", look.outline, change("outline")));
     this.about = make("p", {class: "about"});
     this.element = make("aside", {class: "sidebar", id: "sidebar", "aria-label": "Runs and look"},
       section("Runs", this.search, this.runs),
-      section("Look", this.delta, this.order, this.scale, this.comparison, this.colormap, this.channels, this.zeroCentred, this.responses),
+      section("Look", this.delta, this.order, this.scale, this.comparison, this.colormap, this.channels, this.zeroCentred, this.outlines, this.responses),
       section("Save", ...this.makeSaving(settings.formats)),
       section("About this picture", this.about));
   }
@@ -105,6 +107,8 @@ export class Sidebar {
     this.showChannels(look, layer);
     this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "" && !showsMaps;
     this.order.querySelector("select").disabled = layer.kind === "matrix";
+    this.outlines.hidden = layer.kind === "matrix";
+    this.outlines.querySelector("input").checked = look.outline;
     this.comparison.hidden = runs.length < 2;
     this.responses.hidden = !offersMaps;
     this.responses.querySelector("input").checked = look.responses;
