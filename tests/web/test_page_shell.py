@@ -19,9 +19,11 @@ LOW_CONTRAST = """bound => {
     }
     return [255, 255, 255];
   };
-  const hasText = element => [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+  const isText = node => node.nodeType === 3 && node.textContent.trim();
+  const hasText = element => [...element.childNodes].some(isText);
+  const isOff = element => element.matches(":disabled, :disabled *, option");
   return [...document.body.querySelectorAll("*")].flatMap(element => {
-    if (!hasText(element) || !element.checkVisibility() || element.matches(":disabled, :disabled *, option")) return [];
+    if (!hasText(element) || !element.checkVisibility() || isOff(element)) return [];
     const lights = [channels(getComputedStyle(element).color), backOf(element)].map(luminance);
     const ratio = (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05);
     return ratio < bound ? [`${element.textContent}: ${ratio.toFixed(2)}`] : [];
