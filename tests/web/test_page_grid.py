@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from filtertrack import Moment, Run, Snapshot, animate, measures
-from filtertrack.render.palette import OUTLINED, THEMES
+from filtertrack.render.palette import NOT_FINITE_RGB, OUTLINED, THEMES
 
 LAST = 20
 
@@ -146,7 +146,7 @@ def test_groups_begin_rows_below_their_names(logs, open_tab, kinds):
 def test_the_saved_picture_has_the_names_of_groups(logs, open_tab, kinds):
     """Over the rows, as on the page; and the counts below."""
     look = {"order": "label", "outline": 1, "delta": 0}
-    tab = open_tab(1000, 900).go(logs.address, runs='["z_kinds"]', **look).drawn(LAST).loaded()
+    tab = open_tab(1200, 900).go(logs.address, runs='["z_kinds"]', **look).drawn(LAST).loaded()
     with tab.page.expect_download() as download:
         tab.button("Save the grid as PNG").click()
     with Image.open(download.value.path()) as image:
@@ -167,7 +167,7 @@ def test_the_saved_picture_has_the_names_of_groups(logs, open_tab, kinds):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_outlines_are_those_of_an_animation(logs, open_tab, kinds, tmp_path, theme):
     """In the colours of labels at the last step, at each step; with counts in the legend."""
-    tab = open_tab(1000, 800).go(logs.address, dark=theme == "dark", runs='["z_kinds"]', delta=0)
+    tab = open_tab(1200, 800).go(logs.address, dark=theme == "dark", runs='["z_kinds"]', delta=0)
     tab.drawn(LAST).loaded()
     assert not tab.choice("outlines").is_checked()
     tab.shows(tab.canvas, logs.picture([kinds], "conv1", LAST, theme=theme))
@@ -192,7 +192,8 @@ def test_outlines_are_those_of_an_animation(logs, open_tab, kinds, tmp_path, the
 
 def test_a_matrix_has_no_outlines(logs, open_tab):
     """The control is not shown, and a link that asks for them is drawn without."""
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="point", outline=1, order="label")
+    look = {"layer": "point", "outline": 1, "order": "label", "delta": 0}
+    tab = open_tab().go(logs.address, runs='["exp1"]', **look)
     tab.drawn(8).loaded()
     assert tab.choice("outlines").is_hidden()
     assert tab.at.locator(".labels").count() == 0
@@ -212,7 +213,7 @@ def test_the_legend_names_what_is_not_finite_where_it_is(logs, open_tab, rng, co
         tab.at.get_by_role("slider", name="Step").fill(str(step))
         tab.drawn(step)
         assert legend.is_visible() is is_shown
-    assert legend.locator(".square").evaluate("e => e.style.background") == "rgb(255, 0, 255)"
+    assert legend.locator(".square").evaluate("e => e.style.background") == f"rgb{NOT_FINITE_RGB}"
 
 
 def test_the_legend_says_whether_runs_share_a_scale(logs, open_tab):

@@ -116,6 +116,7 @@ export class Sidebar {
     const zeroCentred = this.zeroCentred.querySelector("input");
     [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || isLearned, isLearned];
     setText(this.about, describeLook(layer, look, shown, scale, showsMaps));
+    this.element.classList.add("shown"); // before, it is not known which controls there are
   }
 
   /** Offer the input channels of a layer; where there is no choice, the control is not shown. */
