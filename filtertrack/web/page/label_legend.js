@@ -1,10 +1,6 @@
 // The legend of the outlines: the colour of each label and the number of its filters.
 
-import {make, useFontOf} from "./dom.js";
-
-const SQUARE = 12; // CSS pixels of a colour
-const SPACE = 6; // between a colour and its label
-const GAP = 14; // between labels
+import {make} from "./dom.js";
 
 export class LabelLegend {
   constructor() {
@@ -31,21 +27,8 @@ export class LabelLegend {
     }), make("span", {class: "note-of-scale"}, this.note));
   }
 
-  /** Draw the legend into a picture, from a left end on, around a line; returns its right end. */
-  drawInto(context, left, middle) {
-    const [square, space, gap] = [SQUARE, SPACE, GAP].map(side => side * devicePixelRatio);
-    useFontOf(this.element, context);
-    const textColour = context.fillStyle;
-    for (const {text, colour} of [...this.entries, {text: this.note, colour: null}]) {
-      if (colour) {
-        context.fillStyle = colour;
-        context.fillRect(left, middle - square / 2, square, square);
-        context.fillStyle = textColour;
-        left += square + space;
-      }
-      context.fillText(text, left, middle);
-      left += context.measureText(text).width + gap;
-    }
-    return left - gap;
+  /** The legend as a saved picture draws it: see save_files.js. */
+  get pieces() {
+    return [...this.entries.map(({text, colour}) => [...(colour ? [{colour}] : []), {text}]), this.note];
   }
 }

@@ -2,11 +2,9 @@
 // words (layer_look.py).
 
 import {cssColour} from "./cell_pixels.js";
-import {formatNumber, make, setText, useFontOf} from "./dom.js";
+import {formatNumber, make, setText} from "./dom.js";
 
-// CSS pixels.
-const BAR_HEIGHT = 12;
-const SPACE = 6;
+const BAR_HEIGHT = 12; // CSS pixels
 const UNKNOWN = "…"; // a number of a scale that is not loaded
 
 const SCALES = {
@@ -125,42 +123,16 @@ export class ScaleBar {
     this.colours = colours;
   }
 
-  /** Draw the scale bar into a picture, from a left end on, around a line; returns its right end. */
-  drawInto(context, left, middle) {
-    const space = SPACE * devicePixelRatio;
-    useFontOf(this.element, context);
-    const textColour = context.fillStyle;
-    context.imageSmoothingEnabled = false;
-    const drawText = text => {
-      if (!text) return;
-      context.fillText(text, left, middle);
-      left += context.measureText(text).width + space;
-    };
-    if (!this.bar.hidden) {
-      const [low, zero, high] = this.texts.map(({textContent}) => textContent);
-      const [width, height] = [this.halves[0].clientWidth, BAR_HEIGHT].map(side => side * devicePixelRatio);
-      const drawHalf = half => {
-        context.drawImage(half, left, middle - height / 2, width, height);
-        left += width + (half === this.halves[0] && !zero ? 0 : space);
-      };
-      drawText(low);
-      drawHalf(this.halves[0]);
-      drawText(zero);
-      drawHalf(this.halves[1]);
-      drawText(high);
-      left += space;
-    }
-    if (!this.notFinite.hidden) {
-      const side = BAR_HEIGHT * devicePixelRatio;
-      context.fillStyle = this.square.style.background;
-      context.fillRect(left, middle - side / 2, side, side);
-      context.fillStyle = textColour;
-      left += side + space;
-      drawText(this.notFinite.textContent);
-      left += space;
-    }
-    drawText(this.note.textContent);
-    return left - space;
+  /** The legend as a saved picture draws it: see save_files.js. */
+  get pieces() {
+    const [low, zero, high] = this.texts.map(({textContent}) => ({text: textContent}));
+    const [left, right] = this.halves.map(image => ({image, width: image.clientWidth, height: BAR_HEIGHT}));
+    const bar = zero.text ? [low, left, zero, right, high] : [low, left, {...right, isJoined: true}, high];
+    return [
+      ...(this.bar.hidden ? [] : [bar]),
+      ...(this.notFinite.hidden ? [] : [[{colour: this.square.style.background}, {text: this.notFinite.textContent}]]),
+      this.note.textContent,
+    ];
   }
 
   drawColours({levels, notFinite}) {

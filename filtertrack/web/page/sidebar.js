@@ -152,5 +152,5 @@ function describeLook(layer, look, shown, scale, showsMaps) {
     : ` What was learned is the difference from the first snapshot${shown.length > 1 ? ", beside the filters" : ""}: zero is in the middle, and changes of less than one grey level are drawn as none.`;
   const maps = showsMaps ? " Beside each filter is its feature map of the chosen probe: from zero up where responses are never negative, else with zero in the middle." : "";
   const centred = look.zero_centred ? ", zero in the middle" : "";
-  return `${about}${channels}${learned} Dark to light: from the lowest weight to the highest, ${textOf("scale", scale)}${centred}. A constant is in the middle; NaN and infinity are magenta.${maps}`;
+  return `${about}${channels}${learned} Dark to light: from the lowest weight to the highest, ${textOf("scale", scale)}${centred}. A constant is in the middle.${maps}`;
 }
