@@ -5,7 +5,7 @@ from typing import Any
 import griffe
 
 
-class DocstringExamples(griffe.Extension):  # type: ignore[misc] # griffe has no types here
+class DocstringExamples(griffe.Extension):
     """Lets sections named "Example" be drawn as code, as those named "Examples" are."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
