@@ -146,6 +146,15 @@ def test_groups_begin_rows_below_their_names(logs, open_tab, kinds):
         assert focused == titles[first]
 
 
+@pytest.mark.usefixtures("shapes_run")
+def test_a_group_of_small_filters_says_why_they_are_unknown(logs, open_tab):
+    """Fewer than 25 weights cannot be distinguished from noise."""
+    look = {"layer": "few", "order": "label", "delta": 0}
+    tab = open_tab().go(logs.address, runs='["z_shapes"]', **look).drawn(1)
+    text = "unknown · 32: filters of 3×3 are too small to be distinguished from noise"
+    assert tab.at.locator(".headings p").all_inner_texts() == [text]
+
+
 def test_the_saved_picture_has_the_names_of_groups(logs, open_tab, kinds):
     """Over the rows, as on the page; and the counts below."""
     look = {"order": "label", "outline": 1, "delta": 0}

@@ -1,10 +1,17 @@
 // The labels of all filters of a run's layer at its last snapshot: for the groups of a grid, the
 // outlines and the counts below it.
 
+const FEWEST_PIXELS = 25; // of a filter whose label may be known: see measures/labels.py
+
 export class FilterLabels {
-  /** @param {object} answer the answer of /labels */
-  constructor({step, names}) {
+  /**
+   * @param {object} answer the answer of /labels
+   * @param {object} layer as in /layers
+   */
+  constructor({step, names}, {shape: [, height, width], slices}) {
     Object.assign(this, {step, names}); // no names: the layer is too large to label at once
+    const isSmall = (height * width) / slices < FEWEST_PIXELS;
+    this.reason = isSmall ? `: filters of ${height}×${width / slices} are too small to be distinguished from noise` : "";
     this.counts = new Map(); // label -> number of filters
     for (const name of names ?? []) this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
   }
@@ -32,7 +39,7 @@ export class FilterLabels {
     }
     return groups.map(({label, count}) => {
       const all = this.counts.get(label);
-      return {count, text: `${label} · ${count === all ? all : `${count} of ${all}`}`};
+      return {count, text: `${label} · ${count === all ? all : `${count} of ${all}`}${label === "unknown" ? this.reason : ""}`};
     });
   }
 }

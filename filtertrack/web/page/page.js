@@ -267,7 +267,7 @@ export class Page {
       order === "stored" ? storedOrder(layer) : this.requestOnce(run, "order", layer, {order}),
       outline || order === "label" ? this.requestOnce(run, "labels", layer, {}) : null,
     ]);
-    run.labels = labels ? new FilterLabels(labels) : null;
+    run.labels = labels ? new FilterLabels(labels, layer) : null;
     if (order === "stored" || !numbers) return numbers;
     return order === "label" && run.labels ? run.labels.group(numbers.numbers) : numbers.numbers;
   }
