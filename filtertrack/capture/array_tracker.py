@@ -36,6 +36,9 @@ class ArrayTracker(ClosedAtExit):
             ends before the first step is continued.
         keep: A bound on what the run keeps: this many newest snapshots, and as many older ones.
             None keeps all.
+        live: In a notebook, show a picture below the cell that follows training: the first grid, with
+            the step and the metrics, at most every two seconds. It is drawn in the background, and
+            the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot cannot be written, instead of logging a warning.
 
     Raises:
@@ -55,9 +58,11 @@ class ArrayTracker(ClosedAtExit):
         *,
         existing: Existing = "error",
         keep: int | None = None,
+        live: bool = False,
         strict: bool = False,
     ) -> None:
         self.log_dir = path_of(log_dir)
+        self._live = live
         self._folders = FolderChoice(self.log_dir, existing, keep, strict)
         self._faults = FaultReports(strict=strict)
         self._session: TrainingSession | None = None
@@ -141,6 +146,7 @@ class ArrayTracker(ClosedAtExit):
             schedule=make_schedule("epoch"),
             params=None,
             faults=self._faults,
+            live=self._live,
         )
 
 

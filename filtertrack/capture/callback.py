@@ -74,6 +74,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             them such as ``"photos"``, a batch or dataset, a dict for several inputs, or ``Probes``
             for more; ``Probes`` describes each. Probes that the model does not take are reported
             before the first batch, and training goes on without them.
+        live: In a notebook, show a picture below the cell that follows training: the first grid, with
+            the step and the metrics, at most every two seconds. It is drawn in the background, and
+            the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
@@ -96,6 +99,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         existing: Existing = "error",
         keep: int | None = None,
         probes: Probes | ProbeImages | None = None,
+        live: bool = False,
         strict: bool = False,
     ) -> None:
         super().__init__()
@@ -105,6 +109,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._dense = DenseImages(dense)
         self._probes = as_probes(probes)
         self._schedule_option = schedule
+        self._live = live
         self._strict = strict
         self._folders = FolderChoice(self.log_dir, existing, keep, strict)
         self._reset()
@@ -292,4 +297,5 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             schedule=self._schedule,
             params=self.params,
             faults=self._faults,
+            live=self._live,
         )

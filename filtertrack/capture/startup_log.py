@@ -5,7 +5,7 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from filtertrack.errors import counted, listed, size_text
+from filtertrack.errors import command_or_call, counted, listed, show_log, size_text
 from filtertrack.response import PLACES, StoredProbes
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.paths import StoragePath
@@ -52,7 +52,11 @@ def announce(
             size_text(size * planned),
         )
     _log.info(
-        "watch: filtertrack view %s (or tensorboard --logdir %s: the tab Filters)", path, path
+        "watch: %s",
+        command_or_call(
+            f"filtertrack view {path} (or tensorboard --logdir {path}: the tab Filters)",
+            f"live=True, or filtertrack.view({str(folder)!r}) in a cell before this one",
+        ),
     )
 
 
@@ -82,15 +86,3 @@ def _described(probes: StoredProbes) -> str:
         f"{counted(probes.count, 'probes')}: responses of {counted(len(layers), 'layers')}, maps"
         f"{of} up to {height}x{width}{shrunk}"
     )
-
-
-def show_log() -> None:
-    """Print this package's messages if the program has configured no logging."""
-    if not _log.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("filtertrack: %(message)s"))
-        # Handlers that the program configures later print these messages as well.
-        handler.addFilter(lambda _: not logging.getLogger().handlers)
-        _log.addHandler(handler)
-        if _log.level == logging.NOTSET:  # otherwise the user has set it
-            _log.setLevel(logging.INFO)

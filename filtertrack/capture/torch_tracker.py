@@ -59,6 +59,9 @@ class TorchTracker(ClosedAtExit):
             weights that training starts from.
         initial_epoch: Epochs that were finished before; the batches are then those of the run if
             ``initial_step`` is not given.
+        live: In a notebook, show a picture below the cell that follows training: the first grid, with
+            the step and the metrics, at most every two seconds. It is drawn in the background, and
+            the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
@@ -86,6 +89,7 @@ class TorchTracker(ClosedAtExit):
         keep: int | None = None,
         initial_step: int = 0,
         initial_epoch: int = 0,
+        live: bool = False,
         strict: bool = False,
     ) -> None:
         self.log_dir = path_of(log_dir)
@@ -119,6 +123,7 @@ class TorchTracker(ClosedAtExit):
                 schedule=self._schedule,
                 params={},
                 faults=self._faults,
+                live=live,
             )
             self._begin(self._session, epochs, steps)
 
