@@ -13,6 +13,7 @@ from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import make_schedule
+from filtertrack.capture.tracker_text import repr_of, tracker_html
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TrainingSession, numbers_in
 from filtertrack.capture.training_source import TrainingSource
@@ -36,9 +37,9 @@ class ArrayTracker(ClosedAtExit):
             ends before the first step is continued.
         keep: A bound on what the run keeps: this many newest snapshots, and as many older ones.
             None keeps all.
-        live: In a notebook, show a picture below the cell that follows training: the first grid, with
-            the step and the metrics, at most every two seconds. It is drawn in the background, and
-            the run's page takes its place at the end. In a script this does nothing.
+        live: In a notebook, show a picture below the cell that follows training: the first grid,
+            with the step and the metrics, at most every two seconds. It is drawn in the background,
+            and the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot cannot be written, instead of logging a warning.
 
     Raises:
@@ -68,6 +69,14 @@ class ArrayTracker(ClosedAtExit):
         self._session: TrainingSession | None = None
         self._arrays: _GivenArrays | None = None
         self._run_dir: StoragePath | None = None
+
+    def __repr__(self) -> str:
+        """Return the run's folder and the tracked layers."""
+        return repr_of(self, self.run_dir, self._session)
+
+    def _repr_html_(self) -> str:
+        """Return where the tracker writes, which layers, and how many snapshots."""
+        return tracker_html(self, self.run_dir, self._session)
 
     @property
     def run_dir(self) -> StoragePath:

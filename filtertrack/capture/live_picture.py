@@ -94,7 +94,7 @@ class LivePicture:
         if thread is not None:
             thread.join(_DRAWING_TIME)  # otherwise its picture may come after the page
         with _training_goes_on():
-            page = run._repr_html_()  # noqa: SLF001 - as the notebook would do
+            page = run._repr_html_()
             if page is not None:
                 self._output.show_html(page, repr(run))
 

@@ -75,9 +75,7 @@ def open_run_at(path: PathOrAddress) -> Run:
         files = sorted(filter(is_checkpoint, local.iterdir())) if is_folder else []
         if not files:
             raise
-        plot = command_or_call(
-            f"`filtertrack plot {files[0]}`", f"plot_filters({str(files[0])!r})"
-        )
+        plot = command_or_call(f"`filtertrack plot {files[0]}`", f"plot_filters({str(files[0])!r})")
         make = command_or_call(
             f"`filtertrack import {local} -o RUN`", "Run.from_models(folder, files)"
         )

@@ -97,6 +97,11 @@ class TrainingSession:
         self._stop_watching: Callable[[], None] = lambda: None
         self._next_attempt = 0.0
 
+    @property
+    def layers(self) -> list[str]:
+        """The names of the tracked layers; none before the run's folder is chosen."""
+        return [info.name for info in self._source.infos] if self.folder else []
+
     # Beginning.
 
     def begin(
