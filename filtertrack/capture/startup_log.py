@@ -22,6 +22,8 @@ def announce(
     remarks: Sequence[str],
     planned: int | None,
     probes: StoredProbes | None = None,
+    *,
+    live: bool = False,
 ) -> None:
     """Log the tracked layers, remarks on them, the expected size, and how to view the run.
 
@@ -31,6 +33,7 @@ def announce(
         remarks: Sentences about the choice of layers.
         planned: The approximate number of snapshots; None if it is unknown.
         probes: The probes that are shown to the model at each snapshot, or None.
+        live: Whether a picture in a notebook follows training.
     """
     show_log()
     responses = response_bytes(layers, probes) if probes else 0
@@ -51,13 +54,12 @@ def announce(
             "take fewer snapshots (schedule=N: every N batches)",
             size_text(size * planned),
         )
-    _log.info(
-        "watch: %s",
-        command_or_call(
-            f"filtertrack view {path} (or tensorboard --logdir {path}: the tab Filters)",
-            f"live=True, or filtertrack.view({str(folder)!r}) in a cell before this one",
-        ),
+    call = f"filtertrack.view({str(folder)!r}) in a cell before this one"
+    how = command_or_call(
+        f"filtertrack view {path} (or tensorboard --logdir {path}: the tab Filters)",
+        call if live else f"live=True, or {call}",
     )
+    _log.info("watch: %s", how)
 
 
 def response_bytes(layers: Sequence[LayerInfo], probes: StoredProbes) -> int:

@@ -190,7 +190,8 @@ class TrainingSession:
             writer.live_picture = LivePicture.start(source.infos)
         planned, probes = self._planned_snapshots(start), self._probes
         remarks = [*source.remarks, *(probes.remarks if probes else ())]
-        announce(writer.folder, source.infos, remarks, planned, probes.stored if probes else None)
+        stored = probes.stored if probes else None
+        announce(writer.folder, source.infos, remarks, planned, stored, live=self._live)
 
     def _planned_snapshots(self, start: Moment) -> int | None:
         epochs = self.planned("epochs")
