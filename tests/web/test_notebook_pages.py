@@ -1,6 +1,7 @@
 """A notebook with a run, executed, turned into HTML and opened in a browser."""
 
 import io
+import json
 import re
 
 import numpy as np
@@ -107,3 +108,24 @@ def test_a_notebook_run_again_from_the_top_has_the_same_outputs(executed, run_no
         assert [sorted(each) for each in before] == [sorted(each) for each in after]
         assert [each["text/plain"] for each in before] == [each["text/plain"] for each in after]
     assert "5 snapshots" in again.printed(0)
+
+
+def test_the_page_plays_where_vs_code_inserts_it(executed, folder, open_page):
+    """By ``innerHTML``, under the content security policy of its source."""
+    policy = (
+        "default-src 'none'; script-src https://*.vscode-cdn.net 'unsafe-inline' 'unsafe-eval'; "
+        "style-src https://*.vscode-cdn.net 'unsafe-inline'; "
+        "img-src https://*.vscode-cdn.net https: http: data:; "
+        "font-src https://*.vscode-cdn.net https:; connect-src https:; child-src https: data:"
+    )
+    output = json.dumps(executed.shown(1)[0]["text/html"]).replace("</", "<\\/")
+    script = "document.body.appendChild(document.createElement('div')).innerHTML ="
+    file = folder / "vscode.html"
+    file.write_text(
+        f'<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+        f'content="{policy}"><body><script>{script} {output}</script>'
+    )
+    inside = open_page(file).locator("iframe").content_frame
+    inside.locator(".status[data-loaded=true]").wait_for()
+    inside.get_by_role("button", name="play").first.click()
+    inside.locator("figure.grid:not([data-drawn='4'])").first.wait_for()
