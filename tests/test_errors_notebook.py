@@ -14,11 +14,18 @@ Run("run").file(1).write_bytes(b"damaged")
 _WARN = "animate('run', 'run.gif');"
 
 
+_REFUSED = """
+from pathlib import Path
+from filtertrack import plot_filters
+Path("files").mkdir()
+Path("files/model.keras").write_bytes(b"")
+plot_filters("files")
+"""
+
+
 @pytest.fixture(scope="module")
 def executed(run_notebook, tmp_path_factory):
-    return run_notebook(
-        _RUN, _WARN, "animate('run/filters/manifest.json')", cwd=tmp_path_factory.mktemp("a")
-    )
+    return run_notebook(_RUN, _WARN, _REFUSED, cwd=tmp_path_factory.mktemp("messages"))
 
 
 def test_messages_are_plain_output(executed):
@@ -34,6 +41,9 @@ def test_hints_name_python_calls(executed):
     assert "watch: live=True, or filtertrack.view('run') in a cell before this one" in text
     assert "Animation: filtertrack.animate('run')" in text
     assert "filtertrack view" not in text
+    message = executed.notebook.cells[2].outputs[-1].evalue
+    assert "plot_filters('files/model.keras') draws the filters of one" in message
+    assert "Run.from_models(folder, files) makes a run of them" in message
 
 
 def test_warnings_before_any_training_are_plain_output(run_notebook, tmp_path, make_run):

@@ -56,6 +56,15 @@ def viewed(run_notebook, tmp_path_factory):
         "filtertrack.view(filtertrack.Run('runs/exp1'))",
         "print(len(set(servers().values())), *(runs(port) for port in servers().values()))",
         "open('file', 'w').close()\nfiltertrack.view('file')",
+        """
+        if os.getpgrp() == os.getpid():  # as Jupyter starts kernels, and interrupts them
+            try:
+                os.killpg(0, signal.SIGINT)
+                time.sleep(10)
+            except KeyboardInterrupt:
+                print("interrupted")
+        """,
+        "filtertrack.view('runs')",
         "print(notebook_view._servers.popitem()[1]._process.pid)",
         cwd=folder,
     )
@@ -81,9 +90,15 @@ def test_a_file_is_refused(viewed):
     assert viewed.error(5) == "FiltertrackError"
 
 
+def test_an_interrupted_cell_leaves_the_server_running(viewed):
+    """Jupyter interrupts all processes of the kernel's group."""
+    assert viewed.printed(6) == "interrupted\n"
+    assert viewed.shown(7)[0]["text/plain"] == viewed.shown(1)[0]["text/plain"]
+
+
 def test_the_server_ends_with_the_kernel(viewed, until):
     """Its process has ended shortly after the kernel."""
-    process = int(viewed.printed(6))
+    process = int(viewed.printed(8))
 
     def has_ended():
         try:
