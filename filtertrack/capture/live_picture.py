@@ -22,15 +22,15 @@ from filtertrack.storage.run_format import Member
 from filtertrack.web.notebook_output import NotebookOutput
 
 _PAUSE = 2.0
-"""Seconds between two pictures, at least."""
+"""Minimum seconds between two pictures."""
 _MAX_SIZE = 50_000
-"""Bytes of a picture, at most."""
+"""Maximum size of a picture in bytes."""
 _SIDE = 400
 """Longer side of the grid, in pixels."""
 _MOST_MOMENTS = 1000
-"""Moments that the curves of the metrics are drawn of; beyond it every second one is left out."""
+"""Maximum number of moments in the curves of the metrics; beyond it every second one is dropped."""
 _DRAWING_TIME = 10.0
-"""Seconds that ``finish`` waits for a picture that is being drawn."""
+"""Maximum seconds that ``finish`` waits for a picture that is being drawn."""
 _log = logging.getLogger("filtertrack")
 
 
@@ -38,8 +38,8 @@ class LivePicture:
     """Shows the newest snapshot of a training below the cell that trains.
 
     The picture holds the layer that pictures show by default, under a caption with the step and its
-    metrics. A thread of its own draws it, at most every two seconds; snapshots in between are left
-    out. A fault is logged, and ends the pictures.
+    metrics. A thread of its own draws it, at most every two seconds; snapshots in between are not
+    drawn. A fault is logged, and ends the pictures.
 
     Args:
         layers: The layers of the run.
@@ -58,9 +58,10 @@ class LivePicture:
 
     @classmethod
     def start(cls, layers: Sequence[LayerInfo]) -> "LivePicture | None":
-        """Return the picture of a training that starts; None outside a notebook, or after a fault.
+        """Create the picture of a training that starts, in the thread that runs the cell.
 
-        To call in the thread that runs the cell.
+        Returns:
+            The picture; None outside a notebook, or if it cannot be shown.
         """
         if in_notebook():
             with _training_goes_on():
@@ -84,13 +85,11 @@ class LivePicture:
                     self._thread = thread
 
     def finish(self, run: Run) -> None:
-        """Replace the picture by the page of the run; not after a fault."""
+        """Replace the picture by the page of the run, in the thread of the cell."""
         with self._changed:
-            failed, self._ended, self._newest = self._ended, True, None
+            self._ended, self._newest = True, None
             self._changed.notify()
             thread = self._thread
-        if failed:
-            return
         if thread is not None:
             thread.join(_DRAWING_TIME)  # otherwise its picture may come after the page
         with _training_goes_on():
@@ -121,7 +120,8 @@ class LivePicture:
         """Return a PNG file of a snapshot, with fewer filters where it would be too large."""
         info = self._info
         with self._changed:
-            moments = tuple(each for each in self._moments if each.step <= snapshot.step)
+            before = [each for each in self._moments if each.step < snapshot.step]
+        moments = (*before, snapshot.moment)
         run = _NewestSnapshot(info.name, [info], lambda _: snapshot.arrays, snapshot.moment)
         steps = tuple(moment.step for moment in moments)
         selection = RunSelection((run,), (info.name,), steps, (moments,))

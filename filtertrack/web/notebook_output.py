@@ -4,15 +4,15 @@ import base64
 from importlib import import_module
 
 _WIDTH = 480
-"""Width at which a picture is shown, in pixels of the page, at most."""
+"""Maximum width at which a picture is shown, in pixels of the page."""
 
 
 class NotebookOutput:
-    """An output below the cell that makes it. Only in an IPython kernel: see ``in_notebook``.
+    """An output below the cell that creates it; only in an IPython kernel (``in_notebook``).
 
-    It is made in the thread that runs the cell: an output that another thread displays would appear
-    below the cell that runs then. It is replaced in place, so nothing flickers, and what else the
-    cell prints stays, such as the progress bar of Keras.
+    Create it in the thread that runs the cell: an output that another thread displays appears below
+    the cell that runs at that time. Its content is replaced in place: nothing flickers, and other
+    output of the cell stays, such as the progress bar of Keras.
 
     Args:
         text: The text that is shown first.

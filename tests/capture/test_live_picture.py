@@ -137,7 +137,7 @@ def test_the_next_training_has_a_picture(with_keras):
 
 
 def test_a_fault_in_drawing_costs_the_pictures_only(run_notebook, tmp_path):
-    """One warning; every snapshot is stored, also with ``strict``."""
+    """A warning; every snapshot is stored, also with ``strict``. The page is shown if it can be."""
     executed = run_notebook(
         _LOOP,
         """
@@ -156,11 +156,13 @@ def test_a_fault_in_drawing_costs_the_pictures_only(run_notebook, tmp_path):
         """,
         cwd=tmp_path,
     )
-    for cell, folder, reason in ((1, "drawing", "cannot draw"), (2, "showing", "cannot show")):
+    cases = ((1, "drawing", "cannot draw", 1), (2, "showing", "cannot show", 2))
+    for cell, folder, reason, count in cases:
         assert executed.error(cell) is None
         text = executed.printed(cell)
-        assert text.count(f"no live picture, training goes on: {reason}") == 1
+        assert text.count(f"no live picture, training goes on: {reason}") == count
         assert len(Run(tmp_path / folder).steps) == 10
+    assert "srcdoc" in executed.shown(1)[0]["text/html"]
 
 
 def test_outside_a_notebook_live_does_nothing(tiny_model, data, tmp_path, capsys):
@@ -194,6 +196,17 @@ def test_a_picture_of_any_layer_is_below_50_kb(conv_info, rng, shape):
         assert len(file) <= 50_000
     with Image.open(io.BytesIO(file)) as picture:
         assert min(picture.size) > 100
+
+
+def test_the_caption_is_of_the_snapshot_that_is_drawn(conv_info, rng):
+    """Whichever moments the curves hold, also later ones."""
+    info = conv_info("conv", (5, 5, 3, 4), bias=False)
+    kernel = rng.normal(size=info.kernel_shape).astype("float32")
+    moments = [Moment(step, step, metrics={"loss": 1 / (1 + step)}) for step in range(9)]
+    expected, live = LivePicture([info]), LivePicture([info])
+    expected._moments, live._moments = moments[:5], [*moments[:4], *moments[6:]]
+    snapshot = Snapshot(moments[4], {info.kernel: kernel})
+    assert live._draw(snapshot) == expected._draw(snapshot)
 
 
 def test_a_filter_that_is_too_large_for_a_picture_is_an_error(conv_info, rng):
