@@ -9,11 +9,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from filtertrack.capture.background_writer import BackgroundWriter, queue_capacity
+from filtertrack.capture.background_writer import BackgroundWriter, Sink, queue_capacity
 from filtertrack.capture.existing_run import delete_retrained, same_layers
 from filtertrack.capture.existing_run_probes import check_or_store_probes
+from filtertrack.capture.live_picture import LivePicture
 from filtertrack.capture.snapshot_writer import SnapshotWriter
-from filtertrack.errors import FiltertrackError, counted, listed
+from filtertrack.errors import FiltertrackError, command_or_call, counted, listed
 from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
 from filtertrack.storage.folder_lock import FolderLock
@@ -51,9 +52,11 @@ class RunWriter:
     Attributes:
         waiting_bytes: Bytes of a snapshot besides its kernels that wait for the background thread;
             to set before it starts.
+        live_picture: A picture in a notebook that shows each snapshot, or None; likewise.
     """
 
     waiting_bytes = 0
+    live_picture: LivePicture | None = None
 
     def __init__(
         self, folder: StoragePath, session: object, *, keep: int | None = None, strict: bool = False
@@ -154,8 +157,11 @@ class RunWriter:
         kept = run if self._keep is None else RetainedRun(run, self._keep)
         self._snapshot_writer = SnapshotWriter(kept, advice=advice)
         summaries = self._summaries = Summaries(run, keep=self._keep)
+        sinks: dict[str, Sink] = {"snapshots": self._snapshot_writer.store}
+        if self.live_picture is not None:
+            sinks["the live picture"] = self.live_picture.show
         self._background_writer = BackgroundWriter(
-            {"snapshots": self._snapshot_writer.store, _PICTURES: summaries.add},
+            {**sinks, _PICTURES: summaries.add},
             {_EVENT_FILE: summaries.finish},
             finish_time=lambda: summaries.bytes_to_upload / _SLOWEST_UPLOAD,
             capacity=queue_capacity(total_bytes(list(run.layers.values())) + self.waiting_bytes),
@@ -271,6 +277,8 @@ class RunWriter:
             finally:
                 self._store_events(self._summaries, again=_EVENT_FILE in background_writer.lost)
             self._log_result(self._run)
+            if self.live_picture is not None:
+                self.live_picture.finish(self._run)
         finally:
             # At once, unless a thread that hangs may still write into the folder.
             background_writer.call_at_end(self._lock.release)
@@ -296,7 +304,10 @@ class RunWriter:
             if names:
                 _log.info("did not change%s: %s", why, listed(names))
         number, path = counted(len(run.steps), "snapshots"), shlex.quote(str(run.path))
-        _log.info("%s in %s. Animation: filtertrack animate %s", number, path, path)
+        animation = command_or_call(
+            f"filtertrack animate {path}", f"filtertrack.animate({str(run.path)!r})"
+        )
+        _log.info("%s in %s. Animation: %s", number, path, animation)
 
     def _opened(self) -> Run:
         if self._closed or self._run is None:

@@ -13,6 +13,7 @@ from filtertrack.capture.processes import torch_processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.sources import framework_of
 from filtertrack.capture.torch_layers import TorchLayers
+from filtertrack.capture.tracker_text import repr_of, tracker_html
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TAKE, TrainingSession, check_metrics
 from filtertrack.errors import FiltertrackError, whole
@@ -59,6 +60,9 @@ class TorchTracker(ClosedAtExit):
             weights that training starts from.
         initial_epoch: Epochs that were finished before; the batches are then those of the run if
             ``initial_step`` is not given.
+        live: In a notebook, show a picture below the cell that follows training: the first grid,
+            with the step and the metrics, at most every two seconds. It is drawn in the background,
+            and the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
@@ -86,6 +90,7 @@ class TorchTracker(ClosedAtExit):
         keep: int | None = None,
         initial_step: int = 0,
         initial_epoch: int = 0,
+        live: bool = False,
         strict: bool = False,
     ) -> None:
         self.log_dir = path_of(log_dir)
@@ -119,6 +124,7 @@ class TorchTracker(ClosedAtExit):
                 schedule=self._schedule,
                 params={},
                 faults=self._faults,
+                live=live,
             )
             self._begin(self._session, epochs, steps)
 
@@ -129,6 +135,14 @@ class TorchTracker(ClosedAtExit):
             session.close()
             raise
         self._progress.start_epoch()
+
+    def __repr__(self) -> str:
+        """Return the run's folder and the tracked layers."""
+        return repr_of(self, self.run_dir, self._session)
+
+    def _repr_html_(self) -> str:
+        """Return where the tracker writes, which layers, and how many snapshots."""
+        return tracker_html(self, self.run_dir, self._session)
 
     @property
     def run_dir(self) -> StoragePath:
