@@ -26,7 +26,6 @@ export class LookControls {
    */
   constructor(look, settings, actions) {
     this.actions = actions;
-    this.canChooseChannels = settings.channels;
     const change = name => value => actions.changeLook({[name]: value});
     const choices = name => {
       const {choices: given, default: usual} = settings.look[name];
@@ -101,8 +100,8 @@ export class LookControls {
     const usual = {
       grey: "as they are", colour: "red, green, blue", pattern: "strongest pattern", matrix: "matrix", "heat map": "down, positions across",
     }[layer.kind];
-    const entries = [["", usual], ...(hasChannels(layer, "strongest") ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
-    this.setSelect(this.channels, this.canChooseChannels ? entries : entries.slice(0, 1), look.channels);
+    const entries = [["", usual], ["strongest", "strongest pattern"], ...single].filter(([value]) => hasChannels(layer, value));
+    this.setSelect(this.channels, entries, look.channels);
     this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "" && !showsMaps;
     this.order.querySelector("select").disabled = layer.kind === "matrix";
     this.oneScale.hidden = runs.length < 2;
