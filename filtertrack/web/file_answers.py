@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def _layer(
         "parts": once("parts", name, compute=lambda: page_api.default_parts(run, info)),
         "orders": once("orders", name, compute=lambda: _orders(run, info)),
         "trajectories": at_steps("curves", name, compute=lambda: _trajectories(run, info)),
-        "labels": at_steps("labels", name, compute=lambda: _labels(run, info)),
+        "labels": _labels(run, info),
         "cells": _cells(run, info, contents, half=thinning.half),
         "responses": _responses(run, info, contents, thinning),
     }
@@ -231,23 +232,29 @@ def _trajectories(run: Run, info: LayerInfo) -> dict[str, Any]:
     return found
 
 
-def _labels(run: Run, info: LayerInfo) -> dict[str, Any]:
+def _labels(run: RunAtSteps, info: LayerInfo) -> dict[str, Any]:
     """Return the labels of every filter, at as many steps as are fast to label."""
-    view = view_of(info, curves=False)
-    found: dict[str, Any] = {"steps": [], "names": []}
-    evidence: dict[str, list[list[float | None]]] = {}
+    found: dict[str, Any] = {"steps": []}
     most = 0 if _is_matrix(info) else max(1, _MOST_LABELLED // info.filters)
     for step in spread(run.steps, min(len(run.steps), most)):
         try:
-            kernels = to_channels(view, run.kernels(info.name, step))
+            labels = run.once(
+                "labels", info.name, step, compute=partial(_labels_at, run, info, step)
+            )
         except FiltertrackError:
             continue
-        labels = measures.label(kernels, rgb=view.coloured)
         found["steps"].append(step)
-        found["names"].append(labels.names.tolist())
-        for name, values in page_api.evidence_of(labels).items():
-            evidence.setdefault(name, []).append(_numbers(values))
-    return {**found, **evidence}
+        for name, values in labels.items():
+            found.setdefault(name, []).append(values)
+    return found
+
+
+def _labels_at(run: Run, info: LayerInfo, step: int) -> dict[str, list[Any]]:
+    """Return the names of the labels of every filter, and the evidence for them."""
+    view = view_of(info, curves=False)
+    labels = measures.label(to_channels(view, run.kernels(info.name, step)), rgb=view.coloured)
+    evidence = page_api.evidence_of(labels).items()
+    return {"names": labels.names.tolist(), **{name: _numbers(values) for name, values in evidence}}
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

@@ -151,7 +151,7 @@ def pack_responses(
             found.parts.append(MapPart([], kept.dtype.name, []))
         waiting.append(kept)
         found.parts[-1].steps.append(step)
-        statistics.append(response.statistics[:, :maps])
+        statistics.append(response.statistics[:, : len(kept)])
         places.append(np.moveaxis(response.places, -1, 0))
         numbers = np.unique(response.places[..., 0])
         found.strongest.update(int(number) for number in numbers if number >= 0)

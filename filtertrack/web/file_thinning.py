@@ -127,16 +127,16 @@ def _unthinned_steps(extent: Extent, most_packed: int) -> Iterator[Thinning]:
     if extent.responses and (maps or not extent.maps):
         for half in possible:
             yield Thinning(extent.steps, half, maps, responses=True)
-    for half in possible:
-        yield Thinning(extent.steps, half)
+    if False in possible:
+        yield Thinning(extent.steps)
 
 
 def _with_fewer_steps(
     extent: Extent, max_size: int, build: Callable[[Thinning], _Contents]
 ) -> tuple[_Contents, Thinning]:
-    """Return contents with rounded weights and fewer steps, without responses.
+    """Return contents with rounded weights and as many steps as fit, without responses.
 
-    From the size of two steps follows about how many there can be.
+    How many there can be follows from the size of two steps, and of more that were tried.
 
     Raises:
         FiltertrackError: If two steps are too large.
@@ -148,7 +148,9 @@ def _with_fewer_steps(
     fewest = built = build(Thinning(steps, half=True))
     if built.size > max_size:
         raise _too_large(extent, size_text(built.size), max_size)
-    best, most = steps, min(extent.steps, math.floor(steps * max_size / built.size))
+    best, most = steps, extent.steps
+    if _HALF * extent.weights * most > _MOST_PACKED * max_size:
+        most = min(most, math.floor(steps * max_size / built.size))
     for _ in range(_MOST_TRIED):
         if most <= best:
             break

@@ -97,7 +97,7 @@ function trajectoryOf({steps, ...curves}, filter) {
   return {steps, ...Object.fromEntries(ofFilter)};
 }
 
-function labelOf({steps, names, ...evidence}, filter, step) {
+function labelOf({steps, names = [], ...evidence}, filter, step) {
   const row = steps.indexOf(step);
   if (row < 0) return undefined;
   const numbers = Object.entries(evidence).map(([name, rows]) => [name, rows[row][filter]]);
