@@ -121,9 +121,7 @@ def test_no_run_is_an_error(tmp_path):
     assert not list(tmp_path.glob("*.html"))
 
 
-def test_a_damaged_snapshot_is_listed_without_paths(
-    make_run, conv_info, logs, tmp_path, open_file
-):
+def test_a_damaged_snapshot_is_listed_without_paths(make_run, conv_info, logs, tmp_path, open_file):
     """A file is sent to others: it does not tell them in which folder the run was."""
     run = make_run(conv_info("conv1", (7, 7, 3, 4)), steps=range(4))
     logs.damage(run.file(2))
