@@ -1,7 +1,7 @@
 """How fast an HTML file shows its first picture, and plays.
 
 Other processes share the machine, so the bounds are on the time that the browser's main thread
-computes, and loose; ``record_property`` keeps the figures: ``--junitxml`` writes them.
+computes, and loose. ``--junitxml=FILE -o junit_family=xunit1`` writes the figures to a file.
 """
 
 import numpy as np
