@@ -97,7 +97,7 @@ def fit(
     """
     found = _with_all_steps(extent, max_size, build)
     built, thinning = found or _with_fewer_steps(extent, max_size, build)
-    return built, describe(thinning, extent)
+    return built, describe_thinning(thinning, extent)
 
 
 def _with_all_steps(
@@ -178,7 +178,7 @@ def _too_large(extent: Extent, size: str, max_size: int) -> FiltertrackError:
     )
 
 
-def describe(thinning: Thinning, extent: Extent) -> str:
+def describe_thinning(thinning: Thinning, extent: Extent) -> str:
     """Return what is left out, in words; empty if nothing is."""
     rounded = "values are rounded to 16 bits" if thinning.half else ""
     fewer = f"{thinning.steps} of {extent.steps} steps" if thinning.steps < extent.steps else ""
