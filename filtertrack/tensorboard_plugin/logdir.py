@@ -5,14 +5,18 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, count, islice
 
 from filtertrack.errors import FiltertrackError, UnreachableError, listed
 from filtertrack.storage.paths import PathOrAddress, StoragePath, is_address, path_of
 from filtertrack.storage.run import FOLDER, SNAPSHOTS, Run
+from filtertrack.storage.run_folders import with_own_name
 from filtertrack.storage.run_format import MANIFEST
+
+ROOT = "."
+"""The path of the log folder itself, below which runs are searched."""
 
 _MOST_FOLDERS = 20_000
 _DEEPEST = 12
@@ -33,11 +37,20 @@ class Found:
         notes: Sentences about what was not searched or is not shown, and why.
         unreachable: Whether a log folder cannot be reached at the moment; of its runs, those from
             the search before are included.
+        root: The name of the run that the log folder itself is; empty if it is none.
     """
 
     runs: dict[str, StoragePath]
     notes: tuple[str, ...] = ()
     unreachable: bool = False
+    root: str = ""
+
+    def folder(self, name: str) -> StoragePath | None:
+        """Return the folder of a run; None if there is none of that name.
+
+        The run at the root may also be named ``.``, as it is in links of earlier versions.
+        """
+        return self.runs.get(self.root if name == ROOT else name)
 
 
 @dataclass
@@ -112,9 +125,9 @@ class LogDirectory:
             FiltertrackError: If there is no run of that name, or it cannot be read.
             UnreachableError: If its log folder cannot be reached.
         """
-        known = self._last[1].runs.get(name) if self._last else None
+        known = self._last[1].folder(name) if self._last else None
         # A known run needs no search, which may take long.
-        folder = known if known and _is_run(known) else self.find().runs.get(name)
+        folder = known if known and _is_run(known) else self.find().folder(name)
         if folder is None:
             if self._last and self._last[1].unreachable:
                 raise UnreachableError(errno.EIO, f"run {name!r} cannot be searched for now")
@@ -182,7 +195,8 @@ class LogDirectory:
                 f"{outside} run{'s' * (outside > 1)} behind a link that leads out of the log "
                 f"folder: not shown. Start TensorBoard with --logdir_spec to name such folders."
             )
-        return Found(dict(sorted(runs.items())), tuple(notes), unreachable)
+        own_name = _name_root(runs, self.roots)
+        return Found(dict(sorted(runs.items())), tuple(notes), unreachable, own_name)
 
 
 def _root(folder: str) -> StoragePath:
@@ -220,7 +234,25 @@ def _named(part: str) -> tuple[str, str]:
 
 
 def _join(label: str, below: str) -> str:
-    return "/".join(filter(None, [label, "" if below == "." and label else below]))
+    return "/".join(filter(None, [label, "" if below == ROOT and label else below]))
+
+
+def _name_root(runs: dict[str, StoragePath], roots: Mapping[str, StoragePath]) -> str:
+    """Rename the run at the root of a single log folder to the name of that folder.
+
+    Where a run below the root has that name, the first free number is added.
+
+    Returns:
+        The new name; empty if there is no such run.
+    """
+    if ROOT not in runs:
+        return ""
+    folder = runs.pop(ROOT)
+    own = with_own_name(roots[""]).name or ROOT  # the root of a file system has no name
+    names = chain([own], (f"{own}_{number}" for number in count(2)))
+    root = next(name for name in names if name not in runs)
+    runs[root] = folder
+    return root
 
 
 def _is_run(folder: StoragePath) -> bool:
@@ -239,7 +271,7 @@ def _folders(root: StoragePath) -> Iterator[tuple[str, StoragePath]]:
         The path below the root, ``.`` for the root itself, and the folder.
     """
     seen: set[str] = set()
-    level: list[tuple[str, StoragePath]] = [(".", root)]
+    level: list[tuple[str, StoragePath]] = [(ROOT, root)]
     for _ in range(_DEEPEST):
         next_level: list[tuple[str, StoragePath]] = []
         for below, folder in level:
@@ -249,7 +281,7 @@ def _folders(root: StoragePath) -> Iterator[tuple[str, StoragePath]]:
             seen.add(real)
             yield below, folder
             next_level += [
-                (name if below == "." else f"{below}/{name}", folder / name)
+                (name if below == ROOT else f"{below}/{name}", folder / name)
                 for name in folder.subfolders()
                 if name != FOLDER and not name.startswith(".")
             ]
