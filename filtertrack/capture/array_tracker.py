@@ -13,6 +13,7 @@ from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import make_schedule
+from filtertrack.capture.summary_options import Images, SummaryOptions
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TrainingSession, numbers_in
 from filtertrack.capture.training_source import TrainingSource
@@ -36,6 +37,11 @@ class ArrayTracker(ClosedAtExit):
             ends before the first step is continued.
         keep: A bound on what the run keeps: this many newest snapshots, and as many older ones.
             None keeps all.
+        images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 12 layers, otherwise
+            the first 12 with kernels larger than 1x1. The tab Filters has every layer.
+        histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
+            roughness.
         strict: Raise when a snapshot cannot be written, instead of logging a warning.
 
     Raises:
@@ -55,10 +61,13 @@ class ArrayTracker(ClosedAtExit):
         *,
         existing: Existing = "error",
         keep: int | None = None,
+        images: Images = None,
+        histograms: bool = False,
         strict: bool = False,
     ) -> None:
         self.log_dir = path_of(log_dir)
-        self._folders = FolderChoice(self.log_dir, existing, keep, strict)
+        summaries = SummaryOptions(images, histograms)
+        self._folders = FolderChoice(self.log_dir, existing, keep, strict, summaries=summaries)
         self._faults = FaultReports(strict=strict)
         self._session: TrainingSession | None = None
         self._arrays: _GivenArrays | None = None

@@ -24,6 +24,7 @@ from filtertrack.capture.model_checks import check_model
 from filtertrack.capture.probes import ProbeImages, Probes, as_probes
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
+from filtertrack.capture.summary_options import Images, SummaryOptions
 from filtertrack.capture.tracked_layers import TrackedLayers
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TAKE, Logs, TrainingSession, numbers_in
@@ -74,11 +75,17 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             them such as ``"photos"``, a batch or dataset, a dict for several inputs, or ``Probes``
             for more; ``Probes`` describes each. Probes that the model does not take are reported
             before the first batch, and training goes on without them.
+        images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 12 layers, otherwise
+            the first 12 with kernels larger than 1x1. The tab Filters has every layer.
+        histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
+            roughness, and of the responses to probes.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
         FiltertrackError: Before the first batch: the model has no convolution, ``layers``,
-            ``dense`` or ``schedule`` do not fit, the folder cannot be written or holds a run.
+            ``dense``, ``images`` or ``schedule`` do not fit, the folder cannot be written or holds
+            a run.
 
     Example:
         >>> model.fit(x, y, epochs=30,
@@ -96,6 +103,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         existing: Existing = "error",
         keep: int | None = None,
         probes: Probes | ProbeImages | None = None,
+        images: Images = None,
+        histograms: bool = False,
         strict: bool = False,
     ) -> None:
         super().__init__()
@@ -106,7 +115,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._probes = as_probes(probes)
         self._schedule_option = schedule
         self._strict = strict
-        self._folders = FolderChoice(self.log_dir, existing, keep, strict)
+        summaries = SummaryOptions(images, histograms)
+        self._folders = FolderChoice(self.log_dir, existing, keep, strict, summaries=summaries)
         self._reset()
 
     def _reset(self) -> None:

@@ -12,6 +12,7 @@ from filtertrack.capture.layer_selection import Selection
 from filtertrack.capture.processes import torch_processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.sources import framework_of
+from filtertrack.capture.summary_options import Images, SummaryOptions
 from filtertrack.capture.torch_layers import TorchLayers
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TAKE, TrainingSession, check_metrics
@@ -59,6 +60,11 @@ class TorchTracker(ClosedAtExit):
             weights that training starts from.
         initial_epoch: Epochs that were finished before; the batches are then those of the run if
             ``initial_step`` is not given.
+        images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 12 layers, otherwise
+            the first 12 with kernels larger than 1x1. The tab Filters has every layer.
+        histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
+            roughness.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
@@ -86,12 +92,15 @@ class TorchTracker(ClosedAtExit):
         keep: int | None = None,
         initial_step: int = 0,
         initial_epoch: int = 0,
+        images: Images = None,
+        histograms: bool = False,
         strict: bool = False,
     ) -> None:
         self.log_dir = path_of(log_dir)
         self._schedule = make_schedule(schedule)
         go_on = "give initial_step or initial_epoch"
-        folders = FolderChoice(self.log_dir, existing, keep, strict, go_on)
+        summaries = SummaryOptions(images, histograms)
+        folders = FolderChoice(self.log_dir, existing, keep, strict, go_on, summaries)
         steps = _finished(initial_step, "initial_step")
         epochs = _finished(initial_epoch, "initial_epoch")
         if steps and not epochs and not self._schedule.counts_batches:

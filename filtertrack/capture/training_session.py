@@ -179,7 +179,9 @@ class TrainingSession:
         self._prepare_probes(writer)
         planned, probes = self._planned_snapshots(start), self._probes
         remarks = [*source.remarks, *(probes.remarks if probes else ())]
-        announce(writer.folder, source.infos, remarks, planned, probes.stored if probes else None)
+        stored = probes.stored if probes else None
+        events = writer.event_bytes(stored)
+        announce(writer.folder, source.infos, remarks, planned, stored, events=events)
 
     def _planned_snapshots(self, start: Moment) -> int | None:
         epochs = self.planned("epochs")
