@@ -13,7 +13,7 @@ from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import make_schedule
-from filtertrack.capture.summary_options import Images, SummaryOptions
+from filtertrack.capture.summary_options import ImageLayers, SummaryOptions
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TrainingSession, numbers_in
 from filtertrack.capture.training_source import TrainingSource
@@ -61,7 +61,7 @@ class ArrayTracker(ClosedAtExit):
         *,
         existing: Existing = "error",
         keep: int | None = None,
-        images: Images = None,
+        images: ImageLayers = None,
         histograms: bool = False,
         strict: bool = False,
     ) -> None:

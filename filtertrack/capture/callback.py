@@ -24,7 +24,7 @@ from filtertrack.capture.model_checks import check_model
 from filtertrack.capture.probes import ProbeImages, Probes, as_probes
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
-from filtertrack.capture.summary_options import Images, SummaryOptions
+from filtertrack.capture.summary_options import ImageLayers, SummaryOptions
 from filtertrack.capture.tracked_layers import TrackedLayers
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TAKE, Logs, TrainingSession, numbers_in
@@ -103,7 +103,7 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         existing: Existing = "error",
         keep: int | None = None,
         probes: Probes | ProbeImages | None = None,
-        images: Images = None,
+        images: ImageLayers = None,
         histograms: bool = False,
         strict: bool = False,
     ) -> None:

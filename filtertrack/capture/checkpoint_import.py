@@ -26,7 +26,7 @@ from filtertrack.capture.checkpoint_search import (
 from filtertrack.capture.existing_run_layers import match_layers
 from filtertrack.capture.layer_source import LayerSource, select_infos
 from filtertrack.capture.sources import open_source
-from filtertrack.capture.summary_options import DEFAULT_SUMMARIES, Images, SummaryOptions
+from filtertrack.capture.summary_options import DEFAULT_SUMMARIES, ImageLayers, SummaryOptions
 from filtertrack.errors import FiltertrackError, is_list, listed, whole
 from filtertrack.outputs.animation import Progress
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
@@ -68,7 +68,7 @@ def import_models(
     layers: str | Sequence[str] | None = None,
     axes: Axes | None = None,
     metrics: Any = None,
-    images: Images = None,
+    images: ImageLayers = None,
     histograms: bool = False,
 ) -> Run:
     """Make a run of models, modules, files or arrays: see ``Run.from_models``."""

@@ -9,7 +9,7 @@ from filtertrack.errors import FiltertrackError, is_list
 from filtertrack.snapshot import LayerInfo
 from filtertrack.tensorboard_plugin.filter_summaries import default_image_layers
 
-Images: TypeAlias = str | Sequence[str] | None
+ImageLayers: TypeAlias = str | Sequence[str] | None
 """Names or patterns of layers; None for the default, and empty for no layer."""
 
 
@@ -26,7 +26,7 @@ class SummaryOptions:
         FiltertrackError: If ``images`` is something else than names, or ``histograms`` than a bool.
     """
 
-    images: Images = None
+    images: ImageLayers = None
     histograms: bool = False
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from filtertrack.capture.layer_selection import Selection
 from filtertrack.capture.processes import torch_processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.sources import framework_of
-from filtertrack.capture.summary_options import Images, SummaryOptions
+from filtertrack.capture.summary_options import ImageLayers, SummaryOptions
 from filtertrack.capture.torch_layers import TorchLayers
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TAKE, TrainingSession, check_metrics
@@ -92,7 +92,7 @@ class TorchTracker(ClosedAtExit):
         keep: int | None = None,
         initial_step: int = 0,
         initial_epoch: int = 0,
-        images: Images = None,
+        images: ImageLayers = None,
         histograms: bool = False,
         strict: bool = False,
     ) -> None:

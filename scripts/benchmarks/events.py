@@ -55,7 +55,7 @@ def _layer(name: str, shape: tuple[int, ...], folder: Path, scale: Scale) -> lis
     picture = _picture_bytes(Path(str(run.folder)))
     label = f"events of a snapshot, {name}"
     sizes = f"{picture / 1e3:.3g} against {other / 1e3:.3g} KB"
-    more = f"{mine / 1e3:.3g} KB: also scalars and distributions"
+    more = f"{mine / 1e3:.3g} KB: also scalars, and what was learned"
     return [
         at_most(f"{label}: bytes of the picture, times {_THEIRS}", picture / other, "x", 1, sizes),
         Row(f"{label}: all bytes, times {_THEIRS}", mine / other, "x", note=more),
