@@ -379,7 +379,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         action="extend",
         metavar="A,B",
         help="layers that have images in TensorBoard: names or patterns, '*' for all, '' for none "
-        "(all of up to 12 layers, else the first 12 with kernels larger than 1x1)",
+        "(all of up to 8 layers, else the first 8 with kernels larger than 1x1)",
     )
     parser.add_argument(
         "--histograms", action="store_true", help="also write histograms for TensorBoard"

@@ -38,8 +38,8 @@ class ArrayTracker(ClosedAtExit):
         keep: A bound on what the run keeps: this many newest snapshots, and as many older ones.
             None keeps all.
         images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
-            several, ``"*"`` for all, ``[]`` for none. None for all of up to 12 layers, otherwise
-            the first 12 with kernels larger than 1x1. The tab Filters has every layer.
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 8 layers, otherwise
+            the first 8 with kernels larger than 1x1. The tab Filters has every layer.
         histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
             roughness.
         strict: Raise when a snapshot cannot be written, instead of logging a warning.

@@ -76,8 +76,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             for more; ``Probes`` describes each. Probes that the model does not take are reported
             before the first batch, and training goes on without them.
         images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
-            several, ``"*"`` for all, ``[]`` for none. None for all of up to 12 layers, otherwise
-            the first 12 with kernels larger than 1x1. The tab Filters has every layer.
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 8 layers, otherwise
+            the first 8 with kernels larger than 1x1. The tab Filters has every layer.
         histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
             roughness, and of the responses to probes.
         strict: Raise when a snapshot is lost, instead of logging a warning.

@@ -61,8 +61,8 @@ class TorchTracker(ClosedAtExit):
         initial_epoch: Epochs that were finished before; the batches are then those of the run if
             ``initial_step`` is not given.
         images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
-            several, ``"*"`` for all, ``[]`` for none. None for all of up to 12 layers, otherwise
-            the first 12 with kernels larger than 1x1. The tab Filters has every layer.
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 8 layers, otherwise
+            the first 8 with kernels larger than 1x1. The tab Filters has every layer.
         histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
             roughness.
         strict: Raise when a snapshot is lost, instead of logging a warning.

@@ -257,4 +257,4 @@ def _table(layers: Sequence[LayerInfo], images: Collection[str]) -> str:
     ]
     head = "| layer | class | kernel | filters | channels | strides | type | images |"
     table = "\n".join([head, "|---|---|---|--:|--:|---|---|---|", *rows])
-    return f"{table}\n\n{_remark(len(layers), len(images))}".rstrip()
+    return f"{_remark(len(layers), len(images))}\n\n{table}".lstrip()
