@@ -42,8 +42,8 @@ from filtertrack.tensorboard_plugin.summary_values import (
 )
 
 MOST_IMAGES = 8
-"""Layers that have images by default, at most. In a ResNet the first 8 with large kernels have 64 or
-128 filters, 64 a card: the 12 cards that TensorBoard shows of a group at a time."""
+"""Layers that have images by default, at most. In a ResNet the first 8 with large kernels have 64
+or 128 filters, 64 a card: the 12 cards that TensorBoard shows of a group at a time."""
 
 _SCALARS = {
     "drift": (
