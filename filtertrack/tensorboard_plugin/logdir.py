@@ -29,7 +29,7 @@ _FRESH, _FRESH_REMOTE = 3.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The result of a search.
 
     Attributes:
@@ -64,7 +64,7 @@ class LogDirectory:
 
     roots: dict[str, StoragePath]
     notes: tuple[str, ...] = ()
-    _last: tuple[float, Found] | None = field(default=None, init=False)
+    _last: tuple[float, SearchResult] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _runs: dict[tuple[str, int], Run] = field(default_factory=dict, init=False)
     _lock_of_runs: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -102,14 +102,14 @@ class LogDirectory:
             roots[label] = path
         return cls(roots, tuple(notes))
 
-    def find(self) -> Found:
+    def find(self) -> SearchResult:
         """Search the log folders, unless the last result is recent or a search is running."""
         last = self._last
         if last and time.monotonic() - last[0] <= self._fresh(last[1]):
             return last[1]
         # One thread searches at a time; the others use the last result, if there is one.
         if not self._lock.acquire(blocking=last is None):
-            return last[1] if last else Found({})
+            return last[1] if last else SearchResult({})
         try:
             if self._last is None or self._last is last:
                 found = self._search()
@@ -165,11 +165,11 @@ class LogDirectory:
                 del self._runs[next(iter(self._runs))]
         return run
 
-    def _fresh(self, found: Found) -> float:
+    def _fresh(self, found: SearchResult) -> float:
         is_remote = any(root.is_remote for root in self.roots.values())
         return _FRESH_REMOTE if is_remote and not found.unreachable else _FRESH
 
-    def _search(self) -> Found:
+    def _search(self) -> SearchResult:
         runs: dict[str, StoragePath] = {}
         notes = list(self.notes)
         outside, left, unreachable = 0, _MOST_FOLDERS, False
@@ -196,7 +196,7 @@ class LogDirectory:
                 f"folder: not shown. Start TensorBoard with --logdir_spec to name such folders."
             )
         own_name = _name_root(runs, self.roots)
-        return Found(dict(sorted(runs.items())), tuple(notes), unreachable, own_name)
+        return SearchResult(dict(sorted(runs.items())), tuple(notes), unreachable, own_name)
 
 
 def _root(folder: str) -> StoragePath:

@@ -36,7 +36,10 @@ def _layer(name: str, shape: tuple[int, ...], folder: Path, scale: Scale) -> lis
 
     run = make_run(folder / "ours", shape, 2)
     arrays = run.snapshot(1).arrays
-    summaries, writer = Summaries(run), tf.summary.create_file_writer(str(folder / "theirs"))
+    summaries, writer = (
+        Summaries(run, histograms=True),
+        tf.summary.create_file_writer(str(folder / "theirs")),
+    )
     pictures = _pictures(run)
     steps, others = count(), count()
 
@@ -55,7 +58,7 @@ def _layer(name: str, shape: tuple[int, ...], folder: Path, scale: Scale) -> lis
     picture = _picture_bytes(Path(str(run.folder)))
     label = f"events of a snapshot, {name}"
     sizes = f"{picture / 1e3:.3g} against {other / 1e3:.3g} KB"
-    more = f"{mine / 1e3:.3g} KB: also scalars, and what was learned"
+    more = f"{mine / 1e3:.3g} KB: also scalars and distributions"
     return [
         at_most(f"{label}: bytes of the picture, times {_THEIRS}", picture / other, "x", 1, sizes),
         Row(f"{label}: all bytes, times {_THEIRS}", mine / other, "x", note=more),
