@@ -392,6 +392,17 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
     _add_steps(parser, "the step of each file, in the natural order of their names")
     parser.add_argument(
+        "--images",
+        type=names,
+        action="extend",
+        metavar="A,B",
+        help="layers that have images in TensorBoard: names or patterns, '*' for all, '' for none "
+        "(all of up to 8 layers, else the first 8 with kernels larger than 1x1)",
+    )
+    parser.add_argument(
+        "--histograms", action="store_true", help="also write histograms for TensorBoard"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print a table of what would be imported"
     )
 

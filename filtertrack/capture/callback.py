@@ -24,6 +24,7 @@ from filtertrack.capture.model_checks import check_model
 from filtertrack.capture.probes import ProbeImages, Probes, as_probes
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
+from filtertrack.capture.summary_options import ImageLayers, SummaryOptions
 from filtertrack.capture.tracked_layers import TrackedLayers
 from filtertrack.capture.tracker_text import repr_of, tracker_html
 from filtertrack.capture.training_progress import TrainingProgress
@@ -75,6 +76,11 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             them such as ``"photos"``, a batch or dataset, a dict for several inputs, or ``Probes``
             for more; ``Probes`` describes each. Probes that the model does not take are reported
             before the first batch, and training goes on without them.
+        images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 8 layers, otherwise
+            the first 8 with kernels larger than 1x1. The tab Filters has every layer.
+        histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
+            roughness, and of the responses to probes.
         live: In a notebook, show a picture below the cell that follows training: the first grid,
             with the step and the metrics, at most every two seconds. It is drawn in the background,
             and the run's page takes its place at the end. In a script this does nothing.
@@ -82,7 +88,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
 
     Raises:
         FiltertrackError: Before the first batch: the model has no convolution, ``layers``,
-            ``dense`` or ``schedule`` do not fit, the folder cannot be written or holds a run.
+            ``dense``, ``images`` or ``schedule`` do not fit, the folder cannot be written or holds
+            a run.
 
     Example:
         >>> model.fit(x, y, epochs=30,
@@ -100,6 +107,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         existing: Existing = "error",
         keep: int | None = None,
         probes: Probes | ProbeImages | None = None,
+        images: ImageLayers = None,
+        histograms: bool = False,
         live: bool = False,
         strict: bool = False,
     ) -> None:
@@ -112,7 +121,8 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._schedule_option = schedule
         self._live = live
         self._strict = strict
-        self._folders = FolderChoice(self.log_dir, existing, keep, strict)
+        summaries = SummaryOptions(images, histograms)
+        self._folders = FolderChoice(self.log_dir, existing, keep, strict, summaries=summaries)
         self._reset()
 
     def _reset(self) -> None:

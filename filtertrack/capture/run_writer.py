@@ -14,6 +14,7 @@ from filtertrack.capture.existing_run import delete_retrained, same_layers
 from filtertrack.capture.existing_run_probes import check_or_store_probes
 from filtertrack.capture.live_picture import LivePicture
 from filtertrack.capture.snapshot_writer import SnapshotWriter
+from filtertrack.capture.summary_options import DEFAULT_SUMMARIES, SummaryOptions
 from filtertrack.errors import FiltertrackError, command_or_call, counted, listed
 from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
@@ -22,7 +23,7 @@ from filtertrack.storage.paths import StoragePath, path_of
 from filtertrack.storage.probe_format import PROBES
 from filtertrack.storage.retention import RetainedRun
 from filtertrack.storage.run import FOLDER, Run
-from filtertrack.tensorboard_plugin.summaries import Summaries
+from filtertrack.tensorboard_plugin.summaries import Summaries, event_bytes
 
 _log = logging.getLogger("filtertrack")
 _PICTURES = "pictures for TensorBoard"
@@ -44,6 +45,7 @@ class RunWriter:
         session: Identifies the training. In one thread a new training takes the folder over from an
             older one, which was interrupted: Keras calls no hook then.
         keep: Number of newest snapshots to keep, and largest number of older ones; None for all.
+        summaries: What TensorBoard shows of the run.
         strict: Raise when something is lost, instead of logging a warning.
 
     Raises:
@@ -59,10 +61,18 @@ class RunWriter:
     live_picture: LivePicture | None = None
 
     def __init__(
-        self, folder: StoragePath, session: object, *, keep: int | None = None, strict: bool = False
+        self,
+        folder: StoragePath,
+        session: object,
+        *,
+        keep: int | None = None,
+        summaries: SummaryOptions = DEFAULT_SUMMARIES,
+        strict: bool = False,
     ) -> None:
         self._folder = folder
         self._keep = keep
+        self._options = summaries
+        self._images: Collection[str] = ()
         self._strict = strict
         self._run: Run | None = None
         self._snapshot_writer: SnapshotWriter | None = None
@@ -105,10 +115,11 @@ class RunWriter:
 
         Raises:
             FiltertrackError: If the folder holds a run of other layers or a damaged run, or cannot
-                be written.
+                be written, or a layer that is to have images does not exist.
         """
         if self._closed:
             raise self._taken_over()
+        with_images = self._options.image_layers(layers)
         try:
             if Run.exists(self._folder):
                 self._run = Run(self._folder)
@@ -118,9 +129,20 @@ class RunWriter:
                 held = list(layers)
         except OSError as error:
             raise _not_writable(self._folder, error) from error
-        pairs = zip(layers, held, strict=True)
+        pairs = list(zip(layers, held, strict=True))
         self._frozen = {info.kernel for layer, info in pairs if not layer.trainable}
+        self._images = [info.name for layer, info in pairs if layer in with_images]
         return held
+
+    def event_bytes(self, probes: StoredProbes | None) -> int:
+        """Return about how many bytes the events of a snapshot of the open run take.
+
+        Args:
+            probes: The probes of the run, or None.
+        """
+        layers = list(self._opened().layers.values())
+        histograms = self._options.histograms
+        return event_bytes(layers, probes, images=self._images, histograms=histograms)
 
     def store_probes(self, probes: StoredProbes) -> None:
         """Store the probes of an open run, before its first snapshot with responses.
@@ -156,7 +178,9 @@ class RunWriter:
         run.truncate(_next_step(run))  # deletes unfinished files of a killed process
         kept = run if self._keep is None else RetainedRun(run, self._keep)
         self._snapshot_writer = SnapshotWriter(kept, advice=advice)
-        summaries = self._summaries = Summaries(run, keep=self._keep)
+        summaries = self._summaries = Summaries(
+            run, self._keep, images=self._images, histograms=self._options.histograms
+        )
         sinks: dict[str, Sink] = {"snapshots": self._snapshot_writer.store}
         if self.live_picture is not None:
             sinks["the live picture"] = self.live_picture.show

@@ -9,7 +9,6 @@ from filtertrack.errors import command_or_call, counted, listed, show_log, size_
 from filtertrack.response import PLACES, StoredProbes
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.paths import StoragePath
-from filtertrack.tensorboard_plugin.summaries import event_bytes
 
 _log = logging.getLogger("filtertrack")
 _LARGE = 10**9
@@ -23,6 +22,7 @@ def announce(
     planned: int | None,
     probes: StoredProbes | None = None,
     *,
+    events: int = 0,
     live: bool = False,
 ) -> None:
     """Log the tracked layers, remarks on them, the expected size, and how to view the run.
@@ -33,11 +33,12 @@ def announce(
         remarks: Sentences about the choice of layers.
         planned: The approximate number of snapshots; None if it is unknown.
         probes: The probes that are shown to the model at each snapshot, or None.
+        events: About how many bytes TensorBoard's events of a snapshot take.
         live: Whether a picture in a notebook follows training.
     """
     show_log()
     responses = response_bytes(layers, probes) if probes else 0
-    size = total_bytes(layers) + event_bytes(layers, probes) + responses
+    size = total_bytes(layers) + events + responses
     path = shlex.quote(str(folder))
     number = planned and counted(planned, "snapshots")
     whole = f"; about {number}: {size_text(size * planned)}" if planned else ""

@@ -191,7 +191,10 @@ class TrainingSession:
         planned, probes = self._planned_snapshots(start), self._probes
         remarks = [*source.remarks, *(probes.remarks if probes else ())]
         stored = probes.stored if probes else None
-        announce(writer.folder, source.infos, remarks, planned, stored, live=self._live)
+        events = writer.event_bytes(stored)
+        announce(
+            writer.folder, source.infos, remarks, planned, stored, events=events, live=self._live
+        )
 
     def _planned_snapshots(self, start: Moment) -> int | None:
         epochs = self.planned("epochs")
