@@ -93,3 +93,8 @@ export function formatNumber(value) {
   const text = value && (size < 1e-3 || size >= 1e4) ? value.toExponential(1) : value.toFixed(size < 10 ? 3 : 1);
   return text.replace("-", "−");
 }
+
+/** Format a number with up to five digits. */
+export function formatExactly(value) {
+  return Number.isFinite(value) ? String(Number(value.toPrecision(5))).replace("-", "−") : formatNumber(value);
+}
