@@ -47,7 +47,9 @@ def write_first(logs, make_run, conv_info, rng):
         deep = conv_info("conv2", (3, 3, 70, 2), preprocessing=None)
         run = make_run(first, deep, folder=logs.logdir / name)
         images = rng.uniform(size=(3, 12, 9, kernel[2] * first.groups)).astype(np.float32)
-        outputs = {step: run.responses("conv1", step, images, activation=True) for step in run.steps}
+        outputs = {
+            step: run.responses("conv1", step, images, activation=True) for step in run.steps
+        }
         shape = outputs[0].shape[1:3]
         field = ReceptiveField((3, 3), first.strides, (-1, -1))
         layers = {
@@ -91,11 +93,13 @@ def numbers_in(text):
 def shown_place(tab):
     """Return the probe, the row and the column of the place that is looked at."""
     text = tab.at.locator(".framed .place").inner_text()
-    return tuple(map(int, re.match(r"probe (\d+), class \d, row (\d+), column (\d+)", text).groups()))
+    return tuple(
+        map(int, re.match(r"probe (\d+), class \d, row (\d+), column (\d+)", text).groups())
+    )
 
 
 def agrees(tab, run, number, step):
-    """Wait until the sum is that of ``dot_product`` at the place that is shown; return the place."""
+    """Wait until the sum is that of ``dot_product`` at the place shown; return the place."""
 
     def check():
         probe, *at = shown_place(tab)
@@ -221,7 +225,9 @@ def test_a_click_in_a_map_goes_to_its_patch(write_first, open_filter):
     canvas.click(position={"x": left + side * 2.5, "y": side * 7.5})
     tab.wait(lambda: shown_place(tab) == (1, 7, 2), "the place")
     value = run.probe_responses("conv1", 1).values(1)[3, 7, 2]
-    read, precision = numbers_in(tab.at.locator(".framed .place").inner_text().partition(": ")[2])[:2]
+    read, precision = numbers_in(tab.at.locator(".framed .place").inner_text().partition(": ")[2])[
+        :2
+    ]
     assert abs(read - value) < 1e-3
     assert 0 < precision < 0.05
     frame = tab.at.locator(".spot .frame").first.evaluate("each => each.style.cssText")
@@ -371,14 +377,14 @@ def test_the_label_of_another_step_is_never_shown(write_first, open_filter):
     assert len(asked) <= 2, "a label is requested only of a step at which one stays"
     slider.fill("2")
     tab.drawn(2)
-    held.pop().continue_()
-    tab.page.wait_for_timeout(300)
-    assert label.inner_text() == "label at step 2: …"
-    tab.page.unroute("**/label?*")
     for each in held:
-        each.continue_()
-    slider.fill("1")
-    tab.says(".label", "at step 1: a filter of 3×3 is too small")
+        each.continue_()  # the label of step 1 comes when step 2 is shown
+    held.clear()
+    tab.wait(lambda: held, "a request for the label of step 2")
+    assert label.inner_text() == "label at step 2: …"
+    held.pop().continue_()
+    tab.says(".label", "at step 2: a filter of 3×3 is too small")
+    assert label.bounding_box()["height"] == height
 
 
 def test_playing_requests_nothing_of_the_open_filter(write_first, open_filter):
@@ -430,6 +436,8 @@ def test_two_runs_have_a_block_each(write_first, open_filter):
     tab.wait(lambda: sums.count() == 2 and all(sums.all_inner_texts()), "two products")
     places = tab.at.locator(".framed .place").all_inner_texts()
     for run, text, place in zip(runs, sums.all_inner_texts(), places, strict=True):
-        probe, row, column = (int(each) for each in re.findall(r"(?:probe|row|column) (\d+)", place))
+        probe, row, column = (
+            int(each) for each in re.findall(r"(?:probe|row|column) (\d+)", place)
+        )
         dot = run.dot_product("conv1", 1, probe, 0, (row, column))
         np.testing.assert_allclose(numbers_in(text)[-1], dot.output, rtol=1e-4)

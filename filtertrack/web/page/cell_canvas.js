@@ -50,7 +50,7 @@ export class CellCanvas {
   write(lines, textsAt) {
     const {layout} = this.painter;
     const side = layout && layout.scale / devicePixelRatio;
-    this.numbers.hidden = !lines || !layout || this.slices > 1 || side < this.leastSide || side < (lines + 1) * LINE;
+    this.numbers.hidden = !lines || !layout || this.slices > 1 || side < this.leastSide || side < 2 * lines * LINE;
     if (this.numbers.hidden) return;
     const {height, width, totalWidth, totalHeight, gap, scale} = layout;
     if (this.writtenKey !== this.key) {

@@ -5,7 +5,7 @@ import {arrowOffset, CellCanvas, symmetricRange} from "./cell_canvas.js";
 import {formatExactly, formatNumber, make, setText} from "./dom.js";
 import {COLOURS} from "./kernel_panel.js";
 
-const [SIDE, SIDE_IN_COLOUR] = [94, 84]; // CSS pixels of a patch, a kernel, products
+const [SIDE, SIDE_IN_COLOUR] = [94, 76]; // CSS pixels of a patch, a kernel, products
 const LEAST_SIDE = 28; // CSS pixels of a weight with numbers
 
 export class ProductView {
