@@ -135,7 +135,9 @@ function describeMeaning({output, activation, read, inMap}) {
 
 /** Format a number in about four characters, to be written into a picture. */
 function shortNumber(value) {
-  return Number.isFinite(value) ? String(Number(value.toPrecision(2))).replace("-", "−").replace(/^(−?)0\./, "$1.") : "–";
+  if (!Number.isFinite(value)) return "–";
+  const text = Math.abs(value) < 10 ? value.toFixed(2) : value.toPrecision(2);
+  return text.replace("-", "−").replace(/^(−?)0\./, "$1.");
 }
 
 function inGrey(values) {
