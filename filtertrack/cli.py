@@ -431,16 +431,11 @@ def _html(arguments: argparse.Namespace) -> int:
     if output:
         _check_writable(output, "-o")
     size = arguments.max_size or MAX_SIZE
-    written = to_html(runs, output, **_selected(arguments, ("layers", "steps")), max_size=size)
+    chosen = _selected(arguments, ("layers", "steps", "responses"))
+    written = to_html(runs, output, **chosen, max_size=size)
     print(printable(str(written.path)))
     if written.thinned:
         print(f"to stay below {size_text(size)}: {written.thinned} (--max-size, --layers, --steps)")
-    with suppress(FiltertrackError):  # damaged probes: the page is whole without them
-        if any(run.probes for run in runs):
-            print(
-                "responses to the probes are not in the file: `filtertrack animate RUN "
-                "--responses` makes an animation of them"
-            )
     return 0
 
 

@@ -165,6 +165,30 @@ def make_probed_run(make_run, rng):
 
 
 @pytest.fixture
+def probe_run(rng):
+    """Add probes and random responses of its first layer to a run.
+
+    The maps are never negative, of 6x6 pixels.
+    """
+
+    def probe(run, *, count=5, maps=3, side=12, read="after relu1", input_name="images"):
+        info = next(iter(run.layers.values()))
+        field = ReceptiveField((3, 3), (2, 2), (0, 0))
+        layer = ProbedLayer(info.name, read, True, (6, 6), (6, 6), 1, input_name, field)
+        images = rng.uniform(size=(count, side, side, 1)).astype(np.float32)
+        write_probes(run.folder, StoredProbes({input_name: images}, {info.name: layer}, maps))
+        for step in run.steps:
+            reduction = ResponseReduction(layer, max(1, maps))
+            reduction.add(np.maximum(0, rng.normal(size=(count, 6, 6, info.filters))))
+            response = reduction.result()
+            responses = {info.name: dataclasses.replace(response, maps=response.maps[:maps])}
+            run.append(dataclasses.replace(run.snapshot(step), responses=responses))
+        return run
+
+    return probe
+
+
+@pytest.fixture
 def probed_run(make_probed_run):
     return make_probed_run()
 

@@ -46,9 +46,9 @@ def _unpack(data):
     size = np.dtype(head["type"]).itemsize
     assert len(body) == count * size * np.prod(head["shape"])
     planes = np.frombuffer(body, np.uint8).reshape(size, -1)
-    words = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(count, -1)
+    words = np.ascontiguousarray(planes.T).view(f"<u{min(size, 4)}").reshape(count, -1)
     dtype = np.dtype(head["type"]).newbyteorder("<")
-    whole = np.bitwise_xor.accumulate(words, axis=0).view(dtype)
+    whole = np.add.accumulate(words, axis=0, dtype=words.dtype).view(dtype)
     return head, list(whole.reshape(count, *head["shape"]))
 
 

@@ -7,6 +7,7 @@ import {FilterResponses} from "./filter_responses.js";
 import {hasKernels, KernelCache} from "./kernel_cache.js";
 import {KernelPanel} from "./kernel_panel.js";
 import {LabelPanel} from "./label_panel.js";
+import {hasChannels} from "./look_options.js";
 
 export class FilterView {
   /** @param {Page} page */
@@ -76,7 +77,7 @@ class FilterBlock {
   constructor(run, page, number) {
     Object.assign(this, {run, page, number, selection: run.selection});
     const probed = run.probedLayer(run.layer.name);
-    const isDeep = run.layer.kind === "pattern" && page.settings.channels;
+    const isDeep = run.layer.kind === "pattern" && hasChannels(run.layer, "0");
     const needsKernels = (isDeep || probed?.products) && hasKernels(run.layer);
     this.kernels = needsKernels ? new KernelCache(run, number, () => page.redrawSoon()) : null;
     this.kernel = new KernelPanel(() => this.channels.select(null));
