@@ -12,6 +12,9 @@ from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.measures.activations import ACTIVATIONS, activate
 from filtertrack.response import ProbedLayer, ReceptiveField, StoredProbes
 from filtertrack.storage.probe_format import write_probes
+from filtertrack.web.file_products import has_products
+from filtertrack.web.filter_answers import why_no_products
+from filtertrack.web.html_file import to_html
 
 # Computes dot products with the page's own modules: filter, place and step to the output.
 PRODUCTS = """async wanted => {
@@ -441,3 +444,27 @@ def test_two_runs_have_a_block_each(write_first, open_filter):
         )
         dot = run.dot_product("conv1", 1, probe, 0, (row, column))
         np.testing.assert_allclose(numbers_in(text)[-1], dot.output, rtol=1e-4)
+
+
+def test_an_html_file_shows_products_without_a_server(write_first, tmp_path, open_file):
+    """At every step, with the bias; the channels of a deep filter need the server."""
+    run = write_first("first")
+    file = to_html(run, tmp_path / "page.html").path
+    tab = open_file(file, layer="conv1", filter=1, step=0, delta=0).loaded()
+    place = agrees(tab, run, 1, 0)
+    tab.button("Last step").click()
+    tab.drawn(2)
+    assert agrees(tab, run, 1, 2) == place
+    tab.says(".product .reading", "The map has it")
+    tab.choice("layer").select_option("conv2")
+    tab.says(".answers", "the receptive field is unknown")
+    assert tab.at.locator(".channels").count() == 0
+    assert tab.at.locator(".product").count() == 0
+
+
+def test_an_html_file_has_no_products_of_patterns(write_first, tmp_path):
+    """The file does not hold all weights of these filters."""
+    run = write_first("strided", kernel=(5, 3, 2, 4), strides=(2, 3))
+    assert why_no_products(run, run.layer("conv1"), run.probes) is None
+    assert not has_products(run, run.layer("conv1"), run.probes)
+    to_html(run, tmp_path / "page.html")

@@ -88,7 +88,8 @@ export class FilterResponses {
       ...place, picture: this.pictures.at(place.probe), probes: this.run.probes, map: this.isLoading ? undefined : this.mapOf(place.probe),
       field, shape: layer.shape, block: layer.block, value: this.describeValue(place),
     }, isPlaying);
-    this.product?.draw(place && input && this.kernel ? this.dotAt(place, input) : null, isPlaying);
+    const isKnown = place && input !== null;
+    this.product?.draw(isKnown && input && this.kernel ? this.dotAt(place, input) : isKnown ? undefined : null, isPlaying);
   }
 
   /** The map of the filter for a probe, as a picture; null if there is none at this step. */

@@ -12,11 +12,11 @@ export class LayerInputs {
    */
   constructor(query, changed) {
     Object.assign(this, {query, changed});
-    this.inputs = new Map(); // probe -> {values, shape, range, origin, strides, dilation, activation}
+    this.inputs = new Map(); // probe -> {values, shape, range, origin, strides, dilation, activation}, or null
     this.requested = new Set();
   }
 
-  /** The input for a probe; undefined if it is not loaded: it is requested. */
+  /** The input for a probe; undefined if it is not loaded: it is requested. Null if an HTML file has none. */
   at(probe) {
     if (!this.inputs.has(probe) && !this.requested.has(probe)) this.request(probe);
     return this.inputs.get(probe);
@@ -31,7 +31,7 @@ export class LayerInputs {
         this.inputs.delete(oldest);
         this.requested.delete(oldest);
       }
-      this.inputs.set(probe, {...about, values, range: rangeOf(values)});
+      this.inputs.set(probe, values ? {...about, values, range: rangeOf(values)} : null);
       this.changed();
     } catch {
       setTimeout(() => {

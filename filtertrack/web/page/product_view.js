@@ -29,7 +29,7 @@ export class ProductView {
   }
 
   /**
-   * Show a dot product; null while it is not known.
+   * Show a dot product; undefined while it is loaded, null if there is none.
    * @param {?object} dot as dotProduct returns it, with {kernel, shape, range, activation, colours}: the
    *   weights and their shape, the range of the input, the activation's name, {filters, signed}; and
    *   {read, inMap}: what is read of the layer, and {value, precision} of the map, null if not known
@@ -38,8 +38,8 @@ export class ProductView {
   draw(dot, isPlaying) {
     this.dot = dot;
     this.element.classList.toggle("waiting", !dot);
+    if (dot !== undefined) this.element.hidden = !dot;
     if (!dot) return;
-    this.element.hidden = false; // until then there is nothing to show
     const {patch, kernel, products, shape: [height, width, channels], range, colours} = dot;
     const isColoured = channels === COLOURS.length;
     const isShown = channels === 1 || isColoured; // other patches are no pictures
