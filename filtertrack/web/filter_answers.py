@@ -187,8 +187,8 @@ def why_no_products(run: Run, info: LayerInfo, probes: StoredProbes) -> str | No
         probes: The probes of the run.
 
     Returns:
-        None if they are; a sentence; or an empty text for a layer that follows others, where nobody
-        would expect it.
+        None if they are; else a sentence, or an empty text for a layer that follows others: its
+        input is no probe.
     """
     try:
         _padded(info, probes, 0)

@@ -144,8 +144,8 @@ def test_a_response_is_patch_times_kernel_at_every_step(write_first, open_filter
         assert agrees(tab, run, 2, step) == chosen
         value = run.probe_responses("conv1", step).values(probe)[2, chosen[1], chosen[2]]
         text = tab.at.locator(".product .reading").inner_text()
-        assert "The map has it: " in text
-        assert abs(numbers_in(text.partition("has it")[2])[0] - value) < 2e-3
+        assert "change it" not in text
+        assert abs(numbers_in(text.partition("In the map")[2])[0] - value) < 2e-3
     tab.at.locator(".terms").press("ArrowRight")
     _, *at = chosen
     dot = run.dot_product("conv1", 2, probe, 2, at)
@@ -198,7 +198,7 @@ def test_the_products_of_colours_have_a_sum_each(write_first, open_filter):
     assert [text.split()[0] for text in captions[2:]] == ["red", "green", "blue"]
     sums = [numbers_in(text)[0] for text in captions[2:]]
     np.testing.assert_allclose(sums, dot.product.sum(axis=(0, 1)), rtol=1e-4)
-    tab.says(".product .reading", "Layers between, such as normalization, change it in the map")
+    tab.says(".product .reading", "layers between, such as normalization, change it")
 
 
 def test_activations_equal_those_of_python(write_first, open_filter):
@@ -406,6 +406,34 @@ def test_playing_requests_nothing_of_the_open_filter(write_first, open_filter):
     assert wrong == []
 
 
+def test_kernels_of_large_layers_are_loaded_around_the_step_that_is_shown(
+    logs, open_tab, rng, conv_info
+):
+    """Only where scrubbing stops, and not while playing: then no channels of another step show."""
+    info = conv_info("conv1", (3, 3, 5, 2), bias=False)
+    kernels = [rng.normal(size=info.kernel_shape).astype("float32") for _ in range(40)]
+    logs.write_kernels("z_windows", info, kernels)
+    tab = open_tab().set_constants("kernel_cache.js", MOST_READ=1)
+    requests = []
+    tab.page.on("request", lambda each: "/kernel?" in each.url and requests.append(each.url))
+    tab.go(logs.address, runs='["z_windows"]', layer="conv1", filter=1, step=5, delta=0).loaded()
+    tab.says(".channels", "one scale")
+    tab.wait(lambda: requests, "a request for kernels")
+    requests.clear()
+    slider = tab.at.get_by_role("slider")
+    for step in (10, 15, 20, 25, 30):
+        slider.fill(str(step))
+        tab.drawn(step)
+        assert "one scale" not in tab.at.locator(".channels").inner_text()
+    tab.says(".channels", f"one scale: −{np.abs(kernels[30][..., 1]).max():.3f}")  # noqa: RUF001
+    assert 1 <= len(requests) <= 2
+    requests.clear()
+    tab.button("Play").click()
+    tab.page.wait_for_timeout(1500)
+    assert tab.at.locator(".channels.waiting").count() == 1
+    assert requests == []
+
+
 def test_the_close_button_stays_while_the_panel_scrolls(write_first, open_filter):
     """By itself beside the grid; in one column below it, with the page."""
     write_first("first")
@@ -455,7 +483,7 @@ def test_an_html_file_shows_products_without_a_server(write_first, tmp_path, ope
     tab.button("Last step").click()
     tab.drawn(2)
     assert agrees(tab, run, 1, 2) == place
-    tab.says(".product .reading", "The map has it")
+    tab.says(".product .reading", "In the map: ")
     tab.choice("layer").select_option("conv2")
     tab.says(".answers", "the receptive field is unknown")
     assert tab.at.locator(".channels").count() == 0

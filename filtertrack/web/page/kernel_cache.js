@@ -8,6 +8,7 @@ import {rangeOfCells} from "./value_range.js";
 const MOST_WEIGHTS = 131_072; // of a filter; also in filter_answers.py
 const MOST_READ = 256e6; // bytes of whole kernels from which the server takes those of the filter
 const LEAST_KEPT = 4; // snapshots
+const DELAY = 250; // milliseconds at a step before loading continues from there
 
 /** Whether the kernels of a layer's filters can be requested. */
 export function hasKernels({shape: [, height, width, channels]}) {
@@ -29,6 +30,19 @@ export class KernelCache extends StepCache {
 
   get mostKept() {
     return Math.min(super.mostKept, this.mostRead);
+  }
+
+  /** Load from a step if it stays the one that is looked at: not while scrubbing. */
+  lookAt(index) {
+    if (index === this.next) return;
+    this.next = index;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => super.lookAt(index), DELAY);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    super.stop();
   }
 
   request(query, signal) {

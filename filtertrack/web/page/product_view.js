@@ -130,7 +130,7 @@ function describeMeaning({output, activation, read, inMap}) {
   const least = precision + 1e-5 * Math.max(1, Math.abs(value)); // the model computes in 32 bits
   const isSame = [output, activated, Math.max(output, 0)].some(each => each !== null && Math.abs(each - value) <= least);
   const number = `${formatNumber(value)}${precision ? ` ± ${formatNumber(precision)}` : ""}`;
-  return `${after}${isSame ? "The map has it" : "Layers between, such as normalization, change it in the map"}: ${number}, ${read}.`;
+  return `${after}In the map: ${number}, ${read}${isSame ? "" : "; layers between, such as normalization, change it"}.`;
 }
 
 /** Format a number in about four characters, to be written into a picture. */
