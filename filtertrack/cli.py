@@ -439,6 +439,30 @@ def _html(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(arguments: argparse.Namespace) -> int:
+    import webbrowser  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.outputs.animation import animate  # noqa: PLC0415
+    from filtertrack.outputs.recorded_run import copy_recorded_run  # noqa: PLC0415
+    from filtertrack.web.html_file import to_html  # noqa: PLC0415
+
+    folder = Path(arguments.output)
+    run = copy_recorded_run(folder)
+    page = to_html(run, folder / "page.html").path
+    animation = animate(run, folder / "evolution.gif", order="label", outline=True)
+    shown = _one_line(folder)
+    for path, text in (
+        (folder, f"a recorded run: 48 filters of 9×9 learn to see, {len(run.steps)} snapshots"),
+        (page, "the interactive page"),
+        (animation.path, "the animation"),
+    ):
+        print(f"{_one_line(path)}: {text}")
+    print(f"next: filtertrack view {shown}, filtertrack measure {shown}, filtertrack --help")
+    if not arguments.no_browser:
+        Thread(target=webbrowser.open, args=[Path(str(page)).absolute().as_uri()]).start()
+    return 0
+
+
 def _view(arguments: argparse.Namespace) -> int:
     import webbrowser  # noqa: PLC0415 - keeps --help fast
 
@@ -531,6 +555,7 @@ def _import(arguments: argparse.Namespace) -> int:
         preview,
     )
     from filtertrack.capture.checkpoint_search import find_files  # noqa: PLC0415
+    from filtertrack.capture.summary_options import SummaryOptions  # noqa: PLC0415
 
     check_free(arguments.output)
     found = find_files(arguments.sources, arguments.steps)
@@ -542,8 +567,11 @@ def _import(arguments: argparse.Namespace) -> int:
         remarks = dict.fromkeys(remark for each in previews for remark in each.remarks)
         what = "would be imported"
     else:
+        summaries = SummaryOptions(arguments.images, arguments.histograms)
         with _progress_bar("importing") as progress:
-            imported = import_sources(arguments.output, found.sources, progress=progress, **options)
+            imported = import_sources(
+                arguments.output, found.sources, summaries=summaries, progress=progress, **options
+            )
         unreadable, remarks = dict(imported.unreadable), dict.fromkeys(imported.remarks)
         what = f"imported into {arguments.output}, {counted(len(imported.run.layers), 'layers')}"
     read = [source.moment for source in found.sources if source.name not in unreadable]
@@ -597,6 +625,7 @@ def _print_previews(previews: Sequence["Preview"]) -> None:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "demo": _demo,
     "animate": _animate,
     "filmstrip": _filmstrip,
     "plot": _plot,

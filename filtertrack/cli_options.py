@@ -339,6 +339,17 @@ def _megabytes(text: str) -> int:
     return size
 
 
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Copy a run that is part of the package to a folder, draw it as an animation and as an "
+        "interactive page, and open the page in the browser."
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", default="filtertrack-demo", help="(filtertrack-demo)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page")
+
+
 def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Start TensorBoard with its tab Filters in front, and open it in the browser. It also "
@@ -381,6 +392,17 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
     _add_steps(parser, "the step of each file, in the natural order of their names")
     parser.add_argument(
+        "--images",
+        type=names,
+        action="extend",
+        metavar="A,B",
+        help="layers that have images in TensorBoard: names or patterns, '*' for all, '' for none "
+        "(all of up to 8 layers, else the first 8 with kernels larger than 1x1)",
+    )
+    parser.add_argument(
+        "--histograms", action="store_true", help="also write histograms for TensorBoard"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print a table of what would be imported"
     )
 
@@ -390,6 +412,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "demo": ("show a recorded run: something to see without training", _add_demo),
     "animate": ("make an animation of a run's filters", _add_animate),
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
     "plot": ("make a figure: the filters of a model's file or of a run", _add_plot),

@@ -20,7 +20,7 @@ from filtertrack.render.look import ORDERS
 from filtertrack.snapshot import LayerInfo, safe_names
 from filtertrack.storage.run import Run
 from filtertrack.web import page_api
-from filtertrack.web.file_data import LEVEL, compress, element, encode, encoded_size
+from filtertrack.web.file_data import LEVEL, element, text_size, to_text, zipped
 from filtertrack.web.file_products import ProductsInFile, has_products, pack_products
 from filtertrack.web.file_responses import (
     PackedResponses,
@@ -30,7 +30,7 @@ from filtertrack.web.file_responses import (
     pack_responses,
 )
 from filtertrack.web.file_run import FileRun, RunAtSteps, spread
-from filtertrack.web.file_thinning import Extent, Thinning, describe
+from filtertrack.web.file_thinning import Extent, Thinning, describe_thinning
 from filtertrack.web.payload import MOST_ACROSS, CellsHead, Part, filters_per_page, pack, read_cells
 from filtertrack.web.probe_answers import ProbesSummary, describe_probes
 
@@ -66,7 +66,7 @@ class FileContents:
     def size(self) -> int:
         """Bytes of the file."""
         empty = sum(len(element(name, b"")) + 1 for name in self.elements)
-        return self.page_size + empty + sum(map(encoded_size, self.elements.values()))
+        return self.page_size + empty + sum(map(text_size, self.elements.values()))
 
 
 def make_contents(
@@ -83,7 +83,7 @@ def make_contents(
     contents = FileContents(extent.page_size, map_sizes=[0] * thinning.maps)
     answers = _answers(runs, contents, thinning, extent, max_size)
     text = json.dumps(answers, allow_nan=False, separators=(",", ":"))
-    contents.elements["answers"] = compress(text.encode())
+    contents.elements["answers"] = zipped(text.encode())
     return contents
 
 
@@ -96,7 +96,7 @@ def _answers(
 ) -> dict[str, Any]:
     """Return what the page asks for, and add cells and responses: see ``file_answers.js``."""
     names = safe_names(run.name for run in runs)
-    notes = [describe(thinning, extent), *_left_out(runs)]
+    notes = [describe_thinning(thinning, extent), *_left_out(runs)]
     most_bytes = max_size // (_PICTURES * len(runs))
     answered = {
         name: _run(run.at(thinning.steps), run, contents, thinning, most_bytes)
@@ -105,7 +105,7 @@ def _answers(
     return {
         "settings": {**page_api.page_settings(), "formats": []},
         "notes": [note for note in notes if note],
-        "palettes": {each: encode(page_api.colormap_bytes(each)) for each in page_api.COLORMAPS},
+        "palettes": {each: to_text(page_api.colormap_bytes(each)) for each in page_api.COLORMAPS},
         "runs": answered,
     }
 
@@ -300,7 +300,7 @@ def _responses(
         return None
     for part in packed.parts:
         for probe, message in enumerate(part.maps[: thinning.maps]):
-            contents.map_sizes[probe] += len(element("data-000", b"")) + encoded_size(message)
+            contents.map_sizes[probe] += len(element("data-000", b"")) + text_size(message)
     return packed.in_file(run.probes.layers[info.name].map_shape, thinning.maps, contents.add)
 
 
@@ -318,7 +318,7 @@ def _products(
         "products", info.name, compute=lambda: pack_products(run, info, probes, probes.maps)
     )
     for probe, message in enumerate(packed.inputs[:maps]):
-        contents.map_sizes[probe] += len(element("data-000", b"")) + encoded_size(message)
+        contents.map_sizes[probe] += len(element("data-000", b"")) + text_size(message)
     return packed.in_file(maps, contents.add)
 
 

@@ -17,17 +17,17 @@ _DIGITS = np.array([code for code in range(ord("#"), ord("~")) if chr(code) not 
 _PLACES = (_BASE ** np.arange(4, -1, -1)).astype(np.uint32)
 
 
-def compress(data: bytes) -> bytes:
+def zipped(data: bytes) -> bytes:
     """Compress bytes with gzip; the result depends on nothing else."""
     return gzip.compress(data, LEVEL, mtime=0)
 
 
-def encode(data: bytes) -> str:
+def to_text(data: bytes) -> str:
     """Return bytes as text.
 
     Example:
-        >>> encode(b"filters")
-        'G=3CjI`^r'
+        >>> to_text(b"filters")
+        'Gvk,+GZJp'
     """
     groups = -(-len(data) // 4)
     numbers = np.frombuffer(data.ljust(4 * groups, b"\0"), ">u4")
@@ -36,11 +36,11 @@ def encode(data: bytes) -> str:
     return text[: 5 * groups - (4 * groups - len(data))]
 
 
-def encoded_size(data: bytes) -> int:
-    """Return the number of characters that ``encode`` returns."""
+def text_size(data: bytes) -> int:
+    """Return the number of characters that ``to_text`` returns."""
     return len(data) + -(-len(data) // 4)
 
 
 def element(name: str, data: bytes) -> str:
     """Return an element that holds compressed bytes; ``readBytes`` of the page returns them."""
-    return f'<script type="application/gzip" id="{name}">{encode(data)}</script>'
+    return f'<script type="application/gzip" id="{name}">{to_text(data)}</script>'

@@ -14,8 +14,10 @@ FEWEST_STEPS = 2
 _FEWEST_MAPS = 4
 """Probes whose maps are kept, at least, before weights are rounded."""
 _MOST_PACKED = 4
-"""Bytes of data that are packed as a trial, at most, for each byte of the file: compression makes
-less than this of nearly all weights."""
+"""Bytes of data that are packed as a trial, at most, for each byte of the file: the changes of
+weights are seldom compressed better."""
+_MOST_OF_TWO = 2
+"""The same, of two steps: weights that are rounded are seldom compressed to half."""
 _MOST_TRIED = 4
 """Numbers of steps that are tried, at most."""
 _HALF, _WHOLE = 2, 4
@@ -95,7 +97,7 @@ def fit(
     """
     found = _with_all_steps(extent, max_size, build)
     built, thinning = found or _with_fewer_steps(extent, max_size, build)
-    return built, describe(thinning, extent)
+    return built, describe_thinning(thinning, extent)
 
 
 def _with_all_steps(
@@ -143,7 +145,7 @@ def _with_fewer_steps(
     """
     steps = min(extent.steps, FEWEST_STEPS)
     unpacked = _HALF * extent.weights * steps
-    if unpacked > _MOST_PACKED * max_size:
+    if unpacked > _MOST_OF_TWO * max_size:
         raise _too_large(extent, f"{size_text(unpacked)} before compression", max_size)
     fewest = built = build(Thinning(steps, half=True))
     if built.size > max_size:
@@ -176,7 +178,7 @@ def _too_large(extent: Extent, size: str, max_size: int) -> FiltertrackError:
     )
 
 
-def describe(thinning: Thinning, extent: Extent) -> str:
+def describe_thinning(thinning: Thinning, extent: Extent) -> str:
     """Return what is left out, in words; empty if nothing is."""
     rounded = "values are rounded to 16 bits" if thinning.half else ""
     fewer = f"{thinning.steps} of {extent.steps} steps" if thinning.steps < extent.steps else ""

@@ -17,7 +17,7 @@ from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, sele
 from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 from filtertrack.storage.run import Run
 from filtertrack.web.file_answers import cell_values, make_contents
-from filtertrack.web.file_data import compress, element
+from filtertrack.web.file_data import element, zipped
 from filtertrack.web.file_run import FileRun
 from filtertrack.web.file_thinning import Extent, fit
 from filtertrack.web.page_script import joined_script, page_files
@@ -172,7 +172,7 @@ def _file_text(data: str) -> str:
         script_hashes=f"{_hash(loader)} {_hash(script)}",
         style_hash=_hash(style),
         style=style,
-        data=f"{data}\n{element('page', compress(script.encode()))}",
+        data=f"{data}\n{element('page', zipped(script.encode()))}",
         loader=loader,
     )
 

@@ -79,10 +79,18 @@ class PageSettings(TypedDict):
 
 
 class RunList(TypedDict):
-    """The runs below the log folders, and what could not be searched."""
+    """The runs below the log folders, and what could not be searched.
+
+    Attributes:
+        runs: Their names.
+        notes: What could not be searched, and why.
+        root: The name of the run that the log folder itself is, or empty. Links of earlier versions
+            name it ``.``.
+    """
 
     runs: list[str]
     notes: list[str]
+    root: str
 
 
 class LayerSummary(TypedDict):
@@ -187,7 +195,8 @@ def page_settings() -> PageSettings:
     look["colormap"]["choices"] = list(COLORMAPS)
     endings: dict[str, str] = {}
     for ending, form in ANIMATION_FORMATS.items():
-        endings.setdefault(form.mime, ending)  # .apng is another ending of .png
+        if form.is_available:
+            endings.setdefault(form.mime, ending)  # .apng is another ending of .png
     return {
         "look": look,
         "colormaps": {"filters": GREY, "learned": DIVERGING},

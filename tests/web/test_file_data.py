@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from filtertrack.web.file_data import encode, encoded_size
+from filtertrack.web.file_data import text_size, to_text
 from filtertrack.web.page_script import page_files
 
 
@@ -18,7 +18,7 @@ def test_the_page_decodes_what_was_encoded(chromium):
     page = chromium.new_page()
     decoded = page.evaluate(
         f"texts => {{ {source}; return texts.map(text => [...decode(text)]) }}",
-        [encode(data) for data in given],
+        [to_text(data) for data in given],
     )
     page.close()
     assert [bytes(each) for each in decoded] == given
@@ -26,9 +26,9 @@ def test_the_page_decodes_what_was_encoded(chromium):
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 999])
 def test_the_size_of_encoded_data_is_known(size):
-    assert len(encode(bytes(size))) == encoded_size(bytes(size))
+    assert len(to_text(bytes(size))) == text_size(bytes(size))
 
 
 def test_no_character_has_a_meaning_in_html_or_in_strings():
     """So the data is as long inside the text of a notebook's frame."""
-    assert not set(encode(os.urandom(100_000))) & set("&<>\"'`\\ \n")
+    assert not set(to_text(os.urandom(100_000))) & set("&<>\"'`\\ \n")

@@ -6,7 +6,7 @@ import pytest
 
 from filtertrack import FiltertrackError
 from filtertrack.storage.memory_run import MemoryRun
-from filtertrack.web.file_thinning import Extent, Thinning, describe
+from filtertrack.web.file_thinning import Extent, Thinning, describe_thinning
 from filtertrack.web.html_file import to_html
 
 
@@ -64,8 +64,8 @@ def test_few_maps_of_many_are_kept_with_exact_weights(tmp_path, make_run, probe_
 
 def test_what_is_left_out_is_described_in_words():
     extent = Extent(0, 1, 10, 1, maps=5, map_bytes=1, responses=True)
-    assert describe(Thinning(10, maps=5, responses=True), extent) == ""
-    assert describe(Thinning(4, half=True), extent) == (
+    assert describe_thinning(Thinning(10, maps=5, responses=True), extent) == ""
+    assert describe_thinning(Thinning(4, half=True), extent) == (
         "values are rounded to 16 bits; 4 of 10 steps; no responses"
     )
 
