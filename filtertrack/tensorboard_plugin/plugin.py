@@ -98,6 +98,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             "/order": self._order,
             "/trajectory": self._trajectory,
             "/label": self._label,
+            "/labels": self._labels,
             "/probes": self._probes,
             "/probe": self._probe,
             "/responses": self._responses,
@@ -178,6 +179,12 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         number, step = query.filter_of(info), query.number("step")
         with self._reserve(info, _TEMPLATE_BYTES):
             answer = page_api.label_of_filter(run, info, number, step)
+        return _json(request, answer, query.max_age(_MAX_AGE))
+
+    def _labels(self, request: wrappers.Request) -> Response:
+        run, query, info = self._open_layer(request)
+        with self._reserve(info, _TEMPLATE_BYTES):
+            answer = page_api.labels_of_filters(run, info)
         return _json(request, answer, query.max_age(_MAX_AGE))
 
     def _probes(self, request: wrappers.Request) -> Response:

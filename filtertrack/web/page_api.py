@@ -16,11 +16,17 @@ from filtertrack.render.cells import Kind, explain, to_channels, view_of
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
 from filtertrack.render.filter_order import arrange
 from filtertrack.render.layer_look import FULL_COLOUR, NOTICEABLE
-from filtertrack.render.look import DIVERGING, GREY, LOOK_OPTIONS, ORDERS, Order
-from filtertrack.render.palette import NOT_FINITE_RGB, THEMES, Rgb, colormap_levels
+from filtertrack.render.look import DIVERGING, GREY, LOOK_OPTIONS, ORDERS, STRONGEST, Order
+from filtertrack.render.palette import NOT_FINITE_RGB, OUTLINED, THEMES, Rgb, colormap_levels
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.run import Run
-from filtertrack.web.payload import MOST_ACROSS, filters_per_page, is_cut, read_first
+from filtertrack.web.payload import (
+    MOST_ACROSS,
+    filters_per_page,
+    first_readable,
+    is_cut,
+    read_first,
+)
 
 DIVERGING_COLORMAPS = (DIVERGING, "PuOr_r")
 """The colormaps for ranges with zero in their middle."""
@@ -35,6 +41,8 @@ _MOST_READ = 256 << 20
 """Bytes read to measure one filter over training, unless the fewest snapshots have more."""
 _MOST_MEASURED, _FEWEST_MEASURED = 500, 8
 """Snapshots at which one filter is measured."""
+_MOST_LABELLED = 1 << 18
+"""Pixels of all filters of a layer that are labelled together, at most: about two seconds."""
 
 
 class OptionSettings(TypedDict):
@@ -66,6 +74,8 @@ class PageSettings(TypedDict):
         formats: File name endings of the animations that can be saved; empty if none can.
         not_finite: The colour of NaN and infinity, as RGB.
         separators: Theme to the colour between cells, as RGB.
+        outlines: Theme to the colour of each label that is outlined, as RGB, in the order of the
+            legend.
     """
 
     look: dict[str, OptionSettings]
@@ -76,6 +86,7 @@ class PageSettings(TypedDict):
     formats: list[str]
     not_finite: Rgb
     separators: dict[str, Rgb]
+    outlines: dict[str, dict[str, Rgb]]
 
 
 class RunList(TypedDict):
@@ -101,6 +112,7 @@ class LayerSummary(TypedDict):
         shape: Filters, height, width and input channels.
         kind: How it is drawn by default: see ``cells.View``.
         slices: Slices of a 3-D kernel side by side in a cell.
+        repeated: How often the row or column of a strip is repeated: see ``cells.View``.
         page_size: Filters shown at a time, at most.
         cut_channels: Input channels that are shown, if not all; else None.
         about: How it is drawn, in words.
@@ -111,6 +123,7 @@ class LayerSummary(TypedDict):
     shape: tuple[int, ...]
     kind: Kind
     slices: int
+    repeated: int
     page_size: int
     cut_channels: int | None
     about: str
@@ -186,6 +199,18 @@ class FilterLabel(TypedDict):
     grating: float | None
 
 
+class LayerLabels(TypedDict):
+    """The labels of all filters of a layer at its last readable snapshot.
+
+    Attributes:
+        step: Of the snapshot.
+        names: One of ``measures.LABELS`` for each filter; None for a layer that is too large.
+    """
+
+    step: int
+    names: list[str] | None
+
+
 def page_settings() -> PageSettings:
     """Return the options, colours and file formats that the page offers."""
     look: dict[str, OptionSettings] = {
@@ -206,6 +231,9 @@ def page_settings() -> PageSettings:
         "formats": list(endings.values()),
         "not_finite": NOT_FINITE_RGB,
         "separators": {name: theme.separator for name, theme in THEMES.items()},
+        "outlines": {
+            name: dict(zip(OUTLINED, theme.outlines, strict=True)) for name, theme in THEMES.items()
+        },
     }
 
 
@@ -229,6 +257,7 @@ def _describe_layer(info: LayerInfo) -> LayerSummary:
         "shape": info.shape,
         "kind": view.kind,
         "slices": view.slices,
+        "repeated": 1 if view.kind == "matrix" else view_of(info, STRONGEST).repeated,
         "page_size": filters_per_page(info),
         "cut_channels": MOST_ACROSS if is_cut(info, view) else None,
         "about": explain(info),
@@ -327,6 +356,17 @@ def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> Filter
     found = measures.label(kernels, rgb=view.coloured)
     evidence = {name: _finite(values) for name, values in evidence_of(found).items()}
     return cast("FilterLabel", {"label": str(found.names[0]), **evidence})
+
+
+def labels_of_filters(run: Run, info: LayerInfo) -> LayerLabels:
+    """Return the labels of all filters of a layer, as of its last readable snapshot."""
+    view = view_of(info, curves=False)
+    step, kernels = first_readable(run, info, run.steps[::-1])
+    filters, height, width, _ = info.shape
+    if filters * height * width > _MOST_LABELLED:
+        return {"step": step, "names": None}
+    names = measures.label(to_channels(view, kernels), rgb=view.coloured).names
+    return {"step": step, "names": names.tolist()}
 
 
 def evidence_of(labels: measures.Labels) -> dict[str, np.ndarray]:

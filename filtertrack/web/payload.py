@@ -201,14 +201,19 @@ def read_cells(
 
 
 def read_first(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
-    """Return a layer's filters at the first of some steps whose snapshot is not damaged.
+    """Return a layer's filters at the first readable one of some steps: see ``first_readable``."""
+    return first_readable(run, info, steps)[1]
+
+
+def first_readable(run: Run, info: LayerInfo, steps: Sequence[int]) -> tuple[int, np.ndarray]:
+    """Return the first of some steps whose snapshot is not damaged, and a layer's filters at it.
 
     Raises:
         FiltertrackError: If all are damaged.
     """
     for step in steps:
         try:
-            return info.canonical(run.snapshot(step, [info.name]).arrays[info.kernel])
+            return step, info.canonical(run.snapshot(step, [info.name]).arrays[info.kernel])
         except FiltertrackError:
             continue
     raise FiltertrackError("no snapshot of the run can be read")

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 PREFIX = "/data/plugin/filtertrack"
 GENERAL_ROUTES = ("settings", "palette", "runs")
 RUN_ROUTES = (
-    *("layers", "parts", "steps", "cells", "order", "trajectory", "label", "animation"),
+    *("layers", "parts", "steps", "cells", "order", "trajectory", "label", "labels", "animation"),
     *("probes", "probe", "responses", "kernel", "input"),
 )
 

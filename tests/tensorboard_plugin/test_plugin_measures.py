@@ -45,6 +45,8 @@ def test_measures_equal_the_packages(tab, write_run, layer, rng, *, kind, dtype)
     for way in ORDERS:
         expected = arrange(way, shown[0], shown[-1], rgb=view.coloured).tolist()
         assert tab.json("order", **request, order=way)["numbers"] == expected
+    last = measures.label(shown[-1], rgb=view.coloured).names.tolist()
+    assert tab.json("labels", **request) == {"step": 2, "names": last}
 
 
 def test_planted_filters_have_their_labels(planted_run, make_tab):
@@ -56,6 +58,23 @@ def test_planted_filters_have_their_labels(planted_run, make_tab):
     names = measures.label(planted_run.kernels("conv1", 20)).names
     assert labels == list(names)
     assert labels[:2] == ["edge", "blob"]
+
+
+def test_labels_are_those_of_the_last_readable_snapshot(tab, make_run):
+    """The answer names its step."""
+    run = make_run(steps=range(3))
+    run.file(2).write_bytes(b"damaged")
+    names = measures.label(run.kernels("conv1", 1)).names.tolist()
+    assert tab.json("labels", run="run", layer="conv1") == {"step": 1, "names": names}
+
+
+def test_a_layer_that_would_take_long_to_label_has_no_labels(tab, run, monkeypatch):
+    """The limit is on the pixels of all filters."""
+    pixels = int(np.prod(run.layers["conv1"].shape[:3]))
+    for limit in (pixels - 1, pixels):
+        monkeypatch.setattr(page_api, "_MOST_LABELLED", limit)
+        names = tab.json("labels", run="run", layer="conv1")["names"]
+        assert (names is None) is (limit < pixels)
 
 
 def test_non_finite_measures_are_null(tab, write_run, layer):

@@ -15,7 +15,12 @@ from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
-from filtertrack.render.palette import THEMES, colormap_levels, theme_palette
+from filtertrack.render.palette import (
+    THEMES,
+    colormap_levels,
+    outline_entries,
+    theme_palette,
+)
 from filtertrack.render.value_range import ValueRange
 from filtertrack.web.page_script import joined_script, page_files
 
@@ -233,24 +238,36 @@ def _picture(
     cells_of_layer = layers[number]
     palette = theme_palette(part.theme, colormap_levels(part.colormap))
     view, separator = cells_of_layer.view, THEMES[part.theme].separator
-    layout = Layout.fit(view.count, view.height, view.width, 320, view.slices)
-    tones = cells_of_layer.draw(cells[number], values, layout)
+    tones = cells_of_layer.draw(cells[number], values, _layout_of(view, view.count))
     if not view.coloured:
         tones = palette[tones]
     if only is not None:
         tones = tones[cells_of_layer.numbers.index(only)][np.newaxis]
+    outlines = None
+    if part.outline:
+        outlines = palette[outline_entries(cells_of_layer.labels(len(steps) - 1))]
 
     def draw(shape):
-        size = (len(tones), view.height, view.width)
-        columns = Layout.fit(*size, 320, view.slices).columns
-        layouts = [
-            Layout(*size, columns, scale, gap, view.slices)
-            for gap in range(1, 10)
-            for scale in range(1, max(shape))
+        return [
+            each.compose(tones, separator, outlines)
+            for each in _layouts_of(view, len(tones), shape)
         ]
-        return [each.compose(tones, separator) for each in layouts if each.shape == shape]
 
     return draw
+
+
+def _layout_of(view, count, columns=1, scale=1, gap=1):
+    return Layout(count, view.height, view.width, columns, scale, gap, view.slices)
+
+
+def _layouts_of(view, count, shape):
+    """Return all layouts of a shape in pixels: columns, magnification and gaps are the page's."""
+    for columns in range(1, count + 1):
+        for gap in range(1, 65):
+            width = shape[1] - (columns + 1) * gap - columns * (view.slices - 1)
+            scale = width // (columns * view.width)
+            if scale > 0 and (each := _layout_of(view, count, columns, scale, gap)).shape == shape:
+                yield each
 
 
 def _train(folder, seed):

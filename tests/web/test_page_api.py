@@ -12,7 +12,7 @@ from tensorboard.plugins import base_plugin
 
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS
 from filtertrack.render.look import GREY, LOOK_OPTIONS, Look
-from filtertrack.render.palette import THEMES
+from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
 from filtertrack.tensorboard_plugin.query import Query
 from filtertrack.web import filter_answers, page_api, payload, probe_answers
@@ -87,6 +87,8 @@ def test_the_settings_hold_every_option_of_a_look():
             assert sent["choices"] == list(option.choices)
     assert settings["look"]["colormap"]["choices"][0] == GREY
     assert set(settings["separators"]) == set(THEMES)
+    for name, theme in THEMES.items():
+        assert settings["outlines"][name] == dict(zip(OUTLINED, theme.outlines, strict=True))
 
 
 def test_the_settings_offer_each_file_format_once():

@@ -366,8 +366,8 @@ def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, *, 
             left, right = bar.locator("canvas").all()
             ends = [tab.pixels(left)[0, 0].tolist(), tab.pixels(right)[0, -1].tolist()]
             assert ends == ([[5, 48, 97], [103, 0, 31]] if delta else [[0] * 3, [255] * 3])
-    said = " · ".join(describe_cells(look, info, layer.view))
-    assert tab.at.locator(".what").inner_text() == said
+    words = ["6 filters of 3×3", *describe_cells(look, info, layer.view)]
+    assert tab.at.locator(".what").inner_text() == " · ".join(words)
 
 
 def test_the_saved_picture_has_both_parts_and_their_scale_bars(logs, open_tab, small):
@@ -389,7 +389,11 @@ def test_coloured_filters_have_no_bar(logs, open_tab):
     """Their scale is named."""
     tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", delta=0).drawn(8).loaded()
     assert tab.at.locator(".bar").is_hidden()
-    tab.says(".note-of-scale", "each filter has its own scale at each step")
+    words = [
+        "colours are the filter's own red, green and blue",
+        "each filter has its own scale at each step",
+    ]
+    assert tab.at.locator(".note-of-scale").inner_text() == " · ".join(words)
 
 
 @pytest.mark.parametrize("channels", ["", "strongest", "2"])

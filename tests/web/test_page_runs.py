@@ -34,6 +34,8 @@ def test_a_run_of_another_shape_has_a_note(logs, open_tab, exp1):
     tab = open_tab().go(logs.address, runs='["exp1", "z_small"]', layer="rgb").drawn(LAST)
     tab.says(".note", "Its filters have another shape here: 4 × 5 × 5 × 3, not 8 × 7 × 7 × 3.")
     tab.shows(tab.canvas.first, logs.picture([exp1], "rgb", LAST))
+    caption, stage = (tab.at.locator(each).first.bounding_box() for each in (".caption", ".stage"))
+    assert stage["y"] - caption["y"] - caption["height"] < 12  # the note does not move the grid
     tab.choice("layer").select_option("deep")
     tab.says(".note", "This run has no such layer.")
     shutil.rmtree(logs.logdir / "z_small")

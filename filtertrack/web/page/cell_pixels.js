@@ -8,6 +8,11 @@ function packColour([red, green, blue]) {
   return (OPAQUE | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
+/** A packed colour in CSS. */
+export function cssColour(packed) {
+  return `rgb(${packed & 255} ${(packed >> 8) & 255} ${(packed >> 16) & 255})`;
+}
+
 /** The colours of a grid: of the levels from dark to light, of NaN and infinity, between cells. */
 export class GridColours {
   constructor(palette, notFinite, separator) {
@@ -31,8 +36,11 @@ export class CellPainter {
     this.context = canvas.getContext("2d", {alpha: false});
   }
 
-  /** Resize the canvas to a layout, and fill it with the separator's colour. */
-  resize(layout, colours) {
+  /**
+   * Resize the canvas to a layout, and fill it with the separator's colour.
+   * @param {?number[]} background colour around the rows of groups, as RGB
+   */
+  resize(layout, colours, background = null) {
     this.layout = layout;
     if (this.canvas.width !== layout.totalWidth || this.canvas.height !== layout.totalHeight) {
       this.canvas.width = layout.totalWidth;
@@ -40,7 +48,15 @@ export class CellPainter {
     }
     this.image = this.context.createImageData(layout.totalWidth, layout.totalHeight);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    this.pixels.fill(colours.separator);
+    this.pixels.fill(background ? packColour(background) : colours.separator);
+    if (background) for (const row of layout.rowAreas()) this.fillArea(...row, colours.separator);
+  }
+
+  fillArea(left, top, width, height, packed) {
+    for (let y = top; y < top + height; y++) {
+      const start = y * this.layout.totalWidth + left;
+      this.pixels.fill(packed, start, start + width);
+    }
   }
 
   /**
@@ -79,14 +95,20 @@ export class CellPainter {
     });
   }
 
+  /** Fill the line around the cell at a position of the whole layout with a colour, as RGB, if there is one. */
+  outline(position, colour) {
+    const {layout: {outline, cellWidth, cellHeight}, layout} = this;
+    if (!colour) return;
+    const [left, top] = layout.corner(position);
+    const packed = packColour(colour);
+    for (const y of [top - outline, top + cellHeight]) this.fillArea(left - outline, y, cellWidth + 2 * outline, outline, packed);
+    for (const x of [left - outline, left + cellWidth]) this.fillArea(x, top, outline, cellHeight, packed);
+  }
+
   /** Fill the cells at the first positions of a layout with one colour. */
   clear(layout, count, colour) {
     for (let position = 0; position < count; position++) {
-      const [left, top] = layout.corner(position);
-      for (let y = top; y < top + layout.cellHeight; y++) {
-        const row = y * layout.totalWidth + left;
-        this.pixels.fill(colour, row, row + layout.cellWidth);
-      }
+      this.fillArea(...layout.corner(position), layout.cellWidth, layout.cellHeight, colour);
     }
   }
 

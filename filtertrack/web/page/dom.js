@@ -74,8 +74,10 @@ export function makeIcon(name) {
 
 /** Draw texts with the font and the colour of an element, their middle on the line that is given. */
 export function useFontOf(element, context) {
-  const {font, color} = getComputedStyle(element);
-  Object.assign(context, {font: font.replace(/[\d.]+px/, size => `${parseFloat(size) * devicePixelRatio}px`), fillStyle: color, textBaseline: "middle"});
+  // The property `font` is empty where there is no short form of it, as with tabular numbers.
+  const {fontStyle, fontWeight, fontSize, fontFamily, color} = getComputedStyle(element);
+  const font = `${fontStyle} ${fontWeight} ${parseFloat(fontSize) * devicePixelRatio}px ${fontFamily}`;
+  Object.assign(context, {font, fillStyle: color, textBaseline: "middle"});
 }
 
 /** Let the browser save a file. */

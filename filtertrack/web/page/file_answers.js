@@ -22,6 +22,7 @@ const ANSWERED = {
   order: (_, {layers}, {layer, order}) => ({numbers: layers[layer].orders[order]}),
   trajectory: (_, {layers}, {layer, filter}) => trajectoryOf(layers[layer].trajectories, filter),
   label: (_, {layers}, {layer, filter, step}) => labelOf(layers[layer].labels, filter, step),
+  labels: (_, {layers}, {layer}) => lastLabelsOf(layers[layer].labels),
   probes: (_, {probes}) => probes,
 };
 
@@ -116,6 +117,10 @@ function labelOf({steps, names = [], ...evidence}, filter, step) {
   if (row < 0) return undefined;
   const numbers = Object.entries(evidence).map(([name, rows]) => [name, rows[row][filter]]);
   return {label: names[row][filter], ...Object.fromEntries(numbers)};
+}
+
+function lastLabelsOf({steps, names}) {
+  return steps.length ? {step: steps.at(-1), names: names.at(-1)} : undefined;
 }
 
 function readAnswers() {

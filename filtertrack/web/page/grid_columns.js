@@ -2,40 +2,60 @@
 
 import {layoutFor} from "./grid_view.js";
 
-// CSS pixels.
+// CSS pixels. The heights are reserved in style.css, so that nothing moves while a run is loaded.
 const LEAST_WIDTH = 300; // of a grid, if the page is that wide
-const LEAST_HEIGHT = 300; // of a grid; where there is less room the page scrolls
-const CAPTIONS = 110; // height of the captions and scale bars of one run
-const STRIP = 120; // height of the probes of one run, where their responses are shown
-const GAP = 16;
+const LEAST_HEIGHT = 180; // of a grid; where that is not available the page scrolls
+const WIDE = 860; // width of a grid in which a legend takes one line, also in style.css
+const GAP = 16; // between grids
+const CAPTION = 66; // height of a run's name and moment, with the space around the run
+const TITLE = 26; // height of the title of a part
+const MARGIN = 10; // below a grid and its legends
+const SCALE = [46, 28]; // height of a scale bar with its note, in two lines and in one
+const LABELS = [42, 24]; // height of the colours and counts of labels, likewise
+const PROBES = 124; // height of the probes of one run, where their responses are shown
 
 /**
- * Choose the columns with which weights are largest, as far as all runs are in the room.
- * @param {number} width of the room, in CSS pixels
- * @param {number} height of the room, in CSS pixels
- * @param {RunData[]} runs that are drawn
- * @param {number} runCount runs that have a place, also those that cannot be drawn
- * @param {number} parts of a layer that are shown
- * @param {boolean} showsMaps whether responses are shown
- * @returns {object} `size` of a grid in pixels, `runsAcross`, `partsAcross`, and the `scale` of a weight
+ * Choose the columns with which weights are largest, as far as all runs are visible at once.
+ * @param {number} width available, in CSS pixels
+ * @param {number} height available, in CSS pixels
+ * @param {object} shown
+ * @param {?object} shown.grid what one grid holds: see `layoutFor`; null if none is drawn
+ * @param {number} shown.runs runs, also those that cannot be drawn
+ * @param {number} shown.parts of a layer
+ * @param {boolean} shown.hasTitles whether each grid has a title
+ * @param {boolean} shown.hasProbes whether each run has a choice of probes
+ * @returns {object} `size` of a grid in pixels, `runsAcross` and `partsAcross`
  */
-export function chooseColumns(width, height, runs, runCount, parts, showsMaps) {
-  const fitting = Math.max(1, Math.floor((width + GAP) / (LEAST_WIDTH + GAP))); // grids side by side
-  const partsAcross = Math.min(parts, fitting);
-  const around = CAPTIONS + (showsMaps ? STRIP : 0);
-  const least = Math.min(width, LEAST_HEIGHT);
-  const shape = runs.map(run => run.cellShape).find(Boolean);
-  const map = runs.map(run => run.responses?.mapShape).find(Boolean) ?? null;
-  const count = shape?.isMatrix ? 1 : runs[0]?.numbers.length ?? 1;
+export function chooseColumns(width, height, {grid, runs, parts, hasTitles, hasProbes}) {
+  const aroundRun = CAPTION + (hasProbes ? PROBES : 0);
+  const aroundGrid = wide => {
+    const lines = wide >= WIDE ? 1 : 0;
+    const legends = SCALE[lines] * (hasProbes ? 2 : 1) + (grid?.options.isOutlined ? LABELS[lines] : 0);
+    return MARGIN + legends + (hasTitles ? TITLE : 0);
+  };
+  const candidates = [];
+  for (let runsAcross = runs; runsAcross > 0; runsAcross--) {
+    for (let partsAcross = parts; partsAcross > 0; partsAcross--) {
+      const columns = runsAcross * partsAcross;
+      const wide = Math.floor((width - GAP * (columns - 1)) / columns);
+      if (wide < LEAST_WIDTH && columns > 1) continue;
+      const [runRows, partRows] = [Math.ceil(runs / runsAcross), Math.ceil(parts / partsAcross)];
+      const high = Math.floor((height / runRows - aroundRun) / partRows - aroundGrid(wide));
+      candidates.push({runsAcross, partsAcross, wide, high, rows: runRows * partRows, alone: height - aroundRun - aroundGrid(wide)});
+    }
+  }
+  const fitting = candidates.filter(({wide, high}) => high >= Math.min(wide, LEAST_HEIGHT));
   let best = null;
-  for (let runsAcross = Math.max(1, Math.min(runCount, Math.floor(fitting / partsAcross))); runsAcross > 0; runsAcross--) {
-    const columns = runsAcross * partsAcross;
-    const rows = best ? Math.ceil(runCount / runsAcross) : 1; // with fewest rows the page may scroll
-    const rowHeight = Math.floor(height / rows) - around;
-    const sides = [Math.floor((width - GAP * (columns - 1)) / columns), best ? rowHeight : Math.max(least, rowHeight)];
-    const size = sides.map(side => Math.floor(side * devicePixelRatio));
-    const scale = shape && size[1] > 0 ? layoutFor(count, shape, size, map).scale : 0;
+  for (const {runsAcross, partsAcross, wide, high} of fitting.length ? fitting : [scrolling(candidates)]) {
+    const size = [wide, high].map(side => Math.floor(side * devicePixelRatio));
+    const scale = grid ? layoutFor(grid, size).scale : 0;
     if (!best || scale > best.scale) best = {scale, size, runsAcross, partsAcross};
   }
   return best;
+}
+
+/** The grids that are visible at once with the least scrolling: each as high as it is wide, if it fits alone. */
+function scrolling(candidates) {
+  const [first] = candidates.sort((one, other) => one.rows - other.rows);
+  return {...first, high: Math.max(Math.min(first.wide, LEAST_HEIGHT), Math.min(first.wide, first.alone))};
 }

@@ -27,6 +27,11 @@ export class GridPalettes {
     return Object.fromEntries(Object.keys(names).map((name, n) => [name, new GridColours(palettes[n], not_finite, separator)]));
   }
 
+  /** The colours of outlines for the theme: label -> RGB. */
+  get outlines() {
+    return this.settings.outlines[currentTheme()];
+  }
+
   /** The bytes of a colormap, which are requested once. */
   async request(name) {
     if (!this.palettes.has(name)) this.palettes.set(name, await requestPalette(name));

@@ -1,11 +1,16 @@
-// The grid of one part of a run's layer: a canvas, over each cell a button that opens its filter, and
-// a scale bar.
+// The grid of one part of a run's layer: a canvas, over each cell a button that opens its filter, the
+// headings of groups, and below it the legend.
 
 import {make, makeButton, setText} from "./dom.js";
 import {GridLayout} from "./grid_layout.js";
+import {LabelLegend} from "./label_legend.js";
 import {PairLayout} from "./pair_layout.js";
 import {CellPainter} from "./cell_pixels.js";
 import {ScaleBar} from "./scale_bar.js";
+
+export const HEADING = 28; // CSS pixels: height of the heading of a group, with the gap below it
+
+const MOVES = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
 export class GridView {
   /**
@@ -19,10 +24,12 @@ export class GridView {
     this.painter = new CellPainter(this.canvas);
     this.buttons = make("div", {class: "cells", role: "group", "aria-label": `Filters of ${name}${isLearned ? ": what was learned" : ""}`,
                                 onkeydown: event => this.moveFocus(event)});
-    this.stage = make("div", {class: "stage"}, this.canvas, this.buttons);
+    this.headings = make("div", {class: "headings"});
+    this.stage = make("div", {class: "stage"}, this.canvas, this.headings, this.buttons);
     this.title = make("figcaption", {hidden: true});
     this.bar = new ScaleBar();
     this.mapBar = new ScaleBar(); // of the maps beside the filters
+    this.labels = new LabelLegend(); // of the outlines
     this.scales = make("div", {class: "scales"}, this.bar.element);
     this.element = make("figure", {class: "grid"}, this.title, this.stage, this.scales);
     this.numbers = [];
@@ -30,31 +37,51 @@ export class GridView {
   }
 
   /**
-   * Lay out the filters with these numbers, in this order, within a size in pixels.
-   * @param {?object} map the height and width of the map beside each filter; null for none
+   * Lay out filters within a size in pixels.
+   * @param {number[]} numbers of the filters, in their order
+   * @param {object} grid see `layoutFor`
+   * @param {number[]} size width and height, at most
+   * @param {GridColours} colours
+   * @param {object} labelling
+   * @param {?FilterLabels} labelling.labels of the filters, as far as they are known
+   * @param {string[]} labelling.headings of the groups
+   * @param {?object} labelling.outlines label -> colour, as RGB; null for no outlines
    */
-  arrange(numbers, cellShape, size, colours, map = null) {
-    const {channels, isMatrix} = cellShape;
+  arrange(numbers, grid, size, colours, {labels, headings, outlines}) {
+    const {channels, isMatrix} = grid.cell;
     this.channels = channels;
-    const key = JSON.stringify([numbers, cellShape, size, map, colours.separator, devicePixelRatio]);
+    const key = JSON.stringify([numbers, grid, size, colours.separator, outlines, headings, labels?.step, devicePixelRatio]);
     if (key === this.key) return;
     this.key = key;
-    this.layout = layoutFor(isMatrix ? 1 : numbers.length, cellShape, size, map);
-    this.scales.replaceChildren(...this.bars.map(bar => bar.element));
-    this.painter.resize(this.layout, colours);
+    this.layout = layoutFor(grid, size);
+    this.scales.replaceChildren(...[...this.bars, ...(outlines ? [this.labels] : [])].map(each => each.element));
+    if (outlines) this.labels.show(labels, outlines);
+    this.painter.resize(this.layout, colours, headings.length ? backgroundColour() : null);
+    if (outlines) numbers.forEach((number, position) => this.painter.outline(position, outlines[labels?.of(number)]));
+    this.painter.show();
     this.stage.style.width = `${this.layout.totalWidth / devicePixelRatio}px`;
     this.stage.style.aspectRatio = `${this.layout.totalWidth} / ${this.layout.totalHeight}`;
     const focused = this.numbers[[...this.buttons.children].indexOf(document.activeElement)];
     this.numbers = numbers;
-    this.buttons.replaceChildren(...(isMatrix ? [] : numbers.map((number, position) => this.makeCell(number, position))));
+    this.headings.replaceChildren(...headings.map((text, group) => this.makeHeading(text, group)));
+    this.buttons.replaceChildren(...(isMatrix ? [] : numbers.map((number, position) => this.makeCell(number, position, labels?.of(number)))));
     this.buttons.children[numbers.indexOf(focused)]?.focus(); // the buttons are new: restore the focus
   }
 
-  makeCell(number, position) {
+  makeHeading(text, group) {
+    const heading = make("p", {}, text);
+    const [top, height] = this.layout.heading(group);
+    const percent = side => `${(100 * side) / this.layout.totalHeight}%`;
+    Object.assign(heading.style, {top: percent(top), height: percent(height)});
+    return heading;
+  }
+
+  makeCell(number, position, label) {
     const {totalWidth, totalHeight, cellWidth, cellHeight} = this.layout;
     const percent = (part, whole) => `${(100 * part) / whole}%`; // right also if the canvas is shrunk
     const [left, top] = this.layout.corner(position);
     const cell = makeButton(`filter ${number}`, "", () => this.openFilter(number));
+    if (label) cell.title = `filter ${number} · ${label}`;
     cell.setAttribute("aria-pressed", String(number === this.selected));
     cell.tabIndex = position === 0 ? 0 : -1;
     Object.assign(cell.style, {
@@ -66,12 +93,12 @@ export class GridView {
 
   /** Move the focus between cells with the arrow keys; the grid is a single tab stop. */
   moveFocus(event) {
-    const offset = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.layout.columns, ArrowDown: this.layout.columns}[event.key];
-    if (offset === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    const move = MOVES[event.key];
+    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
     const all = [...this.buttons.children];
-    const next = all[all.indexOf(event.target) + offset];
+    const next = all[this.layout.neighbour(all.indexOf(event.target), ...move)];
     if (!next) return;
     event.target.tabIndex = -1;
     next.tabIndex = 0;
@@ -81,6 +108,11 @@ export class GridView {
   /** The scale bars that are shown. */
   get bars() {
     return this.layout?.maps ? [this.bar, this.mapBar] : [this.bar];
+  }
+
+  /** The legends that are shown: scale bars, and the colours of outlines. */
+  get legends() {
+    return [...this.bars.filter(bar => !bar.isEmpty), ...(this.labels.element.isConnected ? [this.labels] : [])];
   }
 
   select(number) {
@@ -111,9 +143,22 @@ export class GridView {
   }
 }
 
-/** The layout of filters, or of filters with a map beside each. */
-export function layoutFor(count, cellShape, size, map) {
-  const {height, width, slices} = cellShape;
-  return map ? new PairLayout(count, cellShape, map, ...size) : new GridLayout(count, height, width, ...size, slices);
+/** The colour behind the page, as RGB. */
+function backgroundColour() {
+  return getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).map(Number);
 }
 
+/**
+ * The layout of a grid of filters, or of filters with a map beside each, within a size.
+ * @param {object} grid
+ * @param {number} grid.count filters
+ * @param {object} grid.cell the shape of a cell: see RunData
+ * @param {?object} grid.map the height and width of the map beside each filter; null for none
+ * @param {object} grid.options see CellLayout
+ * @param {number[]} size width and height in pixels, at most
+ */
+export function layoutFor({count, cell, map, options}, size) {
+  const cells = cell.isMatrix ? 1 : count;
+  return map ? new PairLayout(cells, cell, map, ...size, options)
+    : new GridLayout(cells, cell.height, cell.width, ...size, cell.slices, options);
+}

@@ -1,6 +1,6 @@
 // The options of how a layer is drawn: defaults and choices come from the server's settings.
 
-const OPTIONS = ["channels", "scale", "zero_centred", "delta", "colormap", "order"]; // those with a control
+const OPTIONS = ["channels", "scale", "zero_centred", "delta", "colormap", "order", "outline"]; // those with a control
 
 /**
  * The look before anything is chosen: a value for each option, the layer and its page, and whether

@@ -1,6 +1,7 @@
 // The page: connects the state (runs, look, step, filter) with its controls and views.
 
 import {make, makeButton, makeIcon} from "./dom.js";
+import {FilterLabels} from "./filter_labels.js";
 import {FilterView} from "./filter_view.js";
 import {chooseColumns} from "./grid_columns.js";
 import {listenToKeys, takeFocus} from "./keys.js";
@@ -10,6 +11,7 @@ import {Notices} from "./notices.js";
 import {PlaybackClock} from "./playback_clock.js";
 import {PlaybackControls} from "./playback_controls.js";
 import {GridPalettes} from "./grid_palettes.js";
+import {HEADING} from "./grid_view.js";
 import {requestJson} from "./requests.js";
 import {RunData} from "./run_data.js";
 import {RunView} from "./run_view.js";
@@ -255,18 +257,31 @@ export class Page {
     return this.look.scale || (this.shown.includes(true) ? "filter" : "frame");
   }
 
-  /** The numbers of all filters in the chosen order, a run's own; undefined if the request fails. */
+  /**
+   * The numbers of all filters in the chosen order, a run's own; undefined if the request fails. The
+   * labels that are needed are requested with them, and kept while training runs, too.
+   */
   async requestOrder(run, layer) {
-    const {order} = this.look;
-    if (order === "stored" || layer.kind === "matrix") return storedOrder(layer);
-    const key = JSON.stringify([run.made, layer.name, order]);
-    if (run.orderKey !== key) {
-      const query = {run: run.name, layer: layer.name, order, version: run.version};
-      const answer = await this.notices.attempt("order", () => requestJson("order", query));
+    const {order, outline} = this.look;
+    if (layer.kind === "matrix") return storedOrder(layer);
+    const [numbers, labels] = await Promise.all([
+      order === "stored" ? storedOrder(layer) : this.requestOnce(run, "order", layer, {order}),
+      outline || order === "label" ? this.requestOnce(run, "labels", layer, {}) : null,
+    ]);
+    run.labels = labels ? new FilterLabels(labels, layer) : null;
+    if (order === "stored" || !numbers) return numbers;
+    return order === "label" && run.labels ? run.labels.group(numbers.numbers) : numbers.numbers;
+  }
+
+  /** The answer about a layer of a run that is kept for the next request; undefined if it fails. */
+  async requestOnce(run, route, layer, query) {
+    const key = JSON.stringify([run.made, layer.name, query]);
+    if (run.answers.get(route)?.key !== key) {
+      const answer = await this.notices.attempt(route, () => requestJson(route, {run: run.name, layer: layer.name, ...query, version: run.version}));
       if (!answer) return undefined;
-      [run.orderKey, run.order] = [key, answer.numbers];
+      run.answers.set(route, {key, answer});
     }
-    return run.order;
+    return run.answers.get(route).answer;
   }
 
   coloursOf(part) {
@@ -323,28 +338,50 @@ export class Page {
   /** Lay out the grids for the size of the window, and draw everything. */
   arrange() {
     if (!this.colours || !this.gridArea.clientWidth) return;
+    const hasTitles = this.shown.length > 1 || this.shown.includes(true);
+    const grids = new Map(this.visibleRuns().map(run => [run, this.gridOf(run)]));
+    const [grid = null] = grids.values();
     const {size, runsAcross, partsAcross} = chooseColumns(
-      this.gridArea.clientWidth, this.roomHeight, this.visibleRuns(), this.runs.length, this.shown.length, this.showsMaps);
+      ...this.gridSpace, {grid, runs: this.runs.length, parts: this.shown.length, hasTitles, hasProbes: this.showsMaps});
     this.gridArea.style.gridTemplateColumns = `repeat(${runsAcross}, minmax(0, 1fr))`;
-    for (const run of this.visibleRuns()) {
+    for (const [run, grid] of grids) {
       const view = this.views.get(run.name);
       view.area.style.gridTemplateColumns = `repeat(${partsAcross}, minmax(0, 1fr))`;
       view.showCells(describeCells(run, this.look.channels));
       run.parts.forEach((part, n) => {
-        view.grids[n].showTitle(run.parts.length > 1 || part.isLearned ? describePart(part, this.settings) : "");
-        if (run.cellShape) view.grids[n].arrange(run.numbers, run.cellShape, size, this.coloursOf(part), n === 0 ? run.responses?.mapShape : null);
+        view.grids[n].showTitle(hasTitles ? describePart(part, this.settings) : "");
+        view.grids[n].arrange(run.numbers, n === 0 ? grid : {...grid, map: null}, size, this.coloursOf(part), this.labellingOf(run));
       });
       view.probes.show(run, this.showsMaps);
     }
     this.draw();
     this.showProgress();
+    this.gridArea.classList.add("arranged"); // before, it is not visible: nothing moves while it is filled
   }
 
-  /** The height of the room for the grids, in CSS pixels. */
-  get roomHeight() {
+  /** What the grid of a run holds: see `layoutFor`. */
+  gridOf(run) {
+    const groups = this.groupsOf(run)?.map(({count}) => count) ?? null;
+    const options = {groups, heading: Math.round(HEADING * devicePixelRatio), isOutlined: this.look.outline && !run.isMatrix};
+    return {count: run.numbers.length, cell: run.cellShape, map: run.responses?.mapShape ?? null, options};
+  }
+
+  /** The groups of a run's filters, each below a heading; null for none. */
+  groupsOf({labels, numbers}) {
+    return this.look.order === "label" && labels ? labels.groupsOf(numbers) : null;
+  }
+
+  /** The labels of a run's filters as its grids show them: see GridView. */
+  labellingOf(run) {
+    const headings = this.groupsOf(run)?.map(({text}) => text) ?? [];
+    return {labels: run.labels, headings, outlines: this.look.outline && !run.isMatrix ? this.palettes.outlines : null};
+  }
+
+  /** The width and height that is available for the grids, in CSS pixels. */
+  get gridSpace() {
     const isOneColumn = window.innerWidth < ONE_COLUMN;
     const height = isOneColumn ? window.innerHeight - this.playback.element.offsetHeight : this.room.clientHeight;
-    return Math.max(LEAST_ROOM, height - 2 * this.gridArea.offsetTop);
+    return [this.gridArea.clientWidth, Math.max(LEAST_ROOM, height - 2 * this.gridArea.offsetTop)];
   }
 
   /** Draw the current step, and load from there. */
@@ -405,8 +442,8 @@ export class Page {
       const stepShown = run.stepShown() ?? step;
       if (n === 0) view.showMoment(snapshot, stepShown, responses);
       view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
-      if (snapshot?.cells) view.grids[n].bar.show(describeScale(run, part, look, part.range), this.coloursOf(part));
-      if (responses?.cells) view.grids[n].mapBar.show(describeMapScale(run.responses.layer.rectified, this.scale, run.responses.range), this.coloursOfMaps(run.responses.layer));
+      view.grids[n].bar.show(describeScale(run, part, look, this.runs.length), this.coloursOf(part), snapshot?.isFinite);
+      if (n === 0 && run.responses) view.grids[n].mapBar.show(describeMapScale(run.responses, look, this.runs.length), this.coloursOfMaps(run.responses.layer));
     }
     this.filter.draw();
     const moment = drawn.map(({snapshot}) => snapshot).find(snapshot => snapshot?.cells)?.moment;
@@ -505,6 +542,7 @@ export class Page {
       n: () => this.stepLayer(1),
       p: () => this.stepLayer(-1),
       s: () => this.foldSidebar(),
+      ...(this.layer?.kind === "matrix" ? {} : {o: () => this.changeLook({outline: !this.look.outline})}),
       ...(this.offersMaps ? {r: () => this.changeLook({responses: !this.look.responses})} : {}),
       ...(this.showsMaps ? {",": () => this.stepProbe(-1), ".": () => this.stepProbe(1)} : {}),
       Escape: () => this.openFilter(null),

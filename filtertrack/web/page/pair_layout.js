@@ -1,58 +1,48 @@
 // The positions of filters and of their maps in a grid of pairs: in each cell a filter and, to the
 // right of it, its map, about as large, both magnified by whole numbers.
 
-const LEAST_GAP = 2; // pixels between pairs
+import {CellLayout} from "./grid_layout.js";
+
+const LEAST_GAP = 3; // pixels between pairs: enough for a line around each
 const LARGEST_SIDE = 4096; // pixels
 const STRIP = 4; // width of a strip in heights
 
-export class PairLayout {
+export class PairLayout extends CellLayout {
   /**
    * @param {number} count number of pairs
    * @param {object} filter the shape of a filter: height and width in weights, slices
    * @param {object} map the shape of a map: height and width
    * @param {number} mostWidth the grid's width, in pixels, at most
    * @param {number} mostHeight the grid's height, in pixels, at most
+   * @param {object} options see CellLayout
    */
-  constructor(count, filter, map, mostWidth, mostHeight) {
-    this.count = Math.max(count, 1);
+  constructor(count, filter, map, mostWidth, mostHeight, options = {}) {
+    super(count, options);
     const [ofFilter, ofMap] = [filter, map].map(({height, width, slices = 1}) => Math.max(height, width + slices - 1, 1));
+    const gap = Math.max(LEAST_GAP, Math.ceil(Math.min(mostWidth, mostHeight) / 80));
+    const inner = Math.ceil(gap / 2); // between a filter and its map
     const longest = Math.max(ofFilter, ofMap);
-    this.gap = Math.max(LEAST_GAP, Math.ceil(Math.min(mostWidth, mostHeight) / 80));
-    this.inner = Math.ceil(this.gap / 2); // between a filter and its map
-    let [side, largest] = [longest, 0];
-    this.columns = 1;
-    for (let columns = 1; columns <= this.count; columns++) {
-      const rows = Math.ceil(this.count / columns);
+    let [side, largest, columns] = [longest, 0, 1];
+    for (let across = 1; across <= Math.max(...this.groups); across++) {
       const fitting = Math.min(
-        Math.floor(((mostWidth - this.gap) / columns - this.gap - this.inner) / 2),
-        Math.floor((mostHeight - this.gap) / rows - this.gap), LARGEST_SIDE);
+        Math.floor(((mostWidth - gap) / across - gap - inner) / 2),
+        Math.floor((mostHeight - this.headingsHeight - gap) / this.rowsWith(across) - gap), LARGEST_SIDE);
       const ofMaps = Math.floor(fitting / ofMap) * ofMap;
-      if (fitting >= longest && ofMaps > largest) [side, largest, this.columns] = [fitting, ofMaps, columns];
+      if (fitting >= longest && ofMaps > largest) [side, largest, columns] = [fitting, ofMaps, across];
     }
     // A window that is too low for all pairs scrolls: at least the smallest side fits across.
-    if (!largest) this.columns = Math.max(1, Math.min(this.count, Math.floor((mostWidth - this.gap) / (2 * longest + this.inner + this.gap))));
-    this.rows = Math.ceil(this.count / this.columns);
+    if (!largest) columns = Math.max(1, Math.min(this.count, Math.floor((mostWidth - gap) / (2 * longest + inner + gap))));
     this.maps = new Pictures(this, map, side);
     // A map is magnified by a whole number; its filter is about as large.
     const similar = Math.round(Math.max(this.maps.cellWidth, this.maps.cellHeight) / ofFilter) * ofFilter;
     this.filters = new Pictures(this, filter, Math.min(side, similar));
-    this.maps.left = this.filters.cellWidth + this.inner;
-    this.cellWidth = this.maps.left + this.maps.cellWidth;
-    this.cellHeight = Math.max(this.filters.cellHeight, this.maps.cellHeight);
-    this.totalWidth = this.columns * this.cellWidth + (this.columns + 1) * this.gap;
-    this.totalHeight = this.rows * this.cellHeight + (this.rows + 1) * this.gap;
+    this.maps.left = this.filters.cellWidth + inner;
+    this.place(columns, gap, this.maps.left + this.maps.cellWidth, Math.max(this.filters.cellHeight, this.maps.cellHeight));
   }
 
   /** The magnification of a filter's weights. */
   get scale() {
     return this.filters.scale;
-  }
-
-  /** The upper left corner of the pair at a position: [left, top]. */
-  corner(position) {
-    const row = Math.floor(position / this.columns);
-    const column = position % this.columns;
-    return [this.gap + column * (this.cellWidth + this.gap), this.gap + row * (this.cellHeight + this.gap)];
   }
 }
 

@@ -24,6 +24,8 @@ export class RunData {
     this.selection = ""; // what the caches hold
     this.probes = null; // as in /probes
     this.pictures = new Map(); // name of an input -> ProbePictures
+    this.answers = new Map(); // route -> {key, answer} about the layer, see Page.requestOnce
+    this.labels = null; // FilterLabels of the layer, if they are needed
     this.responses = null; // RunResponses that are shown beside the filters; null for none
     this.problem = ""; // why the run cannot be compared with the others
   }
@@ -174,12 +176,13 @@ export class RunData {
     return this.kind === "matrix";
   }
 
-  /** The shape of a cell: height and width in weights, slices and channels; null until one is loaded. */
+  /** The shape of a cell: height and width in weights, slices and channels. */
   get cellShape() {
-    const shape = [...this.caches.values()].map(cache => cache.shape).find(Boolean);
-    if (!shape) return null;
-    const [, height, width, channels] = shape;
-    return {height, width, slices: this.layer.slices, channels, isMatrix: this.isMatrix};
+    const {kind, isMatrix, numbers, layer: {shape: [, rows, columns, channels], slices, repeated, cut_channels}} = this;
+    let [height, width] = [rows === 1 ? repeated : rows, columns === 1 && rows > 1 ? repeated : columns];
+    if (isMatrix) [height, width] = [cut_channels ?? channels, numbers.length];
+    if (kind === "heat map") [height, width] = [channels, columns];
+    return {height, width, slices, channels: kind === "colour" ? 3 : 1, isMatrix};
   }
 
   /** Rows and columns of weights in a cell: a strip repeats its only row or column, to be wider. */

@@ -32,10 +32,17 @@ export class RunView {
     for (const grid of this.grids) grid.select(number);
   }
 
-  /** Show what a cell is, unless the text is empty. */
+  /** Show what the cells are, unless the text is empty. */
   showCells(text) {
     this.cells.hidden = !text;
     setText(this.cells, text);
+    this.cells.title = text;
+  }
+
+  /** Show when the snapshot that is drawn was taken, and its metrics. */
+  showWhen(text) {
+    setText(this.moment, text);
+    this.moment.title = this.moment.textContent; // a long text is cut
   }
 
   /**
@@ -48,13 +55,10 @@ export class RunView {
     const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
     const unread = responses?.damaged && `The responses at step ${step} cannot be read: ${responses.damaged}`;
     const isLoading = !snapshot || responses === undefined;
-    this.showNote(damaged || snapshot?.absent || unread || responses?.absent || (isLoading ? "loading …" : ""));
-    if (!snapshot?.cells) {
-      setText(this.moment, `step ${step}`);
-      return;
-    }
+    this.showNote(damaged || snapshot?.absent || unread || responses?.absent || "");
+    if (!snapshot?.cells) return this.showWhen(isLoading ? `step ${step} · loading …` : `step ${step}`);
     const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(value)}`);
-    setText(this.moment, [snapshot.moment.when, ...metrics].join(" · "));
+    this.showWhen([snapshot.moment.when, ...metrics, ...(isLoading ? ["loading responses …"] : [])].join(" · "));
   }
 
   /** Hide the grids and show why the run cannot be compared; show them if the text is empty. */
@@ -63,7 +67,7 @@ export class RunView {
     if (text) {
       this.probes.element.hidden = true;
       this.showCells("");
-      setText(this.moment, "");
+      this.showWhen("");
       this.showNote(text);
     }
   }

@@ -7,8 +7,11 @@ import {currentTheme} from "./theme.js";
 
 // CSS pixels.
 const GAP = 16; // between grids
-const BAR = 26; // height of a scale bar below a grid
+const BAR = 24; // height of a line of a legend below a grid
 const MARGIN = 10; // around everything
+const SQUARE = 12; // side of a colour in a legend
+const SPACE = 6; // between the parts of a piece of a legend
+const BETWEEN = 14; // between the pieces of a legend
 const LINE = 19; // height of a line of text above a grid
 const LEAST_TEXT = 300; // width of a line of text that may be longer, at least
 const MOST_FPS = 50; // image formats cannot show more snapshots a second
@@ -22,7 +25,7 @@ export function savePicture(page) {
   const width = columns.reduce((sum, column) => sum + column.width, gap * (columns.length - 1));
   const largest = name => Math.max(...columns.map(column => column[name]));
   const top = margin + largest("headHeight");
-  const canvas = make("canvas", {width: width + 2 * margin, height: top + largest("gridHeight") + largest("barCount") * bar + margin});
+  const canvas = make("canvas", {width: width + 2 * margin, height: top + largest("gridHeight") + largest("legendLines") * bar + margin});
   const context = canvas.getContext("2d");
   context.fillStyle = getComputedStyle(document.body).backgroundColor;
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -45,7 +48,6 @@ class Column {
    */
   constructor(view, run, grid, isFirst) {
     Object.assign(this, {view, grid});
-    this.bars = grid.bars.filter(each => !each.isEmpty);
     this.probe = isFirst && run.responses ? view.probes.picture : null;
     const inset = this.probe ? this.probe.width + MARGIN * devicePixelRatio : 0;
     this.inset = inset;
@@ -60,8 +62,10 @@ class Column {
     this.textHeight = Math.max(this.lines.length * this.line, this.probe ? this.probe.height + MARGIN * devicePixelRatio : 0);
     this.headHeight = Math.ceil(this.textHeight + this.title.length * this.line);
     this.gridHeight = grid.canvas.height;
-    this.barCount = this.bars.length;
-    this.width = Math.ceil(Math.max(grid.canvas.width, width, ...this.bars.map(each => each.widthOfDrawing)));
+    const legendWidth = Math.max(grid.canvas.width, LEAST_TEXT * devicePixelRatio);
+    this.legends = grid.legends.map(legend => new Legend(legend, legendWidth));
+    this.legendLines = this.legends.reduce((sum, {lines}) => sum + lines.length, 0);
+    this.width = Math.ceil(Math.max(grid.canvas.width, width, ...this.legends.map(each => each.width)));
   }
 
   /** Draw the column, the grid's upper left corner at (left, top). */
@@ -71,7 +75,74 @@ class Column {
     this.lines.forEach((line, n) => context.fillText(line, left + this.inset, margin + (n + 0.5) * this.line));
     this.title.forEach((line, n) => context.fillText(line, left, top + (n - this.title.length + 0.5) * this.line));
     context.drawImage(this.grid.canvas, left, top);
-    this.bars.forEach((each, row) => each.drawInto(context, left, top + this.grid.canvas.height + (row + 0.5) * bar));
+    this.drawHeadings(context, left, top);
+    let below = top + this.grid.canvas.height;
+    for (const legend of this.legends) {
+      legend.drawInto(context, left, below, bar);
+      below += legend.lines.length * bar;
+    }
+  }
+
+  /** Draw the headings of groups over the grid. */
+  drawHeadings(context, left, top) {
+    const {grid: {headings, layout}} = this;
+    [...headings.children].forEach((heading, group) => {
+      const [start, height] = layout.heading(group);
+      useFontOf(heading, context);
+      context.fillText(heading.textContent, left, top + start + height / 2);
+    });
+  }
+}
+
+/**
+ * A legend in lines of at most a width. Its pieces are not broken: each is a list of {text}, {colour}
+ * and {image, width, height}, or a text that is broken between words.
+ */
+class Legend {
+  constructor({element, pieces}, most) {
+    this.element = element;
+    const context = make("canvas").getContext("2d");
+    useFontOf(element, context);
+    const pixels = side => side * devicePixelRatio;
+    const space = context.measureText(" ").width;
+    const widthOf = ({text, width = SQUARE}) => (text === undefined ? pixels(width) : context.measureText(text).width);
+    const words = piece => piece.split(" ").map((text, n) => ({parts: [{text}], gap: n ? space : pixels(BETWEEN)}));
+    this.lines = []; // of {part, left}
+    this.width = 0;
+    let right = Infinity; // of the last line
+    for (const {parts, gap} of pieces.flatMap(piece => (typeof piece === "string" ? words(piece) : {parts: piece, gap: pixels(BETWEEN)}))) {
+      const gaps = parts.map(({isJoined}, n) => (n && !isJoined ? pixels(SPACE) : 0));
+      const width = parts.reduce((sum, part, n) => sum + gaps[n] + widthOf(part), 0);
+      const isNew = right + gap + width > most;
+      if (isNew) this.lines.push([]);
+      let left = isNew ? 0 : right + gap;
+      parts.forEach((part, n) => {
+        this.lines.at(-1).push({part, left: left + gaps[n]});
+        left += gaps[n] + widthOf(part);
+      });
+      right = left;
+      this.width = Math.max(this.width, right);
+    }
+  }
+
+  /** Draw the lines, each of a height, from an upper left corner on. */
+  drawInto(context, left, top, height) {
+    useFontOf(this.element, context);
+    const {fillStyle} = context;
+    context.imageSmoothingEnabled = false;
+    this.lines.forEach((line, row) => {
+      const middle = top + (row + 0.5) * height;
+      for (const {part, left: inset} of line) this.drawPart(context, part, left + inset, middle, fillStyle);
+    });
+  }
+
+  drawPart(context, {text, colour, image, width = SQUARE, height = SQUARE}, left, middle, textColour) {
+    if (text !== undefined) return context.fillText(text, left, middle);
+    const [wide, high] = [width, height].map(side => side * devicePixelRatio);
+    if (image) return context.drawImage(image, left, middle - high / 2, wide, high);
+    context.fillStyle = colour;
+    context.fillRect(left, middle - high / 2, wide, high);
+    context.fillStyle = textColour;
   }
 }
 
@@ -103,7 +174,7 @@ function wrap(context, text, most) {
 export async function saveAnimation(page, ending) {
   const [first, second] = page.visibleRuns();
   if (!first) throw new Error("There is nothing to draw.");
-  const {channels, scale, zero_centred, delta, colormap, order, one_scale} = page.look;
+  const {channels, scale, zero_centred, delta, colormap, order, outline, one_scale} = page.look;
   const {numbers} = first;
   const isWhole = numbers.length === first.layer.shape[0];
   const isStored = isWhole && numbers.every((number, n) => number === n);
@@ -113,6 +184,7 @@ export async function saveAnimation(page, ending) {
     run: first.name, compare: second?.name, layer: first.layer.name, ending, channels, scale,
     zero_centred: zero_centred ? 1 : null, delta, one_scale: second && one_scale ? 1 : null,
     colormap: first.kind === "colour" ? null : colormap, // it has colours of its own
+    outline: outline && !first.isMatrix ? 1 : null,
     ...chosen, fps: Math.min(MOST_FPS, page.clock.speed), theme: currentTheme(),
   });
   saveFile(animation, fileName(page) + ending);

@@ -22,6 +22,7 @@ const EXPLAINED = {
   order: "The order of the filters in the grid",
   channels: "Which input channels are drawn",
   responses: "Show beside each filter its feature map of a probe (key R)",
+  outlines: "A line around each filter in the colour of its kind at the last step (key O)",
   zero: "Grey is zero, at the middle between the darkest and the lightest value",
 };
 const PARTS = [["", "automatic"], ...Object.entries(TEXTS.delta)];
@@ -54,10 +55,11 @@ export class Sidebar {
     this.colormap = explained("colours", makeSelect("colours", choices("colormap"), look.colormap, change("colormap")));
     this.order = explained("order", makeSelect("order", choices("order"), look.order, change("order")));
     this.zeroCentred = explained("zero", makeCheckbox("zero in the middle", look.zero_centred, change("zero_centred")));
+    this.outlines = explained("outlines", makeCheckbox("outlines", look.outline, change("outline")));
     this.about = make("p", {class: "about"});
     this.element = make("aside", {class: "sidebar", id: "sidebar", "aria-label": "Runs and look"},
       section("Runs", this.search, this.runs),
-      section("Look", this.delta, this.order, this.scale, this.comparison, this.colormap, this.channels, this.zeroCentred, this.responses),
+      section("Look", this.delta, this.order, this.scale, this.comparison, this.colormap, this.channels, this.zeroCentred, this.outlines, this.responses),
       section("Save", ...this.makeSaving(settings.formats)),
       section("About this picture", this.about));
   }
@@ -104,6 +106,8 @@ export class Sidebar {
     this.showChannels(look, layer);
     this.colormap.querySelector("select").disabled = layer.kind === "colour" && look.channels === "" && !showsMaps;
     this.order.querySelector("select").disabled = layer.kind === "matrix";
+    this.outlines.hidden = layer.kind === "matrix";
+    this.outlines.querySelector("input").checked = look.outline;
     this.comparison.hidden = runs.length < 2;
     this.responses.hidden = !offersMaps;
     this.responses.querySelector("input").checked = look.responses;
@@ -111,6 +115,7 @@ export class Sidebar {
     const zeroCentred = this.zeroCentred.querySelector("input");
     [zeroCentred.checked, zeroCentred.disabled] = [look.zero_centred || isLearned, isLearned];
     setText(this.about, describeLook(layer, look, shown, scale, showsMaps));
+    this.element.classList.add("shown"); // before, it is not known which controls there are
   }
 
   /** Offer the input channels of a layer; where there is no choice, the control is not shown. */
@@ -146,5 +151,5 @@ function describeLook(layer, look, shown, scale, showsMaps) {
     : ` What was learned is the difference from the first snapshot${shown.length > 1 ? ", beside the filters" : ""}: zero is in the middle, and changes of less than one grey level are drawn as none.`;
   const maps = showsMaps ? " Beside each filter is its feature map of the chosen probe: from zero up where responses are never negative, else with zero in the middle." : "";
   const centred = look.zero_centred ? ", zero in the middle" : "";
-  return `${about}${channels}${learned} Dark to light: from the lowest weight to the highest, ${textOf("scale", scale)}${centred}. A constant is in the middle; NaN and infinity are magenta.${maps}`;
+  return `${about}${channels}${learned} Dark to light: from the lowest weight to the highest, ${textOf("scale", scale)}${centred}. A constant is in the middle.${maps}`;
 }

@@ -61,7 +61,7 @@ export class SnapshotCache extends StepCache {
       const range = known ?? {...rangeOfCells(cells, shape[0]), signs: null, agree: null, next: null};
       range.cells = cells;
       if (range.signs) applySigns(cells, range.signs);
-      this.add(step, {moment, cells, low: range.low, high: range.high}, range, shape);
+      this.add(step, {moment, cells, low: range.low, high: range.high, isFinite: range.isFinite}, range, shape);
     });
     return moments.map(({step}) => step);
   }
