@@ -47,18 +47,11 @@ def dot_product_at(
         FiltertrackError: If the layer's input is not known, its output is no dot product with a
             patch, or the image, the filter or the place does not fit.
     """
-    if is_transposed(info):
-        raise FiltertrackError(
-            f"layer {info.name}: a transposed convolution adds multiples of its kernel; its output "
-            f"is no dot product of the kernel with a patch"
-        )
     number = _checked("filter: expected a whole number", filter_number, info.filters)
-    pixels, filters = layer_input(info, kernels, np.asarray(image)[np.newaxis])
+    whole_image, filters, before = padded_input(info, kernels, image)
     strides, dilation = steps_of(info)
     sides = filters.shape[1:-1]
     reach = [(side - 1) * apart + 1 for side, apart in zip(sides, dilation, strict=True)]
-    pads = pads_of(info, pixels.shape[1:-1], sides)
-    (whole_image,) = padded(info, pixels, pads)
     starts = _starts(info, whole_image.shape[:-1], reach, strides, at)
     below = whole_image[
         tuple(slice(n, n + length) for n, length in zip(starts, reach, strict=True))
@@ -77,16 +70,50 @@ def dot_product_at(
     biases = np.zeros(len(filters), np.float32) if bias is None else np.asarray(bias, np.float32)
     outputs = outputs + biases.reshape(-1)
     known = info.activation in ACTIVATIONS
-    channels = _channels_of(number, filters, pixels.shape[-1])
+    channels = _channels_of(number, filters, whole_image.shape[-1])
     every = tuple(slice(None, None, apart) for apart in dilation)
     return DotProduct(
         patch=below[every][..., channels],
         kernel=filters[number].astype(np.float32),
         bias=float(biases.reshape(-1)[number]),
         activated=float(activated(info, outputs).reshape(-1)[number]) if known else None,
-        region=_region(info, starts, reach, [before for before, _ in pads]),
+        region=tuple(
+            slice(n - zeros, n - zeros + length)
+            for n, zeros, length in zip(starts, before, reach, strict=True)
+        ),
         channels=channels,
     )
+
+
+def padded_input(
+    info: LayerInfo, kernels: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Return what the filters of a convolution slide over for one image.
+
+    Args:
+        info: The layer; its input must be the model's, or a known preprocessing of that.
+        kernels: Its filters: ``(filters, height, width, channels)``.
+        image: As the model takes it, without the axis that counts images.
+
+    Returns:
+        The image after preprocessing, with the zeros that the layer adds around it, as ``float32``
+        array of shape ``(*space, channels)``; the filters: ``(filters, *space, channels)``; and
+        along each spatial axis the zeros before the image, of the preprocessing and of the layer.
+
+    Raises:
+        FiltertrackError: If the layer's input is not known, its output is no dot product with a
+            patch, or the image does not fit.
+    """
+    if is_transposed(info):
+        raise FiltertrackError(
+            f"layer {info.name}: a transposed convolution adds multiples of its kernel; its output "
+            f"is no dot product of the kernel with a patch"
+        )
+    pixels, filters = layer_input(info, kernels, np.asarray(image)[np.newaxis])
+    pads = pads_of(info, pixels.shape[1:-1], filters.shape[1:-1])
+    (whole_image,) = padded(info, pixels, pads)
+    around = zip(pads, *(step.pads for step in info.preprocessing or () if step.pads), strict=True)
+    return whole_image, filters, [sum(before for before, _ in axis) for axis in around]
 
 
 def _checked(what: str, value: Any, count: int) -> int:
@@ -129,15 +156,3 @@ def _channels_of(number: int, filters: np.ndarray, channels: int) -> slice:
     of_group = filters.shape[-1]
     group = number // (len(filters) // (channels // of_group))
     return slice(group * of_group, (group + 1) * of_group)
-
-
-def _region(
-    info: LayerInfo, starts: Sequence[int], reach: Sequence[int], pads: Sequence[int]
-) -> tuple[slice, ...]:
-    """Return the part of the model's input that the kernel spans, along each axis."""
-    before = list(pads)
-    for step in info.preprocessing or ():
-        if step.pads:
-            before = [n + zeros for n, (zeros, _) in zip(before, step.pads, strict=True)]
-    firsts = [start - zeros for start, zeros in zip(starts, before, strict=True)]
-    return tuple(slice(n, n + length) for n, length in zip(firsts, reach, strict=True))

@@ -24,7 +24,7 @@ from filtertrack.tensorboard_plugin import animation_process
 from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.query import Query
 from filtertrack.tensorboard_plugin.request_memory import BusyError, MemoryBudget
-from filtertrack.web import page_api, payload, probe_answers
+from filtertrack.web import filter_answers, page_api, payload, probe_answers
 
 NAME = "filtertrack"
 
@@ -102,6 +102,8 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             "/probes": self._probes,
             "/probe": self._probe,
             "/responses": self._responses,
+            "/kernel": self._kernel,
+            "/input": self._input,
             "/animation": self._animation,
         }
         return {
@@ -208,6 +210,23 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         with self._reserve_probes(run, _RESPONSE_COPIES * part.size):
             message, complete = probe_answers.responses_at(part, first, last, self._logdir.relative)
         return _packed(request, message, query.max_age(_MAX_AGE) if complete else 0)
+
+    def _kernel(self, request: wrappers.Request) -> Response:
+        run, query, info = self._open_layer(request)
+        number = query.filter_of(info)
+        first, last = query.number("first"), query.number("last")
+        with self._reserve(info):
+            message, complete = filter_answers.kernels_of_filter(
+                run, info, number, first, last, rewrite=self._logdir.relative
+            )
+        return _packed(request, message, query.max_age(_MAX_AGE) if complete else 0)
+
+    def _input(self, request: wrappers.Request) -> Response:
+        run, query, info = self._open_layer(request)
+        number = query.number("probe")
+        with self._reserve_probes(run):
+            message = filter_answers.input_of_probe(info, recorded_probes(run), number)
+        return _packed(request, message, query.max_age(_MAX_AGE))
 
     def _animation(self, request: wrappers.Request) -> Response:
         run, query, info = self._open_layer(request)

@@ -21,6 +21,7 @@ from filtertrack.snapshot import LayerInfo, safe_names
 from filtertrack.storage.run import Run
 from filtertrack.web import page_api
 from filtertrack.web.file_data import LEVEL, element, text_size, to_text, zipped
+from filtertrack.web.file_products import ProductsInFile, has_products, pack_products
 from filtertrack.web.file_responses import (
     PackedResponses,
     PicturesInFile,
@@ -154,6 +155,7 @@ def _layer(
         "labels": _labels(run, info),
         "cells": _cells(run, info, contents, half=thinning.half),
         "responses": _responses(run, info, contents, thinning),
+        "products": _products(run, info, contents, thinning),
     }
 
 
@@ -271,6 +273,8 @@ def _probes(run: RunAtSteps, layers: Sequence[str], thinning: Thinning) -> Probe
     summary = describe_probes(run)
     summary["maps"] = min(summary["maps"], thinning.maps)
     summary["layers"] = [each for each in summary["layers"] if each["name"] in layers]
+    for each in summary["layers"]:
+        each["products"] = has_products(run, run.layer(each["name"]), run.probes)
     return summary
 
 
@@ -298,6 +302,24 @@ def _responses(
         for probe, message in enumerate(part.maps[: thinning.maps]):
             contents.map_sizes[probe] += len(element("data-000", b"")) + text_size(message)
     return packed.in_file(run.probes.layers[info.name].map_shape, thinning.maps, contents.add)
+
+
+def _products(
+    run: RunAtSteps, info: LayerInfo, contents: FileContents, thinning: Thinning
+) -> ProductsInFile | None:
+    """Add the inputs of a layer for the probes with maps; None if products cannot be shown."""
+    probes = run.probes
+    if probes is None or not thinning.responses or info.name not in probes.layers:
+        return None
+    if not has_products(run, info, probes):
+        return None
+    maps = min(probes.maps, thinning.maps)
+    packed = run.once_for_steps(
+        "products", info.name, compute=lambda: pack_products(run, info, probes, probes.maps)
+    )
+    for probe, message in enumerate(packed.inputs[:maps]):
+        contents.map_sizes[probe] += len(element("data-000", b"")) + text_size(message)
+    return packed.in_file(maps, contents.add)
 
 
 def _pictures(

@@ -227,17 +227,21 @@ def _select(part: Part, kernels: np.ndarray) -> np.ndarray:
 
 
 def _cells(part: Part, view: View, kernels: np.ndarray, start: np.ndarray | None) -> np.ndarray:
-    """Return the cells of one snapshot, as ``float32`` where that is exact, else ``float64``."""
+    """Return the cells of one snapshot: see ``as_floats``."""
     kernels = _select(part, kernels)
     if start is not None:
         with np.errstate(invalid="ignore", over="ignore"):
             kernels = kernels - start
     if view.kind == "matrix":
         view = replace(view, height=kernels.shape[-1], width=len(kernels))
-    cells = to_cells(view, kernels)
+    return as_floats(to_cells(view, kernels))
+
+
+def as_floats(values: np.ndarray) -> np.ndarray:
+    """Return numbers as ``float32`` where that is exact, else as ``float64``."""
     # float32 holds floats of up to four bytes and integers of up to two exactly.
-    short_float = cells.dtype.itemsize <= 4 and cells.dtype.kind == "f"
-    return cells.astype(np.float32 if short_float or cells.dtype.itemsize <= 2 else np.float64)
+    short_float = values.dtype.itemsize <= 4 and values.dtype.kind == "f"
+    return values.astype(np.float32 if short_float or values.dtype.itemsize <= 2 else np.float64)
 
 
 def _fits(cells: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:

@@ -18,6 +18,7 @@ from filtertrack.response import LayerResponse, ProbedLayer, ReceptiveField, Sto
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.probe_format import PROBES, response_members
 from filtertrack.storage.run import Run, recorded_probes
+from filtertrack.web.filter_answers import why_no_products
 from filtertrack.web.payload import filters_per_page, pack
 
 MOST_PROBES = PAGE
@@ -58,6 +59,8 @@ class ProbedLayerSummary(TypedDict):
         block: Side of the block of values that one value of a map was shrunk from.
         input: The name of the input in which ``field`` lies.
         field: The receptive field; None if it is not known.
+        products: Whether a response can be shown as the products of a patch and the kernel.
+        reason: Why it cannot, for a layer that takes the probes themselves; else empty.
     """
 
     name: str
@@ -68,6 +71,8 @@ class ProbedLayerSummary(TypedDict):
     block: int
     input: str
     field: FieldSummary | None
+    products: bool
+    reason: str
 
 
 class ProbesSummary(TypedDict):
@@ -167,11 +172,15 @@ def describe_probes(run: Run) -> ProbesSummary:
         "count": probes.count,
         "maps": probes.maps,
         "labels": None if probes.labels is None else probes.labels[:_MOST_LISTED].tolist(),
-        "layers": [_summarise(each) for each in probes.layers.values() if each.name in run.layers],
+        "layers": [
+            _summarise(layer, why_no_products(run, run.layers[name], probes))
+            for name, layer in probes.layers.items()
+            if name in run.layers
+        ],
     }
 
 
-def _summarise(layer: ProbedLayer) -> ProbedLayerSummary:
+def _summarise(layer: ProbedLayer, reason: str | None) -> ProbedLayerSummary:
     return {
         "name": layer.name,
         "read": layer.read,
@@ -181,6 +190,8 @@ def _summarise(layer: ProbedLayer) -> ProbedLayerSummary:
         "block": layer.block,
         "input": layer.input,
         "field": _summarise_field(layer.field),
+        "products": reason is None,
+        "reason": reason or "",
     }
 
 

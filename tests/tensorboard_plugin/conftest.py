@@ -24,7 +24,7 @@ PREFIX = "/data/plugin/filtertrack"
 GENERAL_ROUTES = ("settings", "palette", "runs")
 RUN_ROUTES = (
     *("layers", "parts", "steps", "cells", "order", "trajectory", "label", "labels", "animation"),
-    *("probes", "probe", "responses"),
+    *("probes", "probe", "responses", "kernel", "input"),
 )
 
 
@@ -41,7 +41,7 @@ def _unpack(data):
     """Read a message, as the page does: its head and its arrays."""
     length = int.from_bytes(data[:4], "little")
     head, body = _strict_json(data[4 : 4 + length]), data[4 + length :]
-    count = len(head.get("moments", head.get("responses", [head["type"]])))
+    count = len(head.get("moments") or head.get("responses") or head.get("kernels", [head["type"]]))
     if not count or head["type"] is None:
         assert not body
         return head, []
@@ -101,6 +101,12 @@ class Tab:
     def responses(self, layer="conv1", run="run", **query):
         """Return the head and the maps of a successful response of ``/responses``."""
         answer = self.ask("responses", {"run": run, "layer": layer, **query})
+        assert (answer.status_code, answer.mimetype) == (200, "application/octet-stream"), answer
+        return _unpack(answer.data)
+
+    def message(self, route, run="run", **query):
+        """Return the head and the arrays of a successful response that is a message of bytes."""
+        answer = self.ask(route, {"run": run, **query})
         assert (answer.status_code, answer.mimetype) == (200, "application/octet-stream"), answer
         return _unpack(answer.data)
 

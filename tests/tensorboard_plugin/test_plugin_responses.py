@@ -56,6 +56,8 @@ def test_probes_are_described(probed_run, tab):
         "block": 2,
         "input": "images",
         "field": {"size": [3, 3], "strides": [1, 1], "offsets": [0, 0]},
+        "products": False,
+        "reason": first["reason"],
     }
     assert (second["rectified"], second["field"]) == (False, None)
 

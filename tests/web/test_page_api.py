@@ -15,11 +15,16 @@ from filtertrack.render.look import GREY, LOOK_OPTIONS, Look
 from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
 from filtertrack.tensorboard_plugin.query import Query
-from filtertrack.web import page_api, payload, probe_answers
+from filtertrack.web import filter_answers, page_api, payload, probe_answers
 
 DOCUMENT = (Path(page_api.__file__).parent / "http_api.md").read_text()
 SECTIONS = dict(re.findall(r"^## GET (\S+)\n(.*?)(?=^## |\Z)", DOCUMENT, re.DOTALL | re.MULTILINE))
-TYPES = {**vars(page_api), **vars(payload), **vars(probe_answers)}
+TYPES = {
+    **vars(page_api),
+    **vars(payload),
+    **vars(filter_answers),
+    **vars(probe_answers),
+}
 
 
 def rows(section, heading):

@@ -66,7 +66,7 @@ def test_an_open_filter_shows_weights_history_and_measures(logs, open_tab, exp1)
     tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb", step=3, delta=0)
     tab.drawn(3).loaded()
     tab.button("filter 5").click()
-    large = tab.at.locator(".block > canvas")
+    large = tab.at.locator(".kernel canvas")
     tab.shows(large, logs.picture([exp1], "rgb", 3, only=5))
     kernels = exp1.kernels("rgb", 3)
 
@@ -155,7 +155,7 @@ def test_two_runs_are_compared_and_saved(logs, open_tab, exp1, exp2, tmp_path):
         drawn = logs.picture([exp1, exp2], "rgb", 2, number=number, **look)
         tab.shows(tab.canvas.nth(number), drawn)
     tab.button("filter 3").first.click()
-    blocks = tab.at.locator(".block > canvas")
+    blocks = tab.at.locator(".kernel canvas")
     for number in (0, 1):
         drawn = logs.picture([exp1, exp2], "rgb", 2, number=number, only=3, **look)
         tab.shows(blocks.nth(number), drawn)

@@ -182,7 +182,7 @@ def test_filters_are_opened_in_both_grids(logs, open_tab, small):
         pressed = tab.at.locator(".cells button[aria-pressed=true]")
         assert pressed.evaluate_all("all => all.map(each => each.ariaLabel)") == ["filter 7"] * 2
         tab.shows(
-            tab.at.locator(".block > canvas"),
+            tab.at.locator(".kernel canvas"),
             logs.picture([small], "conv1", LAST, only=7, scale="filter"),
         )
         tab.button("Close").click()
@@ -242,7 +242,7 @@ def test_a_filter_on_another_page_of_a_runs_order_has_a_note(logs, open_tab, rng
     only = next(name for name in shown[0] if name not in shown[1])
     tab.grid.first.get_by_role("button", name=only, exact=True).click()
     tab.says(".block", f"{only.capitalize()} is on another page of this run's order.")
-    assert tab.at.locator(".block > canvas").count() == 1
+    assert tab.at.locator(".kernel canvas").count() == 1
 
 
 @pytest.mark.parametrize("scale", ["filter", "layer", "frame"])
@@ -409,7 +409,7 @@ def test_heat_maps_equal_the_renderers(logs, open_tab, rng, conv_info, channels)
     look = {"channels": int(channels) if channels.isdigit() else channels or None}
     shows_parts(tab, logs, [run], "conv1", LAST, **look)
     tab.button("filter 1").first.click()
-    large = tab.at.locator(".block > canvas")
+    large = tab.at.locator(".kernel canvas")
     large.focus()
     for _ in range(3):
         tab.page.keyboard.press("ArrowDown")

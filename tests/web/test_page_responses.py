@@ -323,7 +323,8 @@ def test_a_click_on_a_patch_frames_it_in_its_probe(logs, write_probed, open_tab)
     patches = tab.at.locator(".patches button")
     tab.wait(lambda: patches.nth(8).is_visible(), "the patches")
     framed = tab.at.locator(".framed")
-    assert framed.is_hidden()
+    pressed = tab.at.locator(".patches button[aria-pressed=true]")
+    assert pressed.count() == 1  # the strongest of a probe with maps
     shown = 0
     for number, (probe, row, column, _) in enumerate(places.astype(int)):
         patches.nth(number).click()
@@ -331,14 +332,17 @@ def test_a_click_on_a_patch_frames_it_in_its_probe(logs, write_probed, open_tab)
         tab.says(".framed", f"row {row}, column {column}")
         shown = probe if probe < 3 else shown
         tab.says(".which", f"probe {shown},")
-        assert ("mapless" in patches.nth(number).get_attribute("class")) == (probe >= 3)
-        frame = framed.locator(".frame").evaluate("each => each.style.cssText")
+        classes = patches.nth(number).get_attribute("class") or ""
+        assert ("mapless" in classes) == (probe >= 3)
+        assert patches.nth(number).get_attribute("aria-pressed") == "true"
+        frame = framed.locator(".frame").first.evaluate("each => each.style.cssText")
+        assert framed.locator(".spot").last.is_visible() == (probe < 3)
         expected = [f"{100 * size / 12:.3f}" for size in (column, row, 3, 3)]
         assert [f"{float(each):.3f}" for each in re.findall(r"([\d.]+)%", frame)] == expected
     assert {True, False} == set((places[:, 0] >= 3).tolist())
     shows_maps(tab, run, "conv1", 1, probe=shown)
     patches.nth(8).click()
-    framed.wait_for(state="hidden")
+    assert pressed.count() == 1
 
 
 def test_damaged_responses_leave_the_filters(logs, write_probed, open_tab):

@@ -11,9 +11,9 @@ const NUMBERS = {uint8: Uint8Array, int8: Int8Array, float32: Float32Array, floa
 
 // The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
 // each array but the first is its difference from the one before it.
-function unpack(bytes, {type, shape, moments, responses}) {
+function unpack(bytes, {type, shape, moments, responses, kernels}) {
   if (type === null) return [];
-  const count = (moments ?? responses ?? [shape]).length;
+  const count = (moments ?? responses ?? kernels ?? [shape]).length;
   const words = joinBytes(bytes, type === "float16" ? 2 : NUMBERS[type].BYTES_PER_ELEMENT);
   const wordsEach = words.length / count;
   for (let n = wordsEach; n < words.length; n++) words[n] += words[n - wordsEach]; // wraps around

@@ -93,5 +93,10 @@ export function formatNumber(value) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   const text = value && (size < 1e-3 || size >= 1e4) ? value.toExponential(1) : value.toFixed(size < 10 ? 3 : 1);
-  return text.replace("-", "−");
+  return text.replaceAll("-", "−"); // of the number, and of its exponent
+}
+
+/** Format a number with up to five digits. */
+export function formatExactly(value) {
+  return Number.isFinite(value) ? String(Number(value.toPrecision(5))).replaceAll("-", "−") : formatNumber(value);
 }

@@ -86,6 +86,20 @@ function gather(wanted, parts, messages) {
   return {moments, damaged, next, noticeable, shape: [wanted.length, ...cellShape], arrays};
 }
 
+/** The kernels of a filter whose cells hold all its weights: {kernels, damaged, next, shape, arrays}. */
+export async function requestKernels({run, layer, filter, first}) {
+  const {products} = (await readAnswers()).runs[run].layers[layer];
+  const {moments, damaged, next, shape: [, ...shape], arrays} = await requestCells({run, layer, filters: String(filter), first});
+  const biasAt = step => (products.biases.length ? products.biases[products.steps.indexOf(step)]?.[filter] ?? null : 0);
+  return {kernels: moments.map(({step}) => ({step, bias: biasAt(step)})), damaged, next, shape, arrays};
+}
+
+/** What a first layer slides over for a probe: see InputHead in filter_answers.py; no array if it is not in the file. */
+export async function requestInput({run, layer, probe}) {
+  const id = (await readAnswers()).runs[run].layers[layer].products.inputs[probe];
+  return id === undefined ? {shape: null, arrays: []} : readMessage(id);
+}
+
 /** The cells of one input channel, from cells of three. */
 function selectChannel({shape, arrays, ...rest}, channel) {
   const [filters, height, width, channels] = shape;

@@ -63,6 +63,16 @@ export function requestProbe(query) {
   return requestMessage("probe", query);
 }
 
+/** Request the kernels of one filter: {kernels, damaged, next, type, shape, arrays}, one typed array for each step. */
+export function requestKernels(query, signal) {
+  return requestMessage("kernel", query, signal);
+}
+
+/** Request what a first layer slides over for a probe: {shape, origin, strides, dilation, activation, arrays}. */
+export function requestInput(query) {
+  return requestMessage("input", query);
+}
+
 async function requestMessage(route, query, signal) {
   return parseMessage(new Uint8Array(await request(route, query, response => response.arrayBuffer(), signal)));
 }

@@ -120,11 +120,16 @@ export class StepCache {
     return [first, last];
   }
 
+  /** How many snapshots are kept, at most. */
+  get mostKept() {
+    const bytes = this.shape ? this.shape.reduce((a, b) => a * b) * this.itemSize : 1;
+    return Math.max(LEAST_SNAPSHOTS, Math.floor(MOST_BYTES / this.sharers / bytes));
+  }
+
   /** The indices of the steps that are kept, [from, to): all of them, or as many as memory allows. */
   keptRange() {
     const count = this.steps.length;
-    const bytes = this.shape ? this.shape.reduce((a, b) => a * b) * this.itemSize : 1;
-    const most = Math.max(LEAST_SNAPSHOTS, Math.floor(MOST_BYTES / this.sharers / bytes));
+    const most = this.mostKept;
     if (count <= most) return [0, count];
     // It moves by a quarter at a time, so that one request loads more than a single step.
     const quarter = Math.floor(most / 4);
