@@ -23,6 +23,7 @@ GENERAL_ROUTES = ("settings", "palette", "runs")
 RUN_ROUTES = (
     *("layers", "parts", "steps", "cells", "order", "trajectory", "label", "animation"),
     *("probes", "probe", "responses"),
+    "metrics",
 )
 
 

@@ -13,11 +13,11 @@ from filtertrack.render.look import GREY, LOOK_OPTIONS, Look
 from filtertrack.render.palette import THEMES
 from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
 from filtertrack.tensorboard_plugin.query import Query
-from filtertrack.web import page_api, payload, probe_answers
+from filtertrack.web import metric_curves, page_api, payload, probe_answers
 
 DOCUMENT = (Path(page_api.__file__).parent / "http_api.md").read_text()
 SECTIONS = dict(re.findall(r"^## GET (\S+)\n(.*?)(?=^## |\Z)", DOCUMENT, re.DOTALL | re.MULTILINE))
-TYPES = {**vars(page_api), **vars(payload), **vars(probe_answers)}
+TYPES = {**vars(page_api), **vars(payload), **vars(probe_answers), **vars(metric_curves)}
 
 
 def rows(section, heading):
