@@ -153,8 +153,9 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
     def _metrics(self, request: wrappers.Request) -> Response:
         run, query = self._open_run(request)
         with self._memory.reserve(_METRICS_BYTES):
-            answer = metric_curves.curves_of_metrics(run, self._moments, _METRICS_TIME)
-        return _json(request, answer, 0 if answer["left"] else query.max_age(_MAX_AGE))
+            moments, left = self._moments.read(run, _METRICS_TIME)
+            answer = metric_curves.curves_of_metrics(moments, left)
+        return _json(request, answer, 0 if left else query.max_age(_MAX_AGE))
 
     def _cells(self, request: wrappers.Request) -> Response:
         run, query, info = self._open_layer(request)

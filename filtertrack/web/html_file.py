@@ -26,7 +26,7 @@ from filtertrack.storage.paths import PathOrAddress, StoragePath, path_of
 from filtertrack.storage.run import Run
 from filtertrack.storage.run_format import Member
 from filtertrack.web import page_api
-from filtertrack.web.metric_curves import MomentCache, curves_of_metrics
+from filtertrack.web.metric_curves import curves_of_metrics, readable_moments
 from filtertrack.web.page_script import joined_script, page_files
 from filtertrack.web.payload import CellsHead, Part, filters_per_page, pack, read_cells
 
@@ -301,7 +301,7 @@ def _run(selection: RunSelection, blobs: dict[str, bytes], *, half: bool) -> dic
     return {
         "summary": summary,
         "steps": page_api.describe_steps(run),
-        "metrics": curves_of_metrics(run, MomentCache()),
+        "metrics": curves_of_metrics(readable_moments(run)),
         "layers": {info.name: _layer(run, info, blobs, half=half) for info in infos},
     }
 

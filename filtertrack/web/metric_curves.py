@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypedDict
 
@@ -120,20 +120,20 @@ class MomentCache:
         return known
 
 
-def curves_of_metrics(run: Run, cache: MomentCache, seconds: float = math.inf) -> MetricCurves:
+def readable_moments(run: Run) -> list[Moment]:
+    """Return the moments of a run's readable snapshots in order."""
+    return [moment for step in run.steps if (moment := _read_moment(run, step)) is not None]
+
+
+def curves_of_metrics(moments: Sequence[Moment], left: int = 0) -> MetricCurves:
     """Return the metrics of a run over training.
 
     Losses, accuracies and mean errors are the means since the snapshot before, as in an animation.
 
     Args:
-        run: The run.
-        cache: Keeps what has been read for later answers.
-        seconds: Time to read files, about; what is not read then is left for a later answer.
-
-    Raises:
-        OSError: If the run cannot be reached.
+        moments: The moments of its snapshots in order.
+        left: How many snapshots are left for a later answer.
     """
-    moments, left = cache.read(run, seconds)
     logs, means = logs_between(moments)
     names = dict.fromkeys(name for log in logs for name in log or {})
     kept = _loss_first(names)[:_MOST_METRICS]

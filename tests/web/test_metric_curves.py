@@ -8,7 +8,7 @@ import pytest
 from filtertrack import Moment, Run, Snapshot
 from filtertrack.outputs.metric_means import means_between
 from filtertrack.web import metric_curves
-from filtertrack.web.metric_curves import MomentCache, curves_of_metrics
+from filtertrack.web.metric_curves import MomentCache, curves_of_metrics, readable_moments
 
 NAN, INF = float("nan"), float("inf")
 
@@ -29,7 +29,7 @@ def write(tmp_path, conv_info):
 
 def curves(run, cache=None, **options):
     """Return an answer that JSON can hold."""
-    answer = curves_of_metrics(run, cache or MomentCache(), **options)
+    answer = curves_of_metrics(*(cache or MomentCache()).read(run, **options))
     return json.loads(json.dumps(answer, allow_nan=False))
 
 
@@ -105,6 +105,7 @@ def test_damaged_snapshots_are_left_out_until_they_are_replaced(write):
     run.file(2).write_bytes(content[:100])
     run.remove(1)
     assert curves(run, cache)["metrics"] == {"loss": [0.0, 3.0]}
+    assert [moment.step for moment in readable_moments(run)] == [0, 3]
     info = run.layers["conv1"]
     kernel = np.zeros(info.kernel_shape, np.float32)
     run.append(Snapshot(of_epoch(2, loss=7), {info.kernel: kernel}))
