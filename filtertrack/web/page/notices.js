@@ -5,6 +5,7 @@ import {make, setText} from "./dom.js";
 export class Notices {
   constructor() {
     this.messages = new Map(); // source -> text
+    this.subject = ""; // what is drawn, in words
     this.alert = make("p", {class: "alert", role: "alert", hidden: true});
     this.status = make("p", {class: "status"});
     // For screen readers: only the final state is announced, not every step that is loaded.
@@ -38,11 +39,6 @@ export class Notices {
     const progress = !count ? "no snapshots yet" : loaded < count ? `${loaded} of ${steps} loaded` : steps;
     setText(this.status, [progress, ...parts].join(" · "));
     this.status.dataset.loaded = String(count > 0 && loaded === count);
-    if (loaded === count) this.announce(this.status.textContent);
-  }
-
-  /** Let a screen reader say a text. */
-  announce(text) {
-    setText(this.announcement, text);
+    if (loaded === count) setText(this.announcement, `${this.subject}; ${this.status.textContent}`);
   }
 }

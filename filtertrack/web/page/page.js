@@ -72,9 +72,10 @@ export class Page {
     const {alert, status, announcement} = this.notices;
     this.fold = makeButton("Runs and look (S)", makeIcon("menu"), () => this.foldSidebar());
     this.fold.setAttribute("aria-controls", "sidebar");
-    this.body = make("div", {class: "body"}, this.gridArea, this.filter.element);
+    this.room = make("div", {class: "room"}, this.gridArea);
+    const body = make("div", {class: "body"}, this.room, this.filter.element);
     const content = make("div", {class: "content"}, make("header", {class: "top"}, this.fold, this.menu.element),
-      alert, this.body, this.timeline.element, status, announcement);
+      alert, body, this.timeline.element, status, announcement);
     const root = make("main", {class: "page"}, this.sidebar.element, content);
     this.showSidebar(window.innerWidth >= ROOM_FOR_SIDEBAR, root);
     return root;
@@ -210,7 +211,7 @@ export class Page {
     this.layer = layer;
     this.menu.show(this.look, layers);
     this.sidebar.show(this.look, layer, this);
-    this.notices.announce(`${layer.name}: ${describeShape(layer)}`);
+    this.notices.subject = `${layer.name}: ${describeShape(layer)}`;
     this.mergeSteps();
     const start = this.look.page * layer.page_size;
     for (const run of this.runs) if (run.problem) run.close();
@@ -345,7 +346,8 @@ export class Page {
   /** The height of the room for the grids, in CSS pixels. */
   get roomHeight() {
     const isOneColumn = window.innerWidth < ONE_COLUMN;
-    return Math.max(LEAST_ROOM, isOneColumn ? window.innerHeight - this.timeline.element.offsetHeight : this.body.clientHeight);
+    const height = isOneColumn ? window.innerHeight - this.timeline.element.offsetHeight : this.room.clientHeight;
+    return Math.max(LEAST_ROOM, height - 2 * this.gridArea.offsetTop);
   }
 
   /** Draw the current step, and load from there. */
