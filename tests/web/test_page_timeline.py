@@ -60,7 +60,7 @@ SPACED = """async ([count, isLog]) => {
   const {spacedMarks} = await import(file);
   const x = n => 900 * (isLog ? Math.log(n) / Math.log(count) : n / count);
   const numbers = Array.from({length: count}, (_, n) => n + 1);
-  const marks = numbers.map(n => ({number: n, x: x(n), width: 7 * String(n).length + 6}));
+  const marks = numbers.map(n => ({number: n, x: x(n), width: 20}));
   return spacedMarks(marks).map(({number, x, width}) => [number, x, width]);
 }"""
 
