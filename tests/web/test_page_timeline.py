@@ -113,11 +113,12 @@ def test_values_are_those_of_the_route(logs, exp1, open_tab):
 
 
 def test_running_means_become_means_between_snapshots(logs, write, open_tab):
-    """The hint of the legend says so."""
+    """The hint of the legend says so; the caption above the grid has the same value."""
     running = [{}, {"loss": 4.0}, {"loss": 3.0}, {"loss": 2.0}]
     write("y_means", batches(running))
     tab = open_tab().go(logs.address, runs='["y_means"]').drawn(3)
     assert legend(tab) == ["0.000"]  # 3 * 2 - 2 * 3
+    assert tab.at.locator(".moment").inner_text() == "epoch 1, batch 3 of 4 · loss 0.000"
     hint = tab.at.locator(".entry").get_attribute("title")
     assert hint == "loss: mean since the snapshot before"
 

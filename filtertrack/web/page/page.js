@@ -406,7 +406,7 @@ export class Page {
     for (const {run, part, n, snapshot, responses} of drawn) {
       const view = this.views.get(run.name);
       const stepShown = run.stepShown() ?? step;
-      if (n === 0) view.showMoment(snapshot, stepShown, responses);
+      if (n === 0) view.showMoment(snapshot, stepShown, responses, run.metrics);
       view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
       if (snapshot?.cells) view.grids[n].bar.show(describeScale(run, part, look, part.range), this.coloursOf(part));
       if (responses?.cells) view.grids[n].mapBar.show(describeMapScale(run.responses.layer.rectified, this.scale, run.responses.range), this.coloursOfMaps(run.responses.layer));

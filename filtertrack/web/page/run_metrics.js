@@ -70,6 +70,13 @@ export class RunMetrics {
     return own === null ? NaN : this.curves.get(name)?.latest[this.index(own)] ?? NaN;
   }
 
+  /** What to show of a value that was logged at a step of the run: the mean since the snapshot before, where it is one. */
+  shown(name, step, logged) {
+    const curve = this.curves.get(name);
+    const index = this.index(step);
+    return curve?.isLogged[index] && this.steps[index] === step ? curve.values[index] : logged;
+  }
+
   /** The moment of a step of the page in words; undefined if it is not known. */
   whenAt(step) {
     const own = this.run.stepShown(step);

@@ -43,8 +43,9 @@ export class RunView {
    * @param {?object} snapshot
    * @param {number} step
    * @param {?object} responses of the snapshot; null if they are not shown
+   * @param {RunMetrics} metrics of the run
    */
-  showMoment(snapshot, step, responses) {
+  showMoment(snapshot, step, responses, metrics) {
     const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
     const unread = responses?.damaged && `The responses at step ${step} cannot be read: ${responses.damaged}`;
     const isLoading = !snapshot || responses === undefined;
@@ -53,8 +54,8 @@ export class RunView {
       setText(this.moment, `step ${step}`);
       return;
     }
-    const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(value)}`);
-    setText(this.moment, [snapshot.moment.when, ...metrics].join(" · "));
+    const values = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(metrics.shown(name, step, value))}`);
+    setText(this.moment, [snapshot.moment.when, ...values].join(" · "));
   }
 
   /** Hide the grids and show why the run cannot be compared; show them if the text is empty. */

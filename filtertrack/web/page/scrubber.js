@@ -32,8 +32,8 @@ export class Scrubber {
     this.cursor = make("div", {class: "cursor"}, make("div", {class: "knob"}));
     this.pointer = make("div", {class: "pointer", hidden: true});
     this.tip = make("div", {class: "tip", hidden: true, "aria-hidden": "true"});
-    this.element = make("div", {class: "scrubber"}, this.curves, this.plot, make("div", {class: "track"}, this.marks, this.slider), this.numbers,
-      this.pointer, this.cursor, this.dots);
+    this.element = make("div", {class: "scrubber"}, this.curves, this.plot, make("div", {class: "track"}, this.marks), this.numbers,
+      this.slider, this.pointer, this.cursor, this.dots);
     this.listen();
     this.series = []; // the curves that are drawn
   }

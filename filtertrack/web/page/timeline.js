@@ -94,7 +94,7 @@ export class Timeline {
     const epochs = marked?.metrics.epochs ?? {numbers: [], steps: []};
     const {theme} = document.documentElement.dataset;
     const key = JSON.stringify([name, theme, steps.length, steps[0], steps.at(-1), runs.map(({name: run, metrics}) => [run, metrics.revision])]);
-    if (key === this.key) {
+    if (key === this.key) { // the size may have changed
       this.scrubber.showCurves(steps, this.scrubber.series, epochs, key);
       return;
     }
@@ -105,6 +105,7 @@ export class Timeline {
       label, text: runs.length > 1 ? `${own} ${label}` : own, colour: style.getPropertyValue(`--curve-${n + 1}`), dash: DASHES[n], steps: run.metrics.steps, values: curve.values,
       isLogged: curve.isLogged, valueAt: step => run.metrics.valueAt(own, step), title: curve.isMean ? `${own}: mean since the snapshot before` : own,
     }));
+    this.element.toggleAttribute("data-curves", series.length > 0);
     this.showLegend(series, curves.length - drawn.length);
     this.scrubber.showCurves(steps, series, epochs, key);
   }
