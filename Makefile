@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs-pictures check format clean
+.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -30,6 +30,9 @@ accuracy: $(VENV)/.dev-installed ## measure how often labels are right on plante
 
 scale: $(VENV)/.dev-installed ## estimate and simulate large runs: the tables of docs/scale.md
 	$(BIN)/python scripts/scale.py --markdown docs/scale.md $(SCALE)
+
+docs: $(VENV)/.docs-installed ## build the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 docs-pictures: $(VENV)/.demo-installed ## draw the pictures of docs/ from runs/demo, runs/digits and small models
 	$(BIN)/python scripts/docs_pictures.py
@@ -60,6 +63,11 @@ $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute or two, once"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[demo,dev]"
 	@touch $@ $(VENV)/.demo-installed
+
+$(VENV)/.docs-installed: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV): a minute, once"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
 
 .venv-%/.installed: pyproject.toml
 	@echo "installing into .venv-$*: a minute or two, once"

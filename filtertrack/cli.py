@@ -444,6 +444,30 @@ def _html(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(arguments: argparse.Namespace) -> int:
+    import webbrowser  # noqa: PLC0415 - keeps --help fast
+
+    from filtertrack.outputs.animation import animate  # noqa: PLC0415
+    from filtertrack.outputs.recorded_run import copy_recorded_run  # noqa: PLC0415
+    from filtertrack.web.html_file import to_html  # noqa: PLC0415
+
+    folder = Path(arguments.output)
+    run = copy_recorded_run(folder)
+    page = to_html(run, folder / "page.html").path
+    animation = animate(run, folder / "evolution.gif", order="label", outline=True)
+    shown = _one_line(folder)
+    for path, text in (
+        (folder, f"a recorded run: 48 filters of 9×9 learn to see, {len(run.steps)} snapshots"),
+        (page, "the interactive page"),
+        (animation.path, "the animation"),
+    ):
+        print(f"{_one_line(path)}: {text}")
+    print(f"next: filtertrack view {shown}, filtertrack measure {shown}, filtertrack --help")
+    if not arguments.no_browser:
+        Thread(target=webbrowser.open, args=[Path(str(page)).absolute().as_uri()]).start()
+    return 0
+
+
 def _view(arguments: argparse.Namespace) -> int:
     import webbrowser  # noqa: PLC0415 - keeps --help fast
 
@@ -602,6 +626,7 @@ def _print_previews(previews: Sequence["Preview"]) -> None:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "demo": _demo,
     "animate": _animate,
     "filmstrip": _filmstrip,
     "plot": _plot,

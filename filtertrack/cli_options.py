@@ -332,6 +332,17 @@ def _megabytes(text: str) -> int:
     return size
 
 
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Copy a run that is part of the package to a folder, draw it as an animation and as an "
+        "interactive page, and open the page in the browser."
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", default="filtertrack-demo", help="(filtertrack-demo)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page")
+
+
 def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Start TensorBoard with its tab Filters in front, and open it in the browser. It also "
@@ -383,6 +394,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "demo": ("show a recorded run: something to see without training", _add_demo),
     "animate": ("make an animation of a run's filters", _add_animate),
     "filmstrip": ("make a figure: filters by steps", _add_filmstrip),
     "plot": ("make a figure: the filters of a model's file or of a run", _add_plot),

@@ -2,7 +2,7 @@
 
 The textbook case: 1,797 images of 8×8 pixels that ship inside scikit-learn, 32 filters of 3×3 in
 one channel, 98 % held-out accuracy. Kernels this small keep most of their random start, so the
-animation shows the difference from the start: that is what training has added.
+animation shows the difference from the start beside them: that is what training has added.
 
 The choices, and their reasons:
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         callbacks=[FilterTracker(options.run, schedule="log", existing="replace")],
     )
     accuracy = model.evaluate(*held_out, verbose=0, return_dict=True)["accuracy"]
-    gif = animate(options.run, options.run / "evolution.gif", layers="conv1", delta=True)
+    gif = animate(options.run, options.run / "evolution.gif", layers="conv1")
     _report(options.run, accuracy)
     print(f"{time.monotonic() - start:.0f} seconds. Look at {shlex.quote(str(gif))}")
     return 0

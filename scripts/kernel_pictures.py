@@ -169,6 +169,25 @@ def digits() -> Data:
     return Data(found.images[..., np.newaxis].astype(np.float32) / 16, found.target)
 
 
+def masked_convolution(layers: Any) -> Any:
+    """Return a convolution that sees only pixels above and to the left, as in a PixelCNN."""
+    from keras import ops  # noqa: PLC0415 - slow
+
+    class MaskedConvolution(layers.Conv2D):  # type: ignore[misc]
+        mask = np.ones((7, 7, 1, 1), np.float32)
+        mask[3, 3:] = mask[4:] = 0
+
+        @property
+        def effective_kernel(self) -> Any:
+            return self.kernel * self.mask
+
+        def call(self, inputs: Any) -> Any:
+            sums = ops.conv(inputs, self.effective_kernel, padding=self.padding)
+            return ops.relu(sums + self.bias)
+
+    return MaskedConvolution(16, 7, padding="same", name="conv")
+
+
 MODELS = {
     "sequences": Model(
         sequences,
@@ -208,6 +227,7 @@ MODELS = {
             k.GlobalMaxPooling2D(),
         ],
     ),
+    "masked": Model(digits, lambda k: [masked_convolution(k), k.MaxPooling2D(), k.Flatten()]),
     "flattened": Model(
         digits,
         lambda k: [k.Flatten(), k.Dense(32, activation="relu", name="dense")],
@@ -233,6 +253,7 @@ PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "temporal": ("brain_waves", {"layers": "temporal"}),
     "spatial": ("brain_waves", {"layers": "spatial"}),
     "video": ("clips", {}),
+    "masked": ("masked", {"zero_centred": True}),
     "dense": ("flattened", {}),
     "story": ("demo", {"layers": "conv1", "filters": [0], "big": True}),
 }

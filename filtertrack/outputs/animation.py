@@ -155,7 +155,7 @@ def animate(
             counts them.
         channels: How input channels are drawn. ``"strongest"``: each filter collapsed to its
             strongest pattern, light where it raises the output for inputs that are all positive.
-            ``"all"``: a row a filter, a cell a channel. A number or name: that channel alone. Two
+            ``"all"``: a cell a channel, those of a filter together. A number or name: that one. Two
             or three of them, such as ``(2, 1, 0)`` or ``"bgr"``: as orange and blue, or as red,
             green and blue. None: grey for one channel, colour for the three of an image, channels
             by positions for a 1-D kernel, else the strongest pattern.

@@ -23,6 +23,7 @@ from filtertrack.render.palette import (
     outline_entries,
     theme_palette,
 )
+from filtertrack.render.scale_bar import draw_scale_bar
 from filtertrack.render.text import QUIET, cut, font, font_size, line, line_height, paste
 from filtertrack.render.value_range import ValueRange
 
@@ -252,11 +253,13 @@ class FilmstripPicture:
         return layout.compose(flat, (red, green, blue), outlines)
 
     def card(self, side: int) -> np.ndarray:
-        """Draw the first rows for a screen, about as high as wide, with labels of the steps above.
+        """Draw the first rows of the first part for a screen, about as high as wide.
+
+        The labels of the steps are above, the scale bar is below.
 
         Args:
-            side: The longer side without the labels, in pixels, at most; more where a weight would
-                have less than a pixel.
+            side: The longer side without labels and scale bar, in pixels, at most; more where a
+                weight would have less than a pixel.
 
         Returns:
             ``uint8`` array of shape ``(height, width, 3)``.
@@ -274,7 +277,23 @@ class FilmstripPicture:
             text = line(_short(mark), font(size), TEXT, QUIET)
             middle = fitted.gap / 2 + (number + 0.5) * column
             paste(labels, (0, max(0, round(middle - text.shape[1] / 2))), text)
-        return np.concatenate([self.palette[labels], grid])
+        bar = self._bar(grid.shape[1], size)
+        return np.concatenate([self.palette[labels], grid, self.palette[bar]])
+
+    def _bar(self, width: int, size: int) -> np.ndarray:
+        """Draw the scale bar of the first part; without rows where a weight has three values.
+
+        Args:
+            width: Its width, in pixels.
+            size: Font size, in pixels.
+
+        Returns:
+            Entries of the palette.
+        """
+        if not self.bars:
+            return np.empty((0, width), np.uint8)
+        note = describe_scale(self.parts[0].look, self.view)
+        return draw_scale_bar(self.bars[0][0], width, size, self.levels[0], note)
 
 
 def card_rows(view: View, columns: int) -> int:

@@ -78,7 +78,7 @@ def arrange_grids(
         shares: Share of the width of each grid in a row; None for equal ones.
         side: Longer side of all grids together, without titles, in pixels, at most; more where a
             weight would have less than a pixel. None for 640, up to 1280 for several grids.
-        columns: Cells in a row of each grid; None to choose.
+        columns: Filters in a row of each grid; None to choose.
         even: Whether cells begin and end at even pixels, as video needs it.
         outlined: Whether there is a line around each cell.
         title_lines: Lines of the title above each grid, where there are several.
@@ -103,9 +103,10 @@ def arrange_grids(
             most_wide[number % across],
             view.slices,
             high=most_high,
-            columns=columns or view.columns,
+            columns=columns,
             even=even,
             outlined=outlined,
+            together=view.cells_per_filter,
         )
         for number, view in enumerate(views)
     ]

@@ -122,8 +122,6 @@ class AnimationFrames:
         self._indexed = indexed or not coloured
         self._quantised = indexed and coloured
         self._title_lines = 1 if len(infos) == 1 else 2
-        if columns and any(layer.view.columns for layer in self._layers):
-            raise FiltertrackError("columns: with channels='all' a row is a filter; leave it out")
         self._arranged = arrange_grids(
             [layer.view for layer in self._layers],
             beside * math.ceil(math.sqrt(len(selection.layers) / beside)),

@@ -431,4 +431,5 @@ def short_part_text(layer: LayerCells) -> str:
 
 def _described(layer: LayerCells, since: str = "") -> str:
     text = describe_part(layer.look, largest=layer.largest, since=since)
-    return text.replace("filters", "filter", 1) if layer.view.filters == 1 else text
+    filters = layer.view.width if layer.view.kind == "matrix" else layer.view.filters
+    return text.replace("filters", "filter", 1) if filters == 1 else text

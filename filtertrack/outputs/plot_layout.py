@@ -70,7 +70,7 @@ class PlotLayer:
     @property
     def rows_of_filters(self) -> bool:
         """Whether the cells of a filter fill a row of a block, as those of all its channels do."""
-        return self.picture.view.columns is not None
+        return self.picture.view.cells_per_filter > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from filtertrack.errors import FiltertrackError, counted, is_list
-from filtertrack.snapshot import LayerInfo, Moment, layer_of, mark_of, total_bytes, unit_of
+from filtertrack.snapshot import (
+    LayerInfo,
+    Moment,
+    describe,
+    layer_of,
+    mark_of,
+    total_bytes,
+    unit_of,
+)
 from filtertrack.storage.paths import PathOrAddress
 from filtertrack.storage.run import Run
 
@@ -159,7 +167,22 @@ def select_from_run(
     else:
         advice = "train for longer" if steps is None else "choose more steps"
     selection.check_enough(advice)
+    _warn_of_other_units(selection.moments)
     return selection
+
+
+def _warn_of_other_units(moments: Sequence[Sequence[Moment]]) -> None:
+    """Warn where the steps of one of two runs count epochs, and those of the other batches."""
+    for one, other in zip(moments[0], moments[-1], strict=True):
+        if one.counts_epochs != other.counts_epochs:
+            _log.warning(
+                "the steps of one run count epochs, those of the other do not: step %d is %r and "
+                "%r; runs with the same schedule can be compared",
+                one.step,
+                describe(one),
+                describe(other),
+            )
+            return
 
 
 def read_kernels(run: Run, layer: str, step: int) -> np.ndarray:

@@ -64,11 +64,6 @@ class View:
         return self.kind == "colour"
 
     @property
-    def columns(self) -> int | None:
-        """Cells in a row of a grid; None for any number."""
-        return self.cells_per_filter if self.cells_per_filter > 1 else None
-
-    @property
     def filters(self) -> int:
         """Number of filters that are drawn; 1 for a matrix."""
         return self.count // self.cells_per_filter

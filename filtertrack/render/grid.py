@@ -31,10 +31,15 @@ OUTLINED_GAP = 3
 _GAP_SHARE, _OUTLINED_GAP_SHARE = 200, 80
 """Sides of a grid, in gaps between its cells."""
 
+_GAPS_BETWEEN_FILTERS = 4
+"""Width of the space between filters of several cells, in gaps between cells."""
+
 _MOST_TRIED = 4096
 """Cells up to which all numbers of columns are tried."""
 _WIDEST = 2
 """Width of a grid, in heights, up to which it is as good as a square one."""
+_HIGHEST = 3
+"""Height of a grid, in widths, up to which each filter of several cells has its own row."""
 _STRETCH_COST = 4
 """Cost of a grid that is too wide or too high, relative to that of empty positions."""
 
@@ -51,6 +56,7 @@ class Layout:
         scale: Magnification: side of a weight, in pixels.
         gap: Pixels between cells, and around the grid.
         slices: Parts of equal width that a cell is divided into, by lines of one pixel.
+        together: Cells of a filter, side by side in a row; wider gaps separate the filters.
 
     Example:
         >>> layout = Layout.fit(count=32, height=9, width=9, side=320)
@@ -65,6 +71,7 @@ class Layout:
     scale: int
     gap: int
     slices: int = 1
+    together: int = 1
 
     @classmethod
     def fit(
@@ -79,6 +86,7 @@ class Layout:
         columns: int | None = None,
         even: bool = False,
         outlined: bool = False,
+        together: int = 1,
     ) -> Self:
         """Choose columns and magnification for a grid whose longer side is at most ``side`` pixels.
 
@@ -92,14 +100,16 @@ class Layout:
             side: The longer side, in pixels.
             slices: Parts of equal width that a cell is divided into.
             high: Largest height, in pixels; None for ``side``.
-            columns: Cells in a row; None to choose.
+            columns: Filters in a row, or cells where a filter has one; None to choose.
             even: Make magnification and gaps even, if they fit: a video keeps colour for every
                 second pixel only.
             outlined: Make the gaps wide enough for a line around each cell.
+            together: Cells of a filter, which are side by side in a row.
         """
-        count = max(count, 1)  # a layer without filters is one empty position
-        columns = min(columns or suitable_columns(count, height, width), count)
-        rows = math.ceil(count / columns)
+        filters = max(count // together, 1)  # a layer without filters is one empty position
+        across = min(columns or _filters_across(filters, height, width, together), filters)
+        count, columns, rows = max(count, 1), across * together, math.ceil(filters / across)
+        gaps = _gaps_across(columns, together)
         unit = 2 if even else 1
         wide, high = side - columns * (slices - 1), high or side
         narrowest, share = unit, _GAP_SHARE
@@ -109,13 +119,13 @@ class Layout:
         scale = 0
         for gap in range(widest, narrowest - 1, -unit):
             scale = min(
-                (wide - gap * (columns + 1)) // max(1, columns * width),
+                (wide - gap * gaps) // max(1, columns * width),
                 (high - gap * (rows + 1)) // max(1, rows * height),
             )
             if scale >= 1:
                 break
         scale -= scale % unit
-        return cls(count, height, width, columns, max(1, scale), gap, slices)
+        return cls(count, height, width, columns, max(1, scale), gap, slices, together)
 
     def of_pixels(self) -> Self:
         """Return the same layout for cells that have a value for each pixel."""
@@ -137,7 +147,7 @@ class Layout:
         """Height and width of the picture, in pixels."""
         high, wide = self.cell_shape
         down = self.rows * high + (self.rows + 1) * self.gap
-        return down, self.columns * wide + (self.columns + 1) * self.gap
+        return down, self.columns * wide + _gaps_across(self.columns, self.together) * self.gap
 
     @cached_property
     def _weight_rows(self) -> np.ndarray:
@@ -145,7 +155,17 @@ class Layout:
 
     @cached_property
     def _weight_columns(self) -> np.ndarray:
-        return _weight_lines(self.columns, self.width, self.scale, self.gap, self.slices)
+        lines = _weight_lines(self.columns, self.width, self.scale, self.gap, self.slices)
+        return np.insert(lines, self._wider, self.columns * self.width)
+
+    @property
+    def _wider(self) -> np.ndarray:
+        """Where pixels are inserted between filters, in pixels of a row with equal gaps."""
+        pitch = self.together * (self.cell_shape[1] + self.gap)
+        starts = pitch * np.arange(1, self.columns // self.together)
+        more = (_gaps_between(self.together) - 1) * self.gap
+        # Behind the outline of the last cell, if there is one: in the middle of the gap.
+        return (starts + self.gap // 2).repeat(more)
 
     @cached_property
     def _outlines(self) -> tuple[np.ndarray, np.ndarray]:
@@ -153,9 +173,13 @@ class Layout:
         high, wide = self.cell_shape
         outline = (self.gap - 1) // 2
         row = _cell_lines(self.rows, high, self.gap, outline)[:, np.newaxis]
-        column = _cell_lines(self.columns, wide, self.gap, outline)[np.newaxis]
+        across = [
+            np.insert(_cell_lines(self.columns, wide, self.gap, width), self._wider, -1)
+            for width in (outline, 0)
+        ]
+        column = across[0][np.newaxis]
         inside = (_cell_lines(self.rows, high, self.gap, 0)[:, np.newaxis] >= 0) & (
-            _cell_lines(self.columns, wide, self.gap, 0)[np.newaxis] >= 0
+            across[1][np.newaxis] >= 0
         )
         cell = np.where((row >= 0) & (column >= 0), row * self.columns + column, self.count)
         pixels = np.flatnonzero((cell < self.count) & ~inside)
@@ -197,6 +221,23 @@ class Layout:
             occupied = numbers < len(outlines)
             picture.reshape(-1, *channels)[pixels[occupied]] = outlines[numbers[occupied]]
         return picture
+
+
+def _filters_across(filters: int, height: int, width: int, together: int) -> int:
+    """Choose the number of filters in a row; one of several cells, unless there are too many."""
+    if together > 1 and filters * height <= _HIGHEST * together * width:
+        return 1
+    return suitable_columns(filters, height, together * width)
+
+
+def _gaps_between(together: int) -> int:
+    """Return the width of the space between filters of so many cells, in gaps."""
+    return _GAPS_BETWEEN_FILTERS if together > 1 else 1
+
+
+def _gaps_across(columns: int, together: int) -> int:
+    """Return the width of all spaces in a row of a grid, in gaps."""
+    return columns + 1 + (columns // together - 1) * (_gaps_between(together) - 1)
 
 
 def suitable_columns(count: int, height: int, width: int) -> int:

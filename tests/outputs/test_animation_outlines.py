@@ -40,6 +40,8 @@ def around_cells(grid, above):
         row, column = divmod(number, layout.columns)
         top = above + grid.top + layout.gap + row * (high + layout.gap)
         left = grid.left + layout.gap + column * (wide + layout.gap)
+        if layout.together > 1:  # the space between filters is four gaps
+            left += 3 * layout.gap * (column // layout.together)
         inside = slice(top, top + high), slice(left, left + wide)
         rows, columns = np.mgrid[top - line : top + high + line, left - line : left + wide + line]
         outside = (rows < top) | (rows >= top + high) | (columns < left) | (columns >= left + wide)
@@ -236,14 +238,17 @@ def test_the_legend_counts_the_labels_of_a_frame(planted_run, tmp_path, pillow_f
         )
 
 
-def test_all_channels_of_a_filter_have_its_outline(planted_run, tmp_path, pillow_frames):
-    """The legend counts it once."""
+@pytest.mark.parametrize(("columns", "positions"), [(None, (3, 8)), (2, (6, 4))])
+def test_all_channels_of_a_filter_have_its_outline(
+    planted_run, tmp_path, pillow_frames, columns, positions
+):
+    """The legend counts it once; ``columns`` are filters in a row."""
     look = Look(outline=True, channels="all")
-    options = {"outline": True, "channels": "all", "size": 600}
+    options = {"outline": True, "channels": "all", "size": 600, "columns": columns}
     frames = pillow_frames(animate(planted_run, tmp_path / "a.png", **options))
-    drawing = outlined_frames(planted_run, layers="conv1", look=look, side=600)
+    drawing = outlined_frames(planted_run, layers="conv1", look=look, side=600, columns=columns)
     (grid,) = drawing._arranged.grids
-    assert (grid.layout.columns, grid.layout.rows) == (3, 8)
+    assert (grid.layout.columns, grid.layout.rows) == positions
     above = drawing._header.caption.height
     for frame, step in zip(frames, planted_run.steps, strict=True):
         names = label(planted_run.kernels("conv1", step)).names

@@ -19,6 +19,7 @@ from filtertrack.render.palette import (
     colormap_levels,
     theme_palette,
 )
+from filtertrack.render.scale_bar import bar_height, draw_scale_bar
 from filtertrack.render.text import font_size, line_height
 from filtertrack.render.value_range import range_of_cells
 
@@ -180,7 +181,8 @@ def test_a_card_has_labels_above_its_grid(filmstrip_of, kernel_shape, side):
     _, filmstrip = filmstrip_of(kernel_shape, steps=range(8))
     card = filmstrip.card(side)
     size = line_height(font_size(side))
-    grid, labels = card[size:], card[:size]
+    bar = bar_height(font_size(side)) if filmstrip.bars else 0
+    grid, labels = card[size : len(card) - bar], card[:size]
     assert max(grid.shape[:2]) <= side
     background = theme_palette()[BACKGROUND]
     assert (labels != background).any()
@@ -198,6 +200,28 @@ def test_a_card_has_labels_above_its_grid(filmstrip_of, kernel_shape, side):
         for picture in [filmstrip.picture(range(rows), layout)]
     ]
     assert any((picture == grid).all() for picture in fits)
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_a_card_has_the_scale_bar_below_its_grid(make_run, conv_info, delta):
+    """With the colours of its part; none where a weight has three values."""
+    grey, colour = conv_info("grey", (5, 5, 1, 4)), conv_info("colour", (5, 5, 3, 4))
+    run = make_run(grey, colour)
+    look = Look(delta=delta, theme="light")
+    strip = FilmstripPicture(select_from_run(run, layers="grey"), look)
+    card, size = strip.card(320), font_size(320)
+    low = "decreased" if delta else "lowest"
+    (texts, colours), levels = strip.bars[0], strip.levels[0]
+    assert texts.low == low
+    note = strip.title[-2]
+    expected = draw_scale_bar(texts, card.shape[1], size, levels, note)
+    bar = card[-bar_height(size) :]
+    np.testing.assert_array_equal(bar, strip.palette[expected])
+    for end in (colours[0], colours[-1]):
+        assert (bar == end).all(axis=-1).any()
+    strip = FilmstripPicture(select_from_run(run, layers="colour"), look)
+    assert not strip.bars
+    assert len(strip.card(320)) < len(card)
 
 
 def test_labels_of_a_card_are_centred_above_their_columns(filmstrip_of):

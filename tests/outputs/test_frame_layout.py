@@ -12,11 +12,14 @@ from filtertrack.render.scale_bar import bar_height
 from filtertrack.render.text import font_size, line_height
 
 VIEWS = st.builds(
-    lambda count, height, width, slices: View("grey", count, height, width * slices, slices),
-    st.integers(0, 130),
+    lambda count, height, width, slices, cells: View(
+        "grey", count * cells, height, width * slices, slices, cells_per_filter=cells
+    ),
+    st.integers(0, 60),
     st.integers(1, 9),
     st.integers(1, 9),
     st.sampled_from([1, 1, 1, 3]),
+    st.sampled_from([1, 1, 1, 2, 3, 7]),
 )
 GRIDS = st.lists(VIEWS, min_size=1, max_size=9)
 SIDES = st.none() | st.integers(1, 1600)
@@ -64,7 +67,8 @@ def test_grids_are_in_row_order_with_a_cell_for_each_filter(views, data, side, c
         )
         assert layout.count == max(1, view.count)
         if columns is not None:
-            assert layout.columns == min(columns, layout.count)
+            filters = max(1, view.filters)
+            assert layout.columns == min(columns, filters) * view.cells_per_filter
         if number % across:
             before = made.grids[number - 1]
             assert grid.top == before.top
@@ -161,12 +165,12 @@ def test_the_side_that_is_reported_is_enough(view, count, side, columns, even):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_channels_of_a_filter_are_a_row(count):
-    """Unless the number of columns is given."""
+    """A given number of columns is that of the filters in a row."""
     view = View("grey", 5 * count, 3, 3, cells_per_filter=count)
     (grid,) = arrange_grids([view], 1).grids
     assert (grid.layout.columns, grid.layout.rows) == (count, 5)
     (grid,) = arrange_grids([view], 1, columns=4).grids
-    assert grid.layout.columns == 4
+    assert (grid.layout.columns, grid.layout.rows) == (4 * count, 2)
 
 
 def test_grids_are_centred_in_their_column():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot
 from filtertrack.measures import label
-from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text
+from filtertrack.outputs.layer_cells import LayerCells, colours_of, part_text, short_part_text
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.render.cells import strongest_pattern, to_cells, to_channels, view_of
 from filtertrack.render.filter_order import arrange
@@ -505,3 +505,22 @@ def test_small_kernels_are_not_smoothed(run_of, layer_of):
     cells = plain.last_cells()
     draws = [made.draw(cells, made.values(cells), layout) for made in (smooth, plain)]
     np.testing.assert_array_equal(*draws)
+
+
+@pytest.mark.parametrize(
+    ("kernel_shape", "look", "name"),
+    [
+        (MATRIX, {}, "filters"),
+        (MATRIX, {"filters": [2]}, "filter"),
+        ((1, 1, 4, 1), {}, "filter"),
+        (GREY, {}, "filters"),
+        (GREY, {"filters": [2]}, "filter"),
+        ((3, 3, 4, 5), {"channels": "all"}, "filters"),
+        ((3, 3, 4, 5), {"channels": "all", "filters": [2]}, "filter"),
+    ],
+    ids=str,
+)
+def test_the_title_of_several_filters_is_plural(run_of, layer_of, kernel_shape, look, name):
+    """Also of a matrix, which is one cell."""
+    made = layer_of(run_of(kernel_shape), **look)
+    assert part_text(made).partition(",")[0] == short_part_text(made) == name

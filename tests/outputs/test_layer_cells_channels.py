@@ -117,7 +117,7 @@ def test_all_channels_of_ordered_filters_are_rows(run_of, layer_of):
     ):
         made = layer_of(run, channels="all", **look)
         assert made.numbers == list(numbers)
-        assert (made.view.filters, made.view.columns) == (len(numbers), 4)
+        assert (made.view.filters, made.view.cells_per_filter) == (len(numbers), 4)
         for step, cells in zip(STEPS, drawn(made), strict=True):
             kernels = run.kernels("conv1", step)
             expected = [kernels[n, ..., [c]] for n in numbers for c in range(4)]

@@ -198,6 +198,53 @@ def test_two_runs_have_their_common_steps(make_run):
         assert moments == (run.moment(1), run.moment(5))
 
 
+def run_at(folder, info, moments):
+    """Write a run of zeros with a snapshot at each moment."""
+    run = Run.create(folder, [info])
+    for moment in moments:
+        run.append(Snapshot(moment, {info.kernel: np.zeros(info.kernel_shape, np.float32)}))
+    return run
+
+
+def test_comparing_steps_that_are_epochs_with_batches_is_warned(tmp_path, conv_info, caplog):
+    """The warning says what the first such step is in each run; equal schedules have none."""
+    info = conv_info(bias=False)
+    epochs, others = (
+        [Moment(n, n, 45 * n, epochs=20, epoch_batch=0, epoch_batches=size) for n in range(5)]
+        for size in (45, 90)
+    )
+    batches = [
+        Moment(n, 0, n, epochs=20, epoch_batch=n, epoch_batches=45) if n else epochs[0]
+        for n in range(5)
+    ]
+    by_hand = [Moment(n, 0) for n in range(5)]
+    runs = {
+        name: run_at(tmp_path / name, info, moments)
+        for name, moments in {
+            "epochs": epochs,
+            "others": others,
+            "batches": batches,
+            "hand": by_hand,
+        }.items()
+    }
+    select_from_run(runs["epochs"], compare=runs["others"])
+    select_from_run(runs["epochs"], compare=runs["batches"], steps=[0])
+    select_from_run(runs["batches"], compare=runs["hand"])
+    assert not caplog.records
+    for one, other, text in (
+        ("epochs", "batches", "'epoch 1 of 20' and 'epoch 1 of 20, batch 1 of 45'"),
+        ("batches", "epochs", "'epoch 1 of 20, batch 1 of 45' and 'epoch 1 of 20'"),
+        ("epochs", "hand", "'epoch 1 of 20' and 'step 1'"),
+    ):
+        caplog.clear()
+        select_from_run(runs[one], compare=runs[other])
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            f"the steps of one run count epochs, those of the other do not: step 1 is {text}; "
+            f"runs with the same schedule can be compared"
+        )
+
+
 def test_a_step_damaged_in_one_run_is_left_out_of_both(make_run, caplog):
     one, two = make_run(folder="one"), make_run(folder="two")
     damage(two, 1)

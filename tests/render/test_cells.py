@@ -204,12 +204,11 @@ def test_any_channel_of_any_kernel(conv_info, kernels, data):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 def test_all_channels_have_a_cell_each(conv_info, rng, count):
-    """A filter's channels follow one another; a row of a grid is a filter."""
+    """A filter's channels follow one another."""
     info = conv_info(kernel_shape=(5, 4, count, 7))
     kernels, view = rng.normal(size=info.shape), view_of(info, "all")
     assert view == View("grey", 7 * count, 5, 4, cells_per_filter=count)
     assert view.filters == 7
-    assert view.columns == (count if count > 1 else None)
     assert view.of_filters(2).count == 2 * count
     cells = to_cells(view, kernels)
     for number in range(7):

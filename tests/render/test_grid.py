@@ -1,5 +1,6 @@
 import io
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,16 +26,17 @@ from filtertrack.render.palette import OUTLINED as OUTLINED_LABELS
 from filtertrack.render.value_range import range_of_cells
 
 SIDES = st.integers(1, 12)
-LAYOUTS = st.integers(1, 4).flatmap(
-    lambda slices: st.builds(
+LAYOUTS = st.tuples(st.integers(1, 4), st.integers(1, 4)).flatmap(
+    lambda parts: st.builds(
         Layout.fit,
-        count=st.integers(0, 20),
+        count=st.integers(0, 20).map(lambda filters: filters * parts[1]),
         height=SIDES,
-        width=st.integers(1, 4).map(lambda width: width * slices),
+        width=st.integers(1, 4).map(lambda width: width * parts[0]),
         side=st.integers(1, 300),
-        slices=st.just(slices),
+        slices=st.just(parts[0]),
         columns=st.none() | st.integers(1, 25),
         even=st.booleans(),
+        together=st.just(parts[1]),
     )
 )
 
@@ -61,6 +63,17 @@ OUTLINED = st.integers(1, 4).flatmap(
             scale=st.integers(1, 4),
             gap=st.integers(3, 9),
             slices=st.just(slices),
+        )
+        | st.builds(
+            Layout,
+            count=st.just(12),
+            height=SIDES,
+            width=st.just(2 * slices),
+            columns=st.sampled_from([3, 6]),
+            scale=st.integers(1, 4),
+            gap=st.integers(3, 9),
+            slices=st.just(slices),
+            together=st.just(3),
         )
     )
 )
@@ -173,6 +186,40 @@ def test_each_weight_is_a_square_of_one_colour(count, height, width, side, colou
     np.testing.assert_array_equal(picture, expected)
 
 
+@given(
+    st.integers(0, 60),
+    st.integers(2, 8),
+    SIDES,
+    SIDES,
+    st.integers(16, 900),
+    st.none() | st.integers(1, 30),
+    st.booleans(),
+)
+def test_cells_of_a_filter_are_together(filters, together, height, width, side, columns, even):  # noqa: PLR0917
+    """In one row, whole filters in each; not longer than asked, and the largest that fits."""
+    options = {"columns": columns, "together": together, "even": even}
+    layout = Layout.fit(filters * together, height, width, side, **options)
+    across, rest = divmod(layout.columns, together)
+    assert not rest
+    if columns is not None:
+        assert across == min(columns, max(filters, 1))
+    assert (layout.rows - 1) * across < max(filters, 1) <= layout.rows * across
+    if layout.scale > 1:
+        assert max(layout.shape) <= side
+        if even:
+            assert [pixels % 2 for pixels in layout.shape] == [0, 0]
+    more = layout.scale + 1 + (even and layout.scale > 1)
+    assert max(replace(layout, scale=more + (even and more % 2)).shape) > side
+
+
+def test_many_filters_of_few_cells_fill_a_grid():
+    """Several filters in a row; few of them have a row each."""
+    many, few = (Layout.fit(filters * 3, 9, 9, 640, together=3) for filters in (48, 8))
+    assert (few.columns, few.rows) == (3, 8)
+    assert many.scale >= 5, "the weights of one column of 48 filters would have one pixel"
+    assert 0.5 < many.shape[0] / many.shape[1] < 2
+
+
 def boxes(layout):
     """Return top, bottom, left and right of each cell, the ends exclusive."""
     high, wide = layout.height * layout.scale, layout.width * layout.scale + layout.slices - 1
@@ -182,6 +229,8 @@ def boxes(layout):
             layout.gap + row * (high + layout.gap),
             layout.gap + column * (wide + layout.gap),
         )
+        if layout.together > 1:  # the space between filters is four gaps
+            left += 3 * layout.gap * (column // layout.together)
         yield top, top + high, left, left + wide
 
 

@@ -1,0 +1,69 @@
+"""Pages of the documentation site whose text is elsewhere in the repository.
+
+MkDocs calls the functions of this module: see ``hooks`` in mkdocs.yml. Links between pages are
+those of the repository, so that they work there too; on the site each leads to the site's own page.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "filtertrack/web/http_api.md": "http-api.md",
+    "runs/README.md": "runs.md",
+}
+"""Files outside of ``docs`` that are pages of the site, and the names of the pages."""
+
+_REMOTE_SCRIPT = "https://unpkg.com/iframe-worker/shim"
+"""A script that the theme loads; the site has a copy, so that it needs no network."""
+
+_LINK = re.compile(r'(\]\(|src=")([^)\s":#]+)')
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are outside of ``docs``."""
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=_with_site_links(text, source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Return a page's text with links to the site's pages."""
+    source = page.file.src_uri
+    return markdown if source in PAGES.values() else _with_site_links(markdown, f"docs/{source}")
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Return a page's HTML without references to other servers."""
+    return output.replace(_REMOTE_SCRIPT, "assets/iframe-worker.js")
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """Return the page for missing addresses without references to other servers."""
+    return on_post_page(output_content)
+
+
+def _with_site_links(text: str, source: str) -> str:
+    """Return a page's text with links to the site's pages.
+
+    Args:
+        text: Markdown.
+        source: The path of its file in the repository.
+    """
+    folder = posixpath.dirname(source)
+
+    def replace(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, match[2]))
+        target = PAGES.get(target, target.removeprefix("docs/"))
+        return match[1] + target
+
+    return _LINK.sub(replace, text)
