@@ -128,7 +128,11 @@ export class Page {
     const before = new Map(this.runs.map(run => [run.name, run]));
     if (names.join("\n") === [...before.keys()].join("\n")) return;
     this.runs = names.map(name => before.get(name) ?? new RunData(name, this));
-    for (const [name, run] of before) if (!names.includes(name)) run.close();
+    for (const [name, run] of before) {
+      if (names.includes(name)) continue;
+      run.close();
+      for (const what of ["probes", "metrics"]) this.notices.show(`${what} of ${name}`, "");
+    }
     this.views = new Map(names.map(name => [name, this.views.get(name) ?? new RunView(name, {
       openFilter: number => this.openFilter(number),
       chooseProbe: number => this.chooseProbe(number),

@@ -42,7 +42,11 @@ export class RunMetrics {
   }
 
   async requestLeft(version) {
-    while (this.left) await this.request(version);
+    while (this.left && this.isShown) await this.request(version);
+  }
+
+  get isShown() {
+    return this.run.page.runs.includes(this.run);
   }
 
   async request(version) {
