@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures check format clean
+.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures notebooks check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -37,6 +37,9 @@ docs: $(VENV)/.docs-installed ## build the documentation as a site, in site/
 docs-pictures: $(VENV)/.demo-installed ## draw the pictures of docs/ from runs/demo, runs/digits and small models
 	$(BIN)/python scripts/docs_pictures.py
 	$(BIN)/python scripts/kernel_pictures.py
+
+notebooks: $(VENV)/.dev-installed ## run the notebooks and keep their outputs
+	$(BIN)/python scripts/run_notebooks.py $(NOTEBOOKS)
 
 check: $(VENV)/.dev-installed ## lint, format, types, and the import contract
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from filtertrack.outputs.xarray_export import to_xarray
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.storage.run import Run
+    from filtertrack.tensorboard_plugin.notebook_view import view
     from filtertrack.web.html_file import to_html
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "plot_trajectories",
     "to_html",
     "to_xarray",
+    "view",
 ]
 
 _MODULES = {
@@ -76,6 +78,7 @@ _MODULES = {
     "plot_trajectories": "outputs.curves",
     "to_html": "web.html_file",
     "to_xarray": "outputs.xarray_export",
+    "view": "tensorboard_plugin.notebook_view",
 }
 
 

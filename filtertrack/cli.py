@@ -431,16 +431,11 @@ def _html(arguments: argparse.Namespace) -> int:
     if output:
         _check_writable(output, "-o")
     size = arguments.max_size or MAX_SIZE
-    written = to_html(runs, output, **_selected(arguments, ("layers", "steps")), max_size=size)
+    chosen = _selected(arguments, ("layers", "steps", "responses"))
+    written = to_html(runs, output, **chosen, max_size=size)
     print(printable(str(written.path)))
     if written.thinned:
         print(f"to stay below {size_text(size)}: {written.thinned} (--max-size, --layers, --steps)")
-    with suppress(FiltertrackError):  # damaged probes: the page is whole without them
-        if any(run.probes for run in runs):
-            print(
-                "responses to the probes are not in the file: `filtertrack animate RUN "
-                "--responses` makes an animation of them"
-            )
     return 0
 
 
@@ -560,6 +555,7 @@ def _import(arguments: argparse.Namespace) -> int:
         preview,
     )
     from filtertrack.capture.checkpoint_search import find_files  # noqa: PLC0415
+    from filtertrack.capture.summary_options import SummaryOptions  # noqa: PLC0415
 
     check_free(arguments.output)
     found = find_files(arguments.sources, arguments.steps)
@@ -571,8 +567,11 @@ def _import(arguments: argparse.Namespace) -> int:
         remarks = dict.fromkeys(remark for each in previews for remark in each.remarks)
         what = "would be imported"
     else:
+        summaries = SummaryOptions(arguments.images, arguments.histograms)
         with _progress_bar("importing") as progress:
-            imported = import_sources(arguments.output, found.sources, progress=progress, **options)
+            imported = import_sources(
+                arguments.output, found.sources, summaries=summaries, progress=progress, **options
+            )
         unreadable, remarks = dict(imported.unreadable), dict.fromkeys(imported.remarks)
         what = f"imported into {arguments.output}, {counted(len(imported.run.layers), 'layers')}"
     read = [source.moment for source in found.sources if source.name not in unreadable]

@@ -310,8 +310,9 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
 def _add_html(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write the interactive page of a run as one HTML file, to open, send or put on a web page: "
-        "it needs no server and no network. Values are exact; beyond the size limit they are "
-        "rounded to 16 bits, then steps are left out, and the page says so."
+        "it needs no server and no network. Values are exact. Beyond the size limit there are maps "
+        "of fewer probes, then values are rounded to 16 bits, then responses are left out, then "
+        "steps; the command and the page say so."
     )
     _add_run(parser)
     parser.add_argument(
@@ -320,6 +321,12 @@ def _add_html(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="what to write (RUN/page.html)")
     _add_layers(parser, "all")
     _add_steps(parser, "which snapshots (all)")
+    parser.add_argument(
+        "--no-responses",
+        dest="responses",
+        action="store_false",
+        help="leave out the responses to the probes",
+    )
     parser.add_argument(
         "--max-size", type=_megabytes, metavar="MB", help="megabytes of the file, at most (8)"
     )
@@ -384,6 +391,17 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "channels, H height, W width",
     )
     _add_steps(parser, "the step of each file, in the natural order of their names")
+    parser.add_argument(
+        "--images",
+        type=names,
+        action="extend",
+        metavar="A,B",
+        help="layers that have images in TensorBoard: names or patterns, '*' for all, '' for none "
+        "(all of up to 8 layers, else the first 8 with kernels larger than 1x1)",
+    )
+    parser.add_argument(
+        "--histograms", action="store_true", help="also write histograms for TensorBoard"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="print a table of what would be imported"
     )

@@ -1,18 +1,20 @@
-"""Exceptions of the package, and functions to check values and to format messages.
+"""Exceptions and log messages of the package, and functions to check values and to format messages.
 
 Names, paths and errors of other packages may contain any characters. So every message that is
-raised or logged is made printable here.
+raised or logged is made printable here. What is different about messages in a notebook is decided
+here as well: where they are printed, and whether they name commands or calls.
 """
 
 import logging
 import math
 import operator
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, TextIO
 
 _SPACES = re.compile(r"\s*[\r\n\t]\s*")
 _MOST_ITEMS = 1_000_001
@@ -135,7 +137,72 @@ class _Messages(logging.Filter):
         return True
 
 
-logging.getLogger("filtertrack").addFilter(_Messages())
+def in_notebook() -> bool:
+    """Whether this program is an IPython kernel, whose output a notebook shows.
+
+    This does not import IPython: a kernel has loaded it.
+    """
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_shell is not None and hasattr(get_shell(), "kernel")
+
+
+def command_or_call(command: str, call: str) -> str:
+    """Return a shell command for a message, or in a notebook the call that does the same.
+
+    Example:
+        >>> command_or_call("filtertrack view runs", "filtertrack.view('runs')")
+        'filtertrack view runs'
+    """
+    return call if in_notebook() else command
+
+
+class _LogOutput(logging.StreamHandler[TextIO]):
+    """Prints messages, unless the program has configured logging.
+
+    They go to stderr; in a notebook, which shows stderr in red, to stdout.
+    """
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)  # the stream is looked up for each message
+        self.setFormatter(logging.Formatter("filtertrack: %(message)s"))
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override] # an attribute of the base class
+        """The present stdout or stderr."""
+        return sys.stdout if in_notebook() else sys.stderr
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Print a message, or leave it to the handlers that the program has configured later."""
+        configured = _is_logging_configured()
+        if in_notebook():
+            _log.propagate = configured  # otherwise Colab's handler prints it again, in red
+        return not configured and bool(super().handle(record))
+
+
+def _is_logging_configured() -> bool:
+    """Whether the root logger has a handler.
+
+    In a notebook those that print to stderr do not count: Colab adds one at its start.
+    """
+    handlers = logging.getLogger().handlers
+    if in_notebook():
+        printed = (sys.stderr, sys.__stderr__)
+        handlers = [each for each in handlers if getattr(each, "stream", None) not in printed]
+    return bool(handlers)
+
+
+def show_log() -> None:
+    """Print this package's messages if the program has configured no logging."""
+    if not _log.handlers and not _is_logging_configured():
+        _log.addHandler(_LogOutput())
+        if _log.level == logging.NOTSET:  # otherwise the user has set it
+            _log.setLevel(logging.INFO)
+
+
+_log = logging.getLogger("filtertrack")
+_log.addFilter(_Messages())
+if in_notebook():  # without this, logging itself prints warnings, to stderr
+    show_log()
 
 
 def size_text(count: float) -> str:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from html import escape
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Self
@@ -548,6 +549,18 @@ class Snapshot:
     def __repr__(self) -> str:
         """Return the moment and the number of arrays, without their values."""
         return f"Snapshot({describe(self.moment)}: {counted(len(self.arrays), 'arrays')})"
+
+    def _repr_html_(self) -> str:
+        """Return the moment, the metrics, and a table of the arrays for a notebook."""
+        metrics = (f"{name} {value:.4g}" for name, value in self.moment.metrics.items())
+        title = f"step {self.step}: {' · '.join([describe(self.moment), *metrics])}"
+        rows = (
+            (name, "×".join(map(str, array.shape)), str(array.dtype))
+            for name, array in self.arrays.items()
+        )
+        body = "".join(f"<tr>{''.join(f'<td>{escape(x)}</td>' for x in row)}</tr>" for row in rows)
+        head = "<tr><th>array</th><th>shape</th><th>type</th></tr>"
+        return f"<p>{escape(printable(title))}</p><table>{head}{body}</table>"
 
     @property
     def step(self) -> int:

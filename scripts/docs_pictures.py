@@ -125,7 +125,9 @@ def probe_pictures(run: Run, folder: Path) -> list[Path]:
     plot_strongest_patches(run, "conv1", patches, filters=_spread_by_label(run, 8), dpi=110)
     last = run.steps[-1]
     response, kernels = run.probe_responses("conv1", last), run.kernels("conv1", last)
-    *_, image = response_values(run.layer("conv1"), recorded_probes(run), kernels, response)
+    *_, image = response_values(
+        run.layer("conv1"), recorded_probes(run), kernels, response, image=True, histograms=False
+    )
     card.write_bytes(image.tensor.string_val[2])
     return [dot_product, conv2, patches, card]
 

@@ -29,10 +29,13 @@ _LINK = re.compile(r'(\]\(|src=")([^)\s":#]+)')
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages that are outside of ``docs``."""
+    """Add the pages that are outside of ``docs``, and the notebooks, as files."""
     for source, page in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=_with_site_links(text, source)))
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        name = f"notebooks/{notebook.name}"
+        files.append(File.generated(config, name, abs_src_path=str(notebook)))
     return files
 
 

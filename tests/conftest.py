@@ -1,16 +1,22 @@
 """Shared fixtures: small runs, a tiny model, golden pictures, decoders, TensorBoard, a browser."""
 
+import asyncio
 import dataclasses
+import gc
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.parse
 import urllib.request
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +25,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+import filtertrack
 from filtertrack import LayerInfo, Moment, Run, Snapshot
 from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.response import ProbedLayer, ReceptiveField, StoredProbes
@@ -165,6 +172,30 @@ def make_probed_run(make_run, rng):
 
 
 @pytest.fixture
+def probe_run(rng):
+    """Add probes and random responses of its first layer to a run.
+
+    The maps are never negative.
+    """
+
+    def probe(run, *, count=5, maps=3, side=12, map_side=6, read="relu1", input_name="images"):
+        info = next(iter(run.layers.values()))
+        field, shape = ReceptiveField((3, 3), (2, 2), (0, 0)), (map_side, map_side)
+        layer = ProbedLayer(info.name, read, True, shape, shape, 1, input_name, field)
+        images = rng.uniform(size=(count, side, side, 1)).astype(np.float32)
+        write_probes(run.folder, StoredProbes({input_name: images}, {info.name: layer}, maps))
+        for step in run.steps:
+            reduction = ResponseReduction(layer, max(1, maps))
+            reduction.add(np.maximum(0, rng.normal(size=(count, *shape, info.filters))))
+            response = reduction.result()
+            responses = {info.name: dataclasses.replace(response, maps=response.maps[:maps])}
+            run.append(dataclasses.replace(run.snapshot(step), responses=responses))
+        return run
+
+    return probe
+
+
+@pytest.fixture
 def probed_run(make_probed_run):
     return make_probed_run()
 
@@ -302,6 +333,67 @@ def tensorboard(tmp_path_factory):
                 server.terminate()
 
     return start
+
+
+class ExecutedNotebook:
+    """A notebook whose cells were run in a kernel.
+
+    Attributes:
+        notebook: The notebook with its outputs.
+        messages: What the kernel sent, in order: the time, the type and the content of each.
+    """
+
+    def __init__(self, notebook, messages):
+        self.notebook, self.messages = notebook, messages
+
+    def printed(self, cell, stream="stdout"):
+        """Return what a cell printed."""
+        outputs = self.notebook.cells[cell].outputs
+        return "".join(o.text for o in outputs if o.output_type == "stream" and o.name == stream)
+
+    def shown(self, cell):
+        """Return what a cell displays: for each output its texts by their types."""
+        return [o.data for o in self.notebook.cells[cell].outputs if "data" in o]
+
+    def error(self, cell):
+        """Return the name of the exception that ended a cell; None if there was none."""
+        errors = [o for o in self.notebook.cells[cell].outputs if o.output_type == "error"]
+        return errors[0].ename if errors else None
+
+
+@pytest.fixture(scope="session")
+def run_notebook():
+    """Run the cells of a notebook in a new kernel, also those after an error."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+
+    class Client(nbclient.NotebookClient):
+        def process_message(self, message, cell, index):
+            self.received.append((time.monotonic(), message["msg_type"], message["content"]))
+            return super().process_message(message, cell, index)
+
+    def run(*cells, cwd, **environment):
+        path = str(Path(filtertrack.__file__).parent.parent)
+        environment = {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(textwrap.dedent(cell).strip()) for cell in cells]
+        )
+        resources = {"metadata": {"path": str(cwd)}}
+        options = {"timeout": 180, "kernel_name": "python3", "allow_errors": True}
+        client = Client(notebook, resources=resources, **options)
+        client.received = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of Jupyter's packages
+            # In a thread of its own, since a browser may use asyncio in this one.
+            with ThreadPoolExecutor(1) as pool:
+                ran = client.async_execute(env={**os.environ, **environment})
+                pool.submit(asyncio.run, ran).result()
+            received = client.received
+            del client, ran
+            gc.collect()  # the client leaves sockets open, which warn when they are collected
+        return ExecutedNotebook(notebook, received)
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -414,12 +414,11 @@ def test_html_writes_the_page_and_says_what_it_left_out(run, tmp_path, capsys):
     assert small.stat().st_size < whole.stat().st_size
 
 
-def test_html_says_that_responses_are_not_in_the_file(make_probed_run, make_run, tmp_path, capsys):
-    """Of a run with probes only."""
-    for each, said in ((make_probed_run(), True), (make_run(folder="plain"), False)):
-        assert main(["html", str(each.path), "-o", str(tmp_path / "a.html")]) == 0
-        printed = capsys.readouterr().out
-        assert ("responses to the probes are not in the file" in printed) == said
+def test_html_leaves_out_responses_on_request(probed_run, tmp_path):
+    whole, without = tmp_path / "whole.html", tmp_path / "without.html"
+    assert main(["html", str(probed_run.path), "-o", str(whole)]) == 0
+    assert main(["html", str(probed_run.path), "-o", str(without), "--no-responses"]) == 0
+    assert without.stat().st_size < whole.stat().st_size
 
 
 def test_html_compares_runs(make_run, tmp_path):

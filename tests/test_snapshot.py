@@ -317,3 +317,14 @@ def test_the_representation_of_a_snapshot_is_short():
     """Without the values of its arrays, which fill a notebook."""
     arrays = {"conv1/kernel": np.zeros((100, 100))}
     assert repr(Snapshot(Moment(0, 0), arrays)) == "Snapshot(before training: 1 array)"
+
+
+def test_a_snapshot_is_a_table_in_a_notebook(run):
+    """Of the moment, the metrics, and the arrays with their shapes; texts are inserted as text."""
+    snapshot = run.snapshot(2)
+    html = snapshot._repr_html_()
+    assert "<p>step 2: epoch 2" in html
+    assert "loss 0.5" in html
+    assert "<td>conv1/kernel</td><td>3×3×1×4</td><td>float32</td>" in html
+    noted = replace(snapshot, moment=replace(snapshot.moment, note="<b>"))
+    assert "<b>" not in noted._repr_html_()

@@ -13,6 +13,8 @@ from filtertrack.capture.folder_choice import Existing, FolderChoice
 from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import make_schedule
+from filtertrack.capture.summary_options import ImageLayers, SummaryOptions
+from filtertrack.capture.tracker_text import repr_of, tracker_html
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TrainingSession, numbers_in
 from filtertrack.capture.training_source import TrainingSource
@@ -36,6 +38,14 @@ class ArrayTracker(ClosedAtExit):
             ends before the first step is continued.
         keep: A bound on what the run keeps: this many newest snapshots, and as many older ones.
             None keeps all.
+        images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 8 layers, otherwise
+            the first 8 with kernels larger than 1x1. The tab Filters has every layer.
+        histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
+            roughness.
+        live: In a notebook, show a picture below the cell that follows training: the first grid,
+            with the step and the metrics, at most every two seconds. It is drawn in the background,
+            and the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot cannot be written, instead of logging a warning.
 
     Raises:
@@ -55,14 +65,27 @@ class ArrayTracker(ClosedAtExit):
         *,
         existing: Existing = "error",
         keep: int | None = None,
+        images: ImageLayers = None,
+        histograms: bool = False,
+        live: bool = False,
         strict: bool = False,
     ) -> None:
         self.log_dir = path_of(log_dir)
-        self._folders = FolderChoice(self.log_dir, existing, keep, strict)
+        self._live = live
+        summaries = SummaryOptions(images, histograms)
+        self._folders = FolderChoice(self.log_dir, existing, keep, strict, summaries=summaries)
         self._faults = FaultReports(strict=strict)
         self._session: TrainingSession | None = None
         self._arrays: _GivenArrays | None = None
         self._run_dir: StoragePath | None = None
+
+    def __repr__(self) -> str:
+        """Return the run's folder and the tracked layers."""
+        return repr_of(self, self.run_dir, self._session)
+
+    def _repr_html_(self) -> str:
+        """Return where the tracker writes, which layers, and how many snapshots."""
+        return tracker_html(self, self.run_dir, self._session)
 
     @property
     def run_dir(self) -> StoragePath:
@@ -141,6 +164,7 @@ class ArrayTracker(ClosedAtExit):
             schedule=make_schedule("epoch"),
             params=None,
             faults=self._faults,
+            live=self._live,
         )
 
 

@@ -24,7 +24,9 @@ from filtertrack.capture.model_checks import check_model
 from filtertrack.capture.probes import ProbeImages, Probes, as_probes
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
+from filtertrack.capture.summary_options import ImageLayers, SummaryOptions
 from filtertrack.capture.tracked_layers import TrackedLayers
+from filtertrack.capture.tracker_text import repr_of, tracker_html
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TAKE, Logs, TrainingSession, numbers_in
 from filtertrack.errors import FiltertrackError
@@ -74,11 +76,20 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             them such as ``"photos"``, a batch or dataset, a dict for several inputs, or ``Probes``
             for more; ``Probes`` describes each. Probes that the model does not take are reported
             before the first batch, and training goes on without them.
+        images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 8 layers, otherwise
+            the first 8 with kernels larger than 1x1. The tab Filters has every layer.
+        histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
+            roughness, and of the responses to probes.
+        live: In a notebook, show a picture below the cell that follows training: the first grid,
+            with the step and the metrics, at most every two seconds. It is drawn in the background,
+            and the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
         FiltertrackError: Before the first batch: the model has no convolution, ``layers``,
-            ``dense`` or ``schedule`` do not fit, the folder cannot be written or holds a run.
+            ``dense``, ``images`` or ``schedule`` do not fit, the folder cannot be written or holds
+            a run.
 
     Example:
         >>> model.fit(x, y, epochs=30,
@@ -96,6 +107,9 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         existing: Existing = "error",
         keep: int | None = None,
         probes: Probes | ProbeImages | None = None,
+        images: ImageLayers = None,
+        histograms: bool = False,
+        live: bool = False,
         strict: bool = False,
     ) -> None:
         super().__init__()
@@ -105,8 +119,10 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         self._dense = DenseImages(dense)
         self._probes = as_probes(probes)
         self._schedule_option = schedule
+        self._live = live
         self._strict = strict
-        self._folders = FolderChoice(self.log_dir, existing, keep, strict)
+        summaries = SummaryOptions(images, histograms)
+        self._folders = FolderChoice(self.log_dir, existing, keep, strict, summaries=summaries)
         self._reset()
 
     def _reset(self) -> None:
@@ -133,6 +149,14 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
         """Restore the options, as a tracker that has seen no training."""
         self.__dict__.update(state)
         self._reset()
+
+    def __repr__(self) -> str:
+        """Return the run's folder and the tracked layers."""
+        return repr_of(self, self.run_dir, self._session)
+
+    def _repr_html_(self) -> str:
+        """Return where the tracker writes, which layers, and how many snapshots."""
+        return tracker_html(self, self.run_dir, self._session)
 
     @property
     def run_dir(self) -> StoragePath:
@@ -292,4 +316,5 @@ class FilterTracker(keras.callbacks.Callback):  # type: ignore[misc] # Keras has
             schedule=self._schedule,
             params=self.params,
             faults=self._faults,
+            live=self._live,
         )

@@ -26,6 +26,7 @@ from filtertrack.capture.checkpoint_search import (
 from filtertrack.capture.existing_run_layers import match_layers
 from filtertrack.capture.layer_source import LayerSource, select_infos
 from filtertrack.capture.sources import open_source
+from filtertrack.capture.summary_options import DEFAULT_SUMMARIES, ImageLayers, SummaryOptions
 from filtertrack.errors import FiltertrackError, is_list, listed, whole
 from filtertrack.outputs.animation import Progress
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot
@@ -67,8 +68,11 @@ def import_models(
     layers: str | Sequence[str] | None = None,
     axes: Axes | None = None,
     metrics: Any = None,
+    images: ImageLayers = None,
+    histograms: bool = False,
 ) -> Run:
     """Make a run of models, modules, files or arrays: see ``Run.from_models``."""
+    summaries = SummaryOptions(images, histograms)
     if not isinstance(sources, Mapping) and (not is_list(sources) or hasattr(sources, "shape")):
         raise FiltertrackError(
             f"sources: expected a list of models or files, or step to model, got "
@@ -84,7 +88,7 @@ def import_models(
             )
         steps, sources = list(sources), list(sources.values())
     given = _with_moments(sources, steps, metrics)
-    imported = import_sources(path, given, layers=layers, axes=axes)
+    imported = import_sources(path, given, layers=layers, axes=axes, summaries=summaries)
     for name, reason in imported.unreadable.items():
         _log.warning("%s is left out: %s", name, reason)
     for remark in imported.remarks:
@@ -210,6 +214,7 @@ def import_sources(
     *,
     layers: str | Sequence[str] | None = None,
     axes: Axes | None = None,
+    summaries: SummaryOptions = DEFAULT_SUMMARIES,
     progress: Progress | None = None,
 ) -> Imported:
     """Store the kernels of sources as a run, one source in memory at a time.
@@ -222,6 +227,7 @@ def import_sources(
         sources: The sources, by ascending steps; an iterator is not read ahead.
         layers: Names or patterns of the layers; None for all convolutions.
         axes: The letters of the axes of kernels that do not tell them.
+        summaries: What TensorBoard shows of the run.
         progress: Called after each source with the number done and of all.
 
     Raises:
@@ -232,7 +238,7 @@ def import_sources(
     folder = path_of(path)
     check_free(folder)
     total = len(sources) if isinstance(sources, Sequence) else 0
-    with _RunMaker(folder, layers, axes) as maker:
+    with _RunMaker(folder, layers, axes, summaries) as maker:
         for done, source in enumerate(sources, start=1):
             maker.add(source)
             if progress:
@@ -339,9 +345,14 @@ class _RunMaker:
     """Creates a run at the first source that can be read; deletes it after an error."""
 
     def __init__(
-        self, folder: StoragePath, layers: str | Sequence[str] | None, axes: Axes | None
+        self,
+        folder: StoragePath,
+        layers: str | Sequence[str] | None,
+        axes: Axes | None,
+        options: SummaryOptions,
     ) -> None:
         self._folder, self._layers, self._axes = folder, layers, axes
+        self._options = options
         self._run: Run | None = None
         self._summaries: Summaries | None = None
         self._first: tuple[Source, tuple[LayerInfo, ...]] | None = None
@@ -405,9 +416,12 @@ class _RunMaker:
     def _store(self, snapshot: Snapshot, source: Source) -> None:
         if self._run is None or self._summaries is None:
             _, layers = self._first or (source, ())
+            images = [info.name for info in self._options.image_layers(layers)]
             software = {"filtertrack": __version__, "imported": _kind_of(source)}
             self._run = Run.create(self._folder, layers, software)
-            self._summaries = Summaries(self._run, keep=_DRAWN)
+            self._summaries = Summaries(
+                self._run, _DRAWN, images=images, histograms=self._options.histograms
+            )
         self._run.append(snapshot)
         self._summaries.add(snapshot)
 

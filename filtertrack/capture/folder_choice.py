@@ -8,6 +8,7 @@ from typing import Literal
 
 from filtertrack.capture.existing_run import check_or_delete_from, check_or_delete_run
 from filtertrack.capture.run_writer import RunWriter
+from filtertrack.capture.summary_options import DEFAULT_SUMMARIES, SummaryOptions
 from filtertrack.errors import FiltertrackError
 from filtertrack.storage.folder_lock import TakenError
 from filtertrack.storage.paths import StoragePath
@@ -30,6 +31,7 @@ class FolderChoice:
         keep: Number of snapshots that a run keeps; None for all.
         strict: Raise when something is lost, instead of logging a warning.
         go_on: How to continue an existing run, for the message that refuses it.
+        summaries: What TensorBoard shows of the runs.
 
     Raises:
         FiltertrackError: If ``existing`` or ``keep`` is invalid.
@@ -40,6 +42,7 @@ class FolderChoice:
     keep: int | None = None
     strict: bool = False
     go_on: str = "call fit with initial_epoch"
+    summaries: SummaryOptions = DEFAULT_SUMMARIES
 
     def __post_init__(self) -> None:
         """Validate the options."""
@@ -106,7 +109,9 @@ class FolderChoice:
         Raises:
             FiltertrackError: If it cannot be written, or another tracker writes there.
         """
-        return RunWriter(folder, session, keep=self.keep, strict=self.strict)
+        return RunWriter(
+            folder, session, keep=self.keep, summaries=self.summaries, strict=self.strict
+        )
 
     def new(self, session: object) -> RunWriter:
         """Claim the next of ``exp1``, ``exp1-2``, ``exp1-3``, … after the highest one in use.

@@ -30,7 +30,7 @@ class LayerSource(Protocol):
 
 
 def select_infos(
-    infos: Sequence[LayerInfo], layers: str | Sequence[str] | None
+    infos: Sequence[LayerInfo], layers: str | Sequence[str] | None, option: str = "layers"
 ) -> tuple[LayerInfo, ...]:
     """Select kernels by the names and paths of their layers, in the order of ``infos``.
 
@@ -40,6 +40,7 @@ def select_infos(
         infos: The kernels to select from.
         layers: A name, a path, the last part of one, or a pattern such as ``"block1/*"``, or
             several; None for all.
+        option: The name of the option, for messages.
 
     Raises:
         FiltertrackError: If a name or pattern matches nothing.
@@ -52,7 +53,7 @@ def select_infos(
             known = listed([info.name for info in infos])
             advice = "; '*' matches all" if pattern == "all" else ""
             raise FiltertrackError(
-                f"layers: no convolution matches {pattern!r}; there are: {known}{advice}"
+                f"{option}: no convolution matches {pattern!r}; there are: {known}{advice}"
             )
     return tuple(info for info in infos if any(_matches(info, pattern) for pattern in patterns))
 

@@ -12,7 +12,7 @@ from filtertrack.capture.checkpoint_search import is_path
 from filtertrack.capture.picture_paths import files_of_pictures
 from filtertrack.capture.probe_arrays import class_labels, image_arrays
 from filtertrack.capture.probe_batches import first_batch
-from filtertrack.errors import FiltertrackError, whole
+from filtertrack.errors import FiltertrackError, counted, whole
 
 MAP_SIZE = 32
 MAPS = 16
@@ -109,6 +109,13 @@ class Probes:
                     "values: expected with picture files only; give an array with the values that "
                     "the model takes"
                 )
+
+    def __repr__(self) -> str:
+        """Return the number of images, and the options that are not the defaults."""
+        given = {name: getattr(self, name) for name in ("layers", "map_size", "maps", "values")}
+        default = {"layers": None, "map_size": MAP_SIZE, "maps": MAPS, "values": None}
+        options = [f", {name}={value!r}" for name, value in given.items() if value != default[name]]
+        return f"Probes({counted(self.count, 'images')}{''.join(options)})"
 
     @property
     def files(self) -> tuple[Path, ...]:

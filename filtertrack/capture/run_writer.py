@@ -9,11 +9,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from filtertrack.capture.background_writer import BackgroundWriter, queue_capacity
+from filtertrack.capture.background_writer import BackgroundWriter, Sink, queue_capacity
 from filtertrack.capture.existing_run import delete_retrained, same_layers
 from filtertrack.capture.existing_run_probes import check_or_store_probes
+from filtertrack.capture.live_picture import LivePicture
 from filtertrack.capture.snapshot_writer import SnapshotWriter
-from filtertrack.errors import FiltertrackError, counted, listed
+from filtertrack.capture.summary_options import DEFAULT_SUMMARIES, SummaryOptions
+from filtertrack.errors import FiltertrackError, command_or_call, counted, listed
 from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo, Moment, Snapshot, total_bytes
 from filtertrack.storage.folder_lock import FolderLock
@@ -21,7 +23,7 @@ from filtertrack.storage.paths import StoragePath, path_of
 from filtertrack.storage.probe_format import PROBES
 from filtertrack.storage.retention import RetainedRun
 from filtertrack.storage.run import FOLDER, Run
-from filtertrack.tensorboard_plugin.summaries import Summaries
+from filtertrack.tensorboard_plugin.summaries import Summaries, event_bytes
 
 _log = logging.getLogger("filtertrack")
 _PICTURES = "pictures for TensorBoard"
@@ -43,6 +45,7 @@ class RunWriter:
         session: Identifies the training. In one thread a new training takes the folder over from an
             older one, which was interrupted: Keras calls no hook then.
         keep: Number of newest snapshots to keep, and largest number of older ones; None for all.
+        summaries: What TensorBoard shows of the run.
         strict: Raise when something is lost, instead of logging a warning.
 
     Raises:
@@ -51,15 +54,25 @@ class RunWriter:
     Attributes:
         waiting_bytes: Bytes of a snapshot besides its kernels that wait for the background thread;
             to set before it starts.
+        live_picture: A picture in a notebook that shows each snapshot, or None; likewise.
     """
 
     waiting_bytes = 0
+    live_picture: LivePicture | None = None
 
     def __init__(
-        self, folder: StoragePath, session: object, *, keep: int | None = None, strict: bool = False
+        self,
+        folder: StoragePath,
+        session: object,
+        *,
+        keep: int | None = None,
+        summaries: SummaryOptions = DEFAULT_SUMMARIES,
+        strict: bool = False,
     ) -> None:
         self._folder = folder
         self._keep = keep
+        self._options = summaries
+        self._images: Collection[str] = ()
         self._strict = strict
         self._run: Run | None = None
         self._snapshot_writer: SnapshotWriter | None = None
@@ -102,10 +115,11 @@ class RunWriter:
 
         Raises:
             FiltertrackError: If the folder holds a run of other layers or a damaged run, or cannot
-                be written.
+                be written, or a layer that is to have images does not exist.
         """
         if self._closed:
             raise self._taken_over()
+        with_images = self._options.image_layers(layers)
         try:
             if Run.exists(self._folder):
                 self._run = Run(self._folder)
@@ -115,9 +129,20 @@ class RunWriter:
                 held = list(layers)
         except OSError as error:
             raise _not_writable(self._folder, error) from error
-        pairs = zip(layers, held, strict=True)
+        pairs = list(zip(layers, held, strict=True))
         self._frozen = {info.kernel for layer, info in pairs if not layer.trainable}
+        self._images = [info.name for layer, info in pairs if layer in with_images]
         return held
+
+    def event_bytes(self, probes: StoredProbes | None) -> int:
+        """Return about how many bytes the events of a snapshot of the open run take.
+
+        Args:
+            probes: The probes of the run, or None.
+        """
+        layers = list(self._opened().layers.values())
+        histograms = self._options.histograms
+        return event_bytes(layers, probes, images=self._images, histograms=histograms)
 
     def store_probes(self, probes: StoredProbes) -> None:
         """Store the probes of an open run, before its first snapshot with responses.
@@ -153,9 +178,14 @@ class RunWriter:
         run.truncate(_next_step(run))  # deletes unfinished files of a killed process
         kept = run if self._keep is None else RetainedRun(run, self._keep)
         self._snapshot_writer = SnapshotWriter(kept, advice=advice)
-        summaries = self._summaries = Summaries(run, keep=self._keep)
+        summaries = self._summaries = Summaries(
+            run, self._keep, images=self._images, histograms=self._options.histograms
+        )
+        sinks: dict[str, Sink] = {"snapshots": self._snapshot_writer.store}
+        if self.live_picture is not None:
+            sinks["the live picture"] = self.live_picture.show
         self._background_writer = BackgroundWriter(
-            {"snapshots": self._snapshot_writer.store, _PICTURES: summaries.add},
+            {**sinks, _PICTURES: summaries.add},
             {_EVENT_FILE: summaries.finish},
             finish_time=lambda: summaries.bytes_to_upload / _SLOWEST_UPLOAD,
             capacity=queue_capacity(total_bytes(list(run.layers.values())) + self.waiting_bytes),
@@ -271,6 +301,8 @@ class RunWriter:
             finally:
                 self._store_events(self._summaries, again=_EVENT_FILE in background_writer.lost)
             self._log_result(self._run)
+            if self.live_picture is not None:
+                self.live_picture.finish(self._run)
         finally:
             # At once, unless a thread that hangs may still write into the folder.
             background_writer.call_at_end(self._lock.release)
@@ -296,7 +328,10 @@ class RunWriter:
             if names:
                 _log.info("did not change%s: %s", why, listed(names))
         number, path = counted(len(run.steps), "snapshots"), shlex.quote(str(run.path))
-        _log.info("%s in %s. Animation: filtertrack animate %s", number, path, path)
+        animation = command_or_call(
+            f"filtertrack animate {path}", f"filtertrack.animate({str(run.path)!r})"
+        )
+        _log.info("%s in %s. Animation: %s", number, path, animation)
 
     def _opened(self) -> Run:
         if self._closed or self._run is None:

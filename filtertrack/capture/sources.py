@@ -19,7 +19,7 @@ from filtertrack.capture.checkpoints.file_formats import (
 from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.layer_selection import NoConvolutionError
 from filtertrack.capture.layer_source import LayerSource
-from filtertrack.errors import FiltertrackError, counted
+from filtertrack.errors import FiltertrackError, command_or_call, counted
 from filtertrack.storage.paths import PathOrAddress, path_of
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin.logdir import run_at
@@ -75,10 +75,13 @@ def open_run_at(path: PathOrAddress) -> Run:
         files = sorted(filter(is_checkpoint, local.iterdir())) if is_folder else []
         if not files:
             raise
+        plot = command_or_call(f"`filtertrack plot {files[0]}`", f"plot_filters({str(files[0])!r})")
+        make = command_or_call(
+            f"`filtertrack import {local} -o RUN`", "Run.from_models(folder, files)"
+        )
         raise FiltertrackError(
-            f"{error}; it holds {counted(len(files), 'checkpoints')}: `filtertrack plot "
-            f"{files[0]}` draws the filters of one, and `filtertrack import {local} -o RUN` makes "
-            f"a run of them"
+            f"{error}; it holds {counted(len(files), 'checkpoints')}: {plot} draws the filters of "
+            f"one, and {make} makes a run of them"
         ) from error
 
 
@@ -96,8 +99,9 @@ def check_no_checkpoint(path: PathOrAddress) -> None:
     if (by_name and local.is_file()) or (is_saved_model(local) and not Run.exists(path)):
         kind = "file" if local.is_file() else "folder"
         raise FiltertrackError(
-            f"{text!r} is a checkpoint {kind} and no run: `filtertrack plot` draws its filters, "
-            f"and `filtertrack import` makes a run of several"
+            f"{text!r} is a checkpoint {kind} and no run: "
+            f"{command_or_call('`filtertrack plot`', 'plot_filters')} draws its filters, and "
+            f"{command_or_call('`filtertrack import`', 'Run.from_models')} makes a run of several"
         )
 
 

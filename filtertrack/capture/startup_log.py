@@ -5,11 +5,10 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from filtertrack.errors import counted, listed, size_text
+from filtertrack.errors import command_or_call, counted, listed, show_log, size_text
 from filtertrack.response import PLACES, StoredProbes
 from filtertrack.snapshot import LayerInfo, total_bytes
 from filtertrack.storage.paths import StoragePath
-from filtertrack.tensorboard_plugin.summaries import event_bytes
 
 _log = logging.getLogger("filtertrack")
 _LARGE = 10**9
@@ -22,6 +21,9 @@ def announce(
     remarks: Sequence[str],
     planned: int | None,
     probes: StoredProbes | None = None,
+    *,
+    events: int = 0,
+    live: bool = False,
 ) -> None:
     """Log the tracked layers, remarks on them, the expected size, and how to view the run.
 
@@ -31,10 +33,12 @@ def announce(
         remarks: Sentences about the choice of layers.
         planned: The approximate number of snapshots; None if it is unknown.
         probes: The probes that are shown to the model at each snapshot, or None.
+        events: About how many bytes TensorBoard's events of a snapshot take.
+        live: Whether a picture in a notebook follows training.
     """
     show_log()
     responses = response_bytes(layers, probes) if probes else 0
-    size = total_bytes(layers) + event_bytes(layers, probes) + responses
+    size = total_bytes(layers) + events + responses
     path = shlex.quote(str(folder))
     number = planned and counted(planned, "snapshots")
     whole = f"; about {number}: {size_text(size * planned)}" if planned else ""
@@ -51,9 +55,12 @@ def announce(
             "take fewer snapshots (schedule=N: every N batches)",
             size_text(size * planned),
         )
-    _log.info(
-        "watch: filtertrack view %s (or tensorboard --logdir %s: the tab Filters)", path, path
+    call = f"filtertrack.view({str(folder)!r}) in a cell before this one"
+    how = command_or_call(
+        f"filtertrack view {path} (or tensorboard --logdir {path}: the tab Filters)",
+        call if live else f"live=True, or {call}",
     )
+    _log.info("watch: %s", how)
 
 
 def response_bytes(layers: Sequence[LayerInfo], probes: StoredProbes) -> int:
@@ -82,15 +89,3 @@ def _described(probes: StoredProbes) -> str:
         f"{counted(probes.count, 'probes')}: responses of {counted(len(layers), 'layers')}, maps"
         f"{of} up to {height}x{width}{shrunk}"
     )
-
-
-def show_log() -> None:
-    """Print this package's messages if the program has configured no logging."""
-    if not _log.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("filtertrack: %(message)s"))
-        # Handlers that the program configures later print these messages as well.
-        handler.addFilter(lambda _: not logging.getLogger().handlers)
-        _log.addHandler(handler)
-        if _log.level == logging.NOTSET:  # otherwise the user has set it
-            _log.setLevel(logging.INFO)

@@ -12,7 +12,9 @@ from filtertrack.capture.layer_selection import Selection
 from filtertrack.capture.processes import torch_processes
 from filtertrack.capture.schedule import ScheduleLike, make_schedule
 from filtertrack.capture.sources import framework_of
+from filtertrack.capture.summary_options import ImageLayers, SummaryOptions
 from filtertrack.capture.torch_layers import TorchLayers
+from filtertrack.capture.tracker_text import repr_of, tracker_html
 from filtertrack.capture.training_progress import TrainingProgress
 from filtertrack.capture.training_session import TAKE, TrainingSession, check_metrics
 from filtertrack.errors import FiltertrackError, whole
@@ -59,6 +61,14 @@ class TorchTracker(ClosedAtExit):
             weights that training starts from.
         initial_epoch: Epochs that were finished before; the batches are then those of the run if
             ``initial_step`` is not given.
+        images: The layers that have images in TensorBoard: a name or a pattern (``"block1/*"``),
+            several, ``"*"`` for all, ``[]`` for none. None for all of up to 8 layers, otherwise
+            the first 8 with kernels larger than 1x1. The tab Filters has every layer.
+        histograms: Add histograms to TensorBoard: of each layer's weights, their drift and their
+            roughness.
+        live: In a notebook, show a picture below the cell that follows training: the first grid,
+            with the step and the metrics, at most every two seconds. It is drawn in the background,
+            and the run's page takes its place at the end. In a script this does nothing.
         strict: Raise when a snapshot is lost, instead of logging a warning.
 
     Raises:
@@ -86,12 +96,16 @@ class TorchTracker(ClosedAtExit):
         keep: int | None = None,
         initial_step: int = 0,
         initial_epoch: int = 0,
+        images: ImageLayers = None,
+        histograms: bool = False,
+        live: bool = False,
         strict: bool = False,
     ) -> None:
         self.log_dir = path_of(log_dir)
         self._schedule = make_schedule(schedule)
         go_on = "give initial_step or initial_epoch"
-        folders = FolderChoice(self.log_dir, existing, keep, strict, go_on)
+        summaries = SummaryOptions(images, histograms)
+        folders = FolderChoice(self.log_dir, existing, keep, strict, go_on, summaries)
         steps = _finished(initial_step, "initial_step")
         epochs = _finished(initial_epoch, "initial_epoch")
         if steps and not epochs and not self._schedule.counts_batches:
@@ -119,6 +133,7 @@ class TorchTracker(ClosedAtExit):
                 schedule=self._schedule,
                 params={},
                 faults=self._faults,
+                live=live,
             )
             self._begin(self._session, epochs, steps)
 
@@ -129,6 +144,14 @@ class TorchTracker(ClosedAtExit):
             session.close()
             raise
         self._progress.start_epoch()
+
+    def __repr__(self) -> str:
+        """Return the run's folder and the tracked layers."""
+        return repr_of(self, self.run_dir, self._session)
+
+    def _repr_html_(self) -> str:
+        """Return where the tracker writes, which layers, and how many snapshots."""
+        return tracker_html(self, self.run_dir, self._session)
 
     @property
     def run_dir(self) -> StoragePath:

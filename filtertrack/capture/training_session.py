@@ -13,13 +13,14 @@ import numpy as np
 from filtertrack._version import __version__
 from filtertrack.capture.fault_reports import FaultReports
 from filtertrack.capture.folder_choice import FolderChoice
+from filtertrack.capture.live_picture import LivePicture
 from filtertrack.capture.processes import Processes
 from filtertrack.capture.run_writer import RunWriter
 from filtertrack.capture.schedule import Schedule
-from filtertrack.capture.startup_log import announce, show_log
+from filtertrack.capture.startup_log import announce
 from filtertrack.capture.training_progress import TrainingProgress, batches_before
 from filtertrack.capture.training_source import PreparedProbes, TrainingSource
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, show_log
 from filtertrack.response import LayerResponse
 from filtertrack.snapshot import Moment, Snapshot
 from filtertrack.storage.paths import StoragePath
@@ -52,6 +53,7 @@ class TrainingSession:
         params: Keras's ``params`` of the callbacks: how many epochs and steps are planned, as far
             as it is known. The object itself identifies the training.
         faults: Turns failures into warnings.
+        live: Whether a picture below the cell of a notebook follows training: see ``LivePicture``.
 
     Attributes:
         start: The moment at which the training started; None before ``begin``.
@@ -70,6 +72,7 @@ class TrainingSession:
         schedule: Schedule,
         params: Mapping[str, Any] | None,
         faults: FaultReports,
+        live: bool = False,
     ) -> None:
         show_log()  # before the first message
         self.start: Moment | None = None
@@ -83,6 +86,7 @@ class TrainingSession:
         self._schedule = schedule
         self._params = params
         self._faults = faults
+        self._live = live
         self._run_writer: RunWriter | None = None
         self._is_needed = True
         self._last_read: tuple[int, int | None] | None = None
@@ -92,6 +96,11 @@ class TrainingSession:
         self._probes_prepared = False
         self._stop_watching: Callable[[], None] = lambda: None
         self._next_attempt = 0.0
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the tracked layers; none before the run's folder is chosen."""
+        return [info.name for info in self._source.infos] if self.folder else []
 
     # Beginning.
 
@@ -177,9 +186,15 @@ class TrainingSession:
         software = {**_own_software(), **source.software()}
         source.rename(writer.open(source.infos, software, source.others))
         self._prepare_probes(writer)
+        if self._live and writer.live_picture is None:
+            writer.live_picture = LivePicture.start(source.infos)
         planned, probes = self._planned_snapshots(start), self._probes
         remarks = [*source.remarks, *(probes.remarks if probes else ())]
-        announce(writer.folder, source.infos, remarks, planned, probes.stored if probes else None)
+        stored = probes.stored if probes else None
+        events = writer.event_bytes(stored)
+        announce(
+            writer.folder, source.infos, remarks, planned, stored, events=events, live=self._live
+        )
 
     def _planned_snapshots(self, start: Moment) -> int | None:
         epochs = self.planned("epochs")

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from filtertrack import measures
-from filtertrack.errors import FiltertrackError, counted, size_text
+from filtertrack.errors import FiltertrackError, counted, listed, size_text
 from filtertrack.measures import LABELS, finite_mean
 from filtertrack.measures.limits import too_large_for
 from filtertrack.outputs.response_measures import ResponseReader, response_means
@@ -72,6 +72,11 @@ class MeasuredLayer:
     probed: ProbedLayer | None = None
     answers_from: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        """Return the layer's name, its filters and the number of snapshots."""
+        filters, snapshots = self.info.filters, counted(len(self.steps), "snapshots")
+        return f"MeasuredLayer({self.info.name}: {counted(filters, 'filters')}, {snapshots})"
+
     def place(self, step: int | None) -> int:
         """Return the index of the snapshot at a step; None for the last.
 
@@ -129,6 +134,17 @@ class Measurement:
     moments: tuple[Moment, ...]
     layers: Mapping[str, MeasuredLayer]
     probe_count: int = 0
+
+    def __repr__(self) -> str:
+        """Return the run's folder, the number of snapshots and the layers."""
+        snapshots = counted(len(self.moments), "snapshots")
+        return f"Measurement({str(self.run.path)!r}: {snapshots} of {listed(list(self.layers))})"
+
+    def _repr_html_(self) -> str:
+        """Return sentences and tables for a notebook, as ``filtertrack measure`` prints them."""
+        from filtertrack.web.measurement_html import html_of  # noqa: PLC0415 - it imports this
+
+        return html_of(self)
 
     def filters(self, step: int | None = None) -> Table:
         """Return a row a filter, at one step.

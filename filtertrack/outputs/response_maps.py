@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, counted, listed
+from filtertrack.errors import FiltertrackError, command_or_call, counted, listed
 from filtertrack.outputs.run_selection import (
     DamagedSnapshotError,
     RunSelection,
@@ -18,7 +18,7 @@ from filtertrack.outputs.run_selection import (
     select_from_run,
 )
 from filtertrack.response import ProbedLayer, StoredProbes
-from filtertrack.storage.layer_responses import unknown_input
+from filtertrack.storage.layer_responses import arrays_expected, unknown_input
 from filtertrack.storage.run import Run, recorded_probes, shorten
 
 Responses: TypeAlias = "bool | int | Sequence[int] | np.ndarray | Sequence[np.ndarray] | None"
@@ -130,9 +130,9 @@ def select_responses(
 def _probed_layers(run: Run) -> list[str]:
     """Return the layers of a run whose responses to probes are stored; at least one."""
     first = [info.name for info in run.layers.values() if info.preprocessing is not None]
+    command = command_or_call("`filtertrack responses RUN --images FILE`, or ", "")
     hint = (
-        f"; for {listed(first)} any picture can be used without probes: "
-        f"`filtertrack responses RUN --images FILE`, or responses=images"
+        f"; for {listed(first)} any picture can be used without probes: {command}responses=images"
     )
     probes = recorded_probes(run, hint if first else "")
     names = [name for name in run.layers if name in probes.layers]
@@ -158,8 +158,13 @@ def check_takes_images(run: Run, layer: str) -> None:
     )
     recorded = run.probes is not None and info.name in run.probes.layers
     advice = (
-        f"its responses to the probes are recorded: `filtertrack animate RUN --responses --layers "
-        f"{info.name}`, or `filtertrack patches RUN --layer {info.name}`"
+        "its responses to the probes are recorded: "
+        + command_or_call(
+            f"`filtertrack animate RUN --responses --layers {info.name}`, or `filtertrack patches "
+            f"RUN --layer {info.name}`",
+            f"animate(run, responses=True, layers={info.name!r}), or "
+            f"plot_strongest_patches(run, {info.name!r})",
+        )
         if recorded
         else "train with FilterTracker(probes=images) to record what it answers to"
     )
@@ -293,10 +298,7 @@ def _checked(run: Run, layer: str, images: Responses) -> list[np.ndarray]:
     layout = _LAYOUTS[len(info.kernel_shape)]
     axes = len(info.kernel_shape) - 1
     if isinstance(images, str | os.PathLike):
-        raise FiltertrackError(
-            f"responses: expected arrays, got the text {str(images)!r:.100}; "
-            f"`filtertrack responses --images` reads files"
-        )
+        raise arrays_expected("responses", images)
     if isinstance(images, np.ndarray) and images.ndim == axes:
         raise FiltertrackError(
             f"responses: expected several images, got one of shape {images.shape}; give [image]"

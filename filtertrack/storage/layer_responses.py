@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, listed
+from filtertrack.errors import FiltertrackError, command_or_call, listed
 from filtertrack.measures.activations import ACTIVATIONS, activate
 from filtertrack.measures.convolution import Pads, convolve, convolve_transposed, same_pads
 from filtertrack.snapshot import LayerInfo, Preprocessing
@@ -116,12 +116,17 @@ def activated(info: LayerInfo, outputs: np.ndarray) -> np.ndarray:
     return activate(outputs, info.activation)
 
 
+def arrays_expected(option: str, given: object) -> FiltertrackError:
+    """Return the error for the path of a picture where arrays are expected."""
+    files = command_or_call(
+        "`filtertrack responses --images` reads files", "imageio.v3.imread reads a file"
+    )
+    return FiltertrackError(f"{option}: expected arrays, got the text {str(given)!r:.100}; {files}")
+
+
 def _channels_last(info: LayerInfo, images: np.ndarray, axes: int) -> np.ndarray:
     if isinstance(images, str | os.PathLike):
-        raise FiltertrackError(
-            f"images: expected an array, got the text {str(images)!r:.100}; `filtertrack responses "
-            f"--images` reads files"
-        )
+        raise arrays_expected("images", images)
     images = np.asarray(images)
     first = info.data_format == "channels_first"
     if images.ndim != axes + 2 or images.dtype.kind not in "buif":

@@ -14,6 +14,7 @@ from filtertrack.storage.run_format import Member, members_of
 
 Reader = Callable[[Sequence[LayerInfo]], Mapping[str, np.ndarray]]
 """Returns the kernels and biases of layers, by their names in a snapshot file."""
+_FIRST = Moment(0, 0)
 
 
 class MemoryRun(Run):
@@ -23,6 +24,7 @@ class MemoryRun(Run):
         name: What the snapshot is of, such as a file's name, for messages.
         layers: The layers.
         read: Reads the arrays of layers.
+        moment: The moment of the snapshot.
 
     Example:
         >>> from filtertrack.storage.run import Run
@@ -32,7 +34,9 @@ class MemoryRun(Run):
         ([0], (4, 3, 3, 1))
     """
 
-    def __init__(self, name: str, layers: Sequence[LayerInfo], read: Reader) -> None:
+    def __init__(
+        self, name: str, layers: Sequence[LayerInfo], read: Reader, moment: Moment = _FIRST
+    ) -> None:
         self.path: StoragePath = path_of(name)
         self.layers = MappingProxyType({info.name: info for info in layers})
         self.software = MappingProxyType({})
@@ -45,7 +49,8 @@ class MemoryRun(Run):
             if member is not None
         }
         # The text of the moment; arrays are added when they are read.
-        self._kept = members_of(Snapshot(Moment(0, 0), {}))
+        self._only = moment
+        self._kept = members_of(Snapshot(moment, {}))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Refuse pickling: the model or file is not held in the pickle."""
@@ -53,8 +58,8 @@ class MemoryRun(Run):
 
     @property
     def steps(self) -> list[int]:
-        """The only step, 0."""
-        return [0]
+        """The only step."""
+        return [self._only.step]
 
     @property
     def probes(self) -> StoredProbes | None:
@@ -66,10 +71,11 @@ class MemoryRun(Run):
         raise FiltertrackError(f"{str(self.path)!r} is not a run on disk: no file of step {step}")
 
     def _read(self, step: int, members: Sequence[Member]) -> dict[str, np.ndarray]:
-        if step != 0:
-            raise FiltertrackError(f"{str(self.path)!r} has only step 0, got {step}")
+        if step != self._only.step:
+            only = self._only.step
+            raise FiltertrackError(f"{str(self.path)!r} has only step {only}, got {step}")
         for member in members:
             if member.name not in self._kept:
                 arrays = self._read_layers([self._owners[member.name]])
-                self._kept.update(members_of(Snapshot(Moment(0, 0), arrays)))
+                self._kept.update(members_of(Snapshot(self._only, arrays)))
         return {member.name: self._kept[member.name] for member in members}

@@ -181,6 +181,8 @@ class Run:
         layers: str | Sequence[str] | None = None,
         axes: str | Mapping[str, str] | None = None,
         metrics: Sequence[Mapping[str, float]] | Mapping[int, Mapping[str, float]] | None = None,
+        images: str | Sequence[str] | None = None,
+        histograms: bool = False,
     ) -> "Run":
         """Make a run of models, checkpoint files or arrays: of each the convolution kernels.
 
@@ -197,6 +199,9 @@ class Run:
             layers: Names or patterns such as ``"block1/*"``; None for every convolution.
             axes: The letters of the axes of arrays, such as ``"HWIO"``, or name to letters.
             metrics: Name to number for each source, or step to these.
+            images: The layers that have images in TensorBoard, as ``FilterTracker`` takes them.
+            histograms: Add histograms to TensorBoard: of each layer's weights, their drift and
+                their roughness.
 
         Returns:
             The run, with images for TensorBoard as the tracker makes them.
@@ -212,7 +217,16 @@ class Run:
         """
         from filtertrack.capture.checkpoint_import import import_models  # noqa: PLC0415
 
-        return import_models(path, sources, steps=steps, layers=layers, axes=axes, metrics=metrics)
+        return import_models(
+            path,
+            sources,
+            steps=steps,
+            layers=layers,
+            axes=axes,
+            metrics=metrics,
+            images=images,
+            histograms=histograms,
+        )
 
     @classmethod
     def delete(cls, path: PathOrAddress) -> None:

@@ -40,7 +40,7 @@ def _highest(folder: StoragePath, matches: Callable[[StoragePath], bool]) -> int
 
 
 def _numbers(folder: StoragePath) -> list[int]:
-    folder = _with_name(folder)
+    folder = with_own_name(folder)
     try:
         names = folder.parent.names()
     except (FileNotFoundError, NotADirectoryError):
@@ -57,10 +57,10 @@ def _numbers(folder: StoragePath) -> list[int]:
 def _numbered(folder: StoragePath, number: int) -> StoragePath:
     if number == 1:
         return folder
-    folder = _with_name(folder)
+    folder = with_own_name(folder)
     return folder.parent / f"{folder.name}-{number}"
 
 
-def _with_name(folder: StoragePath) -> StoragePath:
+def with_own_name(folder: StoragePath) -> StoragePath:
     """Return a folder under its own name, also where it was given as ``"."`` or ``".."``."""
     return folder if folder.name.strip(".") else folder.resolve()

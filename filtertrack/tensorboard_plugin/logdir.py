@@ -5,14 +5,18 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, count, islice
 
 from filtertrack.errors import FiltertrackError, UnreachableError, listed
 from filtertrack.storage.paths import PathOrAddress, StoragePath, is_address, path_of
 from filtertrack.storage.run import FOLDER, SNAPSHOTS, Run
+from filtertrack.storage.run_folders import with_own_name
 from filtertrack.storage.run_format import MANIFEST
+
+ROOT = "."
+"""The path of the log folder itself, below which runs are searched."""
 
 _MOST_FOLDERS = 20_000
 _DEEPEST = 12
@@ -25,7 +29,7 @@ _FRESH, _FRESH_REMOTE = 3.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The result of a search.
 
     Attributes:
@@ -33,11 +37,20 @@ class Found:
         notes: Sentences about what was not searched or is not shown, and why.
         unreachable: Whether a log folder cannot be reached at the moment; of its runs, those from
             the search before are included.
+        root: The name of the run that the log folder itself is; empty if it is none.
     """
 
     runs: dict[str, StoragePath]
     notes: tuple[str, ...] = ()
     unreachable: bool = False
+    root: str = ""
+
+    def folder(self, name: str) -> StoragePath | None:
+        """Return the folder of a run; None if there is none of that name.
+
+        The run at the root may also be named ``.``, as it is in links of earlier versions.
+        """
+        return self.runs.get(self.root if name == ROOT else name)
 
 
 @dataclass
@@ -51,7 +64,7 @@ class LogDirectory:
 
     roots: dict[str, StoragePath]
     notes: tuple[str, ...] = ()
-    _last: tuple[float, Found] | None = field(default=None, init=False)
+    _last: tuple[float, SearchResult] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _runs: dict[tuple[str, int], Run] = field(default_factory=dict, init=False)
     _lock_of_runs: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -89,14 +102,14 @@ class LogDirectory:
             roots[label] = path
         return cls(roots, tuple(notes))
 
-    def find(self) -> Found:
+    def find(self) -> SearchResult:
         """Search the log folders, unless the last result is recent or a search is running."""
         last = self._last
         if last and time.monotonic() - last[0] <= self._fresh(last[1]):
             return last[1]
         # One thread searches at a time; the others use the last result, if there is one.
         if not self._lock.acquire(blocking=last is None):
-            return last[1] if last else Found({})
+            return last[1] if last else SearchResult({})
         try:
             if self._last is None or self._last is last:
                 found = self._search()
@@ -112,9 +125,9 @@ class LogDirectory:
             FiltertrackError: If there is no run of that name, or it cannot be read.
             UnreachableError: If its log folder cannot be reached.
         """
-        known = self._last[1].runs.get(name) if self._last else None
+        known = self._last[1].folder(name) if self._last else None
         # A known run needs no search, which may take long.
-        folder = known if known and _is_run(known) else self.find().runs.get(name)
+        folder = known if known and _is_run(known) else self.find().folder(name)
         if folder is None:
             if self._last and self._last[1].unreachable:
                 raise UnreachableError(errno.EIO, f"run {name!r} cannot be searched for now")
@@ -152,11 +165,11 @@ class LogDirectory:
                 del self._runs[next(iter(self._runs))]
         return run
 
-    def _fresh(self, found: Found) -> float:
+    def _fresh(self, found: SearchResult) -> float:
         is_remote = any(root.is_remote for root in self.roots.values())
         return _FRESH_REMOTE if is_remote and not found.unreachable else _FRESH
 
-    def _search(self) -> Found:
+    def _search(self) -> SearchResult:
         runs: dict[str, StoragePath] = {}
         notes = list(self.notes)
         outside, left, unreachable = 0, _MOST_FOLDERS, False
@@ -182,7 +195,8 @@ class LogDirectory:
                 f"{outside} run{'s' * (outside > 1)} behind a link that leads out of the log "
                 f"folder: not shown. Start TensorBoard with --logdir_spec to name such folders."
             )
-        return Found(dict(sorted(runs.items())), tuple(notes), unreachable)
+        own_name = _name_root(runs, self.roots)
+        return SearchResult(dict(sorted(runs.items())), tuple(notes), unreachable, own_name)
 
 
 def _root(folder: str) -> StoragePath:
@@ -220,7 +234,25 @@ def _named(part: str) -> tuple[str, str]:
 
 
 def _join(label: str, below: str) -> str:
-    return "/".join(filter(None, [label, "" if below == "." and label else below]))
+    return "/".join(filter(None, [label, "" if below == ROOT and label else below]))
+
+
+def _name_root(runs: dict[str, StoragePath], roots: Mapping[str, StoragePath]) -> str:
+    """Rename the run at the root of a single log folder to the name of that folder.
+
+    Where a run below the root has that name, the first free number is added.
+
+    Returns:
+        The new name; empty if there is no such run.
+    """
+    if ROOT not in runs:
+        return ""
+    folder = runs.pop(ROOT)
+    own = with_own_name(roots[""]).name or ROOT  # the root of a file system has no name
+    names = chain([own], (f"{own}_{number}" for number in count(2)))
+    root = next(name for name in names if name not in runs)
+    runs[root] = folder
+    return root
 
 
 def _is_run(folder: StoragePath) -> bool:
@@ -239,7 +271,7 @@ def _folders(root: StoragePath) -> Iterator[tuple[str, StoragePath]]:
         The path below the root, ``.`` for the root itself, and the folder.
     """
     seen: set[str] = set()
-    level: list[tuple[str, StoragePath]] = [(".", root)]
+    level: list[tuple[str, StoragePath]] = [(ROOT, root)]
     for _ in range(_DEEPEST):
         next_level: list[tuple[str, StoragePath]] = []
         for below, folder in level:
@@ -249,7 +281,7 @@ def _folders(root: StoragePath) -> Iterator[tuple[str, StoragePath]]:
             seen.add(real)
             yield below, folder
             next_level += [
-                (name if below == "." else f"{below}/{name}", folder / name)
+                (name if below == ROOT else f"{below}/{name}", folder / name)
                 for name in folder.subfolders()
                 if name != FOLDER and not name.startswith(".")
             ]

@@ -131,7 +131,11 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
     def _runs(self, request: wrappers.Request) -> Response:
         found = self._logdir.find()
         notes = list(map(self._logdir.relative, found.notes))
-        answer: page_api.RunList = {"runs": list(found.runs), "notes": notes}
+        answer: page_api.RunList = {
+            "runs": list(found.runs),
+            "notes": notes,
+            "root": found.root,
+        }
         return _json(request, answer)
 
     def _layers(self, request: wrappers.Request) -> Response:

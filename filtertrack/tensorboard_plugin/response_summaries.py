@@ -1,4 +1,4 @@
-"""TensorBoard summaries of the responses of a layer to probes: an image, and scalars."""
+"""TensorBoard summaries of the responses of a layer to probes: an image, scalars, a histogram."""
 
 import math
 from collections.abc import Iterator
@@ -19,9 +19,14 @@ from filtertrack.render.cells import explain, to_cells, view_of
 from filtertrack.render.encoders.png import encode
 from filtertrack.response import LayerResponse, ProbedLayer, StoredProbes
 from filtertrack.snapshot import LayerInfo
-from filtertrack.tensorboard_plugin.summary_values import image_value, scalar_value
+from filtertrack.tensorboard_plugin.summary_values import (
+    HISTOGRAM_BYTES,
+    histogram_value,
+    image_value,
+    scalar_value,
+)
 
-_RESPONSE_MEASURES = {
+_SCALARS = {
     "silent_share": (
         "Share of the filters that are silent: no response to any of the probes is above zero. 0 "
         "is none, 1 all. It holds for these probes only."
@@ -37,7 +42,8 @@ _RESPONSE_MEASURES = {
         "Random filters are above 0 as well."
     ),
 }
-_BYTES_PER_CARD, _BYTES_PER_CARD_VALUE = 4500, 1.3
+_DISTRIBUTION = "The mean response of each filter to each probe."
+_BYTES_PER_LAYER, _BYTES_PER_CARD, _BYTES_PER_CARD_VALUE = 150, 4350, 1.3
 """Size of the events of a layer's responses at one snapshot, measured on maps of random values of
 7x7 to 32x32."""
 _CARD_LEVEL = 3
@@ -45,16 +51,41 @@ _CARD_LEVEL = 3
 
 
 def response_values(
-    info: LayerInfo, probes: StoredProbes, kernels: np.ndarray, response: LayerResponse
+    info: LayerInfo,
+    probes: StoredProbes,
+    kernels: np.ndarray,
+    response: LayerResponse,
+    *,
+    image: bool,
+    histograms: bool,
 ) -> Iterator[Summary.Value]:
-    """Yield the image and the measures of a layer's responses."""
-    layer, view = probes.layer(info.name), view_of(info, curves=False)
+    """Yield the measures of a layer's responses, and their image and histogram if asked for.
+
+    Args:
+        info: The layer.
+        probes: The probes of the run.
+        kernels: Array of shape ``(filters, height, width, channels)``.
+        response: What the filters of the layer answered to the probes.
+        image: Whether there is an image.
+        histograms: Whether there is a histogram.
+    """
+    layer = probes.layer(info.name)
     for name, mean in response_means(response_columns(response, layer, probes.labels)).items():
         if math.isfinite(mean):
-            tag = f"response_measures/{info.name}/{name}"
-            yield scalar_value(tag, mean, f"{_RESPONSE_MEASURES[name]} Read: {layer.read}.")
-    if not probes.maps or not info.filters:
-        return
+            about = f"{_SCALARS[name]} Read: {layer.read}."
+            yield scalar_value(f"response_{name}/{info.name}", mean, about)
+    if histograms:
+        about = f"{_DISTRIBUTION} Read: {layer.read}."
+        yield from histogram_value(f"response_distribution/{info.name}", response.mean, about)
+    if image and probes.maps and info.filters:
+        yield _image(info, probes, kernels, response)
+
+
+def _image(
+    info: LayerInfo, probes: StoredProbes, kernels: np.ndarray, response: LayerResponse
+) -> Summary.Value:
+    """Return the image of a layer's responses."""
+    layer, view = probes.layer(info.name), view_of(info, curves=False)
     cells = to_cells(view, kernels if view.kind == "matrix" else kernels[:CARD_FILTERS])
     drawn = LayerResponse(  # of all maps only those on the card are decoded
         response.maps[:CARD_PROBES, :CARD_FILTERS],
@@ -66,7 +97,7 @@ def response_values(
     )
     file = encode(picture, palette, None if palette is None else _CARD_LEVEL)
     about = _explain_responses(info, probes, layer)
-    yield image_value(f"responses/{info.name}", [file], picture.shape[:2], about)
+    return image_value(f"responses/{info.name}", [file], picture.shape[:2], about)
 
 
 def _explain_responses(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer) -> str:
@@ -94,8 +125,20 @@ def _explain_responses(info: LayerInfo, probes: StoredProbes, layer: ProbedLayer
     )
 
 
-def card_bytes(info: LayerInfo, probes: StoredProbes) -> float:
-    """Estimate the size of the events of a layer's responses at one snapshot, in bytes."""
+def response_event_bytes(
+    info: LayerInfo, probes: StoredProbes, *, image: bool, histograms: bool
+) -> float:
+    """Estimate the size of the events of a layer's responses at one snapshot, in bytes.
+
+    Args:
+        info: The layer.
+        probes: The probes of the run.
+        image: Whether there is an image.
+        histograms: Whether there is a histogram.
+    """
+    size: float = _BYTES_PER_LAYER + HISTOGRAM_BYTES * histograms
+    if not image:
+        return size
     view, layer = view_of(info, curves=False), probes.layer(info.name)
     filters, shown = min(info.filters, CARD_FILTERS), min(probes.maps, CARD_PROBES)
     colours = 3 if view.coloured else 1
@@ -104,4 +147,4 @@ def card_bytes(info: LayerInfo, probes: StoredProbes) -> float:
     weights = min(view.height * view.width, CARD_SIDE**2)
     of_map = min(math.prod(layer.map_shape), CARD_MAP_SIDE**2)
     values = filters * (shown * of_map + weights * colours) + shown * pixels * colours
-    return _BYTES_PER_CARD + _BYTES_PER_CARD_VALUE * values
+    return size + _BYTES_PER_CARD + _BYTES_PER_CARD_VALUE * values

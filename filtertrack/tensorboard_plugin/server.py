@@ -30,6 +30,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
+    any_host: bool = False,
 ) -> None:
     """Serve TensorBoard until Ctrl-C. Only in the main thread: it handles signals.
 
@@ -38,6 +39,8 @@ def serve(
         announce: Called with the URL once the server accepts connections.
         host: The name or address to listen on; the default accepts only this machine.
         port: 0 to 65535, 0 for any free one; None for the first free one from 6006 on.
+        any_host: Answer requests with any ``Host`` header, as a proxy sends them: the browser is
+            then on another machine, where no page can point a name at this one's loopback address.
 
     Raises:
         FiltertrackError: If TensorBoard cannot be imported, or cannot listen on that host and port.
@@ -72,7 +75,8 @@ def serve(
         stderr = StringIO()
         try:
             with redirect_stderr(stderr):
-                return with_port_scanning(AnnouncingServer)(check_host_header(host, app), flags)
+                checked = app if any_host else check_host_header(host, app)
+                return with_port_scanning(AnnouncingServer)(checked, flags)
         except TensorBoardServerException as error:
             reason = error.msg
         except (OSError, UnicodeError, SystemExit) as error:

@@ -12,6 +12,12 @@ from tensorboard.plugins.image.metadata import create_summary_metadata as image_
 from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
 from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
 
+IMAGE_WIDTH = 320
+"""Width of the images in pixels. TensorBoard's cards are about 350 pixels wide; a wider image would
+be scaled down and lose its lines."""
+HISTOGRAM_BYTES = 800
+"""Size of a histogram's event."""
+
 _BUCKETS = 30
 """Buckets of a histogram."""
 _ROUNDING = 1e-9
@@ -45,19 +51,30 @@ def scalar_value(tag: str, value: float, description: str) -> Summary.Value:
     return _value(tag, tensor, scalar_metadata(None, description))
 
 
-def histogram_value(tag: str, values: np.ndarray, description: str) -> Summary.Value:
-    """Return the distribution of finite numbers in buckets of one width."""
-    low, high = float(values.min()), float(values.max())
-    edges = np.full(_BUCKETS + 1, low)
+def histogram_value(tag: str, values: np.ndarray, description: str) -> Iterator[Summary.Value]:
+    """Yield the distribution of the finite ones of some numbers, in buckets of one width.
+
+    Nothing is yielded if none of them is finite.
+
+    Args:
+        tag: The tag.
+        values: The numbers, in an array of any shape.
+        description: In Markdown.
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return
+    scaled = finite / 4  # the difference of the largest numbers of a type is not finite
+    low, high = float(scaled.min()), float(scaled.max())
     if high - low > _ROUNDING * max(abs(low), abs(high)):
-        edges = np.linspace(low, high, _BUCKETS + 1)
-        counts, _ = np.histogram(values, edges)
+        counts, edges = np.histogram(scaled, _BUCKETS, (low, high))
     else:  # all values are equal, like the drift at the start: a bucket of width 0
-        counts = np.eye(_BUCKETS, dtype=np.int64)[-1] * len(values)
-    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
+        edges = np.full(_BUCKETS + 1, low)
+        counts = np.eye(_BUCKETS, dtype=np.int64)[-1] * scaled.size
+    buckets = np.stack([4 * edges[:-1], 4 * edges[1:], counts], axis=1)
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in buckets.shape])
     tensor = TensorProto(dtype=DT_DOUBLE, double_val=buckets.ravel().tolist(), tensor_shape=shape)
-    return _value(tag, tensor, histogram_metadata(None, description))
+    yield _value(tag, tensor, histogram_metadata(None, description))
 
 
 def text_value(tag: str, text: str, description: str) -> Summary.Value:

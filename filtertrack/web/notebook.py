@@ -1,8 +1,8 @@
 """The interactive page of a run as the output of a notebook's cell.
 
-A still picture comes first: where a notebook is shown without scripts, as on GitHub, it is all that
-is left. The page lies over it in an ``iframe`` of its own origin, so that it cannot change the
-notebook, nor the notebook the page.
+The output is a still picture with the page over it, in an ``iframe`` of its own origin: neither the
+page nor the notebook can change the other. Where a notebook is shown without frames, as on GitHub,
+the picture remains.
 """
 
 import base64
@@ -25,11 +25,11 @@ from filtertrack.storage.run import Run
 from filtertrack.web.html_file import fitting_text
 
 _MAX_SIZE = 1_900_000
-"""Bytes of the output: GitHub does not show a notebook with much more than 2 MB."""
+"""Maximum size of the output in bytes: GitHub shows no notebook with much more than 2 MB."""
 _WIDTH, _HEIGHT = 720, 640
-"""Of the still picture and of the page, in pixels."""
+"""Width of the still picture and height of the page, in pixels."""
 _ROWS = 12
-"""Filters in the still picture, at most."""
+"""Maximum number of filters in the still picture."""
 
 
 def run_html(run: Run) -> str:

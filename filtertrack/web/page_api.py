@@ -4,7 +4,7 @@
 """
 
 import math
-from typing import NotRequired, TypedDict, cast
+from typing import Literal, NotRequired, TypeAlias, TypedDict, cast
 
 import numpy as np
 
@@ -27,6 +27,9 @@ DIVERGING_COLORMAPS = (DIVERGING, "PuOr_r")
 
 COLORMAPS = (GREY, "viridis", "cividis", "magma", *DIVERGING_COLORMAPS)
 """The colormaps that the page offers, all safe for the colour-blind."""
+
+CurveName: TypeAlias = Literal["norm", "drift", "roughness"]
+"""A measure of one filter over training."""
 
 _MOST_READ = 256 << 20
 """Bytes read to measure one filter over training, unless the fewest snapshots have more."""
@@ -61,7 +64,6 @@ class PageSettings(TypedDict):
             weight at the start.
         full_colour: Change that has the full colour, at least, in noticeable changes.
         formats: File name endings of the animations that can be saved; empty if none can.
-        channels: Whether input channels can be chosen.
         not_finite: The colour of NaN and infinity, as RGB.
         separators: Theme to the colour between cells, as RGB.
     """
@@ -72,16 +74,23 @@ class PageSettings(TypedDict):
     noticeable: float
     full_colour: float
     formats: list[str]
-    channels: bool
     not_finite: Rgb
     separators: dict[str, Rgb]
 
 
 class RunList(TypedDict):
-    """The runs below the log folders, and what could not be searched."""
+    """The runs below the log folders, and what could not be searched.
+
+    Attributes:
+        runs: Their names.
+        notes: What could not be searched, and why.
+        root: The name of the run that the log folder itself is, or empty. Links of earlier versions
+            name it ``.``.
+    """
 
     runs: list[str]
     notes: list[str]
+    root: str
 
 
 class LayerSummary(TypedDict):
@@ -95,6 +104,7 @@ class LayerSummary(TypedDict):
         page_size: Filters shown at a time, at most.
         cut_channels: Input channels that are shown, if not all; else None.
         about: How it is drawn, in words.
+        channels: The choices of input channels, where not all are possible, as in an HTML file.
     """
 
     name: str
@@ -104,6 +114,7 @@ class LayerSummary(TypedDict):
     page_size: int
     cut_channels: int | None
     about: str
+    channels: NotRequired[list[str]]
 
 
 class RunSummary(TypedDict):
@@ -184,7 +195,8 @@ def page_settings() -> PageSettings:
     look["colormap"]["choices"] = list(COLORMAPS)
     endings: dict[str, str] = {}
     for ending, form in ANIMATION_FORMATS.items():
-        endings.setdefault(form.mime, ending)  # .apng is another ending of .png
+        if form.is_available:
+            endings.setdefault(form.mime, ending)  # .apng is another ending of .png
     return {
         "look": look,
         "colormaps": {"filters": GREY, "learned": DIVERGING},
@@ -192,7 +204,6 @@ def page_settings() -> PageSettings:
         "noticeable": NOTICEABLE,
         "full_colour": FULL_COLOUR,
         "formats": list(endings.values()),
-        "channels": True,
         "not_finite": NOT_FINITE_RGB,
         "separators": {name: theme.separator for name, theme in THEMES.items()},
     }
@@ -290,10 +301,23 @@ def trajectory_of_filter(run: Run, info: LayerInfo, number: int) -> FilterTrajec
         except FiltertrackError:
             continue
         found["steps"].append(steps[index])
-        found["norm"].append(_finite(measures.norm(now)))
-        found["drift"].append(_finite(measures.drift(now, start)))
-        found["roughness"].append(_finite(measures.roughness(now)))
+        for name, values in measures_of_filters(now, start).items():
+            found[name].append(_finite(values))
     return found
+
+
+def measures_of_filters(kernels: np.ndarray, start: np.ndarray) -> dict[CurveName, np.ndarray]:
+    """Return the measures of filters over training, by the names in ``FilterTrajectory``.
+
+    Args:
+        kernels: The filters at a step, as ``to_channels`` returns them.
+        start: The same filters at the start.
+    """
+    return {
+        "norm": measures.norm(kernels),
+        "drift": measures.drift(kernels, start),
+        "roughness": measures.roughness(kernels),
+    }
 
 
 def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> FilterLabel:

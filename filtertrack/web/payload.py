@@ -2,9 +2,10 @@
 
 A message is, compressed with gzip: the length of the head (4 bytes, little-endian), the head (JSON,
 here ``CellsHead``), and the arrays. These are combined and reordered, so that they compress well:
-each array but the first is replaced by the exclusive or with the one before it; then the bytes are
-sorted by their significance within a number, first all lowest ones. ``unpack`` in
-``page/requests.js`` is the inverse.
+each array but the first is replaced by its difference from the one before it, where the bits of
+each number are read as an unsigned integer, or as two of 4 bytes (overflow wraps around); then the
+bytes are sorted by their significance within a number, first all lowest ones. ``unpack`` in
+``page/cells_message.js`` is the inverse.
 """
 
 import json
@@ -279,10 +280,11 @@ def pack(
 
 
 def _shuffled(arrays: np.ndarray) -> bytes:
-    """Combine each array with the one before it, and sort the bytes by significance."""
+    """Replace each array by its difference from the one before it; sort bytes by significance."""
     size = arrays.dtype.itemsize
     little_endian = arrays.dtype.newbyteorder("<")
-    numbers = np.ascontiguousarray(arrays).astype(little_endian, copy=False).view(f"<u{size}")
-    changes = numbers.copy()
-    changes[1:] ^= numbers[:-1]
+    numbers = np.ascontiguousarray(arrays).astype(little_endian, copy=False)
+    words = numbers.reshape(len(arrays), -1).view(f"<u{min(size, 4)}")
+    changes = words.copy()
+    changes[1:] -= words[:-1]
     return np.ascontiguousarray(changes.view(np.uint8).reshape(-1, size).T).tobytes()

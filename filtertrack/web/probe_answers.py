@@ -34,6 +34,9 @@ _MOST_READ = 256 << 20
 _MOST_LISTED = 4096
 """Labels that are sent, at most."""
 
+ABSENT = "This snapshot holds no responses to the probes."
+"""The reason why a snapshot has no responses."""
+
 
 class FieldSummary(TypedDict):
     """The receptive field of a layer's outputs: see ``ReceptiveField``."""
@@ -188,10 +191,7 @@ def _summarise_field(field: ReceptiveField | None) -> FieldSummary | None:
 
 
 def picture_of_probe(probes: StoredProbes, number: int, input_name: str) -> bytes:
-    """Pack the picture of a probe: its smallest value is black, its largest is white.
-
-    Three channels are colours; other numbers of channels are averaged. Of a large picture only
-    every n-th row and column is sent.
+    """Pack the picture of a probe: see ``draw_probe``.
 
     Args:
         probes: The probes of a run.
@@ -206,16 +206,32 @@ def picture_of_probe(probes: StoredProbes, number: int, input_name: str) -> byte
     pictures = probes.pictures(input_name)
     if pictures is None:
         return pack(PictureHead(size=None, type=None, shape=None), [])
-    picture = pictures[number]
-    height, width = picture.shape[:2]
-    every = math.ceil(max(height, width) / _MOST_SIDE)
+    height, width = pictures.shape[1:3]
+    colours = draw_probe(pictures[number])
+    head = PictureHead(size=(height, width), type="uint8", shape=colours.shape)
+    return pack(head, [colours])
+
+
+def draw_probe(picture: np.ndarray, most_side: int = _MOST_SIDE) -> np.ndarray:
+    """Return a probe as RGB colours: its smallest value is black, its largest is white.
+
+    Three channels are colours; other numbers of channels are averaged. Of a large picture only
+    every n-th row and column is drawn.
+
+    Args:
+        picture: Array of shape ``(height, width, channels)``.
+        most_side: Height and width of the result, at most.
+
+    Returns:
+        ``uint8`` array of shape ``(height, width, 3)``.
+    """
+    every = math.ceil(max(picture.shape[:2]) / most_side)
     cells = picture[np.newaxis, ::every, ::every].astype(np.float64)
     if cells.shape[-1] != 3:
         with np.errstate(invalid="ignore", over="ignore"):
             cells = np.repeat(cells.mean(axis=-1, keepdims=True), 3, axis=-1)
-    colours = to_rgb(cells, range_of_cells(cells))[0]
-    head = PictureHead(size=(height, width), type="uint8", shape=colours.shape)
-    return pack(head, [colours])
+    colours: np.ndarray = to_rgb(cells, range_of_cells(cells))[0]
+    return colours
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +283,15 @@ def _check_numbers(name: str, numbers: Sequence[int], count: int, most: int) -> 
         raise FiltertrackError(f"{name}: expected {known}, got {wrong[0]}")
 
 
+def response_at(run: Run, info: LayerInfo, step: int) -> LayerResponse | None:
+    """Return the responses of a layer at a step; None if the snapshot holds none.
+
+    Raises:
+        FiltertrackError: If the snapshot is damaged.
+    """
+    return run.probe_responses(info.name, step) if run.moment(step).probed else None
+
+
 def responses_at(
     part: ResponsePart, first: int, last: int, rewrite: Callable[[str], str] = str
 ) -> tuple[bytes, bool]:
@@ -294,12 +319,12 @@ def responses_at(
     damaged: dict[int, str] = {}
     for step in steps[:most]:
         try:
-            if not part.run.moment(step).probed:
-                absent[step] = "This snapshot holds no responses to the probes."
-                continue
-            response = part.run.probe_responses(part.info.name, step)
+            response = response_at(part.run, part.info, step)
         except FiltertrackError as error:
             damaged[step] = rewrite(str(error))
+            continue
+        if response is None:
+            absent[step] = ABSENT
             continue
         maps = _maps(part, response)
         if arrays and not _fits(maps, arrays):
@@ -337,16 +362,21 @@ def _describe(
     filters = list(part.filters)
     reach = np.maximum(response.highest, -response.lowest)[: len(response.maps)]
     whole = np.where(np.isfinite(reach), reach, 0)[:, filters].max(axis=0, initial=0)
-    silent = measures.silent(response.highest[:, filters]) if rectified else [np.nan] * len(filters)
     one = filters[0] if len(filters) == 1 else None
     return {
         "step": step,
         "reach": [_finite(value) for value in reach[np.ix_(part.probes, filters)].ravel()],
         "whole": whole.tolist(),
-        "silent": [None if math.isnan(value) else bool(value) for value in silent],
+        "silent": silent_filters(response, filters) if rectified else [None] * len(filters),
         "statistics": None if one is None else _statistics(response, part.probes, one),
         "places": None if one is None else _places(response.places[one]),
     }
+
+
+def silent_filters(response: LayerResponse, filters: Sequence[int]) -> list[bool | None]:
+    """Return whether filters of a rectified layer answered to no probe; None if not known."""
+    silent = measures.silent(response.highest[:, filters])
+    return [None if math.isnan(value) else bool(value) for value in silent]
 
 
 def _statistics(

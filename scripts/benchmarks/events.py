@@ -36,7 +36,10 @@ def _layer(name: str, shape: tuple[int, ...], folder: Path, scale: Scale) -> lis
 
     run = make_run(folder / "ours", shape, 2)
     arrays = run.snapshot(1).arrays
-    summaries, writer = Summaries(run), tf.summary.create_file_writer(str(folder / "theirs"))
+    summaries, writer = (
+        Summaries(run, histograms=True),
+        tf.summary.create_file_writer(str(folder / "theirs")),
+    )
     pictures = _pictures(run)
     steps, others = count(), count()
 

@@ -140,7 +140,8 @@ def _fits(folder: Path, scale: Scale) -> list[Row]:
 
     sides = {
         "alone": lambda: fit("alone"),
-        "epoch": lambda: fit("epoch", FilterTracker(somewhere())),
+        # As keras.callbacks.TensorBoard, to which it is compared, it writes histograms.
+        "epoch": lambda: fit("epoch", FilterTracker(somewhere(), histograms=True)),
         "log": lambda: fit("log", FilterTracker(somewhere(), schedule="log")),
         "keras": lambda: fit(
             "keras", keras.callbacks.TensorBoard(somewhere(), histogram_freq=1, write_images=True)

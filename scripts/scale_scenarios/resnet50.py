@@ -17,6 +17,7 @@ from filtertrack import Moment, Run, Snapshot, animate
 from filtertrack.capture.background_writer import BackgroundWriter, queue_capacity
 from filtertrack.cli import main
 from filtertrack.snapshot import total_bytes
+from filtertrack.tensorboard_plugin.filter_summaries import default_image_layers
 from filtertrack.tensorboard_plugin.summaries import Summaries
 from scale_scenarios.process_cost import cost_of
 from scale_scenarios.report import Row, Scenario, seconds, size
@@ -25,11 +26,11 @@ from scale_scenarios.tensorboard_load import SLOW, VIEW, serve
 
 _PLANNED = 301
 _FIRST_LIMIT = (
-    "the disk: 28 GB of snapshots, which the tracker says before the first batch, and 3 GB of "
-    "events. `keep=50` makes it 9.4 GB, `layers='first'` 11 MB. Then the background, if snapshots "
-    "are due more often than they can be stored and drawn: when two wait, training waits ten "
-    "seconds at most, then a snapshot is given up, and counted. Memory is bounded: two wait, one "
-    "is written, one is copied. TensorBoard's own tabs read all events at every start; the tab "
+    "the disk: 28 GB of snapshots, which the tracker says before the first batch; events take less "
+    "than 0.1 GB. `keep=50` makes it 9.4 GB, `layers='first'` 11 MB. Then the background, if "
+    "snapshots are due more often than they can be stored and drawn: when two wait, training waits "
+    "ten seconds at most, then a snapshot is given up, and counted. Memory is bounded: two wait, "
+    "one is written, one is copied. TensorBoard's own tabs read all events at every start; the tab "
     "Filters reads no events."
 )
 
@@ -55,7 +56,7 @@ def resnet50(folder: Path, *, quick: bool) -> Scenario:
     events = _PLANNED * took.events / count + at_the_end
     snapshot = bytes_below(folder, "*.npz") / count
     copies = total_bytes(layers) * (queue_capacity(total_bytes(layers)) + 2)
-    last = f"filters_timelapse/{layers[-1].name}"
+    last = f"filters_timelapse/{default_image_layers(layers)[-1]}"
     far = f"{count} snapshots, × {_PLANNED / count:.3g}"
 
     def extrapolated(function: Callable[..., Any], *arguments: Any) -> str:

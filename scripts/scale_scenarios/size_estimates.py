@@ -6,16 +6,17 @@ from pathlib import Path
 
 from filtertrack.render.cells import view_of
 from filtertrack.snapshot import LayerInfo
+from filtertrack.tensorboard_plugin.filter_summaries import default_image_layers
 
 _BLOCK = 4096
 """Bytes of a block of the file system."""
 _ARRAY_OVERHEAD, _SNAPSHOT_OVERHEAD = 360, 760
 """Bytes beside the values: names, headers and checksums of ``.npz``; the moment, in UTF-32."""
-_LAYER_EVENTS = 3200
-"""Bytes of a layer's events: two distributions of 30 buckets, three scalars, the least picture."""
-_PICTURE = 1600
+_LAYER_EVENTS = 900
+"""Bytes of a layer's events without pictures: three scalars, and descriptions."""
+_PICTURE = 2000
 """Bytes of a picture beside its values: the description, the palette and the scale bar."""
-_VALUE_BYTES = {"matrix": 1.2, "colour": 2.0}
+_VALUE_BYTES = {"matrix": 1.4, "colour": 2.0}
 _CELL_VALUE = 4.5
 """PNG bytes of a value of noise in the picture of a matrix, in a cell in colour and in others."""
 
@@ -39,13 +40,14 @@ def event_bytes(layers: Iterable[LayerInfo]) -> float:
     """Estimate an upper bound on the bytes of one snapshot's events.
 
     Args:
-        layers: The layers that are drawn.
+        layers: The layers, of which the default ones have images.
     """
-    total = 0.0
-    for view in (view_of(info, curves=False) for info in layers):
+    given = list(layers)
+    total, drawn = _LAYER_EVENTS * float(len(given)), default_image_layers(given)
+    for view in (view_of(info, curves=False) for info in given if info.name in drawn):
         values = view.count * view.height * view.width * (3 if view.coloured else 1)
         picture = values * _VALUE_BYTES.get(view.kind, _CELL_VALUE) + _PICTURE
-        total += picture * (1 if view.kind == "matrix" else 2) + _LAYER_EVENTS
+        total += picture * (1 if view.kind == "matrix" else 2)
     return total
 
 

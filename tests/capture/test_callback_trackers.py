@@ -45,7 +45,7 @@ def test_wandb_receives_every_picture(tmp_path):
     run = run_example("wandb", tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
     (record,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     written = record.read_bytes()
-    for tag in ("filters/conv1", "filters_timelapse/conv1", "filter_measures/conv1/drift"):
+    for tag in ("filters/conv1", "filters_timelapse/conv1", "filter_drift/conv1"):
         assert tag.encode() in written
     media = record.parent / "files" / "media"
     assert len(list(media.glob("images/*.png"))) == 2 * len(run.steps) - 1 + 2

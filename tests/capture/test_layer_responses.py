@@ -222,7 +222,7 @@ def test_images_of_another_shape_are_refused():
         run.responses("conv2d", 0, noise(8, 8, 3))
     with pytest.raises(FiltertrackError, match="takes 3 channels, got 1"):
         run.responses("conv2d", 0, noise(1, 8, 8, 1))
-    with pytest.raises(FiltertrackError, match=r"expected an array, got the text 'cat.png'"):
+    with pytest.raises(FiltertrackError, match=r"expected arrays, got the text 'cat.png'"):
         run.responses("conv2d", 0, "cat.png")
     with pytest.raises(FiltertrackError, match="expected numbers"):
         run.responses("conv2d", 0, np.array([[[["a"]]]]))

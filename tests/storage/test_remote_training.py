@@ -256,7 +256,7 @@ def test_view_and_tensorboard_read_an_address(connection, until, fit):
             assert get(f"filtertrack/steps?run=a&known={steps['version']}").keys() == {"version"}
             tags = until(lambda: get("images/tags"))
             assert "filters/conv1" in tags["a/filters"]
-            drift = get("scalars/scalars?run=a%2Ffilters&tag=filter_measures%2Fconv1%2Fdrift")
+            drift = get("scalars/scalars?run=a%2Ffilters&tag=filter_drift%2Fconv1")
             assert [step for _, step, _ in drift] == steps["steps"]
         finally:
             program.terminate()

@@ -1,6 +1,7 @@
 """The tab below TensorBoard's own application, and helpers that read its answers."""
 
 import json
+import shutil
 import warnings
 from types import SimpleNamespace
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ from werkzeug.test import Client
 from filtertrack import Moment, Run, Snapshot
 from filtertrack.tensorboard_plugin import logdir
 from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
+from filtertrack.tensorboard_plugin.summaries import Summaries
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of html5lib, which TensorBoard imports
@@ -47,9 +49,9 @@ def _unpack(data):
     size = np.dtype(head["type"]).itemsize
     assert len(body) == count * size * np.prod(head["shape"])
     planes = np.frombuffer(body, np.uint8).reshape(size, -1)
-    words = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(count, -1)
+    words = np.ascontiguousarray(planes.T).view(f"<u{min(size, 4)}").reshape(count, -1)
     dtype = np.dtype(head["type"]).newbyteorder("<")
-    whole = np.bitwise_xor.accumulate(words, axis=0).view(dtype)
+    whole = np.add.accumulate(words, axis=0, dtype=words.dtype).view(dtype)
     return head, list(whole.reshape(count, *head["shape"]))
 
 
@@ -181,3 +183,27 @@ def layer(conv_info):
         return conv_info("conv1", shape, bias=False, **changes)
 
     return make
+
+
+@pytest.fixture
+def summarize():
+    """Write the summaries of a run, of all its snapshots or of some, and of its evolution."""
+
+    def write(run, steps=None, **options):
+        summaries = Summaries(run, **options)
+        for step in run.steps if steps is None else steps:
+            summaries.add(run.snapshot(step))
+        summaries.add_evolution(run)
+
+    return write
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Copy a run, to write events into the copy."""
+
+    def copy(run):
+        shutil.copytree(run.path, tmp_path / "copy")
+        return Run(tmp_path / "copy")
+
+    return copy

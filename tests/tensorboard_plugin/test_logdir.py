@@ -31,10 +31,40 @@ def test_all_runs_below_the_folder_are_found(logs):
     assert found.notes == ()
 
 
-def test_the_log_folder_itself_may_be_a_run(run):
-    """It is named ``.``, as in TensorBoard."""
-    assert list(log_directory(run.path).find().runs) == ["."]
-    assert log_directory(run.path).open(".").steps == run.steps
+def test_a_run_at_the_root_is_named_like_its_folder(run):
+    found = log_directory(run.path).find()
+    assert (list(found.runs), found.root) == (["run"], "run")
+    assert log_directory(run.path).open("run").steps == run.steps
+
+
+def test_dot_opens_the_run_at_the_root(run, logs):
+    """Links of earlier versions name it so; without a run there, ``.`` is unknown."""
+    opened = log_directory(run.path)
+    assert opened.open(".").path == run.path, "before a search"
+    assert opened.open(".").path == run.path, "after it"
+    with pytest.raises(FiltertrackError, match="no run"):
+        log_directory(logs).open(".")
+
+
+@pytest.mark.parametrize("folder", [".", "..", "deep/..", "./"])
+def test_the_root_has_a_name_however_it_is_given(run, monkeypatch, folder):
+    (run.path / "deep").mkdir()
+    monkeypatch.chdir(run.path / "deep" if folder == ".." else run.path)
+    assert list(log_directory(folder).find().runs) == ["run"]
+
+
+def test_runs_below_the_root_keep_their_names(run):
+    """The run at the root gets the first free number then."""
+    for name in ("run", "run_2"):
+        shutil.copytree(run.path / "filters", run.path / name / "filters")
+    runs = log_directory(run.path)
+    assert runs.find().runs == {
+        "run": run.path / "run",
+        "run_2": run.path / "run_2",
+        "run_3": run.path,
+    }
+    assert runs.open("run").path == run.path / "run"
+    assert runs.open(".").path == runs.open("run_3").path == run.path
 
 
 def test_a_relative_folder_is_resolved_at_the_start(logs, monkeypatch):

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def trained(tmp_path_factory):
     )
     model.compile("adam", "mse")
     x = np.random.default_rng(0).normal(size=(32, 8, 8, 3)).astype("float32")
-    tracker = FilterTracker(folder / "exp1")
+    tracker = FilterTracker(folder / "exp1", histograms=True)
     model.fit(x, np.ones((32, 70), "float32"), epochs=5, verbose=0, callbacks=[tracker])
     return folder
 
@@ -108,26 +109,31 @@ def test_both_loaders_serve_the_renderers_pixels(trained, tensorboard, until, fl
         strip = images("filters_filmstrip/rgb")[5]
         np.testing.assert_array_equal(pixels(strip), FilmstripPicture(selection, look).card(320))
 
-        drift = {"run": where, "tag": "filter_measures/rgb/drift"}
+        drift = {"run": where, "tag": "filter_drift/rgb"}
         scalars = json.loads(get("scalars/scalars", drift))
         assert [step for _, step, _ in scalars] == [0, 1, 2, 3, 4, 5]
         assert scalars[0][2] == pytest.approx(0, abs=1e-6)
         assert scalars[-1][2] > 0
-        rough = {"run": where, "tag": "filter_measures/deep/roughness"}
+        rough = {"run": where, "tag": "filter_roughness/deep"}
         scalars = json.loads(get("scalars/scalars", rough))
         expected = measures.roughness(run.kernels("deep", 5)).mean()
         assert scalars[-1][2] == pytest.approx(expected, rel=1e-6)
 
         listed = json.loads(get("histograms/tags"))[where]
-        names = {f"filter_distributions/{layer}/" for layer in ("rgb", "deep")}
-        assert set(listed) == {name + what for name in names for what in ("drift", "roughness")}
+        assert set(listed) == {
+            f"filter_{what}_distribution/{layer}"
+            for what in ("drift", "roughness", "weight")
+            for layer in ("rgb", "deep")
+        }
         for tag, about in listed.items():
-            assert "each filter" in about["description"]
-            filters = run.layer(tag.split("/")[1]).filters
+            group, layer = tag.split("/")
+            info, of_weights = run.layer(layer), "weight" in group
+            assert ("each weight" if of_weights else "each filter") in about["description"]
+            counted = math.prod(info.kernel_shape) if of_weights else info.filters
             served = json.loads(get("histograms/histograms", {"run": where, "tag": tag}))
             assert [step for _, step, _ in served] == [0, 1, 2, 3, 4, 5]
             for _, _, buckets in served:
-                assert sum(count for _, _, count in buckets) == filters
+                assert sum(count for _, _, count in buckets) == counted
 
         text = json.loads(get("text/text", {"run": where, "tag": "filters_layers"}))
         assert "<table>" in text[0]["text"]

@@ -18,7 +18,7 @@ from filtertrack.web import payload
 
 def test_every_route_answers(run, tab):
     """Every request of the page is answered for a run with two layers."""
-    assert tab.json("runs") == {"runs": ["run"], "notes": []}
+    assert tab.json("runs") == {"runs": ["run"], "notes": [], "root": ""}
     found = tab.json("layers", run="run")
     described = found["layers"]
     assert found["default_layer"] == "conv1"
@@ -102,7 +102,7 @@ def test_active_only_with_a_run(tab, make_run):
 def test_a_missing_log_folder_has_no_runs(tmp_path, make_tab):
     """It may be created later."""
     tab = make_tab(tmp_path / "later")
-    assert tab.json("runs") == {"runs": [], "notes": []}
+    assert tab.json("runs") == {"runs": [], "notes": [], "root": ""}
     assert not tab.plugin.is_active()
 
 

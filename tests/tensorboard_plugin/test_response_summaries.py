@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.util import tensor_util
 
 from filtertrack import FilterTracker, Run
 from filtertrack.capture.response_reduction import ResponseReduction
@@ -53,9 +54,9 @@ def test_each_probed_layer_has_an_image_and_scalars(found):
     assert {tag: list(steps) for tag, steps in found.items()} == {
         "responses/conv1": [0, 1, 2],
         "responses/conv2": [0, 1, 2],
-        "response_measures/conv1/silent_share": [0, 1, 2],
-        "response_measures/conv1/lifetime_sparsity": [0, 1, 2],
-        "response_measures/conv1/class_selectivity": [0, 1, 2],
+        "response_silent_share/conv1": [0, 1, 2],
+        "response_lifetime_sparsity/conv1": [0, 1, 2],
+        "response_class_selectivity/conv1": [0, 1, 2],
     }
 
 
@@ -75,6 +76,26 @@ def test_images_are_the_cards_of_the_stored_responses(probed_run, found):
             np.testing.assert_array_equal(image_of(found[f"responses/{name}"][step]), expected)
 
 
+def test_histograms_count_each_filter_and_probe(probed_run, read_events):
+    """The mean of each feature map, also where responses may be negative; on request only."""
+    Summaries(probed_run, histograms=True).add(snapshot_of(probed_run, 0))
+    found = tags_of(read_events(probed_run.folder))
+    for name in ("conv1", "conv2"):
+        value = found[f"response_distribution/{name}"][0]
+        means = probed_run.probe_responses(name, 0).mean
+        left, right, counts = tensor_util.make_ndarray(value.tensor).T
+        assert counts.sum() == means.size
+        assert (left[0], right[-1]) == (means.min(), means.max())
+        assert probed_run.probes.layers[name].read in value.metadata.summary_description
+
+
+def test_layers_without_images_have_scalars_of_responses(probed_run, read_events):
+    Summaries(probed_run, images=["conv2"]).add(snapshot_of(probed_run, 0))
+    found = tags_of(read_events(probed_run.folder))
+    assert "response_silent_share/conv1" in found
+    assert {tag for tag in found if tag.startswith("responses/")} == {"responses/conv2"}
+
+
 def test_scalars_are_means_of_the_measures(probed_run, found):
     for step in probed_run.steps:
         response = probed_run.probe_responses("conv1", step)
@@ -86,7 +107,7 @@ def test_scalars_are_means_of_the_measures(probed_run, found):
             ),
         }
         for name, value in expected.items():
-            (scalar,) = found[f"response_measures/conv1/{name}"][step].tensor.float_val
+            (scalar,) = found[f"response_{name}/conv1"][step].tensor.float_val
             assert scalar == pytest.approx(value, rel=1e-6)
 
 
@@ -100,7 +121,7 @@ def test_descriptions_say_what_was_read_and_how_it_is_drawn(found):
     second = found["responses/conv2"][0].metadata.summary_description
     assert "red is positive, blue negative, white 0" in second
     assert "shrunk" not in second
-    silent = found["response_measures/conv1/silent_share"][0].metadata.summary_description
+    silent = found["response_silent_share/conv1"][0].metadata.summary_description
     assert silent.endswith("Read: the output of relu1, after conv1.")
 
 
@@ -127,8 +148,8 @@ def test_without_labels_there_is_no_scalar_of_classes(probed_run, read_events):
     run = Run(probed_run.path)
     Summaries(run).add(snapshot_of(run, 0))
     found = tags_of(read_events(run.folder))
-    assert "response_measures/conv1/lifetime_sparsity" in found
-    assert "response_measures/conv1/class_selectivity" not in found
+    assert "response_lifetime_sparsity/conv1" in found
+    assert "response_class_selectivity/conv1" not in found
 
 
 def test_without_maps_there_are_scalars_only(probed_run, read_events):
@@ -141,7 +162,7 @@ def test_without_maps_there_are_scalars_only(probed_run, read_events):
     }
     Summaries(run).add(dataclasses.replace(snapshot, responses=without))
     found = tags_of(read_events(run.folder))
-    assert "response_measures/conv1/silent_share" in found
+    assert "response_silent_share/conv1" in found
     assert "responses/conv1" not in found
 
 
@@ -185,7 +206,7 @@ def test_training_with_probes_writes_responses(tiny_model, data, tmp_path, read_
     run = Run(tmp_path / "run")
     found = tags_of(read_events(run.folder))
     assert list(found["responses/conv1"]) == run.steps[:]
-    assert list(found["response_measures/conv1/silent_share"]) == run.steps[:]
+    assert list(found["response_silent_share/conv1"]) == run.steps[:]
     for step in run.steps:
         assert image_of(found["responses/conv2"][step]).std() > 0
 

@@ -110,7 +110,7 @@ def test_a_missing_run_is_waited_for(tmp_path, make_run, name):
     (tmp_path / "empty").mkdir()
     with view(tmp_path / name, "--port", "0") as (process, address):
         assert process.stderr.readline().startswith(f"waiting for a run in {tmp_path / name}")
-        assert answer(address, "plugin/filtertrack/runs") == {"runs": [], "notes": []}
+        assert answer(address, "plugin/filtertrack/runs") == {"runs": [], "notes": [], "root": ""}
         make_run(folder=f"{name}/exp1")
         wait(lambda: answer(address, "plugin/filtertrack/runs")["runs"] == ["exp1"])
 
@@ -118,7 +118,7 @@ def test_a_missing_run_is_waited_for(tmp_path, make_run, name):
 def test_the_filters_folder_is_served_as_its_run(run):
     """The run's folder is served, even if the folder inside it is given."""
     with view(run.folder, "--port", "0") as (_, address):
-        assert answer(address, "plugin/filtertrack/runs")["runs"] == ["."]
+        assert answer(address, "plugin/filtertrack/runs")["runs"] == [run.path.name]
 
 
 @pytest.mark.parametrize(

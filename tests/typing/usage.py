@@ -27,6 +27,7 @@ def track() -> FilterTracker:
     FilterTracker("runs/exp1")
     FilterTracker(Path("runs/exp1"), layers="conv1", schedule="log", existing="replace")
     FilterTracker("runs/exp1", layers=["conv1", "block?/*"], schedule=100, strict=True)
+    FilterTracker("runs/exp1", live=True)
     return FilterTracker(
         "runs/exp1",
         layers=lambda layer: bool(layer.trainable),

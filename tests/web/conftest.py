@@ -17,6 +17,7 @@ from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
 from filtertrack.render.palette import THEMES, colormap_levels, theme_palette
 from filtertrack.render.value_range import ValueRange
+from filtertrack.web.page_script import joined_script, page_files
 
 PATIENCE = 12  # seconds
 
@@ -384,6 +385,15 @@ def write_run():
     return _write
 
 
+# Sets the functions that take the place of requests.js in a file as a global variable.
+REQUESTS = """
+import {requestCells, requestPalette, requestProbe, requestResponses} from "./file_answers.js";
+export function render() {
+  window.requests = {requestCells, requestPalette, requestProbe, requestResponses};
+}
+"""
+
+
 class FilePage(Tab):
     """The page of an HTML file, opened without any network."""
 
@@ -402,6 +412,16 @@ class FilePage(Tab):
         pieces = "".join(f"&p.filtertrack.{name}={quote(str(v))}" for name, v in look.items())
         self.page.goto(f"file://{file}#filtertrack{pieces}")
         return self
+
+    def request(self, function, *arguments):
+        """Call a function of ``file_answers.js``; arrays are returned as lists."""
+        modules = {**page_files(".js"), "test": REQUESTS.lstrip()}
+        self.page.evaluate(joined_script("test", {"requests": "file_answers"}, modules))
+        return self.page.evaluate(
+            "async ([name, given]) => { const answer = await requests[name](...given);"
+            "return answer.arrays ? {...answer, arrays: answer.arrays.map(a => [...a])} : answer }",
+            [function, arguments],
+        )
 
 
 @pytest.fixture

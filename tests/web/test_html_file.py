@@ -1,9 +1,7 @@
-"""One HTML file with the page: in a browser without network, and in numbers."""
+"""One HTML file with the page, in a browser without network."""
 
-import base64
-import gzip
-import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +9,7 @@ import pytest
 from filtertrack import FiltertrackError, Run
 from filtertrack.storage.memory_run import MemoryRun
 from filtertrack.web.html_file import to_html
-
-
-def _blobs(file):
-    """Return the data inside a file, unpacked, by the names of their elements."""
-    found = re.findall(r'<script type="application/gzip" id="([^"]+)">([^<]*)<', file.read_text())
-    return {name: gzip.decompress(base64.b64decode(data)) for name, data in found}
+from filtertrack.web.page_script import page_files
 
 
 @pytest.mark.parametrize("layer", ["rgb", "deep", "point"])
@@ -101,61 +94,43 @@ def test_the_file_allows_no_request_and_no_other_script(exp1, tmp_path, open_fil
     assert shown.page.evaluate("window.hacked") is None
 
 
-def test_values_are_exact_as_long_as_the_file_is_small(run, tmp_path):
-    """The messages are those of the server, whose exactness other tests show."""
-    file = to_html(run, tmp_path / "page.html").path
-    blobs = _blobs(file)
-    answers = json.loads(blobs["answers"])
-    (cells,) = answers["runs"][run.path.name]["layers"]["conv1"]["cells"]
-    message = blobs[cells["ids"][0]["id"]]
-    length = int.from_bytes(message[:4], "little")
-    head = json.loads(message[4 : 4 + length])
-    data = np.frombuffer(message[4 + length :], np.uint8).reshape(4, -1).T
-    values = np.ascontiguousarray(data).view("<u4").reshape(len(head["moments"]), -1)
-    decoded = np.bitwise_xor.accumulate(values, axis=0).view("<f4")
-    for row, step in zip(decoded, run.steps, strict=True):
-        np.testing.assert_array_equal(row, run.kernels("conv1", step).ravel())
-
-
-def test_a_large_run_is_rounded_and_then_thinned(make_run, conv_info, tmp_path, open_file):
-    """The file keeps its limit, the first and the last step, and says what it left out."""
-    run = make_run(conv_info("conv1", (7, 7, 3, 64), bias=False), steps=range(20))
-    whole = to_html(run, tmp_path / "whole.html")
-    half = to_html(run, tmp_path / "half.html", max_size=whole.size - 1)
-    few = to_html(run, tmp_path / "few.html", max_size=500_000)
-    assert (whole.thinned, half.thinned) == ("", "values are rounded to 16 bits")
-    assert re.fullmatch(r"values are rounded to 16 bits; \d+ of 20 steps", few.thinned)
-    assert few.path.stat().st_size == few.size <= 500_000
-    shown = open_file(few.path, delta=0).loaded().drawn(19)
-    shown.says(".status", few.thinned)
-    shown.button("First step").click()
-    shown.drawn(0)
+def test_values_are_exact_as_long_as_the_file_is_small(run, tmp_path, open_file):
+    shown = open_file(to_html(run, tmp_path / "page.html").path).loaded()
+    query = {"run": "run", "layer": "conv1", "filters": "0-3", "first": 0, "last": 2}
+    got = shown.request("requestCells", query)
+    assert [moment["step"] for moment in got["moments"]] == run.steps
+    for cells, step in zip(got["arrays"], run.steps, strict=True):
+        np.testing.assert_array_equal(cells, run.kernels("conv1", step).ravel())
 
 
 def test_halves_are_read_as_numpy_reads_them(open_file, exp1, tmp_path):
     """All 65,536 numbers of 16 bits: subnormal ones, infinities and NaN as well."""
     halves = np.arange(1 << 16, dtype=np.uint16)
     shown = open_file(to_html(exp1, tmp_path / "page.html", layers="rgb").path)
-    source = re.search(r"function valueOfHalf[^}]+}", ((tmp_path / "page.html").read_text()))[0]
+    script = page_files(".js")["cells_message"]
+    source = re.search(r"function valueOfHalf[^}]+}", script)[0]
     every = "Array.from({length: 65536}, (_, n) => String(valueOfHalf(n)))"
     got = shown.page.evaluate(f"(() => {{ {source}; return {every} }})()")
     expected = halves.view(np.float16).astype(np.float64)
     np.testing.assert_array_equal(np.array([float(each) for each in got]), expected)
 
 
-def test_what_does_not_fit_is_refused(run, tmp_path):
-    with pytest.raises(FiltertrackError, match="max_size: two steps of these layers take"):
-        to_html(run, tmp_path / "page.html", max_size=1000)
+def test_no_run_is_an_error(tmp_path):
     with pytest.raises(FiltertrackError, match="expected a run or several"):
         to_html([], tmp_path / "page.html")
     assert not list(tmp_path.glob("*.html"))
 
 
-def test_a_damaged_snapshot_is_named_in_the_page(make_run, logs, tmp_path, open_file):
-    run = make_run(steps=range(4))
+def test_a_damaged_snapshot_is_listed_without_paths(make_run, conv_info, logs, tmp_path, open_file):
+    """A file is sent to others: it does not tell them in which folder the run was."""
+    run = make_run(conv_info("conv1", (7, 7, 3, 4)), steps=range(4))
     logs.damage(run.file(2))
-    shown = open_file(to_html(Run(run.path), tmp_path / "page.html").path)
-    shown.drawn(3)
+    shown = open_file(to_html(Run(run.path), tmp_path / "page.html").path).loaded().drawn(3)
+    shown.says(".status", "damaged: step 2")
+    query = {"run": "run", "layer": "conv1", "filters": "0-3", "first": 0, "last": 3}
+    ((step, reason),) = shown.request("requestCells", query)["damaged"].items()
+    assert step == "2"
+    assert reason.startswith("damaged file 'run/filters/snapshots/000000000002.npz'")
 
 
 def test_a_run_in_memory_is_written(run, tmp_path, open_file):
@@ -166,10 +141,51 @@ def test_a_run_in_memory_is_written(run, tmp_path, open_file):
         to_html(memory)
 
 
-def test_the_page_says_that_responses_are_left_out(make_probed_run, make_run, tmp_path, open_file):
-    """Of a run with probes only."""
-    probed_run, run = make_probed_run(folder="probed"), make_run(folder="plain")
-    shown = open_file(to_html(probed_run, tmp_path / "page.html").path).loaded()
-    shown.says(".status", "responses are not in this file")
-    shown = open_file(to_html(run, tmp_path / "plain.html").path).loaded()
-    assert "responses" not in shown.at.locator(".status").inner_text()
+@pytest.mark.parametrize("channel", [1, 2])
+def test_a_single_channel_of_a_colour_layer_is_shown(exp1, logs, tmp_path, open_file, channel):
+    file = to_html(exp1, tmp_path / "page.html", layers="rgb").path
+    shown = open_file(file, layer="rgb", channels=channel, delta=0, scale="filter").loaded()
+    picture = logs.picture([exp1], "rgb", 8, scale="filter", channels=channel)
+    shown.shows(shown.canvas.first, picture)
+
+
+def test_only_channels_that_the_file_holds_are_offered(exp1, tmp_path, open_file):
+    """Of a layer with many channels only its strongest pattern, whatever the URL says."""
+    file = to_html(exp1, tmp_path / "page.html").path
+    colours = ["red, green, blue", *(f"only channel {n}" for n in range(3))]
+    for layer, offered in (("rgb", colours), ("deep", ["strongest pattern"])):
+        shown = open_file(file, layer=layer, channels="5").loaded()
+        assert shown.choice("channels").locator("option").all_inner_texts() == offered
+
+
+def test_a_layer_that_is_shown_again_has_the_same_picture(exp1, logs, tmp_path, open_file):
+    """The page aligns the signs of patterns in place."""
+    file = to_html(exp1, tmp_path / "page.html").path
+    shown = open_file(file, layer="deep", delta=0, scale="filter").loaded()
+    for layer in ("rgb", "deep"):
+        shown.choice("layer").select_option(layer)
+        shown.loaded().drawn(8)
+    picture = logs.picture([exp1], "deep", 8, page=range(64), scale="filter")
+    shown.shows(shown.canvas.first, picture)
+
+
+def test_layers_of_other_dimensions_are_shown(make_run, conv_info, logs, tmp_path, open_file):
+    """Of one and of three dimensions."""
+    one = {"class_name": "Conv1D", "axes": (2, 0, 1), "shape": (5, 1, 9, 2)}
+    three = {"class_name": "Conv3D", "axes": (4, 0, 1, 2, 3), "shape": (4, 3, 6, 1)}
+    base = conv_info("one", (3, 3, 1, 4), bias=False)
+    run = make_run(
+        replace(base, kernel_shape=(9, 2, 5), **one),
+        replace(base, name="three", kernel="three", kernel_shape=(3, 3, 2, 1, 4), **three),
+    )
+    file = to_html(run, tmp_path / "page.html").path
+    for layer in run.layers:
+        shown = open_file(file, layer=layer, delta=0, scale="filter").loaded()
+        picture = logs.picture([run], layer, 2, scale="filter")
+        shown.shows(shown.canvas.first, picture)
+
+
+def test_a_run_may_have_the_name_of_an_object_property(write_run, tmp_path, open_file):
+    """Names from a run are looked up in objects of the page."""
+    run = write_run(tmp_path / "__proto__", range(3))
+    open_file(to_html(run, tmp_path / "page.html").path).loaded().drawn(2)

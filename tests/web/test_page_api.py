@@ -1,6 +1,8 @@
 """The answers' types, and the page that describes them: ``http_api.md``."""
 
 import re
+import subprocess
+import sys
 from inspect import getsource
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,6 +91,19 @@ def test_the_settings_offer_each_file_format_once():
     assert {ANIMATION_FORMATS[ending].mime for ending in formats} == {
         form.mime for form in ANIMATION_FORMATS.values()
     }
+
+
+@pytest.mark.parametrize("hide", ["", "sys.modules['av'] = None; "], ids=["with", "without"])
+def test_videos_are_offered_only_where_they_can_be_written(hide):
+    """PyAV is not imported to find out."""
+    code = (
+        f"import sys; {hide}from filtertrack.web.page_api import page_settings; "
+        "print(*page_settings()['formats'], sys.modules.get('av'))"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    videos = "" if hide else ".mp4 .webm "
+    assert shown == f".gif .png .webp {videos}None\n"
 
 
 def test_an_animation_takes_every_option_of_a_look(conv_info):

@@ -207,3 +207,17 @@ def test_a_replaced_run_stays_chosen(logs, open_tab, conv_info):
     (run.path / "away").rename(run.folder)
     tab.says(".caption strong", "z_renewed")
     tab.drawn(2)
+
+
+def test_a_link_to_the_run_at_the_root_opens_it_by_its_name(
+    exp1, logs, open_tab, tensorboard, tmp_path
+):
+    """Links of earlier versions name it ``.``; another run comes first in the list."""
+    root = tmp_path / "root"
+    shutil.copytree(exp1.path, root)
+    Run.create(root / "another", [exp1.layer("deep")])
+    with tensorboard("--logdir", root) as server:
+        tab = open_tab().go(server.address, runs='["."]', layer="rgb", step=LAST).drawn(LAST)
+        tab.shows(tab.canvas.first, logs.picture([exp1], "rgb", LAST))
+        tab.wait(lambda: "%22root%22" in tab.page.url, "the name of the run")
+        tab.page.goto("about:blank")  # before the server ends

@@ -29,8 +29,8 @@ def read():
             return head, []
         size = np.dtype(head["type"]).itemsize
         planes = np.frombuffer(body, np.uint8).reshape(size, -1)
-        words = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(count, -1)
-        whole = np.bitwise_xor.accumulate(words, axis=0).view(f"<f{size}")
+        words = np.ascontiguousarray(planes.T).view(f"<u{min(size, 4)}").reshape(count, -1)
+        whole = np.add.accumulate(words, axis=0, dtype=words.dtype).view(f"<f{size}")
         return head, list(whole.reshape(count, *head["shape"]))
 
     def read(part, first=0, last=10**9):
@@ -227,9 +227,9 @@ def unpacked(message):
         return head, []
     size = np.dtype(head["type"]).itemsize
     planes = np.frombuffer(body, np.uint8).reshape(size, -1)
-    words = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(head["count"], -1)
+    words = np.ascontiguousarray(planes.T).view(f"<u{min(size, 4)}").reshape(head["count"], -1)
     dtype = np.dtype(head["type"]).newbyteorder("<")
-    whole = np.bitwise_xor.accumulate(words, axis=0).view(dtype)
+    whole = np.add.accumulate(words, axis=0, dtype=words.dtype).view(dtype)
     return head, list(whole.reshape(head["count"], *head["shape"]))
 
 

@@ -13,7 +13,7 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.render.encoders.gif import GifWriter
 from filtertrack.render.encoders.png import AnimatedPngWriter
 from filtertrack.render.encoders.tick_clock import constant_rate
-from filtertrack.render.encoders.video import VideoWriter, check_encoder
+from filtertrack.render.encoders.video import VideoWriter, check_encoder, has_encoder
 from filtertrack.render.encoders.webp import WebpWriter
 
 
@@ -49,6 +49,11 @@ class Format:
     longest: int
     palette: bool = False
     video: bool = False
+
+    @property
+    def is_available(self) -> bool:
+        """Whether the encoder is installed; it is not imported."""
+        return not self.video or has_encoder()
 
     def opener(self, loop: int | None) -> Open:
         """Return a function that opens a writer.

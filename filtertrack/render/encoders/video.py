@@ -8,6 +8,7 @@ bytes. Video editors, and ffmpeg by default, drop or move pictures of a variable
 """
 
 from fractions import Fraction
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self, cast
 
@@ -127,6 +128,11 @@ class VideoWriter:
             dst_colorspace="ITU709",
             dst_color_range="MPEG",
         )
+
+
+def has_encoder() -> bool:
+    """Return whether the encoder of videos is installed, without importing it."""
+    return find_spec("av") is not None
 
 
 def check_encoder() -> None:

@@ -1,6 +1,6 @@
-// The message that holds arrays, such as the cells of each snapshot, behind a head. See payload.py.
+// Reads a message that holds arrays behind a head, such as the cells of each snapshot: see payload.py.
 
-/** Parse a message, without its compression: its head, and its `arrays`. */
+/** Read a message that is not compressed: its head, and its `arrays`. */
 export function parseMessage(bytes) {
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
@@ -10,41 +10,36 @@ export function parseMessage(bytes) {
 const NUMBERS = {uint8: Uint8Array, int8: Int8Array, float32: Float32Array, float64: Float64Array};
 
 // The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
-// each array but the first is the exclusive or with the one before it.
+// each array but the first is its difference from the one before it.
 function unpack(bytes, {type, shape, moments, responses}) {
   if (type === null) return [];
   const count = (moments ?? responses ?? [shape]).length;
-  if (type === "float16") return unpackHalves(bytes, count);
-  const Numbers = NUMBERS[type];
-  const size = Numbers.BYTES_PER_ELEMENT;
-  const each = bytes.length / size / count;
-  const words = size === 1 ? bytes.slice() : joinBytes(bytes, size);
+  const words = joinBytes(bytes, type === "float16" ? 2 : NUMBERS[type].BYTES_PER_ELEMENT);
   const wordsEach = words.length / count;
-  for (let n = wordsEach; n < words.length; n++) words[n] ^= words[n - wordsEach];
-  return Array.from({length: count}, (_, number) => new Numbers(words.buffer, number * each * size, each));
+  for (let n = wordsEach; n < words.length; n++) words[n] += words[n - wordsEach]; // wraps around
+  const values = type === "float16" ? Float32Array.from(words, valueOfHalf) : new NUMBERS[type](words.buffer);
+  const each = values.length / count;
+  return Array.from({length: count}, (_, number) => values.subarray(number * each, (number + 1) * each));
 }
 
-/** Join the bytes of numbers of 4 or 8 bytes, which are sorted by significance, to words of 4 bytes. */
+/** Join the bytes of numbers, which are sorted by significance, to words of at most 4 bytes. */
 function joinBytes(bytes, size) {
-  const count = bytes.length / size;
+  if (size === 1) return bytes.slice();
+  const count = bytes.length / size; // of numbers
+  const plane = n => bytes.subarray(n * count, (n + 1) * count);
+  if (size === 2) {
+    const [low, high] = [plane(0), plane(1)];
+    return Uint16Array.from(low, (byte, n) => byte | (high[n] << 8));
+  }
   const words = new Uint32Array(bytes.length / 4);
   const wordsEach = size / 4;
   for (let word = 0; word < wordsEach; word++) {
-    const [a, b, c, d] = [0, 1, 2, 3].map(n => bytes.subarray((4 * word + n) * count, (4 * word + n + 1) * count));
+    const [a, b, c, d] = [0, 1, 2, 3].map(n => plane(4 * word + n));
     for (let n = 0, to = word; n < count; n++, to += wordsEach) {
       words[to] = a[n] | (b[n] << 8) | (c[n] << 16) | (d[n] << 24);
     }
   }
   return words;
-}
-
-function unpackHalves(bytes, arrays) {
-  const count = bytes.length / 2;
-  const each = count / arrays;
-  const halves = new Uint16Array(count);
-  for (let n = 0; n < count; n++) halves[n] = (bytes[n] | (bytes[count + n] << 8)) ^ (n < each ? 0 : halves[n - each]);
-  const values = Float32Array.from(halves, valueOfHalf);
-  return Array.from({length: arrays}, (_, number) => values.subarray(number * each, (number + 1) * each));
 }
 
 /** The value of a number of 16 bits: sign, 5 bits of exponent, 10 of fraction (IEEE 754). */

@@ -1,16 +1,14 @@
-// Answers what requests.js asks a server for, from the data inside the file that the page is in.
+// Answers what requests.js asks a server for, from the data inside the HTML file that the page is in.
 // In that file this module takes the place of requests.js: see html_file.py.
 
-import {parseMessage} from "./cells_message.js";
+import {decode, readBytes, readMessage} from "./file_data.js";
+import {answerResponses} from "./file_responses.js";
 
-const ANSWERS = "answers"; // id of the element that holds all answers but the cells
-
-const unpacked = new Map(); // id of an element -> promise of its bytes
-const parsed = new Map(); // the same -> promise of its cells
+let answers = null; // promise of all answers but cells, pictures and responses
 
 export async function requestJson(route, query = {}) {
-  const answers = await readAnswers();
-  const answer = ANSWERED[route]?.(answers, answers.runs[query.run], query);
+  const all = await readAnswers();
+  const answer = ANSWERED[route]?.(all, all.runs[query.run], query);
   if (answer === undefined) throw new Error("Not in this file: `filtertrack view` shows all of the run.");
   return answer;
 }
@@ -25,43 +23,43 @@ const ANSWERED = {
   order: (_, {layers}, {layer, order}) => ({numbers: layers[layer].orders[order]}),
   trajectory: (_, {layers}, {layer, filter}) => trajectoryOf(layers[layer].trajectories, filter),
   label: (_, {layers}, {layer, filter, step}) => labelOf(layers[layer].labels, filter, step),
-  probes: () => ({count: 0, maps: 0, labels: null, layers: []}), // the file holds no responses
+  probes: (_, {probes}) => probes,
 };
 
 export async function requestBlob() {
   throw new Error("A file cannot draw an animation: use filtertrack animate.");
 }
 
-export async function requestResponses() {
-  throw new Error("The file holds no responses.");
-}
-
-export async function requestProbe() {
-  throw new Error("The file holds no probes.");
-}
-
 /** A colormap: three bytes a level, from dark to light. */
 export async function requestPalette(colormap) {
-  return fromBase64((await readAnswers()).palettes[colormap]);
+  return decode((await readAnswers()).palettes[colormap]);
+}
+
+/** The picture of a probe: {size, shape, arrays}, one array of colours, or none. */
+export async function requestProbe({run, input, probe}) {
+  const {id, probes} = (await readAnswers()).runs[run].pictures[input];
+  const index = probes.indexOf(probe);
+  if (id === null || index < 0) return {size: null, shape: null, arrays: []};
+  const {size, shape, arrays} = await readMessage(id);
+  return {size, shape, arrays: [arrays[index]]};
+}
+
+/** The responses of some filters: {responses, absent, damaged, next, type, shape, arrays}. */
+export async function requestResponses({run, layer, filters, probes, first}) {
+  const {responses} = (await readAnswers()).runs[run].layers[layer];
+  return answerResponses(responses, parseRanges(filters), parseRanges(probes), first);
 }
 
 /** The cells of some filters: {moments, damaged, next, shape, arrays}, one typed array for each moment. */
 export async function requestCells({run, layer, filters, channels, delta, first}) {
-  const answers = await readAnswers();
+  const all = await readAnswers();
   const wanted = parseRanges(filters);
-  const parts = answers.runs[run].layers[layer].cells.filter(part => part.delta === Boolean(delta));
-  if (channels || !parts.length) throw new Error("This file holds these cells in the usual way of drawing only.");
+  const parts = all.runs[run].layers[layer].cells.filter(part => part.delta === Boolean(delta));
   const needed = parts.filter(part => wanted.some(number => number >= part.first && number < part.end));
-  const messages = await Promise.all(needed.map(({ids}) => readMessage(ids, first)));
-  if (messages.length === 1 && wanted.length === needed[0].end - needed[0].first) return messages[0];
-  return gather(wanted, needed, messages);
-}
-
-/** The message that holds a step, or the first one after it. */
-async function readMessage(ids, step) {
-  const {id} = ids.find(({last}) => last >= step) ?? ids.at(-1);
-  if (!parsed.has(id)) parsed.set(id, readBytes(id).then(parseMessage));
-  return parsed.get(id);
+  const messages = await Promise.all(needed.map(({ids}) => readMessage((ids.find(({last}) => last >= first) ?? ids.at(-1)).id)));
+  const isWhole = messages.length === 1 && wanted.length === needed[0].end - needed[0].first;
+  const gathered = isWhole ? messages[0] : gather(wanted, needed, messages);
+  return channels ? selectChannel(gathered, Number(channels)) : gathered;
 }
 
 /** The cells of some filters, from the messages of several pages of filters. */
@@ -88,46 +86,34 @@ function gather(wanted, parts, messages) {
   return {moments, damaged, next, noticeable, shape: [wanted.length, ...cellShape], arrays};
 }
 
+/** The cells of one input channel, from cells of three. */
+function selectChannel({shape, arrays, ...rest}, channel) {
+  const [filters, height, width, channels] = shape;
+  const select = cells => new cells.constructor(cells.length / channels).map((_, n) => cells[n * channels + channel]);
+  return {...rest, shape: [filters, height, width, 1], arrays: arrays.map(select)};
+}
+
 function trajectoryOf({steps, ...curves}, filter) {
   const ofFilter = Object.entries(curves).map(([name, rows]) => [name, rows.map(row => row[filter])]);
   return {steps, ...Object.fromEntries(ofFilter)};
 }
 
-function labelOf({steps, names, ...evidence}, filter, step) {
+function labelOf({steps, names = [], ...evidence}, filter, step) {
   const row = steps.indexOf(step);
   if (row < 0) return undefined;
   const numbers = Object.entries(evidence).map(([name, rows]) => [name, rows[row][filter]]);
   return {label: names[row][filter], ...Object.fromEntries(numbers)};
 }
 
-let answers = null;
-
 function readAnswers() {
-  answers ??= readBytes(ANSWERS).then(bytes => JSON.parse(new TextDecoder().decode(bytes)));
+  answers ??= readBytes("answers").then(bytes => JSON.parse(new TextDecoder().decode(bytes)));
   return answers;
 }
 
-function readBytes(id) {
-  if (!unpacked.has(id)) unpacked.set(id, unzip(fromBase64(document.getElementById(id).textContent)));
-  return unpacked.get(id);
-}
-
-async function unzip(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-function fromBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const bytes = atob(text);
-  const numbers = new Uint8Array(bytes.length);
-  for (let n = 0; n < bytes.length; n++) numbers[n] = bytes.charCodeAt(n);
-  return numbers;
-}
-
-/** Numbers from ranges such as "0-3,5". */
+/** Numbers from ranges such as "0-3,5"; none from an empty text. */
 function parseRanges(text) {
-  return text.split(",").flatMap(part => {
+  if (text === "") return [];
+  return String(text).split(",").flatMap(part => {
     const [first, last = first] = part.split("-").map(Number);
     return Array.from({length: last - first + 1}, (_, n) => first + n);
   });

@@ -21,9 +21,10 @@ export function parseOption(options, name, text) {
   return !choices.length || choices.includes(text) ? text : undefined;
 }
 
-/** Whether a layer can be drawn with these channels. */
-export function hasChannels({kind, shape}, channels) {
+/** Whether a layer can be drawn with these channels; an HTML file holds only some of the choices. */
+export function hasChannels({kind, shape, channels: choices}, channels) {
   if (channels === "") return true;
+  if (choices && !choices.includes(channels)) return false;
   if (channels === "strongest") return kind === "colour" || kind === "heat map";
   return kind !== "matrix" && shape[3] > 1 && /^\d{1,9}$/.test(channels) && Number(channels) < shape[3];
 }

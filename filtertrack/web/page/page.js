@@ -113,7 +113,8 @@ export class Page {
   // Runs and their steps.
 
   async findRuns() {
-    const {runs, notes} = await requestJson("runs");
+    const {runs, notes, root} = await requestJson("runs");
+    this.chosenRuns = this.chosenRuns.map(name => (name === "." && root) || name); // a link of an earlier version
     this.runNames = runs;
     this.notes = notes;
     this.notices.show("none", runs.length ? "" : ["There is no run of filtertrack below the log folder yet: the page waits for one.", ...notes].join(" "));

@@ -38,7 +38,6 @@ export class Sidebar {
    */
   constructor(look, settings, actions) {
     this.actions = actions;
-    this.canChooseChannels = settings.channels;
     const change = name => value => actions.changeLook({[name]: value});
     const choices = name => {
       const {choices: given, default: usual} = settings.look[name];
@@ -121,8 +120,8 @@ export class Sidebar {
     const usual = {
       grey: "as they are", colour: "red, green, blue", pattern: "strongest pattern", matrix: "matrix", "heat map": "down, positions across",
     }[layer.kind];
-    const entries = [["", usual], ...(hasChannels(layer, "strongest") ? [["strongest", "strongest pattern"]] : []), ...(channels > 1 ? single : [])];
-    this.channels.hidden = !this.canChooseChannels || entries.length < 2;
+    const entries = [["", usual], ["strongest", "strongest pattern"], ...single].filter(([value]) => hasChannels(layer, value));
+    this.channels.hidden = entries.length < 2;
     const select = this.channels.querySelector("select");
     const key = JSON.stringify(entries);
     if (select.dataset.entries !== key) setEntries(select, entries, look.channels);

@@ -1,0 +1,158 @@
+"""``LivePicture``: a picture below the cell of a notebook that follows training."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Condition, Thread
+
+import numpy as np
+
+from filtertrack.errors import FiltertrackError, in_notebook
+from filtertrack.outputs.animation_pace import Pace
+from filtertrack.outputs.frames import AnimationFrames
+from filtertrack.outputs.run_selection import RunSelection, default_layer
+from filtertrack.outputs.timeline import Frame, plan
+from filtertrack.render.encoders.png import to_png
+from filtertrack.render.grid import PAGE
+from filtertrack.render.look import Look
+from filtertrack.snapshot import LayerInfo, Moment, Snapshot, describe
+from filtertrack.storage.memory_run import MemoryRun
+from filtertrack.storage.run import Run
+from filtertrack.storage.run_format import Member
+from filtertrack.web.notebook_output import NotebookOutput
+
+_PAUSE = 2.0
+"""Minimum seconds between two pictures."""
+_MAX_SIZE = 50_000
+"""Maximum size of a picture in bytes."""
+_SIDE = 400
+"""Longer side of the grid, in pixels."""
+_MOST_MOMENTS = 1000
+"""Maximum number of moments in the curves of the metrics; beyond it every second one is dropped."""
+_DRAWING_TIME = 10.0
+"""Maximum seconds that ``finish`` waits for a picture that is being drawn."""
+_log = logging.getLogger("filtertrack")
+
+
+class LivePicture:
+    """Shows the newest snapshot of a training below the cell that trains.
+
+    The picture holds the layer that pictures show by default, under a caption with the step and its
+    metrics. A thread of its own draws it, at most every two seconds; snapshots in between are not
+    drawn. A fault is logged, and ends the pictures.
+
+    Args:
+        layers: The layers of the run.
+    """
+
+    def __init__(self, layers: Sequence[LayerInfo]) -> None:
+        run = MemoryRun("live", layers, lambda _: {})
+        self._info = run.layer(default_layer(run))
+        self._filters = min(PAGE, self._info.filters)
+        self._changed = Condition()
+        self._newest: Snapshot | None = None
+        self._moments: list[Moment] = []
+        self._thread: Thread | None = None
+        self._ended = False
+        self._output = NotebookOutput("filtertrack: the filters are shown at the first snapshot")
+
+    @classmethod
+    def start(cls, layers: Sequence[LayerInfo]) -> "LivePicture | None":
+        """Create the picture of a training that starts, in the thread that runs the cell.
+
+        Returns:
+            The picture; None outside a notebook, or if it cannot be shown.
+        """
+        if in_notebook():
+            with _training_goes_on():
+                return cls(layers)
+        return None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show a snapshot soon, unless a newer one comes before; this returns at once."""
+        member = self._info.kernel
+        with self._changed:
+            if self._ended:
+                return
+            self._newest = Snapshot(snapshot.moment, {member: snapshot.arrays[member]})
+            self._moments.append(snapshot.moment)
+            if len(self._moments) > _MOST_MOMENTS:
+                del self._moments[1:-1:2]
+            if self._thread is None:
+                thread = Thread(target=self._work, name="filtertrack live", daemon=True)
+                with suppress(RuntimeError):  # the program ends
+                    thread.start()
+                    self._thread = thread
+
+    def finish(self, run: Run) -> None:
+        """Replace the picture by the page of the run, in the thread of the cell."""
+        with self._changed:
+            self._ended, self._newest = True, None
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(_DRAWING_TIME)  # otherwise its picture may come after the page
+        with _training_goes_on():
+            page = run._repr_html_()
+            if page is not None:
+                self._output.show_html(page, repr(run))
+
+    def _work(self) -> None:
+        """Draw the newest snapshot until none comes for a while: the function of the thread."""
+        while (snapshot := self._next()) is not None:
+            shown = False
+            with _training_goes_on():
+                self._output.show_picture(self._draw(snapshot), describe(snapshot.moment))
+                shown = True
+            with self._changed:
+                self._ended |= not shown
+                self._changed.wait_for(lambda: self._ended, _PAUSE)
+
+    def _next(self) -> Snapshot | None:
+        """Return the newest snapshot that was not drawn; None, and the thread ends, without one."""
+        with self._changed:
+            snapshot, self._newest = self._newest, None
+            if snapshot is None:
+                self._thread = None
+            return snapshot
+
+    def _draw(self, snapshot: Snapshot) -> bytes:
+        """Return a PNG file of a snapshot, with fewer filters where it would be too large."""
+        info = self._info
+        with self._changed:
+            before = [each for each in self._moments if each.step < snapshot.step]
+        moments = (*before, snapshot.moment)
+        run = _NewestSnapshot(info.name, [info], lambda _: snapshot.arrays, snapshot.moment)
+        steps = tuple(moment.step for moment in moments)
+        selection = RunSelection((run,), (info.name,), steps, (moments,))
+        # The caption has the curves of all moments; the only frame is of the last one.
+        last = Frame(len(moments) - 1, 1.0)
+        timeline = plan(moments, Pace())._replace(frames=[last])
+        while True:
+            look = Look(filters=range(self._filters), delta=False)
+            frames = AnimationFrames(selection, timeline, look, side=_SIDE, indexed=False)
+            file = to_png(next(frames.pictures()), frames.colours)
+            if len(file) <= _MAX_SIZE:
+                return file
+            if self._filters == 1:
+                raise FiltertrackError(
+                    f"a filter of {info.name} takes {len(file)} bytes, expected at most {_MAX_SIZE}"
+                )
+            self._filters //= 2
+
+
+class _NewestSnapshot(MemoryRun):
+    """A run of which only the newest snapshot is drawn, and read at whatever step."""
+
+    def _read(self, step: int, members: Sequence[Member]) -> dict[str, np.ndarray]:  # noqa: ARG002
+        return super()._read(self.steps[0], members)
+
+
+@contextmanager
+def _training_goes_on() -> Iterator[None]:
+    """Turn any error into a warning."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - training comes first, whatever happened
+        bug = error if not isinstance(error, (FiltertrackError, OSError)) else None
+        _log.warning("no live picture, training goes on: %s", error, exc_info=bug)

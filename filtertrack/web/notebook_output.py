@@ -1,0 +1,43 @@
+"""An output below a cell of a notebook, whose content can be replaced from any thread."""
+
+import base64
+from importlib import import_module
+
+_WIDTH = 480
+"""Maximum width at which a picture is shown, in pixels of the page."""
+
+
+class NotebookOutput:
+    """An output below the cell that creates it; only in an IPython kernel (``in_notebook``).
+
+    Create it in the thread that runs the cell: an output that another thread displays appears below
+    the cell that runs at that time. Its content is replaced in place: nothing flickers, and other
+    output of the cell stays, such as the progress bar of Keras.
+
+    Args:
+        text: The text that is shown first.
+    """
+
+    def __init__(self, text: str) -> None:
+        display = import_module("IPython.display").display
+        self._handle = display({"text/plain": text}, raw=True, display_id=True)
+
+    def show_picture(self, png: bytes, text: str) -> None:
+        """Replace the content by a picture.
+
+        Args:
+            png: The PNG file.
+            text: What is shown where pictures are not.
+        """
+        width = int.from_bytes(png[16:20], "big")  # of the file's header
+        data = {"image/png": base64.b64encode(png).decode(), "text/plain": text}
+        self._handle.update(data, raw=True, metadata={"image/png": {"width": min(width, _WIDTH)}})
+
+    def show_html(self, html: str, text: str) -> None:
+        """Replace the content by HTML.
+
+        Args:
+            html: The HTML.
+            text: What is shown where HTML is not.
+        """
+        self._handle.update({"text/html": html, "text/plain": text}, raw=True)
