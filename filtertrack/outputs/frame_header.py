@@ -9,7 +9,7 @@ from PIL import ImageFont
 
 from filtertrack.errors import printable
 from filtertrack.outputs.layer_cells import LayerCells, part_text, short_part_text
-from filtertrack.outputs.metric_means import means_between
+from filtertrack.outputs.metric_means import logs_between
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.caption import Caption, Legend
@@ -58,12 +58,7 @@ class FrameHeader:
         title: str,
         story: Sequence[Mapping[str, float]] | None = None,
     ) -> None:
-        # The metrics beside restored weights are those of other weights.
-        logs = [
-            [None if moment.note and not moment.metrics else moment.metrics for moment in run]
-            for run in selection.moments
-        ]
-        between = [means_between(*each) for each in zip(selection.moments, logs, strict=True)]
+        between = [logs_between(moments) for moments in selection.moments]
         logs = [run for run, _ in between]
         averaged = dict.fromkeys(name for _, names in between for name in names)
         if story is not None:

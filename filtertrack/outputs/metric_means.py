@@ -21,6 +21,16 @@ _ROUNDING = 1e-6
 """Relative error of a running mean in float32."""
 
 
+def logs_between(moments: Sequence[Moment]) -> tuple[list[Log], list[str]]:
+    """Return the metrics of snapshots with means as of ``means_between``, and their names.
+
+    The metrics of restored weights that were logged without any are not known: those beside them
+    are of other weights.
+    """
+    logs = [None if moment.note and not moment.metrics else moment.metrics for moment in moments]
+    return means_between(moments, logs)
+
+
 def means_between(moments: Sequence[Moment], logs: Sequence[Log]) -> tuple[list[Log], list[str]]:
     """Replace running means by the means over the batches since the snapshot before.
 

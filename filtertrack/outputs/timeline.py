@@ -1,5 +1,6 @@
 """Timing of an animation: which frames it has and how long each is shown."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -107,13 +108,35 @@ def epoch_ends(moments: Sequence[Moment]) -> np.ndarray:
         >>> epoch_ends(moments)
         array([1.2, 1.6])
     """
+    return epoch_marks(moments)[1]
+
+
+def epoch_marks(moments: Sequence[Moment], most: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of epochs before the last snapshot: all, or of every second, fifth, … epoch.
+
+    Args:
+        moments: The moments of the snapshots in order; there may be none.
+        most: The number of ends, at most.
+
+    Returns:
+        How many epochs had ended at each, and its position as in ``epoch_ends``.
+
+    Example:
+        >>> epoch_marks([Moment(0, 0), Moment(100, 10)], most=5)
+        (array([2, 4, 6, 8]), array([0.2, 0.4, 0.6, 0.8]))
+    """
+    if not moments:
+        return np.empty(0, np.int64), np.empty(0)
     finished = np.maximum.accumulate([_finished_epochs(moment) for moment in moments])
-    numbers = np.arange(math.floor(finished[0]) + 1, math.ceil(finished[-1]))
+    first, end = math.floor(finished[0]) + 1, math.ceil(finished[-1])
+    steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+    every = next(step for step in steps if (end - first) / step <= most)
+    numbers = np.arange(-(-first // every) * every, end, every)
     after = np.searchsorted(finished, numbers)
     before = after - 1
     share = (numbers - finished[before]) / (finished[after] - finished[before])
     positions: np.ndarray = before + share
-    return positions
+    return numbers, positions
 
 
 def _finished_epochs(moment: Moment) -> float:

@@ -24,7 +24,7 @@ from filtertrack.tensorboard_plugin import animation_process
 from filtertrack.tensorboard_plugin.logdir import LogDirectory
 from filtertrack.tensorboard_plugin.query import Query
 from filtertrack.tensorboard_plugin.request_memory import BusyError, MemoryBudget
-from filtertrack.web import filter_answers, page_api, payload, probe_answers
+from filtertrack.web import filter_answers, metric_curves, page_api, payload, probe_answers
 
 NAME = "filtertrack"
 
@@ -46,6 +46,10 @@ _PROBES_BYTES = 32 << 20
 """Memory of an answer about probes beside their file: its description, and a large picture."""
 _RESPONSE_COPIES = 3
 """Copies of the responses of a layer at one snapshot that an answer takes."""
+_METRICS_BYTES = 64 << 20
+"""Memory of the answer of ``/metrics``, beside the moments that are kept."""
+_METRICS_TIME = 0.25
+"""Seconds that ``/metrics`` reads files for one answer, about: other routes answer meanwhile."""
 _MEDIA_TYPES = {".js": "application/javascript", ".css": "text/css"}
 _BINARY = "application/octet-stream"
 _UNAVAILABLE = 503
@@ -66,6 +70,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         spec = getattr(context.flags, "logdir_spec", "")
         self._logdir = LogDirectory.of_flags(context.logdir, spec)
         self._drawing = threading.Lock()
+        self._moments = metric_curves.MomentCache()
         self._memory = MemoryBudget(_MEMORY, _MEMORY_TIMEOUT)
         folder = resources.files("filtertrack.web") / "page"
         self._files = {
@@ -94,6 +99,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
             "/layers": self._layers,
             "/parts": self._parts,
             "/steps": self._steps,
+            "/metrics": self._metrics,
             "/cells": self._cells,
             "/order": self._order,
             "/trajectory": self._trajectory,
@@ -150,6 +156,13 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
     def _steps(self, request: wrappers.Request) -> Response:
         run, query = self._open_run(request)
         return _json(request, page_api.describe_steps(run, query.text("known")))
+
+    def _metrics(self, request: wrappers.Request) -> Response:
+        run, query = self._open_run(request)
+        with self._memory.reserve(_METRICS_BYTES):
+            moments, left = self._moments.read(run, _METRICS_TIME)
+            answer = metric_curves.curves_of_metrics(moments, left)
+        return _json(request, answer, 0 if left else query.max_age(_MAX_AGE))
 
     def _cells(self, request: wrappers.Request) -> Response:
         run, query, info = self._open_layer(request)

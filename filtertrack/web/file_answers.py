@@ -31,6 +31,7 @@ from filtertrack.web.file_responses import (
 )
 from filtertrack.web.file_run import FileRun, RunAtSteps, spread
 from filtertrack.web.file_thinning import Extent, Thinning, describe_thinning
+from filtertrack.web.metric_curves import MetricCurves, curves_of_metrics, readable_moments
 from filtertrack.web.payload import MOST_ACROSS, CellsHead, Part, filters_per_page, pack, read_cells
 from filtertrack.web.probe_answers import ProbesSummary, describe_probes
 
@@ -133,10 +134,15 @@ def _run(
             "default_layer": default if default in layers else layers[0],
         },
         "steps": page_api.describe_steps(run),
+        "metrics": run.once_for_steps("metrics", compute=lambda: _metrics(run)),
         "probes": _probes(run, layers, thinning),
         "layers": {info.name: _layer(run, info, contents, thinning) for info in whole.layers},
         "pictures": _pictures(run, layers, contents, thinning, most_bytes),
     }
+
+
+def _metrics(run: Run) -> MetricCurves:
+    return curves_of_metrics(readable_moments(run))
 
 
 def _channels(layer: page_api.LayerSummary) -> list[str]:

@@ -24,7 +24,7 @@ PREFIX = "/data/plugin/filtertrack"
 GENERAL_ROUTES = ("settings", "palette", "runs")
 RUN_ROUTES = (
     *("layers", "parts", "steps", "cells", "order", "trajectory", "label", "labels", "animation"),
-    *("probes", "probe", "responses", "kernel", "input"),
+    *("probes", "probe", "responses", "kernel", "input", "metrics"),
 )
 
 

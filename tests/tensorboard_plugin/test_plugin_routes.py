@@ -11,6 +11,7 @@ from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.render.look import ORDERS, Look
 from filtertrack.render.palette import colormap_levels
+from filtertrack.tensorboard_plugin import plugin
 from filtertrack.tensorboard_plugin.request_memory import MemoryBudget
 from filtertrack.web import payload
 
@@ -154,6 +155,16 @@ def test_only_answers_to_a_version_are_cached(run, tab):
     for route in ("runs", "layers", "steps", "settings"):
         answer = tab.ask(route, {**request, "version": "1"})
         assert "no-cache" in answer.headers["Cache-Control"]
+
+
+def test_metrics_are_cached_once_every_snapshot_has_been_read(run, tab, monkeypatch):
+    """An answer to which snapshots are left is not; a later one goes on where it ended."""
+    monkeypatch.setattr(plugin, "_METRICS_TIME", 0.0)
+    for left in (2, 1, 0):
+        answer = tab.ask("metrics", {"run": "run", "version": "1"})
+        assert (answer.json["left"], answer.json["steps"]) == (left, run.steps[: 3 - left])
+        assert ("max-age=86400" in answer.headers["Cache-Control"]) == (left == 0)
+    assert "no-cache" in tab.ask("metrics", {"run": "run"}).headers["Cache-Control"]
 
 
 def test_a_known_version_answers_only_the_version(make_run, tab):

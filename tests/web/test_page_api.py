@@ -15,13 +15,14 @@ from filtertrack.render.look import GREY, LOOK_OPTIONS, Look
 from filtertrack.render.palette import OUTLINED, THEMES
 from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
 from filtertrack.tensorboard_plugin.query import Query
-from filtertrack.web import filter_answers, page_api, payload, probe_answers
+from filtertrack.web import filter_answers, metric_curves, page_api, payload, probe_answers
 
 DOCUMENT = (Path(page_api.__file__).parent / "http_api.md").read_text()
 SECTIONS = dict(re.findall(r"^## GET (\S+)\n(.*?)(?=^## |\Z)", DOCUMENT, re.DOTALL | re.MULTILINE))
 TYPES = {
     **vars(page_api),
     **vars(payload),
+    **vars(metric_curves),
     **vars(filter_answers),
     **vars(probe_answers),
 }

@@ -96,7 +96,7 @@ def test_the_note_of_a_snapshot_is_shown(logs, open_tab):
     assert tab.at.locator(".when").inner_text() == "step 4 · 5 of 5 · restored: epoch 1"
     slider = tab.at.get_by_role("slider", name="Step")
     text = slider.get_attribute("aria-valuetext")
-    assert text == "step 4, epoch 3 of 9 (restored: epoch 1)"
+    assert text == "epoch 3 of 9 (restored: epoch 1)"
     assert tab.at.locator(".moment").inner_text().startswith("epoch 3 of 9 (restored: epoch 1)")
     slider.fill("3")
     tab.drawn(3)

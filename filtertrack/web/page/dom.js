@@ -63,6 +63,7 @@ export function makeButton(label, content, pressed) {
 const ICON_PATHS = {
   first: "M3 3h2v10H3zM13 3v10L6 8z", back: "M11 3v10L4 8z", play: "M4 2.5v11L13 8z",
   pause: "M4 3h3v10H4zM9 3h3v10H9z", forward: "M5 3v10l7-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z",
+  loop: "M4 4h6V2l4 3-4 3V6H5v2H3V5zM12 12H6v2l-4-3 4-3v2h5V8h2v3z",
   menu: "M2 3h12v2H2zM2 7h12v2H2zM2 11h12v2H2z",
   close: "M4 3l4 4 4-4 1 1-4 4 4 4-1 1-4-4-4 4-1-1 4-4-4-4z",
 };

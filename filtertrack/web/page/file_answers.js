@@ -18,6 +18,7 @@ const ANSWERED = {
   runs: ({runs, notes}) => ({runs: Object.keys(runs), notes}),
   layers: (_, run) => run.summary,
   steps: (_, {steps}, {known}) => (known === steps.version ? {version: known} : steps),
+  metrics: (_, {metrics}) => metrics,
   parts: (_, {layers}, {layer}) => layers[layer].parts,
   order: (_, {layers}, {layer, order}) => ({numbers: layers[layer].orders[order]}),
   trajectory: (_, {layers}, {layer, filter}) => trajectoryOf(layers[layer].trajectories, filter),

@@ -9,7 +9,6 @@ import {describeShape, LayerMenu} from "./layer_menu.js";
 import {hasChannels} from "./look_options.js";
 import {Notices} from "./notices.js";
 import {PlaybackClock} from "./playback_clock.js";
-import {PlaybackControls} from "./playback_controls.js";
 import {GridPalettes} from "./grid_palettes.js";
 import {HEADING} from "./grid_view.js";
 import {requestJson} from "./requests.js";
@@ -19,6 +18,7 @@ import {saveAnimation, savePicture} from "./save_files.js";
 import {describeCells, describeMapScale, describePart, describeScale} from "./scale_bar.js";
 import {Sidebar} from "./sidebar.js";
 import {followTheme} from "./theme.js";
+import {Timeline} from "./timeline.js";
 import {readUrlState, writeUrlState} from "./url_state.js";
 import {inOrder, unionOfRanges} from "./value_range.js";
 
@@ -45,14 +45,15 @@ export class Page {
     this.colours = null; // {filters, learned, rectified, signed}: GridColours of each part, and of maps
     this.offersMaps = false; // whether responses of the layer can be shown
     this.showsMaps = false; // whether they are shown
-    const {runs, look, step, filter} = readUrlState(settings);
+    const {runs, look, step, filter, metric} = readUrlState(settings);
     this.look = look;
     this.chosenRuns = runs; // also those that do not exist at present
     this.initialStep = step;
     this.chosenFilter = filter;
+    this.metric = metric; // whose curve is drawn; empty for the loss, or the first one
     this.notices = new Notices();
     this.clock = new PlaybackClock(() => this.showStep(), index => this.isReady(index), () => this.showPlaying());
-    this.playback = new PlaybackControls(this.clock);
+    this.timeline = new Timeline(this.clock, name => this.chooseMetric(name));
     const actions = {
       changeLook: changes => this.changeLook(changes),
       chooseRun: (name, on) => this.chooseRun(name, on),
@@ -76,7 +77,7 @@ export class Page {
     this.room = make("div", {class: "room"}, this.gridArea);
     const body = make("div", {class: "body"}, this.room, this.filter.element);
     const content = make("div", {class: "content"}, make("header", {class: "top"}, this.fold, this.menu.element),
-      alert, body, this.playback.element, status, announcement);
+      alert, body, this.timeline.element, status, announcement);
     const root = make("main", {class: "page"}, this.sidebar.element, content);
     this.showSidebar(window.innerWidth >= ROOM_FOR_SIDEBAR, root);
     return root;
@@ -130,7 +131,11 @@ export class Page {
     const before = new Map(this.runs.map(run => [run.name, run]));
     if (names.join("\n") === [...before.keys()].join("\n")) return;
     this.runs = names.map(name => before.get(name) ?? new RunData(name, this));
-    for (const [name, run] of before) if (!names.includes(name)) run.close();
+    for (const [name, run] of before) {
+      if (names.includes(name)) continue;
+      run.close();
+      for (const what of ["probes", "metrics"]) this.notices.show(`${what} of ${name}`, "");
+    }
     this.views = new Map(names.map(name => [name, this.views.get(name) ?? new RunView(name, {
       openFilter: number => this.openFilter(number),
       chooseProbe: number => this.chooseProbe(number),
@@ -146,6 +151,7 @@ export class Page {
     const results = await Promise.allSettled(this.runs.map(run => run.update()));
     const errors = results.filter(({reason}) => reason).map(({reason}) => reason.message);
     this.notices.show("steps", [...new Set(errors)].join(" "));
+    for (const run of this.runs) run.metrics.update();
     return results.some(({value}) => value);
   }
 
@@ -202,7 +208,8 @@ export class Page {
     this.showsMaps = this.offersMaps && this.look.responses;
     if (this.offersMaps) this.look.probe = Math.min(this.look.probe, this.mapCount - 1);
     const [shown, orders, colours] = await Promise.all([
-      this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.notices.attempt("colours", () => this.palettes.coloursFor(this.look.colormap))]);
+      this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.notices.attempt("colours", () => this.palettes.coloursFor(this.look.colormap)),
+      ...this.runs.map(run => run.metrics.ready)]);
     if (change !== this.latestChange) return; // there is a later change
     this.isIncomplete = !shown || !orders.every(Boolean) || !colours;
     if (!colours) return;
@@ -354,6 +361,7 @@ export class Page {
       });
       view.probes.show(run, this.showsMaps);
     }
+    this.timeline.showMetrics(this.runs, this.steps, this.metric);
     this.draw();
     this.showProgress();
     this.gridArea.classList.add("arranged"); // before, it is not visible: nothing moves while it is filled
@@ -380,7 +388,7 @@ export class Page {
   /** The width and height that is available for the grids, in CSS pixels. */
   get gridSpace() {
     const isOneColumn = window.innerWidth < ONE_COLUMN;
-    const height = isOneColumn ? window.innerHeight - this.playback.element.offsetHeight : this.room.clientHeight;
+    const height = isOneColumn ? window.innerHeight - this.timeline.element.offsetHeight : this.room.clientHeight;
     return [this.gridArea.clientWidth, Math.max(LEAST_ROOM, height - 2 * this.gridArea.offsetTop)];
   }
 
@@ -392,7 +400,7 @@ export class Page {
 
   /** Playback has started or stopped: patterns that were loaded meanwhile get their final signs. */
   showPlaying() {
-    this.playback.showPlaying();
+    this.timeline.showPlaying();
     if (this.clock.isPlaying) return;
     for (const run of this.visibleRuns()) for (const cache of run.caches.values()) cache.alignSigns();
     this.redrawSoon();
@@ -440,14 +448,14 @@ export class Page {
     for (const {run, part, n, snapshot, responses} of drawn) {
       const view = this.views.get(run.name);
       const stepShown = run.stepShown() ?? step;
-      if (n === 0) view.showMoment(snapshot, stepShown, responses);
+      if (n === 0) view.showMoment(snapshot, stepShown, responses, run.metrics);
       view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
       view.grids[n].bar.show(describeScale(run, part, look, this.runs.length), this.coloursOf(part), snapshot?.isFinite);
       if (n === 0 && run.responses) view.grids[n].mapBar.show(describeMapScale(run.responses, look, this.runs.length), this.coloursOfMaps(run.responses.layer));
     }
     this.filter.draw();
     const moment = drawn.map(({snapshot}) => snapshot).find(snapshot => snapshot?.cells)?.moment;
-    this.playback.showStep(step, describeMoment(step, moment), moment?.note);
+    this.timeline.showStep(moment?.note);
     this.saveState();
   }
 
@@ -471,7 +479,7 @@ export class Page {
     const damaged = new Set(caches.flatMap(cache => cache.damaged));
     const isLoaded = step => caches.every(cache => cache.at(step) || cache.stamps.get(step) === undefined);
     const states = this.steps.map(step => (damaged.has(step) ? "damaged" : isLoaded(step) ? "loaded" : ""));
-    this.playback.drawMarks(states);
+    this.timeline.drawMarks(states);
     const loaded = states.filter(Boolean).length;
     const parts = [...(this.notes ?? [])];
     if (this.scale !== "frame" && loaded < states.length) parts.unshift("the scale is of these");
@@ -513,6 +521,12 @@ export class Page {
     await this.chooseProbe((this.look.probe + offset + this.mapCount) % this.mapCount);
   }
 
+  /** Draw the curve of another metric above the slider. */
+  chooseMetric(name) {
+    this.metric = name;
+    this.arrange();
+  }
+
   goToStep(step) {
     this.clock.pause();
     this.clock.goTo(this.steps.findLastIndex(each => each <= step));
@@ -522,23 +536,23 @@ export class Page {
   saveState() {
     writeUrlState(this.settings, {
       runs: this.chosenRuns.length ? this.chosenRuns : this.runs.map(run => run.name), look: this.look,
-      step: this.clock.isAtEnd ? "" : this.step(), filter: this.filter.number ?? "",
+      step: this.clock.isAtEnd ? "" : this.step(), filter: this.filter.number ?? "", metric: this.metric,
     });
   }
 
   // Keys and saving.
 
   keyActions() {
-    const {clock, playback} = this;
+    const {clock, timeline} = this;
     return {
       " ": () => clock.toggle(),
-      ArrowLeft: ({shiftKey}) => playback.stepBy(shiftKey ? -10 : -1),
-      ArrowRight: ({shiftKey}) => playback.stepBy(shiftKey ? 10 : 1),
+      ArrowLeft: ({shiftKey}) => timeline.stepBy(shiftKey ? -10 : -1),
+      ArrowRight: ({shiftKey}) => timeline.stepBy(shiftKey ? 10 : 1),
       Home: () => clock.goTo(0),
       End: () => clock.goTo(Infinity),
-      "+": () => playback.changeSpeed(1),
-      "-": () => playback.changeSpeed(-1),
-      l: () => playback.toggleLoop(),
+      "+": () => timeline.changeSpeed(1),
+      "-": () => timeline.changeSpeed(-1),
+      l: () => timeline.toggleLoop(),
       n: () => this.stepLayer(1),
       p: () => this.stepLayer(-1),
       s: () => this.foldSidebar(),
@@ -557,11 +571,6 @@ export class Page {
     await this.notices.attempt("saving", () => saveAnimation(this, ending));
     this.isSaving = false;
   }
-}
-
-function describeMoment(step, moment) {
-  if (!moment) return `step ${step}`;
-  return moment.when.startsWith(`step ${step}`) ? moment.when : `step ${step}, ${moment.when}`;
 }
 
 /** Why a run cannot be compared with the first one that has a layer; empty if it can. */

@@ -2,6 +2,7 @@
 
 import {FilterCells, LearnedCells} from "./layer_parts.js";
 import {ProbePictures} from "./probe_pictures.js";
+import {lastUpTo, RunMetrics} from "./run_metrics.js";
 import {keyOf, RunResponses} from "./run_responses.js";
 import {SnapshotCache} from "./snapshot_cache.js";
 import {requestJson} from "./requests.js";
@@ -27,6 +28,7 @@ export class RunData {
     this.answers = new Map(); // route -> {key, answer} about the layer, see Page.requestOnce
     this.labels = null; // FilterLabels of the layer, if they are needed
     this.responses = null; // RunResponses that are shown beside the filters; null for none
+    this.metrics = new RunMetrics(this, () => page.redrawSoon());
     this.problem = ""; // why the run cannot be compared with the others
   }
 
@@ -138,18 +140,12 @@ export class RunData {
 
   /** The index of this run's last step up to a step of the page, by default the current one; -1 for none. */
   index(step = this.page.step()) {
-    let [low, high] = [0, this.steps.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.steps[middle] <= step) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    return lastUpTo(this.steps, step);
   }
 
-  /** The step of this run that is shown; null if it begins later. */
-  stepShown() {
-    return this.steps[this.index()] ?? null;
+  /** The step of this run at a step of the page, by default the current one; null if it begins later. */
+  stepShown(step = this.page.step()) {
+    return this.steps[this.index(step)] ?? null;
   }
 
   /** What a part shows at a step of the page: {cells, …}, {damaged} or {absent}; undefined if not loaded. */

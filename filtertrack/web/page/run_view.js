@@ -50,15 +50,16 @@ export class RunView {
    * @param {?object} snapshot
    * @param {number} step
    * @param {?object} responses of the snapshot; null if they are not shown
+   * @param {RunMetrics} metrics of the run
    */
-  showMoment(snapshot, step, responses) {
+  showMoment(snapshot, step, responses, metrics) {
     const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
     const unread = responses?.damaged && `The responses at step ${step} cannot be read: ${responses.damaged}`;
     const isLoading = !snapshot || responses === undefined;
     this.showNote(damaged || snapshot?.absent || unread || responses?.absent || "");
     if (!snapshot?.cells) return this.showWhen(isLoading ? `step ${step} · loading …` : `step ${step}`);
-    const metrics = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(value)}`);
-    this.showWhen([snapshot.moment.when, ...metrics, ...(isLoading ? ["loading responses …"] : [])].join(" · "));
+    const values = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(metrics.shown(name, step, value))}`);
+    this.showWhen([snapshot.moment.when, ...values, ...(isLoading ? ["loading responses …"] : [])].join(" · "));
   }
 
   /** Hide the grids and show why the run cannot be compared; show them if the text is empty. */

@@ -1,4 +1,4 @@
-// The state of the page in the browser's URL: runs, layer, look, step and filter. It survives a
+// The state of the page in the browser's URL: runs, layer, look, step, filter and metric. It survives a
 // reload, and can be sent as a link. TensorBoard reserves "p.<plugin>.<key>" in the hash for plugins.
 
 import {defaultLook, parseOption} from "./look_options.js";
@@ -6,7 +6,7 @@ import {defaultLook, parseOption} from "./look_options.js";
 const PREFIX = "p.filtertrack.";
 const WRITE_DELAY = 400; // milliseconds: browsers refuse more than about a hundred changes a minute
 
-/** Read the state {runs, look, step, filter}; invalid values become the defaults, or null. */
+/** Read the state {runs, look, step, filter, metric}; invalid values become the defaults, or null. */
 export function readUrlState({look: options}) {
   const texts = readTexts();
   const look = defaultLook(options);
@@ -18,18 +18,18 @@ export function readUrlState({look: options}) {
   look.layer = texts.layer ?? "";
   look.page = parseNumber(texts.page) ?? 0;
   look.probe = parseNumber(texts.probe) ?? 0;
-  return {runs: parseNames(texts.runs), look, step: parseNumber(texts.step), filter: parseNumber(texts.filter)};
+  return {runs: parseNames(texts.runs), look, step: parseNumber(texts.step), filter: parseNumber(texts.filter), metric: texts.metric ?? ""};
 }
 
 let pending = null;
 
 /** Write the state after a short delay; defaults and empty values are left out. */
-export function writeUrlState({look: options}, {runs, look, step, filter}) {
+export function writeUrlState({look: options}, {runs, look, step, filter, metric}) {
   const defaults = defaultLook(options);
   const changed = Object.entries(look).filter(([name, value]) => value !== defaults[name]);
   const texts = Object.fromEntries(changed.map(([name, value]) => [name, value === true ? 1 : value]));
   const isScheduled = pending !== null;
-  pending = {runs: JSON.stringify(runs), ...texts, step, filter};
+  pending = {runs: JSON.stringify(runs), ...texts, step, filter, metric};
   if (!isScheduled) setTimeout(writeTexts, WRITE_DELAY);
 }
 
