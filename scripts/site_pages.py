@@ -6,10 +6,14 @@ those of the repository, so that they work there too; on the site each leads to 
 
 import posixpath
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+
+from filtertrack import to_html
+from filtertrack.outputs.recorded_run import copy_recorded_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -25,6 +29,9 @@ PAGES = {
 _REMOTE_SCRIPT = "https://unpkg.com/iframe-worker/shim"
 """A script that the theme loads; the site has a copy, so that it needs no network."""
 
+DEMO = "demo.html"
+"""The interactive page of the demo, which a page of the site embeds."""
+
 _LINK = re.compile(r'(\]\(|src=")([^)\s":#]+)')
 
 
@@ -33,10 +40,18 @@ def on_files(files: Files, config: Any) -> Files:
     for source, page in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=_with_site_links(text, source)))
+    files.append(File.generated(config, DEMO, content=_demo_page()))
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         name = f"notebooks/{notebook.name}"
         files.append(File.generated(config, name, abs_src_path=str(notebook)))
     return files
+
+
+def _demo_page() -> str:
+    """Return the interactive page of the run that is part of the package."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = copy_recorded_run(Path(folder) / "demo")
+        return to_html(run).path.read_text(encoding="utf-8")
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
