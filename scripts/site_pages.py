@@ -51,7 +51,7 @@ def _demo_page() -> str:
     """Return the interactive page of the run that is part of the package."""
     with tempfile.TemporaryDirectory() as folder:
         run = copy_recorded_run(Path(folder) / "demo")
-        return to_html(run).path.read_text(encoding="utf-8")
+        return Path(str(to_html(run).path)).read_text(encoding="utf-8")
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
