@@ -9,7 +9,9 @@ Example:
         animate("runs/exp1", "evolution.gif")
 """
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from filtertrack._version import __version__ as __version__
@@ -92,5 +94,15 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
-    return sorted([*globals(), *__all__])
+    """List the public names, loaded or not; without Keras, those that can be loaded.
+
+    ``help(filtertrack)`` loads each of them.
+    """
+    names = {*globals(), *__all__}
+    return sorted(names if _has_keras() else names - {"FilterTracker"})
+
+
+def _has_keras() -> bool:
+    if "keras" in sys.modules:
+        return sys.modules["keras"] is not None
+    return find_spec("keras") is not None

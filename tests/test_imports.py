@@ -203,6 +203,17 @@ def test_no_module_hides_a_public_name():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_help_works_without_keras():
+    code = (
+        "import sys; sys.modules['keras'] = None\n"
+        "import pydoc, filtertrack\n"
+        "text = pydoc.render_doc(filtertrack)\n"
+        "assert 'class Run' in text and 'animate' in text\n"
+        "assert 'FilterTracker' not in dir(filtertrack)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_without_keras_the_error_names_the_extra_to_install():
     """One sentence that names the extras."""
     code = (
