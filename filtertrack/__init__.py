@@ -83,6 +83,9 @@ _MODULES = {
     "view": "tensorboard_plugin.notebook_view",
 }
 
+_WITH_KERAS = {"FilterTracker", "Probes"}
+"""Public names that cannot be loaded without Keras."""
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: importing the package stays light."""
@@ -99,7 +102,7 @@ def __dir__() -> list[str]:
     ``help(filtertrack)`` loads each of them.
     """
     names = {*globals(), *__all__}
-    return sorted(names if _has_keras() else names - {"FilterTracker"})
+    return sorted(names if _has_keras() else names - _WITH_KERAS)
 
 
 def _has_keras() -> bool:
