@@ -207,7 +207,7 @@ def test_help_works_without_keras():
     code = (
         "import sys; sys.modules['keras'] = None\n"
         "import pydoc, filtertrack\n"
-        "text = pydoc.render_doc(filtertrack)\n"
+        "text = pydoc.render_doc(filtertrack, renderer=pydoc.plaintext)\n"
         "assert 'class Run' in text and 'animate' in text\n"
         "assert 'FilterTracker' not in dir(filtertrack)\n"
     )
