@@ -207,7 +207,7 @@ def test_the_expected_size_is_logged_before_training(
     caplog.set_level(logging.INFO, "filtertrack")
     model = small()
     model.fit(x, TARGETS, epochs=3, verbose=0, callbacks=[FilterTracker(tmp_path)])
-    assert "(1 kernel, 8 kB a snapshot with pictures; about 4 snapshots: 31 kB)" in caplog.text
+    assert "(1 kernel, 6 kB a snapshot with pictures; about 4 snapshots: 22 kB)" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:.*it looks like it has unbuilt state")  # intended

@@ -32,7 +32,7 @@ def test_any_layer_name_is_tracked_and_drawn(tmp_path, read_events):
     accepted = str.maketrans(dict.fromkeys(refused, "|"))
     layers = [keras.layers.Conv2D(2, 1, name=name.translate(accepted)) for name in NAMES]
     model = keras.Sequential([keras.Input((4, 4, 2)), *layers])
-    tracker = FilterTracker(tmp_path / "run")
+    tracker = FilterTracker(tmp_path / "run", images="*")
     tracker.set_model(model)  # not fit: tensorflow's graphs refuse some of these names
     tracker.snapshot(0)
     tracker.snapshot(1)

@@ -83,7 +83,7 @@ def test_a_second_call_uses_the_server_that_runs(viewed):
     """Another folder has a server of its own."""
     first, again, other = (viewed.shown(cell)[0]["text/plain"] for cell in (1, 2, 3))
     assert first == again != other
-    assert viewed.printed(4) == "2 ['exp1'] ['.']\n"
+    assert viewed.printed(4) == "2 ['exp1'] ['exp1']\n"
 
 
 def test_a_file_is_refused(viewed):

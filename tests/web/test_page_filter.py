@@ -439,7 +439,7 @@ def test_the_close_button_stays_while_the_panel_scrolls(write_first, open_filter
     write_first("first")
     tab = open_filter("first", height=700)
     panel = tab.at.locator("section.filter")
-    tab.at.locator(".curves").wait_for()
+    tab.at.locator(".filter .curves").wait_for()
     assert panel.evaluate("each => each.scrollHeight > each.clientHeight")
     assert 360 <= panel.bounding_box()["width"] <= 420
     grid = tab.grid.first.bounding_box()

@@ -28,7 +28,7 @@ new PerformanceObserver(list => {
 SIZES = """() => {
   const find = name => document.querySelector(name);
   const [room, area, run, stage] = [".room", ".grids", ".run", ".stage"].map(find);
-  const space = innerWidth < 900 ? innerHeight - find(".playback").offsetHeight : room.clientHeight;
+  const space = innerWidth < 900 ? innerHeight - find(".timeline").offsetHeight : room.clientHeight;
   const below = parseFloat(getComputedStyle(run).marginBottom);
   const around = run.offsetHeight + below - stage.offsetHeight + 2 * area.offsetTop;
   return {

@@ -86,6 +86,7 @@ export class Timeline {
    */
   showMetrics(runs, steps, chosen) {
     Object.assign(this, {runs, steps});
+    this.element.toggleAttribute("data-known", true); // its height is known from now on
     const choices = listChoices(runs);
     const name = choices.includes(chosen) ? chosen : choices[0];
     const curves = name === undefined ? [] : listCurves(runs, name);
