@@ -485,6 +485,7 @@ def _view(arguments: argparse.Namespace) -> int:
     if not found.runs:
         _check_can_hold_run(folder)
         missing = "" if folder.is_remote or folder.exists() else ", which is not there yet"
+        missing += "; Ctrl-C ends it"
         print(f"waiting for a run in {_one_line(folder)}{missing}", file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt):  # Ctrl-C is the way to end it
         serve(folder, announce, host=arguments.host, port=arguments.port)
