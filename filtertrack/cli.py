@@ -3,6 +3,7 @@
 import argparse
 import codecs
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -450,7 +451,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     run = copy_recorded_run(folder)
     page = to_html(run, folder / "page.html").path
     animation = animate(run, folder / "evolution.gif", order="label", outline=True)
-    shown = _one_line(folder)
+    shown = printable(shlex.quote(str(folder)))
     for path, text in (
         (folder, f"a recorded run: 48 filters of 9×9 learn to see, {len(run.steps)} snapshots"),
         (page, "the interactive page"),

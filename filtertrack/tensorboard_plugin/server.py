@@ -30,7 +30,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
-    any_host: bool = False,
+    secret: str = "",
 ) -> None:
     """Serve TensorBoard until Ctrl-C. Only in the main thread: it handles signals.
 
@@ -39,8 +39,9 @@ def serve(
         announce: Called with the URL once the server accepts connections.
         host: The name or address to listen on; the default accepts only this machine.
         port: 0 to 65535, 0 for any free one; None for the first free one from 6006 on.
-        any_host: Answer requests with any ``Host`` header, as a proxy sends them: the browser is
-            then on another machine, where no page can point a name at this one's loopback address.
+        secret: A text that cannot be guessed, for a server behind a proxy, which forwards the
+            ``Host`` header of the browser: only paths below ``/secret/`` are answered, with any
+            ``Host`` header. Without it, the header is checked: see ``check_host_header``.
 
     Raises:
         FiltertrackError: If TensorBoard cannot be imported, or cannot listen on that host and port.
@@ -75,7 +76,7 @@ def serve(
         stderr = StringIO()
         try:
             with redirect_stderr(stderr):
-                checked = app if any_host else check_host_header(host, app)
+                checked = app if secret else check_host_header(host, app)
                 return with_port_scanning(AnnouncingServer)(checked, flags)
         except TensorBoardServerException as error:
             reason = error.msg
@@ -91,7 +92,9 @@ def serve(
     path = str(path_of(folder).absolute())
     # TensorBoard recognises a bucket only with a slash behind it.
     logdir = f"{path}/" if re.fullmatch(r"[^/]+://[^/]+", path) else path
-    tensorboard.configure(logdir=logdir, host=host, port=port)
+    tensorboard.configure(
+        logdir=logdir, host=host, port=port, path_prefix=f"/{secret}" if secret else ""
+    )
     tensorboard.main()
 
 

@@ -1,8 +1,10 @@
 """Runs the server of ``filtertrack view`` in a process of its own, which ends with this one.
 
-The process reads its task as one line of JSON from stdin, and prints the server's address. It ends
-when stdin is closed, as that of a kernel that was killed is. If the server cannot start, it prints
-an error message to stderr.
+The process reads its task as one line of JSON from stdin, and prints the server's address; what it
+prints later is discarded. If the server cannot start, it prints an error message to stderr.
+
+It ends when its parent ends, even if that is killed. Its stdin is closed then, unless processes
+that the parent has forked hold the pipe; so it also checks whether its parent has changed.
 """
 
 import json
@@ -10,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -17,13 +20,16 @@ from filtertrack.errors import FiltertrackError, message_of
 from filtertrack.storage.paths import StoragePath
 from filtertrack.tensorboard_plugin.server import serve
 
+_CHECK_INTERVAL = 1.0
+"""Seconds between two checks of the parent."""
+
 
 class ServerProcess:
     """A server of a log folder, on a free port of this machine.
 
     Args:
         folder: The folder; it may be created later.
-        any_host: Whether requests with any ``Host`` header are answered, as a proxy sends them.
+        secret: The first part of all its paths, for a server behind a proxy: see ``serve``.
 
     Attributes:
         address: The server's URL, with the tab.
@@ -32,7 +38,7 @@ class ServerProcess:
         FiltertrackError: If the server cannot start.
     """
 
-    def __init__(self, folder: StoragePath, *, any_host: bool) -> None:
+    def __init__(self, folder: StoragePath, *, secret: str = "") -> None:
         # The modules that this process imports, not those in the current folder.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with tempfile.TemporaryFile() as errors:
@@ -46,7 +52,7 @@ class ServerProcess:
                 start_new_session=True,  # a notebook interrupts a cell with all its processes
             )
             try:
-                self.address = self._start({"folder": str(folder), "any_host": any_host})
+                self.address = self._start({"folder": str(folder), "secret": secret})
             except BaseException:
                 self.close()
                 raise
@@ -74,6 +80,12 @@ class ServerProcess:
         return urlsplit(self.address).port or 0
 
     @property
+    def path(self) -> str:
+        """The path of the address, with the tab: it begins with ``/``."""
+        parts = urlsplit(self.address)
+        return f"{parts.path}#{parts.fragment}"
+
+    @property
     def runs(self) -> bool:
         """Whether the process still runs."""
         return self._process.poll() is None
@@ -85,23 +97,35 @@ class ServerProcess:
 
 
 def _main() -> int:
+    parent = os.getppid()
     task = json.loads(sys.stdin.readline())
     Thread(target=_end_with_stdin, daemon=True).start()
+    Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     try:
-        serve(
-            task["folder"],
-            lambda address: print(address, flush=True),  # noqa: T201 - the parent reads it
-            port=0,
-            any_host=task["any_host"],
-        )
+        serve(task["folder"], _announce, port=0, secret=task["secret"])
     except (FiltertrackError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
+def _announce(address: str) -> None:
+    """Print the address for the parent, which reads no more: later output is discarded."""
+    with open(os.devnull, "wb") as discarded:  # noqa: PTH123 - a device
+        os.dup2(discarded.fileno(), sys.stderr.fileno())
+        print(address, flush=True)  # noqa: T201 - see above
+        os.dup2(discarded.fileno(), sys.stdout.fileno())
+
+
 def _end_with_stdin() -> None:
     sys.stdin.read()
+    os._exit(0)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when its parent has ended; on Windows only ``_end_with_stdin`` does so."""
+    while os.getppid() == parent:
+        time.sleep(_CHECK_INTERVAL)
     os._exit(0)
 
 

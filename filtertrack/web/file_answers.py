@@ -5,7 +5,6 @@ describes them, each in an element of its own; all other answers are one JSON te
 """
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +31,15 @@ from filtertrack.web.file_responses import (
 from filtertrack.web.file_run import FileRun, RunAtSteps, spread
 from filtertrack.web.file_thinning import Extent, Thinning, describe_thinning
 from filtertrack.web.metric_curves import MetricCurves, curves_of_metrics, readable_moments
-from filtertrack.web.payload import MOST_ACROSS, CellsHead, Part, filters_per_page, pack, read_cells
+from filtertrack.web.payload import (
+    MOST_ACROSS,
+    CellsHead,
+    Part,
+    filters_per_page,
+    finite,
+    pack,
+    read_cells,
+)
 from filtertrack.web.probe_answers import ProbesSummary, describe_probes
 
 _DIGITS = 4
@@ -267,9 +274,7 @@ def _labels_at(run: Run, info: LayerInfo, step: int) -> dict[str, list[Any]]:
 
 def _numbers(values: np.ndarray) -> list[float | None]:
     """Return numbers with a few digits; None where one is not finite, which JSON cannot hold."""
-    return [
-        float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None for value in values.tolist()
-    ]
+    return [finite(value, _DIGITS) for value in values.tolist()]
 
 
 def _probes(run: RunAtSteps, layers: Sequence[str], thinning: Thinning) -> ProbesSummary:

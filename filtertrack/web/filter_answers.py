@@ -11,23 +11,16 @@ import numpy as np
 
 from filtertrack.errors import FiltertrackError, size_text
 from filtertrack.response import StoredProbes
-from filtertrack.snapshot import LayerInfo, total_bytes
+from filtertrack.snapshot import LayerInfo, Snapshot, total_bytes
 from filtertrack.storage.dot_product import padded_input
 from filtertrack.storage.layer_responses import steps_of
 from filtertrack.storage.run import Run
-from filtertrack.web.payload import as_floats, pack
+from filtertrack.web.payload import as_floats, finite, pack
+from filtertrack.web.step_answers import StepAnswer, StepsHead
 
 MOST_WEIGHTS = 1 << 17
 """Weights of a filter whose kernel is sent, at most; also in ``kernel_cache.js``."""
 
-_MOST_BYTES = 1 << 20
-"""Bytes of kernels in one answer, unless a single snapshot has more."""
-_MOST_SNAPSHOTS = 128
-"""Snapshots in one answer, at most."""
-_MOST_READ = 256 << 20
-"""Bytes read for one answer, unless a single snapshot has more."""
-_MOST_INPUT = 4 << 20
-"""Values of an input that is sent, at most."""
 _MOST_INPUT = 4 << 20
 """Bytes of an input that is sent, at most."""
 _IMAGE_AXES = 2
@@ -45,22 +38,16 @@ class StepKernel(TypedDict):
     bias: float | None
 
 
-class KernelHead(TypedDict):
-    """What the arrays of an answer of ``/kernel`` are.
+class KernelHead(StepsHead):
+    """What the arrays of an answer of ``/kernel`` are: of ``float32`` or ``float64``.
+
+    The shape of each is height, width and channels.
 
     Attributes:
         kernels: Of each array, in their order.
-        damaged: Step to the reason, for each snapshot that could not be read.
-        next: The first step that is left for another answer; None at the end.
-        type: ``"float32"`` or ``"float64"``; None without arrays.
-        shape: Of each array: height, width and channels; None without arrays.
     """
 
     kernels: list[StepKernel]
-    damaged: dict[int, str]
-    next: int | None
-    type: str | None
-    shape: tuple[int, ...] | None
 
 
 class InputHead(TypedDict):
@@ -119,38 +106,18 @@ def kernels_of_filter(
         raise FiltertrackError(
             f"layer {info.name}: a filter of {count} weights is not sent, only up to {MOST_WEIGHTS}"
         )
-    steps = [step for step in run.steps if first <= step <= last]
-    most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, total_bytes([info]))))
-    arrays: list[np.ndarray] = []
+    answer = StepAnswer[Snapshot](run, first, last, rewrite)
     kernels: list[StepKernel] = []
-    damaged: dict[int, str] = {}
-    for step in steps[:most]:
-        try:
-            weights = run.snapshot(step, [info.name]).arrays
-        except FiltertrackError as error:
-            damaged[step] = rewrite(str(error))
-            continue
-        kernel = as_floats(info.canonical(weights[info.kernel])[number])
-        if arrays and not _fits(kernel, arrays):
+    for step, snapshot in answer.readable_steps(
+        lambda step: run.snapshot(step, [info.name]), total_bytes([info])
+    ):
+        weights = snapshot.arrays
+        if not answer.add(as_floats(info.canonical(weights[info.kernel])[number])):
             break
-        arrays.append(kernel)
-        bias = float(weights[info.bias].reshape(-1)[number]) if info.bias else 0.0
-        kernels.append({"step": step, "bias": bias if math.isfinite(bias) else None})
-    done = len(arrays) + len(damaged)
-    head: KernelHead = {
-        "kernels": kernels,
-        "damaged": damaged,
-        "next": steps[done] if done < len(steps) else None,
-        "type": arrays[0].dtype.name if arrays else None,
-        "shape": arrays[0].shape if arrays else None,
-    }
-    return pack(head, arrays), not damaged
-
-
-def _fits(kernel: np.ndarray, arrays: list[np.ndarray]) -> bool:
-    """Return whether a kernel fits into the same answer; a resumed training may change the type."""
-    size = (len(arrays) + 1) * kernel.nbytes
-    return kernel.dtype == arrays[0].dtype and size <= _MOST_BYTES
+        bias = weights[info.bias].reshape(-1)[number] if info.bias else 0.0
+        kernels.append({"step": step, "bias": finite(float(bias))})
+    head: KernelHead = {"kernels": kernels, **answer.head}
+    return pack(head, answer.arrays), not answer.damaged
 
 
 def input_of_probe(info: LayerInfo, probes: StoredProbes, number: int) -> bytes:

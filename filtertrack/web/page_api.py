@@ -1,9 +1,11 @@
-"""What the page asks for, except cells: settings, layers, parts, steps, orders, measures.
+"""Answers to the page in JSON: its settings; layers, steps, orders, measures and labels of a run.
+
+Those about probes, the open filter and metrics, and cells, are in ``probe_answers.py``,
+``filter_answers.py``, ``metric_curves.py`` and ``payload.py``.
 
 ``http_api.md`` lists the routes over which TensorBoard serves these answers.
 """
 
-import math
 from typing import Literal, NotRequired, TypeAlias, TypedDict, cast
 
 import numpy as np
@@ -23,6 +25,7 @@ from filtertrack.storage.run import Run
 from filtertrack.web.payload import (
     MOST_ACROSS,
     filters_per_page,
+    finite,
     first_readable,
     is_cut,
     read_first,
@@ -331,7 +334,7 @@ def trajectory_of_filter(run: Run, info: LayerInfo, number: int) -> FilterTrajec
             continue
         found["steps"].append(steps[index])
         for name, values in measures_of_filters(now, start).items():
-            found[name].append(_finite(values))
+            found[name].append(finite(values[0]))
     return found
 
 
@@ -354,7 +357,7 @@ def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> Filter
     view = view_of(info, curves=False)
     kernels = to_channels(view, run.kernels(info.name, step)[number : number + 1])
     found = measures.label(kernels, rgb=view.coloured)
-    evidence = {name: _finite(values) for name, values in evidence_of(found).items()}
+    evidence = {name: finite(values[0]) for name, values in evidence_of(found).items()}
     return cast("FilterLabel", {"label": str(found.names[0]), **evidence})
 
 
@@ -378,9 +381,3 @@ def evidence_of(labels: measures.Labels) -> dict[str, np.ndarray]:
         "blob": labels.fits.blob.excess,
         "grating": labels.fits.grating.excess,
     }
-
-
-def _finite(values: np.ndarray) -> float | None:
-    """Return the only value of an array; None if it is NaN or infinite, which JSON cannot hold."""
-    value = float(values[0])
-    return value if math.isfinite(value) else None

@@ -22,21 +22,15 @@ from filtertrack.render.cells import View, to_cells, view_of
 from filtertrack.render.grid import PAGE
 from filtertrack.render.layer_look import noticeable_change
 from filtertrack.render.look import Channels
-from filtertrack.snapshot import LayerInfo, Moment, describe, total_bytes
+from filtertrack.snapshot import LayerInfo, Moment, Snapshot, describe, total_bytes
 from filtertrack.storage.run import Run
+from filtertrack.web.step_answers import StepAnswer, StepsHead
 
 MOST_ACROSS = 256
 """Filters, and input channels, of a 1x1 kernel's matrix in one answer, at most."""
 
-_MOST_BYTES = 1 << 20
-"""Bytes of weights in one answer, unless a single snapshot has more: the page unpacks an answer
-between two frames."""
 _MOST_SNAPSHOT_BYTES = 4 << 20
 """Bytes of weights of one snapshot, at most, unless a single filter has more."""
-_MOST_SNAPSHOTS = 128
-"""Snapshots in one answer, at most."""
-_MOST_READ = 256 << 20
-"""Bytes read for one answer, unless a single snapshot has more."""
 _MOST_METRICS, _LONGEST_NAME = 16, 80
 """Metrics of a snapshot that are sent, and characters of their names, at most."""
 _GZIP = 31
@@ -64,24 +58,18 @@ class MomentSummary(TypedDict):
     metrics: dict[str, float]
 
 
-class CellsHead(TypedDict):
-    """What the arrays of a message are.
+class CellsHead(StepsHead):
+    """What the arrays of a message are: of ``float32`` or ``float64``.
+
+    The shape of each is cells, height, width, and 1 or 3 channels.
 
     Attributes:
         moments: Of each array, in their order.
-        damaged: Step to the reason, for each snapshot that could not be read.
-        next: The first step that is left for another answer; None at the end.
-        type: ``"float32"`` or ``"float64"``; None without arrays.
-        shape: Of each array: cells, height, width and 1 or 3 channels; None without arrays.
         noticeable: The change of each cell that is drawn, at least; None unless the difference from
             the start is requested.
     """
 
     moments: list[MomentSummary]
-    damaged: dict[int, str]
-    next: int | None
-    type: str | None
-    shape: tuple[int, ...] | None
     noticeable: list[float] | None
 
 
@@ -171,33 +159,17 @@ def read_cells(
         noticeable = noticeable_change(_cells(part, view, first_kernels, None)).tolist()
         start = _select(part, first_kernels).astype(np.float64)
         del first_kernels
-    steps = [step for step in part.run.steps if first <= step <= last]
-    most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, total_bytes([part.info]))))
-    arrays: list[np.ndarray] = []
+    answer = StepAnswer[Snapshot](part.run, first, last, rewrite)
     moments: list[MomentSummary] = []
-    damaged: dict[int, str] = {}
-    for step in steps[:most]:
-        try:
-            snapshot = part.run.snapshot(step, [part.info.name])
-        except FiltertrackError as error:
-            damaged[step] = rewrite(str(error))
-            continue
+    for _, snapshot in answer.readable_steps(
+        lambda step: part.run.snapshot(step, [part.info.name]), total_bytes([part.info])
+    ):
         kernels = part.info.canonical(snapshot.arrays[part.info.kernel])
-        cells = _cells(part, view, kernels, start)
-        if arrays and not _fits(cells, arrays):
+        if not answer.add(_cells(part, view, kernels, start)):
             break
-        arrays.append(cells)
         moments.append(_summarise(snapshot.moment))
-    done = len(arrays) + len(damaged)
-    head: CellsHead = {
-        "moments": moments,
-        "damaged": damaged,
-        "next": steps[done] if done < len(steps) else None,
-        "type": arrays[0].dtype.name if arrays else None,
-        "shape": arrays[0].shape if arrays else None,
-        "noticeable": noticeable,
-    }
-    return head, arrays
+    head: CellsHead = {"moments": moments, **answer.head, "noticeable": noticeable}
+    return head, answer.arrays
 
 
 def read_first(run: Run, info: LayerInfo, steps: Sequence[int]) -> np.ndarray:
@@ -244,12 +216,6 @@ def as_floats(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32 if short_float or values.dtype.itemsize <= 2 else np.float64)
 
 
-def _fits(cells: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
-    """Return whether cells fit into the same answer; a resumed training may change the dtype."""
-    size = (len(arrays) + 1) * cells.nbytes
-    return cells.dtype == arrays[0].dtype and size <= _MOST_BYTES
-
-
 def _summarise(moment: Moment) -> MomentSummary:
     finite = [(name, value) for name, value in moment.metrics.items() if math.isfinite(value)]
     return {
@@ -286,6 +252,21 @@ def pack(
         parts.append(_shuffled(np.stack(arrays)))
     compressor = zlib_ng.compressobj(level, zlib_ng.DEFLATED, _GZIP)
     return b"".join([*map(compressor.compress, parts), compressor.flush()])
+
+
+def finite(value: float, digits: int | None = None) -> float | None:
+    """Return a number for the head of a message, or another JSON text.
+
+    Args:
+        value: The number.
+        digits: Significant digits that are kept; None for all.
+
+    Returns:
+        The number; None if it is NaN or infinite, which JSON cannot hold.
+    """
+    if not math.isfinite(value):
+        return None
+    return float(value if digits is None else f"{value:.{digits}g}")
 
 
 def _shuffled(arrays: np.ndarray) -> bytes:

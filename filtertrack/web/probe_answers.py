@@ -19,19 +19,14 @@ from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.probe_format import PROBES, response_members
 from filtertrack.storage.run import Run, recorded_probes
 from filtertrack.web.filter_answers import why_no_products
-from filtertrack.web.payload import filters_per_page, pack
+from filtertrack.web.payload import filters_per_page, finite, pack
+from filtertrack.web.step_answers import StepAnswer, StepsHead
 
 MOST_PROBES = PAGE
 """Probes whose maps of one filter are in one answer, at most."""
 
 _MOST_SIDE = 512
 """Height and width of a probe's picture that is sent, at most."""
-_MOST_BYTES = 1 << 20
-"""Bytes of maps in one answer, unless a single snapshot has more."""
-_MOST_SNAPSHOTS = 128
-"""Snapshots in one answer, at most."""
-_MOST_READ = 256 << 20
-"""Bytes of responses read for one answer, unless a single snapshot has more."""
 _MOST_LISTED = 4096
 """Labels that are sent, at most."""
 
@@ -130,25 +125,19 @@ class StepResponses(TypedDict):
     places: list[list[float]] | None
 
 
-class ResponsesHead(TypedDict):
-    """What the arrays of an answer of ``/responses`` are.
+class ResponsesHead(StepsHead):
+    """What the arrays of an answer of ``/responses`` are: of ``uint8`` or ``int8``.
+
+    The shape of each is maps, height and width. The maps are those of the requested probes, and for
+    each of them of the requested filters.
 
     Attributes:
         responses: Of each array, in their order.
         absent: Step to the reason, for each snapshot that holds no responses.
-        damaged: Step to the reason, for each snapshot that could not be read.
-        next: The first step that is left for another answer; None at the end.
-        type: ``"uint8"`` or ``"int8"``; None without arrays.
-        shape: Of each array: maps, height and width; None without arrays. The maps are those of the
-            requested probes, and for each of them of the requested filters.
     """
 
     responses: list[StepResponses]
     absent: dict[int, str]
-    damaged: dict[int, str]
-    next: int | None
-    type: str | None
-    shape: tuple[int, ...] | None
 
 
 def probes_size(run: Run) -> int:
@@ -322,36 +311,20 @@ def responses_at(
         The message, and whether every snapshot could be read.
     """
     rectified = recorded_probes(part.run).layer(part.info.name).rectified
-    steps = [step for step in part.run.steps if first <= step <= last]
-    most = max(1, min(_MOST_SNAPSHOTS, _MOST_READ // max(1, part.size)))
-    arrays: list[np.ndarray] = []
+    answer = StepAnswer[LayerResponse | None](part.run, first, last, rewrite)
     responses: list[StepResponses] = []
     absent: dict[int, str] = {}
-    damaged: dict[int, str] = {}
-    for step in steps[:most]:
-        try:
-            response = response_at(part.run, part.info, step)
-        except FiltertrackError as error:
-            damaged[step] = rewrite(str(error))
-            continue
+    for step, response in answer.readable_steps(
+        lambda step: response_at(part.run, part.info, step), part.size
+    ):
         if response is None:
             absent[step] = ABSENT
-            continue
-        maps = _maps(part, response)
-        if arrays and not _fits(maps, arrays):
+        elif answer.add(_maps(part, response)):
+            responses.append(_describe(part, response, step, rectified=rectified))
+        else:
             break
-        arrays.append(maps)
-        responses.append(_describe(part, response, step, rectified=rectified))
-    done = len(arrays) + len(absent) + len(damaged)
-    head: ResponsesHead = {
-        "responses": responses,
-        "absent": absent,
-        "damaged": damaged,
-        "next": steps[done] if done < len(steps) else None,
-        "type": arrays[0].dtype.name if arrays else None,
-        "shape": arrays[0].shape if arrays else None,
-    }
-    return pack(head, arrays), not damaged
+    head: ResponsesHead = {"responses": responses, "absent": absent, **answer.head}
+    return pack(head, answer.arrays), not answer.damaged
 
 
 def _maps(part: ResponsePart, response: LayerResponse) -> np.ndarray:
@@ -359,12 +332,6 @@ def _maps(part: ResponsePart, response: LayerResponse) -> np.ndarray:
     chosen = response.maps[np.ix_(part.probes, part.filters)]
     maps: np.ndarray = chosen.reshape(-1, *chosen.shape[2:])
     return maps
-
-
-def _fits(maps: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
-    """Return whether maps fit into the same answer; their type may differ between snapshots."""
-    size = (len(arrays) + 1) * maps.nbytes
-    return maps.dtype == arrays[0].dtype and size <= _MOST_BYTES
 
 
 def _describe(
@@ -376,7 +343,7 @@ def _describe(
     one = filters[0] if len(filters) == 1 else None
     return {
         "step": step,
-        "reach": [_finite(value) for value in reach[np.ix_(part.probes, filters)].ravel()],
+        "reach": [finite(value) for value in reach[np.ix_(part.probes, filters)].ravel()],
         "whole": whole.tolist(),
         "silent": silent_filters(response, filters) if rectified else [None] * len(filters),
         "statistics": None if one is None else _statistics(response, part.probes, one),
@@ -394,15 +361,10 @@ def _statistics(
     response: LayerResponse, probes: Sequence[int], number: int
 ) -> list[list[float | None]]:
     of_filter = response.statistics[:, list(probes), number].T
-    return [[_finite(value) for value in values] for values in of_filter]
+    return [[finite(value) for value in values] for values in of_filter]
 
 
 def _places(places: np.ndarray) -> list[list[float]]:
     known = places[np.isfinite(places).all(axis=-1) & (places[:, 0] >= 0)]
     found: list[list[float]] = known.tolist()
     return found
-
-
-def _finite(value: float) -> float | None:
-    """Return a number; None if it is NaN or infinite, which JSON cannot hold."""
-    return float(value) if math.isfinite(value) else None

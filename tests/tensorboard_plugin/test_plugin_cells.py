@@ -10,7 +10,7 @@ from filtertrack import Moment, Run, Snapshot
 from filtertrack.render.cells import to_cells, view_of
 from filtertrack.render.layer_look import noticeable_change
 from filtertrack.tensorboard_plugin import logdir
-from filtertrack.web import payload
+from filtertrack.web import payload, step_answers
 
 EXACT_IN_32_BITS = ("float16", "float32", "int8", "bool")
 
@@ -116,7 +116,7 @@ def test_many_snapshots_take_several_answers(make_run, tab, monkeypatch):
     run = make_run(steps=range(20))
     size = run.kernels("conv1", 0).nbytes
     for name, value, most in (("_MOST_BYTES", 3 * size, 3), ("_MOST_SNAPSHOTS", 6, 6)):
-        monkeypatch.setattr(payload, name, value)
+        monkeypatch.setattr(step_answers, name, value)
         first, got = 0, []
         while first is not None:
             head, cells = tab.cells(filters="0-3", first=first, last=18)
@@ -130,7 +130,7 @@ def test_many_snapshots_take_several_answers(make_run, tab, monkeypatch):
 
 def test_a_snapshot_larger_than_the_limit_is_sent_alone(run, tab, monkeypatch):
     """An answer holds at least one snapshot."""
-    monkeypatch.setattr(payload, "_MOST_BYTES", 1)
+    monkeypatch.setattr(step_answers, "_MOST_BYTES", 1)
     head, cells = tab.cells(filters="0-3", first=0, last=2)
     assert (len(cells), head["next"]) == (1, 1)
 

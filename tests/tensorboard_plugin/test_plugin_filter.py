@@ -9,7 +9,7 @@ from filtertrack import Run
 from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.snapshot import Preprocessing
 from filtertrack.storage.probe_format import write_probes
-from filtertrack.web import filter_answers
+from filtertrack.web import filter_answers, step_answers
 
 
 def products(pixels, head, kernel, at, channels=slice(None)):
@@ -36,7 +36,7 @@ def test_the_kernels_of_a_filter_are_exact_at_every_step(run, tab):
 
 def test_a_long_run_takes_several_answers(run, tab, monkeypatch):
     """``next`` says where to continue; each step is sent once."""
-    monkeypatch.setattr(filter_answers, "_MOST_BYTES", 300)
+    monkeypatch.setattr(step_answers, "_MOST_BYTES", 300)
     steps, first = [], 0
     while first is not None:
         head, _ = tab.message("kernel", layer="conv2", filter=0, first=first, last=9)

@@ -11,7 +11,7 @@ from filtertrack.response import ProbedLayer, StoredProbes
 from filtertrack.storage.npz import write_arrays
 from filtertrack.storage.probe_format import PROBES, write_probes
 from filtertrack.tensorboard_plugin.request_memory import MemoryBudget
-from filtertrack.web import probe_answers
+from filtertrack.web import probe_answers, step_answers
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -189,10 +189,10 @@ def test_a_long_run_takes_several_answers(make_probed_run, tab, monkeypatch):
         ("_MOST_SNAPSHOTS", 3),
     ]:
         with monkeypatch.context() as patch:
-            patch.setattr(probe_answers, name, most)
+            patch.setattr(step_answers, name, most)
             head, maps = tab.responses(filters=0, probes=0, first=0, last=9)
             assert (len(maps), head["next"]) == (3, 3), name
-            patch.setattr(probe_answers, name, 1)
+            patch.setattr(step_answers, name, 1)
             assert len(tab.responses(filters=0, probes=0, first=4, last=9)[1]) == 1
 
 

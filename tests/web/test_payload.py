@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from filtertrack import FiltertrackError, Moment, Run, Snapshot
 from filtertrack.render.cells import to_cells, view_of
-from filtertrack.web import payload
+from filtertrack.web import payload, step_answers
 from filtertrack.web.payload import Part, cells_at, filters_per_page, pack
 
 
@@ -135,17 +135,17 @@ def test_a_long_run_takes_several_answers(make_run, conv_info, read, monkeypatch
     """Each within its limits; no snapshot is missing or sent twice."""
     run = make_run(conv_info(), steps=range(40))
     each = run.kernels("conv1", 0).nbytes
-    monkeypatch.setattr(payload, "_MOST_BYTES", 7 * each)
+    monkeypatch.setattr(step_answers, "_MOST_BYTES", 7 * each)
     steps, arrays, _, answers = read(part_of(run), 3, 37)
     assert steps == list(range(3, 38))
     assert len(arrays) == 35
     assert answers == 5
-    monkeypatch.setattr(payload, "_MOST_BYTES", each // 2)  # at least one each
+    monkeypatch.setattr(step_answers, "_MOST_BYTES", each // 2)  # at least one each
     assert read(part_of(run), 0, 3)[3] == 4
-    monkeypatch.setattr(payload, "_MOST_BYTES", 1 << 20)
-    monkeypatch.setattr(payload, "_MOST_SNAPSHOTS", 16)
+    monkeypatch.setattr(step_answers, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(step_answers, "_MOST_SNAPSHOTS", 16)
     assert read(part_of(run))[3] == 3
-    monkeypatch.setattr(payload, "_MOST_READ", 10 * each)  # of a large layer, little is sent
+    monkeypatch.setattr(step_answers, "_MOST_READ", 10 * each)  # of a large layer, little is sent
     assert read(part_of(run))[3] == 4
 
 
