@@ -197,21 +197,41 @@ def _cells(
 def _pages_of_cells(
     run: RunAtSteps, info: LayerInfo, *, half: bool
 ) -> Iterator[tuple[Part, list[tuple[bytes, int]]]]:
-    """Yield each page of filters, with its messages and the last step of each."""
+    """Yield each page of filters, with its messages and the last step of each.
+
+    All pages of a layer are divided into messages at the same steps, so that the page can join
+    filters of several: at those of the first page, which no other exceeds in size.
+    """
     count = filters_per_page(info)
     for delta in _differences(info):
+        ends: list[int] = []
         for first in range(0, info.filters, count):
             numbers = range(first, min(info.filters, first + count))
             part = Part(run, info, tuple(numbers), delta=delta)
-            yield part, list(_messages(run, part, half=half))
+            messages = list(_messages(run, part, ends, half=half))
+            ends = [last for _, last in messages]
+            yield part, messages
 
 
-def _messages(run: RunAtSteps, part: Part, *, half: bool) -> Iterator[tuple[bytes, int]]:
+def _messages(
+    run: RunAtSteps, part: Part, ends: Sequence[int], *, half: bool
+) -> Iterator[tuple[bytes, int]]:
+    """Yield the messages of a page of filters, and the last step of each.
+
+    Args:
+        run: The run.
+        part: The filters.
+        ends: The last step of each message; empty for as many steps in each as its limits allow.
+        half: Whether weights are rounded to ``float16``.
+    """
+    limits = iter(ends)
     step: int | None = run.steps[0]
     while step is not None:
-        head, arrays = read_cells(part, step, run.steps[-1], run.shorten)
-        step = head["next"]
-        last = run.steps[-1] if step is None else step - 1
+        limit = next(limits, run.steps[-1])
+        head, arrays = read_cells(part, step, limit, run.shorten)
+        last = limit if head["next"] is None else head["next"] - 1
+        step = next((each for each in run.steps if each > last), None)
+        head["next"] = step
         yield pack(*_rounded(head, arrays, half=half), level=LEVEL), last
 
 
