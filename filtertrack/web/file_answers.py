@@ -29,10 +29,11 @@ from filtertrack.web.file_responses import (
     pack_pictures,
     pack_responses,
 )
+from filtertrack.web.file_rounding import pack_rounded
 from filtertrack.web.file_run import FileRun, RunAtSteps, spread
 from filtertrack.web.file_thinning import Extent, Thinning, describe_thinning
 from filtertrack.web.metric_curves import MetricCurves, curves_of_metrics, readable_moments
-from filtertrack.web.payload import MOST_ACROSS, CellsHead, Part, filters_per_page, pack, read_cells
+from filtertrack.web.payload import MOST_ACROSS, Part, filters_per_page, pack, read_cells
 from filtertrack.web.probe_answers import ProbesSummary, describe_probes
 
 _DIGITS = 4
@@ -232,16 +233,7 @@ def _messages(
         last = limit if head["next"] is None else head["next"] - 1
         step = next((each for each in run.steps if each > last), None)
         head["next"] = step
-        yield pack(*_rounded(head, arrays, half=half), level=LEVEL), last
-
-
-def _rounded(
-    head: CellsHead, arrays: list[np.ndarray], *, half: bool
-) -> tuple[CellsHead, list[np.ndarray]]:
-    if not half or not arrays:
-        return head, arrays
-    with np.errstate(over="ignore"):
-        return {**head, "type": "float16"}, [array.astype(np.float16) for array in arrays]
+        yield pack_rounded(head, arrays) if half else pack(head, arrays, LEVEL), last
 
 
 def _trajectories(run: Run, info: LayerInfo) -> dict[str, Any]:
