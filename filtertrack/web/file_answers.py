@@ -52,11 +52,15 @@ class FileContents:
         page_size: Bytes of the file without its contents.
         elements: Name to compressed bytes.
         map_sizes: Bytes of the maps of each probe, in the file.
+        thinned: What was left out because of the limit, beside what the thinning says, in words.
+        notes: What else the page says of the file; both lists may have an entry several times.
     """
 
     page_size: int
     elements: dict[str, bytes] = field(default_factory=dict)
     map_sizes: list[int] = field(default_factory=list)
+    thinned: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, data: bytes) -> str:
         """Add an element, and return its name."""
@@ -72,7 +76,11 @@ class FileContents:
 
 
 def make_contents(
-    runs: Sequence[FileRun], thinning: Thinning, extent: Extent, max_size: int
+    runs: Sequence[FileRun],
+    thinning: Thinning,
+    extent: Extent,
+    max_size: int,
+    notes: Sequence[str] = (),
 ) -> FileContents:
     """Return what is inside a file of these runs.
 
@@ -81,9 +89,13 @@ def make_contents(
         thinning: What is left out.
         extent: How much there is.
         max_size: Bytes of the file, at most: the pictures of probes are reduced accordingly.
+        notes: What the page says about the file beside what is left out of it.
     """
-    contents = FileContents(extent.page_size, map_sizes=[0] * thinning.maps)
-    answers = _answers(runs, contents, thinning, extent, max_size)
+    contents = FileContents(extent.page_size, map_sizes=[0] * thinning.maps, notes=[*notes])
+    answers = _answers(runs, contents, thinning, max_size)
+    contents.notes += _left_out(runs)
+    said = [describe_thinning(thinning, extent), *contents.thinned, *contents.notes]
+    answers["notes"] = [note for note in dict.fromkeys(said) if note]
     text = json.dumps(answers, allow_nan=False, separators=(",", ":"))
     contents.elements["answers"] = zipped(text.encode())
     return contents
@@ -93,12 +105,10 @@ def _answers(
     runs: Sequence[FileRun],
     contents: FileContents,
     thinning: Thinning,
-    extent: Extent,
     max_size: int,
 ) -> dict[str, Any]:
-    """Return what the page asks for, and add cells and responses: see ``file_answers.js``."""
+    """Return what the page requests, without notes, and add messages: see ``file_answers.js``."""
     names = safe_names(run.name for run in runs)
-    notes = [describe_thinning(thinning, extent), *_left_out(runs)]
     most_bytes = max_size // (_PICTURES * len(runs))
     answered = {
         name: _run(run.at(thinning.steps), run, contents, thinning, most_bytes)
@@ -106,7 +116,6 @@ def _answers(
     }
     return {
         "settings": {**page_api.page_settings(), "formats": []},
-        "notes": [note for note in notes if note],
         "palettes": {each: to_text(page_api.colormap_bytes(each)) for each in page_api.COLORMAPS},
         "runs": answered,
     }
@@ -335,6 +344,8 @@ def _products(
     packed = run.once_for_steps(
         "products", info.name, compute=lambda: pack_products(run, info, probes, probes.maps)
     )
+    if len(packed.inputs) < maps:
+        contents.notes.append(f"patch × kernel for {len(packed.inputs)} of {maps} probes")
     for probe, message in enumerate(packed.inputs[:maps]):
         contents.map_sizes[probe] += len(element("data-000", b"")) + text_size(message)
     return packed.in_file(maps, contents.add)
@@ -358,9 +369,9 @@ def _pictures(
     inputs = {probes.layers[name].input for name in layers if name in probes.layers}
     found: dict[str, PicturesInFile] = {}
     for name in sorted(inputs):
-        packed_pictures = pack_pictures(probes, sorted(numbers), name, most_bytes // len(inputs))
-        data, shown = packed_pictures or (None, [])
-        found[name] = {"id": contents.add(data) if data else None, "probes": shown}
+        pictures = pack_pictures(probes, sorted(numbers), name, most_bytes // len(inputs))
+        contents.thinned.append(pictures.thinned)
+        found[name] = pictures.in_file(contents.add)
     return found
 
 
