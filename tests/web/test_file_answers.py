@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filtertrack import Run
-from filtertrack.web import payload
+from filtertrack.web import file_answers, payload
 from filtertrack.web.html_file import to_html
 
 
@@ -74,6 +74,23 @@ def test_an_order_over_several_pages_is_drawn_as_the_renderer_draws_it(
         assert max(order) >= 64
         picture = logs.picture([pages_run], "conv1", step, page=order, scale="frame")
         shown.shows(shown.canvas.first, picture)
+
+
+def test_pages_of_different_steps_are_an_error(
+    make_run, conv_info, tmp_path, open_file, monkeypatch
+):
+    """Filters of different steps are never joined."""
+    errors = pytest.importorskip("playwright.sync_api")
+    divide = file_answers._messages
+    monkeypatch.setattr(payload, "_MOST_BYTES", 30_000)
+    monkeypatch.setattr(
+        file_answers, "_messages", lambda run, part, _, half: divide(run, part, [], half=half)
+    )
+    run = make_run(conv_info("conv1", (5, 5, 1, 70), bias=False), steps=range(12))
+    shown = open_file(to_html(run, tmp_path / "page.html").path)
+    query = {"run": "run", "layer": "conv1", "filters": "3,69", "first": 0}
+    with pytest.raises(errors.Error, match="its pages of filters hold different steps"):
+        shown.request("requestCells", query)
 
 
 def damage_kernels(run, step):
