@@ -28,12 +28,12 @@ from filtertrack.web.file_responses import (
     pack_pictures,
     pack_responses,
 )
+from filtertrack.web.file_rounding import pack_rounded
 from filtertrack.web.file_run import FileRun, RunAtSteps, spread
 from filtertrack.web.file_thinning import Extent, Thinning, describe_thinning
 from filtertrack.web.metric_curves import MetricCurves, curves_of_metrics, readable_moments
 from filtertrack.web.payload import (
     MOST_ACROSS,
-    CellsHead,
     Part,
     filters_per_page,
     finite,
@@ -58,11 +58,15 @@ class FileContents:
         page_size: Bytes of the file without its contents.
         elements: Name to compressed bytes.
         map_sizes: Bytes of the maps of each probe, in the file.
+        thinned: What was left out because of the limit, beside what the thinning says, in words.
+        notes: What else the page says of the file; both lists may have an entry several times.
     """
 
     page_size: int
     elements: dict[str, bytes] = field(default_factory=dict)
     map_sizes: list[int] = field(default_factory=list)
+    thinned: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, data: bytes) -> str:
         """Add an element, and return its name."""
@@ -78,7 +82,11 @@ class FileContents:
 
 
 def make_contents(
-    runs: Sequence[FileRun], thinning: Thinning, extent: Extent, max_size: int
+    runs: Sequence[FileRun],
+    thinning: Thinning,
+    extent: Extent,
+    max_size: int,
+    notes: Sequence[str] = (),
 ) -> FileContents:
     """Return what is inside a file of these runs.
 
@@ -87,9 +95,13 @@ def make_contents(
         thinning: What is left out.
         extent: How much there is.
         max_size: Bytes of the file, at most: the pictures of probes are reduced accordingly.
+        notes: What the page says about the file beside what is left out of it.
     """
-    contents = FileContents(extent.page_size, map_sizes=[0] * thinning.maps)
-    answers = _answers(runs, contents, thinning, extent, max_size)
+    contents = FileContents(extent.page_size, map_sizes=[0] * thinning.maps, notes=[*notes])
+    answers = _answers(runs, contents, thinning, max_size)
+    contents.notes += _left_out(runs)
+    said = [describe_thinning(thinning, extent), *contents.thinned, *contents.notes]
+    answers["notes"] = [note for note in dict.fromkeys(said) if note]
     text = json.dumps(answers, allow_nan=False, separators=(",", ":"))
     contents.elements["answers"] = zipped(text.encode())
     return contents
@@ -99,12 +111,10 @@ def _answers(
     runs: Sequence[FileRun],
     contents: FileContents,
     thinning: Thinning,
-    extent: Extent,
     max_size: int,
 ) -> dict[str, Any]:
-    """Return what the page asks for, and add cells and responses: see ``file_answers.js``."""
+    """Return what the page requests, without notes, and add messages: see ``file_answers.js``."""
     names = safe_names(run.name for run in runs)
-    notes = [describe_thinning(thinning, extent), *_left_out(runs)]
     most_bytes = max_size // (_PICTURES * len(runs))
     answered = {
         name: _run(run.at(thinning.steps), run, contents, thinning, most_bytes)
@@ -112,7 +122,6 @@ def _answers(
     }
     return {
         "settings": {**page_api.page_settings(), "formats": []},
-        "notes": [note for note in notes if note],
         "palettes": {each: to_text(page_api.colormap_bytes(each)) for each in page_api.COLORMAPS},
         "runs": answered,
     }
@@ -204,31 +213,42 @@ def _cells(
 def _pages_of_cells(
     run: RunAtSteps, info: LayerInfo, *, half: bool
 ) -> Iterator[tuple[Part, list[tuple[bytes, int]]]]:
-    """Yield each page of filters, with its messages and the last step of each."""
+    """Yield each page of filters, with its messages and the last step of each.
+
+    All pages of a layer are divided into messages at the same steps, so that the page can join
+    filters of several: at those of the first page, which no other exceeds in size.
+    """
     count = filters_per_page(info)
     for delta in _differences(info):
+        ends: list[int] = []
         for first in range(0, info.filters, count):
             numbers = range(first, min(info.filters, first + count))
             part = Part(run, info, tuple(numbers), delta=delta)
-            yield part, list(_messages(run, part, half=half))
+            messages = list(_messages(run, part, ends, half=half))
+            ends = [last for _, last in messages]
+            yield part, messages
 
 
-def _messages(run: RunAtSteps, part: Part, *, half: bool) -> Iterator[tuple[bytes, int]]:
+def _messages(
+    run: RunAtSteps, part: Part, ends: Sequence[int], *, half: bool
+) -> Iterator[tuple[bytes, int]]:
+    """Yield the messages of a page of filters, and the last step of each.
+
+    Args:
+        run: The run.
+        part: The filters.
+        ends: The last step of each message; empty for as many steps in each as its limits allow.
+        half: Whether weights are rounded to ``float16``.
+    """
+    limits = iter(ends)
     step: int | None = run.steps[0]
     while step is not None:
-        head, arrays = read_cells(part, step, run.steps[-1], run.shorten)
-        step = head["next"]
-        last = run.steps[-1] if step is None else step - 1
-        yield pack(*_rounded(head, arrays, half=half), level=LEVEL), last
-
-
-def _rounded(
-    head: CellsHead, arrays: list[np.ndarray], *, half: bool
-) -> tuple[CellsHead, list[np.ndarray]]:
-    if not half or not arrays:
-        return head, arrays
-    with np.errstate(over="ignore"):
-        return {**head, "type": "float16"}, [array.astype(np.float16) for array in arrays]
+        limit = next(limits, run.steps[-1])
+        head, arrays = read_cells(part, step, limit, run.shorten)
+        last = limit if head["next"] is None else head["next"] - 1
+        step = next((each for each in run.steps if each > last), None)
+        head["next"] = step
+        yield pack_rounded(head, arrays) if half else pack(head, arrays, LEVEL), last
 
 
 def _trajectories(run: Run, info: LayerInfo) -> dict[str, Any]:
@@ -328,6 +348,8 @@ def _products(
     packed = run.once_for_steps(
         "products", info.name, compute=lambda: pack_products(run, info, probes, probes.maps)
     )
+    if len(packed.inputs) < maps:
+        contents.notes.append(f"patch × kernel for {len(packed.inputs)} of {maps} probes")
     for probe, message in enumerate(packed.inputs[:maps]):
         contents.map_sizes[probe] += len(element("data-000", b"")) + text_size(message)
     return packed.in_file(maps, contents.add)
@@ -351,9 +373,9 @@ def _pictures(
     inputs = {probes.layers[name].input for name in layers if name in probes.layers}
     found: dict[str, PicturesInFile] = {}
     for name in sorted(inputs):
-        packed_pictures = pack_pictures(probes, sorted(numbers), name, most_bytes // len(inputs))
-        data, shown = packed_pictures or (None, [])
-        found[name] = {"id": contents.add(data) if data else None, "probes": shown}
+        pictures = pack_pictures(probes, sorted(numbers), name, most_bytes // len(inputs))
+        contents.thinned.append(pictures.thinned)
+        found[name] = pictures.in_file(contents.add)
     return found
 
 

@@ -201,9 +201,29 @@ class PicturesInFile(TypedDict):
     probes: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class PackedPictures:
+    """The pictures of the probes of one input, packed; see ``PicturesInFile``.
+
+    Attributes:
+        message: The pictures; None if there are none.
+        probes: The numbers of their probes.
+        thinned: What was left out to keep them small, in words; empty if nothing was.
+    """
+
+    message: bytes | None = None
+    probes: tuple[int, ...] = ()
+    thinned: str = ""
+
+    def in_file(self, add: Callable[[bytes], str]) -> PicturesInFile:
+        """Add the pictures to a file; ``add`` adds an element, and returns its name."""
+        name = None if self.message is None else add(self.message)
+        return {"id": name, "probes": list(self.probes)}
+
+
 def pack_pictures(
     probes: StoredProbes, numbers: Iterable[int], input_name: str, most_bytes: int
-) -> tuple[bytes, list[int]] | None:
+) -> PackedPictures:
     """Pack pictures of probes; large ones are reduced, and the last ones left out, to fit.
 
     Args:
@@ -211,28 +231,30 @@ def pack_pictures(
         numbers: The numbers of the probes.
         input_name: The input of the model.
         most_bytes: Bytes of all pictures before they are compressed, at most.
-
-    Returns:
-        The message, and the numbers of the probes whose pictures it holds; None if they are no
-        pictures.
     """
-    pictures = probes.pictures(input_name)
-    if pictures is None:
-        return None
-    chosen, (height, width) = list(numbers), pictures.shape[1:3]
+    pictures, wanted = probes.pictures(input_name), tuple(numbers)
+    if pictures is None or not wanted:
+        return PackedPictures()
+    height, width = pictures.shape[1:3]
     for side in _SIDES:
         every = -(-max(height, width) // side)
         each = 3 * -(-height // every) * -(-width // every)
-        if len(chosen) * each <= most_bytes:
+        if len(wanted) * each <= most_bytes:
             break
-    chosen = chosen[: most_bytes // each]
+    chosen = wanted[: most_bytes // each]
     if not chosen:
-        return None
+        return PackedPictures(thinned="no pictures of probes")
     colours = [draw_probe(pictures[number], side) for number in chosen]
+    shown = colours[0].shape[:2]
+    notes = []
+    if shown != draw_probe(pictures[chosen[0]]).shape[:2]:
+        notes.append(f"pictures of probes are reduced to {shown[0]}×{shown[1]}")
+    if len(chosen) < len(wanted):
+        notes.append(f"pictures of {len(chosen)} of {len(wanted)} probes")
     head = {
         "responses": chosen,
         "size": (height, width),
         "type": "uint8",
         "shape": colours[0].shape,
     }
-    return pack(head, colours, LEVEL), chosen
+    return PackedPictures(pack(head, colours, LEVEL), chosen, "; ".join(notes))

@@ -122,7 +122,11 @@ def _beside(run: Run) -> StoragePath:
 
 
 def fitting_text(
-    selections: Sequence[RunSelection], max_size: int, *, responses: bool = True
+    selections: Sequence[RunSelection],
+    max_size: int,
+    *,
+    responses: bool = True,
+    notes: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Return the text of a file that is small enough, and what was left out of it, in words.
 
@@ -130,6 +134,7 @@ def fitting_text(
         selections: Layers and steps of each run.
         max_size: Bytes of the text, at most.
         responses: Whether responses to the probes are in the file, if there are any.
+        notes: What the page says about the file beside what is left out of it.
 
     Raises:
         FiltertrackError: If two steps alone are larger.
@@ -137,8 +142,9 @@ def fitting_text(
     runs = [FileRun(selection, responses=responses) for selection in selections]
     extent = _extent(runs)
     contents, thinned = fit(
-        extent, max_size, lambda thinning: make_contents(runs, thinning, extent, max_size)
+        extent, max_size, lambda thinning: make_contents(runs, thinning, extent, max_size, notes)
     )
+    thinned = "; ".join(filter(None, dict.fromkeys([thinned, *contents.thinned])))
     data = "\n".join(element(*each) for each in contents.elements.items())
     return _file_text(data), thinned
 

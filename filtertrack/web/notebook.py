@@ -6,6 +6,7 @@ the picture remains.
 """
 
 import base64
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from html import escape
@@ -18,10 +19,10 @@ from filtertrack.outputs.run_selection import (
     select_from_run,
     skip_damaged,
 )
-from filtertrack.render.cells import view_of
 from filtertrack.render.encoders.png import to_png
 from filtertrack.render.look import Look
 from filtertrack.storage.run import Run
+from filtertrack.web.file_answers import cell_values
 from filtertrack.web.html_file import fitting_text
 
 _MAX_SIZE = 1_900_000
@@ -46,7 +47,8 @@ def run_html(run: Run) -> str:
         OSError: If it is on object storage and cannot be reached.
     """
     first = default_layer(run)
-    selection = select_from_run(run, layers=_fitting_layers(run, first), steps=None)
+    layers = _fitting_layers(run, first)
+    selection = select_from_run(run, layers=layers, steps=None)
     picture = base64.b64encode(_still(selection, first)).decode()
     title = f"filters of the run {escape(run.path.name)}"
     image = (
@@ -55,7 +57,8 @@ def run_html(run: Run) -> str:
     frame = ""
     with suppress(FiltertrackError):  # the run is too large for a page
         _check_size(run, first)
-        text, _ = fitting_text([selection], _MAX_SIZE - len(picture))
+        notes = [_note(layers, run)] if len(layers) < len(run.layers) else []
+        text, _ = fitting_text([selection], _MAX_SIZE - len(picture), notes=notes)
         over = f"position:absolute;inset:0;width:100%;height:{_HEIGHT}px;border:0;background:#fff"
         frame = (
             f'<iframe title="{title}" sandbox="allow-scripts allow-downloads" style="{over}" '
@@ -86,11 +89,13 @@ def _fitting_layers(run: Run, first: str) -> list[str]:
     return [name for name in run.layers if name in chosen]
 
 
+def _note(layers: Sequence[str], run: Run) -> str:
+    return f"{len(layers)} of {len(run.layers)} layers; filtertrack.to_html(...) has more"
+
+
 def _cell_bytes(run: Run, layer: str) -> int:
     """Return the bytes of a layer's cells at all steps, before they are compressed."""
-    view = view_of(run.layer(layer), curves=False)
-    values = view.count * view.height * view.width * (3 if view.coloured else 1)
-    return 4 * values * len(run.steps) * (2 if view.kind == "pattern" else 1)
+    return 4 * cell_values(run.layer(layer)) * len(run.steps)
 
 
 def _still(selection: RunSelection, layer: str) -> bytes:

@@ -404,9 +404,10 @@ def write_run():
 
 # Sets the functions that take the place of requests.js in a file as a global variable.
 REQUESTS = """
-import {requestCells, requestPalette, requestProbe, requestResponses} from "./file_answers.js";
+import {requestCells, requestKernels, requestPalette} from "./file_answers.js";
+import {requestProbe, requestResponses} from "./file_answers.js";
 export function render() {
-  window.requests = {requestCells, requestPalette, requestProbe, requestResponses};
+  window.requests = {requestCells, requestKernels, requestPalette, requestProbe, requestResponses};
 }
 """
 

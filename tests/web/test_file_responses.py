@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from filtertrack import Run
+from filtertrack.web.file_responses import pack_pictures
 from filtertrack.web.html_file import to_html
 from filtertrack.web.page_api import COLORMAPS, colormap_bytes
 from filtertrack.web.probe_answers import ResponsePart, picture_of_probe, responses_at
@@ -172,9 +173,40 @@ def test_damaged_probes_leave_the_filters(make_probed_run, logs, tmp_path, open_
     shown.says(".status", "responses are not in this file")
 
 
-def test_large_pictures_are_reduced(make_run, probe_run, tmp_path):
+@pytest.mark.parametrize(
+    ("max_size", "note"),
+    [
+        (400_000, "pictures of probes are reduced to 30×30"),
+        (230_000, "pictures of probes are reduced to 30×30; pictures of 21 of 30 probes"),
+    ],
+)
+def test_large_pictures_are_reduced_with_a_note(  # noqa: PLR0917
+    make_run, probe_run, tmp_path, open_file, max_size, note
+):
     """Pictures take at most a quarter of the limit before they are compressed."""
-    run = probe_run(make_run(), count=8, side=300)
-    file = to_html(run, tmp_path / "page.html", max_size=400_000)
-    assert file.size <= 400_000
+    run = probe_run(make_run(), count=30, side=300, maps=30)
+    file = to_html(run, tmp_path / "page.html", max_size=max_size)
+    assert file.size <= max_size
+    assert file.thinned.endswith(note)
     assert not re.search("no responses", file.thinned)
+    open_file(file.path).loaded().says(".status", note)
+
+
+def test_no_picture_that_fits_is_noted(make_run, probe_run):
+    probes = probe_run(make_run(), side=20).probes
+    assert pack_pictures(probes, range(5), "images", 100).thinned == "no pictures of probes"
+    whole = pack_pictures(probes, range(5), "images", 100_000)
+    assert (whole.probes, whole.thinned) == ((0, 1, 2, 3, 4), "")
+
+
+@pytest.mark.parametrize(("side", "shown"), [(240, 2), (24, 6)])
+def test_products_of_some_probes_only_are_noted(  # noqa: PLR0917
+    make_run, conv_info, probe_run, tmp_path, open_file, side, shown
+):
+    """The inputs of a layer for products of patch and kernel take a limited number of bytes."""
+    about = {"preprocessing": (), "padding": "same", "activation": "relu", "strides": (2, 2)}
+    run = make_run(conv_info("conv1", (3, 3, 1, 4), **about))
+    probe_run(run, count=6, maps=6, side=side, map_side=side // 2)
+    page = open_file(to_html(run, tmp_path / "page.html").path).loaded()
+    status = page.at.locator(".status").inner_text()
+    assert (f"patch × kernel for {shown} of 6 probes" in status) == (shown < 6)

@@ -38,13 +38,37 @@ def test_the_page_is_shown_in_a_frame_of_its_own_origin(exp1, tmp_path, open_fil
     )
 
 
-def test_a_large_run_shows_its_default_layer(make_run, conv_info):
+def test_a_large_run_shows_its_default_layer(make_run, conv_info, tmp_path, open_file):
+    """The page says that there are other layers."""
     infos = [conv_info(f"conv{n}", (7, 7, 3, 64), bias=False) for n in range(12)]
     run = make_run(*infos, steps=range(10))
     output = run._repr_html_()
     assert len(output) < 2_000_000
     assert "srcdoc" in output
     assert unescape(output).count('type="application/gzip"') >= 2
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<!doctype html>{output}")
+    shown = open_file(file)
+    shown.at = shown.page.frame_locator("iframe")
+    count = len(notebook._fitting_layers(run, "conv0"))
+    assert count < 12
+    shown.says(".status", f"{count} of 12 layers; filtertrack.to_html(...) has more")
+    assert shown.choice("layer").locator("option").count() == count
+
+
+def test_a_page_with_all_layers_has_no_note_about_layers(run, tmp_path, open_file):
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<!doctype html>{run._repr_html_()}")
+    shown = open_file(file)
+    shown.at = shown.page.frame_locator("iframe")
+    assert "layers" not in shown.loaded().at.locator(".status").inner_text()
+
+
+def test_a_wide_matrix_has_the_size_of_what_is_shown_of_it(make_run, conv_info):
+    """Only its first 256 input channels are in a page, so another layer fits beside it."""
+    wide = conv_info("wide", (1, 1, 4096, 64), bias=False)
+    run = make_run(conv_info("conv1", (7, 7, 3, 8), bias=False), wide, steps=range(4))
+    assert notebook._fitting_layers(run, "conv1") == ["conv1", "wide"]
 
 
 @pytest.mark.parametrize("steps", [(), (0,)])

@@ -11,13 +11,13 @@ const NUMBERS = {uint8: Uint8Array, int8: Int8Array, float32: Float32Array, floa
 
 // The inverse of pack in payload.py: bytes are sorted by their significance within a number, and
 // each array but the first is its difference from the one before it.
-function unpack(bytes, {type, shape, moments, responses, kernels}) {
+function unpack(bytes, {type, shape, moments, responses, kernels, rounded_from: exact, exponents}) {
   if (type === null) return [];
   const count = (moments ?? responses ?? kernels ?? [shape]).length;
   const words = joinBytes(bytes, type === "float16" ? 2 : NUMBERS[type].BYTES_PER_ELEMENT);
   const wordsEach = words.length / count;
   for (let n = wordsEach; n < words.length; n++) words[n] += words[n - wordsEach]; // wraps around
-  const values = type === "float16" ? Float32Array.from(words, valueOfHalf) : new NUMBERS[type](words.buffer);
+  const values = type === "float16" ? valuesOfHalves(words, NUMBERS[exact], exponents.flat()) : new NUMBERS[type](words.buffer);
   const each = values.length / count;
   return Array.from({length: count}, (_, number) => values.subarray(number * each, (number + 1) * each));
 }
@@ -40,6 +40,17 @@ function joinBytes(bytes, size) {
     }
   }
   return words;
+}
+
+/** The values of numbers of 16 bits, each cell of each array multiplied by a power of two: see file_rounding.py. */
+function valuesOfHalves(words, Numbers, exponents) {
+  const values = new Numbers(words.length);
+  const each = words.length / exponents.length;
+  exponents.forEach((exponent, cell) => {
+    const factor = 2 ** exponent;
+    for (let n = cell * each; n < (cell + 1) * each; n++) values[n] = valueOfHalf(words[n]) * factor;
+  });
+  return values;
 }
 
 /** The value of a number of 16 bits: sign, 5 bits of exponent, 10 of fraction (IEEE 754). */

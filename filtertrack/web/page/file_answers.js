@@ -63,36 +63,37 @@ export async function requestCells({run, layer, filters, channels, delta, first}
   return channels ? selectChannel(gathered, Number(channels)) : gathered;
 }
 
-/** The cells of some filters, from the messages of several pages of filters. */
+/**
+ * The cells of some filters, from the messages of several pages of filters, which hold the same steps.
+ * @throws {Error} if they do not
+ */
 function gather(wanted, parts, messages) {
-  const [{moments, damaged, shape, next}] = messages;
-  const cellOf = number => {
+  const [{moments, damaged, shape, next, noticeable}] = messages;
+  const [expected, ...others] = messages.map(each => String(each.moments.map(({step}) => step)));
+  if (others.some(steps => steps !== expected)) throw new Error("This file is wrong: its pages of filters hold different steps.");
+  const sources = wanted.map(number => {
     const part = parts.findIndex(({first, end}) => number >= first && number < end);
-    return [messages[part], number - parts[part].first];
-  };
+    return {message: messages[part], cell: number - parts[part].first};
+  });
+  const chosen = noticeable && sources.map(({message, cell}) => message.noticeable[cell]);
+  const joined = {moments, damaged, next, noticeable: chosen, shape, arrays: []};
+  if (!moments.length) return joined; // all of its snapshots are damaged: there is no shape
   const [, ...cellShape] = shape;
   const each = cellShape.reduce((product, side) => product * side, 1);
   const arrays = moments.map((_, n) => {
     const cells = new messages[0].arrays[n].constructor(wanted.length * each);
-    wanted.forEach((number, to) => {
-      const [message, cell] = cellOf(number);
-      cells.set(message.arrays[n].subarray(cell * each, (cell + 1) * each), to * each);
-    });
+    sources.forEach(({message, cell}, to) => cells.set(message.arrays[n].subarray(cell * each, (cell + 1) * each), to * each));
     return cells;
   });
-  const noticeable = messages[0].noticeable && wanted.map(number => {
-    const [message, cell] = cellOf(number);
-    return message.noticeable[cell];
-  });
-  return {moments, damaged, next, noticeable, shape: [wanted.length, ...cellShape], arrays};
+  return {...joined, shape: [wanted.length, ...cellShape], arrays};
 }
 
 /** The kernels of a filter whose cells hold all its weights: {kernels, damaged, next, shape, arrays}. */
 export async function requestKernels({run, layer, filter, first}) {
   const {products} = (await readAnswers()).runs[run].layers[layer];
-  const {moments, damaged, next, shape: [, ...shape], arrays} = await requestCells({run, layer, filters: String(filter), first});
+  const {moments, damaged, next, shape, arrays} = await requestCells({run, layer, filters: String(filter), first});
   const biasAt = step => (products.biases.length ? products.biases[products.steps.indexOf(step)]?.[filter] ?? null : 0);
-  return {kernels: moments.map(({step}) => ({step, bias: biasAt(step)})), damaged, next, shape, arrays};
+  return {kernels: moments.map(({step}) => ({step, bias: biasAt(step)})), damaged, next, shape: shape && shape.slice(1), arrays};
 }
 
 /** What a first layer slides over for a probe: see InputHead in filter_answers.py; no array if it is not in the file. */
@@ -102,10 +103,12 @@ export async function requestInput({run, layer, probe}) {
 }
 
 /** The cells of one input channel, from cells of three. */
-function selectChannel({shape, arrays, ...rest}, channel) {
+function selectChannel(answer, channel) {
+  const {shape, arrays} = answer;
+  if (!arrays.length) return answer; // all of its snapshots are damaged: there is no shape
   const [filters, height, width, channels] = shape;
   const select = cells => new cells.constructor(cells.length / channels).map((_, n) => cells[n * channels + channel]);
-  return {...rest, shape: [filters, height, width, 1], arrays: arrays.map(select)};
+  return {...answer, shape: [filters, height, width, 1], arrays: arrays.map(select)};
 }
 
 function trajectoryOf({steps, ...curves}, filter) {

@@ -10,12 +10,36 @@ const SKIPPED = [38, 39, 60, 62, 92, 96]; // characters that have a meaning in H
 const DIGITS = new Uint8Array(128); // code of a character -> digit
 for (let code = LOWEST, digit = 0; digit < BASE; code++) if (!SKIPPED.includes(code)) DIGITS[code] = digit++;
 
-const unpacked = new Map(); // id of an element -> promise of its bytes
+const MOST_KEPT = 64e6; // bytes that are kept for the next request, unless a single element has more
+
+const kept = new Map(); // id of an element -> {reading: promise of its bytes, size}; the one used last is last
 
 /** The bytes of an element by its id, without their compression. */
 export function readBytes(id) {
-  if (!unpacked.has(id)) unpacked.set(id, unzip(decode(document.getElementById(id).textContent)));
-  return unpacked.get(id);
+  const entry = kept.get(id) ?? startReading(id);
+  kept.delete(id);
+  kept.set(id, entry);
+  return entry.reading;
+}
+
+function startReading(id) {
+  const entry = {reading: null, size: 0}; // its size is not known yet
+  entry.reading = unzip(decode(document.getElementById(id).textContent)).then(bytes => {
+    entry.size = bytes.byteLength;
+    removeOldest();
+    return bytes;
+  });
+  return entry;
+}
+
+/** Remove the elements used longest ago until the others take at most MOST_KEPT bytes. */
+function removeOldest() {
+  let size = [...kept.values()].reduce((sum, entry) => sum + entry.size, 0);
+  for (const [id, entry] of kept) {
+    if (size <= MOST_KEPT || kept.size === 1) return;
+    kept.delete(id);
+    size -= entry.size;
+  }
 }
 
 /** The message that an element holds; its arrays are new ones, which the caller may change. */
