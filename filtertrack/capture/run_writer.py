@@ -198,6 +198,7 @@ class RunWriter:
         )
         sinks: dict[str, Sink] = {"snapshots": self._snapshot_writer.store}
         if self.live_picture is not None:
+            self.live_picture.follow(run)
             sinks["the live picture"] = self.live_picture.show
         self._background_writer = BackgroundWriter(
             {**sinks, _PICTURES: summaries.add},
@@ -316,11 +317,11 @@ class RunWriter:
             finally:
                 self._store_events(self._summaries, again=_EVENT_FILE in background_writer.lost)
             self._log_result(self._run)
-            if self.live_picture is not None:
-                self.live_picture.finish(self._run)
         finally:
             # At once, unless a thread that hangs may still write into the folder.
             background_writer.call_at_end(self._lock.release)
+            if self.live_picture is not None:
+                background_writer.call_at_end(self.live_picture.finish)
 
     @staticmethod
     def _store_events(summaries: Summaries, *, again: bool) -> None:

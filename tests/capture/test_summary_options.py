@@ -106,10 +106,9 @@ def test_an_unknown_layer_of_a_model_built_by_training_is_one_warning(
     assert len(Run(tmp_path).steps) == 4
     assert groups(tmp_path)["filters"] == {"c1"}
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == [
-        "images: no convolution matches 'nope'; there are: c1. TensorBoard shows images of the "
-        "default layers: c1"
-    ]
+    (warning,) = warnings
+    assert warning.startswith("images: no convolution matches 'nope'; there are: c1. TensorBoard")
+    assert warning.endswith("default layers: c1")
 
 
 def test_an_unknown_layer_of_a_model_built_by_training_raises_with_strict(unbuilt_model, tmp_path):
