@@ -187,7 +187,9 @@ class LivePicture:
         timeline = plan(moments, Pace())._replace(frames=[last])
         while True:
             look = Look(filters=range(self._filters), delta=False)
-            frames = AnimationFrames(selection, timeline, look, side=_SIDE, indexed=False)
+            frames = AnimationFrames(
+                selection, timeline, look, side=_SIDE, indexed=False, remarks=self._remarks()
+            )
             file = to_png(next(frames.pictures()), frames.colours)
             if len(file) <= _MAX_SIZE:
                 return file
@@ -196,6 +198,14 @@ class LivePicture:
                     f"a filter of {info.name} takes {len(file)} bytes, expected at most {_MAX_SIZE}"
                 )
             self._filters //= 2
+
+    def _remarks(self) -> list[str]:
+        """Name the filters that are drawn, if not all are."""
+        drawn, all_filters = self._filters, self._info.filters
+        if drawn == all_filters:
+            return []
+        numbers = f"filters 0–{drawn - 1}" if drawn > 1 else "one filter"
+        return [f"{numbers} of {all_filters}"]
 
 
 class _NewestSnapshot(MemoryRun):

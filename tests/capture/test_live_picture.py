@@ -10,6 +10,8 @@ from PIL import Image
 
 from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot
 from filtertrack.capture.live_picture import LivePicture
+from filtertrack.outputs import frames
+from filtertrack.outputs.frame_header import FrameHeader
 
 _LOOP = """
 import time, numpy as np
@@ -284,6 +286,35 @@ def test_a_picture_of_any_layer_is_below_50_kb(conv_info, rng, shape):
         assert len(file) <= 50_000
     with Image.open(io.BytesIO(file)) as picture:
         assert min(picture.size) > 100
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((16, 16, 3, 768), "conv · filters 0–15 of 768"),
+        ((3, 3, 3, 65), "conv · filters 0–63 of 65"),
+        ((100, 100, 3, 4), "conv · filter 0 · one filter of 4"),
+        ((3, 3, 3, 64), "conv"),
+    ],
+    ids=str,
+)
+def test_the_caption_names_the_filters_unless_all_are_drawn(
+    conv_info, rng, monkeypatch, shape, expected
+):
+    """Of a layer with more filters than a grid has cells, and where they take too many bytes."""
+    titles = []
+
+    class Header(FrameHeader):
+        def __init__(self, *arguments, title, **options):
+            titles.append(title)
+            super().__init__(*arguments, title=title, **options)
+
+    monkeypatch.setattr(frames, "FrameHeader", Header)
+    info = conv_info("conv", shape, bias=False)
+    live = LivePicture([info])
+    kernel = rng.normal(size=shape).astype("float32")
+    live._draw(Snapshot(Moment(0, 0), {info.kernel: kernel}))
+    assert titles[-1] == expected
 
 
 def test_the_caption_is_of_the_snapshot_that_is_drawn(conv_info, rng):
