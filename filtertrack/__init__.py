@@ -95,7 +95,8 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
-        if name not in _WITH_KERAS or error.name not in _KERAS_AND_BACKENDS:
+        missing = (error.name or "").partition(".")[0]
+        if name not in _WITH_KERAS or missing not in _KERAS_AND_BACKENDS:
             raise
         raise ModuleNotFoundError(
             f"{name} needs Keras and one of its backends: pip install 'filtertrack[tensorflow]' "

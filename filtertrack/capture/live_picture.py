@@ -30,7 +30,7 @@ _SIDE = 400
 _MOST_MOMENTS = 1000
 """Maximum number of moments in the curves of the metrics; beyond it every second one is dropped."""
 _DRAWING_TIME = 10.0
-"""Maximum seconds that the page waits for a picture that is being drawn."""
+"""Maximum seconds that the page waits for a picture, or an earlier page, that is being drawn."""
 _PAGE_TIME = 20.0
 """Maximum seconds that the end of the cell waits for the page."""
 _log = logging.getLogger("filtertrack")
@@ -108,19 +108,19 @@ class LivePicture:
         self._start_page()
 
     def _start_page(self) -> None:
+        earlier = [thread for thread in (self._thread, self._page) if thread is not None]
         # Not a daemon: the page is shown also if the kernel ends before.
-        page = Thread(target=self._show_page, args=(self._run,), name="filtertrack page")
+        page = Thread(target=self._show_page, args=(self._run, earlier), name="filtertrack page")
         with suppress(RuntimeError):  # the program ends
             page.start()
             self._page = page
 
-    def _show_page(self, run: Run) -> None:
-        """Show the page of the run: the function of a thread of its own."""
+    def _show_page(self, run: Run, earlier: Sequence[Thread]) -> None:
+        """Show the page of the run, after earlier threads: the function of a thread of its own."""
         from filtertrack.web.notebook import run_html  # noqa: PLC0415 - not needed in a script
 
-        drawing = self._thread
-        if drawing is not None:
-            drawing.join(_DRAWING_TIME)  # otherwise its picture may come after the page
+        for thread in earlier:
+            thread.join(_DRAWING_TIME)  # otherwise its picture may come after the page
         with _training_goes_on():
             try:
                 page = run_html(run)

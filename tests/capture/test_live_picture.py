@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot
+from filtertrack.capture import callback
 from filtertrack.capture.live_picture import LivePicture
+from filtertrack.capture.processes import InactiveProcess, Processes
 from filtertrack.outputs import frames
 from filtertrack.outputs.frame_header import FrameHeader
 
@@ -261,6 +263,43 @@ def test_outside_a_notebook_live_does_nothing(tiny_model, data, tmp_path, capsys
     assert "filtertrack live" not in {thread.name for thread in threading.enumerate()}
     assert capsys.readouterr().out == ""
     assert len(Run(tmp_path).steps) == 2
+
+
+class _OtherProcess(Processes):
+    """One of several processes that takes part in reading the weights; another one writes."""
+
+    writes = False
+    alone = False
+
+    def begin(self, source, start):
+        return 0
+
+    def read(self, source, step):
+        super().read(source, step)
+
+
+@pytest.mark.parametrize(
+    ("processes", "count"),
+    [(Processes, 1), (_OtherProcess, 0), (InactiveProcess, 0)],
+    ids=["alone", "takes part", "inactive"],
+)
+@pytest.mark.parametrize("built", [True, False], ids=["built", "built by training"])
+def test_only_the_process_that_writes_has_a_live_picture(
+    tmp_path, monkeypatch, data, processes, count, built
+):
+    """However many processes train, also where the run opens during training."""
+    import keras
+
+    started = []
+    monkeypatch.setattr(LivePicture, "start", started.append)
+    monkeypatch.setattr(callback, "current_processes", processes)
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
+    shape = [keras.Input(data[0].shape[1:])] if built else []
+    model = keras.Sequential([*shape, *layers, keras.layers.Dense(data[1].shape[1])])
+    model.compile("sgd", "mse")
+    model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "run", live=True)])
+    assert len(started) == count
+    assert Run.exists(tmp_path / "run") == bool(count)
 
 
 @pytest.mark.parametrize(
