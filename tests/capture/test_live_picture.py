@@ -284,7 +284,7 @@ class _OtherProcess(Processes):
     ids=["alone", "takes part", "inactive"],
 )
 @pytest.mark.parametrize("built", [True, False], ids=["built", "built by training"])
-def test_only_the_process_that_writes_has_a_live_picture(
+def test_only_the_process_that_writes_has_a_live_picture(  # noqa: PLR0917
     tmp_path, monkeypatch, data, processes, count, built
 ):
     """However many processes train, also where the run opens during training."""
@@ -293,7 +293,7 @@ def test_only_the_process_that_writes_has_a_live_picture(
     started = []
     monkeypatch.setattr(LivePicture, "start", started.append)
     monkeypatch.setattr(callback, "current_processes", processes)
-    layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
+    layers = [keras.layers.Conv2D(4, 3, name="conv1"), keras.layers.GlobalAveragePooling2D()]
     shape = [keras.Input(data[0].shape[1:])] if built else []
     model = keras.Sequential([*shape, *layers, keras.layers.Dense(data[1].shape[1])])
     model.compile("sgd", "mse")
