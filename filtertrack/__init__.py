@@ -85,13 +85,24 @@ _MODULES = {
 
 _WITH_KERAS = {"FilterTracker", "Probes"}
 """Public names that cannot be loaded without Keras."""
+_KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "torch"}
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: importing the package stays light."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    try:
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if name not in _WITH_KERAS or missing not in _KERAS_AND_BACKENDS:
+            raise
+        raise ModuleNotFoundError(
+            f"{name} needs Keras and one of its backends: pip install 'filtertrack[tensorflow]' "
+            f"(or [jax], or [torch])",
+            name=error.name,
+        ) from error
     globals()[name] = value
     return value
 

@@ -159,11 +159,15 @@ def command_or_call(command: str, call: str) -> str:
 class _LogOutput(logging.StreamHandler[TextIO]):
     """Prints messages, unless the program has configured logging.
 
-    They go to stderr; in a notebook, which shows stderr in red, to stdout.
+    They go to stderr; in a notebook, which shows stderr in red, to stdout. There the root logger
+    gets messages from here alone: Colab's handler would print them again.
     """
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)  # the stream is looked up for each message
+        self._forwards = in_notebook()
+        if self._forwards:
+            _log.propagate = False
         self.setFormatter(logging.Formatter("filtertrack: %(message)s"))
 
     @property
@@ -173,10 +177,11 @@ class _LogOutput(logging.StreamHandler[TextIO]):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Print a message, or leave it to the handlers that the program has configured later."""
-        configured = _is_logging_configured()
-        if in_notebook():
-            _log.propagate = configured  # otherwise Colab's handler prints it again, in red
-        return not configured and bool(super().handle(record))
+        if not _is_logging_configured():
+            return bool(super().handle(record))
+        if self._forwards and not _log.propagate:
+            logging.getLogger().callHandlers(record)
+        return False
 
 
 def _is_logging_configured() -> bool:

@@ -85,3 +85,36 @@ def test_a_log_file_has_the_messages(run_notebook, tmp_path, first):
     log = (tmp_path / "log").read_text()
     assert log.count("tracking conv") == log.count("left out step 1") == 1
     assert executed.printed(2) == executed.printed(2, "stderr") == ""
+
+
+def test_messages_change_no_setting_of_logging(run_notebook, tmp_path):
+    """Handlers of the program get each record once, whenever they are added or removed."""
+    executed = run_notebook(
+        """
+        import logging, sys
+        import filtertrack.errors
+        log, root = logging.getLogger("filtertrack"), logging.getLogger()
+        class Kept(logging.Handler):
+            def emit(self, record):
+                print("kept", record.levelname, record.getMessage())
+        def settings():
+            return log.propagate, log.level, log.disabled, list(log.handlers), root.level
+        kept, before = Kept(), settings()
+        """,
+        _RUN,
+        "print(settings() == before)",
+        "root.addHandler(kept)\n" + _WARN,
+        "print(settings() == before)",
+        "root.removeHandler(kept)\n" + _WARN,
+        "print(settings() == before)",
+        "root.addHandler(kept)\nkept.setLevel(logging.ERROR)\n" + _WARN,
+        "kept.setLevel(0)\nlog.propagate = True\n" + _WARN,
+        cwd=tmp_path,
+    )
+    assert [executed.printed(cell) for cell in (2, 4, 6)] == ["True\n"] * 3
+    warning = "left out step 1"
+    for cell in (3, 8):
+        assert executed.printed(cell).count("kept WARNING " + warning) == 1
+        assert executed.printed(cell).count(warning) == 1
+    assert executed.printed(5).count("filtertrack: " + warning) == 1
+    assert warning not in executed.printed(7)

@@ -214,14 +214,20 @@ def test_help_works_without_keras():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_keras_the_error_names_the_extra_to_install():
-    """One sentence that names the extras."""
+@pytest.mark.parametrize("missing", ["keras", "tensorflow"])
+@pytest.mark.parametrize("name", ["FilterTracker", "Probes"])
+def test_without_keras_the_error_names_the_extra_to_install(name, missing):
+    """One sentence that names the extras; also without the backend that Keras is to use."""
     code = (
-        "import sys; sys.modules['keras'] = None\n"
-        "try:\n    from filtertrack import FilterTracker\n"
+        "import os, sys; os.environ['KERAS_BACKEND'] = 'tensorflow'\n"
+        f"sys.modules[{missing!r}] = None\n"
+        f"try:\n    from filtertrack import {name}\n"
         "except ModuleNotFoundError as error:\n    print(error)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    assert "filtertrack[tensorflow]" in result.stdout
+    assert result.stdout == (
+        f"{name} needs Keras and one of its backends: pip install 'filtertrack[tensorflow]' (or "
+        "[jax], or [torch])\n"
+    )

@@ -5,13 +5,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-try:
-    import keras
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "FilterTracker needs Keras and one of its backends: pip install 'filtertrack[tensorflow]' "
-        "(or [jax], or [torch])"
-    ) from error
+import keras
 
 from filtertrack.capture.after_callbacks import after_all_callbacks
 from filtertrack.capture.dense_images import DenseImages, DenseShapes

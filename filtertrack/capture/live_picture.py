@@ -19,7 +19,7 @@ from filtertrack.snapshot import LayerInfo, Moment, Snapshot, describe
 from filtertrack.storage.memory_run import MemoryRun
 from filtertrack.storage.run import Run
 from filtertrack.storage.run_format import Member
-from filtertrack.web.notebook_output import NotebookOutput
+from filtertrack.web.notebook_output import NotebookOutput, call_after_cells
 
 _PAUSE = 2.0
 """Minimum seconds between two pictures."""
@@ -30,7 +30,9 @@ _SIDE = 400
 _MOST_MOMENTS = 1000
 """Maximum number of moments in the curves of the metrics; beyond it every second one is dropped."""
 _DRAWING_TIME = 10.0
-"""Maximum seconds that ``finish`` waits for a picture that is being drawn."""
+"""Maximum seconds that the page waits for a picture, or an earlier page, that is being drawn."""
+_PAGE_TIME = 20.0
+"""Maximum seconds that the end of the cell waits for the page."""
 _log = logging.getLogger("filtertrack")
 
 
@@ -40,6 +42,9 @@ class LivePicture:
     The picture holds the layer that pictures show by default, under a caption with the step and its
     metrics. A thread of its own draws it, at most every two seconds; snapshots in between are not
     drawn. A fault is logged, and ends the pictures.
+
+    At the end another thread replaces it by the page of the run. Only the end of the cell waits for
+    the page, since programs that execute notebooks take no output after that of the last cell.
 
     Args:
         layers: The layers of the run.
@@ -53,7 +58,10 @@ class LivePicture:
         self._newest: Snapshot | None = None
         self._moments: list[Moment] = []
         self._thread: Thread | None = None
+        self._page: Thread | None = None
+        self._on_page: Moment | None = None
         self._ended = False
+        self._made = 0
         self._output = NotebookOutput("filtertrack: the filters are shown at the first snapshot")
 
     @classmethod
@@ -65,7 +73,9 @@ class LivePicture:
         """
         if in_notebook():
             with _training_goes_on():
-                return cls(layers)
+                live = cls(layers)
+                call_after_cells(live._after_cell)
+                return live
         return None
 
     def show(self, snapshot: Snapshot) -> None:
@@ -84,18 +94,65 @@ class LivePicture:
                     thread.start()
                     self._thread = thread
 
-    def finish(self, run: Run) -> None:
-        """Replace the picture by the page of the run, in the thread of the cell."""
+    def follow(self, run: Run) -> None:
+        """Set the run, before its first snapshot is shown."""
+        self._run = run
+        with suppress(OSError):
+            self._made = run.made()
+
+    def finish(self) -> None:
+        """Replace the picture by the page of the run soon; this returns at once."""
         with self._changed:
             self._ended, self._newest = True, None
             self._changed.notify()
-            thread = self._thread
-        if thread is not None:
+        self._start_page()
+
+    def _start_page(self) -> None:
+        earlier = [thread for thread in (self._thread, self._page) if thread is not None]
+        # Not a daemon: the page is shown also if the kernel ends before.
+        page = Thread(target=self._show_page, args=(self._run, earlier), name="filtertrack page")
+        with suppress(RuntimeError):  # the program ends
+            page.start()
+            self._page = page
+
+    def _show_page(self, run: Run, earlier: Sequence[Thread]) -> None:
+        """Show the page of the run, after earlier threads: the function of a thread of its own."""
+        from filtertrack.web.notebook import run_html  # noqa: PLC0415 - not needed in a script
+
+        for thread in earlier:
             thread.join(_DRAWING_TIME)  # otherwise its picture may come after the page
         with _training_goes_on():
-            page = run._repr_html_()
-            if page is not None:
+            try:
+                page = run_html(run)
+            except (FiltertrackError, OSError):
+                if self._is_replaced(run):
+                    return
+                raise
+            if not self._is_replaced(run):  # otherwise the picture stays
                 self._output.show_html(page, repr(run))
+
+    def _is_replaced(self, run: Run) -> bool:
+        """Whether the run was deleted meanwhile, as by a next training in its folder."""
+        with suppress(OSError):
+            return run.made() != self._made
+        return True
+
+    def _after_cell(self, *, succeeded: bool) -> bool:
+        """Wait for the page at the end of a cell.
+
+        After an error the page is shown although training may go on: ``fit`` that was interrupted
+        calls no hook.
+
+        Returns:
+            Whether training may go on.
+        """
+        newest = self._moments[-1] if self._moments else None
+        if not (succeeded or self._ended or newest is self._on_page):
+            self._on_page = newest
+            self._start_page()
+        if self._page is not None:
+            self._page.join(_PAGE_TIME)
+        return not self._ended
 
     def _work(self) -> None:
         """Draw the newest snapshot until none comes for a while: the function of the thread."""
@@ -130,7 +187,9 @@ class LivePicture:
         timeline = plan(moments, Pace())._replace(frames=[last])
         while True:
             look = Look(filters=range(self._filters), delta=False)
-            frames = AnimationFrames(selection, timeline, look, side=_SIDE, indexed=False)
+            frames = AnimationFrames(
+                selection, timeline, look, side=_SIDE, indexed=False, remarks=self._remarks()
+            )
             file = to_png(next(frames.pictures()), frames.colours)
             if len(file) <= _MAX_SIZE:
                 return file
@@ -139,6 +198,14 @@ class LivePicture:
                     f"a filter of {info.name} takes {len(file)} bytes, expected at most {_MAX_SIZE}"
                 )
             self._filters //= 2
+
+    def _remarks(self) -> list[str]:
+        """Name the filters that are drawn, if not all are."""
+        drawn, all_filters = self._filters, self._info.filters
+        if drawn == all_filters:
+            return []
+        numbers = f"filters 0–{drawn - 1}" if drawn > 1 else "one filter"
+        return [f"{numbers} of {all_filters}"]
 
 
 class _NewestSnapshot(MemoryRun):

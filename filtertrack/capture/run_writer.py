@@ -101,6 +101,8 @@ class RunWriter:
         layers: Sequence[LayerInfo],
         software: Mapping[str, str],
         others: Sequence[LayerInfo] = (),
+        *,
+        late: bool = False,
     ) -> list[LayerInfo]:
         """Start a run, or continue the one in the folder.
 
@@ -108,6 +110,8 @@ class RunWriter:
             layers: The tracked layers, whose kernels each snapshot holds.
             software: Library name to version, for the manifest of a new run.
             others: The model's other layers, to which no layer of the run must be matched.
+            late: Whether training has begun: unless ``strict``, layers for images that do not exist
+                are then a warning, and the default layers have images.
 
         Returns:
             The run's descriptions in the order of ``layers``: a continued run keeps its names of
@@ -119,7 +123,7 @@ class RunWriter:
         """
         if self._closed:
             raise self._taken_over()
-        with_images = self._options.image_layers(layers)
+        with_images = self._image_layers(layers, late=late)
         try:
             if Run.exists(self._folder):
                 self._run = Run(self._folder)
@@ -133,6 +137,17 @@ class RunWriter:
         self._frozen = {info.kernel for layer, info in pairs if not layer.trainable}
         self._images = [info.name for layer, info in pairs if layer in with_images]
         return held
+
+    def _image_layers(self, layers: Sequence[LayerInfo], *, late: bool) -> Collection[LayerInfo]:
+        try:
+            return self._options.image_layers(layers)
+        except FiltertrackError as error:
+            if self._strict or not late:
+                raise
+            chosen = DEFAULT_SUMMARIES.image_layers(layers)
+            names = listed([info.name for info in chosen])
+            _log.warning("%s. TensorBoard shows images of the default layers: %s", error, names)
+            return chosen
 
     def event_bytes(self, probes: StoredProbes | None) -> int:
         """Return about how many bytes the events of a snapshot of the open run take.
@@ -183,6 +198,7 @@ class RunWriter:
         )
         sinks: dict[str, Sink] = {"snapshots": self._snapshot_writer.store}
         if self.live_picture is not None:
+            self.live_picture.follow(run)
             sinks["the live picture"] = self.live_picture.show
         self._background_writer = BackgroundWriter(
             {**sinks, _PICTURES: summaries.add},
@@ -301,11 +317,11 @@ class RunWriter:
             finally:
                 self._store_events(self._summaries, again=_EVENT_FILE in background_writer.lost)
             self._log_result(self._run)
-            if self.live_picture is not None:
-                self.live_picture.finish(self._run)
         finally:
             # At once, unless a thread that hangs may still write into the folder.
             background_writer.call_at_end(self._lock.release)
+            if self.live_picture is not None:
+                background_writer.call_at_end(self.live_picture.finish)
 
     @staticmethod
     def _store_events(summaries: Summaries, *, again: bool) -> None:

@@ -181,10 +181,10 @@ class TrainingSession:
             return replace(moment, note="after earlier training")
         return moment
 
-    def _open(self, writer: RunWriter, start: Moment) -> None:
+    def _open(self, writer: RunWriter, start: Moment, *, late: bool = False) -> None:
         source = self._source
         software = {**_own_software(), **source.software()}
-        source.rename(writer.open(source.infos, software, source.others))
+        source.rename(writer.open(source.infos, software, source.others, late=late))
         self._prepare_probes(writer)
         if self._live and writer.live_picture is None:
             writer.live_picture = LivePicture.start(source.infos)
@@ -252,7 +252,7 @@ class TrainingSession:
         if start is None or writer is None or writer.is_open:
             return
         with self._pause_after_failure():
-            self._open(writer, start)
+            self._open(writer, start, late=True)
             self._begin_from(start)
 
     @contextmanager

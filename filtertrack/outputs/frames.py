@@ -72,6 +72,7 @@ class AnimationFrames:
         big: Whether the measures of the only filter that is drawn are in the caption.
         responses: Probes or images: for each a row of the image, the filters and their responses
             to it; see ``animate``.
+        remarks: Phrases for the caption, after those about the cells.
 
     Attributes:
         timeline: Position and duration of each frame.
@@ -98,8 +99,10 @@ class AnimationFrames:
         match: bool = False,
         big: bool = False,
         responses: Responses = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         self.timeline, self._look = timeline, look
+        self._remarks = remarks
         self._one_scale, self._match = one_scale, match
         for name, value in (("one_scale", one_scale), ("match", match)):
             if value and len(selection.runs) == 1:
@@ -151,7 +154,7 @@ class AnimationFrames:
     def _make_header(self, selection: RunSelection, width: int, *, big: bool) -> FrameHeader:
         """Return the caption and legend; with ``big`` they have the measures of the only filter."""
         first = self._main
-        words = []
+        words = list(self._remarks)
         if any(frame.position % 1 for frame in self.timeline.frames):
             words.append("interpolated over time")
         if len(selection.runs) > 1:

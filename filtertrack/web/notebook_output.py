@@ -1,7 +1,12 @@
 """An output below a cell of a notebook, whose content can be replaced from any thread."""
 
 import base64
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
+from typing import Any
+from weakref import WeakMethod
 
 _WIDTH = 480
 """Maximum width at which a picture is shown, in pixels of the page."""
@@ -41,3 +46,30 @@ class NotebookOutput:
             text: What is shown where HTML is not.
         """
         self._handle.update({"text/html": html, "text/plain": text}, raw=True)
+
+
+def call_after_cells(method: Callable[..., bool]) -> None:
+    """Call a method at the end of each cell, before the next one begins, until it returns False.
+
+    Without IPython's events, or in another thread than that of the cells, it is never called.
+
+    Args:
+        method: A method of an object, which is referenced weakly. Its argument ``succeeded`` is
+            whether the cell ended without an error; its return value is whether to call it again.
+            An interrupt of it is ignored.
+    """
+    events = getattr(import_module("IPython").get_ipython(), "events", None)
+    if events is None or threading.current_thread() is not threading.main_thread():
+        return
+    reference = WeakMethod(method)
+
+    def call(result: Any) -> None:
+        function, again = reference(), False
+        if function is not None:
+            with suppress(KeyboardInterrupt):
+                # IPython gives no result of a cell that was cancelled.
+                again = function(succeeded=bool(getattr(result, "success", False)))
+        if not again:
+            events.unregister("post_run_cell", call)
+
+    events.register("post_run_cell", call)

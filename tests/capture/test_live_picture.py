@@ -9,7 +9,11 @@ import pytest
 from PIL import Image
 
 from filtertrack import FilterTracker, FiltertrackError, Moment, Run, Snapshot
+from filtertrack.capture import callback
 from filtertrack.capture.live_picture import LivePicture
+from filtertrack.capture.processes import InactiveProcess, Processes
+from filtertrack.outputs import frames
+from filtertrack.outputs.frame_header import FrameHeader
 
 _LOOP = """
 import time, numpy as np
@@ -136,6 +140,94 @@ def test_the_next_training_has_a_picture(with_keras):
     assert "Run('after'" in with_keras.shown(5)[0]["text/plain"]
 
 
+_SLOW_PAGE = """
+import os, signal, threading
+import filtertrack.web.notebook as notebook
+from filtertrack.tensorboard_plugin.summaries import Summaries
+
+def slow(run, build=notebook.run_html):
+    time.sleep(1.5)
+    return build(run)
+
+notebook.run_html = slow
+
+def interrupted(folder):
+    kernel = np.random.default_rng(0).normal(size=(7, 7, 3, 8))
+    tracker = ArrayTracker(folder, live=True)
+    for step in range(3):
+        tracker.snapshot(step, {"conv": kernel + step}, axes="HWIO")
+    return tracker
+"""
+
+
+@pytest.fixture(scope="module")
+def with_slow_page(run_notebook, tmp_path_factory):
+    """Trainings whose page takes 1.5 seconds, at the end of cells and of the notebook."""
+    return run_notebook(
+        _LOOP + _SLOW_PAGE,
+        """
+        threading.Timer(1.8, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        train('run', 1, live=True)
+        result = "kept"
+        """,
+        "print(result)",
+        """
+        start = time.monotonic()
+        train('other', 0.5, live=True)
+        print(time.monotonic() - start)
+        """,
+        """
+        def fail(*arguments):
+            raise OSError("disk full")
+        added, Summaries.add_evolution = Summaries.add_evolution, fail
+        train('faulty', 0.5, live=True)
+        Summaries.add_evolution = added
+        """,
+        """
+        first = interrupted('taken')
+        start = time.monotonic()
+        train('taken', 0.2, existing='replace')
+        print(time.monotonic() - start)
+        """,
+        "last = interrupted('last')\nraise KeyboardInterrupt",
+        cwd=tmp_path_factory.mktemp("slow"),
+    )
+
+
+def test_an_interrupt_at_the_end_of_the_cell_loses_nothing(with_slow_page):
+    """Neither the result of training nor the page, which comes below its own cell."""
+    assert with_slow_page.error(1) is None
+    assert with_slow_page.printed(2) == "kept\n"
+    (shown,) = with_slow_page.shown(1)
+    assert "srcdoc" in shown["text/html"]
+    assert with_slow_page.shown(2) == []
+
+
+def test_training_ends_before_the_page_is_built(with_slow_page):
+    assert float(with_slow_page.printed(3).splitlines()[-1]) < 1.5
+    assert "srcdoc" in with_slow_page.shown(3)[0]["text/html"]
+
+
+def test_the_page_is_shown_also_if_the_evolution_cannot_be_stored(with_slow_page):
+    assert "disk full" in with_slow_page.printed(4)
+    assert "srcdoc" in with_slow_page.shown(4)[0]["text/html"]
+
+
+def test_a_training_that_replaces_an_interrupted_one_does_not_wait_for_its_page(with_slow_page):
+    """Its picture stays, since its snapshots are deleted; this is no fault to report."""
+    assert float(with_slow_page.printed(5).splitlines()[-1]) < 1.5
+    (shown,) = with_slow_page.shown(5)
+    assert "text/html" not in shown
+    assert "no live picture" not in with_slow_page.printed(5)
+
+
+def test_an_interrupted_cell_ends_with_the_page(with_slow_page):
+    """Without ``close``, and in the last cell of a notebook."""
+    assert with_slow_page.error(6) == "KeyboardInterrupt"
+    (shown,) = with_slow_page.shown(6)
+    assert "srcdoc" in shown["text/html"]
+
+
 def test_a_fault_in_drawing_costs_the_pictures_only(run_notebook, tmp_path):
     """A warning; every snapshot is stored, also with ``strict``. The page is shown if it can be."""
     executed = run_notebook(
@@ -173,6 +265,43 @@ def test_outside_a_notebook_live_does_nothing(tiny_model, data, tmp_path, capsys
     assert len(Run(tmp_path).steps) == 2
 
 
+class _OtherProcess(Processes):
+    """One of several processes that takes part in reading the weights; another one writes."""
+
+    writes = False
+    alone = False
+
+    def begin(self, source, start):
+        return 0
+
+    def read(self, source, step):
+        super().read(source, step)
+
+
+@pytest.mark.parametrize(
+    ("processes", "count"),
+    [(Processes, 1), (_OtherProcess, 0), (InactiveProcess, 0)],
+    ids=["alone", "takes part", "inactive"],
+)
+@pytest.mark.parametrize("built", [True, False], ids=["built", "built by training"])
+def test_only_the_process_that_writes_has_a_live_picture(  # noqa: PLR0917
+    tmp_path, monkeypatch, data, processes, count, built
+):
+    """However many processes train, also where the run opens during training."""
+    import keras
+
+    started = []
+    monkeypatch.setattr(LivePicture, "start", started.append)
+    monkeypatch.setattr(callback, "current_processes", processes)
+    layers = [keras.layers.Conv2D(4, 3, name="conv1"), keras.layers.GlobalAveragePooling2D()]
+    shape = [keras.Input(data[0].shape[1:])] if built else []
+    model = keras.Sequential([*shape, *layers, keras.layers.Dense(data[1].shape[1])])
+    model.compile("sgd", "mse")
+    model.fit(*data, epochs=2, verbose=0, callbacks=[FilterTracker(tmp_path / "run", live=True)])
+    assert len(started) == count
+    assert Run.exists(tmp_path / "run") == bool(count)
+
+
 @pytest.mark.parametrize(
     "shape",
     [
@@ -196,6 +325,35 @@ def test_a_picture_of_any_layer_is_below_50_kb(conv_info, rng, shape):
         assert len(file) <= 50_000
     with Image.open(io.BytesIO(file)) as picture:
         assert min(picture.size) > 100
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((16, 16, 3, 768), "conv · filters 0–15 of 768"),
+        ((3, 3, 3, 65), "conv · filters 0–63 of 65"),
+        ((100, 100, 3, 4), "conv · filter 0 · one filter of 4"),
+        ((3, 3, 3, 64), "conv"),
+    ],
+    ids=str,
+)
+def test_the_caption_names_the_filters_unless_all_are_drawn(
+    conv_info, rng, monkeypatch, shape, expected
+):
+    """Of a layer with more filters than a grid has cells, and where they take too many bytes."""
+    titles = []
+
+    class Header(FrameHeader):
+        def __init__(self, *arguments, title, **options):
+            titles.append(title)
+            super().__init__(*arguments, title=title, **options)
+
+    monkeypatch.setattr(frames, "FrameHeader", Header)
+    info = conv_info("conv", shape, bias=False)
+    live = LivePicture([info])
+    kernel = rng.normal(size=shape).astype("float32")
+    live._draw(Snapshot(Moment(0, 0), {info.kernel: kernel}))
+    assert titles[-1] == expected
 
 
 def test_the_caption_is_of_the_snapshot_that_is_drawn(conv_info, rng):

@@ -85,6 +85,39 @@ def test_an_unknown_layer_ends_fit_before_the_first_batch(tiny_model, data, tmp_
     tiny_model.fit(*data, verbose=0, callbacks=[FilterTracker(tmp_path)])
 
 
+@pytest.fixture
+def unbuilt_model():
+    """Return a model whose layers are built by the first batch, and its data."""
+    import keras
+
+    layers = [keras.layers.Conv2D(4, 3, name="c1"), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential(layers)
+    model.compile("sgd", "mse")
+    return model, (np.zeros((4, 8, 8, 3)), np.ones((4, 4)))
+
+
+@pytest.mark.parametrize("images", ["nope", ["c1", "nope"]], ids=str)
+def test_an_unknown_layer_of_a_model_built_by_training_is_one_warning(
+    unbuilt_model, tmp_path, groups, caplog, images
+):
+    """The run has every snapshot, and images of the default layers."""
+    model, data = unbuilt_model
+    model.fit(*data, epochs=3, verbose=0, callbacks=[FilterTracker(tmp_path, images=images)])
+    assert len(Run(tmp_path).steps) == 4
+    assert groups(tmp_path)["filters"] == {"c1"}
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = warnings
+    assert warning.startswith("images: no convolution matches 'nope'; there are: c1. TensorBoard")
+    assert warning.endswith("default layers: c1")
+
+
+def test_an_unknown_layer_of_a_model_built_by_training_raises_with_strict(unbuilt_model, tmp_path):
+    model, data = unbuilt_model
+    tracker = FilterTracker(tmp_path, images="nope", strict=True)
+    with pytest.raises(FiltertrackError, match="images: no convolution matches 'nope'"):
+        model.fit(*data, verbose=0, callbacks=[tracker])
+
+
 def test_images_of_a_continued_run_are_chosen_by_the_names_of_the_model(tmp_path, groups):
     """Keras numbers the layers of each model anew; the run keeps the names of the first one."""
     import keras
