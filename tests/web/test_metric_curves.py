@@ -158,7 +158,7 @@ def test_known_snapshots_are_left_out(write):
     moments = [of_epoch(0), of_epoch(1, loss=4.0), of_epoch(2, loss=3.0, other=1.0)]
     known = curves_of_metrics(moments[:2])["known"]
     answer = without_known(curves_of_metrics(moments), known)
-    assert (answer["first"], answer["steps"], answer["when"]) == (2, [2], ["epoch 2"])
+    assert (answer["first"], answer["steps"], answer["when"]) == (2, [2], ["epoch 2 of 9"])
     assert answer["metrics"] == {"loss": [3.0], "other": [1.0]}
     again = without_known(curves_of_metrics(moments), answer["known"])
     assert (again["first"], again["steps"], again["metrics"]) == (3, [], {"loss": [], "other": []})
