@@ -34,7 +34,7 @@ export class RunData {
     this.responses = null; // RunResponses that are shown beside the filters; null for none
     this.metrics = new RunMetrics(this, () => page.redrawSoon());
     this.updating = null; // promise of the update that is under way
-    this.probesAsked = {version: null, time: 0}; // of the last request of the probes; no version if it may succeed later
+    this.probesAsked = {version: null, notBefore: 0}; // of the last request of the probes; no version if it may succeed later
     this.problem = ""; // why the run cannot be compared with the others
   }
 
@@ -74,13 +74,14 @@ export class RunData {
   /** Request what the probes are; where their file cannot be read, the run is shown without them. */
   async requestProbes() {
     const {made, version} = this;
-    this.probesAsked = {version, time: performance.now()};
+    const delay = this.steps.length ? PROBES_DELAY : 0; // they are stored before the first snapshot
+    this.probesAsked = {version, notBefore: performance.now() + delay};
     let found, message = "";
     try {
       found = await requestJson("probes", {run: this.name, version});
     } catch (error) {
       message = error.message;
-      if (error.isTemporary) this.probesAsked.version = null;
+      if (error.isTemporary) this.probesAsked = {version: null, notBefore: performance.now() + RETRY_DELAY};
     }
     if (made !== this.made || !this.isShown) return;
     this.page.notices.show(`probes of ${this.name}`, message);
@@ -92,9 +93,8 @@ export class RunData {
    * caller does not wait.
    */
   async checkProbes() {
-    const {version, time} = this.probesAsked;
-    const delay = version === null ? RETRY_DELAY : PROBES_DELAY;
-    if (this.isAskingProbes || this.probes?.count || version === this.version || performance.now() < time + delay) return;
+    const {version, notBefore} = this.probesAsked;
+    if (this.isAskingProbes || this.probes?.count || version === this.version || performance.now() < notBefore) return;
     this.isAskingProbes = true;
     const before = this.probes;
     await this.requestProbes();
