@@ -162,6 +162,7 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
         with self._memory.reserve(_METRICS_BYTES):
             moments, left = self._moments.read(run, _METRICS_TIME)
             answer = metric_curves.curves_of_metrics(moments, left)
+            answer = metric_curves.without_known(answer, query.text("known"))
         return _json(request, answer, 0 if left else query.max_age(_MAX_AGE))
 
     def _cells(self, request: wrappers.Request) -> Response:

@@ -1,8 +1,10 @@
 """The answer of ``/metrics``: metrics and ends of epochs over training, read without weights."""
 
+import json
 import math
 import threading
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +27,8 @@ _MOST_EPOCHS = 1000
 """Ends of epochs in one answer, at most."""
 _MOST_CACHED = 3 * _MOST_POINTS
 """Moments in memory, of all runs together, unless a single run has more."""
+_LONGEST_COUNT = 10
+"""Characters of a number of snapshots."""
 _DIGITS = 6
 """Significant digits of a value."""
 _VALIDATION = "val_"
@@ -54,6 +58,8 @@ class MetricCurves(TypedDict):
         means: The names of the metrics that are means since the snapshot before.
         epochs: Ends of epochs.
         left: How many snapshots are left for a later answer.
+        first: How many snapshots, the first ones, are left out because the caller knows them.
+        known: Names the snapshots and values that the caller knows after this answer.
     """
 
     steps: list[int]
@@ -62,6 +68,8 @@ class MetricCurves(TypedDict):
     means: list[str]
     epochs: EpochEnds
     left: int
+    first: int
+    known: str
 
 
 class MomentCache:
@@ -140,14 +148,51 @@ def curves_of_metrics(moments: Sequence[Moment], left: int = 0) -> MetricCurves:
     numbers, positions = epoch_marks(moments, _MOST_EPOCHS)
     steps = [moment.step for moment in moments]
     ends = np.interp(positions, np.arange(len(steps)), steps) if steps else positions
+    when = [describe(moment) for moment in moments]
+    metrics = {name: [_value(log, name) for log in logs] for name in kept}
     return {
         "steps": steps,
-        "when": [describe(moment) for moment in moments],
-        "metrics": {name: [_value(log, name) for log in logs] for name in kept},
+        "when": when,
+        "metrics": metrics,
         "means": [name for name in means if name in kept],
         "epochs": {"numbers": numbers.tolist(), "steps": ends.round(3).tolist()},
         "left": left,
+        "first": 0,
+        "known": _name_of(steps, when, metrics),
     }
+
+
+def without_known(answer: MetricCurves, known: str) -> MetricCurves:
+    """Leave out of an answer the first snapshots, if the caller knows them with the same values.
+
+    Args:
+        answer: All curves of a run.
+        known: ``known`` of the caller's last answer, or any other text.
+    """
+    steps, when, metrics = answer["steps"], answer["when"], answer["metrics"]
+    count = known.partition("-")[0]
+    first = int(count) if count.isdecimal() and len(count) < _LONGEST_COUNT else 0
+    beginning = {name: values[:first] for name, values in metrics.items()}
+    if first > len(steps) or _name_of(steps[:first], when[:first], beginning) != known:
+        return answer
+    rest = {name: values[first:] for name, values in metrics.items()}
+    new: MetricCurves = {**answer, "first": first, "metrics": rest}
+    new["steps"], new["when"] = steps[first:], when[first:]
+    return new
+
+
+def _name_of(
+    steps: Sequence[int], when: Sequence[str], metrics: Mapping[str, Sequence[float | str | None]]
+) -> str:
+    """Return the number of some snapshots, and a checksum of their steps and values.
+
+    A metric without values has no part in it: it may be logged later for the first time.
+    """
+    logged = {
+        name: values for name, values in metrics.items() if any(v is not None for v in values)
+    }
+    content = json.dumps([steps, when, logged], sort_keys=True).encode()
+    return f"{len(steps)}-{zlib.crc32(content):08x}"
 
 
 def _read_moment(run: Run, step: int) -> Moment | None:

@@ -8,7 +8,12 @@ import pytest
 from filtertrack import Moment, Run, Snapshot
 from filtertrack.outputs.metric_means import means_between
 from filtertrack.web import metric_curves
-from filtertrack.web.metric_curves import MomentCache, curves_of_metrics, readable_moments
+from filtertrack.web.metric_curves import (
+    MomentCache,
+    curves_of_metrics,
+    readable_moments,
+    without_known,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -146,3 +151,33 @@ def test_the_cache_is_bounded(write, monkeypatch, tmp_path):
 def test_a_run_without_snapshots_has_no_curves(write):
     answer = curves(write([]))
     assert (answer["steps"], answer["metrics"], answer["epochs"]["numbers"]) == ([], {}, [])
+
+
+def test_known_snapshots_are_left_out(write):
+    """A metric that begins later does not change those before."""
+    moments = [of_epoch(0), of_epoch(1, loss=4.0), of_epoch(2, loss=3.0, other=1.0)]
+    known = curves_of_metrics(moments[:2])["known"]
+    answer = without_known(curves_of_metrics(moments), known)
+    assert (answer["first"], answer["steps"], answer["when"]) == (2, [2], ["epoch 2 of 9"])
+    assert answer["metrics"] == {"loss": [3.0], "other": [1.0]}
+    again = without_known(curves_of_metrics(moments), answer["known"])
+    assert (again["first"], again["steps"], again["metrics"]) == (3, [], {"loss": [], "other": []})
+
+
+def test_all_snapshots_are_sent_where_a_known_value_has_changed(write):
+    """A value, a moment, or a mean that turns out to be none; also for a text that is no name."""
+    moments = [of_batch(0), of_batch(1, loss=4.0), of_batch(2, loss=3.0)]
+    whole = curves_of_metrics(moments)
+    known = curves_of_metrics(moments[:2])["known"]
+    assert without_known(whole, known)["first"] == 2
+    others = [
+        [of_batch(0), of_batch(1, loss=5.0), moments[2]],
+        [of_batch(0), of_epoch(1, loss=4.0), moments[2]],
+        moments[1:],
+    ]
+    for other in others:
+        assert without_known(curves_of_metrics(other), known)["first"] == 0
+    impossible = curves_of_metrics([*moments, of_batch(3, loss=0.0)])  # no running mean
+    assert without_known(impossible, whole["known"])["first"] == 0
+    for text in ("", "2", "-1-0", "9" * 5000, "²-1", "99-" + known):
+        assert without_known(whole, text) == whole

@@ -32,7 +32,7 @@ export function dotProduct(input, {cells, bias}, [height, width, channels], firs
 }
 
 /** Rows and columns of the input that a kernel spans. */
-export function spanOf({dilation}, [height, width]) {
+function spanOf({dilation}, [height, width]) {
   return [height, width].map((side, n) => (side - 1) * dilation[n] + 1);
 }
 

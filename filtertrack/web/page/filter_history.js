@@ -1,5 +1,6 @@
 // The open filter over training: pictures of it at some steps, and curves of its measures.
 
+import {AnswerCache} from "./answer_cache.js";
 import {CellCanvas} from "./cell_canvas.js";
 import {formatNumber, make, makeButton, makeSvg, setText} from "./dom.js";
 import {requestJson} from "./requests.js";
@@ -59,31 +60,28 @@ export class FilterCurves {
   /**
    * @param {RunData} run
    * @param {number} number of the filter
-   * @param {Notices} notices
+   * @param {function} changed called when an answer or an error has been added
    */
-  constructor(run, number, notices) {
-    Object.assign(this, {run, number, notices});
+  constructor(run, number, changed) {
+    this.run = run;
+    const query = {run: run.name, layer: run.layer.name, filter: number};
+    this.answers = new AnswerCache(version => requestJson("trajectory", {...query, version}), () => {
+      this.refresh();
+      changed();
+    }, 1);
     this.curves = CURVES.map(([name, text]) => new Curve(name, text));
     this.element = make("div", {class: "curves"}, ...this.curves.map(curve => curve.element));
   }
 
-  /** Request the measures of snapshots that were added. */
-  async refresh() {
-    const {version, name, layer} = this.run;
-    if (version === this.version || this.isMeasuring) return;
-    this.isMeasuring = true;
-    try {
-      const trajectory = await requestJson("trajectory", {run: name, layer: layer.name, filter: this.number, version});
-      for (const curve of this.curves) curve.draw(trajectory);
-      this.mark(this.run.stepShown());
-      this.notices.show("curves", "");
-    } catch (error) {
-      this.notices.show("curves", error.message);
-    } finally {
-      this.isMeasuring = false;
+  /** Draw what is known, and request the measures of snapshots that were added: one request at a time. */
+  refresh() {
+    const {answers: {latest}, run} = this;
+    if (latest && latest !== this.drawn) {
+      for (const curve of this.curves) curve.draw(latest);
+      this.drawn = latest;
+      this.mark(run.stepShown());
     }
-    this.version = version; // after an error it is requested again only for a new version
-    if (this.run.version !== version) this.refresh(); // snapshots were added meanwhile
+    if (!this.answers.isLoading) this.answers.at(run.version);
   }
 
   mark(step) {

@@ -8,10 +8,9 @@ export class FilterLabels {
    * @param {object} answer the answer of /labels
    * @param {object} layer as in /layers
    */
-  constructor({step, names}, {shape: [, height, width], slices}) {
+  constructor({step, names}, layer) {
     Object.assign(this, {step, names}); // no names: the layer is too large to label at once
-    const isSmall = (height * width) / slices < FEWEST_PIXELS;
-    this.reason = isSmall ? `: filters of ${height}×${width / slices} are too small to be distinguished from noise` : "";
+    this.reason = isSmall(layer) ? `: filters of ${describeSize(layer)} are too small to be distinguished from noise` : "";
     this.counts = new Map(); // label -> number of filters
     for (const name of names ?? []) this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
   }
@@ -42,4 +41,14 @@ export class FilterLabels {
       return {count, text: `${label} · ${count === all ? all : `${count} of ${all}`}${label === "unknown" ? this.reason : ""}`};
     });
   }
+}
+
+/** Whether filters are too small to be distinguished from noise. A slice is what a label is found in. */
+export function isSmall({shape: [, height, width], slices}) {
+  return (height * width) / slices < FEWEST_PIXELS;
+}
+
+/** Height and width of a filter's slice. */
+export function describeSize({shape: [, height, width], slices}) {
+  return `${height}×${width / slices}`;
 }

@@ -26,7 +26,7 @@ export class FilterView {
   /** Show a filter of every run; null hides the view. A filter that is open already stays open. */
   open(number) {
     const runs = this.page.visibleRuns();
-    const isSame = number === this.number && runs.every((run, n) => run === this.blocks[n]?.run && run.selection === this.blocks[n].selection);
+    const isSame = number === this.number && runs.every((run, n) => this.blocks[n]?.isOf(run));
     if (isSame && runs.length === this.blocks.length) return this.refresh();
     this.number = number;
     this.element.hidden = number === null;
@@ -44,6 +44,11 @@ export class FilterView {
     return this.blocks.flatMap(block => block.caches);
   }
 
+  /** Why something of the filter is missing; undefined if nothing is. */
+  get error() {
+    return this.blocks.flatMap(({caches, answers}) => [...caches, ...answers]).map(({error}) => error).find(Boolean);
+  }
+
   /** Draw what depends on the step. */
   draw() {
     for (const block of this.blocks) if (block.run.parts.length) block.draw();
@@ -55,27 +60,43 @@ export class FilterView {
   }
 }
 
-/** A run whose order puts the filter on another page. */
-class AbsentBlock {
-  caches = [];
+/** What is shown of one run, as long as its selection and its probes stay. */
+class Block {
+  caches = []; // of steps
+  answers = []; // AnswerCaches
 
-  constructor(run, page, number) {
-    Object.assign(this, {run, selection: run.selection});
-    this.element = make("div", {class: "block"}, make("h3", {}, run.name),
-      make("p", {}, `Filter ${number} is on another page of this run's order.`));
+  constructor(run) {
+    Object.assign(this, {run, selection: run.selection, probes: run.probes});
+  }
+
+  /** Whether it shows what a run has at present. */
+  isOf(run) {
+    return run === this.run && run.selection === this.selection && run.probes === this.probes;
   }
 
   draw() {}
 
   refresh() {}
 
-  close() {}
+  close() {
+    for (const each of [...this.caches, ...this.answers]) each.stop();
+  }
+}
+
+/** A run whose order puts the filter on another page. */
+class AbsentBlock extends Block {
+  constructor(run, page, number) {
+    super(run);
+    this.element = make("div", {class: "block"}, make("h3", {}, run.name),
+      make("p", {}, `Filter ${number} is on another page of this run's order.`));
+  }
 }
 
 /** One filter of one run: of the first part that is shown. */
-class FilterBlock {
+class FilterBlock extends Block {
   constructor(run, page, number) {
-    Object.assign(this, {run, page, number, selection: run.selection});
+    super(run);
+    Object.assign(this, {page, number});
     const probed = run.probedLayer(run.layer.name);
     const isDeep = run.layer.kind === "pattern" && hasChannels(run.layer, "0");
     const needsKernels = (isDeep || probed?.products) && hasKernels(run.layer);
@@ -85,12 +106,13 @@ class FilterBlock {
     this.channels = this.kernels && isDeep ? new ChannelGrid(run.layer, () => this.draw()) : null;
     this.responses = probed ? new FilterResponses(run, probed, page, number) : null;
     this.history = new FilterHistory(step => page.goToStep(step));
-    this.curves = new FilterCurves(run, number, page.notices);
+    this.curves = new FilterCurves(run, number, () => page.redrawSoon());
     this.element = make("div", {class: "block"},
       make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.kernel.element, this.label.element,
       this.channels?.element ?? null, this.responses?.element ?? null,
       make("h3", {}, "Over training"), this.history.element, this.curves.element, this.kernel.details);
     this.caches = [this.responses?.cache, this.kernels].filter(Boolean);
+    this.answers = [this.curves.answers, this.responses?.inputs].filter(Boolean);
     this.refresh();
   }
 
@@ -140,8 +162,8 @@ class FilterBlock {
   }
 
   close() {
+    super.close();
     this.label.close();
-    for (const cache of this.caches) cache.stop();
   }
 
   refresh() {

@@ -1,45 +1,26 @@
 // What the filters of a first layer slide over for each probe, as loaded in the browser.
 
+import {AnswerCache} from "./answer_cache.js";
 import {requestInput} from "./requests.js";
 
 const MOST_INPUTS = 16; // kept in memory
-const RETRY_DELAY = 3000; // milliseconds after an error
 
-export class LayerInputs {
+/**
+ * Inputs by the number of the probe: {values, shape, range, origin, strides, dilation, activation}, or
+ * null if an HTML file has none.
+ */
+export class LayerInputs extends AnswerCache {
   /**
    * @param {object} query of /input: run, layer, version
-   * @param {function} changed called when an input has been loaded
+   * @param {function} changed as of AnswerCache
    */
   constructor(query, changed) {
-    Object.assign(this, {query, changed});
-    this.inputs = new Map(); // probe -> {values, shape, range, origin, strides, dilation, activation}, or null
-    this.requested = new Set();
+    super(async probe => readInput(await requestInput({...query, probe})), changed, MOST_INPUTS);
   }
+}
 
-  /** The input for a probe; undefined if it is not loaded: it is requested. Null if an HTML file has none. */
-  at(probe) {
-    if (!this.inputs.has(probe) && !this.requested.has(probe)) this.request(probe);
-    return this.inputs.get(probe);
-  }
-
-  async request(probe) {
-    this.requested.add(probe);
-    try {
-      const {arrays: [values], ...about} = await requestInput({...this.query, probe});
-      if (this.inputs.size >= MOST_INPUTS) {
-        const [oldest] = this.inputs.keys();
-        this.inputs.delete(oldest);
-        this.requested.delete(oldest);
-      }
-      this.inputs.set(probe, values ? {...about, values, range: rangeOf(values)} : null);
-      this.changed();
-    } catch {
-      setTimeout(() => {
-        this.requested.delete(probe); // it is requested again when it is drawn
-        this.changed();
-      }, RETRY_DELAY);
-    }
-  }
+function readInput({arrays: [values], ...about}) {
+  return values ? {...about, values, range: rangeOf(values)} : null;
 }
 
 /** The lowest and the highest finite value. */

@@ -155,14 +155,22 @@ export class Page {
     return results.some(({value}) => value);
   }
 
+  /** Request what is new, now and again and again; an error does not end it. */
   async poll() {
     const start = performance.now();
-    if (!document.hidden && this.root.offsetWidth) {
-      this.polls = (this.polls ?? 0) + 1;
-      if (this.polls % POLLS_OF_RUNS === 0) await this.notices.attempt("runs", () => this.findRuns());
-      if ((await this.updateRuns()) || this.isIncomplete) await this.applyLook();
+    try {
+      if (!document.hidden && this.root.offsetWidth) await this.requestNew();
+    } finally {
+      setTimeout(() => this.poll(), Math.min(MOST_POLL, Math.max(LEAST_POLL, 5 * (performance.now() - start))));
     }
-    setTimeout(() => this.poll(), Math.min(MOST_POLL, Math.max(LEAST_POLL, 5 * (performance.now() - start))));
+  }
+
+  async requestNew() {
+    this.polls = (this.polls ?? 0) + 1;
+    if (this.polls % POLLS_OF_RUNS === 0) await this.notices.attempt("runs", () => this.findRuns());
+    if (!(await this.updateRuns()) && !this.isIncomplete) return;
+    this.isIncomplete = true; // until it is applied without an error
+    await this.applyLook();
   }
 
   async chooseRun(name, on) {
@@ -195,6 +203,7 @@ export class Page {
   /** Update everything after a change of the look, the runs or the theme. */
   async applyLook() {
     const change = this.latestChange = (this.latestChange ?? 0) + 1;
+    const {runs} = this;
     const layers = this.listLayers();
     if (!layers.length) return;
     const find = wanted => layers.find(({name}) => name === wanted);
@@ -203,17 +212,19 @@ export class Page {
     const layer = find(this.look.layer);
     if (!hasChannels(layer, this.look.channels)) this.look.channels = "";
     this.look.page = Math.min(this.look.page, Math.max(0, Math.ceil(layer.shape[0] / layer.page_size) - 1));
-    const comparable = this.runs.filter(run => !(run.problem = findProblem(run, layer)));
-    this.offersMaps = layer.kind !== "matrix" && comparable.some(run => run.probes?.maps && run.probedLayer(layer.name));
-    this.showsMaps = this.offersMaps && this.look.responses;
-    if (this.offersMaps) this.look.probe = Math.min(this.look.probe, this.mapCount - 1);
+    const problems = new Map(this.runs.map(run => [run, findProblem(run, layer)]));
+    const comparable = this.runs.filter(run => !problems.get(run));
+    const offersMaps = layer.kind !== "matrix" && comparable.some(run => run.probes?.maps && run.probedLayer(layer.name));
+    const showsMaps = offersMaps && this.look.responses;
+    if (offersMaps) this.look.probe = Math.min(this.look.probe, this.mapCount - 1);
     const [shown, orders, colours] = await Promise.all([
-      this.requestShown(comparable, layer), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.notices.attempt("colours", () => this.palettes.coloursFor(this.look.colormap)),
+      this.requestShown(comparable, layer, showsMaps), Promise.all(comparable.map(run => this.requestOrder(run, layer))), this.notices.attempt("colours", () => this.palettes.coloursFor(this.look.colormap)),
       ...this.runs.map(run => run.metrics.ready)]);
-    if (change !== this.latestChange) return; // there is a later change
-    this.isIncomplete = !shown || !orders.every(Boolean) || !colours;
+    // What is shown changes only from here on: an answer may come after a later change.
+    if (change !== this.latestChange || runs !== this.runs) return;
+    this.isIncomplete = !shown || !colours || orders.some(({numbers, labels}) => !numbers || labels === undefined);
     if (!colours) return;
-    this.colours = colours;
+    Object.assign(this, {colours, offersMaps, showsMaps});
     this.shown = shown ?? [false];
     this.layer = layer;
     this.menu.show(this.look, layers);
@@ -221,9 +232,13 @@ export class Page {
     this.notices.subject = `${layer.name}: ${describeShape(layer)}`;
     this.mergeSteps();
     const start = this.look.page * layer.page_size;
-    for (const run of this.runs) if (run.problem) run.close();
+    for (const [run, problem] of problems) {
+      run.problem = problem;
+      if (problem) run.close();
+    }
     comparable.forEach((run, n) => {
-      const numbers = (orders[n] ?? storedOrder(layer)).slice(start, start + layer.page_size);
+      const numbers = (orders[n].numbers ?? storedOrder(layer)).slice(start, start + layer.page_size);
+      run.labels = orders[n].labels ?? null;
       run.select(run.layers.get(layer.name), numbers, this.look.channels, this.shown, this.showsMaps ? this.look.probe : null);
     });
     for (const part of this.visibleParts()) part.scale = this.scale;
@@ -246,9 +261,9 @@ export class Page {
    * Where that is not chosen, the server chooses when the layer is selected, and the choice is kept
    * while training runs; beside responses it is the filters alone. Undefined if a request fails.
    */
-  async requestShown(runs, layer) {
+  async requestShown(runs, layer, showsMaps) {
     const {delta} = this.look;
-    if (delta !== "" || this.showsMaps) return [delta === "1"];
+    if (delta !== "" || showsMaps) return [delta === "1"];
     const key = JSON.stringify([layer.name, runs.map(run => [run.name, run.made])]);
     if (this.shownKey !== key) {
       const requests = runs.map(run => requestJson("parts", {run: run.name, layer: layer.name, version: run.version}));
@@ -265,19 +280,20 @@ export class Page {
   }
 
   /**
-   * The numbers of all filters in the chosen order, a run's own; undefined if the request fails. The
-   * labels that are needed are requested with them, and kept while training runs, too.
+   * The numbers of all filters in the chosen order, a run's own, and its FilterLabels: null if they are
+   * not needed. Each is undefined if its request fails. Both are kept while training runs.
+   * @returns {Promise<object>} {numbers, labels}
    */
   async requestOrder(run, layer) {
     const {order, outline} = this.look;
-    if (layer.kind === "matrix") return storedOrder(layer);
-    const [numbers, labels] = await Promise.all([
-      order === "stored" ? storedOrder(layer) : this.requestOnce(run, "order", layer, {order}),
+    if (layer.kind === "matrix") return {numbers: storedOrder(layer), labels: null};
+    const [found, answer] = await Promise.all([
+      order === "stored" ? {numbers: storedOrder(layer)} : this.requestOnce(run, "order", layer, {order}),
       outline || order === "label" ? this.requestOnce(run, "labels", layer, {}) : null,
     ]);
-    run.labels = labels ? new FilterLabels(labels, layer) : null;
-    if (order === "stored" || !numbers) return numbers;
-    return order === "label" && run.labels ? run.labels.group(numbers.numbers) : numbers.numbers;
+    const labels = answer && new FilterLabels(answer, layer);
+    const numbers = order === "label" && found && labels ? labels.group(found.numbers) : found?.numbers;
+    return {numbers, labels};
   }
 
   /** The answer about a layer of a run that is kept for the next request; undefined if it fails. */
@@ -362,6 +378,8 @@ export class Page {
       view.probes.show(run, this.showsMaps);
     }
     this.timeline.showMetrics(this.runs, this.steps, this.metric);
+    this.notices.show("cells", this.visibleCaches().map(cache => cache.error).find(Boolean) ?? "");
+    this.notices.show("filter", this.filter.error ?? "");
     this.draw();
     this.showProgress();
     this.gridArea.classList.add("arranged"); // before, it is not visible: nothing moves while it is filled
@@ -410,7 +428,6 @@ export class Page {
   redrawSoon() {
     this.scheduled ??= requestAnimationFrame(() => {
       this.scheduled = null;
-      this.notices.show("cells", this.visibleCaches().map(cache => cache.error).find(Boolean) ?? "");
       this.arrange();
       if (!this.clock.isPlaying) this.filter.refresh();
     });

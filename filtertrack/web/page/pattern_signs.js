@@ -35,7 +35,7 @@ export function alignSigns(entries, least, isPlaying) {
 }
 
 /** Multiply the cells of an entry, and their range, by signs; null for those as sent. */
-export function flipTo(entry, signs) {
+function flipTo(entry, signs) {
   const {cells, low, high} = entry;
   const before = entry.signs;
   entry.signs = signs ?? new Int8Array(low.length).fill(1);

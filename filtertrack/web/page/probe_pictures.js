@@ -1,47 +1,25 @@
 // The pictures of a run's probes that are loaded in the browser, and the parts of them that are drawn.
 
+import {AnswerCache} from "./answer_cache.js";
 import {make} from "./dom.js";
 import {requestProbe} from "./requests.js";
 
 const MOST_PICTURES = 128; // kept in memory
-const RETRY_DELAY = 3000; // milliseconds after an error
 const drawn = new WeakMap(); // canvas -> what drawPicture has drawn in it
 
-export class ProbePictures {
+/** Pictures by the number of the probe: {canvas, size}, with a canvas of null if it is no picture. */
+export class ProbePictures extends AnswerCache {
   /**
    * @param {object} query of /probe: run, input, version
-   * @param {function} changed called when a picture has been loaded
+   * @param {function} changed as of AnswerCache
    */
   constructor(query, changed) {
-    Object.assign(this, {query, changed});
-    this.pictures = new Map(); // probe -> {canvas, size}, with a canvas of null if it is no picture
-    this.requested = new Set();
+    super(async probe => readPicture(await requestProbe({...query, probe})), changed, MOST_PICTURES);
   }
+}
 
-  /** The picture of a probe: {canvas, size}; undefined if it is not loaded: it is requested. */
-  at(probe) {
-    if (!this.pictures.has(probe) && !this.requested.has(probe)) this.request(probe);
-    return this.pictures.get(probe);
-  }
-
-  async request(probe) {
-    this.requested.add(probe);
-    try {
-      const {size, shape, arrays} = await requestProbe({...this.query, probe});
-      if (this.pictures.size >= MOST_PICTURES) {
-        const [oldest] = this.pictures.keys();
-        this.pictures.delete(oldest);
-        this.requested.delete(oldest);
-      }
-      this.pictures.set(probe, {canvas: shape && makePicture(shape, arrays[0]), size});
-      this.changed();
-    } catch {
-      setTimeout(() => {
-        this.requested.delete(probe); // it is requested again when it is drawn
-        this.changed();
-      }, RETRY_DELAY);
-    }
-  }
+function readPicture({size, shape, arrays}) {
+  return {canvas: shape && makePicture(shape, arrays[0]), size};
 }
 
 function makePicture([height, width], colours) {

@@ -6,7 +6,18 @@ import {parseMessage} from "./cells_message.js";
 const TIMEOUTS = {settings: 20_000, runs: 20_000, steps: 20_000, animation: 150_000};
 const DEFAULT_TIMEOUT = 60_000;
 
-class ServerError extends Error {}
+const TEMPORARY = 500; // the lowest status of one that may succeed later
+
+class ServerError extends Error {
+  /**
+   * @param {string} message
+   * @param {boolean} isTemporary whether the same request may succeed later
+   */
+  constructor(message, isTemporary) {
+    super(message);
+    this.isTemporary = isTemporary;
+  }
+}
 
 function urlOf(route, query) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
@@ -24,11 +35,11 @@ async function request(route, query, read, signal = null) {
     if (signal?.aborted) abort();
     const response = await fetch(urlOf(route, query), {signal: controller.signal});
     if (response.ok) return await read(response);
-    throw new ServerError((await response.text()).slice(0, 1000) || `TensorBoard answered ${response.status}.`);
+    throw new ServerError((await response.text()).slice(0, 1000) || `TensorBoard answered ${response.status}.`, response.status >= TEMPORARY);
   } catch (error) {
     if (error instanceof ServerError || signal?.aborted) throw error;
     throw new ServerError(controller.signal.aborted
-      ? `TensorBoard did not answer for ${timeout / 1000} seconds.` : "TensorBoard does not answer.");
+      ? `TensorBoard did not answer for ${timeout / 1000} seconds.` : "TensorBoard does not answer.", true);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", abort);

@@ -1,11 +1,15 @@
 // One run that is shown: its layers, its steps, and the snapshots of the part that is looked at.
 
+import {RETRY_DELAY} from "./answer_cache.js";
 import {FilterCells, LearnedCells} from "./layer_parts.js";
 import {ProbePictures} from "./probe_pictures.js";
 import {lastUpTo, RunMetrics} from "./run_metrics.js";
 import {keyOf, RunResponses} from "./run_responses.js";
 import {SnapshotCache} from "./snapshot_cache.js";
 import {requestJson} from "./requests.js";
+
+const PROBES_DELAY = 30_000; // milliseconds until a run without probes is asked for them again
+const UNREAD_PROBES = {count: 0, maps: 0, labels: null, layers: [], isUnread: true};
 
 export class RunData {
   /**
@@ -29,31 +33,73 @@ export class RunData {
     this.labels = null; // FilterLabels of the layer, if they are needed
     this.responses = null; // RunResponses that are shown beside the filters; null for none
     this.metrics = new RunMetrics(this, () => page.redrawSoon());
+    this.updating = null; // promise of the update that is under way
+    this.probesAsked = {version: null, notBefore: 0}; // of the last request of the probes; no version if it may succeed later
     this.problem = ""; // why the run cannot be compared with the others
   }
 
-  /** Request what is new; returns whether anything has changed. */
-  async update() {
+  /** Whether the page shows this run. */
+  get isShown() {
+    return this.page.runs.includes(this);
+  }
+
+  /** Request what is new, once at a time; returns whether anything has changed. */
+  update() {
+    this.updating ??= this.requestSteps().finally(() => (this.updating = null));
+    return this.updating;
+  }
+
+  async requestSteps() {
     const found = await requestJson("steps", {run: this.name, known: this.version});
-    if (!found.steps) return false;
-    if (found.made !== this.made) {
+    if (!found.steps) {
+      this.checkProbes();
+      return false;
+    }
+    const isReplaced = found.made !== this.made;
+    if (isReplaced) {
       const {layers, default_layer} = await requestJson("layers", {run: this.name});
       this.defaultLayer = default_layer;
       this.layers = new Map(layers.map(layer => [layer.name, layer]));
       this.close();
-      this.probes = null;
       this.pictures.clear();
+      Object.assign(this, {probes: null, metrics: new RunMetrics(this, () => this.page.redrawSoon())});
     }
     Object.assign(this, found);
-    if (!this.probes?.count) await this.requestProbes();
+    if (isReplaced) await this.requestProbes();
+    else this.checkProbes();
     for (const cache of this.allCaches) cache.update(this.steps, this.stamps);
     return true;
   }
 
   /** Request what the probes are; where their file cannot be read, the run is shown without them. */
   async requestProbes() {
-    const found = await this.page.notices.attempt(`probes of ${this.name}`, () => requestJson("probes", {run: this.name, version: this.version}));
-    this.probes = found ?? {count: 0, maps: 0, labels: null, layers: [], isUnread: true};
+    const {made, version} = this;
+    const delay = this.steps.length ? PROBES_DELAY : 0; // they are stored before the first snapshot
+    this.probesAsked = {version, notBefore: performance.now() + delay};
+    let found, message = "";
+    try {
+      found = await requestJson("probes", {run: this.name, version});
+    } catch (error) {
+      message = error.message;
+      if (error.isTemporary) this.probesAsked = {version: null, notBefore: performance.now() + RETRY_DELAY};
+    }
+    if (made !== this.made || !this.isShown) return;
+    this.page.notices.show(`probes of ${this.name}`, message);
+    if (!this.probes || (found && (found.count || this.probes.isUnread))) this.probes = found ?? UNREAD_PROBES;
+  }
+
+  /**
+   * Request the probes of a run without any again, as a training that continues it may add them; the
+   * caller does not wait.
+   */
+  async checkProbes() {
+    const {version, notBefore} = this.probesAsked;
+    if (this.isAskingProbes || this.probes?.count || version === this.version || performance.now() < notBefore) return;
+    this.isAskingProbes = true;
+    const before = this.probes;
+    await this.requestProbes();
+    this.isAskingProbes = false;
+    if (this.probes !== before && this.isShown) await this.page.applyLook();
   }
 
   /** What is read of a layer at each snapshot; undefined if nothing is. */
@@ -80,7 +126,7 @@ export class RunData {
    */
   select(layer, numbers, channels, shown, probe) {
     const filters = [...numbers].sort((a, b) => a - b);
-    const selection = JSON.stringify([layer.name, filters, channels]);
+    const selection = JSON.stringify([this.made, layer.name, filters, channels]);
     if (selection !== this.selection) this.close();
     Object.assign(this, {layer, numbers, filters, selection});
     this.kind = channels === "strongest" && layer.kind !== "grey" ? "pattern" : channels === "" ? layer.kind : "grey";

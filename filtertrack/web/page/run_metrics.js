@@ -19,6 +19,7 @@ export class RunMetrics {
     this.epochs = {numbers: [], steps: []};
     this.version = null; // of the run when it was read
     this.left = 0; // snapshots that have not been read
+    this.known = ""; // names what is known to the server
     this.revision = 0; // increases with each answer
     this.notBefore = 0; // time of the next request, at least
   }
@@ -38,6 +39,7 @@ export class RunMetrics {
     this.first = this.run.page.notices.attempt(source, () => this.request(version));
     await this.first;
     if (this.left) await this.run.page.notices.attempt(source, () => this.requestLeft(version));
+    if (!this.run.isShown) this.run.page.notices.show(source, "");
     this.isLoading = false;
   }
 
@@ -46,19 +48,27 @@ export class RunMetrics {
   }
 
   get isShown() {
-    return this.run.page.runs.includes(this.run);
+    return this.run.metrics === this && this.run.isShown;
   }
 
   async request(version) {
     const start = performance.now();
-    const found = await requestJson("metrics", {run: this.run.name, version});
-    const means = new Set(found.means);
-    Object.assign(this, {steps: found.steps, when: found.when, epochs: found.epochs, left: found.left});
-    this.curves = new Map(Object.entries(found.metrics).map(([name, values]) => [name, new Curve(values, means.has(name))]));
+    const found = await requestJson("metrics", {run: this.run.name, known: this.known, version});
+    this.add(found);
     this.version = found.left ? this.version : version;
     this.revision += 1;
     this.notBefore = performance.now() + LEAST_IDLE * (performance.now() - start);
     this.changed();
+  }
+
+  /** Add an answer: what follows the first snapshots that are known. */
+  add({first, known, steps, when, metrics, means, epochs, left}) {
+    const before = name => this.curves.get(name)?.logged.slice(0, first) ?? Array(first).fill(null);
+    const isMean = new Set(means);
+    this.curves = new Map(Object.entries(metrics).map(([name, values]) => [name, new Curve([...before(name), ...values], isMean.has(name))]));
+    Object.assign(this, {
+      steps: [...this.steps.slice(0, first), ...steps], when: [...this.when.slice(0, first), ...when], known, epochs, left,
+    });
   }
 
   /** The index of the last snapshot up to a step; -1 for none, or if later ones have not been read. */
@@ -92,15 +102,15 @@ export class RunMetrics {
 /** The values of one metric. */
 class Curve {
   /**
-   * @param {Array} values as in /metrics
+   * @param {Array} logged the values as in /metrics
    * @param {boolean} isMean whether they are means since the snapshot before
    */
-  constructor(values, isMean) {
-    this.isMean = isMean;
-    this.isLogged = values.map(value => value !== null);
-    this.values = values.map(value => (value === null ? NaN : Number(value)));
+  constructor(logged, isMean) {
+    Object.assign(this, {logged, isMean});
+    this.isLogged = logged.map(value => value !== null);
+    this.values = logged.map(value => (value === null ? NaN : Number(value)));
     let last = NaN;
-    this.latest = values.map((value, n) => (last = value === null ? last : this.values[n])); // logged until then
+    this.latest = logged.map((value, n) => (last = value === null ? last : this.values[n])); // logged until then
   }
 }
 

@@ -45,7 +45,7 @@ function describeKept(probe, maps) {
 
 /** A key of what a RunResponses shows. */
 export function keyOf(run, layer, probe) {
-  return JSON.stringify([run.selection, run.made, layer, probe]);
+  return JSON.stringify([run.selection, layer, probe]);
 }
 
 /** What is read of a layer, and how its maps were shrunk, in words. */

@@ -4,11 +4,11 @@
 // Loading starts at the snapshot that is looked at; it continues with the snapshots after it, then
 // those before. If the run exceeds MOST_BYTES, the snapshots around the one looked at are kept.
 
+import {describeRetry, RETRY_DELAY} from "./answer_cache.js";
 import {emptyRange, widen} from "./value_range.js";
 
 const MOST_BYTES = 600e6; // of all runs together
 const LEAST_SNAPSHOTS = 16; // kept even if they exceed MOST_BYTES
-const RETRY_DELAY = 3000; // milliseconds after an error
 const SLOW = 5000; // milliseconds after which a notice says that the answer takes long
 
 export class StepCache {
@@ -96,7 +96,7 @@ export class StepCache {
         this.error = null;
       } catch (error) {
         if (this.abort.signal.aborted) return;
-        this.error = `${error.message} (It is asked again in ${RETRY_DELAY / 1000} seconds.)`;
+        this.error = describeRetry(error);
         this.changed();
         await new Promise(resolve => setTimeout(resolve, RETRY_DELAY));
       }

@@ -94,7 +94,7 @@ export class Timeline {
     const marked = runs.find(({metrics}) => metrics.epochs.steps.length);
     const epochs = marked?.metrics.epochs ?? {numbers: [], steps: []};
     const {theme} = document.documentElement.dataset;
-    const key = JSON.stringify([name, theme, steps.length, steps[0], steps.at(-1), runs.map(({name: run, metrics}) => [run, metrics.revision])]);
+    const key = JSON.stringify([name, theme, steps.length, steps[0], steps.at(-1), runs.map(({name: run, made, metrics}) => [run, made, metrics.revision])]);
     if (key === this.key) { // the size may have changed
       this.scrubber.showCurves(steps, this.scrubber.series, epochs, key);
       return;
