@@ -42,6 +42,7 @@ export class ProductView {
     if (!dot) return;
     const {patch, kernel, products, shape: [height, width, channels], range, colours} = dot;
     const isColoured = channels === COLOURS.length;
+    this.element.classList.toggle("coloured", isColoured); // the products of a pixel take more lines
     const isShown = channels === 1 || isColoured; // other patches are no pictures
     for (const each of [this.patch.element, this.times, this.kernel.element, this.signs[0]]) each.hidden = !isShown;
     this.turn.hidden = !isColoured;
