@@ -71,8 +71,8 @@ def test_arrow_keys_step_after_a_choice_with_the_mouse(logs, open_tab):
         assert select.input_value() == value
     tab.drawn(LAST - 2)
     select.focus()
-    select.press("ArrowDown")
-    tab.wait(lambda: select.input_value() != "label", "the next order")
+    select.press("ArrowUp")
+    tab.wait(lambda: select.input_value() != "label", "the order before")
     assert select.evaluate("each => each === document.activeElement")
 
 

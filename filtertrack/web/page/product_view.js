@@ -88,7 +88,8 @@ export class ProductView {
     const texts = channels === 1 ? [factors(0)]
       : channels === COLOURS.length ? COLOURS.map((name, n) => `${name} ${factors(n)}`)
         : [formatExactly(dot.products.subarray(start, start + channels).reduce((sum, each) => sum + each, 0))];
-    setText(this.readout, `row ${index[0]}, column ${index[1]}: ${texts.join(", ")}`);
+    const separator = texts.length > 1 ? "\n" : " "; // a line for each colour
+    setText(this.readout, [`row ${index[0]}, column ${index[1]}:`, ...texts].join(separator));
   }
 }
 
