@@ -199,6 +199,12 @@ def test_the_products_of_colours_have_a_sum_each(write_first, open_filter):
     sums = [numbers_in(text)[0] for text in captions[2:]]
     np.testing.assert_allclose(sums, dot.product.sum(axis=(0, 1)), rtol=1e-4)
     tab.says(".product .reading", "layers between, such as normalization, change it")
+    below = tab.at.locator(".answers .maps")
+    before = below.evaluate("each => each.offsetTop")
+    for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
+        tab.at.locator(".terms").press(key)
+        assert tab.at.locator(".product .readout").inner_text().startswith("row ")
+        assert below.evaluate("each => each.offsetTop") == before
 
 
 def test_activations_equal_those_of_python(write_first, open_filter):

@@ -105,6 +105,45 @@ def test_the_grid_fills_the_available_size(logs, open_tab, width, height):
         assert not found["isTooWide"], (layer, found)
 
 
+@pytest.fixture
+def maps_run(logs, conv_info, probe_run):
+    """A run of 48 filters with maps of 14x14."""
+    folder = logs.logdir / "z_maps"
+    if not Run.exists(folder):
+        run = Run.create(folder, [conv_info("conv1", (9, 9, 3, 48), bias=False)])
+        run.append(logs.weights_at(run, 0))
+        probe_run(run, side=22, map_side=14)
+        logs.lists(folder.name)
+    return Run(folder)
+
+
+@pytest.mark.parametrize(
+    ("width", "least", "look"),
+    [
+        (390, 28, {}),
+        (1000, 40, {"filter": 7}),
+        (1440, 40, {"order": "label", "outline": 1}),
+        (390, 28, {"order": "label"}),
+    ],
+)
+@pytest.mark.usefixtures("maps_run")
+def test_filters_with_maps_have_a_least_size(logs, open_tab, width, least, look):
+    """In every window; the grid fills the width or the height, and scrolls if needed."""
+    tab = open_tab(width, 844)
+    tab.go(logs.address, runs='["z_maps"]', responses=1, delta=0, **look).loaded()
+    if tab.at.locator(".sidebar").is_hidden() and width > 390:
+        tab.button("Runs and look (S)").click()
+    tab.wait(lambda: tab.frame.evaluate(SIZES)["grid"][0], "the grid")
+    cell = tab.button("filter 0").bounding_box()
+    assert cell["height"] >= least
+    found = tab.frame.evaluate(SIZES)
+    shares = [grid / most for grid, most in zip(found["grid"], found["available"], strict=True)]
+    assert max(shares) >= 0.8
+    assert shares[0] >= 0.5
+    assert not found["isTooWide"]
+    assert found["pixels"] == found["grid"][0]
+
+
 @pytest.mark.parametrize("layer", ["resnet", "patches", "strips"])
 def test_a_grid_of_other_columns_has_the_renderers_pixels(logs, open_tab, shapes_run, layer):
     """Every pixel of the canvas is that of the renderer's layout with the same columns."""

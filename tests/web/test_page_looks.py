@@ -169,7 +169,7 @@ def test_two_runs_are_compared_and_saved(logs, open_tab, exp1, exp2, tmp_path):
         return path
 
     file = saved("Save the grid as PNG")
-    assert file.name == "rgb-step-2.png"
+    assert file.name == "exp1-exp2-rgb-step-2.png"
     with Image.open(file) as image:
         got = np.asarray(image.convert("RGB"))
     left, right = tab.pixels(tab.canvas.nth(0)), tab.pixels(tab.canvas.nth(1))
@@ -184,7 +184,7 @@ def test_two_runs_are_compared_and_saved(logs, open_tab, exp1, exp2, tmp_path):
     options = {"layers": ["rgb"], "scale": "layer", "theme": "light", "fps": 10.0, "delta": False}
     animate(exp1, tmp_path / "two.gif", compare=exp2, one_scale=True, **options)
     file = saved("Save an animation of all steps")
-    assert file.name == "rgb.gif"
+    assert file.name == "exp1-exp2-rgb.gif"
     assert file.read_bytes() == (tmp_path / "two.gif").read_bytes()
     tab.choose_runs("exp1")
     tab.choice("channels").select_option("2")
@@ -193,7 +193,17 @@ def test_two_runs_are_compared_and_saved(logs, open_tab, exp1, exp2, tmp_path):
     options |= {"channels": 2, "colormap": "magma", "delta": True}
     animate(exp1, tmp_path / "one.gif", **options)
     file = saved("Save an animation of all steps")
+    assert file.name == "exp1-rgb.gif"
     assert file.read_bytes() == (tmp_path / "one.gif").read_bytes()
+
+
+def test_the_name_of_a_saved_file_is_safe(logs, open_tab):
+    """It has only letters, digits and ``._-`` of the run's name."""
+    logs.write("group/lr=0.1 (é)", [0, 1])
+    tab = open_tab().go(logs.address, runs='["group/lr=0.1 (é)"]').drawn(1).loaded()
+    with tab.page.expect_download() as download:
+        tab.button("Save the grid as PNG").click()
+    assert download.value.suggested_filename == "group_lr_0.1_é_-rgb-step-1.png"
 
 
 def test_the_default_layer_is_selected(logs, open_tab, exp1):

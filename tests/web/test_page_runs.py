@@ -103,6 +103,21 @@ def test_the_note_of_a_snapshot_is_shown(logs, open_tab):
     assert tab.at.locator(".when").inner_text() == "step 3 · 4 of 5"
 
 
+def test_the_caption_says_which_earlier_step_a_run_shows(logs, open_tab):
+    """Where a run has no snapshot at the page's step, and where it has ended."""
+    logs.write("z_short", [0, 4, 6])
+    logs.write("z_every", range(9))
+    tab = open_tab().go(logs.address, runs='["z_every", "z_short"]').drawn(8).loaded()
+    moment, slider = tab.at.locator(".moment").last, tab.at.get_by_role("slider")
+    for step, expected in (
+        (8, "its last step, 6 · "),
+        (5, "step 4, the last one before 5 · "),
+        (6, "epoch 6"),
+    ):
+        slider.fill(str(step))
+        tab.wait(lambda text=expected: moment.inner_text().startswith(text), expected)
+
+
 def test_damaged_snapshots_are_marked_and_explained(logs, open_tab, tmp_path):
     """By a red mark and the reason; the other snapshots are drawn."""
     run = logs.write("z_broken", range(5))

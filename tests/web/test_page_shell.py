@@ -44,6 +44,71 @@ def test_keys_work_while_the_focus_is_in_tensorboards_own_page(logs, open_tab):
     tab.drawn(0)
 
 
+def test_keys_work_when_the_tab_is_chosen_again(logs, open_tab):
+    """And not while another tab is shown."""
+    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+    tabs = tab.page.get_by_role("tab")
+    tabs.filter(has_text="Time Series").click()
+    tab.wait(lambda: not tab.page.locator("iframe").bounding_box()["height"], "another tab")
+    tab.page.evaluate("document.activeElement.blur()")
+    tab.page.keyboard.press("ArrowLeft")
+    tabs.filter(has_text="Filters").click()
+    tab.page.wait_for_timeout(500)
+    assert tab.at.locator(".when").inner_text().startswith(f"step {LAST} ")
+    tab.page.keyboard.press("Home")
+    tab.drawn(0)
+
+
+def test_arrow_keys_step_after_a_choice_with_the_mouse(logs, open_tab):
+    """A select keeps the focus after a choice with the keyboard."""
+    tab = open_tab(1440).go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+    for name, value in (("layer", "deep"), ("order", "label")):
+        select = tab.choice(name)
+        select.focus()
+        select.dispatch_event("pointerdown")
+        select.select_option(value)
+        tab.page.keyboard.press("ArrowLeft")
+        assert select.input_value() == value
+    tab.drawn(LAST - 2)
+    select.focus()
+    select.press("ArrowUp")
+    tab.wait(lambda: select.input_value() != "label", "the order before")
+    assert select.evaluate("each => each === document.activeElement")
+
+
+def test_one_column_shows_the_filter_that_is_opened(logs, open_tab):
+    """The window scrolls to it."""
+    tab = open_tab(390, 844).go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+    tab.button("filter 3").click()
+    heading = tab.at.get_by_role("heading", name="Filter 3")
+    heading.wait_for()
+    tab.wait(lambda: heading.bounding_box()["y"] < 400, "the open filter")
+
+
+def test_one_column_keeps_the_button_of_the_sidebar_in_its_position(logs, open_tab):
+    """The sidebar opens below it."""
+    tab = open_tab(390, 844).go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+    fold = tab.button("Runs and look (S)")
+    before = fold.bounding_box()
+    fold.click()
+    sidebar = tab.at.locator(".sidebar").bounding_box()
+    assert fold.bounding_box() == before
+    assert sidebar["y"] >= before["y"] + before["height"]
+    fold.click()
+    assert tab.at.locator(".sidebar").is_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_open_filter_has_a_white_frame_in_a_black_one(logs, open_tab, theme):
+    """It differs from the outline of each label, and is visible on each colour."""
+    look = {"runs": '["exp1"]', "layer": "rgb", "filter": 1, "outline": 1}
+    tab = open_tab().go(logs.address, dark=theme == "dark", **look).drawn(LAST)
+    styles = tab.button("filter 1").evaluate(
+        "each => [getComputedStyle(each).outlineColor, getComputedStyle(each).boxShadow]"
+    )
+    assert styles == ["rgb(255, 255, 255)", "rgb(0, 0, 0) 0px 0px 0px 4px"]
+
+
 def test_the_layer_menu_names_kernel_sizes_and_lists_1x1_kernels_last(logs, open_tab):
     tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST)
     menu = tab.choice("layer")

@@ -5,6 +5,8 @@ import {layoutFor} from "./grid_view.js";
 // CSS pixels. The heights are reserved in style.css, so that nothing moves while a run is loaded.
 const LEAST_WIDTH = 300; // of a grid, if the page is that wide
 const LEAST_HEIGHT = 180; // of a grid; where that is not available the page scrolls
+const LEAST_SIDE = 40; // of a cell, its longer side; where a grid would have smaller cells the page scrolls
+const LEAST_SIDE_IN_COLUMN = 28; // likewise, where all is below each other
 const WIDE = 860; // width of a grid in which a legend takes one line, also in style.css
 const GAP = 16; // between grids
 const CAPTION = 66; // height of a run's name and moment, with the space around the run
@@ -15,7 +17,8 @@ const LABELS = [42, 24]; // height of the colours and counts of labels, likewise
 const PROBES = 124; // height of the probes of one run, where their responses are shown
 
 /**
- * Choose the columns with which weights are largest, as far as all runs are visible at once.
+ * Choose the columns with which weights are largest, as far as all runs are visible at once and no cell
+ * is too small to be seen; cells that would be too small are as large as the width allows.
  * @param {number} width available, in CSS pixels
  * @param {number} height available, in CSS pixels
  * @param {object} shown
@@ -24,9 +27,10 @@ const PROBES = 124; // height of the probes of one run, where their responses ar
  * @param {number} shown.parts of a layer
  * @param {boolean} shown.hasTitles whether each grid has a title
  * @param {boolean} shown.hasProbes whether each run has a choice of probes
+ * @param {boolean} shown.isOneColumn whether all is below each other in the window
  * @returns {object} `size` of a grid in pixels, `runsAcross` and `partsAcross`
  */
-export function chooseColumns(width, height, {grid, runs, parts, hasTitles, hasProbes}) {
+export function chooseColumns(width, height, {grid, runs, parts, hasTitles, hasProbes, isOneColumn}) {
   const aroundRun = CAPTION + (hasProbes ? PROBES : 0);
   const aroundGrid = wide => {
     const lines = wide >= WIDE ? 1 : 0;
@@ -51,7 +55,26 @@ export function chooseColumns(width, height, {grid, runs, parts, hasTitles, hasP
     const scale = grid ? layoutFor(grid, size).scale : 0;
     if (!best || scale > best.scale) best = {scale, size, runsAcross, partsAcross};
   }
-  return best;
+  const least = (isOneColumn ? LEAST_SIDE_IN_COLUMN : LEAST_SIDE) * devicePixelRatio;
+  return grid ? {...best, size: [best.size[0], heightFor(grid, best.size, Math.ceil(least))]} : best;
+}
+
+/**
+ * The least height, not below that of a size, with which the longer side of a cell has a number of
+ * pixels; where the width does not allow that, as many as it allows.
+ */
+function heightFor(grid, [width, height], least) {
+  const sideAt = each => layoutFor(grid, [width, each]).longerSide;
+  if (sideAt(height) >= least) return height;
+  const cells = grid.count + (grid.options.groups?.length ?? 0);
+  let [low, high] = [height, height + 4 * cells * Math.max(width, least)]; // enough for one cell a row
+  const wanted = Math.min(least, sideAt(high));
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (sideAt(middle) >= wanted) high = middle;
+    else low = middle + 1;
+  }
+  return high;
 }
 
 /** The grids that are visible at once with the least scrolling: each as high as it is wide, if it fits alone. */

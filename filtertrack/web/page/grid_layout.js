@@ -73,6 +73,11 @@ export class CellLayout {
     return this.gap + row * (this.cellHeight + this.gap);
   }
 
+  /** Pixels of the longer side of a cell, or of a picture in it. */
+  get longerSide() {
+    return Math.max(this.cellWidth, this.cellHeight);
+  }
+
   /** Pixels of the line around a cell. */
   get outline() {
     return this.isOutlined ? Math.floor((this.gap - 1) / 2) : 0;

@@ -13,10 +13,34 @@ export function listenToKeys(actions) {
     const hasFocus = [parent.body, window.frameElement].includes(parent.activeElement);
     if (hasFocus && isVisible()) handle(event);
   });
+  releaseSelects();
+}
+
+/** Give up the focus of a select after a choice with the pointer: arrow keys go through the steps again. */
+function releaseSelects() {
+  let isPointer = false;
+  document.addEventListener("pointerdown", () => (isPointer = true), true);
+  document.addEventListener("keydown", () => (isPointer = false), true);
+  document.addEventListener("change", ({target}) => isPointer && target.matches("select") && target.blur());
+}
+
+/** Take the keyboard's focus now, and whenever TensorBoard shows the page again. */
+export function takeFocusWhenShown() {
+  takeFocus();
+  const parent = parentDocument();
+  if (!parent) return;
+  // The page itself does not observe that its frame is hidden: nothing is drawn in it then.
+  let wasShown = isVisible();
+  const observer = new parent.defaultView.ResizeObserver(() => {
+    const isShown = isVisible();
+    if (isShown && !wasShown) takeFocus();
+    wasShown = isShown;
+  });
+  observer.observe(window.frameElement);
 }
 
 /** Take the keyboard's focus, unless the user types elsewhere. */
-export function takeFocus() {
+function takeFocus() {
   const focused = parentDocument()?.activeElement;
   if (!focused?.matches("input, textarea, select, [contenteditable]")) window.focus();
 }
@@ -32,8 +56,10 @@ function handleKey(event, actions) {
   actions[key](event);
 }
 
+/** Whether the frame of the page is shown: that of a tab that is not chosen has no height. */
 function isVisible() {
-  return Boolean(document.body.offsetWidth);
+  const {offsetWidth, offsetHeight} = window.frameElement;
+  return offsetWidth > 0 && offsetHeight > 0;
 }
 
 /** The document that this page is embedded in; null if there is none, or it belongs to another site. */

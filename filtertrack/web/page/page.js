@@ -4,7 +4,7 @@ import {make, makeButton, makeIcon} from "./dom.js";
 import {FilterLabels} from "./filter_labels.js";
 import {FilterView} from "./filter_view.js";
 import {chooseColumns} from "./grid_columns.js";
-import {listenToKeys, takeFocus} from "./keys.js";
+import {listenToKeys, takeFocusWhenShown} from "./keys.js";
 import {describeShape, LayerMenu} from "./layer_menu.js";
 import {hasChannels} from "./look_options.js";
 import {Notices} from "./notices.js";
@@ -85,21 +85,13 @@ export class Page {
 
   async start() {
     document.body.append(this.root);
-    takeFocus();
-    const observer = new ResizeObserver(() => this.showSize());
+    takeFocusWhenShown();
+    const observer = new ResizeObserver(() => this.arrange());
     for (const element of [this.root, this.gridArea]) observer.observe(element);
     window.addEventListener("resize", () => this.arrange());
     followTheme(() => this.applyLook());
     await this.notices.attempt("runs", () => this.findRuns());
     this.poll();
-  }
-
-  /** Arrange the page for its size; keys work as soon as the tab is chosen. */
-  showSize() {
-    const isVisible = this.root.offsetWidth > 0;
-    if (isVisible && !this.wasVisible) takeFocus();
-    this.wasVisible = isVisible;
-    this.arrange();
   }
 
   foldSidebar() {
@@ -365,7 +357,7 @@ export class Page {
     const grids = new Map(this.visibleRuns().map(run => [run, this.gridOf(run)]));
     const [grid = null] = grids.values();
     const {size, runsAcross, partsAcross} = chooseColumns(
-      ...this.gridSpace, {grid, runs: this.runs.length, parts: this.shown.length, hasTitles, hasProbes: this.showsMaps});
+      ...this.gridSpace, {grid, runs: this.runs.length, parts: this.shown.length, hasTitles, hasProbes: this.showsMaps, isOneColumn: isOneColumn()});
     this.gridArea.style.gridTemplateColumns = `repeat(${runsAcross}, minmax(0, 1fr))`;
     for (const [run, grid] of grids) {
       const view = this.views.get(run.name);
@@ -405,8 +397,7 @@ export class Page {
 
   /** The width and height that is available for the grids, in CSS pixels. */
   get gridSpace() {
-    const isOneColumn = window.innerWidth < ONE_COLUMN;
-    const height = isOneColumn ? window.innerHeight - this.timeline.element.offsetHeight : this.room.clientHeight;
+    const height = isOneColumn() ? window.innerHeight - this.timeline.element.offsetHeight : this.room.clientHeight;
     return [this.gridArea.clientWidth, Math.max(LEAST_ROOM, height - 2 * this.gridArea.offsetTop)];
   }
 
@@ -465,7 +456,7 @@ export class Page {
     for (const {run, part, n, snapshot, responses} of drawn) {
       const view = this.views.get(run.name);
       const stepShown = run.stepShown() ?? step;
-      if (n === 0) view.showMoment(snapshot, stepShown, responses, run.metrics);
+      if (n === 0) view.showMoment(snapshot, stepShown, responses, run, step);
       view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
       view.grids[n].bar.show(describeScale(run, part, look, this.runs.length), this.coloursOf(part), snapshot?.isFinite);
       if (n === 0 && run.responses) view.grids[n].mapBar.show(describeMapScale(run.responses, look, this.runs.length), this.coloursOfMaps(run.responses.layer));
@@ -511,6 +502,7 @@ export class Page {
   openFilter(number) {
     this.selectFilter(number);
     this.arrange();
+    if (number !== null && isOneColumn()) this.filter.element.scrollIntoView(); // it is below the grid
   }
 
   /** Open a filter if it is on the page; the caller arranges and draws. */
@@ -588,6 +580,11 @@ export class Page {
     await this.notices.attempt("saving", () => saveAnimation(this, ending));
     this.isSaving = false;
   }
+}
+
+/** Whether all is below each other in the window. */
+function isOneColumn() {
+  return window.innerWidth < ONE_COLUMN;
 }
 
 /** Why a run cannot be compared with the first one that has a layer; empty if it can. */

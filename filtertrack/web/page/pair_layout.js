@@ -40,6 +40,10 @@ export class PairLayout extends CellLayout {
     this.place(columns, gap, this.maps.left + this.maps.cellWidth, Math.max(this.filters.cellHeight, this.maps.cellHeight));
   }
 
+  get longerSide() {
+    return Math.max(this.maps.cellWidth, this.maps.cellHeight);
+  }
+
   /** The magnification of a filter's weights. */
   get scale() {
     return this.filters.scale;

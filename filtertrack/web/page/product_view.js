@@ -42,6 +42,7 @@ export class ProductView {
     if (!dot) return;
     const {patch, kernel, products, shape: [height, width, channels], range, colours} = dot;
     const isColoured = channels === COLOURS.length;
+    this.element.classList.toggle("coloured", isColoured); // the products of a pixel take more lines
     const isShown = channels === 1 || isColoured; // other patches are no pictures
     for (const each of [this.patch.element, this.times, this.kernel.element, this.signs[0]]) each.hidden = !isShown;
     this.turn.hidden = !isColoured;
@@ -87,7 +88,8 @@ export class ProductView {
     const texts = channels === 1 ? [factors(0)]
       : channels === COLOURS.length ? COLOURS.map((name, n) => `${name} ${factors(n)}`)
         : [formatExactly(dot.products.subarray(start, start + channels).reduce((sum, each) => sum + each, 0))];
-    setText(this.readout, `row ${index[0]}, column ${index[1]}: ${texts.join(", ")}`);
+    const separator = texts.length > 1 ? "\n" : " "; // a line for each colour
+    setText(this.readout, [`row ${index[0]}, column ${index[1]}:`, ...texts].join(separator));
   }
 }
 

@@ -50,16 +50,20 @@ export class RunView {
    * @param {?object} snapshot
    * @param {number} step
    * @param {?object} responses of the snapshot; null if they are not shown
-   * @param {RunMetrics} metrics of the run
+   * @param {RunData} run
+   * @param {number} pageStep the step of the page; the run's last one before it is shown where it has no such step
    */
-  showMoment(snapshot, step, responses, metrics) {
+  showMoment(snapshot, step, responses, {metrics, steps}, pageStep) {
     const damaged = snapshot?.damaged && `step ${step} cannot be read: ${snapshot.damaged}`;
     const unread = responses?.damaged && `The responses at step ${step} cannot be read: ${responses.damaged}`;
     const isLoading = !snapshot || responses === undefined;
     this.showNote(damaged || snapshot?.absent || unread || responses?.absent || "");
-    if (!snapshot?.cells) return this.showWhen(isLoading ? `step ${step} · loading …` : `step ${step}`);
+    const earlier = describeEarlier(step, steps, pageStep);
+    if (!snapshot?.cells) return this.showWhen([earlier || `step ${step}`, ...(isLoading ? ["loading …"] : [])].join(" · "));
     const values = Object.entries(snapshot.moment.metrics).map(([name, value]) => `${name} ${formatNumber(metrics.shown(name, step, value))}`);
-    this.showWhen([snapshot.moment.when, ...values, ...(isLoading ? ["loading responses …"] : [])].join(" · "));
+    const {when} = snapshot.moment;
+    const moment = earlier && when !== `step ${step}` ? [earlier, when] : [earlier || when];
+    this.showWhen([...moment, ...values, ...(isLoading ? ["loading responses …"] : [])].join(" · "));
   }
 
   /** Hide the grids and show why the run cannot be compared; show them if the text is empty. */
@@ -77,4 +81,10 @@ export class RunView {
     this.note.hidden = !text;
     setText(this.note, text);
   }
+}
+
+/** Which step of a run is shown at a later step of the page; empty if it is the page's, or the run begins later. */
+function describeEarlier(step, steps, pageStep) {
+  if (step >= pageStep) return "";
+  return step === steps.at(-1) ? `its last step, ${step}` : `step ${step}, the last one before ${pageStep}`;
 }

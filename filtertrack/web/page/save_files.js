@@ -14,6 +14,7 @@ const SPACE = 6; // between the parts of a piece of a legend
 const BETWEEN = 14; // between the pieces of a legend
 const LINE = 19; // height of a line of text above a grid
 const LEAST_TEXT = 300; // width of a line of text that may be longer, at least
+const LONGEST_NAME = 120; // characters of a file's name without step and ending; systems allow 255 bytes
 const MOST_FPS = 50; // image formats cannot show more snapshots a second
 
 /** Save the grids as they are drawn, side by side; throws an error if one of them is not. */
@@ -34,7 +35,7 @@ export function savePicture(page) {
     column.drawInto(context, left, top, margin, bar);
     left += column.width + gap;
   }
-  const name = `${fileName(page)}-step-${page.step()}.png`;
+  const name = `${fileName(page, runs)}-step-${page.step()}.png`;
   canvas.toBlob(blob => saveFile(blob, name), "image/png");
 }
 
@@ -187,9 +188,11 @@ export async function saveAnimation(page, ending) {
     outline: outline && !first.isMatrix ? 1 : null,
     ...chosen, fps: Math.min(MOST_FPS, page.clock.speed), theme: currentTheme(),
   });
-  saveFile(animation, fileName(page) + ending);
+  saveFile(animation, fileName(page, second ? [first, second] : [first]) + ending);
 }
 
-function fileName(page) {
-  return page.look.layer.replaceAll("/", "_");
+/** The name of a file of runs, without its ending, in characters that every system allows: "demo-conv1". */
+function fileName(page, runs) {
+  const names = [...runs.map(({name}) => name), page.look.layer].map(name => name.replace(/[^\p{L}\p{N}._-]+/gu, "_").replace(/^[._]+/, ""));
+  return names.filter(Boolean).join("-").slice(0, LONGEST_NAME);
 }
