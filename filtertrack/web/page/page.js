@@ -17,6 +17,7 @@ import {RunView} from "./run_view.js";
 import {saveAnimation, savePicture} from "./save_files.js";
 import {describeCells, describeMapScale, describePart, describeScale} from "./scale_bar.js";
 import {Sidebar} from "./sidebar.js";
+import {StepLabels} from "./step_labels.js";
 import {followTheme} from "./theme.js";
 import {Timeline} from "./timeline.js";
 import {readUrlState, writeUrlState} from "./url_state.js";
@@ -65,6 +66,7 @@ export class Page {
     this.sidebar = new Sidebar(look, settings, actions);
     this.menu = new LayerMenu(actions);
     this.filter = new FilterView(this);
+    this.stepLabels = new StepLabels(() => this.redrawSoon());
     this.gridArea = make("div", {class: "grids"});
     this.root = this.makeRoot();
     listenToKeys(() => this.keyActions());
@@ -266,14 +268,14 @@ export class Page {
 
   /**
    * The numbers of all filters in the chosen order, a run's own; undefined if the request fails. The
-   * labels that are needed are requested with them, and kept while training runs, too.
+   * labels of its groups are requested with it, and kept while training runs, too.
    */
   async requestOrder(run, layer) {
-    const {order, outline} = this.look;
+    const {order} = this.look;
     if (layer.kind === "matrix") return storedOrder(layer);
     const [numbers, labels] = await Promise.all([
       order === "stored" ? storedOrder(layer) : this.requestOnce(run, "order", layer, {order}),
-      outline || order === "label" ? this.requestOnce(run, "labels", layer, {}) : null,
+      order === "label" ? this.requestOnce(run, "labels", layer, {}) : null,
     ]);
     run.labels = labels ? new FilterLabels(labels, layer) : null;
     if (order === "stored" || !numbers) return numbers;
@@ -354,7 +356,7 @@ export class Page {
     for (const [run, grid] of grids) {
       const view = this.views.get(run.name);
       view.area.style.gridTemplateColumns = `repeat(${partsAcross}, minmax(0, 1fr))`;
-      view.showCells(describeCells(run, this.look.channels));
+      view.showCells([describeCells(run, this.look.channels), ...this.describeGroups(run)].join(" · "));
       run.parts.forEach((part, n) => {
         view.grids[n].showTitle(hasTitles ? describePart(part, this.settings) : "");
         view.grids[n].arrange(run.numbers, n === 0 ? grid : {...grid, map: null}, size, this.coloursOf(part), this.labellingOf(run));
@@ -379,10 +381,17 @@ export class Page {
     return this.look.order === "label" && labels ? labels.groupsOf(numbers) : null;
   }
 
-  /** The labels of a run's filters as its grids show them: see GridView. */
+  /** The step of the labels of which a run's groups are, in words; empty without groups. */
+  describeGroups(run) {
+    if (!this.groupsOf(run)) return [];
+    const {step} = run.labels;
+    return [step === run.steps.at(-1) ? `kinds at the last step, ${step}` : `kinds at step ${step}`];
+  }
+
+  /** The groups and outlines of a run's filters as its grids show them: see GridView. */
   labellingOf(run) {
     const headings = this.groupsOf(run)?.map(({text}) => text) ?? [];
-    return {labels: run.labels, headings, outlines: this.look.outline && !run.isMatrix ? this.palettes.outlines : null};
+    return {grouped: run.labels, headings, outlines: this.look.outline && !run.isMatrix ? this.palettes.outlines : null};
   }
 
   /** The width and height that is available for the grids, in CSS pixels. */
@@ -448,7 +457,10 @@ export class Page {
     for (const {run, part, n, snapshot, responses} of drawn) {
       const view = this.views.get(run.name);
       const stepShown = run.stepShown() ?? step;
-      if (n === 0) view.showMoment(snapshot, stepShown, responses, run.metrics);
+      if (n === 0) {
+        view.showMoment(snapshot, stepShown, responses, run.metrics);
+        if (look.outline && !run.isMatrix) view.showLabels(this.stepLabels.at(run, snapshot?.cells ? stepShown : null, this.clock.isPlaying));
+      }
       view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
       view.grids[n].bar.show(describeScale(run, part, look, this.runs.length), this.coloursOf(part), snapshot?.isFinite);
       if (n === 0 && run.responses) view.grids[n].mapBar.show(describeMapScale(run.responses, look, this.runs.length), this.coloursOfMaps(run.responses.layer));

@@ -28,6 +28,11 @@ export class RunView {
     this.area.replaceChildren(...this.grids.map(grid => grid.element));
   }
 
+  /** Show labels as outlines: see GridView. */
+  showLabels(labelled) {
+    for (const grid of this.grids) grid.showLabels(labelled);
+  }
+
   select(number) {
     for (const grid of this.grids) grid.select(number);
   }
