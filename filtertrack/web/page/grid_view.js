@@ -33,6 +33,7 @@ export class GridView {
     this.scales = make("div", {class: "scales"}, this.bar.element);
     this.element = make("figure", {class: "grid"}, this.title, this.stage, this.scales);
     this.numbers = [];
+    this.silent = []; // numbers of filters that answer to no probe
     this.key = "";
   }
 
@@ -127,13 +128,21 @@ export class GridView {
     this.showTitles();
   }
 
-  /** Show the label of each filter, and its step, as the title of its cell. */
+  /** Say in the titles of cells which filters answer to no probe at the step that is shown. */
+  showSilent(numbers) {
+    if (numbers.join() === this.silent.join()) return;
+    this.silent = numbers;
+    this.showTitles();
+  }
+
+  /** Show the label of each filter and its step, and whether it is silent, as the title of its cell. */
   showTitles() {
     const labels = this.labelled?.labels ?? this.grouped;
     this.numbers.forEach((number, position) => {
       const cell = this.buttons.children[position];
       const label = labels?.of(number);
-      if (cell) cell.title = label ? `filter ${number} · ${label} at step ${labels.step}` : `filter ${number}`;
+      const parts = [`filter ${number}`, ...(label ? [`${label} at step ${labels.step}`] : []), ...(this.silent.includes(number) ? ["silent"] : [])];
+      if (cell) cell.title = parts.join(" · ");
     });
   }
 

@@ -459,6 +459,7 @@ export class Page {
       const stepShown = run.stepShown() ?? step;
       if (n === 0) {
         view.showMoment(snapshot, stepShown, responses, run.metrics);
+        view.showSilent(run.responses?.silentAt(responses) ?? []);
         if (look.outline && !run.isMatrix) view.showLabels(this.stepLabels.at(run, snapshot?.cells ? stepShown : null, this.clock.isPlaying));
       }
       view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
