@@ -301,7 +301,7 @@ def _report(run: Any, accuracy: float) -> None:
     print(f"\nheld-out accuracy: {accuracy:.1%} (chance: {1 / CLASSES:.1%})")
     print(
         f"structured filters of conv1: {share[0]:.0%} before training, {share[-1]:.0%} after; "
-        f"half had formed by batch {layer.half_formed:.0f} of {layer.steps[-1]}"
+        f"half were structured from batch {layer.half_formed:.0f} of {layer.steps[-1]} on"
     )
     print(f"labels: {found}")
     print(f"directions of the edges: {directions} of 8 (22.5 degrees each)")

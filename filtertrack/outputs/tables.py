@@ -54,7 +54,7 @@ def with_pattern(measured: Measurement) -> Measurement:
 
 
 def sentences(measured: Measurement, step: int | None = None) -> list[str]:
-    """Return a sentence for each layer: its filters, when they had formed, and which are silent.
+    """Return a sentence for each layer: what its filters are, since when, and which are silent.
 
     Args:
         measured: The measures of the run.
@@ -143,17 +143,17 @@ def _whole_layer(roughness: np.ndarray) -> Iterator[str]:
 
 
 def _formed(layer: MeasuredLayer, moments: Sequence[Moment], index: int) -> str:
-    """Say when half of a layer's filters had formed."""
+    """Say from when on half of a layer's filters were structured."""
     whole_run = "" if index == len(layer.steps) - 1 else "over the whole run "
     if not math.isfinite(layer.half_formed):
-        return f"{whole_run}fewer than half had formed at the end"
+        return f"{whole_run}fewer than half were structured at the end"
     moment = moments[layer.steps.index(int(layer.half_formed))]
     if moment.step == layer.steps[0]:
-        return f"{whole_run}half had formed before the first snapshot"
+        return f"{whole_run}half were structured from the first snapshot on"
     if moment.counts_epochs:
-        return f"{whole_run}half had formed by epoch {moment.epoch}"
+        return f"{whole_run}half were structured from epoch {moment.epoch} on"
     number = f"step {moment.step}" if moment.batch is None else f"batch {moment.batch}"
-    return f"{whole_run}half had formed by {number}"
+    return f"{whole_run}half were structured from {number} on"
 
 
 def _answers(layer: MeasuredLayer, probes: int, index: int) -> Iterator[str]:
@@ -216,7 +216,7 @@ def overview(measured: Measurement, step: int | None = None) -> list[TextTable]:
     ]
     tables = [
         _text_table(f"What the filters are: {when}", _LABELS, rows, optional=LABELS),
-        _text_table(f"How they changed: {when}; formed, at rest: whole run", _CHANGES, rows),
+        _text_table(f"How they changed: {when}; structured, at rest: whole run", _CHANGES, rows),
         _text_table(f"The layers as a whole: {when}", _WHOLE, rows),
     ]
     tables[-1].caption = _too_large(measured) or None
@@ -433,8 +433,8 @@ _LABELS: Columns = {
 _CHANGES: Columns = {
     "layer": _of("layer", str),
     "filters": _of("filters", str),
-    "half formed": _of("half_formed", _step),
-    "90 % formed": _of("mostly_formed", _step),
+    "half structured": _of("half_formed", _step),
+    "90 % structured": _of("mostly_formed", _step),
     "at rest": _of("at_rest", _step),
     "rotation": _of("rotation", _number),
     "unmoved": _of("unmoved", _count),
@@ -471,7 +471,7 @@ _FILTER_RESPONSES: Columns = {
 _FILTER: Columns = {
     "filter": _of("filter", str),
     "label": _of("label", str),
-    "formed": _of("formed", _step),
+    "structured from": _of("formed", _step),
     "norm": _of("norm", _norm),
     "drift": _of("drift", _number),
     "roughness": _of("roughness", _number),

@@ -197,8 +197,9 @@ class FiltersPlugin(base_plugin.TBPlugin):  # type: ignore[misc] # TensorBoard h
 
     def _labels(self, request: wrappers.Request) -> Response:
         run, query, info = self._open_layer(request)
+        step = query.number("step") if query.text("step") else None
         with self._reserve(info, _TEMPLATE_BYTES):
-            answer = page_api.labels_of_filters(run, info)
+            answer = page_api.labels_of_filters(run, info, step)
         return _json(request, answer, query.max_age(_MAX_AGE))
 
     def _probes(self, request: wrappers.Request) -> Response:

@@ -203,7 +203,7 @@ class FilterLabel(TypedDict):
 
 
 class LayerLabels(TypedDict):
-    """The labels of all filters of a layer at its last readable snapshot.
+    """The labels of all filters of a layer at a step.
 
     Attributes:
         step: Of the snapshot.
@@ -361,10 +361,13 @@ def label_of_filter(run: Run, info: LayerInfo, number: int, step: int) -> Filter
     return cast("FilterLabel", {"label": str(found.names[0]), **evidence})
 
 
-def labels_of_filters(run: Run, info: LayerInfo) -> LayerLabels:
-    """Return the labels of all filters of a layer, as of its last readable snapshot."""
+def labels_of_filters(run: Run, info: LayerInfo, step: int | None = None) -> LayerLabels:
+    """Return the labels of all filters of a layer at a step; by default the last readable one."""
     view = view_of(info, curves=False)
-    step, kernels = first_readable(run, info, run.steps[::-1])
+    if step is None:
+        step, kernels = first_readable(run, info, run.steps[::-1])
+    else:
+        kernels = run.kernels(info.name, step)
     filters, height, width, _ = info.shape
     if filters * height * width > _MOST_LABELLED:
         return {"step": step, "names": None}

@@ -190,11 +190,11 @@ def test_the_overview_counts_labels(measured):
     assert second == dict.fromkeys(first, NOTHING) | {"layer": "conv2", "edge": "3", "blob": "1"}
 
 
-def test_the_overview_says_when_filters_formed(measured):
-    """A row a layer: the number of filters, when they formed, when the layer was at rest."""
+def test_the_overview_says_from_when_on_filters_are_structured(measured):
+    """A row a layer: the number of filters, the steps, and when the layer was at rest."""
     first, second = cells(overview(measured)[1])
     assert (first["layer"], first["filters"], second["layer"]) == ("conv1", "8", "conv2")
-    formed = ("half formed", "90 % formed", "at rest")
+    formed = ("half structured", "90 % structured", "at rest")
     assert [first[key] for key in formed] == ["5", NOTHING, "10"]
     assert [second[key] for key in formed] == ["1", "5", "5"]
 
@@ -234,7 +234,7 @@ def test_each_filter_has_a_row(measured, step):
         values = {key: column[index, number] for key, column in layer.filters.items()}
         assert (row["filter"], row["label"]) == (str(number), values["label"])
         formed = layer.formed[number]
-        assert row["formed"] == (NOTHING if np.isnan(formed) else str(int(formed)))
+        assert row["structured from"] == (NOTHING if np.isnan(formed) else str(int(formed)))
         assert float(row["norm"]) == pytest.approx(values["norm"], rel=1e-3, abs=0.05)
         heads = {
             "drift": "drift",
@@ -346,30 +346,34 @@ def bars(count, rng, size=7):
     return x + 0.05 * rng.normal(size=(count, size, size, 1))
 
 
-def test_a_sentence_counts_labels_and_says_when_they_formed(measured):
+def test_a_sentence_counts_labels_and_says_from_when_on_they_are_structured(measured):
     first, second = sentences(measured)
     assert first.startswith(
         "conv1: 2 edges, 1 blob, 1 colour blob and 1 other structure of 8 filters;"
     )
-    assert first.endswith("; half had formed by epoch 5.")
-    assert second == "conv2: 3 edges and 1 blob of 4 filters; half had formed by epoch 1."
+    assert first.endswith("; half were structured from epoch 5 on.")
+    assert second == "conv2: 3 edges and 1 blob of 4 filters; half were structured from epoch 1 on."
 
 
 def test_a_sentence_of_an_earlier_step_says_what_holds_for_the_whole_run(measured):
     first, second = sentences(measured, 1)
-    assert (
-        first == "conv1: 1 colour blob of 8 filters; over the whole run half had formed by epoch 5."
+    assert first == (
+        "conv1: 1 colour blob of 8 filters; over the whole run half were structured from epoch 5 "
+        "on."
     )
-    assert second.endswith("filters; over the whole run half had formed by epoch 1.")
+    assert second.endswith("filters; over the whole run half were structured from epoch 1 on.")
     assert sentences(measured, 0)[1] == "conv2: none of 4 filters is structured."
 
 
 @pytest.mark.parametrize(
     ("moments", "when"),
     [
-        ([Moment(0, 0), Moment(10, 0, 10), Moment(400, 1, 400)], "half had formed by batch 10"),
-        ([Moment(0, 0), Moment(10, 0), Moment(20, 0)], "half had formed by step 10"),
-        ([Moment(0, 0), Moment(1, 1), Moment(2, 2)], "half had formed by epoch 1"),
+        (
+            [Moment(0, 0), Moment(10, 0, 10), Moment(400, 1, 400)],
+            "half were structured from batch 10 on",
+        ),
+        ([Moment(0, 0), Moment(10, 0), Moment(20, 0)], "half were structured from step 10 on"),
+        ([Moment(0, 0), Moment(1, 1), Moment(2, 2)], "half were structured from epoch 1 on"),
     ],
     ids=["batches", "steps", "epochs"],
 )
@@ -382,19 +386,19 @@ def test_a_sentence_counts_epochs_batches_or_steps(conv_info, tmp_path, rng, mom
 
 
 def test_a_sentence_of_filters_without_structure(conv_info, tmp_path, rng):
-    """It does not say when they formed."""
+    """It does not say from when on they are structured."""
     info = conv_info(kernel_shape=(7, 7, 1, 3), bias=False)
     measured = run_of(tmp_path, info, rng.normal(size=(2, 3, 7, 7, 1)))
     assert sentences(measured) == ["conv1: none of 3 filters is structured yet."]
 
 
 def test_a_sentence_of_few_structured_filters(conv_info, tmp_path, rng):
-    """Fewer than half had formed at the end."""
+    """Fewer than half were structured at the end."""
     info = conv_info(kernel_shape=(7, 7, 1, 3), bias=False)
     kernels = rng.normal(size=(2, 3, 7, 7, 1))
     kernels[1, 0] = bars(1, rng)[0]
     (sentence,) = sentences(run_of(tmp_path, info, kernels))
-    assert sentence == "conv1: 1 edge of 3 filters; fewer than half had formed at the end."
+    assert sentence == "conv1: 1 edge of 3 filters; fewer than half were structured at the end."
 
 
 def test_a_sentence_of_a_pretrained_layer(conv_info, tmp_path, rng):
@@ -402,7 +406,9 @@ def test_a_sentence_of_a_pretrained_layer(conv_info, tmp_path, rng):
     info = conv_info(kernel_shape=(7, 7, 1, 3), bias=False)
     edges = bars(3, rng)
     (sentence,) = sentences(run_of(tmp_path / "tuned", info, [edges, edges * 1.1]))
-    assert sentence == "conv1: 3 edges of 3 filters; half had formed before the first snapshot."
+    assert (
+        sentence == "conv1: 3 edges of 3 filters; half were structured from the first snapshot on."
+    )
     (sentence,) = sentences(run_of(tmp_path / "frozen", info, [edges, edges]))
     assert sentence == "conv1: 3 edges of 3 filters; its weights never changed."
 

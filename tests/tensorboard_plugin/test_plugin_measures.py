@@ -68,6 +68,23 @@ def test_labels_are_those_of_the_last_readable_snapshot(tab, make_run):
     assert tab.json("labels", run="run", layer="conv1") == {"step": 1, "names": names}
 
 
+def test_labels_are_those_of_the_step_in_the_query(planted_run, make_tab):
+    """The filters are noise before training."""
+    tab = make_tab(planted_run.path)
+    for step in (0, 20):
+        names = measures.label(planted_run.kernels("conv1", step), rgb=True).names.tolist()
+        got = tab.json("labels", run=".", layer="conv1", step=step)
+        assert got == {"step": step, "names": names}
+
+
+def test_labels_of_a_step_that_cannot_be_read_are_refused(tab, make_run):
+    """They are not those of another step."""
+    run = make_run(steps=range(3))
+    run.file(2).write_bytes(b"damaged")
+    tab.refused("labels", {"run": "run", "layer": "conv1", "step": 2}, "2")
+    tab.refused("labels", {"run": "run", "layer": "conv1", "step": 7}, "7")
+
+
 def test_a_layer_that_would_take_long_to_label_has_no_labels(tab, run, monkeypatch):
     """The limit is on the pixels of all filters."""
     pixels = int(np.prod(run.layers["conv1"].shape[:3]))

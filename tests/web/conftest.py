@@ -245,7 +245,7 @@ def _picture(
         tones = tones[cells_of_layer.numbers.index(only)][np.newaxis]
     outlines = None
     if part.outline:
-        outlines = palette[outline_entries(cells_of_layer.labels(len(steps) - 1))]
+        outlines = palette[outline_entries(cells_of_layer.labels(steps.index(step)))]
 
     def draw(shape):
         return [

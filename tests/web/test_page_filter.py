@@ -12,6 +12,7 @@ from filtertrack.capture.response_reduction import ResponseReduction
 from filtertrack.measures.activations import ACTIVATIONS, activate
 from filtertrack.response import ProbedLayer, ReceptiveField, StoredProbes
 from filtertrack.storage.probe_format import write_probes
+from filtertrack.web import file_answers
 from filtertrack.web.file_products import has_products
 from filtertrack.web.filter_answers import why_no_products
 from filtertrack.web.html_file import to_html
@@ -99,6 +100,12 @@ def shown_place(tab):
     return tuple(
         map(int, re.match(r"probe (\d+), class \d, row (\d+), column (\d+)", text).groups())
     )
+
+
+def history_is_labelled(tab):
+    """Wait until the label of each step of the history is shown."""
+    kinds = tab.at.locator(".history .kind")
+    tab.wait(lambda: all(text != "–" for text in kinds.all_inner_texts()), "labels of the history")
 
 
 def agrees(tab, run, number, step):
@@ -365,6 +372,7 @@ def test_the_label_of_another_step_is_never_shown(write_first, open_filter):
     label = tab.at.locator(".label")
     tab.says(".label", "at step 0: a filter of 3×3 is too small")
     assert "waiting" not in label.get_attribute("class")
+    history_is_labelled(tab)
     height = label.bounding_box()["height"]
     held = []
     tab.page.route("**/label?*", lambda route: held.append(route))  # noqa: PLW0108
@@ -402,6 +410,7 @@ def test_playing_requests_nothing_of_the_open_filter(write_first, open_filter):
     tab = open_filter("first", layer="conv2", number=1, step=0)
     tab.says(".label", "too small")
     tab.says(".channels", "one scale")
+    history_is_labelled(tab)
     requests = []
     tab.choice("speed").select_option("60")
     tab.page.on("request", lambda request: requests.append(request.url))
@@ -410,6 +419,22 @@ def test_playing_requests_nothing_of_the_open_filter(write_first, open_filter):
     wrong = [u for u in requests if re.search(r"/(label|kernel|trajectory|input)\?", u)]
     tab.button("Pause").click()
     assert wrong == []
+
+
+def test_the_history_is_labelled_from_a_file(write_first, tmp_path, open_file, monkeypatch):
+    """The steps of which the file holds no labels have a dash."""
+    run = write_first("first")
+    for most, known in ((10_000, len(run.steps)), (1, 1)):
+        monkeypatch.setattr(file_answers, "_MOST_LABELLED", most)
+        path = to_html(run, tmp_path / f"{most}.html", layers="conv1").path
+        opened = open_file(path, filter=1)
+        kinds = opened.at.locator(".history .kind")
+        opened.wait(
+            lambda kinds=kinds, known=known: kinds.all_inner_texts().count("unknown") == known,
+            "labels",
+        )
+        opened.page.wait_for_timeout(400)
+        assert kinds.all_inner_texts().count("–") == len(run.steps) - known
 
 
 def test_kernels_of_large_layers_are_loaded_around_the_step_that_is_shown(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from filtertrack import Moment, Run, Snapshot, animate, measures
 from filtertrack.render.palette import NOT_FINITE_RGB, OUTLINED, THEMES
+from filtertrack.web import file_answers
 from filtertrack.web.html_file import to_html
 
 LAST = 20
@@ -85,8 +86,14 @@ def kinds(logs, planted_run):
     return Run(logs.logdir / "z_kinds")
 
 
-def labels_of(run):
-    return measures.label(run.kernels("conv1", run.steps[-1]), rgb=True).names.tolist()
+def labels_of(run, step=LAST):
+    return measures.label(run.kernels("conv1", step), rgb=True).names.tolist()
+
+
+def legend_of(names):
+    """The entries of the legend of outlines."""
+    others = [each for each in dict.fromkeys(names) if each not in OUTLINED]
+    return [f"{each} {names.count(each)}" for each in [*OUTLINED, *others]]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1000, 800), (390, 844)])
@@ -164,7 +171,7 @@ def test_groups_begin_rows_below_their_names(logs, open_tab, kinds):
     buttons = tab.at.locator(".cells button")
     titles = buttons.evaluate_all("all => all.map(each => each.title)")
     numbers = [int(title.split()[1]) for title in titles]
-    assert titles == [f"filter {number} · {names[number]}" for number in numbers]
+    assert titles == [f"filter {number} · {names[number]} at step {LAST}" for number in numbers]
     areas = buttons.evaluate_all(AREAS)
     firsts = [0, *(n for n in range(1, 8) if names[numbers[n]] != names[numbers[n - 1]])]
     assert len(firsts) == len(labels)
@@ -217,20 +224,22 @@ def test_the_saved_picture_has_the_names_of_groups(logs, open_tab, kinds):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_outlines_are_those_of_an_animation(logs, open_tab, kinds, tmp_path, theme):
-    """In the colours of labels at the last step, at each step; with counts in the legend."""
+    """In the colours of the labels at each step; with their counts in the legend."""
     tab = open_tab(1200, 800).go(logs.address, dark=theme == "dark", runs='["z_kinds"]', delta=0)
     tab.drawn(LAST).loaded()
     assert not tab.choice("outlines").is_checked()
     tab.shows(tab.canvas, logs.picture([kinds], "conv1", LAST, theme=theme))
     tab.choice("outlines").check()
     tab.shows(tab.canvas, logs.picture([kinds], "conv1", LAST, theme=theme, outline=True))
-    tab.at.get_by_role("slider", name="Step").fill("0")
-    tab.shows(tab.canvas, logs.picture([kinds], "conv1", 0, theme=theme, outline=True))
-    names = labels_of(kinds)
-    others = [each for each in dict.fromkeys(names) if each not in OUTLINED]
-    entries = tab.at.locator(".labels > span").all_inner_texts()
-    counted = [f"{each} {names.count(each)}" for each in [*OUTLINED, *others]]
-    assert entries == [*counted, f"kinds at step {LAST}"]
+    for index, step in enumerate(kinds.steps):
+        tab.at.get_by_role("slider", name="Step").fill(str(index))
+        tab.shows(tab.canvas, logs.picture([kinds], "conv1", step, theme=theme, outline=True))
+        names = labels_of(kinds, step)
+        entries = tab.at.locator(".labels > span").all_inner_texts()
+        assert entries == [*legend_of(names), f"kinds at step {step}"]
+        titles = tab.at.locator(".cells button").evaluate_all("all => all.map(each => each.title)")
+        assert titles == [f"filter {n} · {each} at step {step}" for n, each in enumerate(names)]
+    assert labels_of(kinds, 0) != names
     tab.wait(lambda: "filtertrack.outline=1" in tab.page.url, "the address")
     with tab.page.expect_download() as download:
         tab.button("Save an animation of all steps").click()
@@ -239,6 +248,42 @@ def test_outlines_are_those_of_an_animation(logs, open_tab, kinds, tmp_path, the
     assert download.value.path().read_bytes() == expected.path.read_bytes()
     tab.page.keyboard.press("o")
     tab.at.locator(".labels").wait_for(state="hidden")
+
+
+def test_outlines_are_drawn_when_the_step_rests(logs, open_tab, kinds):
+    """While playing, and until they are known, there are none; each step is requested once."""
+    tab = open_tab(1200, 800)
+    requested = []
+    tab.page.on("request", lambda request: requested.append(request.url))
+    tab.go(logs.address, runs='["z_kinds"]', delta=0, outline=1).drawn(LAST).loaded()
+    note = f"kinds at step {LAST}"
+    tab.says(".labels .note-of-scale", note)
+    height = tab.at.locator(".labels").bounding_box()["height"]
+    tab.page.keyboard.press(" ")
+    tab.says(".labels .note-of-scale", "kinds appear when playback stops")
+    plain = logs.picture([kinds], "conv1", 0), logs.picture([kinds], "conv1", LAST)
+    shape = tab.pixels(tab.canvas).shape[:2]
+    pictures = [each for draw in plain for each in draw(shape)]
+    drawn = tab.pixels(tab.canvas)
+    assert any(np.array_equal(drawn, each) for each in pictures)
+    assert tab.at.locator(".labels").bounding_box()["height"] == height
+    tab.page.keyboard.press(" ")
+    tab.says(".labels .note-of-scale", "kinds at step")
+    for index in (0, 1, 0, 1):
+        tab.at.get_by_role("slider", name="Step").fill(str(index))
+        tab.says(".labels .note-of-scale", f"kinds at step {kinds.steps[index]}")
+    steps = [url for url in requested if "/labels?" in url]
+    assert len(steps) == len(set(steps)) == 2
+
+
+def test_groups_say_at_which_step_their_kinds_are(logs, open_tab, kinds):
+    """The order is that of the last step, whichever step is shown."""
+    tab = open_tab(1440, 900).go(logs.address, runs='["z_kinds"]', order="label", delta=0)
+    tab.drawn(LAST).loaded()
+    tab.at.get_by_role("slider", name="Step").fill("0")
+    tab.drawn(0)
+    tab.says(".what", f"kinds at the last step, {LAST}")
+    assert kinds.steps[-1] == LAST
 
 
 def test_a_matrix_has_no_outlines(logs, open_tab):
@@ -326,4 +371,23 @@ def test_a_file_has_groups_and_outlines(open_file, kinds, tmp_path):
     labels = [label for label in measures.LABELS if label in names]
     headings = opened.at.locator(".headings p").all_inner_texts()
     assert headings == [f"{each} · {names.count(each)}" for each in labels]
-    assert opened.at.locator(".labels").inner_text().endswith(f"kinds at step {LAST}")
+    opened.says(".labels .note-of-scale", f"kinds at step {LAST}")
+    assert opened.at.locator(".labels > span").all_inner_texts()[:-1] == legend_of(names)
+
+
+def test_a_file_says_at_which_steps_it_holds_no_kinds(open_file, kinds, tmp_path, monkeypatch):
+    """The outlines of other steps are those of the file."""
+    monkeypatch.setattr(file_answers, "_MOST_LABELLED", 1)
+    path = to_html(kinds, tmp_path / "page.html", layers="conv1").path
+    opened = open_file(path, outline=1, delta=0).drawn(LAST)
+    texts = {}
+    for index, step in enumerate(kinds.steps):
+        opened.at.get_by_role("slider", name="Step").fill(str(index))
+        opened.drawn(step)
+        opened.page.wait_for_timeout(600)
+        texts[step] = opened.at.locator(".labels").inner_text()
+    held = [step for step, text in texts.items() if text.endswith(f"kinds at step {step}")]
+    assert len(held) == 1
+    others = [text for step, text in texts.items() if step not in held]
+    assert others
+    assert all(text.endswith("this file does not hold the kinds at this step") for text in others)

@@ -107,7 +107,13 @@ def test_an_open_filter_shows_weights_history_and_measures(logs, open_tab, exp1)
     tab.says(".curve", f"drift from the start: {far:.3f}")
     before = tab.at.locator(".curve .marker").first.get_attribute("x1")
     history = tab.at.get_by_role("group", name="History").get_by_role("button")
-    assert history.all_inner_texts() == [str(step) for step in exp1.steps]
+    names = [
+        measures.label(exp1.kernels("rgb", step)[5:6], rgb=True).names[0] for step in exp1.steps
+    ]
+    labelled = [f"{step}\n{name}" for step, name in zip(exp1.steps, names, strict=True)]
+    tab.wait(lambda: history.all_inner_texts() == labelled, "the labels of the history")
+    below = tab.at.locator(".history").bounding_box()["y"]
+    assert tab.at.locator("p.label").bounding_box()["y"] < below
     tab.button("go to step 6").click()
     tab.drawn(6)
     assert tab.at.locator(".curve .marker").first.get_attribute("x1") != before

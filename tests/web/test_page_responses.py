@@ -247,6 +247,39 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
     tab.at.locator(".probes").wait_for(state="hidden")
 
 
+def test_filters_that_answer_to_nothing_are_named(logs, probed, open_tab):
+    """At the step that is shown, where it is known; also in the titles of their cells."""
+    tab = open_tab().go(logs.address, runs='["probed"]', layer="conv1", responses=1).loaded()
+    tab.says(".silent", "1 filter answers to no probe at this step: 1")
+    titles = tab.at.locator(".cells button").evaluate_all("all => all.map(each => each.title)")
+    assert [n for n, title in enumerate(titles) if title.endswith(" · silent")] == [1]
+    height = tab.at.locator(".probes").bounding_box()["height"]
+    tab.at.get_by_role("slider", name="Step").fill("0")
+    tab.drawn(probed.steps[0])
+    tab.wait(lambda: not tab.at.locator(".silent").inner_text(), "no silent filter")
+    tab.wait(lambda: tab.button("filter 1").get_attribute("title") == "filter 1", "the title")
+    assert tab.at.locator(".probes").bounding_box()["height"] == height
+    tab.choice("layer").select_option("conv2")
+    tab.says(".probes .reading", "without an activation.")
+    assert tab.at.locator(".silent").inner_text() == ""
+
+
+def test_many_silent_filters_are_counted_and_cut(logs, open_tab):
+    """Twelve numbers are shown."""
+    tab = open_tab().go(logs.address).loaded()
+    found = tab.frame.evaluate("""async () => {
+        const {describeSilent} = await import("./static/run_responses.js");
+        const all = Array.from({length: 20}, (_, n) => n);
+        return [describeSilent(all), describeSilent([3, 26]), describeSilent([])];
+    }""")
+    numbers = ", ".join(map(str, range(12)))
+    assert found == [
+        f"20 filters answer to no probe at this step: {numbers}, …",
+        "2 filters answer to no probe at this step: 3, 26",
+        "",
+    ]
+
+
 def test_what_is_read_is_described(logs, probed, open_tab):
     """With the size from which the maps were shrunk."""
     del probed

@@ -95,12 +95,11 @@ export class CellPainter {
     });
   }
 
-  /** Fill the line around the cell at a position of the whole layout with a colour, as RGB, if there is one. */
-  outline(position, colour) {
+  /** Fill the line around the cell at a position of the whole layout with a colour, as RGB, or that of the separator. */
+  outline(position, colour, separator) {
     const {layout: {outline, cellWidth, cellHeight}, layout} = this;
-    if (!colour) return;
     const [left, top] = layout.corner(position);
-    const packed = packColour(colour);
+    const packed = colour ? packColour(colour) : separator;
     for (const y of [top - outline, top + cellHeight]) this.fillArea(left - outline, y, cellWidth + 2 * outline, outline, packed);
     for (const x of [left - outline, left + cellWidth]) this.fillArea(x, top, outline, cellHeight, packed);
   }

@@ -23,7 +23,7 @@ const ANSWERED = {
   order: (_, {layers}, {layer, order}) => ({numbers: layers[layer].orders[order]}),
   trajectory: (_, {layers}, {layer, filter}) => trajectoryOf(layers[layer].trajectories, filter),
   label: (_, {layers}, {layer, filter, step}) => labelOf(layers[layer].labels, filter, step),
-  labels: (_, {layers}, {layer}) => lastLabelsOf(layers[layer].labels),
+  labels: (_, {layers}, {layer, step}) => labelsOf(layers[layer].labels, step),
   probes: (_, {probes}) => probes,
 };
 
@@ -123,8 +123,11 @@ function labelOf({steps, names = [], ...evidence}, filter, step) {
   return {label: names[row][filter], ...Object.fromEntries(numbers)};
 }
 
-function lastLabelsOf({steps, names}) {
-  return steps.length ? {step: steps.at(-1), names: names.at(-1)} : undefined;
+/** The labels of all filters at a step; by default the last one of which there are any. */
+function labelsOf({steps, names}, step = steps.at(-1)) {
+  const row = steps.indexOf(step);
+  if (row < 0) throw new Error("this file does not hold the kinds at this step");
+  return {step, names: names[row]};
 }
 
 function readAnswers() {

@@ -7,13 +7,14 @@ import {requestJson} from "./requests.js";
 
 const SMALL = 46; // CSS pixels of a picture
 const MOST_PICTURES = 12;
+const UNKNOWN = "–"; // in place of a label
 const CURVES = [
   ["norm", "norm"],
   ["drift", "drift from the start"],
   ["roughness", "roughness (1 is noise)"],
 ];
 
-/** Pictures of a filter at some steps; a click goes to a step. */
+/** Pictures of a filter at some steps, with its labels; a click goes to a step. */
 export class FilterHistory {
   /** @param {function(number)} goToStep */
   constructor(goToStep) {
@@ -40,9 +41,19 @@ export class FilterHistory {
       if (isLoaded(step)) draw(picture, step, SMALL);
       else picture.canvas.width = picture.canvas.height = SMALL;
       const button = makeButton(`go to step ${step}`, picture.element, () => this.goToStep(step));
-      button.append(make("span", {}, String(step)));
+      button.append(make("span", {}, String(step)), make("span", {class: "kind"}, UNKNOWN));
       return button;
     }));
+  }
+
+  /** Show the label at each step; empty labels are not known. */
+  showLabels(labelAt) {
+    this.steps?.forEach((step, n) => {
+      const button = this.element.children[n];
+      const label = labelAt(step);
+      setText(button.lastChild, label || UNKNOWN);
+      button.title = label ? `go to step ${step}: ${label}` : `go to step ${step}`;
+    });
   }
 
   /** Mark the picture whose step is nearest. */

@@ -1,9 +1,11 @@
-// The view of one filter: its weights enlarged, its label, what it answers to, and its history.
+// The view of one filter: its weights enlarged, its label, its history, what it answers to, and its
+// measures.
 
 import {ChannelGrid} from "./channel_grid.js";
 import {make, makeButton, makeIcon, setText} from "./dom.js";
 import {FilterCurves, FilterHistory} from "./filter_history.js";
 import {FilterResponses} from "./filter_responses.js";
+import {HistoryLabels} from "./history_labels.js";
 import {hasKernels, KernelCache} from "./kernel_cache.js";
 import {KernelPanel} from "./kernel_panel.js";
 import {LabelPanel} from "./label_panel.js";
@@ -106,11 +108,13 @@ class FilterBlock extends Block {
     this.channels = this.kernels && isDeep ? new ChannelGrid(run.layer, () => this.draw()) : null;
     this.responses = probed ? new FilterResponses(run, probed, page, number) : null;
     this.history = new FilterHistory(step => page.goToStep(step));
+    this.historyLabels = new HistoryLabels(run, number, () => this.showHistoryLabels());
     this.curves = new FilterCurves(run, number, () => page.redrawSoon());
     this.element = make("div", {class: "block"},
       make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.kernel.element, this.label.element,
+      make("h3", {}, "Over training"), this.history.element,
       this.channels?.element ?? null, this.responses?.element ?? null,
-      make("h3", {}, "Over training"), this.history.element, this.curves.element, this.kernel.details);
+      make("h3", {}, "Measures over training"), this.curves.element, this.kernel.details);
     this.caches = [this.responses?.cache, this.kernels].filter(Boolean);
     this.answers = [this.curves.answers, this.responses?.inputs].filter(Boolean);
     this.refresh();
@@ -133,6 +137,7 @@ class FilterBlock extends Block {
     this.kernel.draw(this.pictureOf(snapshot, name), isPlaying);
     this.label.draw(snapshot?.cells ? step : null, this.part.cache.stamps.get(step), isPlaying);
     this.history.mark(step);
+    this.historyLabels.load(this.history.steps, isPlaying);
     this.curves.mark(step);
     this.responses?.draw(run.index(), kernel?.cells ? {...kernel, shape: this.kernels.shape} : null);
   }
@@ -164,6 +169,11 @@ class FilterBlock extends Block {
   close() {
     super.close();
     this.label.close();
+    this.historyLabels.stop();
+  }
+
+  showHistoryLabels() {
+    this.history.showLabels(step => this.historyLabels.at(step));
   }
 
   refresh() {
@@ -176,6 +186,8 @@ class FilterBlock extends Block {
       canvas.draw(side, run.cellShape, snapshot.cells, run.cellIndex(this.number), range, page.coloursOf(part));
     });
     this.history.mark(run.stepShown());
+    this.historyLabels.load(this.history.steps, page.clock.isPlaying);
+    this.showHistoryLabels();
     this.curves.refresh();
   }
 }

@@ -14,7 +14,7 @@ const TITLE = 26; // height of the title of a part
 const MARGIN = 10; // below a grid and its legends
 const SCALE = [46, 28]; // height of a scale bar with its note, in two lines and in one
 const LABELS = [42, 24]; // height of the colours and counts of labels, likewise
-const PROBES = 124; // height of the probes of one run, where their responses are shown
+const PROBES = 141; // height of the probes of one run, where their responses are shown
 
 /**
  * Choose the columns with which weights are largest, as far as all runs are visible at once and no cell

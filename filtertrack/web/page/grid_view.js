@@ -33,6 +33,7 @@ export class GridView {
     this.scales = make("div", {class: "scales"}, this.bar.element);
     this.element = make("figure", {class: "grid"}, this.title, this.stage, this.scales);
     this.numbers = [];
+    this.silent = []; // numbers of filters that answer to no probe
     this.key = "";
   }
 
@@ -43,28 +44,28 @@ export class GridView {
    * @param {number[]} size width and height, at most
    * @param {GridColours} colours
    * @param {object} labelling
-   * @param {?FilterLabels} labelling.labels of the filters, as far as they are known
+   * @param {?FilterLabels} labelling.grouped the labels of the groups; null for none
    * @param {string[]} labelling.headings of the groups
    * @param {?object} labelling.outlines label -> colour, as RGB; null for no outlines
    */
-  arrange(numbers, grid, size, colours, {labels, headings, outlines}) {
+  arrange(numbers, grid, size, colours, {grouped, headings, outlines}) {
     const {channels, isMatrix} = grid.cell;
     this.channels = channels;
-    const key = JSON.stringify([numbers, grid, size, colours.separator, outlines, headings, labels?.step, devicePixelRatio]);
+    const key = JSON.stringify([numbers, grid, size, colours.separator, outlines, headings, grouped?.step, devicePixelRatio]);
     if (key === this.key) return;
     this.key = key;
     this.layout = layoutFor(grid, size);
     this.scales.replaceChildren(...[...this.bars, ...(outlines ? [this.labels] : [])].map(each => each.element));
-    if (outlines) this.labels.show(labels, outlines);
     this.painter.resize(this.layout, colours, headings.length ? backgroundColour() : null);
-    if (outlines) numbers.forEach((number, position) => this.painter.outline(position, outlines[labels?.of(number)]));
     this.painter.show();
+    Object.assign(this, {outlines, grouped, separator: colours.separator, labelled: null});
     this.stage.style.width = `${this.layout.totalWidth / devicePixelRatio}px`;
     this.stage.style.aspectRatio = `${this.layout.totalWidth} / ${this.layout.totalHeight}`;
     const focused = this.numbers[[...this.buttons.children].indexOf(document.activeElement)];
     this.numbers = numbers;
     this.headings.replaceChildren(...headings.map((text, group) => this.makeHeading(text, group)));
-    this.buttons.replaceChildren(...(isMatrix ? [] : numbers.map((number, position) => this.makeCell(number, position, labels?.of(number)))));
+    this.buttons.replaceChildren(...(isMatrix ? [] : numbers.map((number, position) => this.makeCell(number, position))));
+    this.showTitles();
     this.buttons.children[numbers.indexOf(focused)]?.focus(); // the buttons are new: restore the focus
   }
 
@@ -76,12 +77,11 @@ export class GridView {
     return heading;
   }
 
-  makeCell(number, position, label) {
+  makeCell(number, position) {
     const {totalWidth, totalHeight, cellWidth, cellHeight} = this.layout;
     const percent = (part, whole) => `${(100 * part) / whole}%`; // right also if the canvas is shrunk
     const [left, top] = this.layout.corner(position);
     const cell = makeButton(`filter ${number}`, "", () => this.openFilter(number));
-    if (label) cell.title = `filter ${number} · ${label}`;
     cell.setAttribute("aria-pressed", String(number === this.selected));
     cell.tabIndex = position === 0 ? 0 : -1;
     Object.assign(cell.style, {
@@ -113,6 +113,37 @@ export class GridView {
   /** The legends that are shown: scale bars, and the colours of outlines. */
   get legends() {
     return [...this.bars.filter(bar => !bar.isEmpty), ...(this.labels.element.isConnected ? [this.labels] : [])];
+  }
+
+  /**
+   * Draw the outlines of labels, and show them in the legend.
+   * @param {object} labelled {labels, note}: see StepLabels
+   */
+  showLabels(labelled) {
+    if (labelled === this.labelled || !this.outlines) return;
+    this.labelled = labelled;
+    this.labels.show(labelled.labels, this.outlines, labelled.note);
+    this.numbers.forEach((number, position) => this.painter.outline(position, this.outlines[labelled.labels?.of(number)] ?? null, this.separator));
+    this.painter.show();
+    this.showTitles();
+  }
+
+  /** Say in the titles of cells which filters answer to no probe at the step that is shown. */
+  showSilent(numbers) {
+    if (numbers.join() === this.silent.join()) return;
+    this.silent = numbers;
+    this.showTitles();
+  }
+
+  /** Show the label of each filter and its step, and whether it is silent, as the title of its cell. */
+  showTitles() {
+    const labels = this.labelled?.labels ?? this.grouped;
+    this.numbers.forEach((number, position) => {
+      const cell = this.buttons.children[position];
+      const label = labels?.of(number);
+      const parts = [`filter ${number}`, ...(label ? [`${label} at step ${labels.step}`] : []), ...(this.silent.includes(number) ? ["silent"] : [])];
+      if (cell) cell.title = parts.join(" · ");
+    });
   }
 
   select(number) {

@@ -9,17 +9,17 @@ export class LabelLegend {
 
   /**
    * Show labels, those without an outline last.
-   * @param {?FilterLabels} labels null if they could not be read
+   * @param {?FilterLabels} labels null while they are not known
    * @param {object} outlines label -> colour, as RGB
+   * @param {string} note the step of the labels, or why they are not known
    */
-  show(labels, outlines) {
+  show(labels, outlines, note) {
     const counts = labels?.counts ?? new Map();
     const others = [...counts.keys()].filter(name => !outlines[name]);
-    this.entries = counts.size ? [...Object.keys(outlines), ...others].map(name => ({
-      text: `${name} ${counts.get(name) ?? 0}`, colour: outlines[name] ? `rgb(${outlines[name].join(" ")})` : null,
-    })) : [];
-    this.note = !labels ? "the kinds of filters are not known"
-      : labels.names ? `kinds at step ${labels.step}` : "there are too many filters to find their kinds";
+    this.entries = [...Object.keys(outlines), ...others].map(name => ({
+      text: labels?.names ? `${name} ${counts.get(name) ?? 0}` : name, colour: outlines[name] ? `rgb(${outlines[name].join(" ")})` : null,
+    }));
+    this.note = note;
     this.element.replaceChildren(...this.entries.map(({text, colour}) => {
       const square = make("span", {class: "square", "aria-hidden": "true"});
       square.style.background = colour;

@@ -17,6 +17,7 @@ import {RunView} from "./run_view.js";
 import {saveAnimation, savePicture} from "./save_files.js";
 import {describeCells, describeMapScale, describePart, describeScale} from "./scale_bar.js";
 import {Sidebar} from "./sidebar.js";
+import {StepLabels} from "./step_labels.js";
 import {followTheme} from "./theme.js";
 import {Timeline} from "./timeline.js";
 import {readUrlState, writeUrlState} from "./url_state.js";
@@ -65,6 +66,7 @@ export class Page {
     this.sidebar = new Sidebar(look, settings, actions);
     this.menu = new LayerMenu(actions);
     this.filter = new FilterView(this);
+    this.stepLabels = new StepLabels(() => this.redrawSoon());
     this.gridArea = make("div", {class: "grids"});
     this.root = this.makeRoot();
     listenToKeys(() => this.keyActions());
@@ -272,16 +274,16 @@ export class Page {
   }
 
   /**
-   * The numbers of all filters in the chosen order, a run's own, and its FilterLabels: null if they are
-   * not needed. Each is undefined if its request fails. Both are kept while training runs.
+   * The numbers of all filters in the chosen order, a run's own, and the FilterLabels of its groups: null
+   * if there are none. Each is undefined if its request fails. Both are kept while training runs.
    * @returns {Promise<object>} {numbers, labels}
    */
   async requestOrder(run, layer) {
-    const {order, outline} = this.look;
+    const {order} = this.look;
     if (layer.kind === "matrix") return {numbers: storedOrder(layer), labels: null};
     const [found, answer] = await Promise.all([
       order === "stored" ? {numbers: storedOrder(layer)} : this.requestOnce(run, "order", layer, {order}),
-      outline || order === "label" ? this.requestOnce(run, "labels", layer, {}) : null,
+      order === "label" ? this.requestOnce(run, "labels", layer, {}) : null,
     ]);
     const labels = answer && new FilterLabels(answer, layer);
     const numbers = order === "label" && found && labels ? labels.group(found.numbers) : found?.numbers;
@@ -362,7 +364,7 @@ export class Page {
     for (const [run, grid] of grids) {
       const view = this.views.get(run.name);
       view.area.style.gridTemplateColumns = `repeat(${partsAcross}, minmax(0, 1fr))`;
-      view.showCells(describeCells(run, this.look.channels));
+      view.showCells([describeCells(run, this.look.channels), ...this.describeGroups(run)].join(" · "));
       run.parts.forEach((part, n) => {
         view.grids[n].showTitle(hasTitles ? describePart(part, this.settings) : "");
         view.grids[n].arrange(run.numbers, n === 0 ? grid : {...grid, map: null}, size, this.coloursOf(part), this.labellingOf(run));
@@ -389,10 +391,17 @@ export class Page {
     return this.look.order === "label" && labels ? labels.groupsOf(numbers) : null;
   }
 
-  /** The labels of a run's filters as its grids show them: see GridView. */
+  /** The step of the labels of which a run's groups are, in words; empty without groups. */
+  describeGroups(run) {
+    if (!this.groupsOf(run)) return [];
+    const {step} = run.labels;
+    return [step === run.steps.at(-1) ? `kinds at the last step, ${step}` : `kinds at step ${step}`];
+  }
+
+  /** The groups and outlines of a run's filters as its grids show them: see GridView. */
   labellingOf(run) {
     const headings = this.groupsOf(run)?.map(({text}) => text) ?? [];
-    return {labels: run.labels, headings, outlines: this.look.outline && !run.isMatrix ? this.palettes.outlines : null};
+    return {grouped: run.labels, headings, outlines: this.look.outline && !run.isMatrix ? this.palettes.outlines : null};
   }
 
   /** The width and height that is available for the grids, in CSS pixels. */
@@ -456,7 +465,11 @@ export class Page {
     for (const {run, part, n, snapshot, responses} of drawn) {
       const view = this.views.get(run.name);
       const stepShown = run.stepShown() ?? step;
-      if (n === 0) view.showMoment(snapshot, stepShown, responses, run, step);
+      if (n === 0) {
+        view.showMoment(snapshot, stepShown, responses, run, step);
+        view.showSilent(run.responses?.silentAt(responses) ?? []);
+        if (look.outline && !run.isMatrix) view.showLabels(this.stepLabels.at(run, snapshot?.cells ? stepShown : null, this.clock.isPlaying));
+      }
       view.grids[n].draw(snapshot, stepShown, part.range, run.cellOrder, this.coloursOf(part), this.mapsOf(run, responses));
       view.grids[n].bar.show(describeScale(run, part, look, this.runs.length), this.coloursOf(part), snapshot?.isFinite);
       if (n === 0 && run.responses) view.grids[n].mapBar.show(describeMapScale(run.responses, look, this.runs.length), this.coloursOfMaps(run.responses.layer));

@@ -3,7 +3,7 @@
 
 import {make, makeButton, setText} from "./dom.js";
 import {describeChoice, describeProbe, drawPicture} from "./probe_pictures.js";
-import {describeReading} from "./run_responses.js";
+import {describeReading, describeSilent} from "./run_responses.js";
 
 const LARGE = 72; // CSS pixels of the chosen probe
 const SMALL = 32; // CSS pixels of a thumbnail
@@ -19,13 +19,14 @@ export class ProbeStrip {
     this.picture = make("canvas", {class: "picture", role: "img"});
     this.text = make("span", {class: "which", "aria-live": "polite"});
     this.reading = make("p", {class: "reading"});
+    this.silent = make("p", {class: "silent"}); // filters that answer to no probe
     this.thumbnails = make("div", {class: "thumbnails", role: "group", "aria-label": `Probes of ${name}`,
                                         onkeydown: event => this.moveChoice(event)});
     this.thumbnails.addEventListener("scroll", () => this.showEnds());
     this.choice = make("div", {class: "choice"},
       make("div", {class: "turn"}, makeButton("Previous probe", "‹", () => actions.stepProbe(-1)), this.text,
         makeButton("Next probe", "›", () => actions.stepProbe(1))),
-      this.thumbnails, this.reading);
+      this.thumbnails, this.reading, this.silent);
     this.absence = make("p", {class: "absence"});
     this.element = make("div", {class: "probes", hidden: true}, this.picture, this.choice, this.absence);
   }
@@ -66,6 +67,11 @@ export class ProbeStrip {
     setText(this.text, `${text} · ${describeChoice(probes)}`);
     setText(this.reading, describeReading(layer));
     this.showEnds();
+  }
+
+  /** Show the numbers of the filters that answer to no probe at the step that is shown. */
+  showSilent(numbers) {
+    setText(this.silent, describeSilent(numbers));
   }
 
   makeThumbnail(probes, number) {

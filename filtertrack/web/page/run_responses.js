@@ -2,6 +2,8 @@
 
 import {ResponseCache, rangeOfMaps} from "./response_cache.js";
 
+const MOST_SILENT = 12; // numbers of silent filters that are named
+
 export class RunResponses {
   /**
    * @param {RunData} run whose selection is shown
@@ -15,6 +17,7 @@ export class RunResponses {
     this.problem = probe < maps ? "" : probe < count ? describeKept(probe, maps) : `This run has no probe ${probe}.`;
     this.cache = this.problem ? null
       : new ResponseCache({run: run.name, layer: layer.name, filters, probes: probe}, () => run.page.redrawSoon());
+    this.filters = run.filters;
     this.range = null; // the darkest and the lightest value of each map, as drawn; set by the page
   }
 
@@ -27,6 +30,11 @@ export class RunResponses {
   /** The responses at a step: {cells, …}, {damaged} or {absent}; undefined if not loaded. */
   at(step) {
     return this.cache ? this.cache.at(step) : {absent: this.problem};
+  }
+
+  /** The numbers of filters that answer to no probe at a snapshot, ascending, as far as it is known. */
+  silentAt(snapshot) {
+    return this.filters.filter((_, n) => snapshot?.silent?.[n]);
   }
 
   valueRange(snapshot, scale) {
@@ -46,6 +54,14 @@ function describeKept(probe, maps) {
 /** A key of what a RunResponses shows. */
 export function keyOf(run, layer, probe) {
   return JSON.stringify([run.selection, layer, probe]);
+}
+
+/** Which filters answer to no probe, in words; empty for none. */
+export function describeSilent(numbers) {
+  if (!numbers.length) return "";
+  const listed = numbers.slice(0, MOST_SILENT).join(", ");
+  const counted = numbers.length === 1 ? "1 filter answers" : `${numbers.length} filters answer`;
+  return `${counted} to no probe at this step: ${listed}${numbers.length > MOST_SILENT ? ", …" : ""}`;
 }
 
 /** What is read of a layer, and how its maps were shrunk, in words. */

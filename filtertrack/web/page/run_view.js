@@ -28,6 +28,17 @@ export class RunView {
     this.area.replaceChildren(...this.grids.map(grid => grid.element));
   }
 
+  /** Name the filters that answer to no probe at the step that is shown. */
+  showSilent(numbers) {
+    this.probes.showSilent(numbers);
+    for (const grid of this.grids) grid.showSilent(numbers);
+  }
+
+  /** Show labels as outlines: see GridView. */
+  showLabels(labelled) {
+    for (const grid of this.grids) grid.showLabels(labelled);
+  }
+
   select(number) {
     for (const grid of this.grids) grid.select(number);
   }

@@ -150,13 +150,13 @@ class Legend {
 /** What a run shows: its name and layer, the moment, the probe, and what is read. */
 function describeRun(view, run) {
   const shown = elements => elements.filter(each => !each.closest("[hidden]")).map(each => each.textContent);
-  const {picture, reading, absence} = view.probes;
+  const {picture, reading, silent, absence} = view.probes;
   const probe = run.responses ? [picture.getAttribute("aria-label")] : [];
   const step = `step ${run.stepShown()}`;
   const moment = view.moment.textContent;
   return [
     [run.name, run.layer.name, ...shown([view.cells])].join(" · "), moment.startsWith(step) ? moment : `${step} · ${moment}`,
-    ...probe, ...shown([reading, absence, view.note]),
+    ...probe, ...shown([reading, silent, absence, view.note]),
   ].filter(Boolean);
 }
 
