@@ -121,6 +121,7 @@ def test_late_labels_of_another_layer_are_not_shown(logs, open_tab, two_kinds):
     fault = Fault(tab, "labels", part="layer=a&", status=None)
     look = {"layer": "b", "order": "label", "outline": 1}
     tab.go(logs.address, runs=f'["{two_kinds}"]', **look).loaded()
+    tab.says("p.labels", "kinds at step")
     before = tab.at.locator("p.labels").first.inner_text()
     assert "blob" in before
     tab.frame.locator("body").press("p")
