@@ -46,6 +46,8 @@ _DIGITS = 4
 """Significant digits of measures."""
 _MOST_LABELLED = 2000
 """Filters, summed over steps, of which a layer's labels are computed: one or two seconds."""
+_HISTORY = 12
+"""Steps of the pictures of an open filter, as in ``filter_history.js``: they are labelled first."""
 _PICTURES = 4
 """One part in so many of the file's size is for the pictures of probes, before compression."""
 
@@ -271,7 +273,10 @@ def _labels(run: RunAtSteps, info: LayerInfo) -> dict[str, Any]:
     """Return the labels of every filter, at as many steps as are fast to label."""
     found: dict[str, Any] = {"steps": []}
     most = 0 if _is_matrix(info) else max(1, _MOST_LABELLED // info.filters)
-    for step in spread(run.steps, min(len(run.steps), most)):
+    history = spread(run.steps, min(len(run.steps), most, _HISTORY))
+    others = [step for step in run.steps if step not in history]
+    more = spread(others, min(len(others), most - len(history)))
+    for step in sorted([*history, *more]):
         try:
             labels = run.once(
                 "labels", info.name, step, compute=partial(_labels_at, run, info, step)

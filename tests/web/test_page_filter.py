@@ -437,6 +437,16 @@ def test_the_history_is_labelled_from_a_file(write_first, tmp_path, open_file, m
         assert kinds.all_inner_texts().count("–") == len(run.steps) - known
 
 
+def test_a_file_holds_the_labels_of_the_history_first(make_run, tmp_path, open_file, monkeypatch):
+    """Of a layer that is not labelled at every step."""
+    run = make_run(steps=range(20))
+    monkeypatch.setattr(file_answers, "_MOST_LABELLED", 13 * run.layers["conv1"].filters)
+    path = to_html(run, tmp_path / "page.html", layers="conv1").path
+    opened = open_file(path, filter=1)
+    opened.at.locator(".history .kind").nth(11).wait_for()
+    history_is_labelled(opened)
+
+
 def test_kernels_of_large_layers_are_loaded_around_the_step_that_is_shown(
     logs, open_tab, rng, conv_info
 ):

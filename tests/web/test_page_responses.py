@@ -604,7 +604,7 @@ def test_a_picture_with_maps_is_saved(logs, probed, open_tab, tmp_path):
         saved = np.asarray(image.convert("RGB"))
     row, column = tab.find(saved, grid)
     assert column == 10
-    assert len(saved) >= row + len(grid) + 2 * 26 + 10
+    assert len(saved) >= row + len(grid) + 2 * 24 + 10
     picture = tab.pixels(tab.at.locator(".picture"))
     assert tab.find(saved, picture) == (10, 10)
 
@@ -623,4 +623,4 @@ def test_a_saved_picture_without_maps_has_no_scale_of_maps(logs, write_probed, o
         tab.button("Save the grid as PNG").click()
     with Image.open(download.value.path()) as image:
         saved = np.asarray(image.convert("RGB"))
-    assert 26 + 10 <= len(saved) - tab.find(saved, grid)[0] - len(grid) < 2 * 26 + 10
+    assert 24 + 10 <= len(saved) - tab.find(saved, grid)[0] - len(grid) <= 2 * 24 + 10
