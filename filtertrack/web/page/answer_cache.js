@@ -17,7 +17,7 @@ export class AnswerCache {
   constructor(request, changed, most) {
     this.requestAnswer = request;
     Object.assign(this, {changed, most});
-    this.entries = new Map(); // key -> {answer} or {error, isExpired}
+    this.entries = new Map(); // key -> {answer, isExpired} or {error, isExpired}
     this.pending = new Set(); // keys
     this.latest = undefined; // the answer that came last
   }
@@ -52,10 +52,10 @@ export class AnswerCache {
     this.pending.add(key);
     let entry;
     try {
-      entry = {answer: await this.requestAnswer(key)};
+      entry = {isExpired: false, answer: await this.requestAnswer(key)};
       this.latest = entry.answer;
     } catch (error) {
-      entry = {error: error.isTemporary ? describeRetry(error) : error.message};
+      entry = {isExpired: false, error: error.isTemporary ? describeRetry(error) : error.message};
       if (error.isTemporary) setTimeout(() => this.expire(entry), RETRY_DELAY);
     }
     this.pending.delete(key);

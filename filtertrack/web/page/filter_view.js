@@ -104,11 +104,11 @@ class FilterBlock extends Block {
     const needsKernels = (isDeep || probed?.products) && hasKernels(run.layer);
     this.kernels = needsKernels ? new KernelCache(run, number, () => page.redrawSoon()) : null;
     this.kernel = new KernelPanel(() => this.channels.select(null));
-    this.label = new LabelPanel(run, number);
+    this.label = new LabelPanel(run, number, () => this.showHistoryLabels());
     this.channels = this.kernels && isDeep ? new ChannelGrid(run.layer, () => this.draw()) : null;
     this.responses = probed ? new FilterResponses(run, probed, page, number) : null;
     this.history = new FilterHistory(step => page.goToStep(step));
-    this.historyLabels = new HistoryLabels(run, number, () => this.showHistoryLabels());
+    this.historyLabels = new HistoryLabels(run, this.label.labels);
     this.curves = new FilterCurves(run, number, () => page.redrawSoon());
     this.element = make("div", {class: "block"},
       make("h3", {hidden: page.visibleRuns().length < 2}, run.name), this.kernel.element, this.label.element,
@@ -173,6 +173,7 @@ class FilterBlock extends Block {
   }
 
   showHistoryLabels() {
+    this.historyLabels.requestNext();
     this.history.showLabels(step => this.historyLabels.at(step));
   }
 

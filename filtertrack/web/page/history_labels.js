@@ -1,63 +1,45 @@
-// The labels of the open filter at the steps of its history: requested one after another, when
-// playback has stopped, and kept.
-
-import {requestJson} from "./requests.js";
+// The labels of the open filter at the steps of its history, requested one after another when
+// playback has stopped.
 
 const DELAY = 250; // milliseconds before the first request
-const MOST_LABELS = 1000; // kept in memory
 
 export class HistoryLabels {
   /**
    * @param {RunData} run
-   * @param {number} number of the filter
-   * @param {function} changed called when a label has been added
+   * @param {AnswerCache} answers the labels of the filter: see LabelPanel
    */
-  constructor(run, number, changed) {
-    Object.assign(this, {run, number, changed});
-    this.labels = new Map(); // key of a step -> label; empty where it cannot be found
-    this.wanted = ""; // keys of the steps whose labels are loaded
+  constructor(run, answers) {
+    Object.assign(this, {run, answers});
+    this.keys = []; // of the steps whose labels are loaded
   }
 
   /** The label at a step; empty if it is not known. */
   at(step) {
-    return this.labels.get(this.keyOf(step)) ?? "";
+    return this.answers.known(this.keyOf(step))?.answer?.label ?? "";
   }
 
   /** Load the labels of some steps, unless the page plays. */
   load(steps, isPlaying) {
     const keys = isPlaying ? [] : steps.map(step => this.keyOf(step));
-    if (keys.join() === this.wanted) return;
+    if (keys.join() === this.keys.join()) return;
     this.stop();
-    this.wanted = keys.join();
-    for (const [key, label] of this.labels) if (!label) this.labels.delete(key); // it is requested again
-    if (keys.length) this.timer = setTimeout(() => this.request(steps, this.turn), DELAY);
+    this.keys = keys;
+    this.timer = setTimeout(() => this.requestNext(), DELAY);
+  }
+
+  /** Request the next label that is missing; called again when an answer has come. */
+  requestNext() {
+    if (this.answers.isLoading) return;
+    const key = this.keys.find(each => this.answers.known(each)?.isExpired ?? true);
+    if (key !== undefined) this.answers.at(key);
   }
 
   stop() {
     clearTimeout(this.timer);
-    this.wanted = "";
-    this.turn = {}; // ends requests that are under way
-  }
-
-  async request(steps, turn) {
-    const {name, layer} = this.run;
-    for (const step of steps) {
-      const key = this.keyOf(step);
-      if (this.labels.has(key)) continue;
-      const query = {run: name, layer: layer.name, filter: this.number, step, version: this.stampOf(step)};
-      const label = await requestJson("label", query).then(found => found.label, () => "");
-      if (this.labels.size >= MOST_LABELS) this.labels.clear();
-      this.labels.set(key, label);
-      if (turn !== this.turn) return;
-      this.changed();
-    }
+    this.keys = [];
   }
 
   keyOf(step) {
-    return `${step}.${this.stampOf(step)}`;
-  }
-
-  stampOf(step) {
-    return this.run.stamps[this.run.steps.indexOf(step)];
+    return `${step}.${this.run.stamps[this.run.steps.indexOf(step)]}`;
   }
 }

@@ -13,8 +13,9 @@ export class LabelPanel {
   /**
    * @param {RunData} run
    * @param {number} number of the filter
+   * @param {function} changed called when a label of any step has been added
    */
-  constructor(run, number) {
+  constructor(run, number, changed) {
     Object.assign(this, {run, number});
     this.name = make("strong", {});
     this.evidence = make("span", {class: "evidence"});
@@ -23,7 +24,10 @@ export class LabelPanel {
     this.labels = new AnswerCache(key => {
       const [step, version] = key.split(".");
       return requestJson("label", {...query, step: Number(step), version});
-    }, () => this.refresh(), MOST_LABELS);
+    }, () => {
+      this.refresh();
+      changed();
+    }, MOST_LABELS);
   }
 
   /**

@@ -1,6 +1,7 @@
 // The labels of a run's filters at the step that is shown, for the outlines: requested when the step
 // rests, and kept.
 
+import {AnswerCache} from "./answer_cache.js";
 import {FilterLabels} from "./filter_labels.js";
 import {requestJson} from "./requests.js";
 
@@ -11,7 +12,7 @@ export class StepLabels {
   /** @param {function} changed called when labels have been added */
   constructor(changed) {
     this.changed = changed;
-    this.runs = new WeakMap(); // run -> {selection, found, wanted, timer}
+    this.runs = new WeakMap(); // run -> {layer, answers, wanted, timer}
   }
 
   /**
@@ -26,12 +27,14 @@ export class StepLabels {
     const key = isPlaying || step === null ? null : `${step}.${stamp}`;
     if (key !== kept.wanted) {
       clearTimeout(kept.timer);
-      if (kept.found.get(kept.wanted)?.isError) kept.found.delete(kept.wanted); // it is requested again
       kept.wanted = key;
-      if (key !== null && !kept.found.has(key)) kept.timer = setTimeout(() => this.request(run, step, stamp, key, kept), DELAY);
+      if (key !== null && !kept.answers.known(key)) kept.timer = setTimeout(() => kept.answers.at(key), DELAY);
     }
     if (isPlaying) return PLAYING;
-    return kept.found.get(key) ?? LOADING;
+    const entry = kept.answers.known(key);
+    if (entry?.isExpired) kept.answers.at(key);
+    if (entry?.error) entry.shown ??= {labels: null, note: entry.error};
+    return entry?.answer ?? entry?.shown ?? LOADING;
   }
 
   /** What is kept of a run: of one layer. */
@@ -40,24 +43,21 @@ export class StepLabels {
     let kept = this.runs.get(run);
     if (kept?.layer !== layer) {
       clearTimeout(kept?.timer);
-      kept = {layer, found: new Map(), wanted: null, timer: null};
+      kept?.answers.stop();
+      kept = {layer, answers: new AnswerCache(requestLabels(run.name, run.layer), () => this.changed(), MOST_STEPS), wanted: null, timer: null};
       this.runs.set(run, kept);
     }
     return kept;
   }
+}
 
-  async request({name, layer}, step, stamp, key, kept) {
-    let found;
-    try {
-      const labels = new FilterLabels(await requestJson("labels", {run: name, layer: layer.name, step, version: stamp}), layer);
-      found = {labels, note: labels.names ? `kinds at step ${labels.step}` : "there are too many filters to find their kinds"};
-    } catch (error) {
-      found = {labels: null, note: error.message, isError: true};
-    }
-    if (kept.found.size >= MOST_STEPS) kept.found.clear();
-    kept.found.set(key, found);
-    if (kept.wanted === key) this.changed();
-  }
+/** A function that requests the labels of a layer's filters by a key: a step and the stamp of its file. */
+function requestLabels(run, layer) {
+  return async key => {
+    const [step, version] = key.split(".");
+    const labels = new FilterLabels(await requestJson("labels", {run, layer: layer.name, step: Number(step), version}), layer);
+    return {labels, note: labels.names ? `kinds at step ${labels.step}` : "there are too many filters to find their kinds"};
+  };
 }
 
 // One object each: a grid compares what it shows.
