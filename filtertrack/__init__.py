@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from filtertrack.outputs.xarray_export import to_xarray
     from filtertrack.snapshot import LayerInfo, Moment, Snapshot
     from filtertrack.storage.run import Run
-    from filtertrack.tensorboard_plugin.notebook_view import view
+    from filtertrack.tensorboard_plugin.tensorboard_frame import view
     from filtertrack.web.html_file import to_html
 
 __all__ = [
@@ -80,7 +80,7 @@ _MODULES = {
     "plot_trajectories": "outputs.curves",
     "to_html": "web.html_file",
     "to_xarray": "outputs.xarray_export",
-    "view": "tensorboard_plugin.notebook_view",
+    "view": "tensorboard_plugin.tensorboard_frame",
 }
 
 _WITH_KERAS = {"FilterTracker", "Probes"}

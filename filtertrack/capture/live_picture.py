@@ -19,7 +19,7 @@ from filtertrack.snapshot import LayerInfo, Moment, Snapshot, describe
 from filtertrack.storage.memory_run import MemoryRun
 from filtertrack.storage.run import Run
 from filtertrack.storage.run_format import Member
-from filtertrack.web.notebook_output import NotebookOutput, call_after_cells
+from filtertrack.web.replaceable_output import NotebookOutput, call_after_cells
 
 _PAUSE = 2.0
 """Minimum seconds between two pictures."""
@@ -117,7 +117,7 @@ class LivePicture:
 
     def _show_page(self, run: Run, earlier: Sequence[Thread]) -> None:
         """Show the page of the run, after earlier threads: the function of a thread of its own."""
-        from filtertrack.web.notebook import run_html  # noqa: PLC0415 - not needed in a script
+        from filtertrack.web.notebook_page import run_html  # noqa: PLC0415 - not needed in a script
 
         for thread in earlier:
             thread.join(_DRAWING_TIME)  # otherwise its picture may come after the page

@@ -104,7 +104,7 @@ class Run:
 
     def _repr_html_(self) -> str | None:
         """Return the interactive page for a notebook; None if nothing can be shown."""
-        from filtertrack.web.notebook import run_html  # noqa: PLC0415
+        from filtertrack.web.notebook_page import run_html  # noqa: PLC0415
 
         try:
             return run_html(self)

@@ -142,7 +142,7 @@ def test_the_next_training_has_a_picture(with_keras):
 
 _SLOW_PAGE = """
 import os, signal, threading
-import filtertrack.web.notebook as notebook
+import filtertrack.web.notebook_page as notebook
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
 def slow(run, build=notebook.run_html):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from filtertrack import Run
 from filtertrack.storage.memory_run import MemoryRun
-from filtertrack.web import notebook
+from filtertrack.web import notebook_page
 
 
 def test_a_still_picture_remains_where_frames_are_removed(exp1):
@@ -50,7 +50,7 @@ def test_a_large_run_shows_its_default_layer(make_run, conv_info, tmp_path, open
     file.write_text(f"<!doctype html>{output}")
     shown = open_file(file)
     shown.at = shown.page.frame_locator("iframe")
-    count = len(notebook._fitting_layers(run, "conv0"))
+    count = len(notebook_page._fitting_layers(run, "conv0"))
     assert count < 12
     shown.says(".status", f"{count} of 12 layers; filtertrack.to_html(...) has more")
     assert shown.choice("layer").locator("option").count() == count
@@ -68,7 +68,7 @@ def test_a_wide_matrix_has_the_size_of_what_is_shown_of_it(make_run, conv_info):
     """Only its first 256 input channels are in a page, so another layer fits beside it."""
     wide = conv_info("wide", (1, 1, 4096, 64), bias=False)
     run = make_run(conv_info("conv1", (7, 7, 3, 8), bias=False), wide, steps=range(4))
-    assert notebook._fitting_layers(run, "conv1") == ["conv1", "wide"]
+    assert notebook_page._fitting_layers(run, "conv1") == ["conv1", "wide"]
 
 
 @pytest.mark.parametrize("steps", [(), (0,)])
@@ -121,7 +121,7 @@ def test_odd_layers_are_shown(make_run, conv_info, kind):
 
 def test_a_run_too_large_for_a_page_has_its_picture(run, monkeypatch):
     """Where not even two steps of the default layer fit."""
-    monkeypatch.setattr(notebook, "_MAX_SIZE", 50_000)
+    monkeypatch.setattr(notebook_page, "_MAX_SIZE", 50_000)
     output = run._repr_html_()
     assert "data:image/png" in output
     assert "srcdoc" not in output
@@ -132,7 +132,7 @@ def test_a_layer_that_is_too_large_for_a_page_is_not_prepared_for_one(
 ):
     """Its labels alone would take minutes; the still picture is shown at once."""
     run = make_run(conv_info("conv1", (11, 11, 3, 4096), bias=False), steps=range(2))
-    monkeypatch.setattr("filtertrack.web.notebook.fitting_text", None)
+    monkeypatch.setattr("filtertrack.web.notebook_page.fitting_text", None)
     output = run._repr_html_()
     assert "data:image/png" in output
     assert "iframe" not in output

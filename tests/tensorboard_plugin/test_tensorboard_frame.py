@@ -12,10 +12,10 @@ from filtertrack import FiltertrackError, view
 
 ANSWER = """
 import filtertrack, urllib.request, json
-from filtertrack.tensorboard_plugin import notebook_view
+from filtertrack.tensorboard_plugin import tensorboard_frame
 
 def servers():
-    return {key[0]: server.port for key, server in notebook_view._servers.items()}
+    return {key[0]: server.port for key, server in tensorboard_frame._servers.items()}
 
 def runs(port):
     address = f"http://127.0.0.1:{port}/data/plugin/filtertrack/runs"
@@ -48,7 +48,7 @@ def viewed(run_notebook, tmp_path_factory):
                 print("interrupted")
         """,
         "filtertrack.view('runs')",
-        "print(notebook_view._servers.popitem()[1]._process.pid)",
+        "print(tensorboard_frame._servers.popitem()[1]._process.pid)",
         cwd=folder,
     )
 
@@ -82,10 +82,11 @@ def test_an_interrupted_cell_leaves_the_server_running(viewed):
 def test_the_server_shown_longest_ago_is_ended_for_a_fourth(run_notebook, tmp_path):
     """Each takes about 95 MB."""
     kernel = run_notebook(
-        "from filtertrack import view\nfrom filtertrack.tensorboard_plugin import notebook_view",
-        "for name in 'abcad':\n    view(name)\n    *_, last = notebook_view._servers.values()\n"
+        "from filtertrack import view\n"
+        "from filtertrack.tensorboard_plugin import tensorboard_frame",
+        "for name in 'abcad':\n    view(name)\n    *_, last = tensorboard_frame._servers.values()\n"
         "    if name == 'b': second = last",
-        "print(*(key[0][-1] for key in notebook_view._servers), second.runs)",
+        "print(*(key[0][-1] for key in tensorboard_frame._servers), second.runs)",
         cwd=tmp_path,
     )
     assert kernel.printed(2) == "c a d False\n"
