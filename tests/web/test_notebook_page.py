@@ -38,6 +38,17 @@ def test_the_page_is_shown_in_a_frame_of_its_own_origin(exp1, tmp_path, open_fil
     )
 
 
+def test_the_page_leaves_the_focus_to_the_cell_that_is_edited(exp1, tmp_path, open_file):
+    file = tmp_path / "notebook.html"
+    cell = "<textarea id='cell' autofocus></textarea>"
+    file.write_text(f"<!doctype html><title>notebook</title>{cell}{exp1._repr_html_()}")
+    shown = open_file(file)
+    shown.at = shown.page.frame_locator("iframe")
+    shown.loaded().drawn(8)
+    shown.page.keyboard.type("n")
+    assert shown.page.locator("#cell").input_value() == "n"
+
+
 def test_a_large_run_shows_its_default_layer(make_run, conv_info, tmp_path, open_file):
     """The page says that there are other layers."""
     infos = [conv_info(f"conv{n}", (7, 7, 3, 64), bias=False) for n in range(12)]

@@ -166,6 +166,19 @@ def test_a_screen_reader_hears_which_layer_is_shown(logs, open_tab):
     tab.says("[role=status]", "deep")
 
 
+def test_a_hidden_tab_requests_nothing(logs, open_tab):
+    tab = (
+        open_tab().poll_often().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
+    )
+    tab.page.get_by_role("tab", name="Scalars").click()
+    tab.at.locator(".page").wait_for(state="hidden")
+    tab.page.wait_for_timeout(300)
+    requests = []
+    tab.page.on("request", lambda request: requests.append(request.url))
+    tab.page.wait_for_timeout(1000)
+    assert [url for url in requests if "/filtertrack/" in url] == []
+
+
 def test_the_grids_scroll_and_the_timeline_stays(logs, open_tab):
     """In a window of 500 pixels the timeline is visible while the page does not scroll."""
     tab = open_tab(height=500).go(logs.address, runs='["exp1","exp2"]', layer="rgb").drawn(LAST)

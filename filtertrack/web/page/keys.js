@@ -11,7 +11,7 @@ export function listenToKeys(actions) {
   const parent = parentDocument();
   parent?.addEventListener("keydown", event => {
     const hasFocus = [parent.body, window.frameElement].includes(parent.activeElement);
-    if (hasFocus && isVisible()) handle(event);
+    if (hasFocus && isShown()) handle(event);
   });
   releaseSelects();
 }
@@ -30,18 +30,20 @@ export function takeFocusWhenShown() {
   const parent = parentDocument();
   if (!parent) return;
   // The page itself does not observe that its frame is hidden: nothing is drawn in it then.
-  let wasShown = isVisible();
+  let wasShown = isShown();
   const observer = new parent.defaultView.ResizeObserver(() => {
-    const isShown = isVisible();
-    if (isShown && !wasShown) takeFocus();
-    wasShown = isShown;
+    const isShownNow = isShown();
+    if (isShownNow && !wasShown) takeFocus();
+    wasShown = isShownNow;
   });
   observer.observe(window.frameElement);
 }
 
-/** Take the keyboard's focus, unless the user types elsewhere. */
+/** Take the keyboard's focus, unless the user types elsewhere, as in a notebook around the page. */
 function takeFocus() {
-  const focused = parentDocument()?.activeElement;
+  const parent = parentDocument();
+  if (!parent && window.parent !== window) return;
+  const focused = parent?.activeElement;
   if (!focused?.matches("input, textarea, select, [contenteditable]")) window.focus();
 }
 
@@ -56,10 +58,10 @@ function handleKey(event, actions) {
   actions[key](event);
 }
 
-/** Whether the frame of the page is shown: that of a tab that is not chosen has no height. */
-function isVisible() {
-  const {offsetWidth, offsetHeight} = window.frameElement;
-  return offsetWidth > 0 && offsetHeight > 0;
+/** Whether the page is shown: the frame of a tab that is not chosen in TensorBoard has no height. */
+export function isShown() {
+  const frame = parentDocument() && window.frameElement;
+  return !frame || (frame.offsetWidth > 0 && frame.offsetHeight > 0);
 }
 
 /** The document that this page is embedded in; null if there is none, or it belongs to another site. */

@@ -4,7 +4,7 @@ import {make, makeButton, makeIcon} from "./dom.js";
 import {FilterLabels} from "./filter_labels.js";
 import {FilterView} from "./filter_view.js";
 import {chooseColumns} from "./grid_columns.js";
-import {listenToKeys, takeFocusWhenShown} from "./keys.js";
+import {isShown, listenToKeys, takeFocusWhenShown} from "./keys.js";
 import {describeShape, LayerMenu} from "./layer_menu.js";
 import {hasChannels} from "./look_options.js";
 import {Notices} from "./notices.js";
@@ -153,7 +153,7 @@ export class Page {
   async poll() {
     const start = performance.now();
     try {
-      if (!document.hidden && this.root.offsetWidth) await this.requestNew();
+      if (!document.hidden && isShown()) await this.requestNew();
     } finally {
       setTimeout(() => this.poll(), Math.min(MOST_POLL, Math.max(LEAST_POLL, 5 * (performance.now() - start))));
     }
