@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filtertrack import Run
-from filtertrack.web import file_answers, payload
+from filtertrack.web import file_answers, step_answers
 from filtertrack.web.html_file import to_html
 
 
@@ -50,7 +50,7 @@ def test_differences_of_different_pages_are_of_the_same_step(
     make_run, conv_info, tmp_path, open_file, monkeypatch
 ):
     """Differences of patterns have messages of their own, of 8 bytes a weight."""
-    monkeypatch.setattr(payload, "_MOST_BYTES", 30_000)
+    monkeypatch.setattr(step_answers, "_MOST_BYTES", 30_000)
     run = make_run(conv_info("conv1", (5, 5, 8, 70), bias=False), steps=range(12))
     shown = open_file(to_html(run, tmp_path / "page.html").path)
     for delta in (None, 1):
@@ -82,7 +82,7 @@ def test_pages_of_different_steps_are_an_error(
     """Filters of different steps are never joined."""
     errors = pytest.importorskip("playwright.sync_api")
     divide = file_answers._messages
-    monkeypatch.setattr(payload, "_MOST_BYTES", 30_000)
+    monkeypatch.setattr(step_answers, "_MOST_BYTES", 30_000)
     monkeypatch.setattr(
         file_answers, "_messages", lambda run, part, _, half: divide(run, part, [], half=half)
     )
@@ -104,7 +104,7 @@ def damage_kernels(run, step):
 @pytest.fixture
 def two_snapshots(monkeypatch):
     """Limit messages to two snapshots."""
-    monkeypatch.setattr(payload, "_MOST_SNAPSHOTS", 2)
+    monkeypatch.setattr(step_answers, "_MOST_SNAPSHOTS", 2)
 
 
 @pytest.mark.usefixtures("two_snapshots")

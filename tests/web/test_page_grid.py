@@ -233,6 +233,7 @@ def test_outlines_are_those_of_an_animation(logs, open_tab, kinds, tmp_path, the
     tab.shows(tab.canvas, logs.picture([kinds], "conv1", LAST, theme=theme, outline=True))
     for index, step in enumerate(kinds.steps):
         tab.at.get_by_role("slider", name="Step").fill(str(index))
+        tab.says(".labels", f"kinds at step {step}")
         tab.shows(tab.canvas, logs.picture([kinds], "conv1", step, theme=theme, outline=True))
         names = labels_of(kinds, step)
         entries = tab.at.locator(".labels > span").all_inner_texts()

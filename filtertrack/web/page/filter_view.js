@@ -137,7 +137,7 @@ class FilterBlock extends Block {
     this.kernel.draw(this.pictureOf(snapshot, name), isPlaying);
     this.label.draw(snapshot?.cells ? step : null, this.part.cache.stamps.get(step), isPlaying);
     this.history.mark(step);
-    this.historyLabels.load(this.history.steps, isPlaying);
+    this.historyLabels.load(this.readableSteps, isPlaying);
     this.curves.mark(step);
     this.responses?.draw(run.index(), kernel?.cells ? {...kernel, shape: this.kernels.shape} : null);
   }
@@ -172,6 +172,11 @@ class FilterBlock extends Block {
     this.historyLabels.stop();
   }
 
+  /** The steps of the history whose weights have been loaded. */
+  get readableSteps() {
+    return this.history.steps.filter(step => this.part.at(step)?.cells);
+  }
+
   showHistoryLabels() {
     this.historyLabels.requestNext();
     this.history.showLabels(step => this.historyLabels.at(step));
@@ -187,7 +192,7 @@ class FilterBlock extends Block {
       canvas.draw(side, run.cellShape, snapshot.cells, run.cellIndex(this.number), range, page.coloursOf(part));
     });
     this.history.mark(run.stepShown());
-    this.historyLabels.load(this.history.steps, page.clock.isPlaying);
+    this.historyLabels.load(this.readableSteps, page.clock.isPlaying);
     this.showHistoryLabels();
     this.curves.refresh();
   }
