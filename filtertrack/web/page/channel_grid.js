@@ -113,15 +113,9 @@ export class ChannelGrid {
   }
 
   makeCell(number, position) {
-    const {totalWidth, totalHeight, cellWidth, cellHeight} = this.layout;
-    const percent = (part, whole) => `${(100 * part) / whole}%`;
-    const [left, top] = this.layout.corner(position);
     const button = makeButton(`input channel ${number}`, "", () => this.select(number));
     button.tabIndex = position === 0 ? 0 : -1;
-    Object.assign(button.style, {
-      left: percent(left, totalWidth), top: percent(top, totalHeight),
-      width: percent(cellWidth, totalWidth), height: percent(cellHeight, totalHeight),
-    });
+    Object.assign(button.style, this.layout.boxOf(position));
     return button;
   }
 

@@ -44,6 +44,17 @@ export class CellLayout {
     this.totalHeight = this.rows * cellHeight + (this.rows + 1) * gap + this.headingsHeight;
   }
 
+  /** The box of the cell at a position as CSS, in percent of the grid: right also if the canvas is shrunk. */
+  boxOf(position) {
+    const {totalWidth, totalHeight, cellWidth, cellHeight} = this;
+    const percent = (part, whole) => `${(100 * part) / whole}%`;
+    const [left, top] = this.corner(position);
+    return {
+      left: percent(left, totalWidth), top: percent(top, totalHeight),
+      width: percent(cellWidth, totalWidth), height: percent(cellHeight, totalHeight),
+    };
+  }
+
   /** The upper left corner of the cell at a position: [left, top]. */
   corner(position) {
     const {row, column, group} = this.cells[position];

@@ -78,16 +78,10 @@ export class GridView {
   }
 
   makeCell(number, position) {
-    const {totalWidth, totalHeight, cellWidth, cellHeight} = this.layout;
-    const percent = (part, whole) => `${(100 * part) / whole}%`; // right also if the canvas is shrunk
-    const [left, top] = this.layout.corner(position);
     const cell = makeButton(`filter ${number}`, "", () => this.openFilter(number));
     cell.setAttribute("aria-pressed", String(number === this.selected));
     cell.tabIndex = position === 0 ? 0 : -1;
-    Object.assign(cell.style, {
-      left: percent(left, totalWidth), top: percent(top, totalHeight),
-      width: percent(cellWidth, totalWidth), height: percent(cellHeight, totalHeight),
-    });
+    Object.assign(cell.style, this.layout.boxOf(position));
     return cell;
   }
 
