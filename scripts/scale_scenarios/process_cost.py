@@ -4,6 +4,7 @@ Memory is read from ``/proc``: Linux only.
 """
 
 import multiprocessing
+import os
 import re
 import time
 from collections.abc import Callable
@@ -14,9 +15,14 @@ from typing import Any, NamedTuple
 from scale_scenarios.report import seconds, size
 
 # A small process that forks: every call starts from the same state, without importing all again.
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    ["scale_scenarios.many_snapshots", "scale_scenarios.many_runs", "scale_scenarios.resnet50"]
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        "scale_scenarios.many_snapshots",
+        "scale_scenarios.many_runs",
+        "scale_scenarios.probed_training",
+        "scale_scenarios.resnet50",
+    ]
 )
 
 
@@ -40,11 +46,12 @@ class Cost(NamedTuple):
 
 def cost_of(function: Callable[..., Any], *arguments: Any) -> Cost:
     """Call a module-level function in a new process, so that its memory is measured alone."""
-    with ProcessPoolExecutor(1, mp_context=_SERVER) as pool:
-        return pool.submit(_measured, function, *arguments).result()
+    with ProcessPoolExecutor(1, mp_context=SERVER) as pool:
+        return pool.submit(measured, function, *arguments).result()
 
 
-def _measured(function: Callable[..., Any], *arguments: Any) -> Cost:
+def measured(function: Callable[..., Any], *arguments: Any) -> Cost:
+    """Call a function in this process, which should be a new one."""
     start = time.perf_counter()
     value = function(*arguments)
     return Cost(time.perf_counter() - start, memory("VmHWM"), value)
@@ -60,6 +67,12 @@ def memory(field: str, process: int | str = "self") -> float:
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     found = re.search(rf"{field}:\s+(\d+) kB", status)
     return 1024.0 * int(found[1]) if found else 0.0
+
+
+def cpu_of(process: int) -> float:
+    """Return the CPU seconds of a process and of its children that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def reset_peak() -> None:

@@ -66,16 +66,16 @@ def serve(way: Way, folder: Path, runs: int, last: str, routes: dict[str, str]) 
         RuntimeError: If TensorBoard exits, or takes longer than ten minutes.
     """
     start = time.perf_counter()
-    with _started(way, folder) as (process, address):
+    with started(way, folder) as (process, address):
         while (shown := _shown(address, last)) < runs:
             if process.poll() is not None or time.perf_counter() - start > _PATIENCE:
                 raise RuntimeError(f"TensorBoard has {shown} of {runs} runs")
             time.sleep(_PAUSE)
         ready = time.perf_counter() - start
         answers = {name: _asked(address + _TAB + route)[:2] for name, route in routes.items()}
-        family = list(_family(process.pid))
-        most = sum(memory("VmHWM", each) for each in family)
-        handles = max(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in family)
+        processes = list(family(process.pid))
+        most = sum(memory("VmHWM", each) for each in processes)
+        handles = max(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in processes)
     return Served(ready, most, handles, answers)
 
 
@@ -91,7 +91,7 @@ def shown_with(files: int, way: Way, folder: Path, last: str) -> tuple[int, int]
     Returns:
         Number of runs in its own tabs, and in the tab Filters; None if it does not answer.
     """
-    with _started(way, folder, files) as (_, address):
+    with started(way, folder, files) as (_, address):
         time.sleep(_REST)
         try:
             ours = _asked(f"{address}{_TAB}/runs", _REST)[2]["runs"]
@@ -106,7 +106,7 @@ def _shown(address: str, last: str, patience: float = _PATIENCE) -> int:
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     way: Way, folder: Path, files: int | None = None
 ) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """Start TensorBoard; yield the process and its address."""
@@ -141,9 +141,9 @@ def _asked(address: str, patience: float = _PATIENCE) -> tuple[float, int, Any]:
     return time.perf_counter() - start, len(content), value
 
 
-def _family(process: int) -> Iterator[int]:
+def family(process: int) -> Iterator[int]:
     """Yield a process id and those of its descendants."""
     yield process
     children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
     for child in children.split():
-        yield from _family(int(child))
+        yield from family(int(child))
