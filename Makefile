@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures notebooks check format clean
+.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures gallery gallery-torch notebooks check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -37,6 +37,13 @@ docs: $(VENV)/.docs-installed ## build the documentation as a site, in site/
 docs-pictures: $(VENV)/.demo-installed ## draw the pictures of docs/ from runs/demo, runs/digits and small models
 	$(BIN)/python scripts/docs_pictures.py
 	$(BIN)/python scripts/kernel_pictures.py
+
+gallery: $(VENV)/.demo-installed ## train the networks of docs/gallery.md and draw them; not PyTorch's
+	$(BIN)/python scripts/gallery.py --only deep,gan,ecg $(GALLERY)
+
+gallery-torch: .venv-torch/.installed ## train and draw PyTorch's network of docs/gallery.md
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check scikit-image scikit-learn
+	.venv-torch/bin/python scripts/gallery.py --only pytorch $(GALLERY)
 
 notebooks: $(VENV)/.dev-installed ## run the notebooks and keep their outputs
 	$(BIN)/python scripts/run_notebooks.py $(NOTEBOOKS)

@@ -229,8 +229,8 @@ def _look(page: Any, folder: Path) -> _Look:
 
 
 def _stored(folder: Path) -> int:
-    filters = folder / "filters"
-    return sum(file.suffix == ".npz" for file in filters.iterdir()) if filters.exists() else 0
+    snapshots = folder / "filters" / "snapshots"
+    return sum(file.suffix == ".npz" for file in snapshots.iterdir()) if snapshots.exists() else 0
 
 
 def _train(folder: str | None, count: int) -> _Trained:
