@@ -54,9 +54,10 @@ class GifWriter(FrameWriter):
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
     ) -> None:
         super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), self._compressed)
-        self._unused: list[BinaryIO] = []
-        """Temporary files that no thread is using."""
         height, width = shape
+        self._frame_size = height * width
+        self._unused: list[tuple[BinaryIO, np.ndarray]] = []
+        """Temporary files and memory for the pixels of a frame that no thread is using."""
         flags = _COLOUR_TABLE | 0x70 | _TABLE_SIZE  # 8 bits per colour, a table of 256 colours
         file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, flags, 0, 0))
         file.write(colours.tobytes())
@@ -92,19 +93,22 @@ class GifWriter(FrameWriter):
         try:
             super().__exit__(kind, error, traceback)
         finally:
-            for file in self._unused:
+            for file, _ in self._unused:
                 file.close()
 
     def _compressed(self, part: np.ndarray) -> bytes:
-        """Compress a picture, with a temporary file that is used again for the next one."""
+        """Compress a picture, with a file and memory that are used again for the next one."""
         try:
-            file = self._unused.pop()
+            file, memory = self._unused.pop()
         except IndexError:
             file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in the end
+            memory = np.empty(self._frame_size, np.uint8)
         try:
-            return _compressed(part, file)
+            pixels = memory[: part.size].reshape(part.shape)
+            np.copyto(pixels, part)
+            return _compressed(pixels, file)
         finally:
-            self._unused.append(file)
+            self._unused.append((file, memory))
 
     def _finish(self) -> None:
         self._file.write(bytes([_TRAILER]))
@@ -118,13 +122,13 @@ def _compressed(part: np.ndarray, file: BinaryIO) -> bytes:
     """Return the LZW data of a picture as Pillow writes it: code size, blocks, and terminator.
 
     Args:
-        part: The picture.
+        part: The picture, contiguous in memory.
         file: A file of the operating system that is overwritten: only into one does Pillow release
             the GIL.
     """
     height, width = part.shape
     # With the mode of entries Pillow makes no palette of greys; the buffer is not copied.
-    image = Image.frombuffer("P", (width, height), np.ascontiguousarray(part), "raw", "P", 0, 1)
+    image = Image.frombuffer("P", (width, height), part, "raw", "P", 0, 1)
     file.seek(0)
     # Interlacing would change the order of pixels, "optimising" their entries.
     image.save(file, "GIF", optimize=False, interlace=False)
