@@ -16,7 +16,7 @@ from filtertrack.outputs.filter_matching import match_filters
 from filtertrack.outputs.filter_story import check_single, story_of
 from filtertrack.outputs.frame_header import FrameHeader, Grid, grid_titles, headline
 from filtertrack.outputs.frame_layout import arrange_grids, check_animation_size, default_side
-from filtertrack.outputs.layer_cells import LayerCells, colours_of
+from filtertrack.outputs.layer_cells import LayerCells, SharedKernels, colours_of
 from filtertrack.outputs.picture_parts import parts_of
 from filtertrack.outputs.response_cells import PictureCells, ResponseCells, response_look
 from filtertrack.outputs.response_maps import Responses, is_wanted, maps_of
@@ -390,7 +390,11 @@ def _grids_of(selection: RunSelection, parts: Sequence[Look], *, match: bool) ->
     for name in selection.layers:
         matched: np.ndarray | None = None
         for number, run in enumerate(selection.runs):
-            layers = [LayerCells(run, name, selection.steps, part, matched) for part in parts]
+            shared = SharedKernels(run, name) if len(parts) > 1 else None
+            layers = [
+                LayerCells(run, name, selection.steps, part, matched, shared=shared)
+                for part in parts
+            ]
             grids += [Grid(layer, number) for layer in layers]
             if match and not number and len(selection.runs) > 1:
                 every = replace(parts[0], order="stored", filters=None)

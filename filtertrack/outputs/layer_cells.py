@@ -42,7 +42,36 @@ from filtertrack.snapshot import start_text
 from filtertrack.storage.run import Run
 
 _MOST_KEPT = 16 << 20
-"""Bytes of cells that are kept for a second pass over the run, at most."""
+"""Bytes of cells that are kept for a second pass over the run, and of kernels for other parts of a
+picture, at most."""
+
+
+class SharedKernels:
+    """Reads the filters of one layer for several parts of a picture, and keeps them if possible.
+
+    Args:
+        run: The run.
+        layer: The layer's name.
+    """
+
+    def __init__(self, run: Run, layer: str) -> None:
+        self._run, self._layer = run, layer
+        self._kept: dict[int, np.ndarray] = {}
+        self._kept_bytes = 0
+
+    def read(self, step: int) -> np.ndarray:
+        """Return the filters at a step.
+
+        Raises:
+            DamagedSnapshotError: If they cannot be read.
+        """
+        kernels = self._kept.get(step)
+        if kernels is None:
+            kernels = read_kernels(self._run, self._layer, step)
+            if self._kept_bytes + kernels.nbytes <= _MOST_KEPT:
+                self._kept[step] = kernels
+                self._kept_bytes += kernels.nbytes
+        return kernels
 
 
 class LayerCells:
@@ -58,6 +87,7 @@ class LayerCells:
         look: How filters are drawn; ``delta`` and ``scale`` are chosen.
         numbers: The numbers of the filters in the order drawn, instead of those of the look.
         spectra: Whether the spectrum of a curve is beside it.
+        shared: Reads the kernels, if other parts of the picture read them, too.
 
     Attributes:
         info: The layer.
@@ -77,9 +107,11 @@ class LayerCells:
         numbers: np.ndarray | None = None,
         *,
         spectra: bool = True,
+        shared: SharedKernels | None = None,
     ) -> None:
         self.info, self.look = run.layer(layer), look
         self._run, self._steps = run, list(steps)
+        self._shared = shared
         self._given = numbers
         if numbers is None and look.filters is not None:
             self._given = self._given_filters(look)
@@ -126,12 +158,11 @@ class LayerCells:
     @cached_property
     def _whole_run(self) -> tuple[ValueRange, float]:
         """The value range and the largest finite magnitude over the whole run, in one pass."""
-        whole, largest = ValueRange(*np.array([[np.inf], [-np.inf]])), -math.inf
+        whole = ValueRange(*np.array([[np.inf], [-np.inf]]))
         for cells in self.walk(range(len(self._steps))):
-            whole = self._range_of(cells).union(whole)
-            highest = range_of_cells(cells).zero_centred().high
-            largest = max(largest, float(highest.max(initial=-np.inf)))
-        return whole, largest
+            whole = self._plain_range(cells).union(whole)
+        largest = whole.zero_centred().high.max(initial=-np.inf)
+        return self._drawn_range(whole), float(largest)
 
     @property
     def whole_range(self) -> ValueRange:
@@ -257,7 +288,9 @@ class LayerCells:
         Args:
             cells: The frame's cells, as ``walk`` yields them.
         """
-        return self._range_of(cells) if self.look.scale == "frame" else self.whole_range
+        if self.look.scale != "frame":
+            return self.whole_range
+        return self._drawn_range(self._plain_range(cells))
 
     def labels(self, position: float) -> np.ndarray:
         """Return the label of each cell's filter at a position: one of ``LABELS``.
@@ -311,8 +344,12 @@ class LayerCells:
     def _span(self) -> Span:
         return "layer" if self.look.scale == "layer" else "cell"
 
-    def _range_of(self, cells: np.ndarray) -> ValueRange:
-        values = range_of_cells(cells, self._span, self.view.cells_per_filter)
+    def _plain_range(self, cells: np.ndarray) -> ValueRange:
+        """Return the lowest and highest values of one frame's cells."""
+        return range_of_cells(cells, self._span, self.view.cells_per_filter)
+
+    def _drawn_range(self, values: ValueRange) -> ValueRange:
+        """Return the values drawn darkest and lightest, from the lowest and highest values."""
         if self.look.delta:
             return range_of_changes(values, self._noticeable)
         return values.zero_centred() if self.look.zero_centred else values
@@ -349,6 +386,8 @@ class LayerCells:
 
     def _read(self, step: int) -> np.ndarray:
         """Read the filters that are drawn, in the order drawn."""
+        if self._shared is not None:
+            return self._drawn(self._shared.read(step))
         return self._drawn(read_kernels(self._run, self.info.name, step))
 
     def _drawn(self, kernels: np.ndarray) -> np.ndarray:

@@ -111,8 +111,8 @@ class ResponseCells(LayerCells):
             values = ValueRange(values.low, np.where(values.high > 0, values.high, 1.0))
         return super().draw(cells, values, layout, levels)
 
-    def _range_of(self, cells: np.ndarray) -> ValueRange:
-        values = super()._range_of(cells)
+    def _drawn_range(self, values: ValueRange) -> ValueRange:
+        values = super()._drawn_range(values)
         if not self.maps.rectified:
             return values
         return ValueRange(np.zeros_like(values.low), np.maximum(values.high, 0))

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from PIL import ImageFont
@@ -34,6 +35,7 @@ _SMALL = 0.8
 _NARROWEST_PLOT = 4
 """Width of a plot without the labels beside it, in font sizes, at least."""
 _MISSING = "–"
+_DIGITS = re.compile(r"[0-9]")
 _MOST_METRICS = 32
 _LONGEST_NAME = 200
 """Characters of a metric's name that are looked at."""
@@ -82,6 +84,8 @@ class Caption:
         self._more = f"… and {more} more" if more else ""
         self._readings = [_Reading(metric, self._plain, self._inner_width) for metric in metrics]
         end = self._place_metrics(top, metrics, averaged)
+        places = product(self._tops, self._columns_left)
+        self._placed = list(zip(places, self._readings, strict=False))
         self._more_at = (end, self._margin)
         height = end + (self._line if more else 0) + self._margin
         self.height = height + height % 2
@@ -93,11 +97,11 @@ class Caption:
         Returns:
             The top of what comes below.
         """
-        steps = [self._bold.getlength(describe(moment)) for moment in self._moments]
+        steps = _widest(map(describe, self._moments), self._bold)
         self._title = joined_lines(title.split(" · "), self._plain, self._inner_width)
         width = self._plain.getlength(self._title[0])
         top = self._margin + self._line
-        long = max(steps, default=0) + 2 * self._size + width > self._inner_width
+        long = steps + 2 * self._size + width > self._inner_width
         if len(self._title) > 1 or long:
             self._title_at = top, self._margin
             return top + self._line * len(self._title)
@@ -173,9 +177,8 @@ class Caption:
         picture = self._still.copy()
         step = describe(self._moments[snapshot])
         paste(picture, (self._margin, self._margin), line(step, self._bold))
-        for number, reading in enumerate(self._readings):
-            row, column = divmod(number, len(self._columns_left))
-            reading.draw(picture, (self._tops[row], self._columns_left[column]), snapshot)
+        for at, reading in self._placed:
+            reading.draw_values(picture, at, snapshot)
         knots = self._axis.knots
         time = float(np.interp(position, np.arange(len(knots)), knots))
         for plot, left in zip(self._plots, self._columns_left, strict=False):
@@ -195,6 +198,8 @@ class Caption:
         for number, text in enumerate(self._explained):
             at = self._explained_top + self._small_line * number, self._margin
             paste(picture, at, line(text, self._small, TEXT, QUIET))
+        for at, reading in self._placed:
+            reading.draw_names(picture, at)
         for plot, left in zip(self._plots, self._columns_left, strict=False):
             if plot.span:
                 self._draw_span(picture, plot, left + plot.shape[1] + self._label_width)
@@ -227,7 +232,7 @@ class _Reading:
         self._metric, self._face = metric, face
         space = face.getlength("  ")
         labels = [f"{curve.label} " if curve.label else "" for curve in metric.curves]
-        widths = [self._widest_value(curve) for curve in metric.curves]
+        widths = [_widest(_value_texts(curve), face) for curve in metric.curves]
         taken = sum(map(face.getlength, labels)) + sum(widths) + space * (len(widths) - 1)
         name = shortened(
             f"{printable(cut(metric.name, _LONGEST_NAME))} ", face, max(available - taken, 0)
@@ -242,20 +247,28 @@ class _Reading:
             left += width + space
         self.width = math.ceil(left - space)
 
-    def draw(self, picture: np.ndarray, at: tuple[int, int], snapshot: int) -> None:
-        """Draw the name and the values at one snapshot into a picture of palette entries."""
+    def draw_names(self, picture: np.ndarray, at: tuple[int, int]) -> None:
+        """Draw the names of the metric and its curves into a picture of palette entries."""
         top, left = at
         for offset, text in self._still:
             paste(picture, (top, left + offset), line(text, self._face, TEXT, QUIET))
+
+    def draw_values(self, picture: np.ndarray, at: tuple[int, int], snapshot: int) -> None:
+        """Draw the values at one snapshot into a picture of palette entries."""
+        top, left = at
         values = zip(self._values_left, self._metric.curves, strict=True)
         for ramp, (offset, curve) in enumerate(values, start=FIRST):
             text = _value_text(curve, snapshot)
             paste(picture, (top, left + offset), line(text, self._face, ramp))
 
-    def _widest_value(self, curve: Curve) -> float:
-        """Return the width of a curve's widest value; all digits have the same width."""
-        texts = {re.sub(r"\d", "0", _value_text(curve, n)) for n in range(len(curve.values))}
-        return max(map(self._face.getlength, texts), default=0.0)
+
+def _widest(texts: Iterable[str], face: ImageFont.FreeTypeFont) -> float:
+    """Return the width of the widest text, in pixels; all digits have the same width."""
+    return max(map(face.getlength, {_DIGITS.sub("0", text) for text in texts}), default=0.0)
+
+
+def _value_texts(curve: Curve) -> list[str]:
+    return [_value_text(curve, snapshot) for snapshot in range(len(curve.values))]
 
 
 def _value_text(curve: Curve, snapshot: int) -> str:

@@ -308,10 +308,11 @@ def to_rgb(cells: np.ndarray, values: ValueRange) -> np.ndarray:
         ``uint8`` array of shape ``(cells, height, width, 3)``.
     """
     unit = normalise(cells, values)
-    broken = np.isnan(unit).any(axis=-1)
+    broken = np.isnan(unit)
     unit *= 255
     np.rint(unit, out=unit)
-    unit[broken] = NOT_FINITE_RGB
+    if broken.any():  # seldom: then the pixels need not be searched
+        unit[broken.any(axis=-1)] = NOT_FINITE_RGB
     return unit.astype(np.uint8)
 
 

@@ -168,7 +168,8 @@ class Sparkline:
         span = np.concatenate(values)
         self.span = (float(span.min()), float(span.max())) if len(span) else None
         self._curves = [(knots[s], self._rows(v, span)) for v, s in zip(values, shown, strict=True)]
-        self._bright, self._dim = (self._draw_curves(shade) for shade in (SHADES, _DIM))
+        coverages = [self._coverage(*curve) for curve in self._curves]
+        self._bright, self._dim = (self._draw_curves(coverages, n) for n in (SHADES, _DIM))
 
     def draw(self, time: float) -> np.ndarray:
         """Draw the plot with the marker at one time.
@@ -201,15 +202,15 @@ class Sparkline:
         rows: np.ndarray = bottom - share * (bottom - self._margin)
         return rows
 
-    def _draw_curves(self, shade: int) -> np.ndarray:
+    def _draw_curves(self, coverages: Sequence[np.ndarray], shade: int) -> np.ndarray:
         picture = np.full(self.shape, BACKGROUND, np.uint8)
         picture[-1] = ramp_entry(TEXT, _FAINT)
         picture[-max(2, round(_TICK_HEIGHT * self.shape[0])) :, self._ticks] = ramp_entry(
             TEXT, _FAINT
         )
         # In reverse, so that the first curve (training) lies over the second.
-        for ramp, (knots, rows) in reversed(list(enumerate(self._curves, start=FIRST))):
-            self._blend(picture, self._coverage(knots, rows), ramp, shade)
+        for ramp, coverage in reversed(list(enumerate(coverages, start=FIRST))):
+            self._blend(picture, coverage, ramp, shade)
         return picture
 
     def _coverage(self, knots: np.ndarray, rows: np.ndarray) -> np.ndarray:

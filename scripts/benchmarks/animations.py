@@ -144,10 +144,10 @@ class _CompressorClock:
         self._lock = threading.Lock()
         self.seconds = 0.0
 
-    def __call__(self, picture: np.ndarray) -> bytes:
+    def __call__(self, *arguments: Any) -> bytes:
         began = time.thread_time()
         try:
-            return self._compress(picture)
+            return self._compress(*arguments)
         finally:
             with self._lock:
                 self.seconds += time.thread_time() - began

@@ -70,12 +70,26 @@ def test_filmstrip_reads_each_kernel_once(long_run):
     assert {n for (name, _), n in run.reads.items() if name == "conv1/kernel"} == {1}
 
 
-@pytest.mark.parametrize("draw", [animate, filmstrip])
-def test_two_parts_read_each_kernel_once_each(long_run, draw, tmp_path):
+def test_two_parts_of_a_filmstrip_read_each_kernel_once_each(long_run):
     """The first once more: every other one is compared with it."""
     run = CountingRun(long_run.path)
-    draw(run, tmp_path / "a.png", layers="conv1", steps=range(6))
+    filmstrip(run, layers="conv1", steps=range(6))
     assert [run.reads["conv1/kernel", step] for step in range(6)] == [3, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("kept", "reads"), [(0, 4), (1 << 20, 1)])
+def test_two_parts_of_an_animation_read_each_kernel_together(
+    long_run, tmp_path, kept, reads, monkeypatch
+):
+    """The first once more: every other one is compared with it.
+
+    Without memory to keep them, each part reads each kernel once for its scale and once to draw it.
+    """
+    monkeypatch.setattr("filtertrack.outputs.layer_cells._MOST_KEPT", kept)
+    run = CountingRun(long_run.path)
+    animate(run, tmp_path / "a.gif", layers="conv1", steps=range(6))
+    counts = [run.reads["conv1/kernel", step] for step in range(6)]
+    assert counts == [reads + 1, *[reads] * 5]
 
 
 def test_measure_reads_each_kernel_once(long_run):

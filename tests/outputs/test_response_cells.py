@@ -294,14 +294,15 @@ def test_a_filter_that_is_always_silent_is_dark(probed_run, painted):
     """Also where its scale is that of the whole run."""
     cells = cells_of(probed_run, 0, part_of(Look(scale="filter")))
     zeros = np.zeros_like(cells.last_cells())
-    assert not painted(cells, zeros, cells._range_of(zeros)).any()
+    assert not painted(cells, zeros, cells._drawn_range(cells._plain_range(zeros))).any()
 
 
 def test_a_silent_filter_of_signed_maps_is_white(probed_run, painted):
     """White is zero."""
     cells = cells_of(probed_run, 0, layers="conv2")
     zeros = np.zeros_like(cells.last_cells())
-    white = painted(cells, zeros, cells._range_of(zeros), colormap_levels("RdBu_r"))
+    values = cells._drawn_range(cells._plain_range(zeros))
+    white = painted(cells, zeros, values, colormap_levels("RdBu_r"))
     assert (white >= 246).all()
 
 

@@ -7,6 +7,7 @@ with unchanged pixels transparent. The format is specified in GIF89a (CompuServe
 
 import struct
 import tempfile
+from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
@@ -52,8 +53,11 @@ class GifWriter(FrameWriter):
     def __init__(
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
     ) -> None:
-        super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), _compressed)
+        super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), self._compressed)
         height, width = shape
+        self._frame_size = height * width
+        self._unused: list[tuple[BinaryIO, np.ndarray]] = []
+        """Temporary files and memory for the pixels of a frame that no thread is using."""
         flags = _COLOUR_TABLE | 0x70 | _TABLE_SIZE  # 8 bits per colour, a table of 256 colours
         file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, flags, 0, 0))
         file.write(colours.tobytes())
@@ -79,6 +83,33 @@ class GifWriter(FrameWriter):
         self._compression.put(pixels, control + descriptor)
         self._before = frame
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Write the remaining frames, and end the file; close the temporary files."""
+        try:
+            super().__exit__(kind, error, traceback)
+        finally:
+            for file, _ in self._unused:
+                file.close()
+
+    def _compressed(self, part: np.ndarray) -> bytes:
+        """Compress a picture, with a file and memory that are used again for the next one."""
+        try:
+            file, memory = self._unused.pop()
+        except IndexError:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in the end
+            memory = np.empty(self._frame_size, np.uint8)
+        try:
+            pixels = memory[: part.size].reshape(part.shape)
+            np.copyto(pixels, part)
+            return _compressed(pixels, file)
+        finally:
+            self._unused.append((file, memory))
+
     def _finish(self) -> None:
         self._file.write(bytes([_TRAILER]))
 
@@ -87,14 +118,23 @@ class GifWriter(FrameWriter):
         self._file.write(data)
 
 
-def _compressed(part: np.ndarray) -> bytes:
-    """Return the LZW data of a picture as Pillow writes it: code size, blocks, and terminator."""
-    # Into a file of the operating system: only then does Pillow release the GIL.
-    with tempfile.TemporaryFile() as file:
-        # Interlacing would change the order of pixels, "optimising" their entries.
-        Image.fromarray(part).save(file, "GIF", optimize=False, interlace=False)
-        file.seek(0)
-        data = file.read()
+def _compressed(part: np.ndarray, file: BinaryIO) -> bytes:
+    """Return the LZW data of a picture as Pillow writes it: code size, blocks, and terminator.
+
+    Args:
+        part: The picture, contiguous in memory.
+        file: A file of the operating system that is overwritten: only into one does Pillow release
+            the GIL.
+    """
+    height, width = part.shape
+    # With the mode of entries Pillow makes no palette of greys; the buffer is not copied.
+    image = Image.frombuffer("P", (width, height), part, "raw", "P", 0, 1)
+    file.seek(0)
+    # Interlacing would change the order of pixels, "optimising" their entries.
+    image.save(file, "GIF", optimize=False, interlace=False)
+    size = file.tell()
+    file.seek(0)
+    data = file.read(size)
     at = _HEADER_BYTES + _table_bytes(data[10])
     while data[at] == _EXTENSION:  # a label, then blocks that begin with their length
         at += 2
