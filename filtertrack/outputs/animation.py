@@ -116,9 +116,9 @@ def animate(
     out, with a warning in the log. Memory does not grow with the number of snapshots.
 
     PNG and WebP are exact: a decoded pixel has the colour of its weight. So is a GIF of layers with
-    one value a pixel (grey or through a colormap), also beside others; colour filters have up to
-    235 colours for the whole run in a GIF, without dithering. MP4 and WebM are the smallest, and
-    approximate.
+    one value a pixel (grey or through a colormap), also beside others. Colour filters are near in a
+    GIF: each frame draws the weights that have noticeably changed in up to 235 new colours, without
+    dithering. MP4 and WebM are the smallest, and approximate.
 
     Args:
         run: A run or its folder.

@@ -14,8 +14,8 @@ from filtertrack.render.palette import NOT_FINITE, NOT_FINITE_RGB, TRANSPARENT, 
 
 _NOTICEABLE = 8.0
 """Distance of two colours in levels of red, green and blue from which on one replaces the other."""
-_REFINEMENTS = 2
-"""Steps of k-means a frame: the colours of the frame before are a good start."""
+_MOST_SAMPLES = 12_000
+"""Colours of the first of two steps of k-means, at most, about."""
 
 
 class Repaint(NamedTuple):
@@ -32,14 +32,18 @@ class Repaint(NamedTuple):
     colours: np.ndarray
     fresh: range
 
-    def lasting(self) -> np.ndarray:
-        """Return the entries, but ``TRANSPARENT`` for those that mean nothing in the next frame."""
-        # In place, as allocating memory for each operation would take longer than the operations.
-        entries: np.ndarray = np.subtract(self.pixels, np.uint8(self.fresh.start))
-        np.less(entries, len(self.fresh), out=entries.view(bool))
-        np.negative(entries, out=entries)  # 0 - 1 in a byte: 255, which is TRANSPARENT
-        np.bitwise_or(entries, self.pixels, out=entries)
-        return entries
+    def lasting(self, out: np.ndarray) -> np.ndarray:
+        """Return the entries, but ``TRANSPARENT`` for those that mean nothing in the next frame.
+
+        Args:
+            out: Array of the same shape that the entries are written into: allocating memory would
+                take longer than the operations.
+        """
+        np.subtract(self.pixels, np.uint8(self.fresh.start), out=out)
+        np.less(out, len(self.fresh), out=out.view(bool))
+        np.negative(out, out=out)  # 0 - 1 in a byte: 255, which is TRANSPARENT
+        np.bitwise_or(out, self.pixels, out=out)
+        return out
 
 
 class FramePalettes:
@@ -90,8 +94,11 @@ class FramePalettes:
         if len(few) <= len(self._centres):
             levels = few.view(np.uint8).reshape(-1, 4)[:, :3]
         else:
-            weights = None if importance is None else importance[numbers]
-            chosen = self._refined(wanted, error, weights)
+            weights = np.ones(len(numbers)) if importance is None else importance[numbers]
+            # Two steps are enough, as the colours of the frame before are a good start.
+            for stride in (-(-len(numbers) // _MOST_SAMPLES), 1):
+                some = slice(None, None, stride)
+                chosen = self._refined(wanted[some], error[some], weights[some])
             levels = self._centres
             closer = _error(wanted, levels[chosen]) < error
             numbers, chosen = numbers[closer], chosen[closer]
@@ -116,36 +123,31 @@ class FramePalettes:
         noticeable = error > _NOTICEABLE**2
         return numbers[noticeable], error[noticeable]
 
-    def _refined(
-        self, wanted: np.ndarray, error: np.ndarray, weights: np.ndarray | None
-    ) -> np.ndarray:
-        """Move the centres by k-means towards the colours that are wanted.
+    def _refined(self, wanted: np.ndarray, error: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Move the centres towards the colours that are wanted: one step of k-means.
 
         A colour that none of the centres would improve, as its weight is shown better already, does
-        not count. A centre without any colour takes the one that is farthest from all others.
+        not count. A centre without any colour becomes one of the colours farthest from all others.
 
         Returns:
-            The number of the centre of each colour: the nearest one, about.
+            The number of the centre of each colour: the nearest one before the step, or itself.
         """
-        for _ in range(_REFINEMENTS):
-            chosen = nearest(wanted, self._centres)
-            remaining = np.minimum(_error(wanted, self._centres[chosen]), error)
-            closer = remaining < error
-            counted = chosen[closer]
-            share = None if weights is None else weights[closer]
-            sums = [
-                np.bincount(counted, each if share is None else each * share, len(self._centres))
-                for each in wanted[closer].T
-            ]
-            count = np.bincount(counted, share, len(self._centres))
-            used = count > 0
-            self._centres = self._centres.copy()
-            self._centres[used] = np.rint(np.stack(sums, axis=1)[used] / count[used, np.newaxis])
-            unused = np.flatnonzero(~used)
-            if len(unused):
-                farthest = np.argpartition(remaining, -len(unused))[-len(unused) :]
-                self._centres[unused] = wanted[farthest]
-                chosen[farthest] = unused
+        chosen = nearest(wanted, self._centres)
+        remaining = np.minimum(_error(wanted, self._centres[chosen]), error)
+        closer = remaining < error
+        counted, share, colours = chosen[closer], weights[closer], wanted[closer]
+        most = len(self._centres)
+        count = np.bincount(counted, share, most)
+        sums = np.stack([np.bincount(counted, each * share, most) for each in colours.T], axis=1)
+        used = count > 0
+        centres = self._centres.copy()
+        centres[used] = np.rint(sums[used] / count[used, np.newaxis])
+        unused = np.flatnonzero(~used)
+        if len(unused):
+            farthest = np.argpartition(remaining, -len(unused))[-len(unused) :]
+            centres[unused] = wanted[farthest]
+            chosen[farthest] = unused
+        self._centres = centres
         return chosen
 
 

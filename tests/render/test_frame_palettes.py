@@ -34,11 +34,11 @@ def played(frames, first=0, importance=None):
 
 
 def drifting(rng, weights=400, frames=30, pace=3.0):
-    """Return colours that move a little each frame; a tenth of them is at rest."""
+    """Return colours that move a little each frame, all finite; a tenth of them is at rest."""
     moves = rng.normal(scale=pace, size=(frames, weights, 3))
     moves[:, ::10] = 0
-    moves[0] = rng.integers(0, 256, (weights, 3))
-    return np.clip(np.rint(moves.cumsum(axis=0)), 0, 255).astype(np.uint8)
+    moves[0] = rng.integers(0, 255, (weights, 3))
+    return np.clip(np.rint(moves.cumsum(axis=0)), 0, 254).astype(np.uint8)
 
 
 def error(shown, exact):
@@ -128,5 +128,5 @@ def test_the_same_frames_have_the_same_palettes(rng):
 def test_only_entries_that_keep_their_meaning_last():
     """Those with a new colour in each frame are replaced by ``TRANSPARENT``."""
     pixels = np.array([[0, 9, 10], [19, 20, 255]], np.uint8)
-    lasting = Repaint(pixels, theme_palette(), range(10, 20)).lasting()
+    lasting = Repaint(pixels, theme_palette(), range(10, 20)).lasting(np.empty_like(pixels))
     assert lasting.tolist() == [[0, 9, 255], [255, 20, 255]]

@@ -56,6 +56,7 @@ class GifWriter(FrameWriter):
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
     ) -> None:
         super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), _compressed)
+        self._lasting = np.empty(shape, np.uint8)
         height, width = shape
         flags = _COLOUR_TABLE | 0x70 | _TABLE_SIZE  # 8 bits per colour, a table of 256 colours
         file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, flags, 0, 0))
@@ -73,10 +74,14 @@ class GifWriter(FrameWriter):
             seconds: How long it is shown.
         """
         if isinstance(frame, Repaint):
-            entries, lasting = frame.pixels, frame.lasting()
-            flags, table = _OWN_TABLE, frame.colours.tobytes()
+            self._put(frame.pixels, seconds, frame.colours.tobytes())
+            self._before = frame.lasting(self._lasting)
         else:
-            entries, lasting, flags, table = frame, frame, 0, b""
+            self._put(frame, seconds)
+            self._before = frame
+
+    def _put(self, entries: np.ndarray, seconds: float, table: bytes = b"") -> None:
+        """Compress what has changed; the colour table is the frame's own, if it has one."""
         top, left, part, differs = changed(self._before, entries)
         height, width = part.shape
         # Unchanged pixels become 0 - 1 in a byte: 255, which is TRANSPARENT. Computed in place, as
@@ -89,9 +94,9 @@ class GifWriter(FrameWriter):
             *(_EXTENSION, _GRAPHIC_CONTROL, 4),
             *(_KEEP | _HAS_TRANSPARENT, self._clock.ticks(seconds), TRANSPARENT, 0),
         )
+        flags = _OWN_TABLE if table else 0
         descriptor = struct.pack("<BHHHHB", _IMAGE, left, top, width, height, flags)
         self._compression.put(pixels, control + descriptor + table)
-        self._before = lasting
 
     def _finish(self) -> None:
         self._file.write(bytes([_TRAILER]))
