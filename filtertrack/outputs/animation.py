@@ -3,10 +3,12 @@
 import base64
 import html
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from filtertrack.errors import FiltertrackError, repeatable
 from filtertrack.outputs.animation_pace import Pace, Time
@@ -20,8 +22,9 @@ from filtertrack.outputs.response_maps import (
     select_responses,
 )
 from filtertrack.outputs.run_selection import RunLike, RunSelection, Steps, open_run, skip_damaged
-from filtertrack.outputs.timeline import plan
+from filtertrack.outputs.timeline import Timeline, plan
 from filtertrack.render.encoders.formats import ANIMATION_FORMATS, Writer, format_of
+from filtertrack.render.frame_palettes import Repaint
 from filtertrack.render.look import Channels, Filters, Look, Order, Scale, ThemeName
 from filtertrack.storage.local_files import check_target, write_whole
 
@@ -113,9 +116,9 @@ def animate(
     out, with a warning in the log. Memory does not grow with the number of snapshots.
 
     PNG and WebP are exact: a decoded pixel has the colour of its weight. So is a GIF of layers with
-    one value a pixel (grey or through a colormap), also beside others; colour filters have up to
-    235 colours for the whole run in a GIF, without dithering. MP4 and WebM are the smallest, and
-    approximate.
+    one value a pixel (grey or through a colormap), also beside others. Colour filters are near in a
+    GIF: each frame draws the weights that have noticeably changed in up to 235 new colours, without
+    dithering. MP4 and WebM are the smallest, and approximate.
 
     Args:
         run: A run or its folder.
@@ -264,14 +267,18 @@ def animate(
         form.check_shape(frames.shape)
         timeline = frames.timeline
         durations = [frame.seconds for frame in timeline.frames]
+        # A palette for each frame is what only GIF has.
+        repainted = form.palette and frames.coloured
+        pictures = frames.repaints() if repainted else frames.pictures()
+        colours = frames.base_palette if repainted else frames.colours
         if sequence is not None:
             sequence.check_replaceable(len(timeline.frames))
-            _write(frames, FrameSequenceWriter(sequence, frames.colours), progress)
+            _write(timeline, pictures, FrameSequenceWriter(sequence, colours), progress)
         else:
             write_whole(
                 target,
                 lambda file: _write(
-                    frames, start(file, frames.shape, frames.colours, durations), progress
+                    timeline, pictures, start(file, frames.shape, colours, durations), progress
                 ),
             )
         return Animation(target, len(timeline.frames), timeline.seconds, frames.shape)
@@ -280,12 +287,14 @@ def animate(
 
 
 def _write(
-    frames: AnimationFrames, start: AbstractContextManager[Writer], progress: Progress | None
+    timeline: Timeline,
+    pictures: Iterable[np.ndarray | Repaint],
+    start: AbstractContextManager[Writer],
+    progress: Progress | None,
 ) -> None:
     """Draw each frame and add it to the file."""
-    timed = frames.timeline.frames
     with start as writer:
-        for done, (frame, picture) in enumerate(zip(timed, frames.pictures(), strict=True), 1):
+        for done, (frame, picture) in enumerate(zip(timeline.frames, pictures, strict=True), 1):
             writer.add(picture, frame.seconds)
             if progress:
-                progress(done, len(timed))
+                progress(done, len(timeline.frames))

@@ -4,7 +4,7 @@ Frames are drawn one at a time from the stored weights, so memory does not grow 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -23,6 +23,7 @@ from filtertrack.outputs.response_maps import Responses, is_wanted, maps_of
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.timeline import Timeline
 from filtertrack.render.cells import View, view_of
+from filtertrack.render.frame_palettes import FramePalettes, Repaint
 from filtertrack.render.grid import Layout
 from filtertrack.render.layer_look import check_look
 from filtertrack.render.look import Look
@@ -47,7 +48,7 @@ _RESPONSE_SHARES = (0.215, 0.345, 0.44)
 _SMALLEST_MAP, _LARGEST_MAP = 8, 128
 """Height and width of a drawn feature map, in values."""
 _SAMPLED_PIXELS, _SAMPLED_SNAPSHOTS = 12_000, 24
-"""How much of an animation the colours of its palette are chosen from."""
+"""How much of an animation, or of its first frame, the colours of a palette are chosen from."""
 
 
 class AnimationFrames:
@@ -78,6 +79,8 @@ class AnimationFrames:
         timeline: Position and duration of each frame.
         shape: Height and width of a frame, in pixels; both are even.
         side: The longer side of all grids together, in pixels.
+        coloured: Whether a layer has three values a pixel.
+        base_palette: The colours of all entries but those of coloured cells: ``(256, 3)``.
 
     Raises:
         FiltertrackError: If the look does not fit the layers, or the frames would be too large.
@@ -121,9 +124,9 @@ class AnimationFrames:
         self._layers = [grid.layer for grid in grids]
         self._main = next(layer for layer in self._layers if not layer.name)
         self._runs = [grid.run for grid in grids]
-        coloured = any(layer.view.coloured for layer in self._layers)
-        self._indexed = indexed or not coloured
-        self._quantised = indexed and coloured
+        self.coloured = any(layer.view.coloured for layer in self._layers)
+        self._indexed = indexed or not self.coloured
+        self._quantised = indexed and self.coloured
         self._title_lines = 1 if len(infos) == 1 else 2
         self._arranged = arrange_grids(
             [layer.view for layer in self._layers],
@@ -146,7 +149,7 @@ class AnimationFrames:
         ]
         self._levels, colours = colours_of(self._layers, quantised=self._quantised)
         self._reserved = colours
-        self._base_palette = theme_palette(look.theme, colours)
+        self.base_palette = theme_palette(look.theme, colours)
         self._titles = grid_titles(selection, grids) if self._arranged.title else []
         self._header = self._make_header(selection, width, big=big)
         self.shape = (self._header.height + height, width)
@@ -183,7 +186,7 @@ class AnimationFrames:
     def palette(self) -> np.ndarray:
         """The colours of the entries: ``uint8`` array of shape ``(256, 3)``."""
         if not self._quantised:
-            return self._base_palette
+            return self.base_palette
         chosen = chosen_levels(self._sampled_colours(), LEVELS - len(self._reserved))
         return theme_palette(self._look.theme, np.concatenate([self._reserved, chosen]))
 
@@ -194,10 +197,30 @@ class AnimationFrames:
             ``uint8`` arrays of shape ``shape``, entries of ``palette``; or with a last axis of 3
             where they are colours.
         """
+        yield from self._pictures(self._weights)
+
+    def repaints(self) -> Iterator[Repaint]:
+        """Draw one frame after another, each with its own palette.
+
+        Of coloured cells only the weights whose colour has changed noticeably are drawn again, each
+        nearer to its exact colour than with one palette for all frames.
+        """
+        painter = _Painter(self.base_palette, len(self._reserved))
+        for picture in self._pictures(lambda cells: painter.entries(list(self._drawn(cells)))):
+            yield Repaint(picture, painter.palette, painter.fresh)
+
+    def _pictures(
+        self, weights_of: Callable[[Sequence[np.ndarray]], Iterator[np.ndarray]]
+    ) -> Iterator[np.ndarray]:
+        """Draw one frame after another.
+
+        Args:
+            weights_of: Returns the drawn cells of each grid, from the cells of a frame.
+        """
         positions = [frame.position for frame in self.timeline.frames]
         cells = zip(*(layer.walk(positions) for layer in self._layers), strict=True)
         background = self._background()
-        fill = SEPARATOR if self._indexed else tuple(self._base_palette[SEPARATOR].tolist())
+        fill = SEPARATOR if self._indexed else tuple(self.base_palette[SEPARATOR].tolist())
         labels: list[np.ndarray] = []
         labelled, together = -1, self._main.view.cells_per_filter
         main = self._layers.index(self._main)
@@ -209,7 +232,7 @@ class AnimationFrames:
             names = labels[main][::together] if labels else None
             paste(picture, (0, 0), self._pixels(self._header.draw(position, names)))
             outlines = [self._pixels(outline_entries(each)) for each in labels]
-            weights = self._weights(frame_cells)
+            weights = weights_of(frame_cells)
             for grid, layout, pixels, outline in zip_longest(
                 self._arranged.grids, self._layouts, weights, outlines
             ):
@@ -268,7 +291,7 @@ class AnimationFrames:
 
     def _pixels(self, entries: np.ndarray) -> np.ndarray:
         """Return entries as a frame holds them: entries or colours."""
-        return entries if self._indexed else self._base_palette[entries]
+        return entries if self._indexed else self.base_palette[entries]
 
     def _joined(self, ranges: Sequence[ValueRange]) -> list[ValueRange]:
         """Return the value range of each grid: of both runs together if they have one scale."""
@@ -316,19 +339,69 @@ class AnimationFrames:
         count = len(self.timeline.knots)
         spread = np.linspace(0, count - 1, min(count, _SAMPLED_SNAPSHOTS)).round()
         positions = np.unique(spread).tolist()
-        coloured = sum(layer.view.coloured for layer in self._layers)
-        most = math.ceil(_SAMPLED_PIXELS / (len(positions) * coloured))
         samples = []
         for frame_cells in zip(*(layer.walk(positions) for layer in self._layers), strict=True):
-            for drawn in self._drawn(frame_cells):
-                if drawn.ndim == 4:
-                    colours = drawn.reshape(-1, 3)
-                    if len(colours) > most:
-                        colours = rng.choice(colours, most, axis=0)
-                    elif coloured > 1:  # a small grid counts as much as a large picture beside it
-                        colours = np.resize(colours, (most, 3))
-                    samples.append(colours)
+            drawn = [each for each in self._drawn(frame_cells) if each.ndim == 4]
+            samples += _sampled(drawn, math.ceil(_SAMPLED_PIXELS / len(positions)), rng)
         return np.concatenate(samples)
+
+
+class _Painter:
+    """Turns drawn cells into entries of a palette that changes from frame to frame.
+
+    Args:
+        base: The palette without the colours of coloured cells.
+        reserved: Number of the entries of colormaps; those of coloured cells follow.
+
+    Attributes:
+        palette: The palette of the frame drawn last.
+        fresh: Its entries for coloured cells.
+    """
+
+    def __init__(self, base: np.ndarray, reserved: int) -> None:
+        self.palette, self.fresh = base, range(reserved, LEVELS)
+        self._base = base
+        self._palettes: FramePalettes | None = None
+
+    def entries(self, drawn: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the entries of each grid of one frame; coloured cells get a new palette.
+
+        Args:
+            drawn: The cells of each grid: entries, or colours of shape ``(…, 3)``.
+        """
+        coloured = [each for each in drawn if each.ndim == 4]
+        colours = np.concatenate([each.reshape(-1, 3) for each in coloured])
+        if self._palettes is None:
+            sample = _sampled(coloured, _SAMPLED_PIXELS, np.random.default_rng(0))
+            start = chosen_levels(np.concatenate(sample), len(self.fresh))
+            self._palettes = FramePalettes(start, self.fresh.start)
+        sizes = [each.size // 3 for each in coloured]
+        importance = np.repeat(1 / np.maximum(sizes, 1), sizes) if len(sizes) > 1 else None
+        entries, levels = self._palettes.repaint(colours, importance)
+        self.palette = self._base.copy()
+        self.palette[self.fresh.start : self.fresh.start + len(levels)] = levels
+        parts = iter(np.split(entries, np.cumsum(sizes)[:-1]))
+        for each in drawn:
+            yield next(parts).reshape(each.shape[:3]) if each.ndim == 4 else each
+
+
+def _sampled(
+    coloured: Sequence[np.ndarray], count: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Return about as many colours of cells: the same number of each grid.
+
+    A small grid counts as much as a large picture beside it.
+    """
+    most = math.ceil(count / len(coloured))
+    samples = []
+    for drawn in coloured:
+        colours = drawn.reshape(-1, 3)
+        if len(colours) > most:
+            colours = rng.choice(colours, most, axis=0)
+        elif len(coloured) > 1:
+            colours = np.resize(colours, (most, 3))
+        samples.append(colours)
+    return samples
 
 
 def _response_grids(

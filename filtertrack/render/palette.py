@@ -252,14 +252,14 @@ def to_entries(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
         ``uint8`` array of shape ``(…)``: entries of weights, or ``NOT_FINITE``.
     """
     flat = pixels.reshape(-1, 3)
-    nearest = _nearest(flat, colours[:LEVELS])
+    entries = nearest(flat, colours[:LEVELS])
     red, green, blue = NOT_FINITE_RGB
-    nearest[(flat[:, 0] == red) & (flat[:, 1] == green) & (flat[:, 2] == blue)] = NOT_FINITE
-    return nearest.reshape(pixels.shape[:-1])
+    entries[(flat[:, 0] == red) & (flat[:, 1] == green) & (flat[:, 2] == blue)] = NOT_FINITE
+    return entries.reshape(pixels.shape[:-1])
 
 
-def _nearest(pixels: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return the number of the nearest centre of each pixel.
+def nearest(pixels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return the number of the nearest of at most 256 centres for each pixel: ``uint8`` array.
 
     The nearest centre c of a pixel x has the largest x·c - |c|²/2: one matrix product, with a
     fourth coordinate of 1 and -|c|²/2. All numbers are multiples of a half below 2²⁴, so float32 is

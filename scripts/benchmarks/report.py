@@ -76,9 +76,9 @@ _ABOUT = {
         "with the weights on disk. Files are judged by ffmpeg, or Pillow for WebP. *Flicker* is "
         "by how many levels of 255 a pixel changes, on average, where nothing should change. "
         "gifski is given our size, as it would halve it. Exact are our PNG, our WebP, and our "
-        "GIF of one channel. A GIF of colour filters is not, ours or anyone's: gifski's is "
-        "nearer to the weights, at more than twice the bytes, and flickers a little, as it "
-        "chooses colours anew for each frame. MP4 and WebM are not exact."
+        "GIF of one channel. A GIF of colour filters is not, ours or anyone's: both gifski's and "
+        "ours have a palette for each frame, and gifski's flickers a little. MP4 and WebM are not "
+        "exact."
     ),
 }
 _TITLE: dict[str, Any] = {"fontsize": 10, "loc": "left"}

@@ -15,7 +15,7 @@ from filtertrack.outputs.run_selection import select_from_run
 from filtertrack.outputs.timeline import plan
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import Look
-from filtertrack.render.palette import theme_palette
+from filtertrack.render.palette import TRANSPARENT, theme_palette
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -69,6 +69,20 @@ def bar_in():
         return frame[top : top + drawing._arranged.bar, left:right]
 
     return cut
+
+
+@pytest.fixture
+def repainted():
+    """Return a function that plays frames with a palette each, as a reader of GIF does."""
+
+    def play(drawing):
+        shown = np.zeros((*drawing.shape, 3), np.uint8)
+        for picture in drawing.repaints():
+            kept = (picture.pixels == TRANSPARENT)[..., np.newaxis]
+            shown = np.where(kept, shown, picture.colours[picture.pixels])
+            yield shown
+
+    return play
 
 
 @pytest.fixture

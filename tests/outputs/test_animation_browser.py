@@ -83,15 +83,14 @@ def drawn(make_run, conv_info):
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])
-def test_chromium_decodes_every_frame(chromium, drawn, tmp_path, ending):
+def test_chromium_decodes_every_frame(chromium, drawn, tmp_path, ending, repainted):
     """Pixels and durations are those of the frames, and the animation plays for ever."""
     run, drawing = drawn
     animation = animate(run, tmp_path / f"a.{ending}", size=400, fps=4)
     mime = f"image/{ending}"
     decoded = run_in_page(chromium, animation.path, mime, PICTURES, mime)
     expected = drawing(indexed=ending == "gif")
-    colours = expected.colours
-    pictures = [p if colours is None else colours[p] for p in expected.pictures()]
+    pictures = list(repainted(expected) if ending == "gif" else expected.pictures())
     opaque = [np.dstack([p, np.full(p.shape[:2], 255, np.uint8)]) for p in pictures]
     assert decoded["hashes"] == [hashlib.sha256(p.tobytes()).hexdigest() for p in opaque]
     assert decoded["milliseconds"] == [1250, 250, 250, 250, 2250]

@@ -108,23 +108,27 @@ def test_outlines_around_colour_filters(planted_run, tmp_path, ending, pillow_fr
     assert {"edge", "blob", "colour blob", "other structure"} < set(names)
 
 
-def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded, frames_of, layer_of):
+def test_outlines_of_a_colour_gif_are_exact(planted_run, tmp_path, decoded, frames_of, repainted):
     """They have palette entries of their own; weights are as without outlines."""
     frames = decoded(animate(planted_run, tmp_path / "a.gif", outline=True, size=400).path)
-    drawing = outlined_frames(planted_run, layers="conv1", side=400)
-    plain = frames_of(planted_run, 400)
+    drawings = outlined_frames(planted_run, layers="conv1", side=400), frames_of(planted_run, 400)
+    each = zip(frames, repainted(drawings[1]), planted_run.steps, strict=True)
+    for outlined, plain, step in each:
+        labels = label(planted_run.kernels("conv1", step)).names
+        check_outlines(drawings[0], drawings[0]._arranged.grids[0], outlined, labels)
+        one, other = (weights_of(*pair) for pair in zip(drawings, (outlined, plain), strict=True))
+        np.testing.assert_array_equal(one, other)
+
+
+def weights_of(drawing, frame):
+    """Return the shown colours of the only grid's weights, in a picture without lines."""
     (grid,) = drawing._arranged.grids
-    np.testing.assert_array_equal(drawing.palette, plain.palette)
-    layer = layer_of(planted_run, planted_run.steps)
-    for number, (frame, step) in enumerate(zip(frames, planted_run.steps, strict=True)):
-        check_outlines(drawing, grid, frame, label(planted_run.kernels("conv1", step)).names)
-        (cells,) = layer.walk([number])
-        (tones,) = plain._weights([cells])
-        for (inside, _), cell in zip(
-            around_cells(grid, drawing._header.height), tones, strict=True
-        ):
-            small = frame[inside][:: grid.layout.scale, :: grid.layout.scale]
-            np.testing.assert_array_equal(small, drawing.palette[cell])
+    top, left = drawing._header.height + grid.top, grid.left
+    rows, columns = (
+        np.unique(lines, return_index=True)[1][:-1]  # the last line is that of the gaps
+        for lines in (grid.layout._weight_rows, grid.layout._weight_columns)
+    )
+    return frame[np.ix_(top + rows, left + columns)]
 
 
 @pytest.mark.parametrize("ending", ["mp4", "webm"])
@@ -225,13 +229,13 @@ def test_the_legend_counts_the_labels_of_a_frame(planted_run, tmp_path, pillow_f
     legends = []
     for frame, step in zip(frames, planted_run.steps, strict=True):
         counts = Counter(label(planted_run.kernels("conv1", step)).names.tolist())
-        expected = drawing._base_palette[drawing._header.legend.draw(counts)]
+        expected = drawing.base_palette[drawing._header.legend.draw(counts)]
         np.testing.assert_array_equal(frame[above : drawing._header.height], expected)
         legends.append(expected)
     assert (legends[0] != legends[-1]).any()
     several = pillow_frames(animate(planted_run, tmp_path / "b.png", layers="conv*", outline=True))
     drawing = outlined_frames(planted_run, layers="conv*")
-    expected = drawing._base_palette[Legend(drawing.shape[1]).draw()]
+    expected = drawing.base_palette[Legend(drawing.shape[1]).draw()]
     for frame in several:
         np.testing.assert_array_equal(
             frame[drawing._header.caption.height : drawing._header.height], expected
@@ -253,7 +257,7 @@ def test_all_channels_of_a_filter_have_its_outline(
     for frame, step in zip(frames, planted_run.steps, strict=True):
         names = label(planted_run.kernels("conv1", step)).names
         check_outlines(drawing, grid, frame, names.repeat(3))
-        expected = drawing._base_palette[drawing._header.legend.draw(Counter(names.tolist()))]
+        expected = drawing.base_palette[drawing._header.legend.draw(Counter(names.tolist()))]
         np.testing.assert_array_equal(frame[above : drawing._header.height], expected)
 
 

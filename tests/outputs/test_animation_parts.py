@@ -63,7 +63,7 @@ def titled(drawing, frame, number, text, ramp=TEXT):
     top = drawing._header.height + grid.top - arranged.title
     left = grid.left + grid.layout.gap
     found = frame[top : top + drawn.shape[0], left : left + drawn.shape[1]]
-    expected = drawing._base_palette[drawn]
+    expected = drawing.base_palette[drawn]
     return found.shape == expected.shape and (found == expected).all()
 
 

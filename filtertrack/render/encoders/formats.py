@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 
@@ -20,8 +20,11 @@ from filtertrack.render.encoders.webp import WebpWriter
 class Writer(Protocol):
     """Writes the frames of one animation."""
 
-    def add(self, frame: np.ndarray, seconds: float) -> None:
-        """Add a frame, and the time for which it is shown."""
+    def add(self, frame: Any, seconds: float) -> None:
+        """Add a frame, and the time for which it is shown.
+
+        A frame is an array, or of a format whose frames have a palette also a ``Repaint``.
+        """
 
 
 Open: TypeAlias = Callable[

@@ -2,7 +2,8 @@
 
 Pillow and imageio keep all frames until the file is closed. Here Pillow compresses single frames;
 the container is written by this module. After the first frame only the changed rectangle is stored,
-with unchanged pixels transparent. The format is specified in GIF89a (CompuServe, 1990).
+with unchanged pixels transparent. A frame may have its own palette. The format is specified in
+GIF89a (CompuServe, 1990).
 """
 
 import struct
@@ -15,6 +16,7 @@ from PIL import Image
 
 from filtertrack.render.encoders.frame_compression import FrameWriter, changed
 from filtertrack.render.encoders.tick_clock import TickClock
+from filtertrack.render.frame_palettes import Repaint
 from filtertrack.render.palette import TRANSPARENT
 
 _KEEP = 1 << 2
@@ -29,6 +31,7 @@ _GRAPHIC_CONTROL, _APPLICATION = 0xF9, 0xFF
 """Labels of extensions."""
 _COLOUR_TABLE, _TABLE_SIZE = 0x80, 0x07
 """Bits that tell whether a colour table follows, and the exponent of its size."""
+_OWN_TABLE = _COLOUR_TABLE | _TABLE_SIZE
 _HEADER_BYTES, _DESCRIPTOR_BYTES = 13, 10
 
 
@@ -54,6 +57,7 @@ class GifWriter(FrameWriter):
         self, file: BinaryIO, shape: tuple[int, int], colours: np.ndarray, loop: int = 0
     ) -> None:
         super().__init__(file, TickClock(_TICKS, _LONGEST_DELAY), self._compressed)
+        self._lasting = np.empty(shape, np.uint8)
         height, width = shape
         self._frame_size = height * width
         self._unused: list[tuple[BinaryIO, np.ndarray]] = []
@@ -66,22 +70,37 @@ class GifWriter(FrameWriter):
             file.write(bytes([_EXTENSION, _APPLICATION, 11]) + b"NETSCAPE2.0")
             file.write(struct.pack("<BBHB", 3, 1, repetitions, 0))
 
-    def add(self, frame: np.ndarray, seconds: float) -> None:
-        """Add a frame of palette entries, never 255; durations are in hundredths of a second."""
-        top, left, part, differs = changed(self._before, frame)
+    def add(self, frame: np.ndarray | Repaint, seconds: float) -> None:
+        """Add a frame; durations are in hundredths of a second.
+
+        Args:
+            frame: Palette entries, never 255; or a ``Repaint``, in which 255 keeps a pixel.
+            seconds: How long it is shown.
+        """
+        if isinstance(frame, Repaint):
+            self._put(frame.pixels, seconds, frame.colours.tobytes())
+            self._before = frame.lasting(self._lasting)
+        else:
+            self._put(frame, seconds)
+            self._before = frame
+
+    def _put(self, entries: np.ndarray, seconds: float, table: bytes = b"") -> None:
+        """Compress what has changed; the colour table is the frame's own, if it has one."""
+        top, left, part, differs = changed(self._before, entries)
         height, width = part.shape
         # Unchanged pixels become 0 - 1 in a byte: 255, which is TRANSPARENT. Computed in place, as
         # allocating memory for each operation would take longer than the operations.
         pixels = differs.view(np.uint8)
         np.subtract(pixels, 1, out=pixels)
         np.bitwise_or(pixels, part, out=pixels)
-        flags, ticks = _KEEP | _HAS_TRANSPARENT, self._clock.ticks(seconds)
         control = struct.pack(
-            "<BBBBHBB", _EXTENSION, _GRAPHIC_CONTROL, 4, flags, ticks, TRANSPARENT, 0
+            "<BBBBHBB",
+            *(_EXTENSION, _GRAPHIC_CONTROL, 4),
+            *(_KEEP | _HAS_TRANSPARENT, self._clock.ticks(seconds), TRANSPARENT, 0),
         )
-        descriptor = struct.pack("<BHHHHB", _IMAGE, left, top, width, height, 0)
-        self._compression.put(pixels, control + descriptor)
-        self._before = frame
+        flags = _OWN_TABLE if table else 0
+        descriptor = struct.pack("<BHHHHB", _IMAGE, left, top, width, height, flags)
+        self._compression.put(pixels, control + descriptor + table)
 
     def __exit__(
         self,

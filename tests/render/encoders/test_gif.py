@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageSequence
 
 from filtertrack.render.encoders.gif import GifWriter
-from filtertrack.render.palette import LEVELS, TRANSPARENT, theme_palette
+from filtertrack.render.frame_palettes import Repaint
+from filtertrack.render.palette import LEVELS, SEPARATOR, TRANSPARENT, theme_palette
 
 COLOURS = theme_palette()
 FRAMES = st.integers(1, 6).flatmap(
@@ -43,6 +44,40 @@ def test_ffmpeg_reads_every_frame_back(rng, tmp_path, decoded):
     path = tmp_path / "a.gif"
     path.write_bytes(write(frames, [0.1] * 5).getvalue())
     np.testing.assert_array_equal(decoded(path), COLOURS[frames])
+
+
+def repaints(rng, count=5):
+    """Yield frames with a palette each, and the picture that is shown then.
+
+    The left half changes; two frames have the same entries with different colours.
+    """
+    shown = np.zeros((40, 60, 3), np.uint8)
+    pixels = rng.integers(0, LEVELS, (40, 60), np.uint8)
+    pixels[:, 30:] = SEPARATOR
+    for number in range(count):
+        colours = theme_palette("dark", rng.integers(0, 256, (LEVELS, 3), np.uint8))
+        pixels = pixels.copy()
+        if number % 3:
+            pixels[:, :30] = rng.integers(0, LEVELS, (40, 30))
+            pixels[:, :30][rng.random((40, 30)) < 0.7] = TRANSPARENT
+        pixels[0, 30 + number] = SEPARATOR + 1
+        shown = np.where((pixels == TRANSPARENT)[..., np.newaxis], shown, colours[pixels])
+        yield Repaint(pixels, colours, range(LEVELS)), shown
+
+
+def test_frames_with_a_palette_each_are_read_back(rng, tmp_path, decoded):
+    """By ffmpeg and by Pillow; a pixel that is not drawn again keeps its colour."""
+    frames, shown = zip(*repaints(rng), strict=True)
+    file = io.BytesIO()
+    with GifWriter(file, (40, 60), COLOURS) as gif:
+        for frame in frames:
+            gif.add(frame, 0.1)
+    path = tmp_path / "a.gif"
+    path.write_bytes(file.getvalue())
+    np.testing.assert_array_equal(decoded(path), shown)
+    with Image.open(path) as image:
+        for expected, each in zip(shown, ImageSequence.Iterator(image), strict=True):
+            np.testing.assert_array_equal(np.asarray(each.convert("RGB")), expected)
 
 
 def test_gifsicle_finds_no_fault(rng, tmp_path):
