@@ -14,6 +14,8 @@ _AT_ONCE = 1 << 18
 """Weights processed at once: their copies and products stay in the CPU's cache."""
 _LARGEST_GRAM = 1024
 """Rows of a Gram matrix whose eigenvectors are computed, at most: the time is cubic."""
+_LARGEST_COMPACT = 121
+"""Pixels of filters whose channels are replaced by fewer, at most."""
 _MOST_STEPS = 256
 """Lanczos iterations, at most."""
 _RESIDUAL = 1e-11
@@ -108,6 +110,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
     """Scale each row to length 1; NaN for rows that are all zero or not finite."""
     length = lengths(rows)
     usable = np.isfinite(length) & (length > 0)
+    if (usable & (length >= _FULL_PRECISION)).all():
+        return rows / length[:, np.newaxis]
     small = usable & (length < _FULL_PRECISION)
     if small.any():
         size = np.where(small, np.abs(rows).max(axis=1, initial=0.0), 1.0)
@@ -144,6 +148,39 @@ def centred(kernels: np.ndarray) -> Centred:
     known = length > _CONSTANT * math.sqrt(max(1, height * width * channels))
     values /= np.where(known, length, np.inf)[:, np.newaxis, np.newaxis]
     return Centred(values, known)
+
+
+def compact(kernels: np.ndarray) -> np.ndarray:
+    """Return filters of few channels that have the same spatial structure.
+
+    Roughness, power spectrum and strongest pattern depend on the products of each two pixels,
+    summed over the channels, W Wᵀ. A filter with more channels than pixels is replaced by a root of
+    that matrix, so that each of these measures handles far fewer weights.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Centred filters of length 1 with at most as many channels as pixels, zeros for one without a
+        pattern, NaN for one that is not finite; the argument itself if it has no more channels than
+        pixels, or so many pixels that the roots would take longer.
+    """
+    _, height, width, channels = kernels.shape
+    pixels = height * width
+    if channels <= pixels or pixels > _LARGEST_COMPACT:
+        return kernels
+    return by_blocks(_compact, kernels)[0]
+
+
+def _compact(kernels: np.ndarray) -> tuple[np.ndarray]:
+    """Return some filters as ``compact`` does."""
+    filters, height, width, _ = kernels.shape
+    if height * width > 1:
+        roots = fewer_channels(centred(kernels).pixels)
+    else:
+        roots = np.zeros((filters, height * width, height * width))  # one pixel has no pattern
+    roots[~np.isfinite(kernels).all(axis=(1, 2, 3))] = np.nan
+    return (roots.reshape(filters, height, width, -1),)
 
 
 def fewer_channels(pixels: np.ndarray) -> np.ndarray:
