@@ -20,13 +20,11 @@ class Movement(NamedTuple):
         norm: ``(filters,)``: see the function ``norm``.
         norm_before: ``(filters,)``: the same of the earlier moment.
         drift: ``(filters,)``: see the function ``drift``.
-        relative_change: ``(filters,)``: see the function ``relative_change``.
     """
 
     norm: np.ndarray
     norm_before: np.ndarray
     drift: np.ndarray
-    relative_change: np.ndarray
 
     @property
     def rotation(self) -> float:
@@ -46,14 +44,14 @@ class Movement(NamedTuple):
 
 
 def movement_since(kernels: np.ndarray, start: np.ndarray) -> Movement:
-    """Compare filters with an earlier moment: all measures of change in one pass.
+    """Compare filters with an earlier moment: lengths, drift and rotation in one pass.
 
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
         start: The same filters at the earlier moment.
 
     Returns:
-        The lengths, the drift and the change of each filter, and the layer's rotation.
+        The lengths and the drift of each filter, and the layer's rotation.
 
     Example:
         >>> moved = movement_since(np.array([[[[0.0, 2.0]]]]), np.array([[[[1.0, 0.0]]]]))
@@ -138,16 +136,14 @@ def relative_change(kernels: np.ndarray, before: np.ndarray) -> np.ndarray:
         >>> relative_change(np.array([[[[3.0, 0.0]]]]), np.array([[[[2.0, 0.0]]]])).tolist()
         [0.5]
     """
-    return movement_since(kernels, before).relative_change
+    return by_blocks(_relative_change, kernels, before)[0]
 
 
 def _movement(kernels: np.ndarray, start: np.ndarray) -> Movement:
     """Compare some filters."""
     now, then = flat(kernels), flat(start)
     length, before = lengths(now), lengths(then)
-    with np.errstate(invalid="ignore", over="ignore"):
-        change = lengths(now - then) / np.where(before > 0, before, np.nan)
-    return Movement(length, before, _half_distance(now, then, length, before), change)
+    return Movement(length, before, _half_distance(now, then, length, before))
 
 
 def _half_distance(
@@ -163,3 +159,12 @@ def _half_distance(
         square = np.square(unit(now) - unit(then)).sum(axis=1)
     half: np.ndarray = square / 2
     return half.clip(0.0, 2.0)
+
+
+def _relative_change(kernels: np.ndarray, before: np.ndarray) -> tuple[np.ndarray]:
+    """Return the relative change of some filters."""
+    now, then = flat(kernels), flat(before)
+    length = lengths(then)
+    with np.errstate(invalid="ignore", over="ignore"):
+        now -= then
+        return (lengths(now) / np.where(length > 0, length, np.nan),)

@@ -8,6 +8,8 @@ import numpy as np
 
 _TINY = 1e-200
 """Sums of squares between this and its inverse have neither over- nor underflowed."""
+_ORDINARY = 1e100
+"""Weights between this and its inverse have sums of squares that neither over- nor underflow."""
 _FULL_PRECISION = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
 """The smallest number whose quotients have all their digits."""
 _AT_ONCE = 1 << 18
@@ -137,15 +139,21 @@ class Centred(NamedTuple):
 def centred(kernels: np.ndarray) -> Centred:
     """Subtract each channel's mean from each filter, and scale the filter to length 1."""
     filters, height, width, channels = kernels.shape
+    rows = kernels.reshape(filters, height * width * channels)
+    # NaN if a weight is NaN, in the weights' own precision: no copy of them is made for it.
+    size = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
+    size = size.astype(np.float64)
     values = kernels.reshape(filters, height * width, channels).astype(np.float64)
-    finite = np.isfinite(values).all(axis=(1, 2))
-    values[~finite] = 0.0
-    size = np.abs(values).max(axis=(1, 2), initial=0.0)
-    # Scaled before the means: the sum of weights of 1e308 would overflow.
-    values /= np.where(size > 0, size, 1.0)[:, np.newaxis, np.newaxis]
+    finite = np.isfinite(size)
+    if not finite.all():
+        values[~finite] = size[~finite] = 0.0
+    if ((size > 0) & ((size < 1 / _ORDINARY) | (size > _ORDINARY))).any():
+        # Scaled before the means: the sum of weights of 1e308 would overflow.
+        values /= np.where(size > 0, size, 1.0)[:, np.newaxis, np.newaxis]
+        size = np.where(size > 0, 1.0, 0.0)
     values -= values.mean(axis=1, keepdims=True) if height * width else 0.0
-    length = np.sqrt(np.square(values).sum(axis=(1, 2)))
-    known = length > _CONSTANT * math.sqrt(max(1, height * width * channels))
+    length = np.sqrt(np.einsum("fpc,fpc->f", values, values))
+    known = length > _CONSTANT * math.sqrt(max(1, height * width * channels)) * size
     values /= np.where(known, length, np.inf)[:, np.newaxis, np.newaxis]
     return Centred(values, known)
 

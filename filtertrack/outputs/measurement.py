@@ -348,12 +348,13 @@ def measure_snapshot(
     """
     moved = measures.movement_since(kernels, start)
     compared = measures.compare_filters(kernels)
-    filters = _measure_filters(kernels, before, moved, compared.twins, rgb=rgb)
+    filters = _measure_filters(kernels, start, before, moved, compared.twins, rgb=rgb)
     return filters, _measure_layer(kernels, moved.rotation, compared.orthogonality, filters)
 
 
 def _measure_filters(
     kernels: np.ndarray,
+    start: np.ndarray,
     before: np.ndarray | None,
     moved: measures.Movement,
     twins: measures.Twins,
@@ -371,7 +372,7 @@ def _measure_filters(
         "norm": moved.norm,
         "drift": moved.drift,
         "unmoved": moved.drift <= measures.UNMOVED,
-        "change": moved.relative_change,
+        "change": measures.relative_change(kernels, start),
         "step_size": (
             np.full(len(kernels), np.nan)
             if before is None
