@@ -11,7 +11,7 @@ from filtertrack.measures.beta_distribution import beta_quantile
 from filtertrack.measures.content import colour_share, flat_share
 from filtertrack.measures.spatial_structure import Structure, can_be_tested, structure
 from filtertrack.measures.templates import Fits, fit_templates
-from filtertrack.measures.vectors import by_blocks
+from filtertrack.measures.vectors import by_blocks, compact
 
 Label = Literal[
     "edge",
@@ -75,7 +75,7 @@ class Labels:
     flat: np.ndarray
 
 
-def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
+def label(kernels: np.ndarray, *, rgb: bool = True, compacted: np.ndarray | None = None) -> Labels:
     """Label each filter.
 
     A filter is structured if it is smoother or rougher than all of 599 shuffles of its own weights,
@@ -98,6 +98,7 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``.
         rgb: Whether three channels are red, green and blue.
+        compacted: What ``compact`` returns for the filters, if it is at hand.
 
     Returns:
         The labels, and the measures they are based on.
@@ -109,7 +110,8 @@ def label(kernels: np.ndarray, *, rgb: bool = True) -> Labels:
         >>> label(kernels[..., np.newaxis]).names.tolist()
         ['edge', 'blob', 'unstructured']
     """
-    smooth, fits = structure(kernels), fit_templates(kernels)
+    patterns = compact(kernels) if compacted is None else compacted
+    smooth, fits = structure(patterns), fit_templates(patterns)
     flat = flat_share(kernels)
     colour = colour_share(kernels) if rgb else np.full(len(kernels), np.nan)
     gabor, blob, grating = (

@@ -1,13 +1,64 @@
 """Length of filters, and their change over training: drift, rotation, relative change."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.measures.vectors import blocks, by_blocks, flat, largest, lengths, unit
+from filtertrack.measures.vectors import by_blocks, flat, lengths, unit
 
 UNMOVED = 0.01
 """Drift up to which a filter counts as unmoved: an angle of 8 degrees."""
+_ORDINARY = 1e100
+"""Lengths between this and its inverse have squares that neither over- nor underflow."""
+
+
+class Movement(NamedTuple):
+    """What one pass over the filters at two moments tells about their change.
+
+    Attributes:
+        norm: ``(filters,)``: see the function ``norm``.
+        norm_before: ``(filters,)``: the same of the earlier moment.
+        drift: ``(filters,)``: see the function ``drift``.
+    """
+
+    norm: np.ndarray
+    norm_before: np.ndarray
+    drift: np.ndarray
+
+    @property
+    def rotation(self) -> float:
+        """See the function ``rotation``."""
+        highest = [lengths.max(initial=0.0) for lengths in (self.norm, self.norm_before)]
+        if not all(0 < length < math.inf for length in highest):
+            return math.nan
+        now, then = (
+            length / size / np.linalg.norm(length / size)
+            for length, size in zip((self.norm, self.norm_before), highest, strict=True)
+        )
+        # Half the squared distance of the layers as unit vectors is 1 - cos. It is the sum over
+        # filters, of the change of length and of direction: no cancellation near 0.
+        turned = 2 * now * then * np.where((now > 0) & (then > 0), self.drift, 0.0)
+        distance = float((np.square(now - then) + turned).sum()) / 2
+        return min(max(distance, 0.0), 2.0)
+
+
+def movement_since(kernels: np.ndarray, start: np.ndarray) -> Movement:
+    """Compare filters with an earlier moment: lengths, drift and rotation in one pass.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+        start: The same filters at the earlier moment.
+
+    Returns:
+        The lengths and the drift of each filter, and the layer's rotation.
+
+    Example:
+        >>> moved = movement_since(np.array([[[[0.0, 2.0]]]]), np.array([[[[1.0, 0.0]]]]))
+        >>> moved.drift.tolist(), moved.rotation
+        ([1.0], 1.0)
+    """
+    return Movement(*by_blocks(_movement, kernels, start))
 
 
 def norm(kernels: np.ndarray) -> np.ndarray:
@@ -44,7 +95,7 @@ def drift(kernels: np.ndarray, start: np.ndarray) -> np.ndarray:
         >>> drift(w, np.array([[[[2.0, 0.0]]], [[[0.0, 1.0]]]])).tolist()
         [0.0, 1.0]
     """
-    return by_blocks(_drift, kernels, start)[0]
+    return movement_since(kernels, start).drift
 
 
 def rotation(kernels: np.ndarray, start: np.ndarray) -> float:
@@ -65,18 +116,7 @@ def rotation(kernels: np.ndarray, start: np.ndarray) -> float:
         >>> round(rotation(w, np.array([[[[1.0, 0.0]]]])), 3)
         0.293
     """
-    scales = _scales(kernels), _scales(start)
-    if not all(0 < scale < math.inf for pair in scales for scale in pair):
-        return math.nan
-    distance = 0.0
-    for part in blocks(kernels):
-        now, then = (
-            flat(layer[part]) / size / length
-            for layer, (size, length) in zip((kernels, start), scales, strict=True)
-        )
-        # Half the squared distance of two unit vectors is 1 - cos, without cancellation near 0.
-        distance += float(np.square(now - then).sum()) / 2
-    return min(max(distance, 0.0), 2.0)
+    return movement_since(kernels, start).rotation
 
 
 def relative_change(kernels: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -99,22 +139,32 @@ def relative_change(kernels: np.ndarray, before: np.ndarray) -> np.ndarray:
     return by_blocks(_relative_change, kernels, before)[0]
 
 
-def _drift(kernels: np.ndarray, start: np.ndarray) -> tuple[np.ndarray]:
-    distance = np.square(unit(flat(kernels)) - unit(flat(start))).sum(axis=1) / 2
-    return (distance.clip(0.0, 2.0),)
+def _movement(kernels: np.ndarray, start: np.ndarray) -> Movement:
+    """Compare some filters."""
+    now, then = flat(kernels), flat(start)
+    length, before = lengths(now), lengths(then)
+    return Movement(length, before, _half_distance(now, then, length, before))
+
+
+def _half_distance(
+    now: np.ndarray, then: np.ndarray, length: np.ndarray, before: np.ndarray
+) -> np.ndarray:
+    """Return half the squared distance of unit vectors: 1 - cos, without cancellation near 0."""
+    each = np.concatenate([length, before])
+    if ((each > 1 / _ORDINARY) & (each < _ORDINARY)).all():
+        then *= (length / before)[:, np.newaxis]
+        then -= now
+        square = np.einsum("fp,fp->f", then, then) / np.square(length)
+    else:
+        square = np.square(unit(now) - unit(then)).sum(axis=1)
+    half: np.ndarray = square / 2
+    return half.clip(0.0, 2.0)
 
 
 def _relative_change(kernels: np.ndarray, before: np.ndarray) -> tuple[np.ndarray]:
+    """Return the relative change of some filters."""
     now, then = flat(kernels), flat(before)
+    length = lengths(then)
     with np.errstate(invalid="ignore", over="ignore"):
-        change, length = lengths(now - then), lengths(then)
-        return (change / np.where(length > 0, length, np.nan),)
-
-
-def _scales(kernels: np.ndarray) -> tuple[float, float]:
-    """Return a layer's largest weight, and the layer's length divided by it."""
-    size = largest(kernels)
-    if not 0 < size < math.inf:
-        return size, math.nan
-    (each,) = by_blocks(lambda part: (lengths(flat(part) / size),), kernels)
-    return size, float(np.sqrt(np.square(each).sum()))
+        now -= then
+        return (lengths(now) / np.where(length > 0, length, np.nan),)

@@ -20,6 +20,11 @@ _HIGHEST_COSINE = 1 - 5e-15
 
 _FILTERS_AT_ONCE, _WEIGHTS_AT_ONCE = 1 << 9, 1 << 21
 """Filters, and weights, of each of the two blocks whose pairs are compared at once."""
+_WEIGHTS_KEPT = 1 << 22
+"""Weights of a layer, at most, whose rows are kept until they are multiplied with all others."""
+_FEWEST_SINGLE = 64
+"""Weights of a filter from which on filters are compared in single precision, if they have no
+other. Of fewer, the threshold for near-duplicates may be as near to 1 as the rounding errors."""
 _MOST_PRODUCTS = 1 << 39
 """Multiplications for all pairs, or for all singular values, at most: about ten seconds each."""
 _PAIR_OVERHEAD = 64
@@ -64,8 +69,7 @@ def similarity(kernels: np.ndarray) -> np.ndarray:
 
 def _cosine_blocks(kernels: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Yield the cosines of all pairs of filters, block by block: see ``_product_blocks``."""
-    unit_rows = _product_blocks(kernels, lambda part: np.nan_to_num(unit(flat(part))))
-    for rows, columns, block in unit_rows:
+    for rows, columns, block in _product_blocks(kernels, _unit_rows):
         yield rows, columns, np.clip(block, -1.0, 1.0, out=block)
 
 
@@ -85,11 +89,24 @@ def _product_blocks(
     size = min(_FILTERS_AT_ONCE, _WEIGHTS_AT_ONCE // max(1, math.prod(kernels.shape[1:])))
     size = max(1, size)
     parts = [slice(start, start + size) for start in range(0, len(kernels), size)]
+
+    def rows_of(number: int) -> np.ndarray:
+        return to_rows(kernels[parts[number]])
+
+    if kernels.size <= _WEIGHTS_KEPT:
+        rows_of = lru_cache(maxsize=None)(rows_of)
     for number, rows in enumerate(parts):
-        left = to_rows(kernels[rows])
+        left = rows_of(number)
         yield rows, rows, left @ left.T
-        for columns in parts[number + 1 :]:
-            yield rows, columns, left @ to_rows(kernels[columns]).T
+        for other in range(number + 1, len(parts)):
+            yield rows, parts[other], left @ rows_of(other).T
+
+
+def _unit_rows(kernels: np.ndarray) -> np.ndarray:
+    """Return filters as rows of length 1, of zeros for one that is all zero or not finite."""
+    rows = unit(flat(kernels))
+    rows[np.isnan(rows[:, :1]).any(axis=1)] = 0.0
+    return rows
 
 
 class Twins(NamedTuple):
@@ -135,19 +152,63 @@ def twins(kernels: np.ndarray) -> Twins:
         >>> twins(kernels).repeated.tolist()
         [False, True, False, True]
     """
+    return compare_filters(kernels).twins
+
+
+class Comparison(NamedTuple):
+    """What the cosines of all pairs of a layer's filters tell.
+
+    Attributes:
+        twins: See the function ``twins``.
+        orthogonality: See the function ``orthogonality``.
+    """
+
+    twins: Twins
+    orthogonality: float
+
+
+def compare_filters(kernels: np.ndarray) -> Comparison:
+    """Compare all pairs of filters: ``twins`` and ``orthogonality`` in one pass.
+
+    Filters of 64 weights or more are compared in single precision if their weights have no other.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        The most similar filters, and how close to orthogonal the filters are.
+
+    Example:
+        >>> compare_filters(np.eye(3).reshape(3, 1, 1, 3)).orthogonality
+        1.0
+    """
     filters, weights = len(kernels), math.prod(kernels.shape[1:])
     threshold = max(_DUPLICATE_COSINE, _chance_cosine(filters, weights))
     number, cosine = np.full(filters, -1), np.full(filters, -2.0)
-    known = np.zeros(filters, bool)
-    if filters > 1 and can_be_compared(kernels.shape):
-        for rows, columns, block in _cosine_blocks(kernels):
-            if rows == columns:
-                known[rows] = block.diagonal() > 0  # 0 for a filter that is all zero or not finite
-                np.fill_diagonal(block, -2.0)
-            else:
-                _keep_nearest(number, cosine, columns, rows, block.T)
-            _keep_nearest(number, cosine, rows, columns, block)
-    return Twins(np.where(known, number, -1), np.where(known, cosine, np.nan), threshold)
+    if filters < 2 or not can_be_compared(kernels.shape):
+        return Comparison(Twins(number, np.full(filters, np.nan), threshold), math.nan)
+    known, total = np.zeros(filters, bool), 0.0
+    few = weights < _FEWEST_SINGLE
+    precision = np.float64 if few else np.result_type(kernels.dtype, np.float32)
+    in_precision = _product_blocks(
+        kernels, lambda part: _unit_rows(part).astype(precision, copy=False)
+    )
+    for rows, columns, block in in_precision:
+        if rows == columns:
+            known[rows] = block.diagonal() > 0  # 0 for a filter that is all zero or not finite
+            np.fill_diagonal(block, -2.0)
+        else:
+            _keep_nearest(number, cosine, columns, rows, block.T)
+        _keep_nearest(number, cosine, rows, columns, block)
+        if rows == columns:
+            np.fill_diagonal(block, 0.0)
+        share = float(np.abs(block, out=block).sum(dtype=np.float64))
+        total += share if rows == columns else 2 * share
+    cosine = np.where(known, cosine.clip(-1.0, 1.0), np.nan)
+    orthogonality = 1.0 - total / (filters * (filters - 1))
+    if not math.isfinite(largest(kernels)):
+        orthogonality = math.nan
+    return Comparison(Twins(np.where(known, number, -1), cosine, threshold), orthogonality)
 
 
 def _keep_nearest(
@@ -214,15 +275,7 @@ def orthogonality(kernels: np.ndarray) -> float:
         >>> orthogonality(np.array([[[[1.0, 0.0]]], [[[0.0, 2.0]]]]))
         1.0
     """
-    count = len(kernels)
-    if count < 2 or not math.isfinite(largest(kernels)) or not can_be_compared(kernels.shape):
-        return math.nan
-    total = 0.0
-    for rows, columns, block in _cosine_blocks(kernels):
-        if rows == columns:
-            np.fill_diagonal(block, 0.0)
-        total += float(np.abs(block).sum()) * (1 if rows == columns else 2)
-    return 1.0 - total / (count * (count - 1))
+    return compare_filters(kernels).orthogonality
 
 
 def effective_rank(kernels: np.ndarray) -> float:
@@ -254,7 +307,8 @@ def effective_rank(kernels: np.ndarray) -> float:
     else:
         gram = np.zeros((weights, weights))
         for part in blocks(kernels, _WEIGHTS_AT_ONCE):
-            some = flat(kernels[part]) / size
+            some = flat(kernels[part])
+            some /= size
             gram += some.T @ some
     values = np.sqrt(variances(gram))
     # Eigenvalues of zero come out as rounding errors; their roots would count as dimensions.

@@ -44,9 +44,11 @@ _SURROUNDS = (1.6, 2.5)
 _MOST_CENTRES = 11
 """Centres of blobs along each side, at most."""
 
-_PATTERNS_AT_ONCE = 512
-"""Patterns multiplied with a bank at once: few enough for the products to stay in the CPU's cache,
-many enough to occupy the threads of BLAS."""
+_PRODUCTS_AT_ONCE = 1 << 19
+"""Products of patterns with a bank at once: few enough to stay in the CPU's cache, many enough to
+occupy the threads of BLAS."""
+_SHUFFLED_AT_ONCE = 1 << 18
+"""Weights of shuffled patterns at once."""
 _AT_ONCE = 1 << 19
 """Weights of templates computed at once."""
 _LARGEST_BANK = 1 << 24
@@ -172,9 +174,10 @@ def fit_templates(kernels: np.ndarray, *, seed: int = 0) -> Fits:
     orders = np.random.default_rng(seed).permuted(
         np.tile(np.arange(height * width), (_SHUFFLES, 1)), axis=1
     )
-    fits, shuffled = zip(
-        *(_fit(bank, patterns, orders, known) for bank in _banks(height, width)), strict=True
-    )
+    banks = _banks(height, width)
+    fits, shuffled = [], _shuffled_fits(banks, patterns, orders)
+    for bank, r2 in zip(banks, shuffled, strict=True):
+        fits.append(_fit(bank, patterns, r2.mean(axis=0), known))
     best = _shape_and_grating([fit.excess for fit in fits])
     shuffles = _shape_and_grating(
         [_excess(r2, fit.chance) for r2, fit in zip(shuffled, fits, strict=True)]
@@ -252,44 +255,55 @@ def _shrunk(kernels: np.ndarray, factor: int) -> np.ndarray:
     return means
 
 
-def _fit(
-    bank: _Bank, patterns: np.ndarray, orders: np.ndarray, known: np.ndarray
-) -> tuple[Fit, np.ndarray]:
-    """Return the best fits of patterns, and the R² of their shuffles: ``(shuffles, filters)``."""
-    r2, number = _best_r2(bank, patterns), _best_template(bank, patterns)
-    shuffled = np.empty((len(patterns), len(orders)))
-    step = max(1, _PATTERNS_AT_ONCE // len(orders))
-    for start in range(0, len(patterns), step):
-        block = patterns[start : start + step, orders].reshape(-1, patterns.shape[1])
-        shuffled[start : start + step] = _best_r2(bank, block).reshape(-1, len(orders))
+def _fit(bank: _Bank, patterns: np.ndarray, chance: np.ndarray, known: np.ndarray) -> Fit:
+    """Return the best fits of patterns, and chance beside them; NaN where there is no pattern."""
+    r2, number = np.empty(len(patterns)), np.empty(len(patterns), np.intp)
+    for part, explained in _explained(bank, patterns):
+        number[part] = explained.argmax(axis=0)
+        r2[part] = np.take_along_axis(explained, number[np.newaxis, part], axis=0)
     nan = np.where(known, 0.0, np.nan)
-    fit = Fit(
-        r2 + nan, shuffled.mean(axis=1) + nan, bank.size[number] + nan, bank.degrees[number] + nan
+    return Fit(
+        r2.clip(max=1.0) + nan, chance + nan, bank.size[number] + nan, bank.degrees[number] + nan
     )
-    return fit, shuffled.T
+
+
+def _shuffled_fits(
+    banks: Sequence[_Bank], patterns: np.ndarray, orders: np.ndarray
+) -> list[np.ndarray]:
+    """Return the largest R² of shuffled patterns for each bank: ``(shuffles, filters)``."""
+    found = [np.empty((len(patterns), len(orders))) for _ in banks]
+    step = max(1, _SHUFFLED_AT_ONCE // orders.size)
+    for start in range(0, len(patterns), step):
+        shuffled = patterns[start : start + step].take(orders, axis=1)
+        for bank, r2 in zip(banks, found, strict=True):
+            best = _best_r2(bank, shuffled.reshape(-1, patterns.shape[1]))
+            r2[start : start + step] = best.reshape(-1, len(orders))
+    return [r2.T for r2 in found]
 
 
 def _best_r2(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
     """Return the largest R² of any template for each pattern of length 1."""
-    best = np.concatenate([block.max(axis=0) for block in _explained(bank, patterns)])
-    return best.astype(np.float64).clip(max=1.0)
+    best = np.empty(len(patterns))
+    for part, explained in _explained(bank, patterns):
+        best[part] = explained.max(axis=0)
+    return best.clip(max=1.0)
 
 
-def _best_template(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
-    """Return the number of the template with the largest R² for each pattern."""
-    return np.concatenate([block.argmax(axis=0) for block in _explained(bank, patterns)])
-
-
-def _explained(bank: _Bank, patterns: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield R² of all templates (rows) for blocks of patterns (columns)."""
-    for start in range(0, len(patterns), _PATTERNS_AT_ONCE):
-        explained: np.ndarray = bank.weights @ patterns[start : start + _PATTERNS_AT_ONCE].T
+def _explained(bank: _Bank, patterns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield R² of all templates (rows) for ranges of patterns (columns), valid until the next."""
+    rows = len(bank.weights)
+    step = min(len(patterns), max(1, _PRODUCTS_AT_ONCE // rows))
+    products = np.empty(rows * step, np.float32)  # new memory for each range would cost page faults
+    templates = rows // bank.parts
+    for start in range(0, len(patterns), step):
+        part = slice(start, min(start + step, len(patterns)))
+        explained = products[: rows * (part.stop - start)].reshape(rows, -1)
+        np.matmul(bank.weights, patterns[part].T, out=explained)
         np.square(explained, out=explained)
-        templates = len(explained) // bank.parts
         total = explained[:templates]
-        for part in range(1, bank.parts):
-            total += explained[part * templates : (part + 1) * templates]
-        yield total
+        for other in range(1, bank.parts):
+            total += explained[other * templates : (other + 1) * templates]
+        yield part, total
 
 
 def _excess(r2: np.ndarray, chance: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ _LAYERS = 100
 _LARGEST_GRAM = 1024
 """Rows of the Gram matrices of these layers, at most: 100 of them take half a minute."""
 _AT_ONCE = 1 << 21
-"""Weights in memory at once."""
+"""Weights of random layers in memory at once."""
 
 _PUBLISHED_PIXELS = 9
 _PUBLISHED = (1.2618047, 2.30436435, 0.88767525, -0.31050834)
@@ -57,7 +57,7 @@ def _gram_of_slices(kernels: np.ndarray, size: float) -> np.ndarray:
     filters, height, width, channels = kernels.shape
     rows = kernels.transpose(0, 3, 1, 2).reshape(filters * channels, height * width)
     gram = np.zeros((len(rows), len(rows)))
-    for part in blocks(rows.T, _AT_ONCE):
+    for part in blocks(rows.T):
         some = rows[:, part].astype(np.float64) / size
         some -= some.mean(axis=0)
         gram += some @ some.T
@@ -68,12 +68,14 @@ def _gram_of_pixels(kernels: np.ndarray, size: float) -> np.ndarray:
     """Return the products of each two pixels of all centred slices."""
     filters, height, width, channels = kernels.shape
     total, gram = np.zeros(height * width), np.zeros((height * width, height * width))
-    for part in blocks(kernels, _AT_ONCE):
+    for part in blocks(kernels):
         total += (kernels[part].astype(np.float64) / size).sum(axis=(0, 3)).ravel()
     mean = total / (filters * channels)
-    for part in blocks(kernels, _AT_ONCE):
+    for part in blocks(kernels):
         some = kernels[part].transpose(1, 2, 0, 3).reshape(height * width, -1)
-        some = some.astype(np.float64) / size - mean[:, np.newaxis]
+        some = some.astype(np.float64)
+        some /= size
+        some -= mean[:, np.newaxis]
         gram += some @ some.T
     return gram
 

@@ -8,12 +8,16 @@ import numpy as np
 
 _TINY = 1e-200
 """Sums of squares between this and its inverse have neither over- nor underflowed."""
+_ORDINARY = 1e100
+"""Weights between this and its inverse have sums of squares that neither over- nor underflow."""
 _FULL_PRECISION = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
 """The smallest number whose quotients have all their digits."""
 _AT_ONCE = 1 << 18
 """Weights processed at once: their copies and products stay in the CPU's cache."""
 _LARGEST_GRAM = 1024
 """Rows of a Gram matrix whose eigenvectors are computed, at most: the time is cubic."""
+_LARGEST_COMPACT = 121
+"""Pixels of filters whose channels are replaced by fewer, at most."""
 _MOST_STEPS = 256
 """Lanczos iterations, at most."""
 _RESIDUAL = 1e-11
@@ -108,6 +112,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
     """Scale each row to length 1; NaN for rows that are all zero or not finite."""
     length = lengths(rows)
     usable = np.isfinite(length) & (length > 0)
+    if (usable & (length >= _FULL_PRECISION)).all():
+        return rows / length[:, np.newaxis]
     small = usable & (length < _FULL_PRECISION)
     if small.any():
         size = np.where(small, np.abs(rows).max(axis=1, initial=0.0), 1.0)
@@ -133,17 +139,56 @@ class Centred(NamedTuple):
 def centred(kernels: np.ndarray) -> Centred:
     """Subtract each channel's mean from each filter, and scale the filter to length 1."""
     filters, height, width, channels = kernels.shape
+    rows = kernels.reshape(filters, height * width * channels)
+    # NaN if a weight is NaN, in the weights' own precision: no copy of them is made for it.
+    size = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
+    size = size.astype(np.float64)
     values = kernels.reshape(filters, height * width, channels).astype(np.float64)
-    finite = np.isfinite(values).all(axis=(1, 2))
-    values[~finite] = 0.0
-    size = np.abs(values).max(axis=(1, 2), initial=0.0)
-    # Scaled before the means: the sum of weights of 1e308 would overflow.
-    values /= np.where(size > 0, size, 1.0)[:, np.newaxis, np.newaxis]
+    finite = np.isfinite(size)
+    if not finite.all():
+        values[~finite] = size[~finite] = 0.0
+    if ((size > 0) & ((size < 1 / _ORDINARY) | (size > _ORDINARY))).any():
+        # Scaled before the means: the sum of weights of 1e308 would overflow.
+        values /= np.where(size > 0, size, 1.0)[:, np.newaxis, np.newaxis]
+        size = np.where(size > 0, 1.0, 0.0)
     values -= values.mean(axis=1, keepdims=True) if height * width else 0.0
-    length = np.sqrt(np.square(values).sum(axis=(1, 2)))
-    known = length > _CONSTANT * math.sqrt(max(1, height * width * channels))
+    length = np.sqrt(np.einsum("fpc,fpc->f", values, values))
+    known = length > _CONSTANT * math.sqrt(max(1, height * width * channels)) * size
     values /= np.where(known, length, np.inf)[:, np.newaxis, np.newaxis]
     return Centred(values, known)
+
+
+def compact(kernels: np.ndarray) -> np.ndarray:
+    """Return filters of few channels that have the same spatial structure.
+
+    Roughness, power spectrum and strongest pattern depend on the products of each two pixels,
+    summed over the channels, W Wᵀ. A filter with more channels than pixels is replaced by a root of
+    that matrix, so that each of these measures handles far fewer weights.
+
+    Args:
+        kernels: Array of shape ``(filters, height, width, channels)``.
+
+    Returns:
+        Centred filters of length 1 with at most as many channels as pixels, zeros for one without a
+        pattern, NaN for one that is not finite; the argument itself if it has no more channels than
+        pixels, or so many pixels that the roots would take longer.
+    """
+    _, height, width, channels = kernels.shape
+    pixels = height * width
+    if channels <= pixels or pixels > _LARGEST_COMPACT:
+        return kernels
+    return by_blocks(_compact, kernels)[0]
+
+
+def _compact(kernels: np.ndarray) -> tuple[np.ndarray]:
+    """Return some filters as ``compact`` does."""
+    filters, height, width, _ = kernels.shape
+    if height * width > 1:
+        roots = fewer_channels(centred(kernels).pixels)
+    else:
+        roots = np.zeros((filters, height * width, height * width))  # one pixel has no pattern
+    roots[~np.isfinite(kernels).all(axis=(1, 2, 3))] = np.nan
+    return (roots.reshape(filters, height, width, -1),)
 
 
 def fewer_channels(pixels: np.ndarray) -> np.ndarray:

@@ -346,25 +346,32 @@ def measure_snapshot(
         Measures of each filter, arrays of shape ``(filters,)`` by name; and of the layer as a
         whole, numbers by name.
     """
-    filters = _measure_filters(kernels, start, before, rgb=rgb)
-    return filters, _measure_layer(kernels, start, filters)
+    moved = measures.movement_since(kernels, start)
+    compared = measures.compare_filters(kernels)
+    filters = _measure_filters(kernels, start, before, moved, compared.twins, rgb=rgb)
+    return filters, _measure_layer(kernels, moved.rotation, compared.orthogonality, filters)
 
 
 def _measure_filters(
-    kernels: np.ndarray, start: np.ndarray, before: np.ndarray | None, *, rgb: bool
+    kernels: np.ndarray,
+    start: np.ndarray,
+    before: np.ndarray | None,
+    moved: measures.Movement,
+    twins: measures.Twins,
+    *,
+    rgb: bool,
 ) -> Table:
     """Return every measure of each filter, in the order of the table's columns."""
-    twins = measures.twins(kernels)
-    labels = measures.label(kernels, rgb=rgb)
-    tuned = measures.orientation(kernels)
+    compacted = measures.compact(kernels)
+    labels = measures.label(kernels, rgb=rgb, compacted=compacted)
+    tuned = measures.orientation(compacted)
     gabor, blob, grating = labels.fits.gabor, labels.fits.blob, labels.fits.grating
-    drift = measures.drift(kernels, start)
     return {
         "label": labels.names,
         "structured": labels.structured,
-        "norm": measures.norm(kernels),
-        "drift": drift,
-        "unmoved": drift <= measures.UNMOVED,
+        "norm": moved.norm,
+        "drift": moved.drift,
+        "unmoved": moved.drift <= measures.UNMOVED,
         "change": measures.relative_change(kernels, start),
         "step_size": (
             np.full(len(kernels), np.nan)
@@ -397,7 +404,9 @@ def _fit_columns(name: str, fit: measures.Fit) -> Table:
     return {f"{name}{suffix}": column.astype(np.float32) for suffix, column in values.items()}
 
 
-def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> dict[str, float]:
+def _measure_layer(
+    kernels: np.ndarray, rotation: float, orthogonality: float, filters: Table
+) -> dict[str, float]:
     """Return every measure of the layer as a whole: means and counts over filters, and its own."""
     _, height, width, channels = kernels.shape
     slices = len(kernels) * channels
@@ -407,13 +416,13 @@ def _measure_layer(kernels: np.ndarray, start: np.ndarray, filters: Table) -> di
         **counts,
         "norm": finite_mean(filters["norm"]),
         "drift": finite_mean(filters["drift"]),
-        "rotation": measures.rotation(kernels, start),
+        "rotation": rotation,
         "step_size": finite_mean(filters["step_size"]),
         "roughness": finite_mean(filters["roughness"]),
         "sparsity": measures.sparsity(kernels),
         "variance_entropy": measures.variance_entropy(kernels),
         "entropy_threshold": measures.entropy_threshold(slices, height, width),
-        "orthogonality": measures.orthogonality(kernels),
+        "orthogonality": orthogonality,
         "effective_rank": measures.effective_rank(kernels),
         "unmoved": float(filters["unmoved"].sum()),
         "repeated": float(filters["repeated"].sum()),

@@ -179,8 +179,9 @@ def _cards(
 
 def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:
     """Return the measures of each filter that are fast enough to compute during training."""
+    moved = measures.movement_since(kernels, start)
     return {
-        "drift": measures.drift(kernels, start),
-        "norm": measures.norm(kernels),
+        "drift": moved.drift,
+        "norm": moved.norm,
         "roughness": measures.roughness(kernels),
     }

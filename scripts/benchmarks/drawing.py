@@ -9,9 +9,10 @@ import numpy as np
 
 from benchmarks.comparison import Row, Scale, Side, apart, in_turn, times_faster, times_the_cost
 from benchmarks.matplotlib_baselines import COLUMNS, plot_to_image
-from benchmarks.synthetic_runs import KERNELS, describe
+from benchmarks.storing import resnet50_shapes
+from benchmarks.synthetic_runs import KERNELS, describe, make_wide_run
 from filtertrack.measures import drift, norm, roughness
-from filtertrack.outputs.measurement import measure_snapshot
+from filtertrack.outputs.measurement import measure, measure_snapshot
 from filtertrack.render.cells import to_cells, view_of
 from filtertrack.render.encoders.png import to_png
 from filtertrack.render.grid import draw_pages
@@ -20,10 +21,11 @@ from filtertrack.render.value_range import range_of_cells
 SIDE = 320
 
 
-def drawing(_: Path, scale: Scale) -> Iterator[Row]:
+def drawing(folder: Path, scale: Scale) -> Iterator[Row]:
     """Measure drawing (PNG encoding included), and the measures relative to it."""
     for part in (_against_the_recipe, _against_torchvision, _measuring):
         yield from apart(part, scale)
+    yield from apart(_measuring_a_run, folder, scale)
 
 
 def grid(kernels: np.ndarray) -> list[np.ndarray]:
@@ -121,3 +123,21 @@ def _measuring(scale: Scale) -> list[Row]:
         times_the_cost(f"{label}, everything: times drawing", took["all"], took["draw"], 10),
         times_the_cost(f"{label}, while training runs: times drawing", took["live"], took["draw"]),
     ]
+
+
+def _measuring_a_run(folder: Path, scale: Scale) -> list[Row]:
+    """Compare every measure of all layers of a run with reading it; both grow with snapshots."""
+    snapshots = 3
+    shapes = resnet50_shapes(1 if scale.large else 16)
+    run = make_wide_run(folder / "measured", shapes, snapshots)
+
+    def read() -> None:
+        for name in run.layers:
+            for _ in run.history(name):
+                pass
+
+    sides: dict[str, Side] = {"read": read, "measure": lambda: measure(run)}
+    took = in_turn(sides, min(3, scale.rounds))
+    name = "ResNet-50" if scale.large else "a small ResNet"
+    what = f"measuring all {len(shapes)} layers of {name}, {snapshots} snapshots: times reading"
+    return [times_the_cost(what, took["measure"], took["read"], 100)]
