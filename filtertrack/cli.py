@@ -652,9 +652,13 @@ def _one_line(text: object) -> str:
 def _progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on stderr, if that is a terminal; yields what updates it."""
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.progress import Progress  # noqa: PLC0415
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        yield lambda done, total: None  # noqa: ARG005
+        return
+    from rich.progress import Progress  # noqa: PLC0415 - takes as long to load as the rest of rich
+
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

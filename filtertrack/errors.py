@@ -220,3 +220,10 @@ def size_text(count: float) -> str:
     if count >= 1e9:
         return f"{count / 1e9:,.1f} GB"
     return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
+
+
+def number_text(value: float) -> str:
+    """Format a metric in about five characters: 0.0314, 2.71, 1.2e+04."""
+    if value and math.isfinite(value) and not 1e-3 <= abs(value) < 1e4:
+        return f"{value:.1e}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -28,6 +28,7 @@ from benchmarks.comparison import FULL, QUICK, Row, Scale, number
 from benchmarks.drawing import drawing
 from benchmarks.events import events
 from benchmarks.growth import growth
+from benchmarks.page_file import page_file
 from benchmarks.probes import probes
 from benchmarks.report import draw_chart, to_markdown
 from benchmarks.starting import starting
@@ -41,6 +42,7 @@ GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
     "drawing": drawing,
     "events": events,
     "tab": tab,
+    "page_file": page_file,
     "storing": storing,
     "checkpoints": checkpoints,
     "starting": starting,

@@ -101,13 +101,18 @@ def test_the_plugin_loader_imports_no_other_module():
     subprocess.run([sys.executable, "-c", code + check], check=True)
 
 
-def loaded_by(code):
-    """Run code in a new interpreter and return the top-level modules it loaded."""
-    report = "; import sys; print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+def modules_loaded_by(code):
+    """Run code in a new interpreter and return the modules it loaded."""
+    report = "; import sys; print('LOADED', *sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code + report], check=True, capture_output=True, text=True
     )
     return set(result.stdout.splitlines()[-1].split()[1:])
+
+
+def loaded_by(code):
+    """Run code in a new interpreter and return the top-level modules it loaded."""
+    return {name.partition(".")[0] for name in modules_loaded_by(code)}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +161,34 @@ def test_commands_without_colormaps_load_no_matplotlib(run, command):
     """It takes as long to load as numpy; only its font file is needed."""
     code = f"from filtertrack.cli import main; main([{command!r}, {str(run.path)!r}])"
     assert "matplotlib" not in loaded_by(code)
+
+
+def test_measure_without_a_plot_loads_nothing_that_draws(run):
+    """Neither matplotlib nor Pillow."""
+    code = f"from filtertrack.cli import main; main(['measure', {str(run.path)!r}])"
+    assert not loaded_by(code) & {"matplotlib", "PIL"}
+
+
+@pytest.mark.parametrize("command", ["info", "measure", "animate", "filmstrip", "plot"])
+def test_commands_on_runs_load_no_reader_of_checkpoints_and_no_progress_bar(run, command):
+    """The readers are for files; a progress bar is for terminals."""
+    code = f"from filtertrack.cli import main; main([{command!r}, {str(run.path)!r}])"
+    loaded = modules_loaded_by(code)
+    assert "filtertrack.capture.checkpoints.checkpoint_paths" in loaded
+    assert not loaded & {
+        "filtertrack.capture.checkpoints.file_formats",
+        "filtertrack.capture.checkpoints.hdf5",
+        "rich.progress",
+    }
+
+
+@pytest.mark.parametrize("command", ["filmstrip", "plot"])
+def test_a_figure_loads_no_more_of_matplotlib_than_it_draws_with(run, tmp_path, command):
+    """A PNG file needs neither pyplot, nor style sheets, nor the fonts of a PDF file."""
+    arguments = [command, str(run.path), "-o", str(tmp_path / "figure.png")]
+    loaded = modules_loaded_by(f"from filtertrack.cli import main; main({arguments!r})")
+    assert "matplotlib.figure" in loaded
+    assert not loaded & {"matplotlib.pyplot", "matplotlib.style", "fontTools.subset", "scipy"}
 
 
 def test_writing_events_loads_no_framework_where_it_is_installed(run):

@@ -18,8 +18,11 @@ from filtertrack.capture.checkpoint_names import (
     read_by_template,
     read_names,
 )
-from filtertrack.capture.checkpoints.file_formats import ARRAY_ENDINGS, is_checkpoint
-from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES
+from filtertrack.capture.checkpoints.checkpoint_paths import (
+    ARRAY_ENDINGS,
+    INDEX_SUFFIXES,
+    is_checkpoint,
+)
 from filtertrack.errors import FiltertrackError, counted, listed
 from filtertrack.snapshot import Moment, start_text
 

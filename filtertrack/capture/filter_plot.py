@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from matplotlib.figure import Figure
 
 from filtertrack.capture.array_layers import Axes
-from filtertrack.capture.checkpoints.file_formats import is_saved_model
+from filtertrack.capture.checkpoints.checkpoint_paths import is_saved_model
 from filtertrack.capture.sources import framework_of, open_run_at, open_source
 from filtertrack.errors import FiltertrackError, whole
 from filtertrack.outputs.matplotlib_figure import FIGURE_FORMATS, save

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from filtertrack.capture.array_layers import ArrayLayers, Axes
-from filtertrack.capture.checkpoints.file_formats import (
+from filtertrack.capture.checkpoints.checkpoint_paths import (
     ARRAY_ENDINGS,
     is_checkpoint,
     is_checkpoint_name,
     is_saved_model,
-    open_checkpoint,
 )
 from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.layer_selection import NoConvolutionError
@@ -49,6 +48,10 @@ def open_source(source: Any, *, axes: Axes | None = None) -> Iterator[LayerSourc
     elif framework == "torch":
         yield _torch_layers(source)
     elif isinstance(source, (str, os.PathLike)):
+        from filtertrack.capture.checkpoints.file_formats import (  # noqa: PLC0415
+            open_checkpoint,  # imports all readers, which runs do not need
+        )
+
         with open_checkpoint(
             Path(source), axes=axes if isinstance(axes, str) else None
         ) as checkpoint:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from filtertrack.outputs.matplotlib_figure import PaperFigure, colour
+from filtertrack.outputs.matplotlib_figure import PaperFigure, PixelImage, colour
 from filtertrack.outputs.paper_size import (
     BAR_SPACE,
     BAR_WIDTH,
@@ -87,7 +87,7 @@ def add_image(figure: Figure, pixels: np.ndarray, at: tuple[int, int]) -> Axes:
     left, top = at
     down, across = pixels.shape[:2]
     axes = figure.add_axes((left / width, 1 - (top + down) / height, across / width, down / height))
-    axes.imshow(pixels, interpolation="none", aspect="auto", origin="upper")
+    PixelImage(axes, pixels)
     axes.spines[:].set_visible(False)
     return axes
 

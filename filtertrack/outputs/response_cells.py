@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from filtertrack.errors import FiltertrackError
+from filtertrack.errors import FiltertrackError, number_text
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_maps import ResponseMaps
 from filtertrack.outputs.run_selection import RunSelection
 from filtertrack.outputs.value_pictures import picture_range
-from filtertrack.render.caption import number_text
 from filtertrack.render.cells import CURVE_HEIGHT, CURVE_WIDTH, View
 from filtertrack.render.grid import Layout
 from filtertrack.render.look import ALL, DIVERGING, GREY, Look

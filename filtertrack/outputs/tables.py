@@ -13,10 +13,9 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as TextTable
 
-from filtertrack.errors import counted, listed
+from filtertrack.errors import counted, listed, number_text
 from filtertrack.measures import LABELS
 from filtertrack.outputs.measurement import MeasuredLayer, Measurement
-from filtertrack.render.caption import number_text
 from filtertrack.snapshot import Moment, describe
 from filtertrack.storage.local_files import write_whole
 

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from PIL import ImageFont
 
-from filtertrack.errors import counted, printable
+from filtertrack.errors import counted, number_text, printable
 from filtertrack.render.palette import BACKGROUND, FIRST, OUTLINE, OUTLINED, TEXT
 from filtertrack.render.sparkline import Axis, Curve, Log, Metric, Sparkline, metrics_of
 from filtertrack.render.text import (
@@ -274,13 +274,6 @@ def _value_texts(curve: Curve) -> list[str]:
 def _value_text(curve: Curve, snapshot: int) -> str:
     known = curve.known[snapshot]
     return number_text(float(curve.values[snapshot])) if known else _MISSING
-
-
-def number_text(value: float) -> str:
-    """Format a metric in about five characters: 0.0314, 2.71, 1.2e+04."""
-    if value and math.isfinite(value) and not 1e-3 <= abs(value) < 1e4:
-        return f"{value:.1e}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 class Legend:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from filtertrack.errors import FiltertrackError, counted
-from filtertrack.render.caption import number_text
+from filtertrack.errors import FiltertrackError, counted, number_text
 from filtertrack.render.cells import CURVE_WIDTH, View
 from filtertrack.render.look import Look, Scale
 from filtertrack.render.scale_bar import BarTexts

@@ -9,8 +9,9 @@ import gzip
 
 import numpy as np
 
-LEVEL = 9
-"""How hard data is compressed."""
+LEVEL = 7
+"""How hard arrays are compressed: 9 takes five times as long for 0.4 % fewer bytes."""
+_TEXT_LEVEL = 9
 
 _BASE = 85
 _DIGITS = np.array([code for code in range(ord("#"), ord("~")) if chr(code) not in "&'<>\\`"], "u1")
@@ -19,7 +20,7 @@ _PLACES = (_BASE ** np.arange(4, -1, -1)).astype(np.uint32)
 
 def zipped(data: bytes) -> bytes:
     """Compress bytes with gzip; the result depends on nothing else."""
-    return gzip.compress(data, LEVEL, mtime=0)
+    return gzip.compress(data, _TEXT_LEVEL, mtime=0)
 
 
 def to_text(data: bytes) -> str:

@@ -21,6 +21,7 @@ _TITLES = {
     "drawing": "Drawing a grid",
     "events": "What is written for TensorBoard",
     "tab": "The tab in TensorBoard",
+    "page_file": "The page as one HTML file",
     "storing": "On disk",
     "checkpoints": "Checkpoint files, and responses",
     "starting": "Starting a command",
@@ -59,6 +60,11 @@ _ABOUT = {
         "Chromium without a window, server and browser on the same two cores. The page is opened "
         "anew each time, without TensorBoard's own page around it, which takes seconds before it "
         "shows any tab. Played is at 60 snapshots a second, for four seconds."
+    ),
+    "page_file": (
+        "The recorded run of `filtertrack demo`: 46 snapshots of 48 filters of 9×9×3. Writing its "
+        "bytes is `write` and `fsync` of the finished file; ours reads the run, measures and "
+        "labels every filter at every step, and compresses. Opened and played as the tab is."
     ),
     "storing": (
         "Appending is against one `write` and `fsync` of the same bytes; reading against `open`, "

@@ -32,13 +32,13 @@ _PLAY = """seconds => new Promise(done => {
 
 def tab(folder: Path, scale: Scale) -> Iterator[Row]:
     """Open the tab on a run of 64 filters of 7×7×3, load every snapshot, and play it."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
+    program = chromium()
+    if program is None:
         return
     steps = _STEPS if scale.large else _FEW
     run = make_run(folder / "run", KERNELS["colour"], steps)
-    with _served(folder / "run") as address, _browser(browser) as chromium:
-        rounds = [_opened(chromium, address) for _ in range(scale.rounds)]
+    with _served(folder / "run") as address, launched(program) as browser:
+        rounds = [opened(browser, address) for _ in range(scale.rounds)]
         first, whole = (statistics.median(each[n] for each in rounds) for n in (0, 1))
         what = f"{steps} steps of 64 filters of 7×7×3"
         yield at_most(f"{what}: from opening the tab's page to its first picture", first, "s", 1)
@@ -47,11 +47,21 @@ def tab(folder: Path, scale: Scale) -> Iterator[Row]:
         wire = rounds[0][2]
         note = f"{wire / 1e6:.1f} against {raw / 1e6:.1f} MB"
         yield at_most(f"{what}: bytes over the wire, times raw float32", wire / raw, "x", 1, note)
-        times = _played(chromium, address)
-        gaps = [b - a for a, b in itertools.pairwise(times)]
-        shown = 1000 * len(gaps) / sum(gaps)
-        note = f"the longest pause: {max(gaps):.0f} ms"
-        yield at_least(f"{what}: pictures a second, played at 60", shown, "", _ON_SCREEN, note)
+        times = played(browser, address)
+        yield pictures_a_second(what, times)
+
+
+def pictures_a_second(what: str, times: list[float]) -> Row:
+    """Return the row of how many pictures a second were drawn, at these milliseconds."""
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    note = f"the longest pause: {max(gaps):.0f} ms"
+    shown = 1000 * len(gaps) / sum(gaps)
+    return at_least(f"{what}: pictures a second, played at 60", shown, "", _ON_SCREEN, note)
+
+
+def chromium() -> str | None:
+    """Return the path of Chromium; None if it is not installed."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextmanager
@@ -69,7 +79,8 @@ def _served(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _browser(program: str) -> Iterator[Any]:
+def launched(program: str) -> Iterator[Any]:
+    """Start Chromium."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where there is a browser
 
     with sync_playwright() as playwright:
@@ -78,7 +89,7 @@ def _browser(program: str) -> Iterator[Any]:
         browser.close()
 
 
-def _opened(browser: Any, address: str) -> tuple[float, float, int]:
+def opened(browser: Any, address: str) -> tuple[float, float, int]:
     """Open the page; return seconds to the first picture and to the last snapshot, and bytes."""
     with browser.new_context() as context, context.new_page() as page:
         sizes: list[int] = []
@@ -95,7 +106,7 @@ def _body(request: Any) -> int:
     return int(request.sizes()["responseBodySize"]) if is_cells else 0
 
 
-def _played(browser: Any, address: str) -> list[float]:
+def played(browser: Any, address: str) -> list[float]:
     """Play at 60 snapshots a second; return the times of drawing in milliseconds."""
     with browser.new_context() as context, context.new_page() as page:
         page.goto(address)

@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 
 from filtertrack import FiltertrackError, animate
+from filtertrack.errors import number_text
 from filtertrack.outputs.frames import AnimationFrames
 from filtertrack.outputs.layer_cells import LayerCells, part_text, short_part_text
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.outputs.response_cells import PictureCells, ResponseCells, shrunk
 from filtertrack.outputs.response_maps import maps_of
 from filtertrack.outputs.run_selection import select_from_run
-from filtertrack.render.caption import number_text
 from filtertrack.render.look import Look
 from filtertrack.render.palette import NOT_FINITE_RGB, colormap_levels
 

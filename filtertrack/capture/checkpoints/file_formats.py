@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filtertrack.capture.checkpoints.checkpoint import Checkpoint, refused
+from filtertrack.capture.checkpoints.checkpoint_paths import INDEX_SUFFIXES, tensorflow_prefix
 from filtertrack.capture.checkpoints.hdf5 import SIGNATURE, Hdf5File
 from filtertrack.capture.checkpoints.keras_archive import CONFIG, WEIGHTS, open_archive
 from filtertrack.capture.checkpoints.keras_weights import open_shards, read_weights
@@ -13,8 +14,8 @@ from filtertrack.capture.checkpoints.legacy_h5 import is_legacy, read_legacy
 from filtertrack.capture.checkpoints.numpy_file import MAGIC, NumpyFile
 from filtertrack.capture.checkpoints.safetensors_file import SafetensorsFile
 from filtertrack.capture.checkpoints.state_checkpoint import StateCheckpoint, StateFile
-from filtertrack.capture.checkpoints.state_shards import INDEX_SUFFIXES, ShardedState
-from filtertrack.capture.checkpoints.tensorflow_file import TensorflowFile, tensorflow_prefix
+from filtertrack.capture.checkpoints.state_shards import ShardedState
+from filtertrack.capture.checkpoints.tensorflow_file import TensorflowFile
 from filtertrack.capture.checkpoints.torch_file import TorchFile
 from filtertrack.errors import FiltertrackError
 
@@ -23,7 +24,6 @@ FORMATS = (
     ".index, .index.json, .npy or .npz"
 )
 """The endings of files that can be opened, for messages."""
-_ENDINGS = (".keras", ".h5", ".hdf5", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".index")
 _CONTENTS = {
     ".keras": "Keras archive",
     ".h5": "HDF5 file",
@@ -34,8 +34,6 @@ _CONTENTS = {
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), "file of torch.save"),
 }
 """What a file with an ending should be, for messages."""
-ARRAY_ENDINGS = (".npy", ".npz")
-"""The endings of files of arrays, which may hold anything: see ``is_checkpoint``."""
 _TORCH_ENDINGS = {".pt", ".pth", ".bin", ".ckpt"}
 _PICKLE = b"\x80"
 _ZIP = b"PK\x03\x04"
@@ -52,24 +50,6 @@ class _Format(NamedTuple):
 
     recognises: Callable[[Path, bytes], bool]
     open: Callable[[Path, str | None], Checkpoint]
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a path looks like that of a checkpoint, by its ending or its files.
-
-    Files of numpy do not: they may as well hold data or metrics.
-    """
-    return is_checkpoint_name(path.name) or tensorflow_prefix(path) is not None
-
-
-def is_checkpoint_name(name: str) -> bool:
-    """Whether a name, or an address, ends like that of a checkpoint."""
-    return name.lower().endswith((*_ENDINGS, ".weights.json", *INDEX_SUFFIXES))
-
-
-def is_saved_model(path: Path) -> bool:
-    """Whether a path is the folder of a SavedModel."""
-    return path.is_dir() and tensorflow_prefix(path) is not None
 
 
 def open_checkpoint(path: Path, *, axes: str | None = None) -> Checkpoint:

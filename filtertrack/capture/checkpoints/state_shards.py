@@ -10,7 +10,6 @@ import numpy as np
 from filtertrack.capture.checkpoints.checkpoint import refused
 from filtertrack.capture.checkpoints.state_checkpoint import StateFile
 
-INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
 _LONGEST_INDEX = 1 << 25
 _MOST_FILES = 1000
 

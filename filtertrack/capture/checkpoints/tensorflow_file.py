@@ -27,20 +27,6 @@ _TRAINED = "_trainable_variables"
 _RATES = {"_learning_rate", "learning_rate"}
 
 
-def tensorflow_prefix(path: Path) -> Path | None:
-    """Return the prefix of a checkpoint's files; None if there is no such checkpoint.
-
-    Args:
-        path: The prefix, the ``.index`` file, or the folder of a SavedModel.
-    """
-    if path.name.endswith(_INDEX):
-        return path.with_name(path.name.removesuffix(_INDEX)) if path.is_file() else None
-    for prefix in (path, path / "variables" / "variables"):
-        if prefix.name and prefix.with_name(prefix.name + _INDEX).is_file():
-            return prefix
-    return None
-
-
 class TensorflowFile(StateFile):
     """An open TensorFlow checkpoint: see ``StateFile``.
 

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.checkpoints.file_formats import (
-    FORMATS,
-    is_checkpoint,
-    is_saved_model,
-    open_checkpoint,
-)
+from filtertrack.capture.checkpoints.checkpoint_paths import is_checkpoint, is_saved_model
+from filtertrack.capture.checkpoints.file_formats import FORMATS, open_checkpoint
 from filtertrack.capture.sources import open_run_at
 
 ENDINGS = [".keras", ".h5", ".weights.h5", ".hdf5", ".pt", ".pth", ".bin", ".ckpt", ".npy", ".npz"]

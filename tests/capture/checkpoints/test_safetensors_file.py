@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as arrays_of
 from safetensors.numpy import load_file, save_file
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.checkpoints.file_formats import is_checkpoint, open_checkpoint
+from filtertrack.capture.checkpoints.checkpoint_paths import is_checkpoint
+from filtertrack.capture.checkpoints.file_formats import open_checkpoint
 from filtertrack.capture.checkpoints.safetensors_file import SafetensorsFile
 
 STORED = [

@@ -5,7 +5,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.checkpoints.file_formats import is_checkpoint, open_checkpoint
+from filtertrack.capture.checkpoints.checkpoint_paths import is_checkpoint
+from filtertrack.capture.checkpoints.file_formats import open_checkpoint
 
 
 @pytest.fixture(name="index")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from filtertrack import FiltertrackError
-from filtertrack.capture.checkpoints.file_formats import is_checkpoint, open_checkpoint
+from filtertrack.capture.checkpoints.checkpoint_paths import is_checkpoint
+from filtertrack.capture.checkpoints.file_formats import open_checkpoint
 from filtertrack.capture.torch_layers import TorchLayers
 
 torch = pytest.importorskip("torch")
