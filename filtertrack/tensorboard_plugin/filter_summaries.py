@@ -5,12 +5,13 @@ shows, and the rest the name of the layer, so a model of any depth has the same 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from filtertrack import measures
+from filtertrack.measures.fast_measures import measure_fast
+from filtertrack.measures.vectors import finite_mean
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.render.cells import (
     View,
@@ -133,9 +134,9 @@ def measure_values(
         start: The same filters at the start.
         histograms: Whether there are histograms of the weights, of drift and of roughness.
     """
-    values = _measure(to_channels(view, kernels), to_channels(view, start))
+    values = measure_fast(to_channels(view, kernels), to_channels(view, start))._asdict()
     for name, about in _SCALARS.items():
-        mean = measures.finite_mean(values[name])
+        mean = finite_mean(values[name])
         if math.isfinite(mean):
             yield scalar_value(f"filter_{name}/{info.name}", mean, about)
     if not histograms:
@@ -175,12 +176,3 @@ def _cards(
     palette = theme_palette("dark", colormap_levels(look.colormap or GREY))
     cards = [np.concatenate([page, bar]) for page in pages]
     return [to_png(card, palette) for card in cards], cards[0].shape
-
-
-def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Return the measures of each filter that are fast enough to compute during training."""
-    return {
-        "drift": measures.drift(kernels, start),
-        "norm": measures.norm(kernels),
-        "roughness": measures.roughness(kernels),
-    }
