@@ -5,7 +5,7 @@ copy of the weights per measure, filter by filter; here the weights are read onc
 which they are stored, in blocks that stay in the CPU's cache.
 """
 
-from collections.abc import Iterator
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ _TINY = 1e-200
 """Sums of squares between this and its inverse have neither over- nor underflowed."""
 _MOST_GROWTH = 1e3
 """Ratio of a filter's lengths up to which rounding errors of its drift are negligible."""
-_FLAT = 1e-12
+_FLAT = 1e-6
 """Share of its pattern in a filter's sum of squares below which rounding errors matter."""
 
 
@@ -41,21 +41,19 @@ class _Sums(NamedTuple):
     """Sums of squares of each filter: ``float64`` arrays of shape ``(filters,)``.
 
     Attributes:
-        now: Of its weights.
-        start: Of its weights at the start.
-        change: Of the differences between the two.
-        pattern: Of its weights without each channel's mean.
+        weights: Of its weights.
+        change: Of the differences from its start.
+        tone: Of each channel's mean, once for each pixel.
         steps: Of the differences between horizontal and vertical neighbours.
     """
 
-    now: np.ndarray
-    start: np.ndarray
+    weights: np.ndarray
     change: np.ndarray
-    pattern: np.ndarray
+    tone: np.ndarray
     steps: np.ndarray
 
 
-def measure_fast(kernels: np.ndarray, start: np.ndarray) -> FastMeasures:
+def measure_fast(kernels: np.ndarray, start: np.ndarray, start_norm: np.ndarray) -> FastMeasures:
     """Return the drift, the norm and the roughness of each filter.
 
     The same numbers as of ``drift``, ``norm`` and ``roughness``, which measure the filters whose
@@ -64,24 +62,27 @@ def measure_fast(kernels: np.ndarray, start: np.ndarray) -> FastMeasures:
     Args:
         kernels: Array of shape ``(filters, height, width, channels)``, in any order in memory.
         start: The same filters at the start of training.
+        start_norm: The ``norm`` of these: it stays the same at every snapshot.
 
     Example:
         >>> ramp = np.broadcast_to(np.linspace(-1, 1, 7)[:, None, None], (1, 7, 7, 1))
-        >>> [found.round(2).tolist() for found in measure_fast(ramp, 2 * ramp)]
+        >>> found = measure_fast(ramp, 2 * ramp, norm(2 * ramp))
+        >>> [each.round(2).tolist() for each in found]
         [[0.0], [4.67], [0.06]]
     """
     with np.errstate(all="ignore"):  # filters that are zero, not finite, or overflow
         sums = _sums_of(kernels, start)
-        length, before = np.sqrt(sums.now), np.sqrt(sums.start)
+        length = np.sqrt(sums.weights)
         # The law of cosines: |w - w0|² = (|w| - |w0|)² + 2 |w| |w0| (1 - cos).
-        turned = (sums.change - (length - before) ** 2) / (2 * length * before)
-        found = FastMeasures(turned.clip(0.0, 2.0), length, _roughness(sums, kernels.shape))
-        growth = np.maximum(length, before) / np.minimum(length, before)
-        usual = growth < _MOST_GROWTH
-        for squares in (sums.now, sums.start):
-            usual &= (squares > _TINY) & (squares < 1 / _TINY)
-        if _has_pixels(kernels.shape):
-            usual &= sums.pattern > _FLAT * sums.now
+        turned = (sums.change - (length - start_norm) ** 2) / (2 * length * start_norm)
+        usual = (sums.weights > _TINY) & (sums.weights < 1 / _TINY)
+        usual &= np.maximum(length, start_norm) < _MOST_GROWTH * np.minimum(length, start_norm)
+        rough = np.full(len(kernels), np.nan)
+        if kernels.shape[1] * kernels.shape[2] > 1:
+            pattern = sums.weights - sums.tone
+            rough = sums.steps / (pattern * _expected_steps(*kernels.shape[1:3]))
+            usual &= pattern > _FLAT * sums.weights
+    found = FastMeasures(turned.clip(0.0, 2.0), length, rough)
     rest = np.flatnonzero(~usual)
     if len(rest):
         found.drift[rest] = drift(kernels[rest], start[rest])
@@ -90,50 +91,37 @@ def measure_fast(kernels: np.ndarray, start: np.ndarray) -> FastMeasures:
     return found
 
 
-def _has_pixels(shape: tuple[int, ...]) -> bool:
-    return shape[1] * shape[2] > 1
-
-
-def _roughness(sums: _Sums, shape: tuple[int, ...]) -> np.ndarray:
-    """Return squared differences between neighbours over their mean over all shuffles."""
-    filters, height, width, _ = shape
-    if not _has_pixels(shape):
-        return np.full(filters, np.nan)
+def _expected_steps(height: int, width: int) -> float:
+    """Return the mean of ``steps`` over all shuffles of a pattern whose sum of squares is 1."""
     pairs = height * (width - 1) + width * (height - 1)
-    ratio: np.ndarray = sums.steps / sums.pattern * ((height * width - 1) / (2 * pairs))
-    return ratio
+    return 2 * pairs / (height * width - 1)
 
 
 def _sums_of(kernels: np.ndarray, start: np.ndarray) -> _Sums:
-    # Filters or channels are the last axis, whichever is stored closer together.
+    # The last axis is that of the filters or of the channels, whichever is closer in memory.
     filters_last = kernels.strides[0] <= kernels.strides[3]
-    order = (1, 2, 3, 0) if filters_last else (1, 2, 0, 3)
-    others = (0, 1, 2) if filters_last else (0, 1, 3)
-    sums = _Sums(*np.zeros((len(_Sums._fields), len(kernels))))
-    for part, now, then in _blocks(kernels.transpose(order), start.transpose(order)):
-        to = slice(None) if filters_last else part
-
-        def add(total: np.ndarray, values: np.ndarray, to: slice = to) -> None:
-            total[to] += np.square(values, out=values).sum(axis=others)
-
-        add(sums.change, now - then)
-        add(sums.start, then)
-        if _has_pixels(kernels.shape):
-            pattern = now - now.mean(axis=(0, 1))
-            add(sums.steps, pattern[1:] - pattern[:-1])
-            add(sums.steps, pattern[:, 1:] - pattern[:, :-1])
-            add(sums.pattern, pattern)
-        add(sums.now, now)
+    order, axes = ((1, 2, 3, 0), "hwcf") if filters_last else ((1, 2, 0, 3), "hwfc")
+    height, width, count, others = (kernels.shape[axis] for axis in order)
+    pixels, sums = height * width, _Sums(*np.zeros((len(_Sums._fields), len(kernels))))
+    step = max(1, _AT_ONCE // max(1, pixels * others))
+    for first in range(0, count, step):
+        block = slice(first, first + step)
+        now, change = (
+            layer.transpose(order)[:, :, block].astype(np.float64, order="C")
+            for layer in (kernels, start)
+        )
+        change = np.subtract(now, change, out=change)
+        part = _Sums(*(each[... if filters_last else block] for each in sums))
+        _add_squares(part.weights, now, axes)
+        _add_squares(part.change, change, axes)
+        if pixels > 1:
+            _add_squares(part.steps, now[1:] - now[:-1], axes)
+            _add_squares(part.steps, now[:, 1:] - now[:, :-1], axes)
+            means = now.mean(axis=(0, 1), keepdims=True)
+            _add_squares(part.tone, math.sqrt(pixels) * means, axes)
     return sums
 
 
-def _blocks(
-    kernels: np.ndarray, start: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Yield ranges of the third axis, with copies of both layers' weights as ``float64``."""
-    height, width, count, others = kernels.shape
-    step = max(1, _AT_ONCE // max(1, height * width * others))
-    for first in range(0, count, step):
-        part = slice(first, first + step)
-        now, then = (layer[:, :, part].astype(np.float64, order="C") for layer in (kernels, start))
-        yield part, now, then
+def _add_squares(sums: np.ndarray, values: np.ndarray, axes: str) -> None:
+    """Add the squares of values with the given axes to the sums over all axes but the filters'."""
+    sums += np.einsum(f"{axes},{axes}->f", values, values)

@@ -123,7 +123,13 @@ def learned_image(
 
 
 def measure_values(
-    info: LayerInfo, view: View, kernels: np.ndarray, start: np.ndarray, *, histograms: bool
+    info: LayerInfo,
+    view: View,
+    kernels: np.ndarray,
+    start: np.ndarray,
+    start_norm: np.ndarray,
+    *,
+    histograms: bool,
 ) -> Iterator[Summary.Value]:
     """Yield the scalars of a layer's filters, and their histograms if they are asked for.
 
@@ -132,9 +138,11 @@ def measure_values(
         view: How it is drawn.
         kernels: Array of shape ``(filters, height, width, channels)``.
         start: The same filters at the start.
+        start_norm: Their lengths then.
         histograms: Whether there are histograms of the weights, of drift and of roughness.
     """
-    values = measure_fast(to_channels(view, kernels), to_channels(view, start))._asdict()
+    layers = to_channels(view, kernels), to_channels(view, start)
+    values = measure_fast(*layers, start_norm)._asdict()
     for name, about in _SCALARS.items():
         mean = finite_mean(values[name])
         if math.isfinite(mean):
