@@ -6,6 +6,7 @@ shows, and the rest the name of the layer, so a model of any depth has the same 
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -30,7 +31,7 @@ from filtertrack.render.layer_look import (
 )
 from filtertrack.render.look import GREY, Look
 from filtertrack.render.palette import colormap_levels, theme_palette
-from filtertrack.render.scale_bar import draw_scale_bar
+from filtertrack.render.scale_bar import BarTexts, draw_scale_bar
 from filtertrack.render.text import font_size
 from filtertrack.render.value_range import NO_RANGE, ValueRange, range_of_cells
 from filtertrack.snapshot import LayerInfo
@@ -180,7 +181,18 @@ def _cards(
     texts = bar_texts(look, view, NO_RANGE)
     if texts is None:
         return list(map(to_png, pages)), pages[0].shape[:2]
-    bar = draw_scale_bar(texts, pages[0].shape[1], font_size(IMAGE_WIDTH))
-    palette = theme_palette("dark", colormap_levels(look.colormap or GREY))
+    bar = _scale_bar(texts, pages[0].shape[1])
+    palette = _palette(look.colormap or GREY)
     cards = [np.concatenate([page, bar]) for page in pages]
     return [to_png(card, palette) for card in cards], cards[0].shape
+
+
+@lru_cache(maxsize=64)
+def _scale_bar(texts: BarTexts, width: int) -> np.ndarray:
+    """Draw the scale bar of a card; cached, as it is the same at every snapshot."""
+    return draw_scale_bar(texts, width, font_size(IMAGE_WIDTH))
+
+
+@lru_cache(maxsize=8)
+def _palette(colormap: str) -> np.ndarray:
+    return theme_palette("dark", colormap_levels(colormap))
