@@ -24,7 +24,7 @@ from scale_scenarios.process_cost import memory, reset_peak
 
 _LINEAR, _FLAT = 1.1, 0.2
 """Largest exponents that count as linear (1) and flat (0): the rest is caches and noise."""
-_LEAST = 1 << 20
+_LEAST = 4 << 20
 """Bytes below which a peak is noise of the memory allocator."""
 
 Make = Callable[[Path, int], None]
