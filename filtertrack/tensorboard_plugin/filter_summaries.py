@@ -5,12 +5,14 @@ shows, and the rest the name of the layer, so a model of any depth has the same 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from filtertrack import measures
+from filtertrack.measures.fast_measures import measure_fast
+from filtertrack.measures.vectors import finite_mean
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.render.cells import (
     View,
@@ -29,7 +31,7 @@ from filtertrack.render.layer_look import (
 )
 from filtertrack.render.look import GREY, Look
 from filtertrack.render.palette import colormap_levels, theme_palette
-from filtertrack.render.scale_bar import draw_scale_bar
+from filtertrack.render.scale_bar import BarTexts, draw_scale_bar
 from filtertrack.render.text import font_size
 from filtertrack.render.value_range import NO_RANGE, ValueRange, range_of_cells
 from filtertrack.snapshot import LayerInfo
@@ -122,7 +124,13 @@ def learned_image(
 
 
 def measure_values(
-    info: LayerInfo, view: View, kernels: np.ndarray, start: np.ndarray, *, histograms: bool
+    info: LayerInfo,
+    view: View,
+    kernels: np.ndarray,
+    start: np.ndarray,
+    start_norm: np.ndarray,
+    *,
+    histograms: bool,
 ) -> Iterator[Summary.Value]:
     """Yield the scalars of a layer's filters, and their histograms if they are asked for.
 
@@ -131,11 +139,13 @@ def measure_values(
         view: How it is drawn.
         kernels: Array of shape ``(filters, height, width, channels)``.
         start: The same filters at the start.
+        start_norm: Their lengths then.
         histograms: Whether there are histograms of the weights, of drift and of roughness.
     """
-    values = _measure(to_channels(view, kernels), to_channels(view, start))
+    layers = to_channels(view, kernels), to_channels(view, start)
+    values = measure_fast(*layers, start_norm)._asdict()
     for name, about in _SCALARS.items():
-        mean = measures.finite_mean(values[name])
+        mean = finite_mean(values[name])
         if math.isfinite(mean):
             yield scalar_value(f"filter_{name}/{info.name}", mean, about)
     if not histograms:
@@ -171,17 +181,18 @@ def _cards(
     texts = bar_texts(look, view, NO_RANGE)
     if texts is None:
         return list(map(to_png, pages)), pages[0].shape[:2]
-    bar = draw_scale_bar(texts, pages[0].shape[1], font_size(IMAGE_WIDTH))
-    palette = theme_palette("dark", colormap_levels(look.colormap or GREY))
+    bar = _scale_bar(texts, pages[0].shape[1])
+    palette = _palette(look.colormap or GREY)
     cards = [np.concatenate([page, bar]) for page in pages]
     return [to_png(card, palette) for card in cards], cards[0].shape
 
 
-def _measure(kernels: np.ndarray, start: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Return the measures of each filter that are fast enough to compute during training."""
-    moved = measures.movement_since(kernels, start)
-    return {
-        "drift": moved.drift,
-        "norm": moved.norm,
-        "roughness": measures.roughness(kernels),
-    }
+@lru_cache(maxsize=64)
+def _scale_bar(texts: BarTexts, width: int) -> np.ndarray:
+    """Draw the scale bar of a card; cached, as it is the same at every snapshot."""
+    return draw_scale_bar(texts, width, font_size(IMAGE_WIDTH))
+
+
+@lru_cache(maxsize=8)
+def _palette(colormap: str) -> np.ndarray:
+    return theme_palette("dark", colormap_levels(colormap))

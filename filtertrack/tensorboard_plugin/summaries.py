@@ -11,6 +11,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from filtertrack.errors import FiltertrackError, counted
+from filtertrack.measures.movement import norm
 from filtertrack.outputs.filmstrip_picture import spread_steps
 from filtertrack.outputs.run_selection import select_from_run, skip_damaged
 from filtertrack.render.cells import to_cells, view_of
@@ -68,6 +69,7 @@ class Summaries:
         self._skipped: Snapshot | None = None
         """The last snapshot, if it was not drawn."""
         self._start: dict[str, np.ndarray] = {}
+        self._start_norm: dict[str, np.ndarray] = {}
         steps = run.steps
         self._first_step = steps[0] if steps else None
         self._noticeable: dict[str, np.ndarray] = {}
@@ -205,7 +207,12 @@ class Summaries:
                 if info.name not in self._noticeable:
                     self._noticeable[info.name] = noticeable_change(to_cells(view, start))
                 yield learned_image(info, view, kernels, start, self._noticeable[info.name])
-        yield from measure_values(info, view, kernels, start, histograms=self._histograms)
+        if info.name not in self._start_norm:
+            self._start_norm[info.name] = norm(start)
+        start_norm = self._start_norm[info.name]
+        yield from measure_values(
+            info, view, kernels, start, start_norm, histograms=self._histograms
+        )
 
 
 def event_bytes(

@@ -1,4 +1,4 @@
-"""Benchmarks of growth: costs of ten times as many snapshots, filters or channels."""
+"""Benchmarks of growth: times and memory of ten times as many snapshots, filters, images."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.comparison import Row, Scale, Side, apart, in_turn, median, seconds
 from benchmarks.drawing import grid_png
+from benchmarks.memory_growth import memory_growth
 from benchmarks.synthetic_runs import make_run
 from filtertrack import Moment, Run, Snapshot, animate
 from filtertrack.cli import main
@@ -31,6 +32,7 @@ def growth(folder: Path, scale: Scale) -> Iterator[Row]:
     yield from apart(_by_snapshots, folder, few, scale.rounds)
     for what, (small, large) in shapes.items():
         yield from apart(_by_shape, what, small, large, folder / what, scale.rounds)
+    yield from memory_growth(folder / "memory", scale)
 
 
 def _by_snapshots(folder: Path, few: int, rounds: int) -> list[Row]:

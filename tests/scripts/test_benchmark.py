@@ -160,7 +160,9 @@ def test_the_large_run_has_the_shapes_of_resnet_50(storing):
 def test_the_raw_side_reads_exactly_the_bytes_of_the_layer(storing, tmp_path):
     """The byte ranges in each file are those of the layer's values."""
     run = storing.make_wide_run(tmp_path, {"a": (3, 3, 1, 2), "b": (5, 5, 3, 4)}, 3)
-    for step, (path, start, size) in zip(run.steps, storing._byte_ranges(run, "b"), strict=True):
+    for step, (path, ((start, size),)) in zip(
+        run.steps, storing._byte_ranges(run, "b"), strict=True
+    ):
         stored = np.load(run.file(step))["b/kernel"]
         assert Path(path) == run.file(step)
         assert Path(path).read_bytes()[start : start + size] == stored.tobytes()
