@@ -21,7 +21,7 @@ digits: $(VENV)/.demo-installed ## train on handwritten digits, write runs/digit
 test: $(VENV)/.dev-installed ## run all tests except the slow ones
 	$(BIN)/python $(PYTEST) $(TEST)
 
-test-slow: $(VENV)/.dev-installed ## run the slow tests: every kind of application of Keras, 100 kills, 10,000 snapshots, 100 examples for each @given
+test-slow: $(VENV)/.dev-installed ## run the slow tests: every application of Keras, 100 kills, 10,000 snapshots, 100 examples for each @given
 	$(BIN)/python $(PYTEST) -m "slow or hypothesis" --hypothesis-profile thorough $(TEST)
 
 test-jax test-torch: test-%: .venv-%/.installed ## run the tests on that backend, without tensorflow
