@@ -2,8 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
+# One process more than cores, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
+# There is a process for each core: more threads would wait for each other.
+test test-slow test-jax test-torch: export OMP_NUM_THREADS := 1
+test test-slow test-jax test-torch: export OPENBLAS_NUM_THREADS := 1
+# The tests start hundreds of programs, which would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures gallery gallery-torch notebooks check format clean
 
@@ -16,8 +21,8 @@ digits: $(VENV)/.demo-installed ## train on handwritten digits, write runs/digit
 test: $(VENV)/.dev-installed ## run all tests except the slow ones
 	$(BIN)/python $(PYTEST) $(TEST)
 
-test-slow: $(VENV)/.dev-installed ## run the slow tests: every application of Keras, 100 kills, 10,000 snapshots
-	$(BIN)/python $(PYTEST) -m slow $(TEST)
+test-slow: $(VENV)/.dev-installed ## run the slow tests: every application of Keras, 100 kills, 10,000 snapshots, 100 examples for each @given
+	$(BIN)/python $(PYTEST) -m "slow or hypothesis" --hypothesis-profile thorough $(TEST)
 
 test-jax test-torch: test-%: .venv-%/.installed ## run the tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python $(PYTEST) $(TEST)

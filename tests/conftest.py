@@ -40,9 +40,22 @@ collect_ignore = ["capture/distributed_training.py", "storage/hostile_runs.py"]
 
 GOLDEN = Path(__file__).parent / "golden"
 
-# No deadline: a shared machine may be slow at any time.
-settings.register_profile("default", deadline=None)
+# No deadline: a shared machine may be slow at any time. The slow tests are those with @given again,
+# with the thorough profile.
+settings.register_profile("default", deadline=None, max_examples=20)
+settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile("default")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One process more than cores, at most 4: some wait for a browser, a server or a disk."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
+def pytest_collection_finish():
+    """Keep the modules that tests imported out of garbage collections: a tenth of the time."""
+    gc.freeze()
 
 
 def pytest_addoption(parser):

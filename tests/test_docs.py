@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,17 @@ TESTS = {file.name: file for file in (ROOT / "tests").rglob("*.py")}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
+@cache
 def functions_of(file):
     """Return the names of all functions in a file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-ALL = {name for file in TESTS.values() for name in functions_of(file)}
+@cache
+def all_functions():
+    """Return the names of all functions in all files of tests."""
+    return {name for file in TESTS.values() for name in functions_of(file)}
 
 
 def named_in(page):
@@ -38,7 +43,7 @@ def test_every_test_that_a_page_names_exists(page):
         if file and file.startswith("test_") and file not in TESTS:
             wrong.append(file)
         elif test:
-            names = functions_of(TESTS[file]) if file in TESTS else ALL
+            names = functions_of(TESTS[file]) if file in TESTS else all_functions()
             exists = any(name.startswith(test) for name in names) if is_prefix else test in names
             if not exists:
                 wrong.append(f"{file or ''}: {test}")

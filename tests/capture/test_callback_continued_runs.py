@@ -85,8 +85,17 @@ def test_snapshots_stay_if_training_starts_from_other_weights(  # noqa: PLR0917
     assert_stored(run, run.steps[-1], weights_of(tiny_model))
 
 
-@pytest.mark.parametrize("how", ["again", "initial_epoch", "another program's"])
-@pytest.mark.parametrize("schedule", ["epoch", "log", 2])
+@pytest.mark.parametrize(
+    ("how", "schedule"),
+    [
+        ("again", "epoch"),
+        ("again", 2),
+        ("initial_epoch", "epoch"),
+        ("initial_epoch", "log"),
+        ("another program's", "log"),
+        ("another program's", 2),
+    ],
+)
 def test_the_snapshot_between_two_fits_is_kept(tiny_model, data, tmp_path, how, schedule):
     """With its metrics, bit for bit, and without a gap in the steps."""
     tracker = FilterTracker(tmp_path, schedule=schedule)
@@ -226,9 +235,10 @@ def test_backup_and_restore_continues_the_run_after_a_crash(
     assert_stored(run, 4, weights_of(tiny_model))
 
 
-@pytest.mark.parametrize("again", [0, 1])
-@pytest.mark.parametrize("batch", [4, 18])
-@pytest.mark.parametrize("schedule", [3, "log", "epoch"])
+@pytest.mark.parametrize(
+    ("schedule", "batch", "again"),
+    [(3, 4, 0), (3, 18, 0), (3, 18, 1), ("log", 4, 0), ("log", 18, 1), ("epoch", 18, 0)],
+)
 def test_a_fit_after_ctrl_c_continues_the_run(  # noqa: PLR0917
     tiny_model, data, tmp_path, schedule, batch, again, weights_of, assert_stored
 ):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from keras import layers
 
@@ -72,7 +72,6 @@ def convolutions(draw):
     return kind, cls, options
 
 
-@settings(max_examples=60)
 @given(convolutions(), st.integers(1, 3), st.integers(0, 3))
 def test_responses_are_the_outputs_of_the_layer(made, size, extra):
     """For every class, side, stride, dilation, padding, data format and number of groups."""

@@ -145,7 +145,11 @@ import os, signal, threading
 import filtertrack.web.notebook_page as notebook
 from filtertrack.tensorboard_plugin.summaries import Summaries
 
+timers = []  # started when the page is
+
 def slow(run, build=notebook.run_html):
+    if timers:
+        timers.pop().start()
     time.sleep(1.5)
     return build(run)
 
@@ -166,7 +170,7 @@ def with_slow_page(run_notebook, tmp_path_factory):
     return run_notebook(
         _LOOP + _SLOW_PAGE,
         """
-        threading.Timer(1.8, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        timers.append(threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGINT)))
         train('run', 1, live=True)
         result = "kept"
         """,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops
 
@@ -113,7 +113,6 @@ def double_precision():
         keras.config.set_floatx("float32")
 
 
-@settings(max_examples=40)
 @given(
     st.lists(BLOCKS, min_size=1, max_size=4),
     st.integers(0, 2),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack.capture.response_reduction import ResponseReduction
@@ -77,7 +77,6 @@ def make(seed, shape, kind):
     return outputs
 
 
-@settings(deadline=None, max_examples=150)
 @given(outputs_of_layers)
 def test_reduction_equals_loops_over_every_value(case):
     """Maps, statistics and places, in blocks and in parts, also with equal and broken values."""

@@ -57,8 +57,9 @@ def check_outlines(drawing, grid, frame, names, theme="dark"):
         assert (frame[line] == expected).all(), name
 
 
-@pytest.mark.parametrize("ending", ["gif", "png", "apng", "webp"])
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(
+    ("ending", "theme"), [("gif", "dark"), ("png", "light"), ("apng", "dark"), ("webp", "light")]
+)
 def test_outlines_have_the_colour_of_the_label(  # noqa: PLR0917 - fixtures
     planted_run, tmp_path, decoded, ending, theme, pillow_frames
 ):

@@ -93,9 +93,19 @@ def test_the_png_contains_the_image_unscaled(make_run, conv_info, tmp_path):
             np.testing.assert_array_equal(part, expected)
 
 
-@pytest.mark.parametrize("filters", [1, 2, 7, 64, 512])
-@pytest.mark.parametrize("steps", [1, 10])
-@pytest.mark.parametrize("width", ["8.5cm", "17cm"])
+@pytest.mark.parametrize(
+    ("filters", "steps", "width"),
+    [
+        (1, 1, "17cm"),
+        (1, 10, "8.5cm"),
+        (2, 10, "17cm"),
+        (7, 1, "8.5cm"),
+        (64, 10, "8.5cm"),
+        (64, 1, "17cm"),
+        (512, 10, "17cm"),
+        (512, 1, "8.5cm"),
+    ],
+)
 def test_labels_do_not_overlap_for_1_to_512_filters(make_run, conv_info, filters, steps, width):
     """All filters are drawn, and everything is inside the figure."""
     run = make_run(conv_info(kernel_shape=(3, 3, 1, filters), bias=False), steps=range(steps))
@@ -252,8 +262,7 @@ def check_boxes(figure):
             assert apart, (what, other)
 
 
-@pytest.mark.parametrize("width", ["7cm", "8.5cm", "12cm", "17cm"])
-@pytest.mark.parametrize("outline", [False, True])
+@pytest.mark.parametrize(("width", "outline"), [("7cm", True), ("8.5cm", False), ("17cm", True)])
 @pytest.mark.parametrize(
     ("kernel_shape", "steps", "options"),
     [
@@ -575,8 +584,9 @@ def test_outlines_have_the_colours_of_their_labels(planted_run, tmp_path, theme)
     assert set(look.outlines) <= {tuple(map(int, colour)) for colour in colours}
 
 
-@pytest.mark.parametrize("filters", [1, 7, 96])
-@pytest.mark.parametrize("width", ["8.5cm", "17cm"])
+@pytest.mark.parametrize(
+    ("filters", "width"), [(1, "8.5cm"), (7, "17cm"), (96, "8.5cm"), (96, "17cm")]
+)
 def test_the_legend_is_below_the_blocks(make_run, conv_info, filters, width):
     """Inside the figure, on one or two lines; the figure is no larger than given."""
     run = make_run(conv_info(kernel_shape=(5, 5, 1, filters), bias=False), steps=range(5))

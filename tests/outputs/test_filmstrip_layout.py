@@ -51,7 +51,7 @@ def blocks(layout, picture):
         yield rows, (layout.top, left, layout.top + height, left + width)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 600) | st.integers(1, 30),
     steps=st.sets(st.sampled_from(STEPS), min_size=1),
@@ -102,7 +102,7 @@ def test_gaps_are_narrow_on_paper_that_is_wide_and_low(selection):
     assert usual.gap > 1
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 150),
     columns=st.integers(1, 12),

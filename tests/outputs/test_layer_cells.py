@@ -283,7 +283,7 @@ def test_weights_between_snapshots_are_interpolated(run_of, kernel_shape, layer_
         np.testing.assert_allclose(cells, expected, atol=1e-12)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(positions=st.lists(st.floats(0, 3), min_size=1, max_size=8).map(sorted))
 def test_interpolated_weights_are_within_the_whole_range(run_of, tmp_path, positions, layer_of):
     folder = tmp_path / "run"

@@ -58,9 +58,7 @@ def test_a_run_whose_channel_sums_cross_zero_does_not_flip(write_run, conv_info,
     np.testing.assert_array_equal(drawn[-1], strongest_pattern(kernels[-1]))
 
 
-@settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**6),
     pace=st.floats(0.01, 3),

@@ -279,8 +279,15 @@ def test_a_figure_too_large_for_memory_is_an_error(rng):
         plot_of({"a": rng.normal(size=(3, 3, 1, 9))}, paper=PaperSize.of(100, None, 2400))
 
 
-@pytest.mark.parametrize("width", ["5cm", "8.5cm", "17cm"])
-@pytest.mark.parametrize("look", [{}, {"outline": True}, {"scale": "layer", "zero_centred": True}])
+@pytest.mark.parametrize(
+    ("width", "look"),
+    [
+        ("5cm", {"outline": True}),
+        ("8.5cm", {"scale": "layer", "zero_centred": True}),
+        ("17cm", {}),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize(
     "shapes",
     [

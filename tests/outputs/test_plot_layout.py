@@ -50,7 +50,7 @@ def placed(layout, paper):
             yield grid, (top, left, top + height, left + width)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     kernels=st.lists(st.tuples(SHAPES, st.integers(1, 600)), min_size=1, max_size=6),
     paper=PAPERS,

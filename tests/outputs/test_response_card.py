@@ -174,8 +174,7 @@ def test_each_block_has_a_filter(rng, probes, count):
     assert colours(card[2:66, -66:-2]) != {SEPARATOR_RGB}
 
 
-@pytest.mark.parametrize("filters", [1, 2, 5, 16, 17])
-@pytest.mark.parametrize("probes", [1, 2, 4])
+@pytest.mark.parametrize(("probes", "filters"), [(1, 1), (4, 2), (2, 5), (1, 16), (4, 17)], ids=str)
 @pytest.mark.parametrize("shape", [(1, 1), (2, 32), (32, 2), (33, 40), (128, 128)], ids=str)
 def test_cards_of_all_shapes_are_about_square(rng, shape, probes, filters):
     """All maps are on them, whatever the sizes of kernels and probes."""

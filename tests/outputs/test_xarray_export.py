@@ -92,7 +92,7 @@ def indices(size):
     return whole | st.builds(slice, bound, bound, pace) | some
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_selection_has_the_values_of_the_whole(long_run, in_chunks_of, data):
     """Single snapshots, slices and lists, forwards and backwards, in sequence."""

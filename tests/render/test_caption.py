@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack import Moment
@@ -224,7 +224,6 @@ def test_marker_follows_the_knots():
     assert marker(even, even.draw(0.5)) > second
 
 
-@settings(max_examples=30)
 @given(st.integers(260, 1000), st.integers(1, 20), st.integers(1, 2))
 def test_height_is_even(width, count, runs):
     """At any width and for any number of metrics, as video requires."""

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtertrack.render.palette import BACKGROUND, SHADES, ramp_entry
@@ -217,7 +217,6 @@ def test_first_curve_covers_the_second():
     assert not shades(picture, 2)[line].any()
 
 
-@settings(max_examples=60)
 @given(
     ANY.flatmap(
         lambda one: st.tuples(

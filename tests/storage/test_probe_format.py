@@ -13,7 +13,7 @@ from filtertrack import FiltertrackError, Run
 from filtertrack.response import ProbedLayer, ReceptiveField, StoredProbes
 from filtertrack.storage.probe_format import read_probes
 
-FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

@@ -19,7 +19,7 @@ def small_run(make_run, conv_info):
 
 
 @pytest.mark.parametrize("bits", ["uint16", "uint32", "uint64"])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_floats_are_stored_bit_for_bit(small_run, bits, data):
     """NaN payloads, infinities, -0.0 and subnormals included."""

@@ -299,12 +299,23 @@ SMALL = {
 }
 
 
-def applications():
-    from keras import applications
-
-    return sorted(
-        n for n in dir(applications) if n[0].isupper() and callable(vars(applications)[n])
-    )
+FAMILIES = [
+    "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "NASNetMobile",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "Xception",
+]
+"""An application of each kind: the others have the same layers, more often or wider."""
 
 
 def check_application(name, save, **options):
@@ -331,7 +342,7 @@ def test_a_small_application_equals_what_the_tracker_takes(name, save):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", applications())
-def test_every_application_equals_what_the_tracker_takes(name, save):
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_application_of_each_kind_equals_what_the_tracker_takes(name, save):
     """In every format, in the model's order where the file tells it."""
     check_application(name, save)

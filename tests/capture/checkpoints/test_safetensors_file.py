@@ -73,7 +73,7 @@ def states(draw):
     }
 
 
-@settings(max_examples=150, suppress_health_check=PER_TEST, deadline=None)
+@settings(suppress_health_check=PER_TEST)
 @given(state=states())
 def test_all_arrays_equal_those_of_the_safetensors_package(tmp_path, state):
     """Any names, shapes and types; in the package's own type and shape."""

@@ -194,9 +194,7 @@ JSON = st.recursive(
 )
 
 
-@settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(header=JSON | st.dictionaries(st.text(), JSON), data=st.data())
 def test_any_header_raises_no_other_error(tmp_path, header, data):
     """Any JSON, also as one field of a valid array."""

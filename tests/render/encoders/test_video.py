@@ -138,7 +138,7 @@ def test_ffmpeg_converts_without_loss_of_pictures(tmp_path, container, target):
 
 
 @CONTAINERS
-@settings(max_examples=15)
+@settings(max_examples=settings().max_examples // 5)  # each encodes a video
 @given(st.lists(st.floats(0.02, 0.2) | st.floats(0.02, 5), min_size=1, max_size=12))
 @example([0.1, 0.1, 0.1, 3, 0.1, 0.1])
 @example([0.02, 60])
