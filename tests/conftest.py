@@ -396,12 +396,9 @@ def run_notebook():
     return run
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """The system's Chromium, headless: ``with chromium.new_page() as page``.
-
-    Scoped to a file of tests: while it runs, nothing else in this thread can use asyncio.
-    """
+@pytest.fixture(scope="session")
+def _launch_chromium():
+    """Return a function that starts the system's Chromium, headless, unless it runs."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
         from playwright.sync_api import sync_playwright
@@ -411,12 +408,27 @@ def chromium():
         pytest.skip("needs Chromium")
     flags = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
     flags += ["disable-background-networking", "disable-component-update"]
+    arguments = [f"--{flag}" for flag in flags]
+    browsers = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=[f"--{flag}" for flag in flags]
-        )
-        yield browser
-        browser.close()
+
+        def launch():
+            if not browsers or not browsers[-1].is_connected():
+                browsers.append(playwright.chromium.launch(executable_path=program, args=arguments))
+            return browsers[-1]
+
+        yield launch
+        for browser in browsers:
+            browser.close()
+
+
+@pytest.fixture
+def chromium(_launch_chromium):
+    """A browser for all tests: ``with chromium.new_page() as page``; a new one if it has crashed.
+
+    While it runs, nothing else in this thread can use asyncio: see ``run_notebook``.
+    """
+    return _launch_chromium()
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ def test_control_characters_in_names_become_question_marks(logs, open_tab, conv_
         snapshot = logs.weights_at(run, step)
         moment = Moment(step, step, 10 * step, {"lo\u2066ss\r": 1.0})
         run.append(Snapshot(moment, snapshot.arrays))
-    logs.lists(name)
     tab = open_tab().go(logs.address, runs=json.dumps([name])).drawn(1)
     tab.button("filter 1").click()
     shown = "run?kcab?[2J?"

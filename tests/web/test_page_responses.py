@@ -46,7 +46,6 @@ def write_probed(logs, make_probed_run):
             run = make_probed_run(folder=folder)
             if change is not None:
                 change(run)
-            logs.lists(name)
         return Run(folder)
 
     return write
@@ -485,7 +484,6 @@ def test_patches_are_cut_by_the_receptive_field(logs, write_probed, open_tab):
 def test_runs_without_probes_beside_one_with(logs, probed, make_run, open_tab):
     """Only the run with probes has maps; the other is drawn as it is without."""
     run = make_run(folder=logs.logdir / "plain")
-    logs.lists("plain")
     tab = open_tab().go(
         logs.address, runs='["plain", "probed"]', layer="conv1", responses=1, step=0
     )
@@ -511,7 +509,6 @@ def test_maps_of_signals_are_strips(logs, make_run, conv_info, rng, open_tab):
     reduction.add(rng.normal(size=(2, 1, 20, 6)))
     responses = {"conv1": reduction.result()}
     run.append(dataclasses.replace(run.snapshot(2), responses=responses))
-    logs.lists("signals")
     look = {"layer": "conv1", "responses": 1, "scale": "frame", "delta": 0, "filter": 0}
     tab = open_tab().go(logs.address, runs='["signals"]', **look).loaded()
     tab.says(".which", "probe 0 (no picture) · 0 to 1")

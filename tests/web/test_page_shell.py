@@ -37,28 +37,6 @@ def test_keys_work_without_a_click(logs, open_tab):
     tab.drawn(LAST - 1)
 
 
-def test_keys_work_while_the_focus_is_in_tensorboards_own_page(logs, open_tab):
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    tab.page.evaluate("window.focus(); document.activeElement.blur()")
-    tab.page.keyboard.press("Home")
-    tab.drawn(0)
-
-
-def test_keys_work_when_the_tab_is_chosen_again(logs, open_tab):
-    """And not while another tab is shown."""
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    tabs = tab.page.get_by_role("tab")
-    tabs.filter(has_text="Time Series").click()
-    tab.wait(lambda: not tab.page.locator("iframe").bounding_box()["height"], "another tab")
-    tab.page.evaluate("document.activeElement.blur()")
-    tab.page.keyboard.press("ArrowLeft")
-    tabs.filter(has_text="Filters").click()
-    tab.page.wait_for_timeout(500)
-    assert tab.at.locator(".when").inner_text().startswith(f"step {LAST} ")
-    tab.page.keyboard.press("Home")
-    tab.drawn(0)
-
-
 def test_arrow_keys_step_after_a_choice_with_the_mouse(logs, open_tab):
     """A select keeps the focus after a choice with the keyboard."""
     tab = open_tab(1440).go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
@@ -164,19 +142,6 @@ def test_a_screen_reader_hears_which_layer_is_shown(logs, open_tab):
     tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
     tab.choice("layer").select_option("deep")
     tab.says("[role=status]", "deep")
-
-
-def test_a_hidden_tab_requests_nothing(logs, open_tab):
-    tab = (
-        open_tab().poll_often().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    )
-    tab.page.get_by_role("tab", name="Scalars").click()
-    tab.at.locator(".page").wait_for(state="hidden")
-    tab.page.wait_for_timeout(300)
-    requests = []
-    tab.page.on("request", lambda request: requests.append(request.url))
-    tab.page.wait_for_timeout(1000)
-    assert [url for url in requests if "/filtertrack/" in url] == []
 
 
 def test_the_grids_scroll_and_the_timeline_stays(logs, open_tab):
