@@ -412,6 +412,7 @@ def _serve(logdir):
     """Serve the page below TensorBoard's application, without its frontend and its other tabs.
 
     The log folder is searched at each request, so that a run is listed as soon as it is written.
+    The browser keeps the files of the page, which it compiles once.
     """
     flags = SimpleNamespace(logdir=str(logdir), logdir_spec="")
     plugin = FiltersPlugin(base_plugin.TBContext(logdir=str(logdir), flags=flags))
@@ -422,7 +423,14 @@ def _serve(logdir):
         if environ["PATH_INFO"] == "/favicon.ico":  # TensorBoard's frontend has one
             start_response("204 No Content", [])
             return []
-        return tensorboard(environ, start_response)
+        if "/static/" not in environ["PATH_INFO"]:
+            return tensorboard(environ, start_response)
+
+        def start_kept(status, headers, *error):
+            rest = [each for each in headers if each[0] not in {"Cache-Control", "Expires"}]
+            return start_response(status, [*rest, ("Cache-Control", "max-age=3600")], *error)
+
+        return tensorboard(environ, start_kept)
 
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler)
     server.daemon_threads = True
@@ -499,6 +507,14 @@ def open_page(chromium, _contexts):
 def open_tab(open_page):
     """Open the page by itself, as large as in TensorBoard below its bar."""
     return lambda width=1280, height=800: open_page(Tab, width, height - BAR)
+
+
+@pytest.fixture
+def modules(open_tab, logs):
+    """A frame without the page, in which ``import("./name.js")`` loads a module of the page."""
+    tab = open_tab()
+    tab.page.goto(f"{logs.address}/data/plugin/filtertrack/static/style.css")
+    return tab.frame
 
 
 @pytest.fixture

@@ -56,10 +56,10 @@ def opened(chromium):
 
 @pytest.fixture
 def file_of(make_run, conv_info, probe_run, tmp_path):
-    """Write the HTML file of a run with a layer of this shape, as long as the demo."""
+    """Write the HTML file of a run with a layer of this shape."""
 
     def write(shape):
-        run = make_run(conv_info("conv1", shape, bias=False), steps=range(46))
+        run = make_run(conv_info("conv1", shape, bias=False), steps=range(24))
         if shape[2] == 3:
             probe_run(run, count=52, maps=13, map_side=14)
         return to_html(run, tmp_path / "page.html").path
