@@ -1,6 +1,7 @@
 """The page in a real browser, below TensorBoard's application or in a whole TensorBoard."""
 
 import base64
+import json
 import re
 import threading
 import time
@@ -28,6 +29,7 @@ from filtertrack.render.palette import (
 )
 from filtertrack.render.value_range import ValueRange
 from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
+from filtertrack.tensorboard_plugin.summaries import Summaries
 from filtertrack.web.page_script import joined_script, page_files
 
 with warnings.catch_warnings():
@@ -97,9 +99,14 @@ class Tab:
     def go(self, address, *, dark=False, **look):
         """Open the page; the look is written into the URL."""
         self.page.emulate_media(color_scheme="dark" if dark else "light")
-        self.page.goto("about:blank")  # only another part after # would not load the page anew
+        self._leave()
         self.page.goto(f"{address}/data/plugin_entry.html?name=filtertrack#{_hash_of(look)}")
         return self
+
+    def _leave(self):
+        """Leave the page that is open: its URL with another part after ``#`` would not load it."""
+        if self.page.url != "about:blank":
+            self.page.goto("about:blank")
 
     @property
     def frame(self):
@@ -457,9 +464,11 @@ def logs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def in_tensorboard(logs, tensorboard):
-    """A TensorBoard of the same log folder."""
+def in_tensorboard(logs, exp1, tensorboard, until):
+    """A TensorBoard of the same log folder, with other tabs: one of the runs has events."""
+    Summaries(exp1).add(exp1.snapshot(0))
     with tensorboard("--logdir", logs.logdir) as server:
+        until(lambda: json.loads(server.get("plugins_listing"))["scalars"]["enabled"])
         yield server
 
 
@@ -554,7 +563,7 @@ class FilePage(Tab):
     def go(self, file, *, dark=False, **look):
         """Open a file; the look is written into the URL."""
         self.page.emulate_media(color_scheme="dark" if dark else "light")
-        self.page.goto("about:blank")  # only another part after # would not load the page anew
+        self._leave()
         self.page.goto(f"file://{file}#{_hash_of(look)}")
         return self
 

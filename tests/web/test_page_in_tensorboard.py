@@ -67,7 +67,7 @@ def test_the_page_fits_its_width_and_theme(  # noqa: PLR0917
 
 def test_the_url_keeps_the_state(in_tensorboard, open_tensorboard):
     """After a reload: the same runs, layer, step, filter and look."""
-    tab = open_tensorboard().go(in_tensorboard.address).drawn(LAST)
+    tab = open_tensorboard().go(in_tensorboard.address, runs='["exp1"]').drawn(LAST)
     tab.choose_runs("exp1", "exp2")
     tab.grid.nth(1).wait_for()
     tab.choice("layer").select_option("deep")
