@@ -1,5 +1,4 @@
 import json
-import shutil
 
 from filtertrack import Moment, Run, Snapshot
 
@@ -24,7 +23,6 @@ def test_markup_in_names_is_shown_as_text(logs, open_tab, conv_info):
     for frame in tab.page.frames:
         assert frame.locator("img[src='x']").count() == 0
     assert tab.at.locator("main b").count() == 0
-    shutil.rmtree(logs.logdir / HOSTILE)
 
 
 def test_control_characters_in_names_become_question_marks(logs, open_tab, conv_info):
