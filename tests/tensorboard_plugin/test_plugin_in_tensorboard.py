@@ -58,7 +58,7 @@ def pixels(data):
 def test_both_loaders_serve_the_renderers_pixels(trained, tensorboard, until, flags):
     """Over HTTP: each layer's steps, pages, timelapse, filmstrip, scalars, histograms, table."""
     run, where = Run(trained / "exp1"), "exp1/filters"
-    with tensorboard("--logdir", trained, *flags) as server:
+    with tensorboard("--logdir", trained, *flags, tensorflow=True) as server:
 
         def get(path, query=""):
             return server.get(f"plugin/{path}", query)

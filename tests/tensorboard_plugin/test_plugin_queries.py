@@ -49,10 +49,10 @@ def test_very_long_values_are_refused(run, tab, name):
 def test_huge_and_descending_ranges_are_refused(run, tab, filters):
     """Before they take memory."""
     request = {"run": "run", "layer": "conv1", "filters": filters}
-    began = time.monotonic()
+    began = time.process_time()
     tab.refused("cells", {**request, "first": 0, "last": 2})
     tab.refused("animation", {**request, "ending": ".gif"})
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("value", ["", "-1", "4", "x", "999999999999"])

@@ -6,7 +6,7 @@ import time
 from filtertrack.tensorboard_plugin.request_memory import MemoryBudget
 
 
-def test_requests_are_admitted_in_order():
+def test_requests_are_admitted_in_order(until):
     """A large request is not overtaken by later small ones; all together stay within the limit."""
     budget = MemoryBudget(100, timeout=30)
     taken, most, order = 0, 0, []
@@ -25,9 +25,10 @@ def test_requests_are_admitted_in_order():
 
     sizes = [60, 1000, 30, 30, 30, 30, 30]
     threads = [threading.Thread(target=take, args=[size]) for size in sizes]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.002)
+    with budget.reserve(100):
+        for count, thread in enumerate(threads, start=1):
+            thread.start()
+            until(lambda: len(budget._queue) == count, "the request in the queue")  # noqa: B023
     for thread in threads:
         thread.join()
     assert order == sizes

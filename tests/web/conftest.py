@@ -1,16 +1,22 @@
-"""The page in a real browser: a real TensorBoard serves it, Chromium shows it."""
+"""The page in a real browser, below TensorBoard's application or in a whole TensorBoard."""
 
 import base64
 import json
 import re
+import threading
 import time
-from functools import reduce
+import warnings
+from contextlib import contextmanager
+from functools import partial, reduce
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import numpy as np
 import pytest
+from tensorboard.plugins import base_plugin
+from werkzeug.serving import WSGIRequestHandler, make_server
 
-from filtertrack import FilterTracker, LayerInfo, Moment, Run, Snapshot
+from filtertrack import LayerInfo, Moment, Run, Snapshot
 from filtertrack.outputs.layer_cells import LayerCells
 from filtertrack.outputs.picture_parts import part_of
 from filtertrack.render.grid import Layout
@@ -22,25 +28,21 @@ from filtertrack.render.palette import (
     theme_palette,
 )
 from filtertrack.render.value_range import ValueRange
+from filtertrack.tensorboard_plugin.plugin import FiltersPlugin
+from filtertrack.tensorboard_plugin.summaries import Summaries
 from filtertrack.web.page_script import joined_script, page_files
 
-PATIENCE = 12  # seconds
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of html5lib, which TensorBoard imports
+    from tensorboard.backend import application
+
+# Seconds that a test waits for what must happen. A machine that runs other things may need most of
+# them; what happens ends the wait, so that they cost nothing.
+PATIENCE = 60
 
 LAST = 8
 
-RGB_INFO = LayerInfo(
-    name="rgb",
-    path="rgb",
-    class_name="Conv2D",
-    kernel="rgb/kernel",
-    bias=None,
-    kernel_shape=(5, 5, 3, 4),
-    axes=(3, 0, 1, 2),
-    shape=(4, 5, 5, 3),
-    dtype="float32",
-    strides=(1, 1),
-    dilation=(1, 1),
-)
+BAR = 64  # height of TensorBoard's bar above the page
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -57,18 +59,19 @@ READ = """canvas => {
 
 
 class Tab:
-    """A page of TensorBoard with the tab selected, and the errors that occur in it.
+    """The page, and the errors that occur in it.
 
     Attributes:
-        page: TensorBoard's page.
-        at: Locates elements in the tab's frame.
+        page: The browser's page.
+        at: Locates elements of the page.
         errors: What the browser reports: dialogs, exceptions, failed requests and error answers.
         expected: Patterns of the errors that a test causes on purpose.
     """
 
+    is_offline = False
+
     def __init__(self, page):
-        self.page = page
-        self.at = page.frame_locator("iframe")
+        self.page = self.at = page
         self.errors, self.expected = [], []
         page.set_default_timeout(1000 * PATIENCE)
         page.on("dialog", self._dialog)
@@ -94,16 +97,21 @@ class Tab:
             self.errors.append(f"{response.status}: {response.url}")
 
     def go(self, address, *, dark=False, **look):
-        """Open the tab; the look is written into the URL."""
-        pieces = "".join(f"&p.filtertrack.{name}={quote(str(v))}" for name, v in look.items())
-        dark = "?darkMode=true" if dark else ""
-        self.page.goto(f"{address}/{dark}#filtertrack{pieces}")
+        """Open the page; the look is written into the URL."""
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        self._leave()
+        self.page.goto(f"{address}/data/plugin_entry.html?name=filtertrack#{_hash_of(look)}")
         return self
+
+    def _leave(self):
+        """Leave the page that is open: its URL with another part after ``#`` would not load it."""
+        if self.page.url != "about:blank":
+            self.page.goto("about:blank")
 
     @property
     def frame(self):
-        """The tab's frame."""
-        return next(frame for frame in self.page.frames if "plugin_entry" in frame.url)
+        """The frame of the page."""
+        return self.page.main_frame
 
     def set_constants(self, file, **constants):
         """Serve a JavaScript file of the page with other values of its constants."""
@@ -175,6 +183,13 @@ class Tab:
         """Wait until an element holds a text."""
         self.at.locator(where).filter(has_text=text).first.wait_for()
 
+    def reads(self, where, *texts):
+        """Wait until these elements, and no others, hold these texts; white space is one space."""
+        from playwright.sync_api import expect
+
+        found = self.at.locator(where)
+        expect(found).to_have_text(list(texts), timeout=1000 * PATIENCE, use_inner_text=True)
+
     def wait(self, check, what):
         """Wait until a function returns something true, while the page continues; return it."""
         end = time.monotonic() + PATIENCE
@@ -207,6 +222,31 @@ class Tab:
                 wrong = [f"{(got != each).any(-1).mean():.1%}" for each in expected]
                 raise AssertionError(f"pixels of {got.shape} that differ: {wrong or 'no layout'}")
             self.page.wait_for_timeout(40)
+
+
+class TensorBoardTab(Tab):
+    """The page inside TensorBoard, with the tab selected."""
+
+    def __init__(self, page):
+        super().__init__(page)
+        self.at = page.frame_locator("iframe")
+
+    def go(self, address, *, dark=False, **look):
+        """Open TensorBoard; the look is written into the URL."""
+        dark = "?darkMode=true" if dark else ""
+        self.page.goto(f"{address}/{dark}#{_hash_of(look)}")
+        return self
+
+    @property
+    def frame(self):
+        """The frame of the page."""
+        return next(frame for frame in self.page.frames if "plugin_entry" in frame.url)
+
+
+def _hash_of(look):
+    """Return the part of a URL after ``#``."""
+    pieces = (f"&p.filtertrack.{name}={quote(str(value))}" for name, value in look.items())
+    return "filtertrack" + "".join(pieces)
 
 
 def _picture(
@@ -270,24 +310,39 @@ def _layouts_of(view, count, shape):
                 yield each
 
 
-def _train(folder, seed):
-    """Train a network of three convolutions for eight epochs."""
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            keras.Input((16, 16, 3)),
-            keras.layers.Conv2D(8, 7, name="rgb", activation="relu"),
-            keras.layers.Conv2D(70, 3, name="deep", activation="relu"),
-            keras.layers.Conv2D(12, 1, name="point"),
-            keras.layers.GlobalAveragePooling2D(),
-        ]
+def _info(name, shape):
+    *space, channels, filters = shape
+    return LayerInfo(
+        name=name,
+        path=name,
+        class_name="Conv2D",
+        kernel=f"{name}/kernel",
+        bias=None,
+        kernel_shape=shape,
+        axes=(3, 0, 1, 2),
+        shape=(filters, *space, channels),
+        dtype="float32",
+        strides=(1, 1),
+        dilation=(1, 1),
     )
-    model.compile(keras.optimizers.Adam(0.02), "mse")
-    x = np.random.default_rng(seed).normal(size=(32, 16, 16, 3)).astype("float32")
-    y = np.random.default_rng(seed).normal(size=(32, 12)).astype("float32")
-    model.fit(x, y, epochs=LAST, verbose=0, callbacks=[FilterTracker(folder)])
+
+
+RGB_INFO = _info("rgb", (5, 5, 3, 4))
+TRAINED = [_info("rgb", (7, 7, 3, 8)), _info("deep", (3, 3, 8, 70)), _info("point", (1, 1, 70, 12))]
+
+
+def _write_trained(folder, seed):
+    """Write a run as that of a training: three layers whose weights change a little each epoch."""
+    rng = np.random.default_rng(seed)
+    run = Run.create(folder, TRAINED)
+    kernels = {info.kernel: 0.1 * rng.normal(size=info.kernel_shape) for info in TRAINED}
+    for step in range(LAST + 1):
+        arrays = {name: kernel.astype("float32") for name, kernel in kernels.items()}
+        metrics = {"loss": 1 / (1 + step)} if step else {}
+        progress = {"epochs": LAST, "epoch_batch": 0, "epoch_batches": 1}
+        run.append(Snapshot(Moment(step, step, step, metrics, 1.7e9 + step, **progress), arrays))
+        for name, kernel in kernels.items():
+            kernels[name] = kernel + 0.1 * rng.normal(size=kernel.shape)
 
 
 def _weights_at(run, step, seed=0):
@@ -310,30 +365,25 @@ def _write(folder, steps, info=RGB_INFO):
 
 
 class Logs:
-    """A log folder that a TensorBoard serves.
+    """A log folder that is served.
 
     Attributes:
         logdir: Its path.
-        address: The URL of TensorBoard.
-        process: TensorBoard's process.
+        address: The URL of the server.
     """
 
-    def __init__(self, logdir, server, until):
-        self.logdir, self.address, self.process = logdir, server.address, server.process
-        self._server, self._until = server, until
+    def __init__(self, logdir, address):
+        self.logdir, self.address = logdir, address
 
     def write(self, name, steps, info=RGB_INFO):
-        """Write a run of random weights, and wait until TensorBoard lists it."""
-        run = _write(self.logdir / name, steps, info)
-        self.lists(name)
-        return run
+        """Write a run of random weights."""
+        return _write(self.logdir / name, steps, info)
 
     def write_kernels(self, name, info, kernels):
-        """Write a run of one layer, a kernel a step, and wait until TensorBoard lists it."""
+        """Write a run of one layer, a kernel a step."""
         run = Run.create(self.logdir / name, [info])
         for step, kernel in enumerate(kernels):
             run.append(Snapshot(Moment(step, step, 10 * step), {info.kernel: kernel}))
-        self.lists(name)
         return run
 
     @staticmethod
@@ -354,20 +404,72 @@ class Logs:
         """Draw a layer as the renderer does: see ``_picture``."""
         return _picture(*args, **options)
 
-    def lists(self, name):
-        """Wait until TensorBoard lists a run."""
-        runs = "plugin/filtertrack/runs"
-        self._until(lambda: name in json.loads(self._server.get(runs))["runs"], f"run {name}")
+
+class _Handler(WSGIRequestHandler):
+    """Keeps connections, as TensorBoard's, and writes no log."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *args):
+        """Write nothing."""
+
+
+@contextmanager
+def _serve(logdir):
+    """Serve the page below TensorBoard's application, without its frontend and its other tabs.
+
+    The log folder is searched at each request, so that a run is listed as soon as it is written.
+    The browser keeps the files of the page, which it compiles once.
+    """
+    flags = SimpleNamespace(logdir=str(logdir), logdir_spec="")
+    plugin = FiltersPlugin(base_plugin.TBContext(logdir=str(logdir), flags=flags))
+    plugin._logdir._fresh = lambda found: -1
+    tensorboard = application.TensorBoardWSGI([plugin])
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/favicon.ico":  # TensorBoard's frontend has one
+            start_response("204 No Content", [])
+            return []
+        if "/static/" not in environ["PATH_INFO"]:
+            return tensorboard(environ, start_response)
+
+        def start_kept(status, headers, *error):
+            rest = [each for each in headers if each[0] not in {"Cache-Control", "Expires"}]
+            return start_response(status, [*rest, ("Cache-Control", "max-age=3600")], *error)
+
+        return tensorboard(environ, start_kept)
+
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")
-def logs(tmp_path_factory, tensorboard, until):
-    """Two runs of real trainings, served by a TensorBoard for all tests of the page."""
+def serve():
+    """Serve a log folder; a context manager that yields the URL."""
+    return _serve
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory):
+    """Two runs like those of trainings, served for all tests of the page."""
     folder = tmp_path_factory.mktemp("tab") / "logs"
     for seed, name in enumerate(["exp1", "exp2"]):
-        _train(folder / name, seed)
-    with tensorboard("--logdir", folder) as server:
-        yield Logs(folder, server, until)
+        _write_trained(folder / name, seed)
+    with _serve(folder) as address:
+        yield Logs(folder, address)
+
+
+@pytest.fixture(scope="session")
+def in_tensorboard(logs, exp1, tensorboard, until):
+    """A TensorBoard of the same log folder, with other tabs: one of the runs has events."""
+    Summaries(exp1).add(exp1.snapshot(0))
+    with tensorboard("--logdir", logs.logdir) as server:
+        until(lambda: json.loads(server.get("plugins_listing"))["scalars"]["enabled"])
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -380,21 +482,54 @@ def exp2(logs):
     return Run(logs.logdir / "exp2")
 
 
+@pytest.fixture(scope="session")
+def _contexts():
+    return {}
+
+
 @pytest.fixture
-def open_tab(chromium):
-    """Open a tab in a new page; at the end no unexpected error may have occurred in it."""
+def open_page(chromium, _contexts):
+    """Open a page of some kind; at the end no unexpected error may have occurred in it.
+
+    Pages share a context, which costs as much processor time as the page itself, or one without a
+    network.
+    """
     opened = []
 
-    def open_tab(width=1280, height=800):
-        page = chromium.new_page(viewport={"width": width, "height": height})
-        opened.append(Tab(page))
+    def open_page(kind, width=1280, height=800):
+        key = (id(chromium), kind.is_offline)
+        if key not in _contexts:
+            _contexts[key] = chromium.new_context(offline=kind.is_offline)
+        page = _contexts[key].new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        opened.append(kind(page))
         return opened[-1]
 
-    yield open_tab
+    yield open_page
     for each in opened:
         each.page.close()
         unexpected = [e for e in each.errors if not any(re.search(p, e) for p in each.expected)]
         assert unexpected == []
+
+
+@pytest.fixture
+def open_tab(open_page):
+    """Open the page by itself, as large as in TensorBoard below its bar."""
+    return lambda width=1280, height=800: open_page(Tab, width, height - BAR)
+
+
+@pytest.fixture
+def modules(open_tab, logs):
+    """A frame without the page, in which ``import("./name.js")`` loads a module of the page."""
+    tab = open_tab()
+    tab.page.goto(f"{logs.address}/data/plugin/filtertrack/static/style.css")
+    return tab.frame
+
+
+@pytest.fixture
+def open_tensorboard(open_page):
+    """Open TensorBoard with the tab."""
+    return partial(open_page, TensorBoardTab)
 
 
 @pytest.fixture(scope="session")
@@ -415,20 +550,21 @@ export function render() {
 class FilePage(Tab):
     """The page of an HTML file, opened without any network."""
 
+    is_offline = True
+
     def __init__(self, page):
         super().__init__(page)
-        self.at = page
-        page.context.set_offline(True)
         page.on("request", self._request)
 
     def _request(self, request):
-        if not request.url.startswith(("file:", "blob:", "data:")):
+        if not request.url.startswith(("file:", "blob:", "data:", "about:")):
             self.errors.append(f"request: {request.url}")
 
-    def go(self, file, **look):
+    def go(self, file, *, dark=False, **look):
         """Open a file; the look is written into the URL."""
-        pieces = "".join(f"&p.filtertrack.{name}={quote(str(v))}" for name, v in look.items())
-        self.page.goto(f"file://{file}#filtertrack{pieces}")
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        self._leave()
+        self.page.goto(f"file://{file}#{_hash_of(look)}")
         return self
 
     def request(self, function, *arguments):
@@ -443,19 +579,10 @@ class FilePage(Tab):
 
 
 @pytest.fixture
-def open_file(chromium):
+def open_file(open_page):
     """Open an HTML file in a new page; at the end no error may have occurred in it."""
-    opened = []
 
-    def open_file(file, *, width=1280, dark=False, **look):
-        scheme = "dark" if dark else "light"
-        context = chromium.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme
-        )
-        opened.append(FilePage(context.new_page()))
-        return opened[-1].go(file, **look)
+    def open_file(file, *, width=1280, **look):
+        return open_page(FilePage, width).go(file, **look)
 
-    yield open_file
-    for each in opened:
-        each.page.context.close()
-        assert each.errors == []
+    return open_file

@@ -61,7 +61,7 @@ def open_page(chromium):
 
     def open_page(file):
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.goto(f"file://{file}")
         return page
 

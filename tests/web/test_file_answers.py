@@ -29,21 +29,31 @@ def cells_by_step(answers):
     return dict(pairs)
 
 
-@pytest.fixture
-def pages_run(make_run, conv_info):
-    """96 filters, in pages of 64 and 32: of the second, more snapshots fit into a message."""
-    return make_run(conv_info("conv1", (11, 11, 3, 96), bias=False), steps=range(40))
+def test_filters_of_different_pages_are_of_the_same_step(
+    make_run, conv_info, logs, tmp_path, open_file
+):
+    """In answers and in the order of the grid, at steps of several messages.
 
-
-def test_filters_of_different_pages_are_of_the_same_step(pages_run, tmp_path, open_file):
-    shown = open_file(to_html(pages_run, tmp_path / "page.html", max_size=99_000_000).path)
+    96 filters are in pages of 64 and 32: of the second, more snapshots fit into a message.
+    """
+    run = make_run(conv_info("conv1", (11, 11, 3, 96), bias=False), steps=range(32))
+    file = to_html(run, tmp_path / "page.html", max_size=99_000_000).path
+    look = {"layer": "conv1", "order": "similarity", "delta": 0, "scale": "frame"}
+    shown = open_file(file, **look, step=5).loaded()
     numbers = [10, 70, 95]
     answers = all_answers(shown, filters="10,70,95")
     assert len(answers) > 2
     found = cells_by_step(answers)
-    assert list(found) == pages_run.steps
+    assert list(found) == run.steps
     for step, cells in found.items():
-        np.testing.assert_array_equal(cells, pages_run.kernels("conv1", step)[numbers].ravel())
+        np.testing.assert_array_equal(cells, run.kernels("conv1", step)[numbers].ravel())
+    titles = shown.at.locator(".cells button").evaluate_all("all => all.map(a => a.title)")
+    order = [int(title.split()[-1]) for title in titles]
+    assert max(order) >= 64
+    for step in (5, 31):
+        shown.at.get_by_role("slider").fill(str(step))
+        picture = logs.picture([run], "conv1", step, page=order, scale="frame")
+        shown.shows(shown.canvas.first, picture)
 
 
 def test_differences_of_different_pages_are_of_the_same_step(
@@ -59,21 +69,6 @@ def test_differences_of_different_pages_are_of_the_same_step(
         assert list(joined) == list(alone) == run.steps
         for step, cells in joined.items():
             np.testing.assert_array_equal(cells[25:], alone[step])
-
-
-def test_an_order_over_several_pages_is_drawn_as_the_renderer_draws_it(
-    pages_run, logs, tmp_path, open_file
-):
-    """At steps of several messages."""
-    file = to_html(pages_run, tmp_path / "page.html", max_size=99_000_000).path
-    look = {"layer": "conv1", "order": "similarity", "delta": 0, "scale": "frame"}
-    for step in (5, 20, 39):
-        shown = open_file(file, **look, step=step).loaded().drawn(step)
-        titles = shown.at.locator(".cells button").evaluate_all("all => all.map(a => a.title)")
-        order = [int(title.split()[-1]) for title in titles]
-        assert max(order) >= 64
-        picture = logs.picture([pages_run], "conv1", step, page=order, scale="frame")
-        shown.shows(shown.canvas.first, picture)
 
 
 def test_pages_of_different_steps_are_an_error(

@@ -44,19 +44,13 @@ def answers_are_equal(shown, run, layer, filters, probes):
     assert str(run.path.parent) not in str(got["damaged"])
 
 
-@pytest.mark.parametrize(
-    ("filters", "probes"),
-    [((0, 1, 2, 3), (1,)), ((3, 1), (0,)), ((2,), (0, 1, 2)), ((1,), ()), ((0,), (2,))],
-)
-def test_a_file_answers_as_the_server_does(probed_run, tmp_path, open_file, filters, probes):
-    """Maps, statistics, strongest places and silent filters, of rectified and of signed maps."""
+def test_a_file_answers_as_the_server_does(probed_run, tmp_path, open_file):
+    """Maps, statistics, strongest places and silent filters; pictures of probes and colours."""
     shown = open_file(to_html(probed_run, tmp_path / "page.html").path).loaded()
-    for layer in ("conv1", "conv2"):
-        answers_are_equal(shown, probed_run, layer, filters, probes)
-
-
-def test_pictures_and_colours_are_those_of_the_server(probed_run, tmp_path, open_file):
-    shown = open_file(to_html(probed_run, tmp_path / "page.html").path).loaded()
+    parts = [((0, 1, 2, 3), (1,)), ((3, 1), (0,)), ((2,), (0, 1, 2)), ((1,), ()), ((0,), (2,))]
+    for filters, probes in parts:
+        for layer in ("conv1", "conv2"):
+            answers_are_equal(shown, probed_run, layer, filters, probes)
     for probe in range(5):
         query = {"run": "run", "input": "images", "probe": probe}
         got = shown.request("requestProbe", query)

@@ -1,5 +1,7 @@
 """Cells rounded to 16 bits, of any magnitude."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from filtertrack import Moment, Run, Snapshot
 from filtertrack.web.file_rounding import round_cells
 from filtertrack.web.html_file import to_html
+from filtertrack.web.page_script import page_files
 
 
 def expect_rounded(found, cells):
@@ -65,7 +68,7 @@ def test_the_page_reads_rounded_weights_of_any_magnitude(
     """Each filter has another magnitude, and each step, and one is not finite."""
     info = conv_info("conv1", (7, 7, 3, 16), bias=False, dtype=dtype)
     run = Run.create(tmp_path / "run", [info])
-    for step in range(40):
+    for step in range(16):
         kernel = rng.uniform(-1, 1, size=info.kernel_shape)
         for number in range(16):
             kernel[..., number] *= MAGNITUDES[dtype][(number + step) % len(MAGNITUDES[dtype])]
@@ -86,4 +89,16 @@ def test_the_page_reads_rounded_weights_of_any_magnitude(
             np.testing.assert_array_equal(found != 0, expected != 0)
             count += 1
         first = answer["next"]
-    assert count == 40
+    assert count == 16
+
+
+def test_halves_are_read_as_numpy_reads_them(chromium):
+    """All 65,536 numbers of 16 bits: subnormal ones, infinities and NaN as well."""
+    halves = np.arange(1 << 16, dtype=np.uint16)
+    source = re.search(r"function valueOfHalf[^}]+}", page_files(".js")["cells_message"])[0]
+    every = "Array.from({length: 65536}, (_, n) => String(valueOfHalf(n)))"
+    page = chromium.new_page()
+    got = page.evaluate(f"(() => {{ {source}; return {every} }})()")
+    page.close()
+    expected = halves.view(np.float16).astype(np.float64)
+    np.testing.assert_array_equal(np.array([float(each) for each in got]), expected)

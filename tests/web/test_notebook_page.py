@@ -116,7 +116,7 @@ def odd_layers(conv_info):
         "1x1": conv_info("conv1", (1, 1, 16, 12), bias=False),
         "signals": conv_info("conv1", (9, 4, 6), bias=False, **signal),
         "curves": conv_info("conv1", (80, 1, 4), bias=False, **long),
-        "many filters": conv_info("conv1", (3, 3, 1, 8192), bias=False),
+        "many filters": conv_info("conv1", (3, 3, 1, 4096), bias=False),
         "one filter": conv_info("conv1", (5, 5, 1, 1), bias=False),
     }
 

@@ -1,6 +1,7 @@
 """The two parts of a layer: the filters, and what was learned, their difference from the start."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -92,8 +93,9 @@ def test_the_parts_shown_by_default_are_those_of_an_animation(
 def test_the_parts_are_chosen_in_the_address_and_saved(logs, open_tab, small, tmp_path):
     """Automatic, the filters, or what was learned; an animation has the same parts."""
     runs = json.dumps(["z_small_kernels"])
+    tab = open_tab()
     for delta, count in (("", 2), ("0", 1), ("1", 1)):
-        tab = open_tab().go(logs.address, runs=runs, delta=delta).drawn(LAST).loaded()
+        tab.go(logs.address, runs=runs, delta=delta).drawn(LAST).loaded()
         assert tab.choice("show").input_value() == delta
         assert tab.grid.count() == count
         with tab.page.expect_download() as download:
@@ -124,9 +126,10 @@ def test_a_differences_looks_equal_the_renderers(logs, open_tab, small):
 
 def test_the_parts_are_side_by_side_or_below_each_other(logs, open_tab, small):
     """In a narrow window below each other, without horizontal scrolling."""
+    tab = open_tab()
     for width, beside in ((1280, True), (390, False)):
-        tab = open_tab(width=width).go(logs.address, runs='["z_small_kernels"]')
-        tab.drawn(LAST).loaded()
+        tab.page.set_viewport_size({"width": width, "height": 736})
+        tab.go(logs.address, runs='["z_small_kernels"]').drawn(LAST).loaded()
         first, second = (tab.grid.nth(n).bounding_box() for n in range(2))
         assert (second["x"] >= first["x"] + first["width"]) is beside
         assert (second["y"] >= first["y"] + first["height"]) is not beside
@@ -167,10 +170,8 @@ def test_the_parts_play_together(logs, open_tab, small):
     tab.choice("speed").select_option("60")
     tab.frame.evaluate(SEEN)
     tab.button("Play").click()
-    tab.frame.wait_for_function("window.seen.length > 60")
-    seen = tab.frame.evaluate("window.seen")
-    assert all(first == second for first, second in seen)
-    assert {first for first, _ in seen} == set(range(LAST + 1))
+    tab.frame.wait_for_function(f"new Set(seen.map(each => each[0])).size === {LAST + 1}")
+    assert all(first == second for first, second in tab.frame.evaluate("window.seen"))
 
 
 def test_filters_are_opened_in_both_grids(logs, open_tab, small):
@@ -245,8 +246,7 @@ def test_a_filter_on_another_page_of_a_runs_order_has_a_note(logs, open_tab, rng
     assert tab.at.locator(".kernel canvas").count() == 1
 
 
-@pytest.mark.parametrize("scale", ["filter", "layer", "frame"])
-def test_small_changes_are_drawn_as_none(logs, open_tab, rng, conv_info, scale):
+def test_small_changes_are_drawn_as_none(logs, open_tab, rng, conv_info):
     """As the renderer does: in a filter, in a run, beside filters of zeros and of NaN."""
     info = conv_info("conv1", (3, 3, 1, 8), bias=False)
     start = rng.normal(size=info.kernel_shape).astype("float32")
@@ -256,12 +256,13 @@ def test_small_changes_are_drawn_as_none(logs, open_tab, rng, conv_info, scale):
     way[..., 7] = 1e-6
     kernels = [start + step * way for step in range(LAST + 1)]
     kernels[2][1, 1, 0, 2] = np.inf
-    name = f"z_little_{scale}"
-    run = logs.write_kernels(name, info, kernels)
-    tab = open_tab().go(logs.address, runs=json.dumps([name]), scale=scale).drawn(LAST).loaded()
-    for step in (LAST, 0, 1, 2):
-        tab.at.get_by_role("slider").fill(str(step))
-        shows_parts(tab, logs, [run], "conv1", step, scale=scale)
+    run = logs.write_kernels("z_little", info, kernels)
+    tab = open_tab().go(logs.address, runs='["z_little"]').drawn(LAST).loaded()
+    for scale in ("filter", "layer", "frame"):
+        tab.choice("scale").select_option(scale)
+        for step in (LAST, 0, 1, 2):
+            tab.at.get_by_role("slider").fill(str(step))
+            shows_parts(tab, logs, [run], "conv1", step, scale=scale)
     assert tab.title(1) == "learned: difference from the start"
 
 
@@ -275,7 +276,6 @@ def test_a_run_without_step_0_names_what_the_difference_is_from(
     run = Run.create(logs.logdir / name, [info])
     for step, kernel in enumerate(learning(info, rng), start=3):
         run.append(Snapshot(Moment(step, step if epoch else 0), {info.kernel: kernel}))
-    logs.lists(name)
     tab = open_tab().go(logs.address, runs=json.dumps([name])).drawn(LAST + 3).loaded()
     layer = LayerCells(run, "conv1", run.steps, part_of(Look(delta=True)))
     assert tab.title(1) == words_of(layer)
@@ -340,34 +340,34 @@ def test_the_start_of_a_run_larger_than_the_cache_is_kept(logs, open_tab, rng, c
     shows_parts(tab, logs, [run], "conv1", 110)
 
 
-@pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
 @pytest.mark.parametrize("channels", [1, 4], ids=["plain", "pattern"])
-def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, *, scale, channels):
+def test_scale_bars_have_the_renderers_words(logs, open_tab, rng, conv_info, channels):
     """Lowest and highest, zero in the middle, or numbers; and which scale it is."""
     info = conv_info("conv1", (3, 3, channels, 6), bias=False)
     name = f"z_bars_{channels}"
-    if not (logs.logdir / name).exists():
-        logs.write_kernels(name, info, learning(info, rng))
-    run = Run(logs.logdir / name)
-    tab = open_tab().go(logs.address, runs=json.dumps([name]), scale=scale).drawn(LAST).loaded()
-    for zero_centred in (False, True):
+    run = logs.write_kernels(name, info, learning(info, rng))
+    tab = open_tab().go(logs.address, runs=json.dumps([name])).drawn(LAST).loaded()
+    for scale, zero_centred in product(("frame", "filter", "layer"), (False, True)):
+        tab.choice("scale").select_option(scale)
         tab.choice("zero in the middle").set_checked(zero_centred)
         for number, delta in enumerate((False, True)):
             look = part_of(Look(scale=scale, delta=delta, zero_centred=zero_centred))
             layer = LayerCells(run, "conv1", run.steps, look)
             texts = bar_texts(look, layer.view, layer.values(layer.last_cells()))
             bar = tab.grid.nth(number).locator(".scale")
-            read = [
-                bar.locator(f".{name}").inner_text().replace("−", "-")  # noqa: RUF001
-                for name in ("low", "zero", "high")
-            ]
-            assert read == list(texts)
-            assert bar.locator(".note-of-scale").inner_text() == describe_scale(look, layer.view)
+
+            def reads(bar=bar, texts=texts):
+                read = [bar.locator(f".{end}").inner_text() for end in ("low", "zero", "high")]
+                return [each.replace("−", "-") for each in read] == list(texts)  # noqa: RUF001
+
+            tab.wait(reads, f"{texts} below the bar")
+            words = describe_scale(look, layer.view)
+            tab.wait(lambda: bar.locator(".note-of-scale").inner_text() == words, words)  # noqa: B023
             left, right = bar.locator("canvas").all()
             ends = [tab.pixels(left)[0, 0].tolist(), tab.pixels(right)[0, -1].tolist()]
             assert ends == ([[5, 48, 97], [103, 0, 31]] if delta else [[0] * 3, [255] * 3])
-    words = ["6 filters of 3×3", *describe_cells(look, info, layer.view)]
-    assert tab.at.locator(".what").inner_text() == " · ".join(words)
+        words = ["6 filters of 3×3", *describe_cells(look, info, layer.view)]
+        tab.reads(".what", " · ".join(words))
 
 
 def test_the_saved_picture_has_both_parts_and_their_scale_bars(logs, open_tab, small):

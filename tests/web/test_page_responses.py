@@ -46,7 +46,6 @@ def write_probed(logs, make_probed_run):
             run = make_probed_run(folder=folder)
             if change is not None:
                 change(run)
-            logs.lists(name)
         return Run(folder)
 
     return write
@@ -142,19 +141,20 @@ def test_the_control_is_shown_where_a_layer_has_responses(logs, probed, open_tab
     tab.wait(lambda: tab.canvas.first.bounding_box()["width"] == width, "the layout before")
 
 
-@pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
-def test_maps_equal_the_stored_ones(logs, probed, open_tab, scale):
+def test_maps_equal_the_stored_ones(logs, probed, open_tab):
     """Pixel for pixel, beside their filters, at each step and on each scale."""
-    look = {"runs": '["probed"]', "responses": 1, "probe": 1, "delta": 0, "scale": scale}
+    look = {"runs": '["probed"]', "responses": 1, "probe": 1, "delta": 0, "scale": "frame"}
     tab = open_tab().go(logs.address, layer="conv1", step=0, **look).loaded()
     for step in probed.steps:
         tab.drawn(step)
-        if scale == "frame":
-            maps = tones_of_maps(probed, "conv1", step, 1)
-            shows_pairs(tab, tab.grid, colours_of_filters(probed, step), maps, "gray")
-        else:
-            shows_maps(tab, probed, "conv1", step, probe=1, scale=scale)
+        maps = tones_of_maps(probed, "conv1", step, 1)
+        shows_pairs(tab, tab.grid, colours_of_filters(probed, step), maps, "gray")
         tab.button("Step on").click()
+    for scale in ("filter", "layer"):
+        tab.choice("scale").select_option(scale)
+        for index, step in enumerate(probed.steps):
+            tab.at.get_by_role("slider", name="Step").fill(str(index))
+            shows_maps(tab, probed, "conv1", step, probe=1, scale=scale)
 
 
 def shows_maps(tab, run, layer, step, *, probe=0, scale="frame"):
@@ -185,18 +185,21 @@ def middle_right(cell, shape):
     return cell[top : top + shape[0], cell.shape[1] - shape[1] :]
 
 
-@pytest.mark.parametrize("scale", ["frame", "filter", "layer"])
-def test_signed_maps_have_zero_in_the_middle(logs, probed, open_tab, scale):
-    """In the diverging colours; the legend says which colour is which."""
-    look = {"runs": '["probed"]', "responses": 1, "probe": 2, "scale": scale, "step": 1}
+def test_signed_maps_have_zero_in_the_middle(logs, probed, open_tab):
+    """In the diverging colours, on each scale; the legend says which colour is which."""
+    look = {"runs": '["probed"]', "responses": 1, "probe": 2, "step": 1}
     tab = open_tab().go(logs.address, layer="conv2", **look).loaded()
-    shows_maps(tab, probed, "conv2", 1, probe=2, scale=scale)
-    legend = tab.at.locator(".scale").nth(1).inner_text()
-    if scale == "layer":
-        stored = [np.abs(probed.probe_responses("conv2", n).values()).max() for n in probed.steps]
-        assert f"+{max(stored):.3f}" in legend
-    else:
-        assert re.match(r"negative\s+0\s+positive", legend)
+    stored = [np.abs(probed.probe_responses("conv2", n).values()).max() for n in probed.steps]
+    for scale, texts in (
+        ("frame", ("negative", "0", "positive")),
+        ("filter", ("negative", "0", "positive")),
+        ("layer", ("0", f"+{max(stored):.3f}")),
+    ):
+        tab.choice("scale").select_option(scale)
+        shows_maps(tab, probed, "conv2", 1, probe=2, scale=scale)
+        legend = tab.at.locator(".scale").nth(1)
+        for text in texts:
+            legend.get_by_text(text, exact=True).wait_for()
 
 
 def test_maps_have_a_colormap_that_suits_them(logs, probed, open_tab):
@@ -264,11 +267,10 @@ def test_filters_that_answer_to_nothing_are_named(logs, probed, open_tab):
     assert tab.at.locator(".silent").inner_text() == ""
 
 
-def test_many_silent_filters_are_counted_and_cut(logs, open_tab):
+def test_many_silent_filters_are_counted_and_cut(modules):
     """Twelve numbers are shown."""
-    tab = open_tab().go(logs.address).loaded()
-    found = tab.frame.evaluate("""async () => {
-        const {describeSilent} = await import("./static/run_responses.js");
+    found = modules.evaluate("""async () => {
+        const {describeSilent} = await import("./run_responses.js");
         const all = Array.from({length: 20}, (_, n) => n);
         return [describeSilent(all), describeSilent([3, 26]), describeSilent([])];
     }""")
@@ -485,7 +487,6 @@ def test_patches_are_cut_by_the_receptive_field(logs, write_probed, open_tab):
 def test_runs_without_probes_beside_one_with(logs, probed, make_run, open_tab):
     """Only the run with probes has maps; the other is drawn as it is without."""
     run = make_run(folder=logs.logdir / "plain")
-    logs.lists("plain")
     tab = open_tab().go(
         logs.address, runs='["plain", "probed"]', layer="conv1", responses=1, step=0
     )
@@ -511,7 +512,6 @@ def test_maps_of_signals_are_strips(logs, make_run, conv_info, rng, open_tab):
     reduction.add(rng.normal(size=(2, 1, 20, 6)))
     responses = {"conv1": reduction.result()}
     run.append(dataclasses.replace(run.snapshot(2), responses=responses))
-    logs.lists("signals")
     look = {"layer": "conv1", "responses": 1, "scale": "frame", "delta": 0, "filter": 0}
     tab = open_tab().go(logs.address, runs='["signals"]', **look).loaded()
     tab.says(".which", "probe 0 (no picture) · 0 to 1")
@@ -574,17 +574,19 @@ def test_a_damaged_file_of_probes_leaves_the_filters(logs, write_probed, open_ta
     assert tab.choice("responses").is_hidden()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_is_no_wider_than_the_window(logs, probed, open_tab, width):
+def test_the_page_is_no_wider_than_the_window(logs, probed, open_tab):
     """With maps and an open filter; every button has a name."""
     del probed
-    tab = open_tab(width, 844).go(
-        logs.address, runs='["probed"]', layer="conv1", responses=1, filter=0, dark=width < 400
-    )
-    tab.loaded()
+    look = {"runs": '["probed"]', "layer": "conv1", "responses": 1, "filter": 0}
+    tab = open_tab(390, 844).go(logs.address, **look).loaded()
     tab.at.locator(".answers .patches button").first.wait_for()
-    widths = tab.at.locator("html").evaluate("html => [html.scrollWidth, html.clientWidth]")
-    assert widths[0] <= widths[1]
+    for width in (390, 1280):
+        tab.page.set_viewport_size({"width": width, "height": 780})
+        tab.page.wait_for_function(f"innerWidth === {width}")
+        tab.wait(
+            lambda: tab.frame.evaluate("document.documentElement.scrollWidth <= innerWidth"),
+            "the width of the window",
+        )
     names = tab.at.locator("button:visible").evaluate_all(
         "all => all.map(each => each.ariaLabel || each.textContent)"
     )

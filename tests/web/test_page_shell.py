@@ -31,34 +31,6 @@ LOW_CONTRAST = """bound => {
 }"""
 
 
-def test_keys_work_without_a_click(logs, open_tab):
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    tab.page.keyboard.press("ArrowLeft")
-    tab.drawn(LAST - 1)
-
-
-def test_keys_work_while_the_focus_is_in_tensorboards_own_page(logs, open_tab):
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    tab.page.evaluate("window.focus(); document.activeElement.blur()")
-    tab.page.keyboard.press("Home")
-    tab.drawn(0)
-
-
-def test_keys_work_when_the_tab_is_chosen_again(logs, open_tab):
-    """And not while another tab is shown."""
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    tabs = tab.page.get_by_role("tab")
-    tabs.filter(has_text="Time Series").click()
-    tab.wait(lambda: not tab.page.locator("iframe").bounding_box()["height"], "another tab")
-    tab.page.evaluate("document.activeElement.blur()")
-    tab.page.keyboard.press("ArrowLeft")
-    tabs.filter(has_text="Filters").click()
-    tab.page.wait_for_timeout(500)
-    assert tab.at.locator(".when").inner_text().startswith(f"step {LAST} ")
-    tab.page.keyboard.press("Home")
-    tab.drawn(0)
-
-
 def test_arrow_keys_step_after_a_choice_with_the_mouse(logs, open_tab):
     """A select keeps the focus after a choice with the keyboard."""
     tab = open_tab(1440).go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
@@ -76,17 +48,8 @@ def test_arrow_keys_step_after_a_choice_with_the_mouse(logs, open_tab):
     assert select.evaluate("each => each === document.activeElement")
 
 
-def test_one_column_shows_the_filter_that_is_opened(logs, open_tab):
-    """The window scrolls to it."""
-    tab = open_tab(390, 844).go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    tab.button("filter 3").click()
-    heading = tab.at.get_by_role("heading", name="Filter 3")
-    heading.wait_for()
-    tab.wait(lambda: heading.bounding_box()["y"] < 400, "the open filter")
-
-
-def test_one_column_keeps_the_button_of_the_sidebar_in_its_position(logs, open_tab):
-    """The sidebar opens below it."""
+def test_one_column_shows_what_is_opened(logs, open_tab):
+    """The sidebar opens below its button, which stays; the window scrolls to an open filter."""
     tab = open_tab(390, 844).go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
     fold = tab.button("Runs and look (S)")
     before = fold.bounding_box()
@@ -96,30 +59,35 @@ def test_one_column_keeps_the_button_of_the_sidebar_in_its_position(logs, open_t
     assert sidebar["y"] >= before["y"] + before["height"]
     fold.click()
     assert tab.at.locator(".sidebar").is_hidden()
+    tab.button("filter 3").click()
+    heading = tab.at.get_by_role("heading", name="Filter 3")
+    heading.wait_for()
+    tab.wait(lambda: heading.bounding_box()["y"] < 400, "the open filter")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_open_filter_has_a_white_frame_in_a_black_one(logs, open_tab, theme):
-    """It differs from the outline of each label, and is visible on each colour."""
+def test_contrast_in_both_themes(logs, open_tab):
+    """Texts have that of WCAG AA; the open filter has a white frame in a black one."""
     look = {"runs": '["exp1"]', "layer": "rgb", "filter": 1, "outline": 1}
-    tab = open_tab().go(logs.address, dark=theme == "dark", **look).drawn(LAST)
-    styles = tab.button("filter 1").evaluate(
-        "each => [getComputedStyle(each).outlineColor, getComputedStyle(each).boxShadow]"
-    )
-    assert styles == ["rgb(255, 255, 255)", "rgb(0, 0, 0) 0px 0px 0px 4px"]
+    tab = open_tab(width=1440).go(logs.address, **look).drawn(LAST).loaded()
+    tab.at.get_by_role("heading", name="Filter 1").wait_for()
+    tab.says("p.label", "at step")
+    for theme in ("light", "dark"):
+        tab.page.emulate_media(color_scheme=theme)
+        tab.at.locator(f"html[data-theme={theme}]").wait_for()
+        assert tab.frame.evaluate(LOW_CONTRAST, 4.5) == []
+        styles = tab.button("filter 1").evaluate(
+            "each => [getComputedStyle(each).outlineColor, getComputedStyle(each).boxShadow]"
+        )
+        assert styles == ["rgb(255, 255, 255)", "rgb(0, 0, 0) 0px 0px 0px 4px"]
 
 
-def test_the_layer_menu_names_kernel_sizes_and_lists_1x1_kernels_last(logs, open_tab):
+def test_keys_and_buttons_show_the_layers_before_and_after(logs, open_tab):
+    """In the order of the menu, which lists 1x1 kernels last; a screen reader hears which."""
     tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST)
     menu = tab.choice("layer")
     texts = menu.evaluate("menu => [...menu.options].map(each => each.text)")
     assert texts == ["rgb · 8 of 7×7×3", "deep · 70 of 3×3×8", "point · 12 of 1×1×70"]
     assert menu.evaluate("menu => menu.options[2].parentElement.label") == "1×1 kernels"
-
-
-def test_keys_and_buttons_show_the_layers_before_and_after(logs, open_tab):
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST)
-    menu = tab.choice("layer")
     for press, expected in (
         (lambda: tab.page.keyboard.press("n"), "deep"),
         (lambda: tab.button("Next layer (N)").click(), "point"),
@@ -129,6 +97,7 @@ def test_keys_and_buttons_show_the_layers_before_and_after(logs, open_tab):
     ):
         press()
         tab.wait(lambda expected=expected: menu.input_value() == expected, f"layer {expected}")
+        tab.says("[role=status]", expected)
 
 
 def test_a_1x1_kernel_between_larger_ones_is_last_in_the_menu(logs, open_tab, exp1):
@@ -149,34 +118,6 @@ def test_the_sidebar_is_open_where_there_is_room(logs, open_tab, width, is_open)
     assert tab.frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
     tab.page.keyboard.press("s")
     assert sidebar.is_visible() == is_open
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_texts_have_the_contrast_of_wcag_aa(logs, open_tab, theme):
-    look = {"runs": '["exp1"]', "layer": "rgb", "filter": 1}
-    tab = open_tab(width=1440).go(logs.address, dark=theme == "dark", **look).drawn(LAST).loaded()
-    tab.at.get_by_role("heading", name="Filter 1").wait_for()
-    tab.says(".label", "at step")
-    assert tab.frame.evaluate(LOW_CONTRAST, 4.5) == []
-
-
-def test_a_screen_reader_hears_which_layer_is_shown(logs, open_tab):
-    tab = open_tab().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    tab.choice("layer").select_option("deep")
-    tab.says("[role=status]", "deep")
-
-
-def test_a_hidden_tab_requests_nothing(logs, open_tab):
-    tab = (
-        open_tab().poll_often().go(logs.address, runs='["exp1"]', layer="rgb").drawn(LAST).loaded()
-    )
-    tab.page.get_by_role("tab", name="Scalars").click()
-    tab.at.locator(".page").wait_for(state="hidden")
-    tab.page.wait_for_timeout(300)
-    requests = []
-    tab.page.on("request", lambda request: requests.append(request.url))
-    tab.page.wait_for_timeout(1000)
-    assert [url for url in requests if "/filtertrack/" in url] == []
 
 
 def test_the_grids_scroll_and_the_timeline_stays(logs, open_tab):
