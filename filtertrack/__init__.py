@@ -86,6 +86,8 @@ _MODULES = {
 _WITH_KERAS = {"FilterTracker", "Probes"}
 """Public names that cannot be loaded without Keras."""
 _KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "torch"}
+_OLDEST_KERAS = (3, 4)
+"""The first version whose layers have a path."""
 
 
 def __getattr__(name: str) -> Any:
@@ -93,6 +95,8 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
+        if name in _WITH_KERAS:
+            _check_version_of_keras()
         value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -114,6 +118,17 @@ def __dir__() -> list[str]:
     """
     names = {*globals(), *__all__}
     return sorted(names if _has_keras() else names - _WITH_KERAS)
+
+
+def _check_version_of_keras() -> None:
+    """Raise an ImportError if Keras is older than the package supports."""
+    found = import_module("keras").__version__
+    if tuple(int(part) for part in found.split(".")[:2]) < _OLDEST_KERAS:
+        oldest = ".".join(map(str, _OLDEST_KERAS))
+        raise ImportError(
+            f"filtertrack: expected Keras {oldest} or later, got {found}: "
+            f"pip install --upgrade keras"
+        )
 
 
 def _has_keras() -> bool:

@@ -1,4 +1,6 @@
 import ast
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -264,3 +266,29 @@ def test_without_keras_the_error_names_the_extra_to_install(name, missing):
         f"{name} needs Keras and one of its backends: pip install 'filtertrack[tensorflow]' (or "
         "[jax], or [torch])\n"
     )
+
+
+@pytest.mark.parametrize("name", ["FilterTracker", "Probes"])
+def test_an_older_keras_is_an_error_that_names_both_versions(tmp_path, name):
+    """Before an attribute that it lacks is one."""
+    (tmp_path / "keras.py").write_text("__version__ = '3.3.3'\n")
+    code = (
+        f"try:\n    from filtertrack import {name}\nexcept ImportError as error:\n    print(error)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])},
+    )
+    assert result.stdout == (
+        "filtertrack: expected Keras 3.4 or later, got 3.3.3: pip install --upgrade keras\n"
+    )
+
+
+def test_the_oldest_keras_is_that_of_pyproject():
+    """Each extra with Keras asks for the version that the error names."""
+    text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    oldest = ".".join(map(str, filtertrack._OLDEST_KERAS))
+    assert set(re.findall(r'"keras>=([\d.]+)"', text)) == {oldest}

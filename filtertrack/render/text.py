@@ -44,7 +44,7 @@ def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return matplotlib's DejaVu Sans, which is the same on every system."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     # The basic layout suffices for one line of plain text, and is faster.
-    return ImageFont.truetype(_fonts() / name, size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(_fonts() / name), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache
