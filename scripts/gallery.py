@@ -151,7 +151,7 @@ def train_gan(run: Path, scale: Scale) -> str:
     optimizers = [keras.optimizers.Adam(2e-4, 0.5) for _ in range(2)]
     judge = keras.losses.BinaryCrossentropy(from_logits=True)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def train(real: Any) -> Any:
         codes = tf.random.normal((GAN_BATCH, GAN_CODE))
         with tf.GradientTape() as first, tf.GradientTape() as second:
