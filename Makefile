@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One process for each core, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures notebooks check format clean
+.PHONY: demo digits test test-slow test-jax test-torch test-oldest bench accuracy scale docs docs-pictures notebooks check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -21,6 +21,15 @@ test-slow: $(VENV)/.dev-installed ## run the slow tests: every application of Ke
 
 test-jax test-torch: test-%: .venv-%/.installed ## run the tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python $(PYTEST) $(TEST)
+
+# One training, TensorBoard with the tab, animations, figures, measures and the page in a file.
+OLDEST := tests/capture/test_callback.py tests/outputs/test_animation_files.py \
+    tests/outputs/test_filmstrip_figure.py tests/outputs/test_measurement.py \
+    tests/outputs/test_xarray_export.py tests/tensorboard_plugin/test_plugin_in_tensorboard.py \
+    tests/tensorboard_plugin/test_summaries.py tests/test_public_names.py tests/web/test_html_file.py
+
+test-oldest: .venv-oldest/.installed ## run some tests on the oldest versions that pyproject.toml allows
+	.venv-oldest/bin/python $(PYTEST) -W default $(or $(TEST),$(OLDEST))
 
 bench: $(VENV)/.dev-installed ## compare with alternatives: half an hour; BENCH=--quick: a minute
 	$(BIN)/python scripts/benchmark.py $(BENCH)
@@ -70,6 +79,16 @@ $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 $(VENV)/.docs-installed: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute, once"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
+
+# Programs for tests are late ones: some of the others require late versions of what is tested.
+.venv-oldest/.installed: pyproject.toml scripts/oldest_versions.py
+	@echo "installing into .venv-oldest: a minute or two, once"
+	@$(PYTHON) -m venv .venv-oldest
+	@$(PYTHON) scripts/oldest_versions.py demo h5 match video xarray >.venv-oldest/constraints.txt
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -c .venv-oldest/constraints.txt -e ".[demo,h5,match,video,xarray]" \
+	    hypothesis imageio-ffmpeg playwright pytest pytest-xdist
 	@touch $@
 
 .venv-%/.installed: pyproject.toml
