@@ -11,7 +11,7 @@ PROGRAM = ROOT / "scripts" / "oldest_versions.py"
 
 def test_each_package_of_users_has_its_lower_bound_as_version():
     """The package's own requirements, and those of every extra for users."""
-    extras = "tensorflow jax torch video s3 gcs h5 match xarray demo".split()
+    extras = ["tensorflow", "jax", "torch", "video", "s3", "gcs", "h5", "match", "xarray", "demo"]
     text = subprocess.run(
         [sys.executable, PROGRAM, *extras], capture_output=True, text=True, check=True
     ).stdout
