@@ -113,7 +113,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     length = lengths(rows)
     usable = np.isfinite(length) & (length > 0)
     if (usable & (length >= _FULL_PRECISION)).all():
-        return rows / length[:, np.newaxis]
+        return np.asarray(rows / length[:, np.newaxis])
     small = usable & (length < _FULL_PRECISION)
     if small.any():
         size = np.where(small, np.abs(rows).max(axis=1, initial=0.0), 1.0)
@@ -141,8 +141,8 @@ def centred(kernels: np.ndarray) -> Centred:
     filters, height, width, channels = kernels.shape
     rows = kernels.reshape(filters, height * width * channels)
     # NaN if a weight is NaN, in the weights' own precision: no copy of them is made for it.
-    size = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
-    size = size.astype(np.float64)
+    highest, lowest = rows.max(axis=1, initial=0), rows.min(axis=1, initial=0)
+    size = np.maximum(highest.astype(np.float64), -lowest.astype(np.float64))
     values = kernels.reshape(filters, height * width, channels).astype(np.float64)
     finite = np.isfinite(size)
     if not finite.all():
