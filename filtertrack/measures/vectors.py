@@ -175,7 +175,7 @@ def compact(kernels: np.ndarray) -> np.ndarray:
     """
     _, height, width, channels = kernels.shape
     pixels = height * width
-    if channels <= pixels or pixels > _LARGEST_COMPACT:
+    if channels <= pixels or not 0 < pixels <= _LARGEST_COMPACT:
         return kernels
     return by_blocks(_compact, kernels)[0]
 
@@ -186,9 +186,9 @@ def _compact(kernels: np.ndarray) -> tuple[np.ndarray]:
     if height * width > 1:
         roots = fewer_channels(centred(kernels).pixels)
     else:
-        roots = np.zeros((filters, height * width, height * width))  # one pixel has no pattern
+        roots = np.zeros((filters, 1, 1))  # one pixel has no pattern
     roots[~np.isfinite(kernels).all(axis=(1, 2, 3))] = np.nan
-    return (roots.reshape(filters, height, width, -1),)
+    return (roots.reshape(filters, height, width, height * width),)
 
 
 def fewer_channels(pixels: np.ndarray) -> np.ndarray:
