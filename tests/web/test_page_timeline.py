@@ -183,7 +183,7 @@ def test_another_metric_can_be_chosen(logs, write, open_tab):
     select.select_option("accuracy")
     tab.reads(".entry", "0.800")
     tab.page.wait_for_function("location.hash.includes('p.filtertrack.metric=accuracy')")
-    tab.page.reload()
+    tab.reload()
     tab.drawn(LAST)
     assert tab.choice("metric").input_value() == "accuracy"
     tab.reads(".entry", "0.800")
