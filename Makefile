@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 # One process more than cores, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 # There is a process for each core: more threads would wait for each other.
-test test-slow test-jax test-torch: export OMP_NUM_THREADS := 1
-test test-slow test-jax test-torch: export OPENBLAS_NUM_THREADS := 1
+test test-slow test-jax test-torch test-oldest: export OMP_NUM_THREADS := 1
+test test-slow test-jax test-torch test-oldest: export OPENBLAS_NUM_THREADS := 1
 # The tests start hundreds of programs, which would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo digits test test-slow test-jax test-torch bench accuracy scale docs docs-pictures gallery gallery-torch notebooks check format clean
+.PHONY: demo digits test test-slow test-jax test-torch test-oldest bench accuracy scale docs docs-pictures gallery gallery-torch notebooks check format clean
 
 demo: $(VENV)/.demo-installed ## install, train on photographs, write runs/demo/
 	$(BIN)/python scripts/demo.py $(DEMO)
@@ -26,6 +26,16 @@ test-slow: $(VENV)/.dev-installed ## run the slow tests: every application of Ke
 
 test-jax test-torch: test-%: .venv-%/.installed ## run the tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python $(PYTEST) $(TEST)
+
+# Trainings, TensorBoard with the tab, events, measures and tables.
+OLDEST := tests/capture/test_callback.py tests/outputs/test_measurement.py \
+    tests/outputs/test_xarray_export.py tests/tensorboard_plugin/test_event_files.py \
+    tests/tensorboard_plugin/test_plugin_in_tensorboard.py \
+    tests/tensorboard_plugin/test_summaries.py tests/test_public_names.py \
+    -k "not steps_per_execution" # Keras 3.4 reports the first batch of each group
+
+test-oldest: .venv-oldest/.installed ## run some tests on the oldest versions that pyproject.toml allows
+	.venv-oldest/bin/python $(PYTEST) -W default $(or $(TEST),$(OLDEST))
 
 bench: $(VENV)/.dev-installed ## compare with alternatives: half an hour; BENCH=--quick: a minute
 	$(BIN)/python scripts/benchmark.py $(BENCH)
@@ -82,6 +92,16 @@ $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 $(VENV)/.docs-installed: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute, once"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
+
+# Programs for tests are late ones: some of the others require late versions of what is tested.
+.venv-oldest/.installed: pyproject.toml scripts/oldest_versions.py
+	@echo "installing into .venv-oldest: a minute or two, once"
+	@$(PYTHON) -m venv .venv-oldest
+	@$(PYTHON) scripts/oldest_versions.py demo h5 match video xarray >.venv-oldest/constraints.txt
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -c .venv-oldest/constraints.txt -e ".[demo,h5,match,video,xarray]" \
+	    hypothesis imageio-ffmpeg playwright pytest pytest-xdist
 	@touch $@
 
 .venv-%/.installed: pyproject.toml

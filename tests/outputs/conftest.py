@@ -1,5 +1,6 @@
 """Runs and helpers that the tests of several outputs share."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def pillow_frames():
     """Return a function that decodes the frames of a file with Pillow."""
 
     def decode(path):
-        with Image.open(path) as image:
+        with Image.open(os.fspath(path)) as image:
             return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
 
     return decode
