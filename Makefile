@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 # One process more than cores, at most 4: each may need 1 GB of memory. TEST=-n0 or --pdb: only one.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 # There is a process for each core: more threads would wait for each other.
-test test-slow test-jax test-torch: export OMP_NUM_THREADS := 1
-test test-slow test-jax test-torch: export OPENBLAS_NUM_THREADS := 1
+test test-slow test-jax test-torch test-oldest: export OMP_NUM_THREADS := 1
+test test-slow test-jax test-torch test-oldest: export OPENBLAS_NUM_THREADS := 1
 # The tests start hundreds of programs, which would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -63,6 +63,8 @@ def roughness(kernels: np.ndarray) -> np.ndarray:
         >>> roughness(ramp).round(2).tolist()
         [0.06]
     """
+    if kernels.shape[1] * kernels.shape[2] < 2:
+        return np.full(len(kernels), np.nan)  # the weights of 1x1 layers need not be read for it
     return by_blocks(_roughness, kernels)[0]
 
 
@@ -132,9 +134,7 @@ def _permutation_test(
 
 def _ratio(filters: Centred, own: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return squared differences between neighbours over their mean over all shuffles."""
-    count, height, width, _ = shape
-    if height * width < 2:
-        return np.full(count, np.nan)
+    _, height, width, _ = shape
     pairs = height * (width - 1) + width * (height - 1)
     expected = pairs * 2 / (height * width - 1)  # the sum of squares is 1
     return np.where(filters.known, own / expected, np.nan)

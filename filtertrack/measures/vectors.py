@@ -113,7 +113,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     length = lengths(rows)
     usable = np.isfinite(length) & (length > 0)
     if (usable & (length >= _FULL_PRECISION)).all():
-        return rows / length[:, np.newaxis]
+        return np.asarray(rows / length[:, np.newaxis])
     small = usable & (length < _FULL_PRECISION)
     if small.any():
         size = np.where(small, np.abs(rows).max(axis=1, initial=0.0), 1.0)
@@ -141,8 +141,8 @@ def centred(kernels: np.ndarray) -> Centred:
     filters, height, width, channels = kernels.shape
     rows = kernels.reshape(filters, height * width * channels)
     # NaN if a weight is NaN, in the weights' own precision: no copy of them is made for it.
-    size = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
-    size = size.astype(np.float64)
+    highest, lowest = rows.max(axis=1, initial=0), rows.min(axis=1, initial=0)
+    size = np.maximum(highest.astype(np.float64), -lowest.astype(np.float64))
     values = kernels.reshape(filters, height * width, channels).astype(np.float64)
     finite = np.isfinite(size)
     if not finite.all():
@@ -175,7 +175,7 @@ def compact(kernels: np.ndarray) -> np.ndarray:
     """
     _, height, width, channels = kernels.shape
     pixels = height * width
-    if channels <= pixels or pixels > _LARGEST_COMPACT:
+    if channels <= pixels or not 0 < pixels <= _LARGEST_COMPACT:
         return kernels
     return by_blocks(_compact, kernels)[0]
 
@@ -186,9 +186,9 @@ def _compact(kernels: np.ndarray) -> tuple[np.ndarray]:
     if height * width > 1:
         roots = fewer_channels(centred(kernels).pixels)
     else:
-        roots = np.zeros((filters, height * width, height * width))  # one pixel has no pattern
+        roots = np.zeros((filters, 1, 1))  # one pixel has no pattern
     roots[~np.isfinite(kernels).all(axis=(1, 2, 3))] = np.nan
-    return (roots.reshape(filters, height, width, -1),)
+    return (roots.reshape(filters, height, width, height * width),)
 
 
 def fewer_channels(pixels: np.ndarray) -> np.ndarray:

@@ -82,11 +82,13 @@ def range_of_cells(cells: np.ndarray, span: Span = "cell", together: int = 1) ->
     if not flat.shape[1]:
         flat = np.full((len(flat), 1), np.nan)
     real = np.result_type(flat.dtype, 0.0)
-    low, high = flat.min(axis=1).astype(real), flat.max(axis=1).astype(real)
-    for number in np.flatnonzero(~(np.isfinite(low) & np.isfinite(high))):
-        finite = flat[number][np.isfinite(flat[number])]
-        low[number] = finite.min(initial=np.inf)
-        high[number] = finite.max(initial=-np.inf)
+    low = flat.min(axis=1).astype(real, copy=False)
+    high = flat.max(axis=1).astype(real, copy=False)
+    finite = np.isfinite(low) & np.isfinite(high)
+    for number in np.flatnonzero(~finite):
+        values = flat[number][np.isfinite(flat[number])]
+        low[number] = values.min(initial=np.inf)
+        high[number] = values.max(initial=-np.inf)
     if together > 1:
         low = low.reshape(-1, together).min(axis=1).repeat(together)
         high = high.reshape(-1, together).max(axis=1).repeat(together)

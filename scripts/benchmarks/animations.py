@@ -87,7 +87,7 @@ def _against_the_recipes(run: Run, name: str, folder: Path, rounds: int) -> Iter
     yield times_faster(f"{label}: {against}", ours, reused, 25)
     share = statistics.median(each for _, each in took["ours"])
     what = f"{label}: CPU that is the encoder's own compression"
-    yield at_least(what, 100 * share, "%", 55 if colour else 70)
+    yield at_least(what, 100 * share, "%", 60 if colour else 70)
 
 
 def time_gif(run: Path, output: Path) -> tuple[Time, float]:

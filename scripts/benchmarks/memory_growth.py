@@ -91,7 +91,9 @@ def _of_probes(folder: Path, count: int) -> None:
 
 
 def _of_images(folder: Path, count: int) -> None:
-    first = replace(describe("conv1", (7, 7, 3, 64)), preprocessing=(Preprocessing(),))
+    first = replace(
+        describe("conv1", (7, 7, 3, 64)), padding="valid", preprocessing=(Preprocessing(),)
+    )
     run = Run.create(folder, [first])
     kernel = np.random.default_rng(0).normal(size=first.kernel_shape).astype(np.float32)
     run.append(Snapshot(Moment(0, 0), {first.kernel: kernel}))

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from filtertrack import measures
-from filtertrack.measures.spatial_structure import _laplacians
+from filtertrack.measures.spatial_structure import _laplacians, _single_laplacians
 from filtertrack.measures.templates import _blobs, _fine_gratings, _gabors, _noise_fits
 
 OF_A_SNAPSHOT = [
     measures.colour_share,
+    measures.compact,
+    measures.compare_filters,
     measures.effective_rank,
     measures.fit_templates,
     measures.flat_share,
@@ -25,7 +27,12 @@ OF_A_SNAPSHOT = [
     measures.twins,
     measures.variance_entropy,
 ]
-OF_TWO_SNAPSHOTS = [measures.drift, measures.relative_change, measures.rotation]
+OF_TWO_SNAPSHOTS = [
+    measures.drift,
+    measures.movement_since,
+    measures.relative_change,
+    measures.rotation,
+]
 OF_KERNELS = [*OF_A_SNAPSHOT, *OF_TWO_SNAPSHOTS]
 OF_OTHER_VALUES = [
     measures.class_selectivity,
@@ -134,7 +141,7 @@ def test_large_layers_take_little_memory(measure, shape):
     """Below 150 MB, with what is cached for the next layer."""
     kernels = np.random.default_rng(0).normal(size=shape[1:]).astype(np.float32)
     kernels = np.stack([kernels * (1 + number % 7) for number in range(shape[0])])
-    for kept in (_laplacians, _gabors, _blobs, _fine_gratings, _noise_fits):
+    for kept in (_laplacians, _single_laplacians, _gabors, _blobs, _fine_gratings, _noise_fits):
         kept.cache_clear()
     arguments = (kernels,) if measure in OF_A_SNAPSHOT else (kernels, kernels)
     tracemalloc.start()

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import linalg, stats
 
-from filtertrack.measures import effective_rank, orthogonality, similarity, sparsity, twins
+from filtertrack.measures import (
+    compare_filters,
+    effective_rank,
+    orthogonality,
+    similarity,
+    sparsity,
+    twins,
+)
 from filtertrack.measures.redundancy import _chance_cosine
 
 FILTERS = arrays(np.float64, (3, 3, 2, 2), elements=st.floats(-10, 10))
@@ -261,3 +268,16 @@ def test_twins_among_many_filters_of_two_weights():
     found = twins(kernels)
     assert found.threshold < 1
     assert found.repeated.all()
+
+
+@pytest.mark.parametrize("shape", [(700, 1, 1, 80), (30, 3, 3, 16), (5, 1, 1, 2)])
+def test_float32_filters_compare_as_in_double_precision(shape, rng):
+    """The same twins; cosines and orthogonality up to the precision of the weights."""
+    kernels = rng.normal(size=shape).astype(np.float32)
+    kernels[3], kernels[4] = 2 * kernels[1], 0
+    single, double = compare_filters(kernels), compare_filters(kernels.astype(np.float64))
+    np.testing.assert_array_equal(single.twins.number, double.twins.number)
+    np.testing.assert_allclose(single.twins.cosine, double.twins.cosine, atol=1e-6)
+    np.testing.assert_array_equal(single.twins.repeated, double.twins.repeated)
+    assert single.twins.repeated[1]
+    assert single.orthogonality == pytest.approx(double.orthogonality, abs=1e-7)

@@ -5,7 +5,11 @@ import pytest
 from scipy import stats
 
 from filtertrack.measures import roughness, structure
-from filtertrack.measures.spatial_structure import _count_by_product, _count_one_by_one
+from filtertrack.measures.spatial_structure import (
+    _count_by_product,
+    _count_one_by_one,
+    _squared_differences,
+)
 from filtertrack.measures.vectors import centred
 
 
@@ -206,3 +210,15 @@ def test_p_value_is_reproducible(rng):
     np.testing.assert_allclose(one.ratio, two.ratio)
     np.testing.assert_array_equal(one.p_value, two.p_value)
     assert structure(np.empty((0, 3, 3, 1))).p_value.shape == (0,)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_shuffles_as_rough_as_the_filter_are_counted_exactly(size, rng):
+    """Many shuffles of one bright pixel tie: the counts are those of the shuffles one by one."""
+    kernels = rng.normal(size=(6, size, size, 2))
+    kernels[:3] = 0
+    kernels[0, 0, 0], kernels[1, 1, 1], kernels[2, 0, 1] = 1, 1, 1
+    pixels = centred(kernels).pixels
+    own = _squared_differences(pixels, size, size)
+    arguments = (pixels, own, (size, size), 599, 0)
+    np.testing.assert_array_equal(_count_by_product(*arguments), _count_one_by_one(*arguments))

@@ -1,11 +1,13 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from scipy import linalg
 from scipy.sparse.linalg import svds
 
-from filtertrack.measures.vectors import centred, fewer_channels, leading_pattern, unit
+from filtertrack.measures import fit_templates, orientation, structure
+from filtertrack.measures.vectors import centred, compact, fewer_channels, leading_pattern, unit
 
 
 @pytest.mark.parametrize("factor", [-1.0, 1e-300, 1.0, 1e300])
@@ -66,3 +68,22 @@ def test_unit_rows():
     found = unit(rows)
     np.testing.assert_allclose(found[[0, 4]], [[0.6, 0.8], [0.6, -0.8]])
     assert np.isnan(found[1:4]).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 3, 40), (5, 4, 2, 9), (4, 1, 1, 7), (3, 5, 5, 3)])
+def test_compact_filters_have_the_same_structure(shape, rng):
+    """Roughness, direction and fits of fewer channels, also of undefined filters."""
+    kernels = rng.normal(size=shape).cumsum(axis=1).astype(np.float32)
+    kernels[1], kernels[2, 0, 0, 0] = 3.0, np.nan
+    found = compact(kernels)
+    assert found.shape[3] == min(shape[3], shape[1] * shape[2])
+    for whole, few in (
+        (structure(kernels), structure(found)),
+        (fit_templates(kernels).gabor, fit_templates(found).gabor),
+        (orientation(kernels), orientation(found)),
+    ):
+        values = (whole, few) if isinstance(whole, tuple) else map(astuple, (whole, few))
+        for one, other in zip(*values, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-7)
+    finite = np.isfinite(found).all(axis=(1, 2, 3)).tolist()
+    assert finite == [number != 2 for number in range(len(kernels))]

@@ -166,3 +166,17 @@ def test_the_raw_side_reads_exactly_the_bytes_of_the_layer(storing, tmp_path):
         stored = np.load(run.file(step))["b/kernel"]
         assert Path(path) == run.file(step)
         assert Path(path).read_bytes()[start : start + size] == stored.tobytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux reports peaks")
+def test_a_peak_is_the_memory_that_a_task_adds(scripts, tmp_path):
+    """Also of memory that is freed before the task ends; not what the process held before."""
+    from benchmarks import memory_growth
+
+    held = np.ones(32 << 20, np.uint8)
+    peak = memory_growth._peak(lambda folder: np.ones(64 << 20, np.uint8).sum(), tmp_path)
+    assert 60 << 20 <= peak < 90 << 20
+    assert held.any()
+    row = memory_growth._exponent("snapshots", 8e6, 8e7, 1.1)
+    assert row.value == pytest.approx(1)
+    assert memory_growth._exponent("snapshots", 0, 1e6, 0.2).value == 0, "noise of the allocator"

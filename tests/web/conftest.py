@@ -100,8 +100,15 @@ class Tab:
         """Open the page; the look is written into the URL."""
         self.page.emulate_media(color_scheme="dark" if dark else "light")
         self._leave()
-        self.page.goto(f"{address}/data/plugin_entry.html?name=filtertrack#{_hash_of(look)}")
+        self._entry = f"{address}/data/plugin_entry.html?name=filtertrack"
+        self.page.goto(f"{self._entry}#{_hash_of(look)}")
         return self
+
+    def reload(self):
+        """Open the page again with the state that is in its URL."""
+        state = self.page.url.partition("#")[2]
+        self._leave()
+        self.page.goto(f"{self._entry}#{state}")  # without a frame around, it has another path now
 
     def _leave(self):
         """Leave the page that is open: its URL with another part after ``#`` would not load it."""
@@ -236,6 +243,10 @@ class TensorBoardTab(Tab):
         dark = "?darkMode=true" if dark else ""
         self.page.goto(f"{address}/{dark}#{_hash_of(look)}")
         return self
+
+    def reload(self):
+        """Load TensorBoard again, with the state that is in its URL."""
+        self.page.reload()
 
     @property
     def frame(self):

@@ -79,7 +79,7 @@ def test_the_url_keeps_the_state(in_tensorboard, open_tensorboard):
     tab.choice("show").select_option("what was learned")
     tab.wait(lambda: "filtertrack.delta=1" in tab.page.url, "the address")
     assert "filtertrack.step=4" in tab.page.url
-    tab.page.reload()
+    tab.reload()
     tab.drawn(4).loaded()
     assert tab.grid.count() == 2
     expected = {"layer": "deep", "scale": "layer", "order": "drift", "show": "1"}

@@ -81,16 +81,17 @@ def enlarged(tones, scale, colormap):
 def pairs_of(filter_colours, map_tones, colormap, shape):
     """Return all pictures of a filter and its map beside it that have a shape."""
     found = []
-    for scale in range(1, shape[1]):
-        drawn_map = enlarged(map_tones, scale, colormap)
+    (rows, columns), (map_rows, map_columns) = filter_colours.shape[:2], map_tones.shape[:2]
+    for scale in range(1, shape[1] // map_columns + 1):
         for inner in range(1, 8):
-            left = shape[1] - drawn_map.shape[1]
-            side = (left - inner) // filter_colours.shape[1]
-            if left - inner < 1 or side * filter_colours.shape[1] != left - inner:
+            left = shape[1] - scale * map_columns
+            side = (left - inner) // columns
+            if side < 1 or side * columns != left - inner:
                 continue
+            if max(side * rows, scale * map_rows) != shape[0]:
+                continue
+            drawn_map = enlarged(map_tones, scale, colormap)
             drawn = np.kron(filter_colours, np.ones((side, side, 1), np.uint8))
-            if max(len(drawn), len(drawn_map)) != shape[0]:
-                continue
             picture = np.full((*shape, 3), SEPARATOR, np.uint8)
             for part, x in ((drawn, 0), (drawn_map, left)):
                 top = (shape[0] - len(part)) // 2
@@ -167,12 +168,9 @@ def shows_maps(tab, run, layer, step, *, probe=0, scale="frame"):
             button = tab.grid.get_by_role("button", name=f"filter {number}", exact=True)
             x, y, width, height = button.evaluate(CORNER)
             cell = pixels[y : y + height, x : x + width]
-            sides = range(1, height // len(tones) + 1)
-            drawn = [enlarged(tones, side, COLORMAPS[layer]) for side in sides]
-            fitting = [
-                each for each in drawn if np.array_equal(middle_right(cell, each.shape[:2]), each)
-            ]
-            if not fitting or max(map(len, fitting)) < height // 2:
+            sides = range(height // len(tones), (height // 2 - 1) // len(tones), -1)
+            drawn = (enlarged(tones, side, COLORMAPS[layer]) for side in sides)
+            if not any(np.array_equal(middle_right(cell, each.shape[:2]), each) for each in drawn):
                 return False
         return True
 
@@ -244,7 +242,7 @@ def test_a_probe_is_chosen(logs, probed, open_tab):
     canvas = tab.at.locator(".picture")
     tab.wait(lambda: np.array_equal(tab.pixels(canvas), picture), "the picture of the probe")
     tab.wait(lambda: "probe=2" in tab.page.url, "the probe in the URL")
-    tab.page.reload()
+    tab.reload()
     which.filter(has_text="probe 2,").wait_for()
     tab.at.get_by_role("slider").press("r")
     tab.at.locator(".probes").wait_for(state="hidden")
