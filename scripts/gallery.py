@@ -184,7 +184,7 @@ def train_gan(run: Path, scale: Scale) -> str:
         right = float(share) if step == 0 else 0.98 * right + 0.02 * float(share)
     tracker.close()
     _save_rows(shown, run / "generated.png")
-    return f"{scale.gan_steps:,} batches; at the end the discriminator tells {right:.0%} rightly"
+    return f"{scale.gan_steps:,} batches; the discriminator is right about {right:.0%} at the end"
 
 
 def draw_gan(run: Path, folder: Path) -> Iterator[Path]:

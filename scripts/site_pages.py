@@ -57,7 +57,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def _notebook_files(source: str, page: str, config: Any) -> Iterator[File]:
     """Yield a notebook as a page, its pictures, and itself, to be downloaded."""
-    text, resources = MarkdownExporter().from_filename(str(ROOT / source))
+    exporter = MarkdownExporter()  # type: ignore[no-untyped-call]
+    text, resources = exporter.from_filename(str(ROOT / source))
     folder = posixpath.splitext(page)[0]
     name = posixpath.basename(folder)
     text = text.replace("](output_", f"]({name}/output_")
