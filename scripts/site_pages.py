@@ -7,10 +7,12 @@ those of the repository, so that they work there too; on the site each leads to 
 import posixpath
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
 
 from filtertrack import to_html
 from filtertrack.outputs.recorded_run import copy_recorded_run
@@ -25,6 +27,12 @@ PAGES = {
     "runs/README.md": "runs.md",
 }
 """Files outside of ``docs`` that are pages of the site, and the names of the pages."""
+
+NOTEBOOKS = {
+    f"notebooks/{file.name}": f"notebooks/{file.stem}.md"
+    for file in (ROOT / "notebooks").glob("*.ipynb")
+}
+"""The same of notebooks."""
 
 _REMOTE_SCRIPT = "https://unpkg.com/iframe-worker/shim"
 """A script that the theme loads; the site has a copy, so that it needs no network."""
@@ -41,10 +49,25 @@ def on_files(files: Files, config: Any) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=_with_site_links(text, source)))
     files.append(File.generated(config, DEMO, content=_demo_page()))
-    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
-        name = f"notebooks/{notebook.name}"
-        files.append(File.generated(config, name, abs_src_path=str(notebook)))
+    for source, page in NOTEBOOKS.items():
+        for file in _notebook_files(source, page, config):
+            files.append(file)  # Files has no extend
     return files
+
+
+def _notebook_files(source: str, page: str, config: Any) -> Iterator[File]:
+    """Yield a notebook as a page, its pictures, and itself, to be downloaded."""
+    exporter = MarkdownExporter()  # type: ignore[no-untyped-call]
+    text, resources = exporter.from_filename(str(ROOT / source))
+    folder = posixpath.splitext(page)[0]
+    name = posixpath.basename(folder)
+    text = text.replace("](output_", f"]({name}/output_")
+    title, _, rest = text.partition("\n")
+    link = f"[The notebook as a file]({posixpath.basename(source)}), with the outputs below."
+    yield File.generated(config, page, content=f"{title}\n\n{link}\n{rest}")
+    for picture, content in resources["outputs"].items():
+        yield File.generated(config, f"{folder}/{picture}", content=content)
+    yield File.generated(config, source, abs_src_path=str(ROOT / source))
 
 
 def _demo_page() -> str:
@@ -57,12 +80,16 @@ def _demo_page() -> str:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Return a page's text with links to the site's pages."""
     source = page.file.src_uri
-    return markdown if source in PAGES.values() else _with_site_links(markdown, f"docs/{source}")
+    has_links_of_site = source in {*PAGES.values(), *NOTEBOOKS.values()}
+    return markdown if has_links_of_site else _with_site_links(markdown, f"docs/{source}")
 
 
-def on_post_page(output: str, **_: Any) -> str:
+def on_post_page(output: str, page: Any = None, **_: Any) -> str:
     """Return a page's HTML without references to other servers."""
-    return output.replace(_REMOTE_SCRIPT, "assets/iframe-worker.js")
+    folder = posixpath.dirname(page.url) if page else ""
+    return output.replace(
+        _REMOTE_SCRIPT, posixpath.relpath("assets/iframe-worker.js", folder or ".")
+    )
 
 
 def on_post_template(output_content: str, **_: Any) -> str:
@@ -81,7 +108,7 @@ def _with_site_links(text: str, source: str) -> str:
 
     def replace(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[2]))
-        target = PAGES.get(target, target.removeprefix("docs/"))
+        target = {**PAGES, **NOTEBOOKS}.get(target, target.removeprefix("docs/"))
         return match[1] + target
 
     return _LINK.sub(replace, text)

@@ -57,6 +57,25 @@ def test_the_site_is_searched_offline_as_files(site, chromium):
     context.close()
 
 
+@pytest.mark.slow
+def test_a_notebook_is_a_page_with_its_outputs(site, chromium):
+    """Its pictures, and the page of a run, which plays: all from the site's own files."""
+    context = chromium.new_context()
+    context.set_offline(True)
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("requestfailed", lambda request: errors.append(request.url))
+    page.goto((site / "notebooks" / "first-steps.html").as_uri())
+    widths = page.locator("article img").evaluate_all("each => each.map(e => e.naturalWidth)")
+    assert len(widths) >= 2
+    assert all(widths)
+    run = page.locator("iframe[srcdoc]")
+    run.scroll_into_view_if_needed()
+    run.content_frame.get_by_text("40 of 40").wait_for()
+    assert errors == []
+    context.close()
+
+
 def test_the_program_of_getting_started_runs(tmp_path, monkeypatch):
     """With few digits of random pixels, as the data set is downloaded."""
     import keras
