@@ -230,18 +230,21 @@ def _page(each: int, filters: int) -> Iterator[str]:
     yield "# How often the labels are right"
     yield ""
     yield (
-        "Written by `make accuracy` (`scripts/accuracy.py`, seeded: the same numbers each time). "
-        "[measures.md](measures.md) explains the labels."
+        "This page measures how often the labels of [Measures](measures.md#label) are right: on "
+        "filters whose pattern is known because it was planted, and on random filters. "
+        "`make accuracy` writes it (`scripts/accuracy.py`, seeded: the same numbers each time)."
     )
     yield ""
     yield "## Planted filters"
     yield ""
     yield (
-        f"{each} of each kind, in random poses: Gabors (any direction and phase, stripes from 3 "
-        "pixels to 1.5 sides of the filter), Gaussians and differences of Gaussians, grey and in "
-        "opponent colours, and noise. Signal to noise is the variance of the pattern over that of "
-        "the normal noise on it. Fewer than 5×5 pixels: noise is right as *unknown*, since there "
-        "it cannot be told from a pattern."
+        f"For each row {each} filters of each kind were made, in random poses: edges are Gabors "
+        "(any direction and phase, stripes from 3 pixels to 1.5 sides of the filter), blobs are "
+        "Gaussians and differences of Gaussians, grey or in opponent colours, and the rest is "
+        "noise. Each was covered with normal noise. *Signal to noise* is the variance of the "
+        "pattern divided by that of the noise. The columns *edge* to *noise* are the share of "
+        "filters with the right label. Below 5×5 pixels the right label of noise is *unknown*, "
+        "because such small noise cannot be told from a pattern."
     )
     yield ""
     yield (
@@ -269,11 +272,12 @@ def _page(each: int, filters: int) -> Iterator[str]:
     yield "## Fine gratings"
     yield ""
     yield (
-        f"{each} of each: chequers of single pixels, and stripes with a period of 2 to 2.2 pixels "
-        "in any direction. The last column is the share of the planted edges above, whose stripes "
-        "have a period of 3 pixels or more, that are called a fine grating, by mistake. Below 5×5 "
-        "pixels only filters that are rougher than all their shuffles are called so; the others "
-        "are *unknown*."
+        f"For each row {each} filters of each kind were made: chequers of single pixels, and "
+        "stripes with a period of 2 to 2.2 pixels in any direction. The columns are the share that "
+        "is called a fine grating. The last column is an error: the share of the planted edges "
+        "above, whose stripes have a period of 3 pixels or more, that are called a fine grating. "
+        "Below 5×5 pixels only filters that are rougher than all their shuffles are called so; the "
+        "others are *unknown*."
     )
     yield ""
     yield "| size | channels | signal to noise | chequers | fine stripes | edges, by mistake |"
@@ -283,9 +287,10 @@ def _page(each: int, filters: int) -> Iterator[str]:
     yield "## Patterns that are neither"
     yield ""
     yield (
-        f"What {each} grey filters of 7×7 are called, at a signal to noise of 4, whose pattern is "
-        "neither stripes nor a blob. A label says which template fits best, and that it fits "
-        "better than chance; not that nothing else would fit better."
+        f"{each} grey filters of 7×7, at a signal to noise of 4, have a pattern that is neither "
+        "stripes nor a blob. The table says how they are labelled. A label says which template "
+        "fits best, and that it fits better than chance. It does not say that no other pattern "
+        "would fit better."
     )
     yield ""
     yield f"| pattern | {' | '.join(NAMES)} |"
@@ -297,8 +302,9 @@ def _page(each: int, filters: int) -> Iterator[str]:
     yield "## Filters as Keras initialises them"
     yield ""
     yield (
-        f"Share of {filters} filters that are called structured, by mistake: at most 1 in 100 "
-        "may be. He's initialisers are Glorot's at another scale, which labels do not see."
+        f"The table is the share of {filters} random filters that are called structured, which is "
+        "an error: at most 1 in 100 may be. The values of He's and Glorot's initialisers are "
+        "equal, because they differ in scale only, which labels do not depend on."
     )
     yield ""
     names = " | ".join(f"`{name}`" for name in INITIALISERS)

@@ -16,10 +16,10 @@ _FIRST = {"conv1": (7, 7, 3, 64), "conv2": (3, 3, 64, 64)}
 _WIDE, _BLOCKS, _LAST = 8192, 3, 2560
 _SNAPSHOTS = 20
 _FIRST_LIMIT = (
-    "nothing, if layers are chosen: other layers are neither read nor copied. "
-    "Without `layers` every snapshot is the whole model: at most four copies of it in memory (two "
-    "wait, one is written, one is copied), and of the one that is written another of twice the "
-    "size, because `.npy` has no bfloat16. The tracker says before the first batch what a snapshot "
+    "nothing, if you choose layers: other layers are neither read nor copied. Without `layers` "
+    "every snapshot is the whole model. At most four copies of it are in memory (two wait, one is "
+    "written, one is copied). The copy that is written needs another one of twice the size, "
+    "because `.npy` has no bfloat16. The tracker says before the first batch what a snapshot "
     "takes."
 )
 

@@ -21,12 +21,12 @@ _AT_FIRST = 10
 _LIMIT, _FEW = 1024, 512
 _TAG = "filters_timelapse/conv1"
 _FIRST_LIMIT = (
-    "TensorBoard itself, which keeps one file open a run: at about a thousand runs the usual limit "
-    "of 1,024 open files is reached. Its fast loader then leaves runs out, with no more than a "
-    "line in the log; with `--load_fast=false` TensorBoard stops answering, including the tab "
-    "Filters. "
-    "`filtertrack view` asks the system for more by itself; before `tensorboard`, `ulimit -n 8192` "
-    "helps. The tab keeps no files open; it stops at 20,000 folders, and says so."
+    "TensorBoard itself, which keeps one file open for each run: at about a thousand runs the "
+    "usual limit of 1,024 open files is reached. Its fast loader then leaves runs out, and only a "
+    "line in the log says so. With `--load_fast=false` TensorBoard stops answering, including the "
+    "tab Filters. `filtertrack view` asks the system for more open files by itself; before "
+    "`tensorboard`, use `ulimit -n 8192`. The tab keeps no files open. It stops at 20,000 "
+    "folders, and says so."
 )
 
 

@@ -28,11 +28,12 @@ _EPOCH = _THIN = 100
 _A_PIXEL = 632 * 632
 """Bytes of a frame of conv1 with default options."""
 _FIRST_LIMIT = (
-    "`animate` without options: a picture a snapshot would last almost three hours, and is refused "
-    "before anything is drawn. `--seconds 12` shows as many as a browser can, from the whole run. "
-    "Then `measure`, which fits patterns to every filter at every step and keeps it all in its "
-    "tables: `measure(run, steps=range(0, 100_000, 100))`. Adding, listing, reading and the tab "
-    "Filters are not affected. `keep=1000` bounds all of it, at 2,000 files."
+    "`animate` without options: with a picture for each snapshot it would last almost three "
+    "hours, so it is refused before anything is drawn. `--seconds 12` shows as many pictures as a "
+    "browser can, from the whole run. The next limit is `measure`, which fits patterns to every "
+    "filter at every step and keeps all results in its tables: use `measure(run, steps=range(0, "
+    "100_000, 100))`. Adding, listing, reading and the tab Filters are not affected. `keep=1000` "
+    "bounds all of it, at 2,000 files."
 )
 
 

@@ -29,10 +29,9 @@ _PAUSE = 1.0
 _PATIENCE = 60.0
 """Seconds until a page has to show something."""
 _FIRST_LIMIT = (
-    "the tracker's own time, which at a snapshot after each batch is a part of every batch: "
-    "`schedule='log'` takes a snapshot where filters change, and `schedule=10` every tenth batch. "
-    "Nothing grows but the files. The page keeps at most 600 MB of cells, around the "
-    "step it shows."
+    "the tracker's own time, if there is a snapshot after each batch: use `schedule='log'`, which "
+    "takes snapshots where filters change, or `schedule=10` for every tenth batch. Only the files "
+    "grow. The page keeps at most 600 MB of cells, around the step that it shows."
 )
 
 # Counts the longest pause between two pictures of the browser since the last reading.

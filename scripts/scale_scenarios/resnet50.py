@@ -26,12 +26,12 @@ from scale_scenarios.tensorboard_load import SLOW, VIEW, serve
 
 _PLANNED = 301
 _FIRST_LIMIT = (
-    "the disk: 28 GB of snapshots, which the tracker says before the first batch; events take less "
-    "than 0.1 GB. `keep=50` makes it 9.4 GB, `layers='first'` 11 MB. Then the background, if "
-    "snapshots are due more often than they can be stored and drawn: when two wait, training waits "
-    "ten seconds at most, then a snapshot is given up, and counted. Memory is bounded: two wait, "
-    "one is written, one is copied. TensorBoard's own tabs read all events at every start; the tab "
-    "Filters reads no events."
+    "the disk: 28 GB of snapshots, which the tracker says before the first batch; events take "
+    "less than 0.1 GB. With `keep=50` snapshots take 9.4 GB, with `layers='first'` 11 MB. The "
+    "next limit is the background, if snapshots are due more often than they can be stored and "
+    "drawn. When two wait, training waits ten seconds at most; then a snapshot is given up, and "
+    "counted. Memory is bounded: two wait, one is written, one is copied. TensorBoard's own tabs "
+    "read all events at every start; the tab Filters reads no events."
 )
 
 
