@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from demo import CLASSES, TURNS, make_patches
-from filtertrack import Run, animate, measure, plot_filters, plot_strongest_patches
+from filtertrack import Run, animate, plot_filters, plot_strongest_patches
 
 SEED = 0
 GAN_SIDE, GAN_CODE, GAN_BATCH = 32, 64, 64
@@ -329,10 +329,7 @@ def train_pytorch(run: Path, scale: Scale) -> str:
 
 
 def draw_pytorch(run: Path, folder: Path) -> Iterator[Path]:
-    """Draw the first layer's evolution, and count its labels."""
-    names = measure(run, layers="0").layers["0"].filters["label"][-1]
-    kinds, counts = np.unique(names, return_counts=True)
-    print(", ".join(f"{count} {kind}" for kind, count in zip(kinds, counts, strict=True)))
+    """Draw the first layer's evolution, with its filters in groups."""
     yield animate(
         run, folder / "pytorch.webp", layers="0", order="label", outline=True, size=420
     ).path
@@ -397,8 +394,9 @@ def _log_spaced(last: int, count: int = 40) -> set[int]:
 
 
 def _save_rows(rows: Sequence[np.ndarray], file: Path, zoom: int = 2) -> None:
-    """Save rows of pictures of values from -1 to 1 as one picture."""
-    whole = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+    """Save rows of pictures of values from -1 to 1 as one picture, with white lines between."""
+    lined = [[np.pad(each, 1, constant_values=1) for each in row] for row in rows]
+    whole = np.concatenate([np.concatenate(row, axis=1) for row in lined])
     levels = np.uint8(np.clip(127.5 * (whole + 1), 0, 255))
     Image.fromarray(levels.repeat(zoom, 0).repeat(zoom, 1)).save(file)
 

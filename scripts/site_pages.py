@@ -51,7 +51,7 @@ def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, DEMO, content=_demo_page()))
     for source, page in NOTEBOOKS.items():
         for file in _notebook_files(source, page, config):
-            files.append(file)
+            files.append(file)  # Files has no extend
     return files
 
 

@@ -44,9 +44,12 @@ _SURROUNDS = (1.6, 2.5)
 _MOST_CENTRES = 11
 """Centres of blobs along each side, at most."""
 
-_PRODUCTS_AT_ONCE = 1 << 19
-"""Products of patterns with a bank at once: few enough to stay in the CPU's cache, many enough to
-occupy the threads of BLAS."""
+_PATTERNS_AT_ONCE = 48
+"""Patterns that are fitted at once: few enough for their products to stay in the CPU's cache."""
+_ONE_THREAD = 1 << 18
+"""Multiplications of a matrix product up to which OpenBLAS uses one thread."""
+_FEWEST_ROWS = 32
+"""Rows of such a product, at least: with fewer, calls take longer than threads that wait."""
 _SHUFFLED_AT_ONCE = 1 << 18
 """Weights of shuffled patterns at once."""
 _AT_ONCE = 1 << 19
@@ -292,18 +295,36 @@ def _best_r2(bank: _Bank, patterns: np.ndarray) -> np.ndarray:
 def _explained(bank: _Bank, patterns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield R² of all templates (rows) for ranges of patterns (columns), valid until the next."""
     rows = len(bank.weights)
-    step = min(len(patterns), max(1, _PRODUCTS_AT_ONCE // rows))
+    step = min(len(patterns), _PATTERNS_AT_ONCE)
     products = np.empty(rows * step, np.float32)  # new memory for each range would cost page faults
     templates = rows // bank.parts
     for start in range(0, len(patterns), step):
         part = slice(start, min(start + step, len(patterns)))
         explained = products[: rows * (part.stop - start)].reshape(rows, -1)
-        np.matmul(bank.weights, patterns[part].T, out=explained)
+        _multiply(bank.weights, patterns[part].T, explained)
         np.square(explained, out=explained)
         total = explained[:templates]
         for other in range(1, bank.parts):
             total += explained[other * templates : (other + 1) * templates]
         yield part, total
+
+
+def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    """Multiply two matrices as products of some rows, each too small for a second thread.
+
+    Threads of BLAS wait for each other by computing. While a training or another program uses the
+    cores, one large product took twenty times as long as these, and several times the CPU time.
+    """
+    inner, columns = right.shape
+    rows = _ONE_THREAD // (inner * columns)
+    if rows < _FEWEST_ROWS:
+        np.matmul(left, right, out=out)
+        return
+    whole = len(left) // rows * rows
+    np.matmul(
+        left[:whole].reshape(-1, rows, inner), right, out=out[:whole].reshape(-1, rows, columns)
+    )
+    np.matmul(left[whole:], right, out=out[whole:])
 
 
 def _excess(r2: np.ndarray, chance: np.ndarray) -> np.ndarray:
