@@ -9,6 +9,7 @@ Example:
         animate("runs/exp1", "evolution.gif")
 """
 
+import re
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -123,7 +124,7 @@ def __dir__() -> list[str]:
 def _check_version_of_keras() -> None:
     """Raise an ImportError if Keras is older than the package supports."""
     found = import_module("keras").__version__
-    if tuple(int(part) for part in found.split(".")[:2]) < _OLDEST_KERAS:
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) < _OLDEST_KERAS:
         oldest = ".".join(map(str, _OLDEST_KERAS))
         raise ImportError(
             f"filtertrack: expected Keras {oldest} or later, got {found}: "

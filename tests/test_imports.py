@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from collections import defaultdict
 from pathlib import Path
 
@@ -285,6 +286,13 @@ def test_an_older_keras_is_an_error_that_names_both_versions(tmp_path, name):
     assert result.stdout == (
         "filtertrack: expected Keras 3.4 or later, got 3.3.3: pip install --upgrade keras\n"
     )
+
+
+@pytest.mark.parametrize("found", ["3.10rc1", "3.12.0.dev2026", "4.0", "3.4"])
+def test_a_later_version_of_keras_is_accepted(monkeypatch, found):
+    """Also a preliminary one."""
+    monkeypatch.setitem(sys.modules, "keras", types.SimpleNamespace(__version__=found))
+    filtertrack._check_version_of_keras()
 
 
 def test_the_oldest_keras_is_that_of_pyproject():

@@ -29,7 +29,7 @@ class Movement(NamedTuple):
     @property
     def rotation(self) -> float:
         """See the function ``rotation``."""
-        highest = [lengths.max(initial=0.0) for lengths in (self.norm, self.norm_before)]
+        highest = [each.max(initial=0.0) for each in (self.norm, self.norm_before)]
         if not all(0 < length < math.inf for length in highest):
             return math.nan
         now, then = (

@@ -82,6 +82,7 @@ class PixelImage(AxesImage):
         box = self.get_window_extent().extents
         edges = left, bottom, right, top = np.rint(box)
         is_exact = (top - bottom, right - left, 3) == pixels.shape and magnification == 1
+        is_exact = is_exact and pixels.dtype == np.uint8
         is_exact = is_exact and abs(box - edges).max() < _PIXEL_TOLERANCE
         if unsampled or not is_exact or self.get_alpha() is not None:
             return super().make_image(renderer, magnification, unsampled)

@@ -19,7 +19,7 @@ from filtertrack.render.look import ORDERS
 from filtertrack.snapshot import LayerInfo, safe_names
 from filtertrack.storage.run import Run
 from filtertrack.web import page_api
-from filtertrack.web.file_data import LEVEL, element, text_size, to_text, zipped
+from filtertrack.web.file_data import ARRAY_LEVEL, element, text_size, to_text, zipped
 from filtertrack.web.file_products import ProductsInFile, has_products, pack_products
 from filtertrack.web.file_responses import (
     PackedResponses,
@@ -250,7 +250,7 @@ def _messages(
         last = limit if head["next"] is None else head["next"] - 1
         step = next((each for each in run.steps if each > last), None)
         head["next"] = step
-        yield pack_rounded(head, arrays) if half else pack(head, arrays, LEVEL), last
+        yield pack_rounded(head, arrays) if half else pack(head, arrays, ARRAY_LEVEL), last
 
 
 def _trajectories(run: Run, info: LayerInfo) -> dict[str, Any]:

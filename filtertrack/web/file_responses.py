@@ -14,7 +14,7 @@ from filtertrack.errors import FiltertrackError
 from filtertrack.response import LayerResponse, StoredProbes
 from filtertrack.snapshot import LayerInfo
 from filtertrack.storage.run import Run, recorded_probes
-from filtertrack.web.file_data import LEVEL
+from filtertrack.web.file_data import ARRAY_LEVEL
 from filtertrack.web.payload import pack
 from filtertrack.web.probe_answers import ABSENT, draw_probe, response_at, silent_filters
 
@@ -186,7 +186,7 @@ def _packed(arrays: Sequence[np.ndarray]) -> bytes:
         "type": arrays[0].dtype.name if arrays else None,
         "shape": arrays[0].shape if arrays else None,
     }
-    return pack(head, arrays, LEVEL)
+    return pack(head, arrays, ARRAY_LEVEL)
 
 
 class PicturesInFile(TypedDict):
@@ -257,4 +257,4 @@ def pack_pictures(
         "type": "uint8",
         "shape": colours[0].shape,
     }
-    return PackedPictures(pack(head, colours, LEVEL), chosen, "; ".join(notes))
+    return PackedPictures(pack(head, colours, ARRAY_LEVEL), chosen, "; ".join(notes))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from filtertrack.web.file_data import LEVEL
+from filtertrack.web.file_data import ARRAY_LEVEL
 from filtertrack.web.payload import pack
 
 _STEP = 8
@@ -33,14 +33,14 @@ def pack_rounded(head: Mapping[str, object], arrays: Sequence[np.ndarray]) -> by
         arrays: ``float32`` or ``float64`` arrays of shape ``(cells, ...)``; may be empty.
     """
     if not arrays:
-        return pack(head, arrays, LEVEL)
+        return pack(head, arrays, ARRAY_LEVEL)
     halves, exponents = zip(*map(round_cells, arrays), strict=True)
     about = {
         "type": "float16",
         "rounded_from": arrays[0].dtype.name,
         "exponents": [each.tolist() for each in exponents],
     }
-    return pack({**head, **about}, halves, LEVEL)
+    return pack({**head, **about}, halves, ARRAY_LEVEL)
 
 
 def round_cells(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

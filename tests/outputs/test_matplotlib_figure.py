@@ -148,8 +148,12 @@ def figure_with(draw, pixels, change=lambda figure: None):
         lambda figure: figure.axes[0].invert_xaxis(),
         lambda figure: figure.axes[0].images[0].set_alpha(0.5),
         lambda figure: figure.axes[0].set_position((0.1003, 0.2, 0.5, 0.5)),
+        lambda figure: figure.axes[0].images[0].set_data(np.full((37, 53, 3), 0.4)),
     ],
-    ids=["as it is", "finer", "coarser", "wider", "higher", "upside", "mirrored", "pale", "moved"],
+    ids=[
+        *("as it is", "finer", "coarser", "wider", "higher", "upside", "mirrored", "pale", "moved"),
+        "other values",
+    ],
 )
 @ENDINGS
 def test_an_image_is_drawn_as_matplotlib_draws_it(rng, tmp_path, ending, change):

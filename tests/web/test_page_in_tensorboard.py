@@ -1,8 +1,11 @@
 """The page inside TensorBoard: its keys, address and theme, and where it is hidden."""
 
+import re
 import signal
 
 import pytest
+
+from filtertrack import FilterTracker, Run
 
 LAST = 8
 
@@ -11,6 +14,18 @@ LAST = 8
 def opened(in_tensorboard, open_tensorboard):
     """The tab with a run, loaded."""
     return open_tensorboard().go(in_tensorboard.address, runs='["exp1"]', layer="rgb").loaded()
+
+
+def test_a_training_with_keras_is_shown(in_tensorboard, open_tensorboard, logs, tiny_model, rng):
+    """The weights and the metrics of its last step."""
+    tracker = FilterTracker(logs.logdir / "trained")
+    x, y = rng.normal(size=(8, 8, 8, 3)), rng.normal(size=(8, 2))
+    tiny_model.fit(x, y, epochs=2, verbose=0, callbacks=[tracker])
+    tab = open_tensorboard().go(in_tensorboard.address, runs='["trained"]', delta=0)
+    tab.drawn(2).loaded()
+    moment = tab.at.get_by_role("slider", name="Step").get_attribute("aria-valuetext")
+    assert re.fullmatch(r"epoch 2 of 2, loss \d\.\d{3}", moment)
+    tab.shows(tab.canvas, logs.picture([Run(logs.logdir / "trained")], "conv1", 2))
 
 
 def test_keys_work_wherever_the_focus_is(opened):

@@ -92,6 +92,25 @@ def test_sixty_steps_a_second_can_be_drawn(logs, open_tab, conv_info, shape, gri
     assert (computed() - before) / len(tab.frame.evaluate("window.seen")) < 1 / 60
 
 
+# Plays on a screen of 60 pictures a second whose times vary a little; returns the indices shown.
+PLAYED = """async ([count, speed]) => {
+  const {PlaybackClock} = await import("./playback_clock.js");
+  const waiting = [], shown = [];
+  window.requestAnimationFrame = call => waiting.push(call);
+  const clock = new PlaybackClock(index => shown.push(index), () => true, () => {});
+  Object.assign(clock, {count, speed, loop: false});
+  clock.play();
+  for (let frame = 0; waiting.length; frame++) waiting.shift()(frame * 1000 / 60 + (frame % 3) / 5);
+  return shown;
+}"""
+
+
+@pytest.mark.parametrize("speed", [5, 10, 30, 60])
+def test_every_step_is_shown_once_where_the_browser_keeps_up(modules, speed):
+    """In order, to the end."""
+    assert modules.evaluate(PLAYED, [200, speed]) == [*range(1, 200)]
+
+
 @pytest.fixture
 def small_cache(logs, open_tab, conv_info):
     """Open a run of 80 steps in a page whose cache holds 31 of them."""
