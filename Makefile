@@ -27,11 +27,17 @@ test-slow: $(VENV)/.dev-installed ## run the slow tests: every application of Ke
 test-jax test-torch: test-%: .venv-%/.installed ## run the tests on that backend, without tensorflow
 	KERAS_BACKEND=$* .venv-$*/bin/python $(PYTEST) $(TEST)
 
-# Trainings, TensorBoard with the tab, events, measures and tables.
-OLDEST := tests/capture/test_callback.py tests/outputs/test_measurement.py \
-    tests/outputs/test_xarray_export.py tests/tensorboard_plugin/test_event_files.py \
+# Trainings, TensorBoard with the tab, events, measures, tables, animations, figures, HTML files.
+OLDEST := tests/capture/test_callback.py tests/capture/test_filter_plot.py \
+    tests/outputs/test_animation.py tests/outputs/test_animation_files.py \
+    tests/outputs/test_dot_product_figure.py tests/outputs/test_filmstrip_figure.py \
+    tests/outputs/test_matplotlib_figure.py tests/outputs/test_measurement.py \
+    tests/outputs/test_picture_files.py tests/outputs/test_plot_figure.py \
+    tests/outputs/test_strongest_patches_figure.py tests/outputs/test_xarray_export.py \
+    tests/tensorboard_plugin/test_event_files.py \
     tests/tensorboard_plugin/test_plugin_in_tensorboard.py \
-    tests/tensorboard_plugin/test_summaries.py tests/test_public_names.py \
+    tests/tensorboard_plugin/test_summaries.py tests/test_cli_plot.py \
+    tests/test_public_names.py tests/web/test_file_answers.py tests/web/test_html_file.py \
     -k "not steps_per_execution" # Keras 3.4 reports the first batch of each group
 
 test-oldest: .venv-oldest/.installed ## run some tests on the oldest versions that pyproject.toml allows

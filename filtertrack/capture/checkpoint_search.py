@@ -32,6 +32,8 @@ _PART = re.compile(
     r"|.+\.data-[0-9]{5}-of-[0-9]{5}"
 )
 """The name of a part of a checkpoint in several files: of Keras, Hugging Face or TensorFlow."""
+_KERAS_REMNANT = "model.weights.h5"
+"""The file that Keras 3.4 writes beside a ``.keras`` file while it saves one; 3.4.0 leaves it."""
 _INDEX = (".weights.json", *INDEX_SUFFIXES)
 """Endings of the JSON files that are checkpoints."""
 
@@ -144,7 +146,7 @@ def _expanded(text: str, left_out: dict[str, str]) -> Iterator[str]:
     """Yield the checkpoint files of a file, folder or pattern; add others to ``left_out``."""
     path = Path(text)
     if path.is_dir() and not is_checkpoint(path):
-        yield from _kept([str(each) for each in sorted(path.iterdir()) if _is_model(each)], {})
+        yield from checkpoints_in(path, left_out)
     elif path.exists() or not glob.has_magic(text):
         check_exists(path)
         yield text
@@ -152,6 +154,16 @@ def _expanded(text: str, left_out: dict[str, str]) -> Iterator[str]:
         files = glob.glob(text, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
         is_of_arrays = path.suffix.lower() in ARRAY_ENDINGS
         yield from sorted(files) if is_of_arrays else _kept(sorted(files), left_out)
+
+
+def checkpoints_in(folder: Path, left_out: dict[str, str]) -> Iterator[str]:
+    """Yield the checkpoint files of a folder in the order of their names.
+
+    Args:
+        folder: The folder.
+        left_out: Files that are named like a checkpoint but are none are added, with the reason.
+    """
+    yield from _kept([str(each) for each in sorted(folder.iterdir()) if _is_model(each)], left_out)
 
 
 def check_exists(path: Path) -> None:
@@ -169,8 +181,12 @@ def _is_model(path: Path) -> bool:
 def _kept(files: Sequence[str], left_out: dict[str, str]) -> Iterator[str]:
     """Yield the checkpoints among files, without the parts of those that are in several files."""
     present = set(files)
+    saved_into = {Path(file).parent for file in files if file.lower().endswith(".keras")}
     for file in files:
         if _is_part(file, present):
+            continue
+        if Path(file).name == _KERAS_REMNANT and Path(file).parent in saved_into:
+            left_out[file] = "Keras 3.4 leaves it when it saves a .keras file; give it alone to use"
             continue
         if _is_model(Path(file)):
             yield file

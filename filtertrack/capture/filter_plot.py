@@ -27,7 +27,7 @@ from filtertrack.render.look import Channels, Filters, Look, Order, Scale, Theme
 from filtertrack.snapshot import LayerInfo, Moment, describe, stored_type
 from filtertrack.storage.local_files import check_target
 from filtertrack.storage.memory_run import MemoryRun
-from filtertrack.storage.paths import path_of
+from filtertrack.storage.paths import is_address, path_of
 from filtertrack.storage.run import Run
 
 _log = logging.getLogger("filtertrack")
@@ -167,11 +167,11 @@ def run_of(source: Any) -> Run | None:
     if isinstance(source, Run):
         return source
     if isinstance(source, (str, os.PathLike)):
-        path = path_of(source)
-        local = Path(str(path))
-        if not path.is_remote and (is_saved_model(local) and not Run.exists(path)):
-            return None
-        return open_run_at(path) if path.is_remote or local.is_dir() else None
+        if is_address(str(source)):
+            return open_run_at(source)
+        local = Path(str(path_of(source)))
+        if local.is_dir() and (Run.exists(local) or not is_saved_model(local)):
+            return open_run_at(local)
     return None
 
 

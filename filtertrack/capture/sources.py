@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from filtertrack.capture.array_layers import ArrayLayers, Axes
+from filtertrack.capture.checkpoint_search import checkpoints_in
 from filtertrack.capture.checkpoints.checkpoint_paths import (
     ARRAY_ENDINGS,
-    is_checkpoint,
     is_checkpoint_name,
     is_saved_model,
 )
@@ -19,7 +19,8 @@ from filtertrack.capture.kernel_axes import axes_missing
 from filtertrack.capture.layer_selection import NoConvolutionError
 from filtertrack.capture.layer_source import LayerSource
 from filtertrack.errors import FiltertrackError, command_or_call, counted
-from filtertrack.storage.paths import PathOrAddress, path_of
+from filtertrack.storage.paths import PathOrAddress, is_address, path_of
+from filtertrack.storage.redaction import without_userinfo
 from filtertrack.storage.run import Run
 from filtertrack.tensorboard_plugin.logdir import run_at
 
@@ -75,10 +76,10 @@ def open_run_at(path: PathOrAddress) -> Run:
     except FiltertrackError as error:
         local = Path(str(path_of(path)))
         is_folder = local.is_dir() and not Run.exists(path)
-        files = sorted(filter(is_checkpoint, local.iterdir())) if is_folder else []
+        files = list(checkpoints_in(local, {})) if is_folder else []
         if not files:
             raise
-        plot = command_or_call(f"`filtertrack plot {files[0]}`", f"plot_filters({str(files[0])!r})")
+        plot = command_or_call(f"`filtertrack plot {files[0]}`", f"plot_filters({files[0]!r})")
         make = command_or_call(
             f"`filtertrack import {local} -o RUN`", "Run.from_models(folder, files)"
         )
@@ -90,22 +91,30 @@ def open_run_at(path: PathOrAddress) -> Run:
 
 def check_no_checkpoint(path: PathOrAddress) -> None:
     """Raise ``FiltertrackError`` for a checkpoint where a run is expected; it says what to do."""
-    where = path_of(path)
-    text, local = str(where), Path(str(where))
-    name = text.partition("?")[0].lower() if where.is_remote else local.name.lower()
-    by_name = is_checkpoint_name(name) or name.endswith(ARRAY_ENDINGS)
-    if where.is_remote and by_name:
-        raise FiltertrackError(
-            f"{text!r} is the address of a checkpoint file and no run: download it first, and give "
-            f"the path of the file"
-        )
-    if (by_name and local.is_file()) or (is_saved_model(local) and not Run.exists(path)):
+    given = str(path)
+    if is_address(given):  # recognised by its text: the package for that storage may be missing
+        address = without_userinfo(given)
+        if _is_named_as_checkpoint(address.partition("?")[0]):
+            raise FiltertrackError(
+                f"{address!r} is the address of a checkpoint file and no run: download it first, "
+                f"and give the path of the file"
+            )
+        return
+    text = str(path_of(path))
+    local = Path(text)
+    is_named = local.is_file() and _is_named_as_checkpoint(local.name)
+    if is_named or (is_saved_model(local) and not Run.exists(path)):
         kind = "file" if local.is_file() else "folder"
         raise FiltertrackError(
             f"{text!r} is a checkpoint {kind} and no run: "
             f"{command_or_call('`filtertrack plot`', 'plot_filters')} draws its filters, and "
             f"{command_or_call('`filtertrack import`', 'Run.from_models')} makes a run of several"
         )
+
+
+def _is_named_as_checkpoint(name: str) -> bool:
+    """Whether a name ends like that of a checkpoint or of a file of arrays."""
+    return is_checkpoint_name(name) or name.lower().endswith(ARRAY_ENDINGS)
 
 
 def framework_of(source: Any) -> str | None:

@@ -90,6 +90,7 @@ def read_picture(file: Path) -> Image.Image:
     import imageio.v3 as iio  # noqa: PLC0415 - other commands start faster without it
 
     try:
+        file.stat()  # not all versions of imageio say that a file does not exist
         pixels = np.asarray(iio.imread(file, index=0))
     except Exception as error:
         known = isinstance(error, OSError) and error.strerror

@@ -22,6 +22,16 @@ _QUERY = re.compile(r"(?<=\?)[^\s'\"<>]*=[^\s'\"<>]*")
 """The query string of a URL, whole or without its scheme and host."""
 
 
+def without_userinfo(address: str) -> str:
+    """Return an address without a user name and a password.
+
+    Example:
+        >>> without_userinfo("https://me:secret@host/run")
+        'https://host/run'
+    """
+    return re.sub(r"(?<=://)[^/]*@", "", address)
+
+
 def hide_secrets(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """Return an error's message as one line without credentials.
 

@@ -17,7 +17,7 @@ import fsspec
 
 from filtertrack.errors import FiltertrackError, UnreachableError
 from filtertrack.storage.local_files import check_size
-from filtertrack.storage.redaction import hide_secrets
+from filtertrack.storage.redaction import hide_secrets, without_userinfo
 from filtertrack.storage.retry import RetryingFileSystem
 
 _Result = TypeVar("_Result")
@@ -26,6 +26,8 @@ _ATOMIC = frozenset({"s3", "gs", "abfs", "az", "oss", "memory"})
 """Protocols of storage on which a put file appears whole or not at all, and without folders."""
 _SAME_PROTOCOL = {"s3a": "s3", "gcs": "gs", "abfss": "abfs"}
 
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+"""The extra of this package that installs what a scheme needs."""
 _CONTENT_HASHES = ("ETag", "etag", "md5Hash")
 _TIMES = (
     "mtime",
@@ -71,7 +73,7 @@ class RemotePath:
         """
         userinfo = re.findall(r"(?<=://)[^/]*(?=@)", str(given))
         secrets = [secret for text in userinfo for secret in [text, *text.split(":")] if secret]
-        address = re.sub(r"(?<=://)[^/]*@", "", str(given))
+        address = without_userinfo(str(given))
         if not address.endswith("://"):
             address = address.rstrip("/")
         try:
@@ -80,10 +82,9 @@ class RemotePath:
             else:
                 files, path = given.fs, given.path
         except ImportError as error:
-            raise FiltertrackError(
-                f"cannot use {address!r}: {error}. For s3:// pip install 'filtertrack[s3]', for "
-                f"gs:// 'filtertrack[gcs]'"
-            ) from None
+            extra = _EXTRAS.get(address.partition("://")[0].lower())
+            advice = f": pip install 'filtertrack[{extra}]'" if extra else ""
+            raise FiltertrackError(f"cannot use {address!r}: {error}{advice}") from None
         except Exception as error:  # noqa: BLE001 - each storage has its own errors
             reason = hide_secrets(error, secrets)
             raise FiltertrackError(f"cannot use {address!r}: {reason}") from None

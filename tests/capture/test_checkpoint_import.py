@@ -2,6 +2,7 @@
 
 import os
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,6 +249,20 @@ def test_files_folders_and_patterns_are_expanded(save, tmp_path, monkeypatch):
     assert not folder.left_out
     with pytest.raises(FiltertrackError, match=r"no checkpoint file in .*\.pt"):
         find_files([str(tmp_path / "*.pt")])
+
+
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_the_file_that_keras_leaves_when_it_saves_is_not_imported(tmp_path, pattern):
+    """``model.weights.h5`` holds what the last ``.keras`` file does; without one it is kept."""
+    (tmp_path / "model.weights.h5").write_bytes(b"")
+    alone = find_files([str(tmp_path / pattern)])
+    assert [Path(source.name).name for source in alone.sources] == ["model.weights.h5"]
+    for name in ("m1.keras", "m2.keras"):
+        (tmp_path / name).write_bytes(b"")
+    found = find_files([str(tmp_path / pattern)])
+    assert [Path(source.name).name for source in found.sources] == ["m1.keras", "m2.keras"]
+    assert "Keras 3.4 leaves it" in found.left_out[str(tmp_path / "model.weights.h5")]
+    assert len(find_files([str(tmp_path / "model.weights.h5")]).sources) == 1
     with pytest.raises(FiltertrackError, match="no such file"):
         find_files([str(tmp_path / "missing.keras")])
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from filtertrack import FiltertrackError, animate, filmstrip, plot_filters
 from filtertrack.capture import tracked_layers
+from filtertrack.capture.checkpoint_search import find_files
 from filtertrack.capture.checkpoints import file_formats
 from filtertrack.capture.sources import open_run_at
 from filtertrack.render.look import LOOK_OPTIONS
@@ -289,10 +290,29 @@ def test_a_folder_of_checkpoints_names_both_commands(tiny_model, tmp_path):
     assert texts_of(plot_filters(tmp_path / "m1.keras", dpi=100))[0] == "m1.keras"
 
 
+@pytest.mark.parametrize(
+    ("others", "count"),
+    [
+        (["model.weights.h5"], 2),  # Keras 3.4 writes it while it saves, and 3.4.0 leaves it
+        (["m3.weights.json", "m3_00000.weights.h5", "m3_00001.weights.h5"], 3),
+        (["m3-00001-of-00002.bin", "m3-00002-of-00002.bin", "m3.bin.index.json"], 3),
+        (["tmp1a2b3c", "notes.txt", "logs"], 2),
+    ],
+    ids=str,
+)
+def test_checkpoints_of_a_folder_are_counted_as_they_are_imported(others, count, tmp_path):
+    """Without temporary files, and each checkpoint in several files once."""
+    for name in ("m1.keras", "m2.keras", *others):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FiltertrackError, match=f"it holds {count} checkpoints"):
+        open_run_at(tmp_path)
+    assert len(find_files([str(tmp_path)]).sources) == count
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tensorflow writes these")
 def test_the_folder_of_a_saved_model_is_drawn(tiny_model, tmp_path):
     """A command that takes a run says what the folder is."""
-    tiny_model.export(tmp_path / "saved", verbose=False)
+    tiny_model.export(tmp_path / "saved")
     figure = plot_filters(tmp_path / "saved", dpi=100)
     assert texts_of(figure)[0] == "saved"
     np.testing.assert_array_equal(image_of(figure), image_of(plot_filters(tiny_model, dpi=100)))
@@ -302,8 +322,12 @@ def test_the_folder_of_a_saved_model_is_drawn(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("end", ["model.keras", "w.safetensors", "a.npy", "m.h5?download=true"])
 def test_an_address_of_a_checkpoint_must_be_downloaded(end):
+    """Also where the package for that storage is not installed, and without its password."""
+    with pytest.raises(FiltertrackError, match=r"address of a checkpoint .*: download") as error:
+        plot_filters(f"https://me:secret@localhost:1/files/{end}")
+    assert "secret" not in str(error.value)
     with pytest.raises(FiltertrackError, match=r"address of a checkpoint file .*: download it"):
-        plot_filters(f"https://localhost:1/files/{end}")
+        plot_filters(f"unknown-storage://files/{end}")
 
 
 @pytest.mark.parametrize("name", ["a.keras", "a.npy", "a.safetensors"])

@@ -1,6 +1,7 @@
 """Animation files: exact pixels, durations, whole files."""
 
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def drawn_by_hand(kernels):
 def milliseconds(path):
     """Return the duration of an animation as Pillow reads it."""
     total = 0
-    with Image.open(path) as image:
+    with Image.open(os.fspath(path)) as image:
         for frame in ImageSequence.Iterator(image):
             frame.load()  # Pillow knows the durations of a WebP only then
             total += frame.info["duration"]

@@ -326,7 +326,7 @@ def test_a_pdf_embeds_truetype_fonts(make_run, conv_info, tmp_path):
             [pdffonts, tmp_path / "a.pdf"], capture_output=True, text=True, check=True
         ).stdout
         fonts = listed.splitlines()[2:]
-        assert len(fonts) == 2
+        assert fonts
         for font in fonts:
             assert re.search(r"DejaVuSans(-Bold)?\s+CID TrueType\s+\S+\s+yes yes", font)
 

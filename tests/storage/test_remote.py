@@ -1,5 +1,6 @@
 """Runs on object storage: on a real S3 server on loopback."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -195,6 +196,22 @@ def test_a_path_of_universal_pathlib_is_accepted(run, copy_run, assert_same_runs
     assert_same_runs(run, copy_run(run, place))
     assert isinstance(path_of(place), RemotePath)
     assert str(path_of(place)).rstrip("/").endswith("u/run")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package", "advice"),
+    [
+        ("s3", "s3fs", r": pip install 'filtertrack\[s3\]'$"),
+        ("gs", "gcsfs", r": pip install 'filtertrack\[gcs\]'$"),
+        ("dropbox", "dropboxdrivefs", r"dropboxdrivefs[^\[]*$"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_for_that_storage(scheme, package, advice):
+    """Not with an extra for another storage."""
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(FiltertrackError, match=advice):
+        path_of(f"{scheme}://bucket/run")
 
 
 def test_an_address_in_a_pathlib_path_is_an_error(tmp_path):
