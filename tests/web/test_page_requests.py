@@ -223,10 +223,11 @@ def test_a_request_without_an_answer_is_repeated(logs, open_tab, exp1):
     """After three seconds here, a minute in use, with a notice; then the page shows the answer."""
     tab = open_tab().set_constants("requests.js", DEFAULT_TIMEOUT=3000)
     tab.set_constants("answer_cache.js", RETRY_DELAY=200)
-    held = []
-    tab.page.route("**/cells?*", lambda each: each.continue_() if held else held.append(each))
+    held, answers = [], []
+    tab.page.route("**/cells?*", lambda each: each.continue_() if answers else held.append(each))
     tab.go(logs.address, runs='["exp1"]', layer="rgb", delta=0)
     tab.says(".alert", "TensorBoard did not answer for 3 seconds. (It is asked again")
+    answers.append(True)
     tab.drawn(LAST).loaded()
     tab.at.locator(".alert").wait_for(state="hidden")
     tab.shows(tab.canvas, logs.picture([exp1], "rgb", LAST))
