@@ -340,8 +340,8 @@ def _how_often_right(scores: np.ndarray, labels: np.ndarray) -> str:
     told = scores.argmax(axis=1)
     both, photograph = (told == labels).mean(), (told // TURNS == labels // TURNS).mean()
     return (
-        f"{len(labels):,} held-out patches: photograph and quarter turn right {both:.0%} "
-        f"(chance: {1 / CLASSES:.0%}), photograph right {photograph:.0%}"
+        f"{len(labels):,} held-out patches: photograph and quarter turn correct {both:.0%} "
+        f"(chance: {1 / CLASSES:.0%}), photograph correct {photograph:.0%}"
     )
 
 
