@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _DAMAGED = 1
 _ARGUMENT_ERROR = 2
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141
 _ASCII = {"×": "x", "–": "-", "—": "-", "·": "-", "…": "...", "°": " degrees"}
 """What replaces a character that the terminal's encoding lacks."""
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 if ``verify`` found damage; 2 after an error, printed to stderr as one
-        line; 130 after Ctrl-C.
+        line; 130 after Ctrl-C; 141 if the program that reads the output, such as ``head``, has ended.
     """
     # Before numpy is loaded. The matrix products are small: several threads would wait for each
     # other, and while a training uses the cores, several times as long as they compute.
@@ -50,13 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     _replace_unencodable()
     arguments = parse_arguments(argv)
     try:
-        return _COMMANDS[arguments.command](arguments)
+        code = _COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes what is left at its end, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except (FiltertrackError, OSError) as error:
         print(f"filtertrack: {_one_line(error)}", file=sys.stderr)
         return _ARGUMENT_ERROR
     except KeyboardInterrupt:
         print("filtertrack: interrupted", file=sys.stderr)
         return _INTERRUPTED
+    return code
 
 
 def _replace_unencodable() -> None:
@@ -424,10 +431,9 @@ def _print_uncut(tables: Sequence["Table"]) -> None:
 
 
 def _html(arguments: argparse.Namespace) -> int:
-    from filtertrack.storage.run import Run  # noqa: PLC0415 - keeps --help fast
-    from filtertrack.web.html_file import MAX_SIZE, to_html  # noqa: PLC0415
+    from filtertrack.web.html_file import MAX_SIZE, to_html  # noqa: PLC0415 - keeps --help fast
 
-    runs = [Run(path) for path in (arguments.run, *arguments.compare)]
+    runs = [_open_run(path) for path in (arguments.run, *arguments.compare)]
     output = Path(arguments.output) if arguments.output else None
     if output:
         _check_writable(output, "-o")
@@ -458,7 +464,8 @@ def _demo(arguments: argparse.Namespace) -> int:
         (animation.path, "the animation"),
     ):
         print(f"{_one_line(path)}: {text}")
-    print(f"next: filtertrack view {shown}, filtertrack measure {shown}, filtertrack --help")
+    for command in (f"view {shown}", f"measure {shown}", "--help"):
+        print(f"next: filtertrack {command}")
     if not arguments.no_browser:
         Thread(target=webbrowser.open, args=[Path(str(page)).absolute().as_uri()]).start()
     return 0
@@ -474,6 +481,7 @@ def _view(arguments: argparse.Namespace) -> int:
 
     def announce(address: str) -> None:
         print(address, flush=True)
+        print("Ctrl-C ends it", file=sys.stderr, flush=True)
         if not arguments.no_browser:
             # In a thread: a browser in the terminal returns only when it is closed.
             Thread(target=webbrowser.open, args=[address], daemon=True).start()

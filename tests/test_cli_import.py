@@ -155,7 +155,9 @@ def test_the_same_step_twice_is_refused(folder, save, tmp_path, capsys):
     assert "--steps" in printed
 
 
-@pytest.mark.parametrize("command", ["animate", "filmstrip", "measure", "view", "info", "verify"])
+@pytest.mark.parametrize(
+    "command", ["animate", "filmstrip", "html", "measure", "view", "info", "verify"]
+)
 def test_other_commands_say_what_to_do_with_a_checkpoint(save, capsys, command):
     """The message names ``plot`` and ``import``."""
     path = save("model.keras")

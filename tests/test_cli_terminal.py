@@ -172,3 +172,13 @@ def test_info_has_no_title_but_its_first_line(run, capsys):
     assert main(["info", str(run.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "None" not in [line.strip() for line in lines]
+
+
+@pytest.mark.parametrize("command", ["info", "measure"])
+def test_a_reader_that_ends_early_causes_no_message(make_run, command):
+    """As ``head`` does: with the exit code of a program that SIGPIPE has ended."""
+    words = [sys.executable, "-m", "filtertrack", command, make_run().path]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        program.stdout.close()
+        assert program.stderr.read() == b""
+    assert program.returncode == 141

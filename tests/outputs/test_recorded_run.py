@@ -118,7 +118,7 @@ def test_the_command_keeps_the_pictures_of_another_run(tmp_path, capsys):
 def test_the_command_quotes_the_folder_for_the_shell(tmp_path, capsys):
     folder = tmp_path / "my  run; x"
     assert main(["demo", "-o", str(folder), "--no-browser"]) == 0
-    assert f"next: filtertrack view '{folder}', " in capsys.readouterr().out
+    assert f"next: filtertrack view '{folder}'\n" in capsys.readouterr().out
 
 
 def test_the_command_draws_it_and_names_the_files(tmp_path):

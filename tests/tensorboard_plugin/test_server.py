@@ -61,7 +61,7 @@ def test_view_serves_the_tab_until_ctrl_c(run, tmp_path, data_server):
             time.sleep(0.1)
         assert answer(address, "plugin/debugger-v2/runs") == {}
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60) == ("", "")
+        assert process.communicate(timeout=60) == ("", "Ctrl-C ends it\n")
         assert process.returncode == 0
     assert not imported.exists()
 
