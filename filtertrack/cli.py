@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 if ``verify`` found damage; 2 after an error, printed to stderr as one
-        line; 130 after Ctrl-C; 141 if the program that reads the output, such as ``head``, has ended.
+        line; 130 after Ctrl-C; 141 if the program that reads the output, such as ``head``, has
+        ended.
     """
     # Before numpy is loaded. The matrix products are small: several threads would wait for each
     # other, and while a training uses the cores, several times as long as they compute.
