@@ -48,7 +48,7 @@ _RESPONSE_SHARES = (0.215, 0.345, 0.44)
 _SMALLEST_MAP, _LARGEST_MAP = 8, 128
 """Height and width of a drawn feature map, in values."""
 _SAMPLED_PIXELS, _SAMPLED_SNAPSHOTS = 12_000, 24
-"""How much of an animation, or of its first frame, the colours of a palette are chosen from."""
+"""How much of an animation the colours of its palette are chosen from."""
 
 
 class AnimationFrames:
@@ -361,7 +361,7 @@ class _Painter:
     def __init__(self, base: np.ndarray, reserved: int) -> None:
         self.palette, self.fresh = base, range(reserved, LEVELS)
         self._base = base
-        self._palettes: FramePalettes | None = None
+        self._palettes = FramePalettes(len(self.fresh), reserved)
 
     def entries(self, drawn: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the entries of each grid of one frame; coloured cells get a new palette.
@@ -370,11 +370,8 @@ class _Painter:
             drawn: The cells of each grid: entries, or colours of shape ``(…, 3)``.
         """
         coloured = [each for each in drawn if each.ndim == 4]
-        colours = np.concatenate([each.reshape(-1, 3) for each in coloured])
-        if self._palettes is None:
-            sample = _sampled(coloured, _SAMPLED_PIXELS, np.random.default_rng(0))
-            start = chosen_levels(np.concatenate(sample), len(self.fresh))
-            self._palettes = FramePalettes(start, self.fresh.start)
+        flat = [each.reshape(-1, 3) for each in coloured]
+        colours = np.concatenate(flat) if len(flat) > 1 else flat[0]  # no copy of one large grid
         sizes = [each.size // 3 for each in coloured]
         importance = np.repeat(1 / np.maximum(sizes, 1), sizes) if len(sizes) > 1 else None
         entries, levels = self._palettes.repaint(colours, importance)

@@ -1,8 +1,9 @@
 """Palettes of 256 colours: entries for weights, outlines and text, themes, colormaps, quantising.
 
-GIF and palette PNG give each pixel one of 256 colours; an animation has one palette for all frames,
-so that no colour flickers. Weights have 235 entries: those of colormaps are reserved, and
-colours of cells get the rest. The others are fixed: not finite, separator, five outlines, the
+GIF and palette PNG give each pixel one of 256 colours. All frames of an animation have one palette;
+only in a GIF the colours of coloured cells differ from frame to frame, see ``frame_palettes``.
+Weights have 235 entries: those of colormaps are reserved, and colours of cells get the rest. The
+others are fixed: not finite, separator, five outlines, the
 background and three ramps for antialiased text and curves, and transparent.
 """
 
@@ -218,10 +219,10 @@ def colormap_levels(name: str, count: int = LEVELS) -> np.ndarray:
 
 
 def chosen_levels(sample: np.ndarray, count: int = LEVELS) -> np.ndarray:
-    """Choose the colours of an animation's colour cells by median cut and k-means (Pillow's).
+    """Choose colours for coloured cells of a run or frame by Pillow's median cut and k-means.
 
     Args:
-        sample: ``uint8`` array of shape ``(samples, 3)``: colours of weights from the whole run;
+        sample: ``uint8`` array of shape ``(samples, 3)``: colours of weights that are to be shown;
             one sample per weight, as magnification does not make a weight more important.
         count: Number of colours.
 
@@ -267,10 +268,10 @@ def nearest(pixels: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """
     half_square = np.square(centres, dtype=np.float32).sum(axis=1, keepdims=True) / 2
     matrix = np.concatenate([centres, -half_square], axis=1, dtype=np.float32).T
-    points = np.ones((len(pixels), 4), np.float32)
-    points[:, :3] = pixels
+    points = np.ones((_PIXELS_AT_ONCE, 4), np.float32)
     numbers = np.empty(len(pixels), np.uint8)
     for start in range(0, len(pixels), _PIXELS_AT_ONCE):
-        block = slice(start, start + _PIXELS_AT_ONCE)
-        numbers[block] = (points[block] @ matrix).argmax(axis=1)
+        block = pixels[start : start + _PIXELS_AT_ONCE]
+        points[: len(block), :3] = block
+        numbers[start : start + len(block)] = (points[: len(block)] @ matrix).argmax(axis=1)
     return numbers

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +22,7 @@ FAR = 8.0
 
 def played(frames, first=0, importance=None):
     """Return the shown colours of each frame, and the entries."""
-    palettes = FramePalettes(chosen_levels(frames[0], MOST), first)
+    palettes = FramePalettes(MOST, first)
     shown, pictures, every = np.zeros_like(frames[0]), [], []
     for frame in frames:
         entries, levels = palettes.repaint(frame, importance)
@@ -80,6 +82,48 @@ def test_drifting_colours_are_nearer_than_those_of_one_palette(rng):
     assert error(shown, frames).mean() < error(whole, frames).mean() / 4
     moving = np.arange(400) % 10 > 0
     assert error(shown[-1], frames[-1])[moving].mean() < FAR**2
+
+
+@pytest.mark.parametrize("coloured", [0, 5, MOST])
+@pytest.mark.parametrize("spread", [20, 60])
+def test_a_first_frame_of_few_colours_is_no_worse_a_start(rng, spread, coloured):
+    """A layer of zeros, or the change since the first snapshot, is blank at first.
+
+    The next frame is nearly as good as with a palette chosen from that frame alone, and is held.
+    """
+    blank = np.full((3000, 3), 128, np.uint8)
+    blank[:coloured] = rng.integers(0, 255, (coloured, 3))
+    normal = np.clip(np.rint(rng.normal(128, spread, (3000, 3))), 0, 254).astype(np.uint8)
+    shown, _ = played(np.array([blank, normal, normal]))
+    colours = theme_palette("dark", chosen_levels(normal, MOST))
+    colours[MOST:] = colours[0]
+    alone = error(colours[to_entries(normal, colours)], normal).mean()
+    assert error(shown[1:], normal).mean() < 1.2 * alone
+
+
+def test_a_large_frame_takes_little_memory(rng):
+    """Where each pixel is a weight, as in a smoothed animation: the k-means is of a sample."""
+    frames = rng.integers(0, 255, (2, 400_000, 3)).astype(np.uint8)
+    palettes = FramePalettes(MOST)
+    palettes.repaint(frames[0])
+    tracemalloc.start()
+    try:
+        palettes.repaint(frames[1])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 45 * len(frames[1])
+
+
+def test_a_small_grid_counts_in_the_sample_of_a_large_frame(rng):
+    """As much as the many pixels beside it, that are of quite other colours."""
+    few = 300
+    frames = rng.integers(0, 100, (2, 60_000, 3)).astype(np.uint8)
+    frames[:, :few] += 150
+    importance = np.where(np.arange(60_000) < few, 1 / few, 1 / (60_000 - few))
+    shown, _ = played(frames, importance=importance)
+    errors = error(shown[1], frames[1])
+    assert errors[:few].mean() < 1.5 * errors[few:].mean()
 
 
 @pytest.mark.parametrize("first", [0, 100])
