@@ -181,7 +181,7 @@ def _page(folder: Path, count: int) -> list[Row]:
         ),
         Row(
             f"{what}: its memory after a quarter, and at the end",
-            "alike",
+            "linear: its snapshots and their moments",
             f"{size(quarter.heap)}, {size(last.heap)}",
         ),
         Row(f"{what}: notices", "none", "; ".join(sorted(alerts)) or "none"),
