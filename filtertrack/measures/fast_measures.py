@@ -11,12 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from filtertrack.measures.movement import drift, norm
-from filtertrack.measures.spatial_structure import roughness
+from filtertrack.measures.spatial_structure import expected_differences, roughness
+from filtertrack.measures.vectors import TINY_SQUARE
 
 _AT_ONCE = 1 << 15
 """Weights in a block: as ``float64`` a few of these fit into the cache of one core."""
-_TINY = 1e-200
-"""Sums of squares between this and its inverse have neither over- nor underflowed."""
 _MOST_GROWTH = 1e3
 """Ratio of a filter's lengths up to which rounding errors of its drift are negligible."""
 _FLAT = 1e-6
@@ -75,12 +74,12 @@ def measure_fast(kernels: np.ndarray, start: np.ndarray, start_norm: np.ndarray)
         length = np.sqrt(sums.weights)
         # The law of cosines: |w - w0|² = (|w| - |w0|)² + 2 |w| |w0| (1 - cos).
         turned = (sums.change - (length - start_norm) ** 2) / (2 * length * start_norm)
-        usual = (sums.weights > _TINY) & (sums.weights < 1 / _TINY)
+        usual = (sums.weights > TINY_SQUARE) & (sums.weights < 1 / TINY_SQUARE)
         usual &= np.maximum(length, start_norm) < _MOST_GROWTH * np.minimum(length, start_norm)
         rough = np.full(len(kernels), np.nan)
         if kernels.shape[1] * kernels.shape[2] > 1:
             pattern = sums.weights - sums.tone
-            rough = sums.steps / (pattern * _expected_steps(*kernels.shape[1:3]))
+            rough = sums.steps / (pattern * expected_differences(*kernels.shape[1:3]))
             usual &= pattern > _FLAT * sums.weights
     found = FastMeasures(turned.clip(0.0, 2.0), length, rough)
     rest = np.flatnonzero(~usual)
@@ -89,12 +88,6 @@ def measure_fast(kernels: np.ndarray, start: np.ndarray, start_norm: np.ndarray)
         found.norm[rest] = norm(kernels[rest])
         found.roughness[rest] = roughness(kernels[rest])
     return found
-
-
-def _expected_steps(height: int, width: int) -> float:
-    """Return the mean of ``steps`` over all shuffles of a pattern whose sum of squares is 1."""
-    pairs = height * (width - 1) + width * (height - 1)
-    return 2 * pairs / (height * width - 1)
 
 
 def _sums_of(kernels: np.ndarray, start: np.ndarray) -> _Sums:

@@ -5,12 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from filtertrack.measures.vectors import by_blocks, flat, lengths, unit
+from filtertrack.measures.vectors import ORDINARY, by_blocks, flat, lengths, unit
 
 UNMOVED = 0.01
 """Drift up to which a filter counts as unmoved: an angle of 8 degrees."""
-_ORDINARY = 1e100
-"""Lengths between this and its inverse have squares that neither over- nor underflow."""
 
 
 class Movement(NamedTuple):
@@ -151,7 +149,7 @@ def _half_distance(
 ) -> np.ndarray:
     """Return half the squared distance of unit vectors: 1 - cos, without cancellation near 0."""
     each = np.concatenate([length, before])
-    if ((each > 1 / _ORDINARY) & (each < _ORDINARY)).all():
+    if ((each > 1 / ORDINARY) & (each < ORDINARY)).all():
         then *= (length / before)[:, np.newaxis]
         then -= now
         square = np.einsum("fp,fp->f", then, then) / np.square(length)

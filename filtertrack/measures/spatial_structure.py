@@ -135,9 +135,16 @@ def _permutation_test(
 def _ratio(filters: Centred, own: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return squared differences between neighbours over their mean over all shuffles."""
     _, height, width, _ = shape
+    return np.where(filters.known, own / expected_differences(height, width), np.nan)
+
+
+def expected_differences(height: int, width: int) -> float:
+    """Return the mean, over all shuffles, of the summed squared differences between neighbours.
+
+    Of a pattern with mean 0 and a sum of squares of 1.
+    """
     pairs = height * (width - 1) + width * (height - 1)
-    expected = pairs * 2 / (height * width - 1)  # the sum of squares is 1
-    return np.where(filters.known, own / expected, np.nan)
+    return pairs * 2 / (height * width - 1)
 
 
 def _neighbours(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-_TINY = 1e-200
+TINY_SQUARE = 1e-200
 """Sums of squares between this and its inverse have neither over- nor underflowed."""
-_ORDINARY = 1e100
-"""Weights between this and its inverse have sums of squares that neither over- nor underflow."""
+ORDINARY = 1e100
+"""Weights and lengths between this and its inverse: their squares neither over- nor underflow."""
 _FULL_PRECISION = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
 """The smallest number whose quotients have all their digits."""
 _AT_ONCE = 1 << 18
@@ -85,7 +85,7 @@ def lengths(rows: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         square = np.einsum("fp,fp->f", rows, rows)
         length: np.ndarray = np.sqrt(square)
-    if ((square > _TINY) & (square < 1 / _TINY)).all():
+    if ((square > TINY_SQUARE) & (square < 1 / TINY_SQUARE)).all():
         return length
     # Scaled by the largest weight: squares of 1e200 would overflow, those of 1e-200 underflow.
     size = np.abs(rows).max(axis=1, initial=0.0)
@@ -147,7 +147,7 @@ def centred(kernels: np.ndarray) -> Centred:
     finite = np.isfinite(size)
     if not finite.all():
         values[~finite] = size[~finite] = 0.0
-    if ((size > 0) & ((size < 1 / _ORDINARY) | (size > _ORDINARY))).any():
+    if ((size > 0) & ((size < 1 / ORDINARY) | (size > ORDINARY))).any():
         # Scaled before the means: the sum of weights of 1e308 would overflow.
         values /= np.where(size > 0, size, 1.0)[:, np.newaxis, np.newaxis]
         size = np.where(size > 0, 1.0, 0.0)

@@ -268,9 +268,8 @@ def animate(
         timeline = frames.timeline
         durations = [frame.seconds for frame in timeline.frames]
         # A palette for each frame is what only GIF has.
-        repainted = form.palette and frames.coloured
-        pictures = frames.repaints() if repainted else frames.pictures()
-        colours = frames.base_palette if repainted else frames.colours
+        pictures = frames.repaints() if frames.quantised else frames.pictures()
+        colours = frames.base_palette if frames.quantised else frames.colours
         if sequence is not None:
             sequence.check_replaceable(len(timeline.frames))
             _write(timeline, pictures, FrameSequenceWriter(sequence, colours), progress)

@@ -79,7 +79,7 @@ class AnimationFrames:
         timeline: Position and duration of each frame.
         shape: Height and width of a frame, in pixels; both are even.
         side: The longer side of all grids together, in pixels.
-        coloured: Whether a layer has three values a pixel.
+        quantised: Whether the colours of coloured cells have to be chosen: frames are indexed.
         base_palette: The colours of all entries but those of coloured cells: ``(256, 3)``.
 
     Raises:
@@ -124,9 +124,9 @@ class AnimationFrames:
         self._layers = [grid.layer for grid in grids]
         self._main = next(layer for layer in self._layers if not layer.name)
         self._runs = [grid.run for grid in grids]
-        self.coloured = any(layer.view.coloured for layer in self._layers)
-        self._indexed = indexed or not self.coloured
-        self._quantised = indexed and self.coloured
+        coloured = any(layer.view.coloured for layer in self._layers)
+        self._indexed = indexed or not coloured
+        self.quantised = indexed and coloured
         self._title_lines = 1 if len(infos) == 1 else 2
         self._arranged = arrange_grids(
             [layer.view for layer in self._layers],
@@ -147,7 +147,7 @@ class AnimationFrames:
             layer.drawn_layout(grid.layout)
             for layer, grid in zip(self._layers, self._arranged.grids, strict=True)
         ]
-        self._levels, colours = colours_of(self._layers, quantised=self._quantised)
+        self._levels, colours = colours_of(self._layers, quantised=self.quantised)
         self._reserved = colours
         self.base_palette = theme_palette(look.theme, colours)
         self._titles = grid_titles(selection, grids) if self._arranged.title else []
@@ -185,7 +185,7 @@ class AnimationFrames:
     @cached_property
     def palette(self) -> np.ndarray:
         """The colours of the entries: ``uint8`` array of shape ``(256, 3)``."""
-        if not self._quantised:
+        if not self.quantised:
             return self.base_palette
         chosen = chosen_levels(self._sampled_colours(), LEVELS - len(self._reserved))
         return theme_palette(self._look.theme, np.concatenate([self._reserved, chosen]))

@@ -2,12 +2,14 @@
 
 import math
 import multiprocessing
+import os
 import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Side = Callable[[], object]
@@ -245,3 +247,16 @@ def seconds(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value / 1e-6:.3g} µs"
+
+
+def write_to_disk(path: Path, content: bytes) -> None:
+    """Write a new file and wait until it is on the disk: the least that storing its bytes takes.
+
+    Args:
+        path: The file, which is replaced.
+        content: Its bytes.
+    """
+    path.unlink(missing_ok=True)
+    with path.open("wb", buffering=0) as file:
+        file.write(content)
+        os.fsync(file.fileno())

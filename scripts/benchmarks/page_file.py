@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
-from benchmarks.comparison import Row, Scale, Time, apart, at_most, in_turn, times_the_cost
+from benchmarks.comparison import (
+    Row,
+    Scale,
+    Time,
+    apart,
+    at_most,
+    in_turn,
+    times_the_cost,
+    write_to_disk,
+)
 from benchmarks.tab import chromium, launched, opened, pictures_a_second, played
 from filtertrack.outputs.recorded_run import copy_recorded_run
 from filtertrack.web.html_file import to_html
@@ -43,15 +52,7 @@ def _times(folder: Path, path: Path, rounds: int) -> dict[str, list[Time]]:
     content = path.read_bytes()
     sides = {
         "ours": lambda: to_html(run, path),
-        "bytes": lambda: _write_through(content, folder / "bytes"),
+        "bytes": lambda: write_to_disk(folder / "bytes", content),
         "zlib": lambda: zlib.compress(content),
     }
     return in_turn(sides, rounds)
-
-
-def _write_through(content: bytes, path: Path) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -1,6 +1,5 @@
 """Benchmarks of storage: appending and reading snapshots, against raw bytes."""
 
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from benchmarks.comparison import (
     in_turn,
     median,
     times_the_cost,
+    write_to_disk,
 )
 from benchmarks.synthetic_runs import make_wide_run
 from filtertrack import Moment, Run, Snapshot
@@ -69,9 +69,7 @@ def _appending(name: str, shapes: Shapes, folder: Path, rounds: int) -> list[Row
         run.append(Snapshot(Moment(1, 1), arrays))
 
     def write() -> None:
-        with (folder / "raw").open("wb", buffering=0) as file:
-            file.write(raw)
-            os.fsync(file.fileno())
+        write_to_disk(folder / "raw", raw)
 
     def remove() -> None:
         run.file(1).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Benchmarks of training: cost of tracking, against a bare copy, no tracker and alternatives."""
 
 import logging
-import os
 import statistics
 import tempfile
 import time
@@ -28,6 +27,7 @@ from benchmarks.comparison import (
     timed,
     times_faster,
     times_the_cost,
+    write_to_disk,
 )
 from benchmarks.matplotlib_baselines import plot_to_image
 from filtertrack import Run
@@ -85,7 +85,10 @@ def _snapshots(name: str, folder: Path, scale: Scale) -> list[Row]:
     ours, theirs = median(copied["ours"]), median(copied["theirs"])
     _background_done(folder)
     written, before = _event_bytes(folder), len(Run(folder).steps)
-    writes: dict[str, Side] = {"ours": until_done, "theirs": lambda: _write(folder / "raw", raw)}
+    writes: dict[str, Side] = {
+        "ours": until_done,
+        "theirs": lambda: write_to_disk(folder / "raw", raw),
+    }
     behind = in_turn(writes, rounds, between=learn)
     taken = len(Run(folder).steps)
     events = (_event_bytes(folder) - written) / (taken - before)
@@ -131,14 +134,6 @@ def _times_the_cpu(
     ratio = statistics.median(one.cpu / max(other.cpu, 1e-6) for one, other in pairs)
     note = f"{seconds(median(ours).cpu)} against {seconds(median(theirs).cpu)}"
     return Row(what, ratio, "x", goal, cpu=ratio, note=note)
-
-
-def _write(path: Path, raw: bytes) -> None:
-    """Write bytes into a new file, to the disk."""
-    path.unlink(missing_ok=True)
-    with path.open("wb", buffering=0) as file:
-        file.write(raw)
-        os.fsync(file.fileno())
 
 
 def _event_bytes(folder: Path) -> int:

@@ -109,9 +109,15 @@ class FrameWriter(ABC):
         traceback: TracebackType | None,
     ) -> None:
         """Write the remaining frames, and end the file."""
-        self._compression.__exit__(kind, error, traceback)
-        if error is None:
-            self._finish()
+        try:
+            self._compression.__exit__(kind, error, traceback)
+            if error is None:
+                self._finish()
+        finally:
+            self._close()
+
+    def _close(self) -> None:  # noqa: B027 - most writers open nothing
+        """Close what the writer itself has opened; also called after an exception."""
 
     @abstractmethod
     def add(self, frame: np.ndarray, seconds: float) -> None:

@@ -8,7 +8,6 @@ GIF89a (CompuServe, 1990).
 
 import struct
 import tempfile
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
@@ -102,18 +101,9 @@ class GifWriter(FrameWriter):
         descriptor = struct.pack("<BHHHHB", _IMAGE, left, top, width, height, flags)
         self._compression.put(pixels, control + descriptor + table)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Write the remaining frames, and end the file; close the temporary files."""
-        try:
-            super().__exit__(kind, error, traceback)
-        finally:
-            for file, _ in self._unused:
-                file.close()
+    def _close(self) -> None:
+        for file, _ in self._unused:
+            file.close()
 
     def _compressed(self, part: np.ndarray) -> bytes:
         """Compress a picture, with a file and memory that are used again for the next one."""
